@@ -1,0 +1,1 @@
+"""What runs when and where: table specs, block registration, the local stack."""

@@ -1,0 +1,1 @@
+"""The world outside AWS: private servers and a shop, for development and tests."""

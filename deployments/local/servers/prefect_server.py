@@ -1,0 +1,180 @@
+"""A private Prefect server, and a worker that runs deployments as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from deployments.local.servers.process import LOOPBACK, Server, ServerProcess, free_port
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@dataclass
+class PrefectServer(Server):
+    """A running Prefect server with its UI, on SQLite.
+
+    Attributes:
+        host: Loopback.
+        port: The TCP port of API and UI.
+        home: Its ``PREFECT_HOME``, in the folder; also for clients that are to keep off the
+            user's own profiles.
+        process: The server's process; its log is ``prefect.log`` in the folder.
+    """
+
+    port: int
+    home: Path
+    process: ServerProcess
+    host: str = LOOPBACK
+
+    @property
+    def api_url(self) -> str:
+        """What clients take as ``PREFECT_API_URL``."""
+        return f"{self.ui_url}/api"
+
+    @property
+    def ui_url(self) -> str:
+        """Where people look."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def client_env(self) -> dict[str, str]:
+        """The environment variables that point Prefect's clients to this server."""
+        return {"PREFECT_API_URL": self.api_url, "PREFECT_HOME": str(self.home)}
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        *,
+        port: int | None = None,
+        timeout_seconds: float = 120,
+        outlive: bool = False,
+    ) -> Self:
+        """Starts the server on the folder's database, made when there is none; 10 to 15 s then.
+
+        Args:
+            folder: The server's own; runs and deployments from an earlier time are there again.
+            port: The port to prefer; any free one if None or taken.
+            timeout_seconds: How long to wait until it answers.
+            outlive: Let it live on when this process ends.
+
+        Raises:
+            StartError: It did not come up; a retry does not help before its log is read.
+        """
+        folder = folder.resolve()
+        home = folder / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        port = free_port(port)
+        env = without_prefect_settings(os.environ) | {
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        command = [sys.executable, "-m", "prefect", "server", "start"]
+        command += ["--host", LOOPBACK, "--port", str(port), "--analytics-off"]
+        process = ServerProcess.launch("prefect", command, folder, env=env, outlive=outlive)
+        server = cls(port, home, process)
+        process.wait_until(lambda: _get(f"{server.api_url}/health") is True, timeout_seconds)
+        return server
+
+
+@dataclass
+class ProcessWorker(Server):
+    """A running Prefect worker that executes deployments as subprocesses of its own.
+
+    Attributes:
+        pool: The work pool that it polls, of type ``process``.
+        process: The worker's process; its log is ``worker.log`` in the folder.
+    """
+
+    pool: str
+    process: ServerProcess
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        *,
+        server: PrefectServer,
+        pool: str = "ferry-pool",
+        env: Mapping[str, str] | None = None,
+        cwd: Path = _REPOSITORY,
+        run_once: bool = False,
+        limit: int | None = None,
+        timeout_seconds: float = 60,
+        outlive: bool = False,
+    ) -> Self:
+        """Starts the worker, from the repository's root; the pool is made if it is not there.
+
+        Returns once the server knows the worker, about 5 s; with `run_once` immediately: then
+        `finish` waits for the end.
+
+        Args:
+            folder: Where its log goes.
+            server: The Prefect server to work for.
+            pool: The work pool to poll.
+            env: What its flow runs find in their environment besides this process's.
+            cwd: Where flow runs without a pull step find their code.
+            run_once: Poll once, execute what is due, and end.
+            limit: How many flow runs at a time; no limit if None.
+            timeout_seconds: How long to wait until the server knows it.
+            outlive: Let it live on when this process ends.
+
+        Raises:
+            StartError: It did not come up; a retry does not help before its log is read.
+        """
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
+        command += ["--type", "process", "--install-policy", "never"]
+        command += ["--run-once"] if run_once else []
+        command += ["--limit", str(limit)] if limit is not None else []
+        # A new name tells it from workers of the same pool that ran before.
+        name = f"local-{os.getpid()}-{os.urandom(3).hex()}"
+        process = ServerProcess.launch(
+            "worker",
+            [*command, "--name", name],
+            folder.resolve(),
+            env=without_prefect_settings(os.environ) | server.client_env | dict(env or {}),
+            cwd=cwd,
+            outlive=outlive,
+        )
+        worker = cls(pool, process)
+        if not run_once:
+            process.wait_until(lambda: name in _workers(server, pool), timeout_seconds)
+        return worker
+
+    def finish(self, timeout_seconds: float = 120) -> int | None:
+        """The exit code of a worker started with `run_once`, None if it is still at work."""
+        return self.process.wait(timeout_seconds)
+
+
+def without_prefect_settings(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without Prefect's settings, so that no other server is meant by them."""
+    return {name: value for name, value in env.items() if not name.startswith("PREFECT_")}
+
+
+def _workers(server: PrefectServer, pool: str) -> set[str]:
+    """The names of the workers that the server has heard of."""
+    found = _get(f"{server.api_url}/work_pools/{pool}/workers/filter", body={})
+    return {worker["name"] for worker in found} if isinstance(found, list) else set()
+
+
+def _get(url: str, body: object | None = None) -> object:
+    """The JSON answer, to a POST where there is a body; None if there is no good answer."""
+    request = urllib.request.Request(
+        url,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            answer: object = json.load(response)
+    except (OSError, ValueError):
+        return None
+    return answer
