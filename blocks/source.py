@@ -1,0 +1,45 @@
+"""What a source can do. One file per database stands in `blocks/sources/`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import pyarrow as pa
+from prefect.blocks.core import Block
+
+from ferry.batch import CursorValue, ExtractQuery
+from ferry.schema import TableName, TableSchema
+
+
+class Source(Block, ABC):
+    """A database that tables are read from. Blocks hold no open connection between calls."""
+
+    @abstractmethod
+    def describe(self, table: TableName) -> TableSchema:
+        """The table's columns, types and primary key, from the catalog.
+
+        Raises:
+            SchemaError: No such table, or a column whose type has no mapping.
+            AccessError: The server refuses the credentials or its certificate does not verify.
+            ConnectionLostError: The server cannot be reached; a retry may help.
+        """
+
+    @abstractmethod
+    def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
+        """The rows as record batches of `arrow_schema(query.schema.columns)`, in bounded memory.
+
+        All batches come from one consistent snapshot of the table.
+
+        Raises:
+            DataError: A value that cannot travel unchanged, with its column's name.
+            ConnectionLostError: The connection was cut, or the query killed; a retry may help.
+        """
+
+    @abstractmethod
+    def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
+        """The lowest and highest value of a column; None when it has none."""
+
+    @abstractmethod
+    def estimate_rows(self, query: ExtractQuery) -> int | None:
+        """About how many rows `query` will read, cheaply; None when that cannot be told."""

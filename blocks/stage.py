@@ -1,0 +1,41 @@
+"""What a stage can do. One file per kind of stage stands in `blocks/stages/`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import BinaryIO
+
+from prefect.blocks.core import Block
+
+from ferry.batch import PartFile, StagedFile
+
+
+class Stage(Block, ABC):
+    """A place where part files wait for the warehouse: a bucket, a folder."""
+
+    @abstractmethod
+    def put(self, part: PartFile, key: str) -> StagedFile:
+        """Store the part under the key, whole or not at all; storing it again changes nothing.
+
+        Raises:
+            AccessError: No such bucket, or no permission.
+            ConnectionLostError, BusyError: Network or throttling; a retry may help.
+        """
+
+    @abstractmethod
+    def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
+        """Store the manifest, Redshift's format: every file mandatory, with its size."""
+
+    @abstractmethod
+    def open(self, file: StagedFile) -> BinaryIO:
+        """The file's bytes as a stream, for warehouses that do not fetch from the stage."""
+
+    @abstractmethod
+    def discard(self, files: Sequence[StagedFile]) -> None:
+        """Remove these files; one that is gone already is no error."""
+
+    @abstractmethod
+    def discard_older(self, prefix: str, before: datetime) -> int:
+        """Remove files under the prefix stored before that moment; returns how many."""

@@ -1,0 +1,67 @@
+"""What a warehouse can do. One file per engine stands in `blocks/warehouses/`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+from prefect.blocks.core import Block
+
+from blocks.stage import Stage
+from ferry.batch import Staged
+from ferry.capabilities import Capabilities
+from ferry.schema import DataType, TableName, TableSchema
+from ferry.write import Transaction
+
+
+class Warehouse(Block, ABC):
+    """A database that tables are loaded into. Blocks hold no open connection between calls.
+
+    Statements are written once for all engines, in `ferry/`; they look at `capabilities` and
+    `native_type`, never at an engine's name.
+    """
+
+    capabilities: ClassVar[Capabilities]
+
+    @abstractmethod
+    def native_type(self, data_type: DataType) -> str:
+        """How this engine declares the type.
+
+        Raises:
+            SchemaError: It has no type that holds such values unchanged.
+        """
+
+    @abstractmethod
+    def describe(self, table: TableName) -> TableSchema | None:
+        """The table's columns and types from the catalog, or None if there is no such table."""
+
+    @abstractmethod
+    def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
+        """Load the staged files into an existing, empty table; returns the rows loaded.
+
+        The table's columns are `staged.extract.columns`, in their order. All or nothing.
+
+        Raises:
+            DataError: A value that does not fit, with file, line and column, without the value.
+            AccessError: The warehouse may not read the stage.
+            ConnectionLostError, BusyError: A retry may help (after the table is made again).
+        """
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction: committed at the end of the block, rolled back when it raises.
+
+        Raises:
+            ConflictError: A serialization conflict; repeat the whole transaction.
+            OutcomeUnknownError: The connection was lost while COMMIT was under way.
+        """
+
+    @abstractmethod
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement outside any transaction; returns the rows it touched."""
+
+    @abstractmethod
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query. Times with a zone are aware."""

@@ -1,0 +1,41 @@
+"""What a warehouse can do, as a record that the write algorithms look at.
+
+They never ask for an engine's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ferry.batch import StageFormat
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """One engine's abilities and limits.
+
+    Attributes:
+        dialect: The sqlglot dialect in which statements are written for it.
+        stage_formats: What it can load from the stage, the preferred one first.
+        max_identifier_bytes: Longer names are refused, never cut.
+        max_text_bytes: The most bytes a text value can have; None for no limit.
+        max_columns: The most columns a table can have.
+        lock_mode: What follows `LOCK TABLE <name>` to make other writers wait; None where the
+            engine has no LOCK.
+        sort_and_dist_keys: Whether CREATE TABLE takes SORTKEY and DISTKEY.
+        pads_text: Whether comparing text ignores trailing blanks, so that equality alone does not
+            see a change in them.
+        widens_text: Whether a column's VARCHAR length can be raised, and has to be.
+        placeholder: How the driver marks a bound parameter.
+    """
+
+    dialect: str
+    stage_formats: tuple[StageFormat, ...]
+    max_identifier_bytes: int
+    max_text_bytes: int | None
+    max_columns: int
+    lock_mode: str | None = None
+    sort_and_dist_keys: bool = False
+    pads_text: bool = False
+    widens_text: bool = False
+    placeholder: str = "%s"

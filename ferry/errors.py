@@ -1,0 +1,140 @@
+"""Every error Ferry raises on purpose, in one tree.
+
+```
+FerryError
+├── RetriableError            the same step may succeed if it is tried again
+│   ├── ConnectionLostError   the network or the server went away, before any commit was sent
+│   ├── BusyError             a lock, a throttle, too many connections, a time limit
+│   ├── ConflictError         a serialization conflict; repeat the whole transaction
+│   └── OutcomeUnknownError   the connection was lost at COMMIT; look the batch up first
+└── FatalError                trying again cannot help; somebody has to change something
+    ├── ConfigurationError    no such block, a setting that is missing or wrong
+    │   └── SpecError         a table spec that cannot be read or is misspelled
+    ├── RequestError          the run's own parameters are wrong: dates, modes, table names
+    ├── AccessError           wrong password, wrong certificate, no permission, no such bucket
+    ├── SchemaError           columns or types that are missing or do not fit
+    ├── DataError             values that the warehouse cannot hold as they are
+    └── CountMismatchError    two steps disagree about the number of rows
+```
+
+Tasks retry the first branch only (`is_retriable`). A message says which table, window and step,
+what was expected and what was found, and what to do. It never holds a secret or a row's values.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class FerryError(Exception):
+    """Something that Ferry understood and can explain.
+
+    Args:
+        problem: What is wrong, in one sentence without a final full stop.
+        table: The table it happened to, as people know it (`raw_data.nps`).
+        window: The label of the window it happened in.
+        step: extract, stage, copy, upsert, or the like.
+        expected: What should have been there.
+        found: What was there instead. Never a row's values.
+        todo: What the reader can do about it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        table: str | None = None,
+        window: str | None = None,
+        step: str | None = None,
+        expected: object = None,
+        found: object = None,
+        todo: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.table = table
+        self.window = window
+        self.step = step
+        self.expected = expected
+        self.found = found
+        self.todo = todo
+
+    def at(
+        self, *, table: str | None = None, window: str | None = None, step: str | None = None
+    ) -> Self:
+        """Fill in where it happened, keeping what is already known; returns the same error."""
+        self.table = self.table or table
+        self.window = self.window or window
+        self.step = self.step or step
+        return self
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.step, self.table, self.window) if part)
+        text = f"{where}: {self.problem}" if where else self.problem
+        if self.expected is not None:
+            text += f"; expected {self.expected}"
+        if self.found is not None:
+            text += f"; found {self.found}"
+        if self.todo:
+            text += f". {self.todo}"
+        return text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.problem,), self.__dict__)
+
+
+class RetriableError(FerryError):
+    """The same step may succeed if it is tried again."""
+
+
+class ConnectionLostError(RetriableError):
+    """The network or the server went away before any commit was sent."""
+
+
+class BusyError(RetriableError):
+    """A lock, a throttle, too many connections, or a time limit."""
+
+
+class ConflictError(RetriableError):
+    """A serialization conflict: the whole transaction has to be repeated."""
+
+
+class OutcomeUnknownError(RetriableError):
+    """The connection was lost at COMMIT: look the batch up in the receipts before anything else."""
+
+
+class FatalError(FerryError):
+    """Trying again cannot help; somebody has to change something."""
+
+
+class ConfigurationError(FatalError):
+    """No such block, or a setting that is missing or wrong."""
+
+
+class SpecError(ConfigurationError):
+    """A table spec that cannot be read or is misspelled."""
+
+
+class RequestError(FatalError):
+    """The run's own parameters are wrong: dates, modes, table names."""
+
+
+class AccessError(FatalError):
+    """Wrong password, wrong certificate, no permission, no such bucket."""
+
+
+class SchemaError(FatalError):
+    """Columns or types that are missing or do not fit."""
+
+
+class DataError(FatalError):
+    """Values that the warehouse cannot hold as they are."""
+
+
+class CountMismatchError(FatalError):
+    """Two steps disagree about the number of rows."""
+
+
+def is_retriable(error: BaseException | None) -> bool:
+    """Whether trying the same step again may help."""
+    return isinstance(error, RetriableError)

@@ -1,0 +1,117 @@
+"""Receipts: the record of what has been loaded, written with the rows themselves.
+
+One row per batch in `ferry.receipts`, in the transaction that changes the target. Prefect's own
+state is never the record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ferry.schema import Column, DataType, Kind, TableName
+
+RECEIPTS_SCHEMA = "ferry"
+RECEIPTS = TableName(RECEIPTS_SCHEMA, "receipts")
+
+_TEXT = DataType(Kind.TEXT, max_bytes=256)
+_LONG_TEXT = DataType(Kind.TEXT, max_bytes=2048)
+_COUNT = DataType(Kind.INT64)
+_MOMENT = DataType(Kind.TIMESTAMPTZ)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The proof that one batch arrived.
+
+    Attributes:
+        batch_id: The same for every attempt of one run at one window, so a batch lands once.
+        table_name: The target, `schema.table`.
+        mode: full, window or watermark.
+        window_start: First moment of the window; None for full and for a watermark.
+        window_end: First moment after it.
+        window_label: The window as people say it; `full`, or `from …` for a watermark.
+        status: `loaded`.
+        rows_extracted: Rows read from the source.
+        rows_staged: Rows in the staged files.
+        rows_copied: Rows the warehouse loaded into the staging table.
+        rows_inserted: Rows whose key was new (all rows, for full).
+        rows_updated: Rows that replaced another version.
+        rows_deleted: Rows taken out of the target.
+        rows_unchanged: Rows the target had already, as they are or newer, and duplicates.
+        checksum: SHA-256 of the part files.
+        manifest_uri: Where the batch was staged; None if it went by INSERT or was empty.
+        code_version: Ferry's version.
+        flow_run_id: Prefect's id of the run.
+        started_at: When the extraction began.
+        finished_at: When the receipt was written.
+    """
+
+    batch_id: str
+    table_name: str
+    mode: str
+    window_start: datetime | None
+    window_end: datetime | None
+    window_label: str
+    status: str
+    rows_extracted: int
+    rows_staged: int
+    rows_copied: int
+    rows_inserted: int
+    rows_updated: int
+    rows_deleted: int
+    rows_unchanged: int
+    checksum: str
+    manifest_uri: str | None
+    code_version: str
+    flow_run_id: str
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def changed(self) -> int:
+        """Rows of the target that this batch changed."""
+        return self.rows_inserted + self.rows_updated + self.rows_deleted
+
+
+def batch_id(flow_run_id: str, table: TableName, mode: str, window_label: str) -> str:
+    """The id of a batch: the same for every attempt of one run, another for every other run."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{flow_run_id}/{table}/{mode}/{window_label}"))
+
+
+RECEIPT_COLUMNS: tuple[Column, ...] = (
+    Column("batch_id", _TEXT, nullable=False),
+    Column("table_name", _TEXT, nullable=False),
+    Column("mode", _TEXT, nullable=False),
+    Column("window_start", _MOMENT),
+    Column("window_end", _MOMENT),
+    Column("window_label", _TEXT, nullable=False),
+    Column("status", _TEXT, nullable=False),
+    Column("rows_extracted", _COUNT, nullable=False),
+    Column("rows_staged", _COUNT, nullable=False),
+    Column("rows_copied", _COUNT, nullable=False),
+    Column("rows_inserted", _COUNT, nullable=False),
+    Column("rows_updated", _COUNT, nullable=False),
+    Column("rows_deleted", _COUNT, nullable=False),
+    Column("rows_unchanged", _COUNT, nullable=False),
+    Column("checksum", _TEXT, nullable=False),
+    Column("manifest_uri", _LONG_TEXT),
+    Column("code_version", _TEXT, nullable=False),
+    Column("flow_run_id", _TEXT, nullable=False),
+    Column("started_at", _MOMENT, nullable=False),
+    Column("finished_at", _MOMENT, nullable=False),
+)
+
+
+def to_row(receipt: Receipt) -> tuple[Any, ...]:
+    """The receipt's values in the order of `RECEIPT_COLUMNS`."""
+    return tuple(getattr(receipt, column.name) for column in RECEIPT_COLUMNS)
+
+
+def from_row(row: tuple[Any, ...]) -> Receipt:
+    """The receipt of a row selected in the order of `RECEIPT_COLUMNS`."""
+    names = [field.name for field in dataclasses.fields(Receipt)]
+    return Receipt(**dict(zip(names, row, strict=True)))

@@ -1,0 +1,293 @@
+"""Table specs: which tables are carried, how, and where to, as written in `tables.yaml`.
+
+```yaml
+defaults:
+  source: shop
+  schema: raw_data
+tables:
+  nps:
+    mode: window
+    key: [id]
+    cursor: created_at
+```
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ferry.batch import StageFormat
+from ferry.errors import RequestError, SpecError
+from ferry.schema import TableName
+from ferry.windows import Every, zone_info
+
+Mode = Literal["full", "window", "watermark"]
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*")
+
+
+def _identifier(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(
+            "a name in the warehouse is lower-case letters, digits, _ and $, and does not begin "
+            "with a digit"
+        )
+    return name
+
+
+def _zone(name: str) -> str:
+    try:
+        zone_info(name)
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+def _source_name(name: str) -> str:
+    if not name or any(mark in name for mark in "\"'`;\\\0\n"):
+        raise ValueError("a source table's name has no quotes, semicolons, backslashes or newlines")
+    return name
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+SourceName = Annotated[str, AfterValidator(_source_name)]
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class TableSpec(BaseModel):
+    """How one table is carried."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: Identifier = Field(description="The table's name in the warehouse.")
+    source: str = Field(description="Name of the source block to read from.")
+    source_table: SourceName = Field(
+        description="The table in the source, `table` or `database.table`; by default, its name."
+    )
+    stage: str = Field(default="lake", description="Name of the stage block.")
+    warehouse: str = Field(default="warehouse", description="Name of the warehouse block.")
+    target_schema: Identifier = Field(
+        default="raw_data", alias="schema", description="The schema in the warehouse."
+    )
+    mode: Mode = Field(
+        description="full: all of it, replacing the target. window: rows whose cursor is in the "
+        "run's window. watermark: rows at or after the target's highest cursor, less the lag."
+    )
+    key: tuple[str, ...] = Field(
+        default=(), description="Columns that identify a row; needed for window."
+    )
+    cursor: str | None = Field(
+        default=None,
+        description="Column that tells when a row changed (or its growing id, for watermark); by "
+        "default `modified` if the table has it, else `created_at`.",
+    )
+    zone: Zone = Field(
+        default="UTC",
+        description="Zone in which days are counted, and in which the source writes its "
+        "wall-clock columns.",
+    )
+    every: Every = Field(default="day", description="How often sync-all carries it: day or hour.")
+    lag: int = Field(
+        default=0,
+        ge=0,
+        description="watermark: read again this far before the highest cursor, in seconds (or in "
+        "ids), for transactions that commit late.",
+    )
+    soft_deletes: Literal["carry", "apply"] = Field(
+        default="carry",
+        description="Rows marked as deleted: carry them over as they are, or apply the deletion.",
+    )
+    deleted_column: str = Field(
+        default="deleted",
+        description="The column that marks a deleted row: not NULL, not false and not 0.",
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Columns that are not carried.")
+    zero_dates: Literal["error", "null"] = Field(
+        default="error",
+        description="MySQL's 0000-00-00 and dates like it: refuse them, or load NULL.",
+    )
+    sort_key: tuple[str, ...] = Field(
+        default=(), description="Sort key of the target, when it is created."
+    )
+    dist_key: str | None = Field(
+        default=None, description="Distribution key of the target, when it is created."
+    )
+    stage_format: StageFormat | None = Field(
+        default=None, description="csv or parquet; by default what the warehouse prefers."
+    )
+    part_size_mb: int = Field(
+        default=128, ge=1, le=1000, description="Aim for staged files of this many compressed MB."
+    )
+    insert_rows: int = Field(
+        default=50, ge=0, le=1000, description="Up to this many rows go in by INSERT, not COPY."
+    )
+    keep_staged_days: int = Field(
+        default=0, ge=0, description="Keep the staged files this many days; 0 discards them."
+    )
+    retries: int = Field(default=1, ge=0, description="Retries of a step, for retriable errors.")
+    retry_delay_seconds: int = Field(
+        default=180, ge=0, description="Wait before a retry, plus up to half of it at random."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_table_is_the_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "name" in data:
+            return {"source_table": data["name"], **data}
+        return data
+
+    @model_validator(mode="after")
+    def _mode_has_what_it_needs(self) -> TableSpec:
+        if self.mode == "window" and not self.key:
+            raise ValueError("mode window needs a key: the columns that identify a row")
+        if self.soft_deletes == "apply" and not self.key:
+            raise ValueError("soft_deletes: apply needs a key: the columns that identify a row")
+        return self
+
+    @property
+    def target(self) -> TableName:
+        """The table in the warehouse."""
+        return TableName(self.target_schema, self.name)
+
+    @property
+    def source_name(self) -> TableName:
+        """The table in the source."""
+        database, _, table = self.source_table.rpartition(".")
+        return TableName(database, table)
+
+
+class TablesFile(BaseModel):
+    """The file of table specs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="Values for every table that does not say otherwise."
+    )
+    tables: dict[str, dict[str, Any] | None] = Field(description="The tables, by name.")
+
+
+class TableSpecs(dict[str, TableSpec]):
+    """The specs by table name."""
+
+    def named(self, table: str) -> TableSpec:
+        """The spec of that table; `raw_data.nps` and `nps` both find nps.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        for spec in self.values():
+            if table in (spec.name, str(spec.target)):
+                return spec
+        raise RequestError(
+            f"there is no table {table!r} among the specs",
+            expected="one of " + (", ".join(sorted(self)) or "none at all"),
+            todo="Check the spelling, or add the table to the specs.",
+        )
+
+
+def parse_table_specs(text: str, file: str) -> TableSpecs:
+    """The specs in this YAML text.
+
+    Args:
+        text: The content of the file.
+        file: Its name, for messages.
+
+    Raises:
+        SpecError: Not YAML, unknown fields, wrong values; the message names file, line and field.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark else file
+        raise SpecError(
+            f"{where}: not readable as YAML", found=getattr(error, "problem", None)
+        ) from error
+    _refuse_duplicates(root, file)
+    try:
+        content = TablesFile.model_validate(data)
+    except ValidationError as error:
+        raise _spec_error(error, root, file, ()) from error
+    specs = TableSpecs()
+    for name, own in content.tables.items():
+        merged = {**content.defaults, **(own or {}), "name": name}
+        try:
+            specs[name] = TableSpec.model_validate(merged)
+        except ValidationError as error:
+            raise _spec_error(error, root, file, ("tables", name)) from error
+    return specs
+
+
+def _spec_error(
+    error: ValidationError, root: yaml.Node | None, file: str, at: tuple[str, ...]
+) -> SpecError:
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False):
+        path = (*at, *(str(part) for part in detail["loc"]))
+        line = _line(root, path)
+        if at and detail["loc"] and line == _line(root, at):  # it came from the defaults
+            line = _line(root, ("defaults", *(str(part) for part in detail["loc"])), line)
+        message = detail["msg"].removeprefix("Value error, ")
+        problems.append(f"{file}:{line}: {'.'.join(path)}: {message}")
+    return SpecError("\n".join(problems), todo=f"Known fields: {', '.join(_fields())}.")
+
+
+def _fields() -> list[str]:
+    return [field.alias or name for name, field in TableSpec.model_fields.items()]
+
+
+def _line(node: yaml.Node | None, path: tuple[str, ...], otherwise: int = 1) -> int:
+    """The line of the deepest node on the path; `otherwise` if even its first step is missing."""
+    line = node.start_mark.line + 1 if node and not path else otherwise
+    for depth, step in enumerate(path):
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = [(k, v) for k, v in node.value if k.value == step]
+        if not found:
+            return otherwise if depth == len(path) - 1 and otherwise != 1 else line
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return line
+
+
+def _refuse_duplicates(node: yaml.Node | None, file: str) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            raise SpecError(
+                f"{file}:{key.start_mark.line + 1}: {key.value} stands there twice",
+                todo="Keep one of them.",
+            )
+        seen.add(key.value)
+        _refuse_duplicates(value, file)
+
+
+def tables_json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors."""
+    table = TableSpec.model_json_schema(by_alias=True)
+    definitions = table.pop("$defs", {})
+    table.pop("required", None)
+    table["properties"].pop("name")
+    defaults = {**table, "title": "Defaults", "description": "Values for every table."}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Ferry table specs",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["tables"],
+        "properties": {
+            "defaults": defaults,
+            "tables": {
+                "type": "object",
+                "additionalProperties": {"anyOf": [table, {"type": "null"}]},
+            },
+        },
+        "$defs": definitions,
+    }

@@ -1,0 +1,154 @@
+"""Windows of time, and the business date of a run.
+
+A window is half-open, `[start, end)`, and carries its zone. It is fixed when the run is made, from
+the run's *scheduled* start, so that a retry tomorrow reads the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from ferry.errors import RequestError
+
+Every = Literal["day", "hour"]
+
+
+def zone_info(name: str) -> ZoneInfo:
+    """The zone of that IANA name, such as `Europe/Berlin`.
+
+    Raises:
+        RequestError: There is no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise RequestError(
+            f"there is no time zone {name!r}", todo="Use an IANA name such as Europe/Berlin or UTC."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open range of time, `[start, end)`, in a zone.
+
+    Raises:
+        RequestError: A bound without a zone, or an end that is not after the start.
+    """
+
+    start: datetime
+    end: datetime
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        zone = zone_info(self.zone)
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise RequestError("a window's bounds need a zone", found="a bound without one")
+        object.__setattr__(self, "start", self.start.astimezone(zone))
+        object.__setattr__(self, "end", self.end.astimezone(zone))
+        if self.end.astimezone(UTC) <= self.start.astimezone(UTC):
+            raise RequestError(
+                "the window's end is not after its start",
+                expected=f"an end after {self.start.isoformat()}",
+                found=self.end.isoformat(),
+                todo="A window is half-open: the first moment is in it, the last is not.",
+            )
+
+    @property
+    def label(self) -> str:
+        """`2023-01-05` for a whole local day, else `2023-01-05T03:00+01:00/…`."""
+        if self == day_window(self.start.date(), self.zone):
+            return self.start.date().isoformat()
+        return f"{_moment(self.start)}/{_moment(self.end)}"
+
+    def __str__(self) -> str:
+        return self.label
+
+
+def _moment(moment: datetime) -> str:
+    spec = "minutes" if moment.second == moment.microsecond == 0 else "auto"
+    return moment.isoformat(timespec=spec)
+
+
+def local_midnight(day: date, zone: str) -> datetime:
+    """The first moment of a local day (where a clock change skips midnight, the moment after)."""
+    midnight = datetime.combine(day, time.min, tzinfo=zone_info(zone))
+    # Through UTC and back: a midnight that does not exist becomes the first moment that does.
+    return midnight.astimezone(UTC).astimezone(zone_info(zone))
+
+
+def day_window(day: date, zone: str = "UTC") -> Window:
+    """The whole local day: 23 or 25 hours long when the clocks change."""
+    return Window(local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone), zone)
+
+
+def business_date(scheduled_start: datetime, zone: str = "UTC") -> date:
+    """The day before the scheduled start, in the zone.
+
+    The 09:00 run on 6 February carries 5 February, however late it really starts and however often
+    it is retried.
+
+    Args:
+        scheduled_start: When the run was to start, as Prefect gives it (aware, in UTC).
+        zone: The deployment's zone.
+    """
+    if scheduled_start.tzinfo is None:
+        raise RequestError("the scheduled start needs a zone", found="a time without one")
+    return scheduled_start.astimezone(zone_info(zone)).date() - timedelta(days=1)
+
+
+def scheduled_window(scheduled_start: datetime, zone: str = "UTC", every: Every = "day") -> Window:
+    """The window that a scheduled run carries: the day, or the full hour, before its start."""
+    if every == "day":
+        return day_window(business_date(scheduled_start, zone), zone)
+    hour = scheduled_start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return Window(hour - timedelta(hours=1), hour, zone)
+
+
+def run_window(
+    *,
+    scheduled_start: datetime,
+    zone: str = "UTC",
+    every: Every = "day",
+    run_date: date | None = None,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+) -> Window:
+    """The window of a run: an explicit date or range always wins over the schedule.
+
+    Args:
+        scheduled_start: The run's scheduled start, aware.
+        zone: The zone in which days are counted, and in which a bound without a zone is meant.
+        every: What a run without dates carries: the day or the hour before its scheduled start.
+        run_date: Carry this whole day.
+        window_start: Carry from this moment on; needs `window_end`.
+        window_end: Carry up to, but not including, this moment.
+
+    Raises:
+        RequestError: A date together with a range, half a range, or an end not after its start.
+    """
+    if window_start is None and window_end is None:
+        return (
+            day_window(run_date, zone)
+            if run_date
+            else scheduled_window(scheduled_start, zone, every)
+        )
+    if run_date is not None:
+        raise RequestError(
+            "a run takes a run_date or a window, not both",
+            found=f"run_date={run_date} and window_start={window_start}, window_end={window_end}",
+            todo="Leave one of them empty.",
+        )
+    if window_start is None or window_end is None:
+        raise RequestError(
+            "a window needs both its ends",
+            found=f"window_start={window_start}, window_end={window_end}",
+            todo="Give both, or a run_date.",
+        )
+    return Window(_in_zone(window_start, zone), _in_zone(window_end, zone), zone)
+
+
+def _in_zone(moment: datetime, zone: str) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone_info(zone))
