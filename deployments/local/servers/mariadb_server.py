@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pymysql
 
@@ -113,16 +113,24 @@ class MariaDB(Server):
         process.wait_until(server._answers, timeout_seconds)
         return server
 
+    def connect(self, database: str | None = None) -> pymysql.Connection[Any]:
+        """A connection of the server's user, over verified TLS, that may load local files."""
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            database=self.database if database is None else database,
+            ssl_ca=str(self.ca_path),
+            ssl_verify_cert=True,
+            ssl_verify_identity=True,
+            local_infile=True,
+            connect_timeout=5,
+        )
+
     def _answers(self) -> bool:
         try:
-            pymysql.connect(
-                host=self.host,
-                port=self.port,
-                user=self.user,
-                password=self.password,
-                database=self.database,
-                connect_timeout=2,
-            ).close()
+            self.connect().close()
         except pymysql.err.OperationalError:
             return False
         return True

@@ -131,23 +131,26 @@ class Postgres(Server):
 
     def _answers(self) -> bool:
         try:
-            self._connect("postgres").close()
+            self.connect("postgres").close()
         except psycopg2.OperationalError:
             return False
         return True
 
-    def _connect(self, database: str) -> psycopg2.extensions.connection:
+    def connect(self, database: str | None = None) -> psycopg2.extensions.connection:
+        """A connection of the server's user, over verified TLS."""
         return psycopg2.connect(
             host=self.host,
             port=self.port,
             user=self.user,
             password=self.password,
-            dbname=database,
-            connect_timeout=2,
+            dbname=self.database if database is None else database,
+            sslmode="verify-full",
+            sslrootcert=str(self.ca_path),
+            connect_timeout=5,
         )
 
     def _make_database(self) -> None:
-        connection = self._connect("postgres")
+        connection = self.connect("postgres")
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:

@@ -75,6 +75,8 @@ class PrefectServer(Server):
         env = without_prefect_settings(os.environ) | {
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # Else the pages ask port 4200, whatever the --port.
+            "PREFECT_SERVER_UI_API_URL": f"http://{LOOPBACK}:{port}/api",
             "DO_NOT_TRACK": "1",
         }
         command = [sys.executable, "-m", "prefect", "server", "start"]
