@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psycopg2
+import pymysql
+import pytest
+
+from deployments.local.servers import (
+    S3,
+    Certificates,
+    MariaDB,
+    Postgres,
+    PrefectServer,
+    ProcessWorker,
+    RcloneS3,
+    ServerProcess,
+    StartError,
+    free_port,
+)
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+
+def gone(pid: int, seconds: float = 5) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+class TestServerProcess:
+    def test_a_start_stops_what_a_killed_run_left_in_the_folder(self, tmp_path: Path) -> None:
+        first = ServerProcess.launch("sleeper", SLEEP, tmp_path)
+        second = ServerProcess.launch("sleeper", SLEEP, tmp_path)
+        try:
+            assert not first.alive()
+            assert second.alive()
+        finally:
+            second.stop()
+            first.stop()
+
+    def test_a_pid_that_was_given_to_another_process_is_left_alone(self, tmp_path: Path) -> None:
+        bystander = subprocess.Popen(SLEEP)
+        try:
+            record = {
+                "name": "sleeper",
+                "pid": bystander.pid,
+                "started": "1",
+                "folder": str(tmp_path),
+                "stop_signal": int(signal.SIGTERM),
+            }
+            (tmp_path / "sleeper.pid.json").write_text(json.dumps(record))
+            ServerProcess.launch("sleeper", SLEEP, tmp_path).stop()
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+            bystander.wait()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="a parent-death signal is Linux's")
+    def test_it_ends_with_a_launcher_that_was_killed(self, tmp_path: Path) -> None:
+        code = (
+            "import os, sys; from pathlib import Path;"
+            "from deployments.local.servers import ServerProcess;"
+            "p = ServerProcess.launch('s', [sys.executable, '-c', 'import time; time.sleep(600)'],"
+            f"Path({str(tmp_path)!r})); print(p.pid, flush=True); os.kill(os.getpid(), 9)"
+        )
+        launcher = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert launcher.returncode == -signal.SIGKILL
+        assert gone(int(launcher.stdout))
+
+    def test_it_outlives_its_launcher_when_told_to(self, tmp_path: Path) -> None:
+        code = (
+            "import sys, json; from pathlib import Path;"
+            "from deployments.local.servers import ServerProcess;"
+            "p = ServerProcess.launch('s', [sys.executable, '-c', 'import time; time.sleep(600)'],"
+            f"Path({str(tmp_path)!r}), outlive=True); print(json.dumps(p.record()))"
+        )
+        launcher = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        process = ServerProcess.from_record(json.loads(launcher.stdout))
+        assert process.alive()
+        process.stop()
+        assert gone(process.pid)
+
+    def test_an_early_end_is_told_with_the_tail_of_the_log(self, tmp_path: Path) -> None:
+        program = [sys.executable, "-c", "raise SystemExit('no room on the shelf')"]
+        process = ServerProcess.launch("shelf", program, tmp_path)
+        with pytest.raises(StartError, match=r"(?s)shelf ended while starting.*no room"):
+            process.wait_until(lambda: False, 10)
+
+    def test_a_server_that_is_never_ready_is_stopped(self, tmp_path: Path) -> None:
+        process = ServerProcess.launch("sleeper", SLEEP, tmp_path)
+        with pytest.raises(StartError, match=r"not ready after 0.2 s"):
+            process.wait_until(lambda: False, 0.2)
+        assert not process.alive()
+
+
+def test_the_preferred_port_is_taken_unless_somebody_has_it() -> None:
+    wanted = free_port()
+    assert free_port(wanted) == wanted
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", wanted))
+        other.listen()
+        assert free_port(wanted) != wanted
+
+
+def test_certificates_are_made_once_and_their_key_is_private(tmp_path: Path) -> None:
+    made = Certificates.make(tmp_path)
+    before = made.ca_path.read_bytes()
+    assert Certificates.make(tmp_path) == made
+    assert made.ca_path.read_bytes() == before
+    assert made.key_path.stat().st_mode & 0o077 == 0
+
+
+class TestMariaDB:
+    def test_data_and_new_passwords_survive_a_restart_on_the_folder(self, tmp_path: Path) -> None:
+        with (
+            MariaDB.start(tmp_path / "m", password="one") as server,
+            server.connect() as connection,
+        ):
+            connection.cursor().execute("CREATE TABLE kept (a INT)")
+        with MariaDB.start(tmp_path / "m", password="it's \\ two") as server:
+            with server.connect() as connection, connection.cursor() as cursor:
+                assert cursor.execute("SELECT * FROM kept") == 0
+            assert "it's" not in repr(server)
+        server.stop(discard=True)
+        assert not (tmp_path / "m").exists()
+
+    def test_an_unfinished_data_folder_does_not_hinder_a_start(self, tmp_path: Path) -> None:
+        (tmp_path / "m" / "data.unfinished" / "mysql").mkdir(parents=True)
+        with MariaDB.start(tmp_path / "m") as server:
+            server.connect().close()
+
+    def test_another_authority_is_refused(self, mariadb: MariaDB, tmp_path: Path) -> None:
+        other = Certificates.make(tmp_path)
+        with pytest.raises(pymysql.err.OperationalError, match="certificate verify failed"):
+            pymysql.connect(
+                host=mariadb.host,
+                port=mariadb.port,
+                user=mariadb.user,
+                password=mariadb.password,
+                ssl_ca=str(other.ca_path),
+                ssl_verify_cert=True,
+                ssl_verify_identity=True,
+            )
+
+    def test_the_user_is_no_administrator(self, mariadb: MariaDB) -> None:
+        with mariadb.connect() as connection, connection.cursor() as cursor:
+            for forbidden in ("SELECT * FROM mysql.global_priv", "CREATE DATABASE elsewhere"):
+                with pytest.raises(pymysql.err.OperationalError, match="denied"):
+                    cursor.execute(forbidden)
+
+    def test_a_session_may_write_zero_dates(self, mariadb: MariaDB, mysql_database: str) -> None:
+        with mariadb.connect(mysql_database) as connection, connection.cursor() as cursor:
+            cursor.execute("SET sql_mode = ''")
+            cursor.execute("CREATE TABLE zero (at DATETIME)")
+            cursor.execute("INSERT INTO zero VALUES ('0000-00-00 00:00:00')")
+            assert cursor.execute("SELECT * FROM zero WHERE at = '0000-00-00'") == 1
+
+
+class TestPostgres:
+    def test_data_survive_a_restart_and_the_password_is_asked(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o700)
+        with Postgres.start(tmp_path / "p", password="one") as server:
+            connection = server.connect()
+            with connection, connection.cursor() as cursor:
+                cursor.execute("CREATE TABLE kept (a INT)")
+            connection.close()
+        with Postgres.start(tmp_path / "p", password="it's \" two") as server:
+            connection = server.connect()
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM kept")
+                assert cursor.fetchone() == (0,)
+            connection.close()
+            with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+                psycopg2.connect(
+                    host=server.host,
+                    port=server.port,
+                    user=server.user,
+                    password="one",
+                    dbname=server.database,
+                )
+        server.stop(discard=True)
+        assert not (tmp_path / "p").exists()
+
+    def test_another_authority_is_refused(self, postgres: Postgres, tmp_path: Path) -> None:
+        other = Certificates.make(tmp_path)
+        with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
+            psycopg2.connect(
+                host=postgres.host,
+                port=postgres.port,
+                user=postgres.user,
+                password=postgres.password,
+                dbname=postgres.database,
+                sslmode="verify-full",
+                sslrootcert=str(other.ca_path),
+            )
+
+    def test_text_sorts_by_bytes_as_in_redshift(self, postgres: Postgres) -> None:
+        connection = postgres.connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT x FROM (VALUES ('a'), ('B'), ('é')) t(x) ORDER BY x")
+            assert [row[0] for row in cursor.fetchall()] == ["B", "a", "é"]
+        connection.close()
+
+
+class TestS3:
+    def test_what_is_put_can_be_got(self, s3: S3, bucket: str) -> None:
+        client = s3.client()
+        client.put_object(Bucket=bucket, Key="a/b.csv", Body=b"1,2\n")
+        assert client.get_object(Bucket=bucket, Key="a/b.csv")["Body"].read() == b"1,2\n"
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="rclone comes for Python 3.12 and later")
+    def test_rclone_keeps_objects_as_files_and_checks_the_key(self, tmp_path: Path) -> None:
+        with RcloneS3.start(tmp_path / "r") as server:
+            server.client().put_object(Bucket=server.bucket, Key="a.csv", Body=b"1,2\n")
+            assert (tmp_path / "r" / "objects" / server.bucket / "a.csv").read_bytes() == b"1,2\n"
+            server.secret_key = "wrong"
+            with pytest.raises(Exception, match=r"SignatureDoesNotMatch|403|Forbidden"):
+                server.client().list_objects_v2(Bucket=server.bucket)
+
+
+class TestPrefect:
+    def test_it_answers_and_its_pages_ask_the_right_port(
+        self, prefect_server: PrefectServer
+    ) -> None:
+        with urllib.request.urlopen(f"{prefect_server.ui_url}/ui-settings") as response:
+            assert json.load(response)["api_url"] == prefect_server.api_url
+        assert os.environ["PREFECT_API_URL"] == prefect_server.api_url
+
+    def test_a_worker_is_known_to_the_server(
+        self, prefect_server: PrefectServer, tmp_path: Path
+    ) -> None:
+        with ProcessWorker.start(tmp_path, server=prefect_server, pool="test-pool") as worker:
+            assert worker.process.alive()
+        assert not worker.process.alive()
+
+    def test_a_worker_told_to_run_once_ends_well(
+        self, prefect_server: PrefectServer, tmp_path: Path
+    ) -> None:
+        with ProcessWorker.start(tmp_path, server=prefect_server, run_once=True) as worker:
+            assert worker.finish() == 0
