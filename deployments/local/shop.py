@@ -228,7 +228,7 @@ def _insert(connection: Any, table: str, batch: pa.RecordBatch) -> None:
     places = ", ".join(f"{{{place}}}" for place in range(len(names)))
     _execute_many(
         connection,
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})",
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})",  # noqa: S608
         list(zip(*(column.to_pylist() for column in texts), strict=True)),
     )
 

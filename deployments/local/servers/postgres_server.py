@@ -62,9 +62,6 @@ class Postgres(Server):
     _home: Path
     host: str = LOOPBACK
 
-    # SIGTERM would wait for every client to leave; SIGINT ends their sessions.
-    _stop_signal = signal.SIGINT
-
     @classmethod
     def start(
         cls,
@@ -122,7 +119,8 @@ class Postgres(Server):
             cwd=home,
             user=run_as,
             outlive=outlive,
-            death_signal="INT",
+            # SIGTERM would wait for every client to leave; SIGINT ends their sessions.
+            stop_signal=signal.SIGINT,
         )
         server = cls(port, user, password, database, certificates.ca_path, process, home)
         process.wait_until(server._answers, timeout_seconds)

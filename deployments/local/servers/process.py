@@ -62,12 +62,14 @@ class ServerProcess:
         pid: Its process id; it leads a process group of its own.
         started: When it started, as the system tells it; opaque, for comparison.
         folder: Where its log and pid files lie.
+        stop_signal: What asks it to end.
     """
 
     name: str
     pid: int
     started: str
     folder: Path
+    stop_signal: signal.Signals = signal.SIGTERM
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @classmethod
@@ -81,7 +83,7 @@ class ServerProcess:
         cwd: Path | None = None,
         user: str | None = None,
         outlive: bool = False,
-        death_signal: str = "TERM",
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> Self:
         """Starts the program, after stopping the one an earlier, killed run left in this folder.
 
@@ -92,16 +94,16 @@ class ServerProcess:
             env: The program's whole environment; this process's if None.
             cwd: Where it runs; the folder if None.
             user: The user to become, when root.
-            outlive: Let it live on when this process ends. Else it gets `death_signal` as soon as
+            outlive: Let it live on when this process ends. Else it gets `stop_signal` as soon as
                 the thread that launched it is gone, however that came about (Linux only).
-            death_signal: The signal, without SIG, that ends it when this process has died.
+            stop_signal: What asks it to end.
         """
         folder.mkdir(parents=True, exist_ok=True)
         cls._stop_left_over(name, folder)
         arguments = [str(part) for part in command]
         setpriv = shutil.which("setpriv") if sys.platform == "linux" and not outlive else None
         if setpriv is not None:
-            arguments = [setpriv, "--pdeathsig", death_signal, "--", *arguments]
+            arguments = [setpriv, "--pdeathsig", stop_signal.name[3:], "--", *arguments]
         with (folder / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 arguments,
@@ -115,7 +117,7 @@ class ServerProcess:
                 extra_groups=[] if user is not None else None,
                 start_new_session=True,
             )
-        process = cls(name, child.pid, _start_time(child.pid) or "", folder, child)
+        process = cls(name, child.pid, _start_time(child.pid) or "", folder, stop_signal, child)
         process.pid_path.write_text(json.dumps(process.record()))
         return process
 
@@ -127,15 +129,17 @@ class ServerProcess:
             int(str(record["pid"])),
             str(record["started"]),
             Path(str(record["folder"])),
+            signal.Signals(int(str(record["stop_signal"]))),
         )
 
     def record(self) -> dict[str, str | int]:
-        """What finds this process again: name, pid, start time and folder; fit for JSON."""
+        """What finds this process again: all of the above, fit for JSON."""
         return {
             "name": self.name,
             "pid": self.pid,
             "started": self.started,
             "folder": str(self.folder),
+            "stop_signal": int(self.stop_signal),
         }
 
     @property
@@ -188,10 +192,10 @@ class ServerProcess:
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join([f"The end of {self.log_path}:", *text.splitlines()[-lines:]])
 
-    def stop(self, stop_signal: int = signal.SIGTERM, grace_seconds: float = 20) -> None:
+    def stop(self, grace_seconds: float = 20) -> None:
         """Ends it, and what is left of its process group after `grace_seconds`; may be repeated."""
         if self.alive():
-            os.kill(self.pid, stop_signal)
+            os.kill(self.pid, self.stop_signal)
             deadline = time.monotonic() + grace_seconds
             while self.alive() and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -206,9 +210,10 @@ class ServerProcess:
     def _stop_left_over(cls, name: str, folder: Path) -> None:
         try:
             record = json.loads((folder / f"{name}.pid.json").read_text())
-        except (FileNotFoundError, ValueError):
+            left_over = cls.from_record(record)
+        except (FileNotFoundError, ValueError, KeyError):  # none, or cut off while written
             return
-        cls.from_record(record).stop()
+        left_over.stop()
 
 
 def _start_time(pid: int) -> str | None:
@@ -239,11 +244,10 @@ class Server:
     """What all servers here share: a process, an end, and a folder that can be taken away."""
 
     process: ServerProcess
-    _stop_signal: int = signal.SIGTERM
 
     def stop(self, *, discard: bool = False) -> None:
         """Ends the server, and removes its folder if told to `discard`; may be repeated."""
-        self.process.stop(self._stop_signal)
+        self.process.stop()
         if discard:
             for folder in self._own_folders():
                 shutil.rmtree(folder, ignore_errors=True)
