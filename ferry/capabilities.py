@@ -27,6 +27,11 @@ class Capabilities:
             see a change in them.
         widens_text: Whether a column's VARCHAR length can be raised, and has to be.
         placeholder: How the driver marks a bound parameter.
+        staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
+            UNLOGGED, so that loading it costs less.
+        hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
+        json_parser: The function that makes JSON of a text parameter in an INSERT; empty where the
+            engine does it by itself.
     """
 
     dialect: str
@@ -39,3 +44,6 @@ class Capabilities:
     pads_text: bool = False
     widens_text: bool = False
     placeholder: str = "%s"
+    staging_table_kind: str = ""
+    hex_prefix: str = ""
+    json_parser: str = ""

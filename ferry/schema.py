@@ -31,6 +31,7 @@ class Kind(StrEnum):
     TEXT = "text"
     BINARY = "binary"
     JSON = "json"
+    OTHER = "other"  # a native type that Ferry does not load, in a column that people added
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ _WIDENS: dict[Kind, tuple[Kind, ...]] = {
 
 def fits(source: DataType, target: DataType) -> bool:
     """Whether every value of the one type can be held by the other, unchanged."""
+    if Kind.OTHER in (source.kind, target.kind):
+        return False
     if target.kind in _WIDENS.get(source.kind, ()):
         return True
     if target.kind is Kind.DECIMAL:
