@@ -1,4 +1,4 @@
-"""What one task hands to the next: small frozen values, never rows.
+"""A batch, and what one task hands to the next: small frozen values, never rows.
 
 extract ─`Extract`▶ stage ─`Staged`▶ copy ─`Copied`▶ upsert ─`Receipt`▶
 """
@@ -6,13 +6,20 @@ extract ─`Extract`▶ stage ─`Staged`▶ copy ─`Copied`▶ upsert ─`Rece
 from __future__ import annotations
 
 import hashlib
+import os
+import uuid
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ferry.schema import Column, TableName, TableSchema
+from ferry.windows import Window
+
+if TYPE_CHECKING:
+    from ferry.specs import Mode, TableSpec
 
 CursorValue = int | Decimal | date | datetime | str
 
@@ -22,6 +29,67 @@ class StageFormat(StrEnum):
 
     CSV = "csv"  # RFC 4180, zstd-compressed, no header
     PARQUET = "parquet"  # zstd-compressed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One table, one window (or all of it), one run.
+
+    Attributes:
+        spec: How the table is carried.
+        mode: How it is carried this time.
+        window: Which rows; None for full and watermark.
+        flow_run_id: Prefect's id of the run.
+        scheduled_start: When the run was to start; the same on every attempt.
+        work_folder: Where part files may stand, on the local disk.
+        attempt: 1 for the run's first attempt.
+    """
+
+    spec: TableSpec
+    mode: Mode
+    window: Window | None
+    flow_run_id: str
+    scheduled_start: datetime
+    work_folder: Path
+    attempt: int = 1
+
+    @property
+    def id(self) -> str:
+        """The same for every attempt of one run at one window, another for every other run."""
+        what = self.window.label if self.window else self.mode
+        name = f"ferry:{self.flow_run_id}/{self.target}/{self.mode}/{what}"
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+    @property
+    def target(self) -> TableName:
+        """The table in the warehouse."""
+        return self.spec.target
+
+    @property
+    def folder(self) -> Path:
+        """Where this process keeps the batch's part files."""
+        return self.work_folder / f"{self.id}-{os.getpid()}"
+
+    @property
+    def label(self) -> str:
+        """The window as people say it; the mode where there is none."""
+        return self.window.label if self.window else self.mode
+
+    @property
+    def label_slug(self) -> str:
+        """The label in letters that a file name can have."""
+        return self.window.slug if self.window else self.mode
+
+    @property
+    def staging_table(self) -> TableName:
+        """Where copy loads it: a table of this batch alone, its name within 63 bytes."""
+        day = self.scheduled_start.astimezone(UTC).strftime("%Y%m%d")
+        return TableName(
+            "ferry", f"stg_{day}_{self.id.replace('-', '')[:12]}_{self.spec.name[:28]}"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.label}"
 
 
 @dataclass(frozen=True)
@@ -67,12 +135,18 @@ class Extract:
         format: How the files are written.
         null_marker: In CSV, the unquoted text that means NULL; made for this run and known not to
             occur in the data. Empty for Parquet.
+        cursor: The cursor column, named as in the warehouse; None if the table has none.
+        start: The lower bound that was read from, for a watermark; None if all was read.
+        unique_key: Whether the source itself vouches that no key occurs twice.
     """
 
     parts: tuple[PartFile, ...]
     columns: tuple[Column, ...]
     format: StageFormat
     null_marker: str = ""
+    cursor: str | None = None
+    start: CursorValue | None = None
+    unique_key: bool = False
 
     @property
     def rows(self) -> int:
@@ -127,11 +201,14 @@ class Staged:
 
 @dataclass(frozen=True)
 class Copied:
-    """What copy hands to upsert: a staging table and the rows in it.
+    """What copy hands to upsert.
 
-    `staging_table` is None when the batch is empty and there is nothing to load.
+    Attributes:
+        staging_table: The table that holds just this batch; None when the batch is empty.
+        rows: Rows that the warehouse says it loaded into it.
+        staged: What was loaded.
     """
 
     staging_table: TableName | None
-    columns: tuple[Column, ...]
     rows: int
+    staged: Staged

@@ -7,7 +7,6 @@ state is never the record.
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -75,11 +74,6 @@ class Receipt:
     def changed(self) -> int:
         """Rows of the target that this batch changed."""
         return self.rows_inserted + self.rows_updated + self.rows_deleted
-
-
-def batch_id(flow_run_id: str, table: TableName, mode: str, window_label: str) -> str:
-    """The id of a batch: the same for every attempt of one run, another for every other run."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{flow_run_id}/{table}/{mode}/{window_label}"))
 
 
 RECEIPT_COLUMNS: tuple[Column, ...] = (

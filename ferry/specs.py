@@ -87,8 +87,11 @@ class TableSpec(BaseModel):
     )
     zone: Zone = Field(
         default="UTC",
-        description="Zone in which days are counted, and in which the source writes its "
-        "wall-clock columns.",
+        description="Zone in which days are counted, such as Europe/Berlin.",
+    )
+    source_zone: Zone | None = Field(
+        default=None,
+        description="Zone of the source's wall-clock columns (DATETIME); by default, `zone`.",
     )
     every: Every = Field(default="day", description="How often sync-all carries it: day or hour.")
     lag: int = Field(
@@ -147,6 +150,11 @@ class TableSpec(BaseModel):
         if self.soft_deletes == "apply" and not self.key:
             raise ValueError("soft_deletes: apply needs a key: the columns that identify a row")
         return self
+
+    @property
+    def wall_clock_zone(self) -> str:
+        """The zone in which the source writes columns that have none of their own."""
+        return self.source_zone or self.zone
 
     @property
     def target(self) -> TableName:

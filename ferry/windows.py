@@ -63,6 +63,11 @@ class Window:
             return self.start.date().isoformat()
         return f"{_moment(self.start)}/{_moment(self.end)}"
 
+    @property
+    def slug(self) -> str:
+        """The label in letters that a file name can have."""
+        return self.label.replace(":", "").replace("/", "--").replace("+", "p")
+
     def __str__(self) -> str:
         return self.label
 
@@ -152,3 +157,56 @@ def run_window(
 
 def _in_zone(moment: datetime, zone: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone_info(zone))
+
+
+def wall_clock_bounds(start: datetime, end: datetime, zone: str) -> tuple[datetime, datetime]:
+    """The bounds of a window as wall-clock times of a zone, without a zone.
+
+    An hour that the clocks repeat has the same wall-clock times twice, so a bound within it cannot
+    tell the first from the second. Such a bound is moved outward, to where the repeated times
+    begin or end: a few rows may be read twice, which an upsert forgives, and none is missed.
+    """
+    local_start, local_end = (bound.astimezone(zone_info(zone)) for bound in (start, end))
+    return (
+        _before_repetition(local_start).replace(tzinfo=None, fold=0),
+        _after_repetition(local_end).replace(tzinfo=None, fold=0),
+    )
+
+
+def _repetition(local: datetime) -> timedelta:
+    """How long the clocks go back around this time; zero where it occurs once."""
+    earlier, later = (local.replace(fold=fold).utcoffset() for fold in (0, 1))
+    assert earlier is not None and later is not None
+    return max(earlier - later, timedelta())
+
+
+def _before_repetition(local: datetime) -> datetime:
+    """The first of the repeated times, if this is one of them."""
+    if not _repetition(local):
+        return local
+    change = _change(local)
+    return (change - _repetition(local)).replace(fold=0)
+
+
+def _after_repetition(local: datetime) -> datetime:
+    """The first time after the repeated ones, if this is one of them but not their very first."""
+    repeated = _repetition(local)
+    if not repeated or (local.fold == 0 and local == _before_repetition(local)):
+        return local
+    return _change(local)
+
+
+def _change(local: datetime) -> datetime:
+    """The wall-clock time at which the clocks go back, for a time that occurs twice."""
+    zone, repeated = local.tzinfo, _repetition(local)
+    low = local.replace(fold=0).astimezone(UTC)
+    high = local.replace(fold=1).astimezone(UTC)
+    before = low.astimezone(zone).utcoffset()
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) / 2
+        if middle.astimezone(zone).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    moment = (high + timedelta(milliseconds=500)).replace(microsecond=0)
+    return moment.astimezone(zone).replace(fold=0) + repeated

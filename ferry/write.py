@@ -1,9 +1,25 @@
-"""The write algorithms, once for all warehouses."""
+"""The write algorithms, once for all warehouses.
+
+Each works within one transaction over `Transaction`, counts what it did, and can be repeated:
+
+- `replace_all`: the target becomes the batch.
+- `upsert`: rows of the batch replace the target's rows of the same key, unless the target has a
+  newer version; the newest row of a key in the batch wins.
+- `replace_from`: the target's rows at or after a bound become the batch (append without a key).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from ferry import statements as sql
+from ferry.batch import CursorValue
+from ferry.capabilities import Capabilities
+from ferry.errors import DataError, SchemaError
+from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row, to_row
+from ferry.schema import Column, TableName
 
 
 class Transaction(Protocol):
@@ -16,3 +32,174 @@ class Transaction(Protocol):
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query."""
         ...
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a write algorithm did to the target, in rows."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+
+
+@dataclass(frozen=True)
+class Load:
+    """A batch in its staging table, and how it is to be written.
+
+    Attributes:
+        target: The table to change.
+        staging: The table that holds the batch; None for an empty batch.
+        columns: The batch's columns.
+        rows: Rows in the staging table.
+        key: Columns that identify a row; empty if there are none.
+        cursor: Column that tells which version of a row is newer; None if there is none.
+        unique_key: Whether the source vouches that no key occurs twice in the batch.
+        deleted: The soft-delete column, when deletions are to be applied; None to carry them over.
+    """
+
+    target: TableName
+    staging: TableName | None
+    columns: tuple[Column, ...]
+    rows: int
+    key: tuple[str, ...] = ()
+    cursor: str | None = None
+    unique_key: bool = False
+    deleted: Column | None = None
+
+
+def replace_all(tx: Transaction, load: Load) -> Landed:
+    """Make the target hold just the batch."""
+    deleted = tx.execute(sql.delete_all(load.target))
+    inserted = _insert(tx, load)
+    return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
+
+
+def replace_from(tx: Transaction, load: Load, start: CursorValue | None, mark: str) -> Landed:
+    """Make the target's rows at or after `start` be the batch; without `start`, all of them.
+
+    An empty batch changes nothing: what the target has, the source has forgotten.
+    """
+    if load.staging is None:
+        return Landed()
+    if start is None or load.cursor is None:
+        return replace_all(tx, load)
+    deleted = tx.execute(sql.delete_from(load.target, load.cursor, mark), (start,))
+    inserted = _insert(tx, load)
+    known = min(deleted, inserted)
+    return Landed(inserted=inserted - known, deleted=deleted - known, unchanged=known)
+
+
+def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
+    """Let the batch's rows replace the target's rows of the same key, never an older a newer one.
+
+    Raises:
+        DataError: A row without a full key.
+    """
+    if load.staging is None:
+        return Landed()
+    _refuse_null_keys(tx, load)
+    load, duplicates = _newest_only(tx, load)
+    assert load.staging is not None
+    if not tx.fetch(sql.is_empty(load.target)):
+        inserted = _insert(tx, load)
+        return Landed(inserted=inserted, unchanged=duplicates + load.rows - inserted)
+    tx.execute(
+        sql.delete_known(
+            load.staging,
+            load.target,
+            load.columns,
+            load.key,
+            load.cursor,
+            pads_text=capabilities.pads_text,
+            deleted=load.deleted,
+        )
+    )
+    gone = 0
+    if load.deleted:
+        count = sql.count_deletable(load.staging, load.target, load.key, load.deleted)
+        gone = int(tx.fetch(count)[0][0])
+    removed = tx.execute(sql.delete_matching(load.target, load.staging, load.key))
+    inserted = _insert(tx, load)
+    updated = min(inserted, removed - gone)
+    return Landed(
+        inserted=inserted - updated,
+        updated=updated,
+        deleted=removed - updated,
+        unchanged=duplicates + load.rows - inserted - gone,
+    )
+
+
+def _insert(tx: Transaction, load: Load) -> int:
+    if load.staging is None:
+        return 0
+    unless = sql.is_deleted(load.deleted) if load.deleted else None
+    return tx.execute(sql.insert_all(load.target, load.staging, load.columns, unless))
+
+
+def _refuse_null_keys(tx: Transaction, load: Load) -> None:
+    assert load.staging is not None
+    found = tx.fetch(sql.count_null_keys(load.staging, load.key))
+    if found[0][0]:
+        raise DataError(
+            f"rows without a full key ({', '.join(load.key)})",
+            expected="no NULL in the key",
+            found=f"{found[0][0]} rows",
+            todo="Choose a key whose columns are never NULL.",
+        )
+
+
+def _newest_only(tx: Transaction, load: Load) -> tuple[Load, int]:
+    """The load without older duplicates of a key, and how many there were."""
+    assert load.staging is not None
+    if load.unique_key or not tx.fetch(sql.count_repeated_keys(load.staging, load.key))[0][0]:
+        return load, 0
+    newest = newest_table(load.staging)
+    tx.execute(sql.drop_table(newest))
+    tx.execute(sql.create_newest(newest, load.staging, load.columns, load.key, load.cursor))
+    rows = int(tx.fetch(sql.count_rows(newest))[0][0])
+    kept = Load(load.target, newest, load.columns, rows, load.key, load.cursor, True, load.deleted)
+    return kept, load.rows - rows
+
+
+def newest_table(staging: TableName) -> TableName:
+    """The table beside the staging table that holds just the newest row of each key."""
+    return TableName(staging.schema, f"{staging.name}_newest")
+
+
+def find_receipt(tx: Transaction, batch_id: str, mark: str) -> Receipt | None:
+    """The receipt of this batch, or None if it has not landed."""
+    rows = tx.fetch(sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", mark), (batch_id,))
+    return from_row(rows[0]) if rows else None
+
+
+def write_receipt(tx: Transaction, receipt: Receipt, mark: str) -> None:
+    """Add the receipt, in the transaction that changed the target."""
+    tx.execute(sql.insert_values(RECEIPTS, RECEIPT_COLUMNS, 1, mark), to_row(receipt))
+
+
+def named_columns(
+    names: Sequence[str], columns: Sequence[Column], table: TableName, role: str
+) -> tuple[str, ...]:
+    """The columns of these names as the warehouse spells them.
+
+    Args:
+        names: Names from the spec.
+        columns: The columns there are.
+        table: The table, for the message.
+        role: What they are for: key, cursor, sort key.
+
+    Raises:
+        SchemaError: There is no such column.
+    """
+    there = {column.name.lower() for column in columns}
+    for name in names:
+        if name.lower() not in there:
+            raise SchemaError(
+                f"the {role} column {name!r} is not in the table",
+                table=str(table),
+                expected=f"one of {', '.join(sorted(there))}",
+                todo=f"Correct `{role.replace(' ', '_')}` in the table's spec.",
+            )
+    return tuple(name.lower() for name in names)

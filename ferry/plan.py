@@ -1,0 +1,185 @@
+"""From a run's parameters to a batch: which mode, which window, which columns."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from ferry.batch import CursorValue, ExtractQuery
+from ferry.errors import RequestError, SchemaError
+from ferry.schema import Column, Kind, TableSchema
+from ferry.specs import Mode, TableSpec
+from ferry.windows import Window, run_window, zone_info
+from ferry.write import named_columns
+
+DEFAULT_CURSORS = ("modified", "created_at")
+
+_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
+
+
+def choose_window(
+    spec: TableSpec,
+    *,
+    scheduled_start: datetime,
+    mode: Mode | None = None,
+    zone: str | None = None,
+    run_date: date | None = None,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+) -> tuple[Mode, Window | None]:
+    """The mode and the window of a run; a window only for mode window.
+
+    Raises:
+        RequestError: Dates for a mode that takes none, a mode that the spec has no key for, or
+            wrong dates.
+    """
+    chosen: Mode = mode or spec.mode
+    if chosen == "window" and not spec.key:
+        raise RequestError(
+            "mode window needs a key",
+            table=str(spec.target),
+            todo="Add `key` to the table's spec, or choose another mode.",
+        )
+    if chosen != "window":
+        if run_date or window_start or window_end:
+            raise RequestError(
+                f"a table in mode {chosen} takes no dates",
+                table=str(spec.target),
+                expected="no run_date and no window",
+                found=f"run_date={run_date}, window_start={window_start}, window_end={window_end}",
+                todo="Leave the dates empty"
+                + (", or start the run with mode=window." if spec.key else "."),
+            )
+        return chosen, None
+    try:
+        window = run_window(
+            scheduled_start=scheduled_start,
+            zone=zone or spec.zone,
+            every=spec.every,
+            run_date=run_date,
+            window_start=window_start,
+            window_end=window_end,
+        )
+    except RequestError as error:
+        raise error.at(table=str(spec.target)) from error.__cause__
+    return chosen, window
+
+
+def carried_columns(spec: TableSpec, schema: TableSchema) -> tuple[Column, ...]:
+    """The source's columns that are carried.
+
+    Raises:
+        SchemaError: An excluded column is not there, or none is left.
+    """
+    excluded = set(named_columns(spec.exclude, schema.columns, spec.target, "exclude"))
+    columns = tuple(c for c in schema.columns if c.name.lower() not in excluded)
+    if not columns:
+        raise SchemaError("no column is left to carry", table=str(spec.target))
+    return columns
+
+
+def find_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
+    """The cursor column: the spec's, else `modified`, else `created_at`, else None.
+
+    Raises:
+        SchemaError: The spec's cursor is not in the table.
+    """
+    if spec.cursor:
+        named_columns((spec.cursor,), columns, spec.target, "cursor")
+    names = (spec.cursor,) if spec.cursor else DEFAULT_CURSORS
+    for name in names:
+        for column in columns:
+            if column.name.lower() == name.lower():
+                return column
+    return None
+
+
+def find_deleted(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
+    """The soft-delete column whose deletions are to be applied; None to carry them over.
+
+    Raises:
+        SchemaError: Deletions are to be applied and the column is not there.
+    """
+    if spec.soft_deletes != "apply":
+        return None
+    (name,) = named_columns((spec.deleted_column,), columns, spec.target, "deleted column")
+    return next(c for c in columns if c.name.lower() == name)
+
+
+def plan_query(
+    spec: TableSpec,
+    mode: Mode,
+    window: Window | None,
+    schema: TableSchema,
+    watermark: CursorValue | None = None,
+) -> ExtractQuery:
+    """Which rows of the source to read.
+
+    Args:
+        spec: The table's spec.
+        mode: How it is carried this time.
+        window: The window, for mode window.
+        schema: The source table.
+        watermark: The highest cursor in the target, for mode watermark; None if it has no rows.
+
+    Raises:
+        SchemaError: A column that the spec names is missing, or the cursor is of no use as one.
+    """
+    columns = carried_columns(spec, schema)
+    carried = TableSchema(schema.name, columns, schema.key)
+    named_columns(spec.key, columns, spec.target, "key")
+    cursor = find_cursor(spec, columns)
+    zone = spec.wall_clock_zone
+    if mode == "full":
+        return ExtractQuery(
+            carried, cursor.name if cursor else None, zone=zone, zero_dates=spec.zero_dates
+        )
+    if cursor is None:
+        raise SchemaError(
+            f"mode {mode} needs a cursor column",
+            table=str(spec.target),
+            expected=" or ".join(DEFAULT_CURSORS),
+            found=", ".join(c.name for c in columns),
+            todo="Set `cursor` in the table's spec, or use mode full.",
+        )
+    usable = _TIMES if mode == "window" else _TIMES + _NUMBERS
+    if cursor.type.kind not in usable:
+        raise SchemaError(
+            f"column {cursor.name!r} cannot be the cursor of mode {mode}",
+            table=str(spec.target),
+            expected="a date or time" + ("" if mode == "window" else ", or a number"),
+            found=cursor.native or str(cursor.type),
+            todo="Choose another `cursor` in the table's spec.",
+        )
+    start = window.start if window else less_lag(watermark, spec.lag, zone)
+    end = window.end if window else None
+    return ExtractQuery(carried, cursor.name, start, end, zone, spec.zero_dates)
+
+
+def less_lag(watermark: CursorValue | None, lag: int, zone: str) -> CursorValue | None:
+    """The watermark less the lag: seconds for times, whole days for dates, ids for numbers."""
+    if isinstance(watermark, datetime):
+        aware = watermark if watermark.tzinfo else watermark.replace(tzinfo=zone_info(zone))
+        return aware - timedelta(seconds=lag)
+    if isinstance(watermark, date):
+        return watermark - timedelta(days=math.ceil(lag / 86_400))
+    if isinstance(watermark, int | Decimal):
+        return watermark - lag
+    return watermark
+
+
+def stored_bound(value: CursorValue | None, kind: Kind, zone: str) -> CursorValue | None:
+    """A bound as a column of this kind holds it.
+
+    A moment becomes the zone's wall clock for a column without a zone, and the zone's day for a
+    date; every other value stays as it is.
+    """
+    if isinstance(value, datetime):
+        local = value.astimezone(zone_info(zone)) if value.tzinfo else value
+        if kind is Kind.TIMESTAMP:
+            return local.replace(tzinfo=None)
+        if kind is Kind.DATE:
+            return local.date()
+    return value

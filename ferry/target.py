@@ -1,0 +1,97 @@
+"""Whether a batch fits its target, and what has to be done to the target first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ferry.capabilities import Capabilities
+from ferry.errors import SchemaError
+from ferry.schema import Column, Kind, TableName, TableSchema, fits
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """What makes the target ready; every part of it can be repeated.
+
+    Attributes:
+        create: The table is missing.
+        add: Columns that the source has gained.
+        widen: Text columns that have to become longer.
+    """
+
+    create: bool = False
+    add: tuple[Column, ...] = ()
+    widen: tuple[Column, ...] = ()
+
+
+def plan_target(
+    target: TableName,
+    existing: TableSchema | None,
+    columns: Sequence[Column],
+    capabilities: Capabilities,
+) -> TargetPlan:
+    """What has to be done to the target so that these columns fit.
+
+    A column that the source has gained is added. A text column that has become longer is widened.
+    Everything else that differs is refused: it needs a person's decision.
+
+    Raises:
+        SchemaError: Columns or types do not fit; the message lists every one of them.
+    """
+    check_limits(target, columns, capabilities)
+    if existing is None:
+        return TargetPlan(create=True)
+    add, widen, problems = [], [], []
+    for column in columns:
+        there = existing.column(column.name)
+        if there is None:
+            add.append(column)
+        elif not fits(column.type, there.type):
+            if _can_widen(column, there, capabilities):
+                widen.append(column)
+            else:
+                problems.append(
+                    f"{column.name} is {column.type} in the source and {there.native or there.type}"
+                    " in the target"
+                )
+    names = {column.name for column in columns}
+    gone = [c.name for c in existing.columns if c.name.lower() not in names and not c.nullable]
+    problems += [f"{name} is NOT NULL in the target and missing in the source" for name in gone]
+    if problems:
+        raise SchemaError(
+            "the target's columns do not fit: " + "; ".join(problems),
+            table=str(target),
+            todo="Change the target's column, `exclude` it in the table's spec, or rename the "
+            "target and let it be made again.",
+        )
+    return TargetPlan(add=tuple(add), widen=tuple(widen))
+
+
+def _can_widen(column: Column, there: Column, capabilities: Capabilities) -> bool:
+    longer = column.type.kind is there.type.kind is Kind.TEXT
+    return longer and capabilities.widens_text
+
+
+def check_limits(target: TableName, columns: Sequence[Column], capabilities: Capabilities) -> None:
+    """Refuse what the warehouse would cut or refuse less clearly.
+
+    Raises:
+        SchemaError: Too many columns, or a name that is too long.
+    """
+    if len(columns) > capabilities.max_columns:
+        raise SchemaError(
+            "the table has more columns than the warehouse can hold",
+            table=str(target),
+            expected=f"at most {capabilities.max_columns}",
+            found=len(columns),
+            todo="`exclude` some in the table's spec, or carry views of it.",
+        )
+    limit = capabilities.max_identifier_bytes
+    long = [n for n in (target.name, *(c.name for c in columns)) if len(n.encode()) > limit]
+    if long:
+        raise SchemaError(
+            f"names longer than the warehouse's {limit} bytes: {', '.join(long)}",
+            table=str(target),
+            todo="Carry a view with shorter names.",
+        )

@@ -1,0 +1,206 @@
+"""The write algorithms against a model in plain Python, on an engine that needs only pip."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferry import statements as sql
+from ferry.batch import StageFormat
+from ferry.capabilities import Capabilities
+from ferry.errors import DataError
+from ferry.schema import Column, DataType, Kind, TableName
+from ferry.write import Landed, Load, replace_all, replace_from, upsert
+
+TARGET, STAGING = TableName("main", "target"), TableName("main", "staging")
+INT = DataType(Kind.INT64)
+COLUMNS = (
+    Column("id", INT),
+    Column("Part", INT),
+    Column("modified", INT),
+    Column("body", DataType(Kind.TEXT)),
+    Column("gone", INT),
+)
+KEY = ("id", "Part")
+CAPABILITIES = Capabilities("duckdb", (StageFormat.PARQUET,), 127, None, 1600, placeholder="?")
+
+
+class Engine:
+    """DuckDB in memory, as a Transaction."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect()
+        for table in (TARGET, STAGING):
+            self.execute(
+                sql.create_table(
+                    table, COLUMNS, lambda t: {"int64": "BIGINT"}.get(t.kind, "VARCHAR")
+                )
+            )
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        result = self.connection.execute(sql, list(parameters)).fetchone()
+        return int(result[0]) if result and isinstance(result[0], int) else 0
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql, list(parameters)).fetchall()
+
+    def put(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.execute(sql.delete_all(table))
+        if rows:
+            self.execute(
+                sql.insert_values(table, COLUMNS, len(rows), "?"), [v for row in rows for v in row]
+            )
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        return sorted(self.fetch(f"SELECT * FROM {sql.table_sql(TARGET)}"), key=repr)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.connection.close()
+
+
+def load(rows: Sequence[tuple[Any, ...]], **changes: Any) -> Load:
+    values = {
+        "target": TARGET,
+        "staging": STAGING if rows else None,
+        "columns": COLUMNS,
+        "rows": len(rows),
+        "key": KEY,
+        "cursor": "modified",
+    }
+    return Load(**{**values, **changes})
+
+
+small = st.integers(0, 3)
+row = st.tuples(
+    small,
+    small,
+    st.none() | st.integers(0, 4),
+    st.none() | st.sampled_from(["", "a", "b ", "b"]),
+    st.none() | st.integers(0, 1),
+)
+batch = st.lists(row, max_size=12)
+
+
+def newest(rows: Sequence[tuple[Any, ...]]) -> dict[tuple[int, int], tuple[Any, ...]]:
+    """The model: of each key the row with the highest cursor, then the highest other columns."""
+
+    def order(one: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple((value is not None, value if value is not None else 0) for value in one[2:])
+
+    best: dict[tuple[int, int], tuple[Any, ...]] = {}
+    for one in rows:
+        key = one[:2]
+        if key not in best or order(one) > order(best[key]):
+            best[key] = one
+    return best
+
+
+def older(there: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
+    return there[2] is not None and new[2] is not None and there[2] > new[2]
+
+
+@pytest.mark.parametrize("apply_deletes", [False, True])
+@settings(max_examples=150, deadline=None)
+@given(before=batch, rows=batch)
+def test_upsert_is_what_the_model_says(
+    engine: Engine, apply_deletes: bool, before: list, rows: list
+):
+    target = newest(before)
+    engine.put(TARGET, list(target.values()))
+    engine.put(STAGING, rows)
+    expected = dict(target)
+    for key, new in newest(rows).items():
+        if key in target and older(target[key], new):
+            continue
+        if apply_deletes and new[4] not in (None, 0):
+            expected.pop(key, None)
+        else:
+            expected[key] = new
+    deleted = COLUMNS[4] if apply_deletes else None
+
+    landed = upsert(engine, load(rows, deleted=deleted), CAPABILITIES)
+
+    assert engine.rows() == sorted(expected.values(), key=repr)
+    assert landed.inserted == len(expected.keys() - target.keys())
+    assert landed.deleted == len(target.keys() - expected.keys())
+    assert landed.updated == sum(target[k] != expected[k] for k in target.keys() & expected.keys())
+    assert sum((landed.inserted, landed.updated, landed.deleted, landed.unchanged)) == len(rows)
+
+
+@settings(max_examples=80, deadline=None)
+@given(before=batch, rows=batch)
+def test_the_same_batch_again_changes_nothing(engine: Engine, before: list, rows: list):
+    engine.put(TARGET, list(newest(before).values()))
+    engine.put(STAGING, rows)
+    upsert(engine, load(rows), CAPABILITIES)
+    after = engine.rows()
+    engine.put(STAGING, rows)
+
+    landed = upsert(engine, load(rows), CAPABILITIES)
+
+    assert landed == Landed(unchanged=len(rows))
+    assert engine.rows() == after
+
+
+@settings(max_examples=80, deadline=None)
+@given(one=batch, two=batch)
+def test_batches_in_either_order_give_the_same_newest_versions(
+    engine: Engine, one: list, two: list
+):
+    one, two = ([r for r in rows if r[2] is not None] for rows in (one, two))
+    results = []
+    for rows in ((one, two), (two, one)):
+        engine.put(TARGET, [])
+        for batch_rows in rows:
+            engine.put(STAGING, batch_rows)
+            upsert(engine, load(batch_rows), CAPABILITIES)
+        results.append([r[:3] for r in engine.rows()])
+    assert results[0] == results[1]
+
+
+def test_rows_doubled_in_the_target_by_others_become_one(engine: Engine):
+    row = (1, 1, 1, "old", None)
+    engine.put(TARGET, [row, row])
+    engine.put(STAGING, [(1, 1, 2, "new", None)])
+    landed = upsert(engine, load([row]), CAPABILITIES)
+    assert engine.rows() == [(1, 1, 2, "new", None)]
+    assert landed == Landed(updated=1, deleted=1)
+
+
+def test_a_null_in_the_key_is_refused_without_its_row(engine: Engine):
+    engine.put(STAGING, [(1, None, 1, "secret", None)])
+    with pytest.raises(DataError, match="rows without a full key") as caught:
+        upsert(engine, load([()]), CAPABILITIES)
+    assert "secret" not in str(caught.value)
+
+
+def test_full_replaces_everything_and_an_empty_source_empties_the_target(engine: Engine):
+    old, new = (1, 1, 1, "old", None), (2, 2, 2, "new", None)
+    engine.put(TARGET, [old])
+    engine.put(STAGING, [new, new])
+    assert replace_all(engine, load([new, new])) == Landed(inserted=2, deleted=1)
+    assert engine.rows() == [new, new]
+    assert replace_all(engine, load([])) == Landed(deleted=2)
+    assert engine.rows() == []
+
+
+def test_append_reads_the_boundary_again_and_doubles_no_row(engine: Engine):
+    rows = [(1, 0, 5, "a", None), (2, 0, 6, "b", None), (3, 0, 6, "tie", None)]
+    engine.put(TARGET, rows[:2])
+    engine.put(STAGING, rows[1:])
+    landed = replace_from(engine, load(rows[1:], key=()), 6, "?")
+    assert engine.rows() == rows
+    assert landed == Landed(inserted=1, unchanged=1)
+
+
+def test_append_of_nothing_changes_nothing(engine: Engine):
+    engine.put(TARGET, [(1, 0, 5, "a", None)])
+    assert replace_from(engine, load([], key=()), 5, "?") == Landed()
+    assert len(engine.rows()) == 1
