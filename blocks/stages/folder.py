@@ -1,0 +1,202 @@
+"""Part files in a folder: for the demo, for one machine, or on a disk that machines share."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import Field
+
+from blocks.stage import Stage
+from blocks.stages.keys import checked_key, checked_moment, manifest_text, open_part
+from ferry.batch import PartFile, StagedFile
+from ferry.errors import AccessError, BusyError, DataError, FatalError, RequestError
+
+_CHUNK_BYTES = 1 << 20
+_TEMPORARY = ".storing-"
+_BUSY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE}
+
+
+class FolderStage(Stage):
+    """A folder in which part files wait for the warehouse.
+
+    A file is copied under another name, flushed to the disk, and renamed: whole or not there. URIs
+    are `file://` and the absolute path as it is, not percent-encoded, as DuckDB reads them.
+
+    Example:
+        ```python
+        from blocks.stages import FolderStage
+
+        FolderStage(path="/var/lib/ferry/stage").save("local-stage", overwrite=True)
+        ```
+    """
+
+    _block_type_name = "Folder Stage"
+    _block_type_slug = "folder-stage"
+    _description = "A folder in which part files wait for the warehouse to load them."
+
+    path: Path = Field(
+        title="Folder",
+        description="The folder. It must exist, so that a disk that is not mounted is noticed.",
+    )
+
+    def put(self, part: PartFile, key: str) -> StagedFile:
+        """Store the part under the key, whole or not at all; storing it again changes nothing.
+
+        Raises:
+            AccessError: No such folder, or no permission.
+            RequestError: The key leads out of the folder.
+            DataError: The part's bytes are not those that were written; extract has to run again.
+            FatalError: The part file is gone from this machine.
+            BusyError: The disk is full or fails; a retry may help.
+        """
+        with open_part(part) as file:
+            found = self._store(file, key)
+        if found != (part.size_bytes, part.sha256):
+            self._at(key).unlink(missing_ok=True)
+            raise DataError(
+                f"the part file {part.path.name} has changed since it was written",
+                todo="Run the batch again from extract on, and check the disk.",
+            )
+        return StagedFile(key, self._uri(key), part.size_bytes, part.rows)
+
+    def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
+        """Store the manifest, Redshift's format: every file mandatory, with its size.
+
+        Raises:
+            RequestError: A file is listed twice, or the key leads out of the folder.
+            FerryError: As for `put`.
+        """
+        text = manifest_text(files)
+        self._store(BytesIO(text), key)
+        return StagedFile(key, self._uri(key), len(text), sum(file.rows for file in files))
+
+    def open(self, file: StagedFile) -> BinaryIO:
+        """The file's bytes as a stream.
+
+        Raises:
+            FatalError: There is no such file.
+            AccessError: No such folder, or no permission.
+        """
+        with self._explained(f"reading {file.key!r}"):
+            return self._at(file.key).open("rb")
+
+    def discard(self, files: Sequence[StagedFile]) -> None:
+        """Remove these files, and folders that are empty then; one that is gone is no error.
+
+        Raises:
+            AccessError: No such folder, or no permission.
+        """
+        for file in files:
+            with self._explained(f"removing {file.key!r}"):
+                self._remove(self._at(file.key))
+
+    def discard_older(self, prefix: str, before: datetime) -> int:
+        """Remove files under the prefix stored before that moment; returns how many.
+
+        Args:
+            prefix: A folder in the stage: `raw_data` is not also `raw_data_old`. Empty for all.
+            before: Aware. The files' own times of change decide what is older.
+
+        Raises:
+            AccessError: No such folder, or no permission.
+        """
+        moment = checked_moment(before).timestamp()
+        removed = 0
+        with self._explained(f"removing old files under {prefix!r}"):
+            folder = self._at(prefix.strip("/")) if prefix.strip("/") else self._root()
+            for path in sorted(folder.rglob("*")):
+                with suppress(FileNotFoundError):  # somebody else removed it meanwhile
+                    if stat.S_ISREG((found := path.lstat()).st_mode) and found.st_mtime < moment:
+                        self._remove(path)
+                        removed += not path.name.startswith(_TEMPORARY)  # left by a killed put
+        return removed
+
+    def _store(self, content: BinaryIO, key: str) -> tuple[int, str]:
+        """Size and SHA-256 of what is stored under the key now."""
+        digest, size_bytes = hashlib.sha256(), 0
+        with self._explained(f"storing {key!r}"):
+            path = self._at(key)
+            temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+            try:
+                with self._new_file(temporary) as file:
+                    while chunk := content.read(_CHUNK_BYTES):
+                        digest.update(chunk)
+                        size_bytes += file.write(chunk)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync(path.parent)
+        return size_bytes, digest.hexdigest()
+
+    def _new_file(self, path: Path) -> BinaryIO:
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # `discard` took the empty folder meanwhile
+                return path.open("xb")
+
+    def _remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        root = self._root()
+        with suppress(OSError):  # not empty
+            while (path := path.parent) != root and path.is_relative_to(root):
+                path.rmdir()
+
+    def _root(self) -> Path:
+        root = self.path.expanduser().resolve()
+        if not root.is_dir():
+            raise AccessError(
+                f"there is no folder {str(root)!r}",
+                todo="Make it, or correct the path in the stage's block.",
+            )
+        return root
+
+    def _at(self, key: str) -> Path:
+        root = self._root()
+        path = root / checked_key(key)
+        if not path.parent.resolve().is_relative_to(root) or path.is_symlink():
+            raise RequestError(f"the key {key!r} leads out of the stage's folder by a link")
+        return path
+
+    def _uri(self, key: str) -> str:
+        return f"file://{self._at(key)}"
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise AccessError(
+                f"{what} in {str(self.path)!r}: no permission",
+                todo="Let the user that runs Ferry read and write the folder.",
+            ) from error
+        except FileNotFoundError as error:
+            raise FatalError(
+                f"{what} in {str(self.path)!r}: there is no such file",
+                todo="Run the batch again from extract on.",
+            ) from error
+        except OSError as error:
+            problem = f"{what} in {str(self.path)!r}: {os.strerror(error.errno or errno.EIO)}"
+            if error.errno in _BUSY:
+                raise BusyError(problem, todo="Check the disk, and its free space.") from error
+            raise FatalError(problem, todo="Check the path in the stage's block.") from error
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in the folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,71 @@
+"""What both kinds of stage agree on: keys, the manifest's text, and moments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import BinaryIO
+
+from ferry.batch import PartFile, StagedFile
+from ferry.errors import FatalError, RequestError
+
+
+def checked_key(key: str) -> str:
+    """The key, which leads nowhere but into the stage.
+
+    Raises:
+        RequestError: It is empty or absolute, ends with a slash, or has `.`, `..`, an empty step or
+            a control character in it.
+    """
+    steps = key.split("/")
+    if any(step in ("", ".", "..") for step in steps) or any(ord(c) < 32 for c in key):
+        raise RequestError(
+            f"the stage does not take the key {key!r}",
+            expected="names joined by single slashes, without '.' and '..'",
+        )
+    return key
+
+
+def checked_moment(before: datetime) -> datetime:
+    """The moment, which has a zone.
+
+    Raises:
+        RequestError: It has none.
+    """
+    if before.tzinfo is None:
+        raise RequestError("files are discarded up to a moment with a zone", found="one without")
+    return before
+
+
+def manifest_text(files: Sequence[StagedFile]) -> bytes:
+    """The files as Redshift's COPY wants them listed: each once, each mandatory, with its size.
+
+    Source: Amazon Redshift Developer Guide, "Using a manifest to specify data files".
+
+    Raises:
+        RequestError: A file is listed twice; Redshift would load it twice.
+    """
+    if len({file.uri for file in files}) < len(files):
+        raise RequestError("a manifest lists every file once", found="a file listed twice")
+    entries = [
+        {"url": file.uri, "mandatory": True, "meta": {"content_length": file.size_bytes}}
+        for file in files
+    ]
+    return json.dumps({"entries": entries}, indent=1).encode()
+
+
+def open_part(part: PartFile) -> BinaryIO:
+    """The part's bytes.
+
+    Raises:
+        FatalError: It is not on this machine's disk any more; extract has to run again.
+    """
+    with suppress(FileNotFoundError):
+        return part.path.open("rb")
+    raise FatalError(
+        f"the part file {part.path.name} is not on this machine any more",
+        step="stage",
+        todo="Run the whole batch again: parts stand on the disk of the machine that read them.",
+    )

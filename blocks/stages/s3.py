@@ -1,0 +1,254 @@
+"""Part files in an S3 bucket, or in one of a server that speaks S3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, BinaryIO, Literal, Self
+
+from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
+from botocore.config import Config  # type: ignore[import-untyped]
+from prefect_aws import AwsCredentials
+from pydantic import Field, model_validator
+
+from blocks.stage import Stage
+from blocks.stages.keys import checked_key, checked_moment, manifest_text, open_part
+from blocks.stages.s3_errors import explain_code, explained, explained_body
+from ferry.batch import PartFile, StagedFile
+from ferry.errors import ConfigurationError, ConnectionLostError
+
+_MULTIPART_BYTES = 16 << 20
+_DELETE_AT_ONCE = 1000  # what DeleteObjects takes
+_CLIENT_SECONDS = 600
+"""Clients are made anew every ten minutes: the keys of an assumed role expire, and stay in one."""
+
+
+class S3Stage(Stage):
+    """An S3 bucket in which part files wait for the warehouse.
+
+    Keys are relative to `prefix`; URIs are whole: `s3://<bucket>/<prefix>/<key>`. What was stored
+    is verified: boto3 sends a checksum with every request, and the size is read back.
+
+    Example:
+        ```python
+        from prefect_aws import AwsCredentials
+        from blocks.stages import S3Stage
+
+        S3Stage(
+            bucket_name="my-company-ferry",
+            prefix="stage",
+            credentials=AwsCredentials(region_name="eu-central-1"),
+        ).save("warehouse-stage", overwrite=True)
+        ```
+    """
+
+    _block_type_name = "S3 Stage"
+    _block_type_slug = "s3-stage"
+    _description = "A bucket in which part files wait for the warehouse to load them."
+
+    bucket_name: str = Field(
+        title="Bucket", description="The bucket's name. It must exist.", min_length=1
+    )
+    prefix: str = Field(
+        default="",
+        description="The folder in the bucket under which everything is put; empty for the top.",
+    )
+    credentials: AwsCredentials = Field(
+        default_factory=AwsCredentials,
+        title="AWS credentials",
+        description=(
+            "Keys, profile or role, and the region. Left empty: the machine's own role. A server"
+            " that only speaks S3 has its endpoint URL in the AWS client parameters."
+        ),
+    )
+    server_side_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        default=None,
+        description="How S3 encrypts the files. Left empty: as the bucket does by default.",
+    )
+    kms_key_id: str | None = Field(
+        default=None,
+        title="KMS key",
+        description="The key's id or ARN for aws:kms. Left empty: the account's key for S3.",
+    )
+    connect_timeout_seconds: float = Field(
+        default=10, gt=0, description="How long to wait for a connection to S3."
+    )
+    read_timeout_seconds: float = Field(
+        default=60, gt=0, description="How long to wait for S3's next bytes."
+    )
+    max_attempts: int = Field(
+        default=5, ge=1, description="How often one request is tried before the step fails."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kms_key_id and self.server_side_encryption != "aws:kms":
+            raise ValueError("kms_key_id needs server_side_encryption aws:kms")
+        if self.prefix.strip("/"):
+            checked_key(self.prefix.strip("/"))
+        return self
+
+    def put(self, part: PartFile, key: str) -> StagedFile:
+        """Store the part under the key, whole or not at all; storing it again changes nothing.
+
+        Parts above 16 MiB go up in several pieces at once, of which nothing is seen before the
+        last has arrived.
+
+        Raises:
+            AccessError: No such bucket, no permission, or wrong credentials.
+            ConfigurationError: Wrong region, or settings that boto3 refuses.
+            FatalError: The part file is gone from this machine.
+            ConnectionLostError: The network failed, or not all bytes arrived; a retry may help.
+            BusyError: S3 throttles; a retry may help.
+        """
+        full_key = self._full_key(key)
+        with explained(self.bucket_name, f"storing {full_key!r}"), open_part(part) as file:
+            client = self._client()
+            client.upload_fileobj(
+                file,
+                self.bucket_name,
+                full_key,
+                ExtraArgs={**self._encryption(), "Metadata": {"sha256": part.sha256}},
+                Config=TransferConfig(
+                    multipart_threshold=_MULTIPART_BYTES,
+                    multipart_chunksize=_MULTIPART_BYTES,
+                    max_concurrency=4,
+                ),
+            )
+            return self._verified(client, key, part.size_bytes, part.rows)
+
+    def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
+        """Store the manifest, Redshift's format: every file mandatory, with its size.
+
+        Raises:
+            RequestError: A file is listed twice.
+            FerryError: As for `put`.
+        """
+        text, full_key = manifest_text(files), self._full_key(key)
+        with explained(self.bucket_name, f"storing {full_key!r}"):
+            client = self._client()
+            client.put_object(
+                Bucket=self.bucket_name,
+                Key=full_key,
+                Body=text,
+                ContentType="application/json",
+                **self._encryption(),
+            )
+            return self._verified(client, key, len(text), sum(file.rows for file in files))
+
+    def open(self, file: StagedFile) -> BinaryIO:
+        """The file's bytes as a stream; S3's errors while reading it are Ferry's errors, too.
+
+        Raises:
+            FatalError: There is no such file.
+            FerryError: As for `put`.
+        """
+        full_key = self._full_key(file.key)
+        with explained(self.bucket_name, f"reading {full_key!r}"):
+            answer = self._client().get_object(Bucket=self.bucket_name, Key=full_key)
+        return explained_body(answer["Body"], self.bucket_name, f"reading {full_key!r}")
+
+    def discard(self, files: Sequence[StagedFile]) -> None:
+        """Remove these files; one that is gone already is no error.
+
+        Raises:
+            FerryError: As for `put`; some of the files may be gone by then.
+        """
+        self._delete([self._full_key(file.key) for file in files])
+
+    def discard_older(self, prefix: str, before: datetime) -> int:
+        """Remove files under the prefix stored before that moment; returns how many.
+
+        Args:
+            prefix: A folder in the stage: `raw_data` is not also `raw_data_old`. Empty for all of
+                the stage, which then needs a `prefix` of its own.
+            before: Aware. S3's own clock decides what is older.
+
+        Raises:
+            ConfigurationError: It would search the whole bucket.
+            FerryError: As for `put`; some of the files may be gone by then.
+        """
+        before = checked_moment(before)
+        folder = "/".join(step for step in (self.prefix.strip("/"), prefix.strip("/")) if step)
+        if not folder:
+            raise ConfigurationError(
+                f"old files are not discarded from the whole bucket {self.bucket_name!r}",
+                todo="Give the stage a prefix.",
+            )
+        with explained(self.bucket_name, f"listing {folder!r}"):
+            pages = self._client().get_paginator("list_objects_v2")
+            old = [
+                item["Key"]
+                for page in pages.paginate(Bucket=self.bucket_name, Prefix=f"{folder}/")
+                for item in page.get("Contents", ())
+                if item["LastModified"] < before
+            ]
+        self._delete(old)
+        return len(old)
+
+    def _delete(self, full_keys: Sequence[str]) -> None:
+        for start in range(0, len(full_keys), _DELETE_AT_ONCE):
+            some = [{"Key": key} for key in full_keys[start : start + _DELETE_AT_ONCE]]
+            with explained(self.bucket_name, f"removing {len(some)} files"):
+                answer = self._client().delete_objects(
+                    Bucket=self.bucket_name, Delete={"Objects": some, "Quiet": True}
+                )
+            for error in answer.get("Errors", ()):
+                if error.get("Code") not in ("NoSuchKey", "NoSuchVersion"):
+                    where = f"removing {error.get('Key')!r} in bucket {self.bucket_name!r}"
+                    raise explain_code(error.get("Code", "unknown"), 0, where, self.bucket_name)
+
+    def _verified(self, client: Any, key: str, size_bytes: int, rows: int) -> StagedFile:
+        full_key = self._full_key(key)
+        found = client.head_object(Bucket=self.bucket_name, Key=full_key)["ContentLength"]
+        if found != size_bytes:
+            raise ConnectionLostError(
+                f"{full_key!r} is not whole in bucket {self.bucket_name!r}",
+                expected=f"{size_bytes} bytes",
+                found=f"{found} bytes",
+            )
+        return StagedFile(key, f"s3://{self.bucket_name}/{full_key}", size_bytes, rows)
+
+    def _full_key(self, key: str) -> str:
+        folder = self.prefix.strip("/")
+        return f"{folder}/{checked_key(key)}" if folder else checked_key(key)
+
+    def _encryption(self) -> dict[str, str]:
+        chosen = {"ServerSideEncryption": self.server_side_encryption}
+        return {k: v for k, v in {**chosen, "SSEKMSKeyId": self.kms_key_id}.items() if v}
+
+    def _client(self) -> Any:
+        """A client with this block's timeouts; what the credentials block sets itself wins."""
+        return _new_client(
+            self.credentials,
+            self.connect_timeout_seconds,
+            self.read_timeout_seconds,
+            self.max_attempts,
+            int(time.monotonic() // _CLIENT_SECONDS),
+        )
+
+
+@lru_cache(maxsize=8)
+def _new_client(
+    credentials: AwsCredentials,
+    connect_timeout_seconds: float,
+    read_timeout_seconds: float,
+    max_attempts: int,
+    _age: int,
+) -> Any:
+    config = Config(
+        connect_timeout=connect_timeout_seconds,
+        read_timeout=read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": max_attempts},
+    )
+    settings = credentials.aws_client_parameters.get_params_override()
+    settings["config"] = config.merge(settings["config"]) if "config" in settings else config
+    settings = {"region_name": credentials.region_name, **settings}
+    try:
+        return credentials.get_boto3_session().client("s3", **settings)
+    except ValueError as error:  # an endpoint that is no URL
+        raise ConfigurationError(
+            "AWS's client refuses the settings", todo="Check the endpoint of the credentials."
+        ) from error

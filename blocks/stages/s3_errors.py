@@ -1,0 +1,182 @@
+"""What S3's errors mean for Ferry: in one place, by code, without any text that S3 sends back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from botocore import exceptions as aws  # type: ignore[import-untyped]
+
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConnectionLostError,
+    FatalError,
+    FerryError,
+)
+
+# Source: Amazon S3 API Reference, "List of error codes"; HEAD answers carry the status alone.
+_TODO_ACCESS = {
+    "NoSuchBucket": "Check bucket_name, and the region and endpoint of the credentials.",
+    "AccessDenied": (
+        "Allow s3:PutObject, s3:GetObject, s3:DeleteObject and s3:AbortMultipartUpload on the"
+        " prefix and s3:ListBucket on the bucket (for aws:kms also kms:GenerateDataKey and"
+        " kms:Decrypt)."
+    ),
+    "InvalidAccessKeyId": "Check the access key id in the credentials block.",
+    "SignatureDoesNotMatch": "Check the secret access key in the credentials block.",
+    "ExpiredToken": "Renew the temporary credentials, or use a role.",
+    "InvalidToken": "Check the session token in the credentials block.",
+    "RequestTimeTooSkewed": "Set this machine's clock.",
+    "AccountProblem": "Ask who runs the AWS account.",
+    "AllAccessDisabled": "Ask who runs the AWS account.",
+    "InvalidObjectState": "The file was moved to an archive; check the bucket's lifecycle rules.",
+}
+_SAME_AS = {
+    "403": "AccessDenied",
+    "Forbidden": "AccessDenied",
+    "401": "AccessDenied",
+    "Unauthorized": "AccessDenied",
+    "ExpiredTokenException": "ExpiredToken",
+    "RequestExpired": "ExpiredToken",
+    "TokenRefreshRequired": "ExpiredToken",
+}
+_GONE = {"404", "NotFound", "NoSuchKey"}
+_BUSY = {
+    "SlowDown",
+    "503",
+    "500",
+    "ServiceUnavailable",
+    "InternalError",
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+}
+_CUT = {"RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"}
+_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307", "TemporaryRedirect"}
+
+_NO_CREDENTIALS = (
+    aws.NoCredentialsError,
+    aws.PartialCredentialsError,
+    aws.CredentialRetrievalError,
+    aws.TokenRetrievalError,
+    aws.UnauthorizedSSOTokenError,
+)
+_NO_CONNECTION = (
+    aws.HTTPClientError,  # timeouts, closed connections, no such host, proxies
+    aws.ResponseStreamingError,
+    aws.IncompleteReadError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+@contextmanager
+def explained(bucket: str, what: str) -> Iterator[None]:
+    """Turns what boto raises into Ferry's errors, with the original chained.
+
+    Args:
+        bucket: For the message.
+        what: What was being done, as in "storing stage/part-00000.csv.zst".
+    """
+    try:
+        yield
+    except (aws.BotoCoreError, aws.ClientError, OSError) as error:
+        raise explain(error, bucket, what) from error
+
+
+def explained_body(body: Any, bucket: str, what: str) -> BinaryIO:
+    """The body of boto's answer as a stream that raises Ferry's errors."""
+    return io.BufferedReader(_Body(body, bucket, what), 1 << 20)
+
+
+class _Body(io.RawIOBase):
+    def __init__(self, body: Any, bucket: str, what: str) -> None:
+        self._body = body
+        self._bucket = bucket
+        self._what = what
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with explained(self._bucket, self._what):
+            data = self._body.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._body.close()
+        super().close()
+
+
+def explain(error: Exception, bucket: str, what: str) -> FerryError:
+    """What happened, told without secrets."""
+    where = f"{what} in bucket {bucket!r}"
+    if isinstance(error, aws.ClientError):
+        return explain_code(_code(error), _status(error), where, bucket)
+    if isinstance(error, _NO_CREDENTIALS):
+        return AccessError(
+            f"{where}: there are no credentials for AWS, or only a part of them",
+            todo="Fill in the credentials block, or give the machine a role.",
+        )
+    if isinstance(error, aws.SSLError):
+        return AccessError(
+            f"{where}: the server's certificate does not verify",
+            todo="Check the endpoint, or name the CA's file in the AWS client parameters.",
+        )
+    if isinstance(error, _NO_CONNECTION):
+        return ConnectionLostError(
+            f"{where}: the connection failed ({type(error).__name__})",
+            todo="If it goes on, check the network and the endpoint of the credentials.",
+        )
+    if isinstance(error, OSError):
+        return FatalError(
+            f"{where}: a local file cannot be read ({type(error).__name__})",
+            todo="Check this machine's disk.",
+        )
+    return ConfigurationError(
+        f"{where}: AWS's client refuses the settings ({type(error).__name__})",
+        todo="Check bucket_name, and the region, profile and endpoint of the credentials.",
+    )
+
+
+def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
+    """What an S3 error code means; unknown ones are judged by the HTTP status."""
+    code = _SAME_AS.get(code, code)
+    if code in _CUT:
+        return ConnectionLostError(f"{where}: not all bytes arrived ({code})")
+    if code in _BUSY or status >= 500 or status == 429:
+        return BusyError(f"{where}: S3 is busy ({code})")
+    if code in _GONE:
+        return FatalError(
+            f"{where}: there is no such file", todo="Run the batch again from extract on."
+        )
+    if code in _TODO_ACCESS or status in (401, 403) or code.startswith("KMS."):
+        problem = (
+            f"there is no bucket {bucket!r}" if code == "NoSuchBucket" else f"refused ({code})"
+        )
+        return AccessError(
+            f"{where}: {problem}",
+            todo=_TODO_ACCESS.get(code, "Check the credentials and the bucket's policy."),
+        )
+    if code in _REGION:
+        return ConfigurationError(
+            f"{where}: the bucket is in another region ({code})",
+            todo="Set the bucket's region in the credentials block.",
+        )
+    return ConfigurationError(f"{where}: S3 refuses the request ({code})")
+
+
+def _code(error: aws.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def _status(error: aws.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
