@@ -1,0 +1,348 @@
+"""Statements through the double: each fact about Redshift, and the test that stands for it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+import psycopg2
+import pytest
+
+
+def rows(cursor, sql):
+    cursor.execute(sql)
+    return cursor.fetchall()
+
+
+@pytest.fixture
+def tables(redshift):
+    redshift.execute("CREATE TABLE t (id int, name varchar(5))")
+    redshift.execute("CREATE TABLE s (id int, name varchar(5))")
+    redshift.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    redshift.execute("INSERT INTO s VALUES (2, 'B'), (3, 'C')")
+    return redshift
+
+
+MERGE = (
+    "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = s.name "
+    "WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, s.name)"
+)
+
+
+@pytest.mark.parametrize(
+    ("fact", "sql"),
+    [
+        ("no COPY FROM STDIN", "COPY t FROM STDIN"),
+        ("no ON CONFLICT", "INSERT INTO t VALUES (1, 'a') ON CONFLICT DO NOTHING"),
+        ("no RETURNING", "INSERT INTO t VALUES (1, 'a') RETURNING id"),
+        ("no DISTINCT ON", "SELECT DISTINCT ON (id) id, name FROM t"),
+        ("no FILTER", "SELECT count(*) FILTER (WHERE id > 1) FROM t"),
+        ("no LATERAL", "SELECT * FROM t, LATERAL (SELECT 1) x"),
+        ("no IS DISTINCT FROM", "SELECT * FROM t WHERE id IS DISTINCT FROM 1"),
+        ("no IS NOT DISTINCT FROM", "SELECT * FROM t WHERE id IS NOT DISTINCT FROM 1"),
+        ("no STRING_AGG", "SELECT string_agg(name, ',') FROM t"),
+        ("no generate_series", "SELECT * FROM generate_series(1, 3)"),
+        ("no advisory locks", "SELECT pg_advisory_lock(1)"),
+        ("no advisory locks", "SELECT pg_try_advisory_xact_lock(1)"),
+        ("no savepoints", "SAVEPOINT a"),
+        ("no savepoints", "ROLLBACK TO SAVEPOINT a"),
+        ("no savepoints", "RELEASE SAVEPOINT a"),
+        ("no CREATE INDEX", "CREATE INDEX i ON t (id)"),
+        ("no CREATE INDEX", "CREATE UNIQUE INDEX i ON t (id)"),
+        ("one table per TRUNCATE", "TRUNCATE TABLE t, s"),
+        ("one ADD COLUMN per ALTER", "ALTER TABLE t ADD COLUMN a int, ADD COLUMN b int"),
+        ("no ADD COLUMN IF NOT EXISTS", "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int"),
+        ("DELETE without alias", "DELETE FROM t AS x USING s WHERE x.id = s.id"),
+        ("DELETE without alias", "DELETE FROM t x WHERE x.id = 1"),
+        ("MERGE without WITH", "WITH q AS (SELECT 1) " + MERGE),
+        ("MERGE without subquery", MERGE.replace("USING s", "USING (SELECT * FROM s) s")),
+        ("MERGE without target alias", MERGE.replace("INTO t", "INTO t AS x")),
+        ("MERGE without target alias", MERGE.replace("INTO t", "INTO t x")),
+        ("MERGE without condition", MERGE.replace("WHEN MATCHED", "WHEN MATCHED AND s.id > 1")),
+        ("MERGE with both clauses", MERGE[: MERGE.index("WHEN NOT")]),
+        ("MERGE with both clauses",
+         MERGE.replace(MERGE[MERGE.index("WHEN MATCHED"):MERGE.index("WHEN NOT")], "")),
+        ("no BYTEA", "CREATE TABLE x (a bytea)"),
+        ("no JSON", "CREATE TABLE x (a json)"),
+        ("no JSONB", "CREATE TABLE x (a jsonb)"),
+        ("no UUID", "CREATE TABLE x (a uuid)"),
+        ("no ENUM", "CREATE TYPE e AS ENUM ('a')"),
+        ("no arrays", "CREATE TABLE x (a int[])"),
+        ("no SERIAL", "CREATE TABLE x (a serial)"),
+        ("no JSON", "ALTER TABLE t ADD COLUMN a json"),
+        ("no CHECK", "CREATE TABLE x (a int CHECK (a > 1))"),
+        ("VARCHAR to 65535", "CREATE TABLE x (a varchar(65536))"),
+        ("DECIMAL to 38", "CREATE TABLE x (a decimal(39, 2))"),
+        ("ALTER TYPE only of VARCHAR", "ALTER TABLE t ALTER COLUMN id TYPE bigint"),
+        ("1,600 columns",
+         "CREATE TABLE x (" + ", ".join(f"c{i} int" for i in range(1601)) + ")"),
+        ("names between 64 and 127 bytes are not imitated", f"SELECT 1 AS {'a' * 64}"),
+        ("unknown table attribute", "CREATE TABLE x (a int) WITH (fillfactor = 70)"),
+        ("unterminated literal", "SELECT 'abc"),
+    ],
+)  # fmt: skip
+def test_refuses(tables, fact, sql):
+    with pytest.raises(psycopg2.Error) as caught:
+        tables.execute(sql)
+    assert caught.value.pgcode in {"42601", "0A000", "42883", "22023", "54011", "42622"}, fact
+    assert rows(tables, "SELECT count(*) FROM t") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'ON CONFLICT; RETURNING' /* LATERAL */ -- DISTINCT ON (\n",
+        "SELECT E'it\\'s', 'two''quotes', 'back\\\\slash'",
+        "CREATE TABLE a (id bigint DISTKEY ENCODE az64, d date SORTKEY) DISTSTYLE KEY BACKUP NO",
+        "CREATE TABLE a (id bigint) DISTKEY (id) COMPOUND SORTKEY (id, id)",
+        "CREATE TABLE a (id bigint) DISTSTYLE AUTO SORTKEY AUTO ENCODE AUTO",
+        "CREATE TABLE a DISTKEY (id) SORTKEY (id) AS SELECT id FROM t",
+        "CREATE TABLE a (id int, CONSTRAINT k FOREIGN KEY (id) REFERENCES t (id))",
+        "CREATE TEMP TABLE a (LIKE t)",
+        "ALTER TABLE t ALTER DISTKEY id",
+        "ALTER TABLE t ALTER SORTKEY (id)",
+        "ALTER TABLE t ADD PRIMARY KEY (id)",
+        "ALTER TABLE t ADD COLUMN more varchar(10) DEFAULT 'x' ENCODE lzo",
+        "ALTER TABLE t RENAME COLUMN name TO title",
+        "DELETE FROM t USING s WHERE t.id = s.id",
+        "ANALYZE t",
+        "VACUUM t",
+        "BEGIN; LOCK TABLE t; COMMIT",
+        "BEGIN; LOCK t; DELETE FROM t; COMMIT",
+        MERGE,
+        "CREATE TABLE a (" + ", ".join(f"c{i} int" for i in range(1600)) + ")",
+    ],
+)
+def test_accepts(tables, sql):
+    tables.execute(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT round(2.345::float8, 2)", 2.35),
+        ("SELECT round(2.5::numeric, 0)::int", 3),
+        ("SELECT nvl(NULL, 7)", 7),
+        ("SELECT dateadd(day, 1, '2026-02-28'::date)::date", datetime.date(2026, 3, 1)),
+        ("SELECT dateadd(month, -1, '2026-03-31'::timestamp)::date", datetime.date(2026, 2, 28)),
+        ("SELECT datediff(day, '2026-02-05', '2026-02-07')", 2),
+        ("SELECT datediff(month, '2026-01-31', '2026-02-01')", 1),
+        ("SELECT datediff('hour', '2026-01-31 01:59', '2026-01-31 02:00')", 1),
+        ("SELECT listagg(id, ',') WITHIN GROUP (ORDER BY id DESC) FROM t", "2,1"),
+        ("SELECT listagg(name) FROM t WHERE id = 1", "a"),
+        ("SELECT getdate() > '2020-01-01'", True),
+        ("SELECT SYSDATE > '2020-01-01'", True),
+        ("SELECT trunc(SYSDATE) > '2020-01-01'", True),
+        ("SELECT len('äb')", 2),
+        ("SELECT strtol('ff', 16)", 255),
+        ("SELECT json_parse('{\"a\": 1}')", {"a": 1}),
+        ("SELECT convert_timezone('Europe/Rome', '2026-02-05 12:00'::timestamp)",
+         datetime.datetime(2026, 2, 5, 13)),
+        ("SELECT left(version(), 16)", "PostgreSQL 8.0.2"),
+        ("SELECT version() LIKE '%Redshift 1.0.%'", True),
+    ],
+)  # fmt: skip
+def test_functions_of_redshift(tables, sql, expected):
+    assert rows(tables, sql) == [(expected,)]
+
+
+def test_the_server_says_it_is_old(redshift):
+    assert redshift.connection.server_version == 80002
+
+
+def test_varchar_counts_bytes(redshift):
+    redshift.execute("CREATE TABLE v (a varchar(4), b char(3))")
+    redshift.execute("INSERT INTO v VALUES ('€', 'ab')")
+    for value in ("€€", "abcde"):
+        with pytest.raises(psycopg2.DataError, match=r"too long for type character varying\(4\)"):
+            redshift.execute("INSERT INTO v (a) VALUES (%s)", (value,))
+    with pytest.raises(psycopg2.DataError, match="CHAR"):
+        redshift.execute("INSERT INTO v (b) VALUES ('é')")
+
+
+def test_varchar_counts_bytes_in_copies_and_new_columns(tables):
+    tables.execute("CREATE TABLE c AS SELECT * FROM t")
+    tables.execute("CREATE TEMP TABLE l (LIKE t)")
+    tables.execute("ALTER TABLE s ADD COLUMN more varchar(2)")
+    for sql in ("INSERT INTO c VALUES (1, '€€')", "INSERT INTO l VALUES (1, '€€')",
+                "INSERT INTO s (more) VALUES ('€')"):  # fmt: skip
+        with pytest.raises(psycopg2.DataError, match="too long"):
+            tables.execute(sql)
+
+
+def test_widening_a_varchar_works_outside_a_transaction_only(tables):
+    tables.execute("BEGIN")
+    with pytest.raises(psycopg2.errors.ActiveSqlTransaction):
+        tables.execute("ALTER TABLE t ALTER COLUMN name TYPE varchar(9)")
+    tables.execute("ROLLBACK")
+    tables.execute("ALTER TABLE t ALTER COLUMN name TYPE varchar(9)")
+    tables.execute("INSERT INTO t VALUES (3, '€€€')")
+    with pytest.raises(psycopg2.DataError, match=r"varying\(9\)"):
+        tables.execute("INSERT INTO t VALUES (3, '€€€€')")
+
+
+def test_declared_types_appear_in_the_catalog(redshift):
+    redshift.execute(
+        "CREATE TABLE c (a varchar, b text, c varchar(max), d varchar(7), e super, f varbyte,"
+        " g decimal, h decimal(38, 10))"
+    )
+    found = rows(
+        redshift,
+        "SELECT column_name, data_type, character_maximum_length, numeric_precision "
+        "FROM information_schema.columns WHERE table_name = 'c' AND table_schema = "
+        "current_schema() ORDER BY ordinal_position",
+    )
+    assert found == [
+        ("a", "character varying", 256, None), ("b", "character varying", 256, None),
+        ("c", "character varying", 65535, None), ("d", "character varying", 7, None),
+        ("e", "super", None, None), ("f", "binary varying", 65535, None),
+        ("g", "numeric", None, 18), ("h", "numeric", None, 38),
+    ]  # fmt: skip
+    assert rows(redshift, "SELECT type FROM pg_table_def WHERE \"column\" = 'd'") == [
+        ("character varying(7)",)
+    ]
+    assert rows(redshift, "SELECT count(*) FROM svv_columns WHERE table_name = 'c'") == [(8,)]
+    assert rows(redshift, 'SELECT "table", size FROM svv_table_info WHERE "table" = \'c\'')
+
+
+def test_decimal_19_stops_at_int64(redshift):
+    redshift.execute("CREATE TABLE d (a decimal(19, 0))")
+    redshift.execute("INSERT INTO d VALUES (9223372036854775807)")
+    with pytest.raises(psycopg2.DataError, match="overflow"):
+        redshift.execute("INSERT INTO d VALUES (9223372036854775808)")
+
+
+def test_keys_are_not_enforced_but_a_primary_key_is_not_null(redshift):
+    redshift.execute("CREATE TABLE k (id int PRIMARY KEY, a int UNIQUE)")
+    redshift.execute("CREATE TABLE m (a int, b int, PRIMARY KEY (a, b), UNIQUE (b))")
+    for table in ("k", "m"):
+        redshift.execute(f"INSERT INTO {table} VALUES (1, 1), (1, 1)")
+        with pytest.raises(psycopg2.InternalError, match="Cannot insert a NULL value into column"):
+            redshift.execute(f"INSERT INTO {table} VALUES (NULL, 1)")
+
+
+def test_identity_counts(redshift):
+    redshift.execute("CREATE TABLE i (id bigint IDENTITY(10, 5), a int)")
+    redshift.execute("INSERT INTO i (a) VALUES (1), (2)")
+    assert rows(redshift, "SELECT id FROM i ORDER BY id") == [(10,), (15,)]
+    redshift.execute("CREATE TABLE j (id int GENERATED BY DEFAULT AS IDENTITY(1, 1), a int)")
+    redshift.execute("INSERT INTO j VALUES (7, 1)")
+
+
+def test_names_fold_to_lower_case_and_literals_do_not(redshift):
+    redshift.execute('CREATE TABLE "Mixed" ("Column" varchar(20))')
+    redshift.execute("INSERT INTO mixed VALUES ('\"Quoted\" Text')")
+    redshift.execute('SELECT "COLUMN" AS "Alias" FROM MIXED')
+    assert redshift.description[0].name == "alias"
+    assert redshift.fetchall() == [('"Quoted" Text',)]
+
+
+def test_truncate_commits_the_open_transaction(tables, connect):
+    tables.execute("BEGIN")
+    tables.execute("DELETE FROM s")
+    tables.execute("TRUNCATE t")
+    tables.execute("ROLLBACK")
+    assert rows(tables, "SELECT count(*) FROM t UNION ALL SELECT count(*) FROM s") == [(0,), (0,)]
+
+
+def test_append_moves_rows_outside_a_transaction_only(tables):
+    tables.execute("BEGIN")
+    with pytest.raises(psycopg2.errors.ActiveSqlTransaction):
+        tables.execute("ALTER TABLE t APPEND FROM s")
+    tables.execute("ROLLBACK")
+    tables.execute("ALTER TABLE t APPEND FROM s")
+    assert rows(tables, "SELECT count(*) FROM t UNION ALL SELECT count(*) FROM s") == [(4,), (0,)]
+
+
+def test_append_wants_the_same_columns_unless_told(tables):
+    tables.execute("CREATE TABLE wide (id int, extra int)")
+    tables.execute("INSERT INTO wide VALUES (9, 9)")
+    for sql in ("ALTER TABLE t APPEND FROM wide", "ALTER TABLE wide APPEND FROM t"):
+        with pytest.raises(psycopg2.InternalError, match="column"):
+            tables.execute(sql)
+    tables.execute("CREATE TABLE narrow (id int)")
+    tables.execute("INSERT INTO narrow VALUES (8)")
+    tables.execute("ALTER TABLE t APPEND FROM narrow FILLTARGET")
+    assert rows(tables, "SELECT count(*) FROM t") == [(3,)]
+
+
+def test_merge_updates_and_inserts(tables):
+    tables.execute(MERGE)
+    assert rows(tables, "SELECT * FROM t ORDER BY id") == [(1, "a"), (2, "B"), (3, "C")]
+
+
+def test_merge_refuses_duplicate_source_keys(tables):
+    tables.execute("INSERT INTO s VALUES (2, 'x')")
+    with pytest.raises(psycopg2.Error, match="Found multiple matches to update the same tuple"):
+        tables.execute(MERGE)
+
+
+def test_merge_refuses_a_view_as_source(tables):
+    tables.execute("CREATE VIEW v AS SELECT * FROM s")
+    with pytest.raises(psycopg2.Error, match="not a table"):
+        tables.execute(MERGE.replace("USING s", "USING v").replace("s.", "v."))
+
+
+def test_merge_remove_duplicates_wants_the_same_columns(tables):
+    tables.execute("INSERT INTO s VALUES (2, 'B')")
+    tables.execute("MERGE INTO t USING s ON t.id = s.id REMOVE DUPLICATES")
+    assert rows(tables, "SELECT * FROM t ORDER BY id") == [(1, "a"), (2, "B"), (3, "C")]
+    tables.execute("CREATE TABLE turned (name varchar(5), id int)")
+    with pytest.raises(psycopg2.Error, match="same columns in the same order"):
+        tables.execute("MERGE INTO t USING turned ON t.id = turned.id REMOVE DUPLICATES")
+
+
+def test_lock_must_be_the_first_statement_of_its_transaction(tables):
+    tables.execute("BEGIN")
+    tables.execute("SELECT 1")
+    with pytest.raises(psycopg2.NotSupportedError, match="first statement"):
+        tables.execute("LOCK TABLE t")
+    tables.execute("ROLLBACK")
+
+
+def test_ctas_drops_constraints_defaults_and_identity(redshift):
+    redshift.execute("CREATE TABLE a (id int IDENTITY(1, 1) NOT NULL, x int DEFAULT 5)")
+    redshift.execute("CREATE TABLE b AS SELECT * FROM a")
+    redshift.execute("INSERT INTO b VALUES (NULL, NULL)")
+
+
+def test_temp_tables_hide_permanent_ones(tables):
+    tables.execute("CREATE TEMP TABLE t AS SELECT 99 AS id")
+    assert rows(tables, "SELECT * FROM t") == [(99,)]
+    tables.execute("DROP TABLE t")
+
+
+def test_several_statements_in_one_message_are_one_transaction(tables):
+    with pytest.raises(psycopg2.Error):
+        tables.execute("DELETE FROM t; SELECT 1/0; SELECT 2")
+    assert rows(tables, "SELECT count(*) FROM t") == [(2,)]
+    tables.execute("DELETE FROM t; SELECT 5; SELECT 6")
+    assert tables.fetchall() == [(6,)]
+
+
+def test_a_refusal_fails_the_open_transaction(tables):
+    tables.execute("BEGIN")
+    with pytest.raises(psycopg2.Error):
+        tables.execute("SAVEPOINT a")
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+        tables.execute("SELECT 1")
+    tables.execute("ROLLBACK")
+
+
+def test_a_statement_of_more_than_16_mb_is_refused(redshift):
+    with pytest.raises(psycopg2.Error, match="too large"):
+        redshift.execute("SELECT '" + "x" * (16 * 1024 * 1024) + "'")
+
+
+def test_results_of_any_size_come_through(redshift):
+    redshift.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) "
+        "SELECT i, repeat('x', 100) FROM n"
+    )
+    assert len(redshift.fetchall()) == 50000
+
+
+def test_super_holds_json(redshift):
+    redshift.execute("CREATE TABLE j (a super)")
+    redshift.execute("INSERT INTO j SELECT json_parse(%s)", (json.dumps({"k": "ü"}),))
+    assert rows(redshift, "SELECT a FROM j") == [({"k": "ü"},)]
