@@ -1,1 +1,12 @@
-"""One file per engine."""
+"""The warehouses, one file per engine; `WAREHOUSES` is the one list of them."""
+
+from __future__ import annotations
+
+from blocks.warehouse import Warehouse
+from blocks.warehouses.duckdb import DuckDBWarehouse
+from blocks.warehouses.postgres import PostgresWarehouse
+from blocks.warehouses.redshift import RedshiftWarehouse
+
+WAREHOUSES: tuple[type[Warehouse], ...] = (RedshiftWarehouse, PostgresWarehouse, DuckDBWarehouse)
+
+__all__ = ["WAREHOUSES", "DuckDBWarehouse", "PostgresWarehouse", "RedshiftWarehouse"]

@@ -1,0 +1,299 @@
+"""DuckDB as a warehouse: one file, no server; for the demo, a laptop, a first look."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duckdb
+from pydantic import Field, field_validator
+
+from blocks.stage import Stage
+from blocks.warehouse import Warehouse
+from blocks.warehouses import duckdb_types
+from blocks.warehouses.duckdb_errors import translated
+from ferry.batch import Extract, Staged, StagedFile, StageFormat
+from ferry.capabilities import Capabilities
+from ferry.errors import AccessError, BusyError
+from ferry.schema import Column, DataType, Kind, TableName, TableSchema
+from ferry.write import Transaction
+
+_MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's default is 2 MB
+
+# In memory only what is needed, and nothing from the network: JSON and ICU are built in.
+_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+_writers: dict[Path, threading.RLock] = {}
+_writers_guard = threading.Lock()
+
+_DESCRIBE = """
+SELECT column_name, data_type, is_nullable
+FROM duckdb_columns()
+WHERE database_name = current_database() AND lower(table_name) = lower(?)
+  AND lower(schema_name) = lower(COALESCE(NULLIF(?, ''), current_schema()))
+ORDER BY column_index
+"""
+_DESCRIBE_KEY = """
+SELECT constraint_column_names
+FROM duckdb_constraints()
+WHERE database_name = current_database() AND lower(table_name) = lower(?)
+  AND lower(schema_name) = lower(COALESCE(NULLIF(?, ''), current_schema()))
+  AND constraint_type = 'PRIMARY KEY'
+"""
+# Nothing is guessed: https://duckdb.org/docs/stable/data/csv/overview#parameters
+# `allow_quoted_nulls` off: a quoted value is a value, even if it looks like the marker.
+_READ_CSV = """read_csv(?, columns = ?, nullstr = ?, max_line_size = ?, auto_detect = false,
+    header = false, delim = ',', quote = '"', escape = '"', compression = 'zstd',
+    allow_quoted_nulls = false, null_padding = false, strict_mode = true)"""
+
+
+class DuckDBTransaction:
+    """Statements on one connection; who opened it ends it."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement; returns the rows it touched, 0 where that has no meaning.
+
+        Args:
+            sql: The statement; `?` stands for a parameter.
+            parameters: The values to bind.
+        """
+        with translated():
+            result = self._connection.execute(sql, list(parameters))
+            rows = result.fetchall()
+            # INSERT, UPDATE, DELETE and CREATE TABLE AS answer one row `Count`.
+            counts = bool(result.description) and result.description[0][0] == "Count"
+            return int(rows[0][0]) if counts and rows else 0
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query. JSON comes as text, moments in UTC."""
+        with translated():
+            rows = self._connection.execute(sql, list(parameters)).fetchall()
+        return [tuple(map(_plain, row)) for row in rows]
+
+
+class DuckDBWarehouse(Warehouse):
+    """A DuckDB database file that tables are loaded into.
+
+    One process at a time has the file open for writing. Within a process, writers take turns.
+
+    Example:
+        ```python
+        from blocks.warehouses import DuckDBWarehouse
+
+        warehouse = DuckDBWarehouse(path="warehouse.duckdb")
+        warehouse.save("warehouse")
+        print(warehouse.fetch("SELECT 42"))
+        ```
+    """
+
+    _block_type_name = "DuckDB Warehouse"
+    _block_type_slug = "duckdb-warehouse"
+    _description = "A DuckDB file that Ferry loads tables into: no server, for one machine."
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        dialect="duckdb",
+        stage_formats=(StageFormat.PARQUET, StageFormat.CSV),
+        max_identifier_bytes=255,  # DuckDB has no limit; longer ones help nobody
+        max_text_bytes=None,
+        max_columns=10_000,  # DuckDB documents no limit
+        placeholder="?",
+    )
+
+    path: Path = Field(description="The database file; made, with its folders, when missing.")
+    busy_timeout_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="How long to wait for another writer, or for another process that has the "
+        "file open, in seconds.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_file(cls, path: Path) -> Path:
+        if not path.name or str(path) == ":memory:":
+            raise ValueError("the database has to be a file: every call opens it anew")
+        return path
+
+    def native_type(self, data_type: DataType) -> str:
+        """How DuckDB declares the type; see `duckdb_types.native_type`."""
+        return duckdb_types.native_type(data_type)
+
+    def describe(self, table: TableName) -> TableSchema | None:
+        """The table's columns and types from the catalog, or None if there is no such table.
+
+        A column of a type that Ferry does not load is there, as `Kind.OTHER`.
+        """
+        with closing(self._connect()) as connection:
+            catalog = DuckDBTransaction(connection)
+            rows = catalog.fetch(_DESCRIBE, (table.name, table.schema))
+            keys = catalog.fetch(_DESCRIBE_KEY, (table.name, table.schema))
+        columns = tuple(
+            Column(name, duckdb_types.ferry_type(native), bool(nullable), native)
+            for name, native, nullable in rows
+        )
+        return TableSchema(table, columns, tuple(keys[0][0]) if keys else ()) if rows else None
+
+    def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
+        """Load the staged files into an existing, empty table; returns the rows loaded.
+
+        Files on this machine are read where they are; others pass through a temporary file, one
+        at a time. All in one transaction.
+
+        Raises:
+            DataError: A value that does not fit, with file, line (CSV) and column, without it.
+            SchemaError: No such table or column.
+            BusyError: Another process has the database open; a retry may help.
+        """
+        extract = staged.extract
+        statement = _insert(staging_table, extract)
+        names = [column.name for column in extract.columns]
+        rows = 0
+        with self._begun() as connection:
+            for file in staged.files:
+                name = file.key.rpartition("/")[2]
+                with _on_disk(file, stage) as path, translated(names, name):
+                    loaded = connection.execute(statement, _parameters(path, extract)).fetchall()
+                    rows += int(loaded[0][0])
+        return rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction: committed at the end of the block, rolled back when it raises.
+
+        Raises:
+            ConflictError: Another connection changed the same rows; repeat the whole transaction.
+            BusyError: Other writers did not end in time; a retry may help.
+        """
+        with self._begun() as connection:
+            yield DuckDBTransaction(connection)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement outside any transaction; returns the rows it touched."""
+        with self._writing(), closing(self._connect()) as connection:
+            return DuckDBTransaction(connection).execute(sql, parameters)
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query: JSON as text, moments in UTC."""
+        with closing(self._connect()) as connection:
+            return DuckDBTransaction(connection).fetch(sql, parameters)
+
+    @contextmanager
+    def _begun(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._writing(), closing(self._connect()) as connection:
+            with translated():
+                connection.execute("BEGIN")
+            try:
+                yield connection
+                with translated():
+                    connection.execute("COMMIT")
+            except BaseException:
+                with suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whoever writes to this file in this process does so alone.
+
+        DuckDB would let them write at once and fail one of them at the end.
+        """
+        with _writers_guard:
+            lock = _writers.setdefault(self._file(), threading.RLock())
+        if not lock.acquire(timeout=self.busy_timeout_seconds):
+            raise BusyError(
+                "other writers of this database did not end in time",
+                expected=f"a turn within {self.busy_timeout_seconds:g} s",
+                todo="Try again later, or raise busy_timeout_seconds.",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _file(self) -> Path:
+        return self.path.expanduser().resolve()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the database that this process shares.
+
+        Raises:
+            BusyError: Another process has had the file open all the time.
+            AccessError: The file or its folder cannot be written.
+        """
+        path = self._file()
+        deadline = time.monotonic() + self.busy_timeout_seconds
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AccessError(f"the folder {path.parent} cannot be made") from error
+        while True:
+            try:
+                with translated():
+                    connection = duckdb.connect(str(path), config=dict(_CONFIG))
+                    connection.execute("SET TimeZone = 'UTC'")
+                return connection
+            except BusyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+
+def _plain(value: Any) -> Any:
+    """Moments in the standard library's UTC, whatever zone library DuckDB found."""
+    return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _insert(table: TableName, extract: Extract) -> str:
+    """INSERT … SELECT from one staged file; its values are parameters."""
+    target = ".".join(_quoted(name) for name in (table.schema, table.name) if name)
+    names = ", ".join(_quoted(column.name) for column in extract.columns)
+    if extract.format is StageFormat.PARQUET:
+        return f"INSERT INTO {target} ({names}) SELECT {names} FROM read_parquet(?)"  # noqa: S608
+    values = ", ".join(
+        f"unhex({_quoted(column.name)})"
+        if column.type.kind is Kind.BINARY
+        else _quoted(column.name)
+        for column in extract.columns
+    )
+    return f"INSERT INTO {target} ({names}) SELECT {values} FROM {_READ_CSV}"  # noqa: S608
+
+
+def _parameters(path: Path, extract: Extract) -> list[Any]:
+    if extract.format is StageFormat.PARQUET:
+        return [str(path)]
+    as_text = {Kind.BINARY, Kind.JSON}  # become what they are in the SELECT and the INSERT
+    types = {
+        column.name: "VARCHAR"
+        if column.type.kind in as_text
+        else duckdb_types.native_type(column.type)
+        for column in extract.columns
+    }
+    return [str(path), types, extract.null_marker, _MAX_LINE_BYTES]
+
+
+@contextmanager
+def _on_disk(file: StagedFile, stage: Stage) -> Iterator[Path]:
+    """The file's path on this machine: its own, or that of a copy for as long as it is needed."""
+    own = Path(file.uri.removeprefix("file://"))
+    if own.is_absolute() and own.is_file():
+        yield own
+        return
+    with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
+        copy = Path(folder) / "part"
+        with closing(stage.open(file)) as content, copy.open("wb") as spool:
+            shutil.copyfileobj(content, spool, 1 << 20)
+        yield copy
