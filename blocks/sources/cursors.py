@@ -1,0 +1,70 @@
+"""Bounds of a cursor column, as the column's own type compares them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from ferry.batch import CursorValue
+from ferry.errors import RequestError
+from ferry.schema import Column, Kind
+from ferry.windows import local_midnight, zone_info
+
+_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
+CURSOR_KINDS = (*_NUMBERS, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TEXT)
+"""The kinds of column that can bound a read: those with an exact order."""
+
+
+def cursor_bound(  # noqa: PLR0911  # one return for each kind
+    value: CursorValue, column: Column, zone: str
+) -> CursorValue:
+    """The bound as a value of the column: moments become what the column holds.
+
+    - A moment (`TIMESTAMPTZ`) column: the UTC wall clock, without a zone.
+    - A wall-clock (`TIMESTAMP`) column: the wall clock in `zone`, without a zone; a bound that has
+      no zone, as `bounds()` returns for such a column, is taken as it is.
+    - A date column: the first day that does not begin before the bound. A day counts as its local
+      midnight, so every day is in exactly one of the windows that follow each other.
+
+    Args:
+        value: The bound: an int or Decimal, a str, a date, or a datetime with a zone.
+        column: The cursor column.
+        zone: The zone in which the source writes its wall-clock columns.
+
+    Raises:
+        RequestError: The value cannot bound such a column; a retry does not help.
+    """
+    kind = column.type.kind
+    if kind in _NUMBERS:
+        if isinstance(value, Decimal) and value.is_finite():
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif kind is Kind.TEXT and isinstance(value, str):
+        return value
+    elif kind is Kind.DATE and isinstance(value, date):
+        return _first_day(value, zone)
+    elif kind is Kind.TIMESTAMPTZ and isinstance(value, date):
+        moment = value if isinstance(value, datetime) else local_midnight(value, zone)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC).replace(tzinfo=None)
+    elif kind is Kind.TIMESTAMP and isinstance(value, date):
+        if not isinstance(value, datetime):
+            return datetime(value.year, value.month, value.day)
+        local = value.astimezone(zone_info(zone)) if value.tzinfo is not None else value
+        return local.replace(tzinfo=None)
+    raise RequestError(
+        f"column {column.name!r} cannot be bounded by this value",
+        expected=f"a value for {column.type}, a moment with its zone",
+        found=type(value).__name__ + (" without a zone" if isinstance(value, datetime) else ""),
+        todo="Choose another cursor column or another bound.",
+    )
+
+
+def _first_day(value: date, zone: str) -> date:
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=zone_info(zone))
+    day = value.astimezone(zone_info(zone)).date()
+    return day if local_midnight(day, zone) >= value else day + timedelta(days=1)

@@ -1,0 +1,325 @@
+"""MySQL, MariaDB, and what speaks their protocol: RDS, Aurora."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import ssl
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date
+from typing import Any, ClassVar
+from urllib.parse import quote as url_quote
+
+import pyarrow as pa
+import pymysql
+from pydantic import Field, SecretStr
+from pymysql.cursors import Cursor
+
+from blocks.source import Source
+from blocks.sources import mysql_catalog as catalog
+from blocks.sources.cursors import CURSOR_KINDS
+from blocks.sources.mysql_errors import mysql_error
+from blocks.sources.mysql_process import MySQLReader, ReadTimeoutError
+from blocks.sources.mysql_select import Select, table_name
+from blocks.sources.mysql_types import quote, select_expression
+from ferry.batch import CursorValue, ExtractQuery
+from ferry.errors import ConfigurationError, FerryError, RequestError
+from ferry.schema import Column, Kind, TableName, TableSchema
+
+_BATCH_BYTES = 32 * 1024 * 1024
+
+
+class MySQLSource(Source):
+    """A MySQL or MariaDB database that tables are read from.
+
+    Rows are read by ConnectorX in a process of their own, each table or window by a single SELECT,
+    which InnoDB answers from one snapshot; the catalog is read by PyMySQL. How types travel, what
+    to grant and how TLS is verified stands in `docs/engines/mysql.md`.
+
+    Example:
+        ```python
+        from blocks.sources import MySQLSource
+        from ferry.batch import ExtractQuery
+        from ferry.schema import TableName
+
+        shop = MySQLSource(host="127.0.0.1", database="prod", user="ferry", password="…")
+        schema = shop.describe(TableName("", "nps"))
+        rows = sum(batch.num_rows for batch in shop.read(ExtractQuery(schema)))
+        ```
+    """
+
+    _block_type_name = "MySQL Source"
+    _block_type_slug = "ferry-mysql-source"
+    _description = "A MySQL or MariaDB database that Ferry reads tables from."
+    _documentation_url = None
+    _code_example = None
+    # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
+    _logo_url = None
+
+    host: str = Field(description="Name or address of the server, as in its certificate.")
+    port: int = Field(default=3306, ge=1, le=65535, description="TCP port of the server.")
+    database: str = Field(description="The database whose tables are read.")
+    user: str = Field(description="A user who may SELECT from these tables; no more is needed.")
+    password: SecretStr = Field(description="That user's password.")
+    ca_path: str | None = Field(
+        default=None,
+        description="PEM file of the authorities that may vouch for the server; by default, "
+        "those that this machine trusts.",
+    )
+    verify_tls: bool | None = Field(
+        default=None,
+        description="Verify the server's certificate and its name. By default yes, except that "
+        "a server on loopback without a ca_path is spoken to without TLS. No: TLS if the server "
+        "offers it, unverified.",
+    )
+    connect_timeout_seconds: int = Field(
+        default=10, ge=1, description="How long to wait for a connection."
+    )
+    read_timeout_seconds: int = Field(
+        default=600,
+        ge=1,
+        description="How long to wait for the next rows, or for an answer from the catalog.",
+    )
+    batch_rows: int = Field(
+        default=65_536,
+        ge=1,
+        description="Rows in a batch, at most; of tables with long rows, fewer.",
+    )
+
+    _session: ClassVar[tuple[str, ...]] = (
+        "SET SESSION time_zone = '+00:00'",  # TIMESTAMP columns come in UTC
+        "SET SESSION sql_mode = ''",  # literals mean the same on every server
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    )
+
+    def describe(self, table: TableName, exclude: Container[str] = ()) -> TableSchema:
+        """The table's or view's columns, types and primary key, from `information_schema`.
+
+        Invisible and generated columns are columns like others.
+
+        Args:
+            table: The table; without a schema, in the block's database.
+            exclude: Columns to leave out, whatever their type.
+
+        Raises:
+            SchemaError: No such table, or a column whose type has no mapping; tells names that
+                come close. A retry does not help.
+            AccessError: The server refuses the credentials, or its certificate does not verify.
+            ConnectionLostError, BusyError: A retry may help.
+        """
+        with self._cursor() as cursor:
+            found = catalog.read(cursor, table, self.database, self._place)
+        columns = tuple(c.mapped(table) for c in found.columns if c.name not in exclude)
+        return TableSchema(table, columns, found.key)
+
+    def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
+        """The rows as batches of `arrow_schema(query.schema.columns)`, from one snapshot.
+
+        A batch has at most `batch_rows` rows, and about 32 MB at the table's mean row length.
+        Bounds of a DATETIME column are wall clock in the query's zone; in the hour that a zone
+        repeats, both passes are one.
+
+        Raises:
+            DataError: A zero date (unless the query says "null"), or a value that cannot travel
+                unchanged. A retry does not help.
+            SchemaError: The table or a column is not there any more.
+            RequestError: A bound that the cursor column cannot be compared with.
+            ConnectionLostError: The connection was cut, or nothing came for
+                `read_timeout_seconds`; a retry may help.
+            BusyError: The server stopped the statement; a retry may help.
+        """
+        table = query.schema.name
+        with self._cursor() as cursor:  # also finds what ConnectorX takes 30 s to tell
+            select = self._select(cursor, query)
+            row_bytes = catalog.row_bytes(cursor, table, self.database) or _row_bytes(query)
+        reader = MySQLReader(
+            url=self._url(),
+            sql=select.sql,
+            # While rows are written elsewhere nobody reads from the server; its patience, 60 s by
+            # default, has to be as long as ours.
+            session=(
+                *self._session,
+                f"SET SESSION net_write_timeout = {self.read_timeout_seconds}",
+            ),
+            batch_rows=max(1, min(self.batch_rows, _BATCH_BYTES // row_bytes)),
+            read_timeout_seconds=self.read_timeout_seconds,
+            place=self._place,
+        )
+        rows = 0
+        with contextlib.closing(reader.batches()) as batches:
+            try:
+                for result in batches:
+                    yield select.batch(result, rows)
+                    rows += result.num_rows
+            except FerryError as error:
+                if isinstance(error.__cause__, ReadTimeoutError):
+                    self._kill(select.tag)
+                error.at(table=str(table), step="extract")
+                raise
+
+    def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
+        """The lowest and highest value of a column, without NULLs and zero dates.
+
+        Of a TIMESTAMP column they have the zone UTC; of a DATETIME column, which does not know its
+        zone, they have none. Fast if the column leads an index.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+            AccessError, ConnectionLostError, BusyError: As for `describe`.
+        """
+        with self._cursor() as cursor:
+            found = self._cursor_column(cursor, table, column)
+            source, name = table_name(table, self.database), quote(found.name)
+            cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {source}")  # noqa: S608  # quoted
+            low, high = cursor.fetchone() or (None, None)
+            kind = found.type.kind
+            if kind in (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ) and not (
+                isinstance(low, date) and isinstance(high, date)
+            ):  # a zero date, which has no Python value: look at the others, without the index
+                expression = select_expression(found)
+                cursor.execute(f"SELECT MIN({expression}), MAX({expression}) FROM {source}")  # noqa: S608
+                low, high = cursor.fetchone() or (None, None)
+        if low is None or high is None:
+            return None
+        if kind is Kind.TIMESTAMPTZ:
+            return low.replace(tzinfo=UTC), high.replace(tzinfo=UTC)
+        return low, high
+
+    def estimate_rows(self, query: ExtractQuery) -> int | None:
+        """About how many rows `query` will read, as the server's optimizer guesses (EXPLAIN).
+
+        Costs milliseconds. With an index on the cursor column usually within a factor of two;
+        without one it is the table's whole size, itself off by up to half.
+        """
+        try:
+            with self._cursor() as cursor:
+                cursor.execute(f"EXPLAIN {self._select(cursor, query).sql}")
+                names = [str(d[0]).lower() for d in cursor.description or ()]
+                plans = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        except FerryError:  # such as a view whose plan this user may not see
+            return None
+        rows = [int(plan["rows"]) for plan in plans if plan.get("rows") is not None]
+        return max(rows) if rows else 0
+
+    def _select(self, cursor: Cursor, query: ExtractQuery) -> Select:
+        bound: Column | None = None
+        if query.cursor is not None:
+            bound = query.schema.column(query.cursor) or self._cursor_column(
+                cursor, query.schema.name, query.cursor
+            )
+        return Select.build(query, bound, self.database, f"ferry-{secrets.token_hex(8)}")
+
+    def _cursor_column(self, cursor: Cursor, table: TableName, name: str) -> Column:
+        found = catalog.read(cursor, table, self.database, self._place).column(name, table)
+        if found.type.kind not in CURSOR_KINDS:
+            raise RequestError(
+                f"column {name!r} has no exact order",
+                table=str(table),
+                expected="a whole or decimal number, a date, a time or text",
+                found=found.native,
+                todo="Choose another cursor column.",
+            )
+        return found
+
+    def _kill(self, tag: str) -> None:
+        """End the statement of that tag on the server, where it may still wait for a lock."""
+        patient = self.connect_timeout_seconds
+        quick = self.model_copy(update={"read_timeout_seconds": patient})
+        # The statement is lost already, and so perhaps is the server.
+        with contextlib.suppress(FerryError), quick._cursor() as cursor:
+            cursor.execute(
+                "SELECT ID FROM information_schema.PROCESSLIST "
+                "WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
+                (f"%{tag}%",),
+            )
+            for (thread,) in cursor.fetchall():
+                cursor.execute("KILL %s", (thread,))
+
+    @property
+    def _place(self) -> str:
+        return f"{self.host}:{self.port}/{self.database}"
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Cursor]:
+        """A cursor on a connection of its own, with MySQL's errors turned into Ferry's."""
+        try:
+            connection = pymysql.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                # PyMySQL would encode text as Latin-1; servers and ConnectorX mean UTF-8.
+                password=self.password.get_secret_value().encode(),
+                database=self.database,
+                charset="utf8mb4",
+                autocommit=True,
+                connect_timeout=self.connect_timeout_seconds,
+                read_timeout=self.read_timeout_seconds,
+                write_timeout=self.read_timeout_seconds,
+                **self._tls(),
+            )
+            with connection, connection.cursor() as cursor:
+                for statement in self._session:
+                    cursor.execute(statement)
+                yield cursor
+        except pymysql.MySQLError as error:
+            raise mysql_error(error, self._place) from error
+        except FileNotFoundError as error:
+            raise ConfigurationError(
+                "there is no file at the source block's `ca_path`", found=self.ca_path
+            ) from error
+
+    def _verifies(self) -> bool | None:
+        """Whether TLS is verified; None when there is to be no TLS."""
+        if self.verify_tls is None and self.ca_path is None and _is_loopback(self.host):
+            return None
+        return self.verify_tls is not False
+
+    def _tls(self) -> dict[str, Any]:
+        """TLS for PyMySQL. A wrongly shaped `ssl` dict would be silently unverified; not these."""
+        verifies = self._verifies()
+        if verifies:
+            return {"ssl_ca": self.ca_path, "ssl_verify_cert": True, "ssl_verify_identity": True}
+        return {"ssl_disabled": True} if verifies is None else {}
+
+    def _url(self) -> str:
+        """ConnectorX's URL. It holds the password."""
+        # On loopback the driver would hop to the server's socket file: without TLS, and, behind a
+        # tunnel, to another server.
+        options = {"prefer_socket": "false"}
+        verifies = self._verifies()
+        if verifies:
+            options["ssl-mode"] = "VERIFY_IDENTITY"
+            ca_path = self.ca_path or ssl.get_default_verify_paths().cafile
+            if ca_path:
+                options["ssl-ca"] = ca_path
+        else:
+            options["ssl-mode"] = "DISABLED" if verifies is None else "PREFERRED"
+        password = self.password.get_secret_value()
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (
+            f"mysql://{_url(self.user)}:{_url(password)}@{host}:{self.port}/{_url(self.database)}?"
+            + "&".join(f"{name}={_url(value)}" for name, value in options.items())
+        )
+
+
+def _url(text: str) -> str:
+    return url_quote(text, safe="")
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _row_bytes(query: ExtractQuery) -> int:
+    """A guess at a row's length where the server has no statistics: views, new tables."""
+    long = [c for c in query.schema.columns if (c.type.max_bytes or 1 << 20) > 1 << 16]
+    texts = [c for c in long if c.type.kind in (Kind.TEXT, Kind.BINARY, Kind.JSON)]
+    return 64 + 16_384 * len(texts)

@@ -1,0 +1,97 @@
+"""What goes wrong with a MySQL server, as Ferry's own errors."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pymysql
+
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConnectionLostError,
+    FerryError,
+    SchemaError,
+)
+
+# https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+# https://mariadb.com/kb/en/mariadb-error-code-reference/
+_ACCESS = {
+    1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1372, 1524, 1698, 1820, 1862,
+    2026, 2058, 2059, 2061, 3118, 3159, 4151,
+}  # fmt: skip
+_LOST = {
+    1053, 1077, 1079, 1080, 1152, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1189, 1190, 1927,
+    2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031,
+}  # fmt: skip
+_BUSY = {
+    1021, 1037, 1038, 1040, 1041, 1129, 1135, 1203, 1205, 1213, 1226, 1317, 1412, 1637, 1969,
+    3024, 3572,
+}  # fmt: skip
+_SCHEMA = {1051, 1054, 1103, 1146, 1356}
+
+
+def mysql_error(error: pymysql.MySQLError, place: str) -> FerryError:
+    """The error for one of pymysql's, to be raised `from` it.
+
+    Args:
+        error: What pymysql raised.
+        place: Server and database, for the message.
+    """
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, ssl.SSLError):
+        return AccessError(
+            f"the certificate of {place} does not verify",
+            found=getattr(cause, "verify_message", None) or cause.reason,
+            todo="Set `ca_path` to the authority that signed it, and `host` to the name in it.",
+        )
+    if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
+        return AccessError(
+            f"the host name of {place} is not known", todo="Check `host` in the source block."
+        )
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    return error_of_code(code, place)
+
+
+def error_of_code(code: int, place: str) -> FerryError:
+    """The error for a number of the server's or of the client library's.
+
+    The server's own words are left out: they may hold values.
+
+    Args:
+        code: The error's number; 0 when there is none.
+        place: Server and database, for the message.
+    """
+    number = f"error {code}" if code else "no error number"
+    if code in _ACCESS:
+        return AccessError(
+            f"{place} refused access",
+            found=number,
+            todo="Check user, password and database in the source block, TLS, and that the user "
+            "may connect from here and SELECT from the table.",
+        )
+    if code in _BUSY:
+        return BusyError(
+            f"{place} is busy, or stopped the statement: a lock, a limit, or somebody's KILL",
+            found=number,
+            todo="It is tried again; if it stays so, look for long transactions and time limits.",
+        )
+    if code in _SCHEMA:
+        return SchemaError(
+            f"{place} does not have the table or a column any more, or its view is broken",
+            found=number,
+            todo="Run again: the catalog is read anew.",
+        )
+    if code in _LOST or 2000 <= code < 3000 or not code:
+        return ConnectionLostError(
+            f"the connection to {place} failed or was cut",
+            found=number,
+            todo="It is tried again; if it stays so, check host, port, firewall and the server.",
+        )
+    return ConfigurationError(
+        f"{place} refused the statement",
+        found=number,
+        todo="Look the number up in the server's manual.",
+    )

@@ -1,0 +1,141 @@
+"""The reading process seen from Ferry's side: started, read from, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from blocks.sources.mysql_errors import error_of_code
+from ferry.errors import ConnectionLostError, DataError, FerryError
+
+_PROGRAM = Path(__file__).with_name("mysql_reader.py")
+
+
+class ReaderStoppedError(RuntimeError):
+    """How the reading process ended, without the text of its error, which may hold values."""
+
+
+class ReadTimeoutError(ReaderStoppedError):
+    """The reading process ended because no rows arrived in time."""
+
+
+@dataclass(frozen=True, repr=False)
+class MySQLReader:
+    """One SELECT, read by a process of its own.
+
+    Attributes:
+        url: ConnectorX's connection URL; it holds the password and goes to the process by a pipe.
+        sql: The statement.
+        session: Statements that set the session first.
+        batch_rows: Rows in a batch.
+        read_timeout_seconds: How long to wait for a batch.
+        place: Server and database, for messages.
+    """
+
+    url: str
+    sql: str
+    session: Sequence[str]
+    batch_rows: int
+    read_timeout_seconds: float
+    place: str
+
+    def batches(self) -> Generator[pa.RecordBatch]:
+        """The result as it comes; the process ends with the iterator, also when it is abandoned.
+
+        Raises:
+            ConnectionLostError: The connection was cut, or no batch came in time; caused by a
+                `ReadTimeoutError` then.
+            BusyError: The server stopped the statement.
+            DataError: ConnectorX cannot read a value.
+        """
+        process = subprocess.Popen(
+            # -I: neither the current folder nor PYTHON* variables decide what is imported.
+            [sys.executable, "-I", str(_PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "RUST_BACKTRACE": "0"},
+        )
+        assert process.stdin and process.stdout and process.stderr
+        try:
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(self._request())
+            try:
+                with pa.ipc.open_stream(process.stdout) as stream:
+                    yield from stream
+            except (pa.ArrowInvalid, OSError) as error:  # cut off: the exit code says why
+                truncated: Exception | None = error
+            else:
+                truncated = None
+            failure = process.stderr.read()
+            exit_code = process.wait()
+            if exit_code or truncated:
+                raise self._error(exit_code, failure) from self._cause(exit_code, failure)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+
+    def _request(self) -> bytes:
+        return json.dumps(
+            {
+                "url": self.url,
+                "sql": self.sql,
+                "session": list(self.session),
+                "batch_rows": self.batch_rows,
+                "read_timeout_seconds": self.read_timeout_seconds,
+            }
+        ).encode()
+
+    def _error(self, exit_code: int, failure: bytes) -> FerryError:
+        if exit_code == -signal.SIGALRM:
+            return ConnectionLostError(
+                f"no rows came from {self.place} for {self.read_timeout_seconds:g} seconds",
+                step="extract",
+                todo="It is tried again. If the statement needs longer before its first row, put "
+                "an index on the cursor column or raise `read_timeout_seconds`.",
+            )
+        told = _told(failure)
+        if told.get("kind") == "server":
+            return error_of_code(int(str(told["code"])), self.place).at(step="extract")
+        if told.get("kind") == "unreadable":
+            return DataError(
+                f"{self.place} sent a value that cannot be read",
+                step="extract",
+                todo="If a column was altered while it was read, run again; else find the value "
+                "by leaving columns out with `exclude`.",
+            )
+        if told.get("kind") == "lost":
+            return error_of_code(0, self.place).at(step="extract")
+        return ConnectionLostError(
+            f"the process that reads from {self.place} ended before its result did",
+            step="extract",
+            found=f"exit code {exit_code}",
+            todo="It is tried again; if it stays so, check this machine's memory.",
+        )
+
+    def _cause(self, exit_code: int, failure: bytes) -> ReaderStoppedError:
+        if exit_code == -signal.SIGALRM:
+            return ReadTimeoutError("stopped by its clock")
+        told = _told(failure)
+        return ReaderStoppedError(
+            f"exit code {exit_code}, {told.get('type')}, error {told.get('code')}"
+        )
+
+
+def _told(failure: bytes) -> dict[str, object]:
+    try:
+        told = json.loads(failure)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

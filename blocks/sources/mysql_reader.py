@@ -1,0 +1,83 @@
+"""The program that reads one SELECT with ConnectorX and writes it to its output as an Arrow stream.
+
+It is a process of its own (`MySQLReader` in `mysql_process.py` starts it), because ConnectorX
+
+- holds Python's lock while it waits for the server: a server that stalls would stop every thread
+  of the process, Prefect's heartbeat among them, and no watchdog in it could act;
+- has no time limits of its own;
+- reports a lost connection by a panic, which prints the text of the error, sometimes with a value
+  of a row in it, to standard error.
+
+Input: one JSON object, see `main`. Output: an Arrow IPC stream. On an error, exit code 1 and on
+standard error one JSON object with the error's `kind` and the server's `code`, never its text.
+
+Nothing of Ferry is imported, so that it starts in a fifth of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+
+_LOST = re.compile(
+    r"IoError|DriverError|TlsError|disconnected|timed out|PoolError|CodecError", re.I
+)
+_UNREADABLE = re.compile(r"Couldn't convert|Could not retrieve|Could not convert|utf-?8", re.I)
+
+
+def main() -> int:
+    """Read `sql` from `url`, after the `session` statements, in batches of `batch_rows`.
+
+    When no batch arrives for `read_timeout_seconds`, SIGALRM ends this process, whatever it is
+    waiting for. While the reader of its output takes its time, the clock stands.
+    """
+    errors = os.fdopen(os.dup(2), "w")
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # a path object adds only start time
+        os.dup2(nowhere.fileno(), 2)  # panics print here
+    request = json.load(sys.stdin)
+    timeout_seconds = float(request["read_timeout_seconds"])
+    try:
+        signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
+        import connectorx  # noqa: PLC0415  # its import, too, may print
+        import pyarrow as pa  # noqa: PLC0415
+
+        reader = connectorx.read_sql(
+            request["url"],
+            request["sql"],
+            return_type="arrow_stream",
+            batch_size=int(request["batch_rows"]),
+            pre_execution_query=request["session"],
+        )
+        with pa.ipc.new_stream(sys.stdout.buffer, reader.schema) as writer:
+            for batch in reader:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                writer.write_batch(batch)
+                signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001  # a panic is not an Exception
+        json.dump(_failure(error), errors)
+        errors.flush()
+        os._exit(1)  # not by way of ConnectorX's threads, which may still wait
+    os._exit(0)
+
+
+def _failure(error: BaseException) -> dict[str, object]:
+    text = str(error)
+    code = re.search(r"ERROR (\d+) \(", text)
+    if code:
+        kind = "server"
+    elif _UNREADABLE.search(text):
+        kind = "unreadable"
+    elif _LOST.search(text):
+        kind = "lost"
+    else:
+        kind = "unknown"
+    return {"kind": kind, "code": int(code[1]) if code else 0, "type": type(error).__name__}
+
+
+if __name__ == "__main__":
+    main()

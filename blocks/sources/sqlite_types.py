@@ -1,0 +1,183 @@
+"""SQLite's declared types: what each becomes, and its values read exactly or refused.
+
+A column's declared type is a hint to SQLite, which stores any value anywhere
+(https://sqlite.org/datatype3.html). Here it is a promise that every value is held against.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import date, datetime, time
+from decimal import Context, Decimal
+from typing import Any
+
+from ferry.errors import SchemaError
+from ferry.schema import ARROW_DECIMAL_DIGITS, Column, DataType, Kind, TableName
+
+_PLAIN = {
+    "integer": Kind.INT64,
+    "int": Kind.INT64,
+    "bigint": Kind.INT64,
+    "mediumint": Kind.INT32,
+    "smallint": Kind.INT16,
+    "tinyint": Kind.INT16,
+    "boolean": Kind.BOOLEAN,
+    "real": Kind.FLOAT64,
+    "double": Kind.FLOAT64,
+    "double precision": Kind.FLOAT64,
+    "float": Kind.FLOAT64,
+    "date": Kind.DATE,
+    "datetime": Kind.TIMESTAMP,
+    "timestamp": Kind.TIMESTAMP,
+    "time": Kind.TIME,
+    "text": Kind.TEXT,
+    "clob": Kind.TEXT,
+    "blob": Kind.BINARY,
+    "json": Kind.JSON,
+}
+_DECLARED = re.compile(r"([a-z]+(?: [a-z]+)*)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
+_CLOCK = r"(\d\d:\d\d(?::\d\d(?:\.\d{1,6}0*)?)?)"
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME = re.compile(_CLOCK)
+_DATETIME = re.compile(rf"(\d{{4}}-\d\d-\d\d)(?:[ T]{_CLOCK})?")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_EXACT_DIGITS = 15
+"""Decimal digits that a float always gives back as they were written (IEEE 754 binary64)."""
+
+_UNLIMITED = Context(prec=1000)
+_RANGES = {Kind.INT16: 1 << 15, Kind.INT32: 1 << 31, Kind.INT64: 1 << 63}
+
+
+def mapped(name: str, declared: str, not_null: bool, table: TableName) -> Column:
+    """The column with the type in which its values travel.
+
+    Raises:
+        SchemaError: No declared type, or one that is not in the table of types.
+    """
+    data_type = _data_type(declared)
+    if data_type is None:
+        raise SchemaError(
+            f"column {name!r} has "
+            + (f"the unknown type {declared!r}" if declared else "no declared type"),
+            table=str(table),
+            todo="Declare it as one of the types in docs/engines/sqlite.md, or leave it out with "
+            "`exclude` in the table's spec.",
+        )
+    return Column(name, data_type, not not_null, declared)
+
+
+def _data_type(declared: str) -> DataType | None:
+    match = _DECLARED.fullmatch(declared.strip().lower())
+    if match is None:
+        return None
+    word, first, second = match.groups()
+    size = int(first) if first else None
+    if word in ("decimal", "numeric"):
+        if size is None or not 0 < size <= ARROW_DECIMAL_DIGITS or int(second or 0) > size:
+            return None
+        return DataType(Kind.DECIMAL, size, int(second or 0))
+    if word in ("varchar", "char"):
+        return DataType(Kind.TEXT, max_bytes=size * 4) if size and not second else None
+    kind = _PLAIN.get(word)
+    return None if kind is None else DataType(kind)
+
+
+def from_storage(raw: Any, data_type: DataType) -> Any:
+    """The stored value as one of the type, unchanged; None is None.
+
+    Raises:
+        ValueError, ArithmeticError: It is not one. The text may hold the value.
+    """
+    return None if raw is None else _READERS[data_type.kind](raw, data_type)
+
+
+def _boolean(raw: Any, _: DataType) -> bool:
+    if type(raw) is int and raw in (0, 1):
+        return bool(raw)
+    raise ValueError
+
+
+def _integer(raw: Any, data_type: DataType) -> int:
+    limit = _RANGES[data_type.kind]
+    if type(raw) is int and -limit <= raw < limit:
+        return raw
+    raise ValueError
+
+
+def _float(raw: Any, _: DataType) -> float:
+    if isinstance(raw, int | float) and float(raw) == raw:
+        return float(raw)
+    raise ValueError
+
+
+def _decimal(raw: Any, data_type: DataType) -> Decimal:
+    if isinstance(raw, bytes) or (isinstance(raw, str) and not _NUMBER.fullmatch(raw)):
+        raise ValueError
+    value = Decimal(repr(raw) if isinstance(raw, float) else raw)
+    if not value.is_finite():
+        raise ValueError
+    _, digits, exponent = value.normalize(_UNLIMITED).as_tuple()
+    assert isinstance(exponent, int)
+    scale = data_type.scale or 0
+    if isinstance(raw, float) and len(digits) > _EXACT_DIGITS:
+        raise ValueError
+    if -exponent > scale or len(digits) + exponent > (data_type.precision or 0) - scale:
+        raise ValueError
+    return value
+
+
+def _date(raw: Any, _: DataType) -> date:
+    if isinstance(raw, str) and _DATE.fullmatch(raw):
+        return date.fromisoformat(raw)
+    raise ValueError
+
+
+def _time(raw: Any, _: DataType) -> time:
+    if isinstance(raw, str) and _TIME.fullmatch(raw):
+        return time.fromisoformat(raw)
+    raise ValueError
+
+
+def _timestamp(raw: Any, _: DataType) -> datetime:
+    if isinstance(raw, str) and _DATETIME.fullmatch(raw):
+        return datetime.fromisoformat(raw)
+    raise ValueError
+
+
+def _text(raw: Any, data_type: DataType) -> str:
+    if isinstance(raw, str) and (
+        data_type.max_bytes is None or len(raw.encode()) <= data_type.max_bytes
+    ):
+        return raw
+    raise ValueError
+
+
+def _binary(raw: Any, _: DataType) -> bytes:
+    if isinstance(raw, bytes):
+        return raw
+    raise ValueError
+
+
+def _json(raw: Any, _: DataType) -> str:
+    if isinstance(raw, str):
+        json.loads(raw)
+        return raw
+    raise ValueError
+
+
+_READERS: dict[Kind, Callable[[Any, DataType], Any]] = {
+    Kind.BOOLEAN: _boolean,
+    Kind.INT16: _integer,
+    Kind.INT32: _integer,
+    Kind.INT64: _integer,
+    Kind.DECIMAL: _decimal,
+    Kind.FLOAT64: _float,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.TIMESTAMP: _timestamp,
+    Kind.TEXT: _text,
+    Kind.BINARY: _binary,
+    Kind.JSON: _json,
+}
