@@ -12,6 +12,7 @@ from deployments.local.servers.postgres_server import Postgres
 from deployments.local.servers.prefect_server import PrefectServer, ProcessWorker
 from deployments.local.servers.process import ServerProcess, StartError, free_port
 from deployments.local.servers.s3_server import S3, RcloneS3
+from deployments.local.servers.server import Server
 
 __all__ = [
     "S3",
@@ -21,6 +22,7 @@ __all__ = [
     "PrefectServer",
     "ProcessWorker",
     "RcloneS3",
+    "Server",
     "ServerProcess",
     "StartError",
     "free_port",

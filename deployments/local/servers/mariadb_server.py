@@ -16,7 +16,8 @@ import pymysql
 
 from deployments.local import programs
 from deployments.local.servers.certificates import Certificates
-from deployments.local.servers.process import LOOPBACK, Server, ServerProcess, StartError, free_port
+from deployments.local.servers.process import LOOPBACK, ServerProcess, StartError, free_port
+from deployments.local.servers.server import Server
 
 TEST_DATABASES = r"test\_%"
 """The databases, besides its own, that the server's user may make, fill and drop."""
@@ -59,7 +60,7 @@ class MariaDB(Server):
         timeout_seconds: float = 60,
         outlive: bool = False,
     ) -> Self:
-        """Starts the server on the folder's data, made when there is none; about 3 s then.
+        """Starts the server on the folder's data, made when there is none; about 1 s then.
 
         Args:
             folder: The server's own; data from an earlier run is taken up again.

@@ -19,7 +19,8 @@ import psycopg2
 
 from deployments.local import programs
 from deployments.local.servers.certificates import Certificates
-from deployments.local.servers.process import LOOPBACK, Server, ServerProcess, StartError, free_port
+from deployments.local.servers.process import LOOPBACK, ServerProcess, StartError, free_port
+from deployments.local.servers.server import Server
 
 # Speed over durability: what is lost in a power cut is made again.
 _SETTINGS = {
@@ -75,7 +76,7 @@ class Postgres(Server):
         timeout_seconds: float = 60,
         outlive: bool = False,
     ) -> Self:
-        """Starts the server on the folder's data, made when there is none; about 2 s then.
+        """Starts the server on the folder's data, made when there is none; about 1 s then.
 
         PostgreSQL refuses to run as root, so root runs it as ``postgres``, or else ``nobody``.
         Where that user cannot reach the folder, the data lies in the system's temporary folder.

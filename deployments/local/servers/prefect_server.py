@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from deployments.local.servers.process import LOOPBACK, Server, ServerProcess, free_port
+from deployments.local.servers.process import LOOPBACK, ServerProcess, free_port
+from deployments.local.servers.server import Server
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -57,7 +58,7 @@ class PrefectServer(Server):
         timeout_seconds: float = 120,
         outlive: bool = False,
     ) -> Self:
-        """Starts the server on the folder's database, made when there is none; 10 to 15 s then.
+        """Starts the server on the folder's database, made when there is none; some 14 s then.
 
         Args:
             folder: The server's own; runs and deployments from an earlier time are there again.
@@ -115,7 +116,7 @@ class ProcessWorker(Server):
     ) -> Self:
         """Starts the worker, from the repository's root; the pool is made if it is not there.
 
-        Returns once the server knows the worker, about 5 s; with `run_once` immediately: then
+        Returns once the server knows the worker, about 4 s; with `run_once` immediately: then
         `finish` waits for the end.
 
         Args:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
@@ -238,30 +237,3 @@ def _primary_group(user: str | None) -> int | None:
     import pwd  # noqa: PLC0415  # not on every system; only root on a POSIX system gets here
 
     return pwd.getpwnam(user).pw_gid
-
-
-class Server:
-    """What all servers here share: a process, an end, and a folder that can be taken away."""
-
-    process: ServerProcess
-
-    def stop(self, *, discard: bool = False) -> None:
-        """Ends the server, and removes its folder if told to `discard`; may be repeated."""
-        self.process.stop()
-        if discard:
-            for folder in self._own_folders():
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _own_folders(self) -> list[Path]:
-        return [self.process.folder]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from deployments.local.servers.process import LOOPBACK, Server, ServerProcess, StartError, free_port
+from deployments.local.servers.process import LOOPBACK, ServerProcess, StartError, free_port
+from deployments.local.servers.server import Server
 
 REGION = "us-east-1"
 

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from deployments.local import programs, shop
-from deployments.local.double_process import DoubleServer
 from deployments.local.servers import (
     S3,
     Certificates,
@@ -20,6 +19,7 @@ from deployments.local.servers import (
     ProcessWorker,
 )
 from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.stack.double import DoubleServer
 from deployments.local.stack.state import Stack, write_private
 
 REPOSITORY = Path(__file__).resolve().parents[3]

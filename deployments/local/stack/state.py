@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from deployments.local.servers import ServerProcess
-from deployments.local.servers.process import Server
+from deployments.local.servers.server import Server
 
 
 @dataclass
