@@ -49,8 +49,9 @@ WHERE database_name = current_database() AND lower(table_name) = lower(?)
 """
 # Nothing is guessed: https://duckdb.org/docs/stable/data/csv/overview#parameters
 # `allow_quoted_nulls` off: a quoted value is a value, even if it looks like the marker.
-_READ_CSV = """read_csv(?, columns = ?, nullstr = ?, max_line_size = ?, auto_detect = false,
-    header = false, delim = ',', quote = '"', escape = '"', compression = 'zstd',
+# `new_line`: guessed from the first CR it sees, also from one within quotes.
+_READ_CSV = r"""read_csv(?, columns = ?, nullstr = ?, max_line_size = ?, auto_detect = false,
+    header = false, delim = ',', new_line = '\n', quote = '"', escape = '"', compression = 'zstd',
     allow_quoted_nulls = false, null_padding = false, strict_mode = true)"""
 
 

@@ -132,7 +132,10 @@ def load_position(error: psycopg2.Error, columns: Sequence[str]) -> str:
 
 
 def _without_values(error: Exception, text: str) -> Exception:
-    if not isinstance(error, UnicodeError):
+    if isinstance(error, UnicodeEncodeError):
+        error.object = ""
+        error.args = (error.encoding, "", 0, 0, error.reason)
+    else:
         error.args = (text,)
     return error
 

@@ -227,24 +227,36 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         extract = staged.extract
         if extract.format is StageFormat.PARQUET:
             _refuse_in_parquet(extract)
-        # psycopg2 would write a literal with a backslash as E'…', which COPY does not take.
-        if "\\" in manifest + extract.null_marker:
-            raise ConfigurationError("a backslash in the manifest's key or in the NULL marker")
         names = (table.schema, table.name) if table.schema else (table.name,)
         template = _COPY_PARQUET if extract.format is StageFormat.PARQUET else _COPY_CSV
-        region = sql.SQL("REGION {}\n").format(sql.Literal(self.region))
+        region: sql.Composable = sql.SQL("")
+        if self.region:
+            region = sql.SQL("REGION {}\n").format(_plain(self.region))
         text = sql.SQL(template).format(
             table=sql.Identifier(*names),
             columns=sql.SQL(", ").join(sql.Identifier(each.name) for each in extract.columns),
-            manifest=sql.Literal(manifest),
-            role=sql.SQL("DEFAULT") if self.iam_role == "default" else sql.Literal(self.iam_role),
-            region=region if self.region else sql.SQL(""),
-            null_marker=sql.Literal(extract.null_marker),
+            manifest=_plain(manifest),
+            role=sql.SQL("DEFAULT") if self.iam_role == "default" else _plain(self.iam_role),
+            region=region,
+            null_marker=_plain(extract.null_marker),
         )
         return text.as_string(connection)
 
     def _statements(self, connection: Connection) -> PostgresTransaction:
         return RedshiftTransaction(connection)
+
+
+def _plain(value: str) -> sql.Composable:
+    """A literal as COPY takes it.
+
+    `sql.Literal` would ask the connection how to quote, and Redshift's answer leads to `E'…'`,
+    which is no literal to COPY.
+    """
+    if "\\" in value:  # means itself or not, as the server is set
+        raise ConfigurationError("a backslash in the manifest's key or in the NULL marker")
+    quoted: Any = psycopg2.extensions.QuotedString(value)
+    quoted.encoding = "utf8"
+    return sql.SQL(quoted.getquoted().decode())
 
 
 def _copy(cursor: psycopg2.extensions.cursor, statement: str) -> None:
