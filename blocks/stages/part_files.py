@@ -23,6 +23,7 @@ import zstandard
 from blocks.stages.csv_lines import CsvLines, new_null_marker
 from blocks.stages.part_writers import CsvPartWriter, ParquetPartWriter, PartWriter
 from ferry.batch import Extract, PartFile, StageFormat
+from ferry.errors import SchemaError
 from ferry.schema import Column, Kind, arrow_schema
 
 _SLICE_BYTES = {StageFormat.CSV: 4 << 20, StageFormat.PARQUET: 32 << 20}
@@ -184,6 +185,7 @@ class _Parts:
         return complete + (self._open.size_bytes if self._open else 0)
 
     def write(self, batch: pa.RecordBatch) -> None:
+        self._check(batch)
         if self._open is None:
             self._open = self._begin()
         self._open.write(batch)
@@ -203,6 +205,21 @@ class _Parts:
             self._open = None
         for part in self.complete:
             part.path.unlink(missing_ok=True)
+
+    def _check(self, batch: pa.RecordBatch) -> None:
+        if len(self._schema) != batch.num_columns:
+            raise SchemaError(
+                "a batch has not the table's columns",
+                expected=f"{len(self._schema)} columns",
+                found=batch.num_columns,
+            )
+        for field, found in zip(self._schema, batch.schema.types, strict=True):
+            if field.type != found:
+                raise SchemaError(
+                    f"column {field.name!r} did not arrive in the type in which it travels",
+                    expected=field.type,
+                    found=found,
+                )
 
     def _begin(self) -> PartWriter:
         name = f"part-{len(self.complete):05d}"

@@ -69,7 +69,8 @@ _NO_CREDENTIALS = (
     aws.UnauthorizedSSOTokenError,
 )
 _NO_CONNECTION = (
-    aws.HTTPClientError,  # timeouts, closed connections, no such host, proxies
+    aws.ConnectionError,  # no such host, nobody listening, proxies
+    aws.HTTPClientError,  # timeouts, closed connections
     aws.ResponseStreamingError,
     aws.IncompleteReadError,
     ConnectionError,

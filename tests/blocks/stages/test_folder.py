@@ -1,0 +1,104 @@
+"""What only a folder does: renames, links, permissions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from blocks.stages import FolderStage
+from ferry.batch import PartFile, StagedFile
+from ferry.errors import AccessError, DataError, RequestError
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> FolderStage:
+    (tmp_path / "stage").mkdir()
+    return FolderStage(path=tmp_path / "stage")
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> PartFile:
+    path = tmp_path / "part-00000.csv.zst"
+    path.write_bytes(b"0123456789")
+    return PartFile(path, 1, 10, hashlib.sha256(b"0123456789").hexdigest())
+
+
+def files(stage: FolderStage) -> list[str]:
+    return sorted(str(path.relative_to(stage.path)) for path in stage.path.rglob("*"))
+
+
+def test_a_part_that_changed_on_its_way_is_not_kept(stage: FolderStage, part: PartFile) -> None:
+    part.path.write_bytes(b"012345678X")
+    with pytest.raises(DataError, match="has changed"):
+        stage.put(part, "t/k")
+    assert files(stage) == ["t"]
+
+
+def test_a_file_appears_only_when_it_is_whole(
+    stage: FolderStage, part: PartFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        assert files(stage)[0] == "t"
+        assert files(stage)[1].startswith("t/.storing-")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(KeyboardInterrupt):
+        stage.put(part, "t/k")
+    assert files(stage) == ["t"]
+
+
+def test_what_a_killed_put_left_behind_goes_with_the_old_files(stage: FolderStage) -> None:
+    (stage.path / "t").mkdir()
+    (stage.path / "t/.storing-1").write_bytes(b"half")
+    assert stage.discard_older("t", datetime.now(UTC) + timedelta(hours=1)) == 0
+    assert files(stage) == []
+
+
+def test_empty_folders_go_with_their_last_file(stage: FolderStage, part: PartFile) -> None:
+    one, other = stage.put(part, "a/b/one"), stage.put(part, "a/c/other")
+    stage.discard([one])
+    assert files(stage) == ["a", "a/c", "a/c/other"]
+    stage.discard([other])
+    assert files(stage) == []
+    assert stage.put(part, "a/b/one") == one
+
+
+def test_a_link_does_not_lead_out_of_the_folder(
+    stage: FolderStage, part: PartFile, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_bytes(b"precious")
+    (stage.path / "door").symlink_to(tmp_path / "outside")
+    (stage.path / "file").symlink_to(tmp_path / "outside/file")
+    for key in ("door/file", "file"):
+        with pytest.raises(RequestError, match="link"):
+            stage.put(part, key)
+        with pytest.raises(RequestError, match="link"):
+            stage.discard([StagedFile(key, "", 0, 0)])
+    stage.discard_older("", datetime.now(UTC) + timedelta(hours=1))
+    assert (tmp_path / "outside/file").read_bytes() == b"precious"
+
+
+def test_a_folder_without_permission_is_an_access_error(stage: FolderStage, part: PartFile) -> None:
+    stage.path.chmod(0o500)
+    me = os.geteuid()
+    if me == 0:  # whom no permission stops
+        os.seteuid(65534)
+    try:
+        with pytest.raises(AccessError, match="permission"):
+            stage.discard_older("", datetime.now(UTC))
+        with pytest.raises((AccessError, PermissionError)):
+            stage.put(part, "t/k")
+    finally:
+        os.seteuid(me)
+        stage.path.chmod(0o700)
+
+
+def test_the_uri_is_the_path_as_it_is(stage: FolderStage, part: PartFile) -> None:
+    staged = stage.put(part, "t/2023-01-05T03:00+01:00/100% x")
+    assert staged.uri == f"file://{stage.path}/t/2023-01-05T03:00+01:00/100% x"

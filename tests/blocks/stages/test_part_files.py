@@ -1,0 +1,512 @@
+"""Part files: every value arrives as it was, whatever is in it, in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from blocks.stages import part_files
+from blocks.stages.part_files import read_rows, write_parts
+from ferry.batch import Extract, StageFormat
+from ferry.errors import DataError, SchemaError
+from ferry.schema import Column, DataType, Kind, arrow_schema
+
+MARKER = "~null-0123456789ab~"
+FORMATS = list(StageFormat)
+
+
+def column(name: str, kind: Kind, **size: int) -> Column:
+    return Column(name, DataType(kind, **size))
+
+
+COLUMNS = (
+    column("flag", Kind.BOOLEAN),
+    column("small", Kind.INT16),
+    column("medium", Kind.INT32),
+    column("big", Kind.INT64),
+    column("price", Kind.DECIMAL, precision=21, scale=2),
+    column("tiny", Kind.DECIMAL, precision=38, scale=20),
+    column("huge", Kind.DECIMAL, precision=65, scale=10),
+    column("real", Kind.FLOAT32),
+    column("double", Kind.FLOAT64),
+    column("day", Kind.DATE),
+    column("clock", Kind.TIME),
+    column("wall", Kind.TIMESTAMP),
+    column("moment", Kind.TIMESTAMPTZ),
+    column("words", Kind.TEXT),
+    column("bytes", Kind.BINARY),
+    column("document", Kind.JSON),
+)
+NASTY = [
+    "",
+    '"',
+    '""',
+    ",",
+    "\n",
+    "\r\n",
+    "\r",
+    "\0",
+    "\\",
+    "\\N",
+    "NULL",
+    "~",
+    "😀",
+    " x ",
+    MARKER,
+]
+TEXT = st.one_of(
+    st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    st.lists(st.sampled_from(NASTY[:-1]), max_size=4).map("".join),
+    st.just(f"{MARKER}{MARKER}"),
+)
+WALL = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "flag": st.booleans(),
+    "small": st.integers(-(2**15), 2**15 - 1),
+    "medium": st.integers(-(2**31), 2**31 - 1),
+    "big": st.integers(-(2**63), 2**63 - 1),
+    "price": st.integers(1 - 10**21, 10**21 - 1).map(lambda n: Decimal(n).scaleb(-2)),
+    "tiny": st.one_of(st.integers(-99, 99), st.integers(1 - 10**27, 10**27 - 1)).map(
+        lambda n: Decimal(n).scaleb(-20)
+    ),
+    "huge": st.from_regex(r"\A-?[0-9]{1,55}\.[0-9]{10}\Z"),
+    "real": st.floats(width=32, allow_nan=False, allow_infinity=False),
+    "double": st.floats(allow_nan=False, allow_infinity=False),
+    "day": st.dates(),
+    "clock": st.times(),
+    "wall": st.one_of(WALL, WALL.map(lambda moment: moment.replace(microsecond=0))),
+    "moment": WALL.map(lambda moment: moment.replace(tzinfo=UTC)),
+    "words": TEXT,
+    "bytes": st.binary(max_size=20),
+    "document": st.one_of(st.just('{"a": "b\\"c"}'), TEXT),
+}
+ROWS = st.lists(st.tuples(*(st.none() | VALUES[c.name] for c in COLUMNS)), min_size=1, max_size=12)
+
+
+def batch_of(rows: list[tuple[Any, ...]], columns: tuple[Column, ...]) -> pa.RecordBatch:
+    schema = arrow_schema(columns)
+    arrays = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(schema)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def text_of(extract: Extract) -> str:
+    content = b"".join(
+        zstandard.ZstdDecompressor().stream_reader(io.BytesIO(part.path.read_bytes())).read()
+        for part in extract.parts
+    )
+    return content.decode()
+
+
+def words(values: list[str | None]) -> tuple[tuple[Column, ...], pa.RecordBatch]:
+    columns = (column("words", Kind.TEXT),)
+    return columns, batch_of([(value,) for value in values], columns)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rows=ROWS, cut=st.integers(0, 12))
+def test_every_kind_of_value_arrives_as_it_was(
+    tmp_path: Path, format: StageFormat, rows: list[tuple[Any, ...]], cut: int
+) -> None:
+    whole = batch_of(rows, COLUMNS)
+    batches = [whole.slice(0, cut), whole.slice(cut)]  # slices share their buffers
+    extract = write_parts(
+        batches,
+        COLUMNS,
+        tmp_path / "parts",
+        format=format,
+        part_size_bytes=1,
+        hex_prefix="\\x",
+        null_marker=MARKER,
+    )
+    assert extract.rows == len(rows)
+    assert list(read_rows(extract)) == rows
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rows=ROWS)
+def test_an_independent_reader_finds_the_same_csv(
+    tmp_path: Path, rows: list[tuple[Any, ...]]
+) -> None:
+    extract = write_parts(
+        [batch_of(rows, COLUMNS)],
+        COLUMNS,
+        tmp_path / "parts",
+        format=StageFormat.CSV,
+        part_size_bytes=1 << 20,
+        null_marker=MARKER,
+    )
+    read = list(csv.reader(io.StringIO(text_of(extract), newline=""), strict=True))
+    expected = [
+        [MARKER if v is None else as_text(c, v) for c, v in zip(COLUMNS, row, strict=True)]
+        for row in rows
+    ]
+    assert [[normal(c, v) for c, v in zip(COLUMNS, r, strict=True)] for r in read] == expected
+
+
+def as_text(column: Column, value: Any) -> str:
+    """The value as Python would have it in the file."""
+    kind = column.type.kind
+    if kind is Kind.BOOLEAN:
+        return "true" if value else "false"
+    if kind is Kind.DECIMAL:
+        return value if isinstance(value, str) else f"{value:f}"
+    if kind is Kind.BINARY:
+        return bytes(value).hex()
+    if kind is Kind.FLOAT32:
+        return repr(float(np.float32(value)))
+    if kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME, Kind.DATE):
+        return str(value)
+    return str(value)
+
+
+def normal(column: Column, text: str) -> str:
+    """The file's text in Python's spelling: floats, and fractions that are all zero."""
+    if text == MARKER:
+        return text
+    if column.type.kind in (Kind.FLOAT32, Kind.FLOAT64):
+        number = float(text)
+        return repr(float(np.float32(number)) if column.type.kind is Kind.FLOAT32 else number)
+    if column.type.kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TIME):
+        return re.sub(r"\.000000(?=\Z|\+)", "", text)
+    return text
+
+
+def test_duckdb_reads_the_same(tmp_path: Path) -> None:
+    values = [None, "", "a", 'say "x"', "a,b", "line\nbreak", "\\", "NULL", "😀"]
+    columns = (column("n", Kind.INT32), column("words", Kind.TEXT), column("x", Kind.FLOAT64))
+    rows = [(n, value, None if n % 2 else n / 3) for n, value in enumerate(values)]
+    extract = write_parts(
+        [batch_of(rows, columns)],
+        columns,
+        tmp_path,
+        format=StageFormat.CSV,
+        part_size_bytes=1 << 20,
+    )
+    found = duckdb.execute(
+        "SELECT * FROM read_csv(?, header=false, nullstr=?, quote='\"', escape='\"', delim=',',"
+        " auto_detect=false, columns={'n': 'INTEGER', 'words': 'VARCHAR', 'x': 'DOUBLE'})",
+        [str(extract.parts[0].path), extract.null_marker],
+    ).fetchall()
+    assert found == rows
+
+
+def test_the_lines_are_as_the_dialect_says(tmp_path: Path) -> None:
+    row = (
+        True, 1, -2, 3, Decimal("1.50"), Decimal("1E-20"), "12.0000000000", 0.1, 1e300,
+        date(2023, 1, 5), time(1, 2, 3), datetime(2023, 1, 5, 1, 2, 3),
+        datetime(2023, 1, 5, 1, 2, 3, 40, tzinfo=UTC), 'a"b', b"\x00\xff", "{}",
+    )  # fmt: skip
+    extract = write_parts(
+        [batch_of([row, (None,) * len(row)], COLUMNS)],
+        COLUMNS,
+        tmp_path,
+        format=StageFormat.CSV,
+        part_size_bytes=1 << 20,
+        hex_prefix="\\x",
+        null_marker=MARKER,
+    )
+    assert text_of(extract) == (
+        "true,1,-2,3,1.50,0.00000000000000000001,12.0000000000,0.1,1e+300,2023-01-05,01:02:03,"
+        '2023-01-05 01:02:03,2023-01-05 01:02:03.000040+00:00,"a""b",\\x00ff,"{}"\n'
+        + ",".join([MARKER] * len(row))
+        + "\n"
+    )
+
+
+def test_floats_that_are_no_numbers_are_spelled_as_warehouses_read_them(tmp_path: Path) -> None:
+    columns = (column("x", Kind.FLOAT32), column("y", Kind.FLOAT64))
+    rows = [(float("nan"), float("inf")), (float("-inf"), None), (None, 1.5)]
+    extract = write_parts(
+        [batch_of(rows, columns)],
+        columns,
+        tmp_path,
+        format=StageFormat.CSV,
+        part_size_bytes=1 << 20,
+        null_marker="~",
+    )
+    assert text_of(extract) == "NaN,Infinity\n-Infinity,~\n~,1.5\n"
+
+
+@pytest.mark.parametrize("kind", [Kind.TEXT, Kind.JSON])
+def test_a_value_that_equals_the_marker_is_refused_and_nothing_is_left(
+    tmp_path: Path, kind: Kind
+) -> None:
+    columns = (column("id", Kind.INT32), column("note", kind))
+    batches = [batch_of([(1, "x"), (2, None)], columns), batch_of([(3, MARKER)], columns)]
+    with pytest.raises(DataError, match="'note'") as caught:
+        write_parts(
+            batches,
+            columns,
+            tmp_path,
+            format=StageFormat.CSV,
+            part_size_bytes=1,
+            null_marker=MARKER,
+        )
+    assert MARKER not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_run_makes_a_marker_of_its_own_that_needs_no_quoting(tmp_path: Path) -> None:
+    columns, batch = words(["a", None])
+    made = {
+        write_parts(
+            [batch], columns, tmp_path, format=StageFormat.CSV, part_size_bytes=1 << 20
+        ).null_marker
+        for _ in range(20)
+    }
+    assert len(made) == 20
+    assert all(re.fullmatch(r"~null-[0-9a-f]{12}~", marker) for marker in made)
+
+
+def test_a_wide_decimal_that_is_no_number_is_refused_without_its_text(tmp_path: Path) -> None:
+    columns = (column("huge", Kind.DECIMAL, precision=65, scale=10),)
+    for text in ("1,2", "1e5", "secret", "1\n", ""):
+        with pytest.raises(DataError, match="'huge'") as caught:
+            write_parts(
+                [batch_of([(text,)], columns)],
+                columns,
+                tmp_path,
+                format=StageFormat.CSV,
+                part_size_bytes=1,
+            )
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_columns_of_another_type_are_refused(tmp_path: Path, format: StageFormat) -> None:
+    _, batch = words(["a"])
+    with pytest.raises(SchemaError, match="'n'"):
+        write_parts([batch], (column("n", Kind.INT64),), tmp_path, format=format, part_size_bytes=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_rows_make_no_parts(tmp_path: Path, format: StageFormat) -> None:
+    columns, batch = words([])
+    for batches in ([], [batch, batch]):
+        extract = write_parts(batches, columns, tmp_path, format=format, part_size_bytes=1)
+        assert (extract.parts, extract.rows, list(read_rows(extract))) == ((), 0, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_part_tells_its_own_rows_size_and_hash(tmp_path: Path, format: StageFormat) -> None:
+    columns, batch = words([f"w{n}" for n in range(100)])
+    extract = write_parts([batch] * 5, columns, tmp_path, format=format, part_size_bytes=1)
+    assert [part.rows for part in extract.parts] == [100] * 5
+    assert sorted(tmp_path.iterdir()) == [part.path for part in extract.parts]
+    for part in extract.parts:
+        content = part.path.read_bytes()
+        assert part.size_bytes == len(content)
+        assert part.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def random_words(rows: int, seed: int = 0) -> tuple[tuple[Column, ...], pa.RecordBatch]:
+    """Text that does not compress below about a half."""
+    content = np.random.default_rng(seed).bytes(rows * 16).hex()
+    return words([content[i * 32 : i * 32 + 32] for i in range(rows)])
+
+
+def test_parts_grow_with_the_table_up_to_the_limit(tmp_path: Path) -> None:
+    columns, batch = random_words(50_000)  # some 0.9 MB compressed
+    extract = write_parts(
+        [batch] * 40, columns, tmp_path, format=StageFormat.CSV, part_size_bytes=3 << 20
+    )
+    sizes = [part.size_bytes for part in extract.parts[:-1]]
+    assert extract.rows == 40 * 50_000
+    assert len(sizes) > 8
+    assert min(sizes) >= 1 << 20
+    assert max(sizes) < 5 << 20
+    assert max(sizes) > 2 << 20
+
+
+def test_a_table_of_some_megabytes_is_at_least_two_parts(tmp_path: Path) -> None:
+    columns, batch = random_words(200_000)  # one batch of 3.6 MB compressed
+    extract = write_parts(
+        [batch], columns, tmp_path, format=StageFormat.CSV, part_size_bytes=64 << 20
+    )
+    assert len(extract.parts) >= 2
+
+
+def test_progress_is_told_in_the_callers_thread(tmp_path: Path) -> None:
+    columns, batch = words(["x"] * 10)
+    told: list[tuple[int, int]] = []
+
+    def on_batch(rows: int, size_bytes: int) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        told.append((rows, size_bytes))
+
+    extract = write_parts(
+        [batch] * 9,
+        columns,
+        tmp_path,
+        format=StageFormat.CSV,
+        part_size_bytes=1 << 20,
+        on_batch=on_batch,
+    )
+    assert told == sorted(told)
+    assert len(told) > 3
+    assert told[-1] == (90, extract.size_bytes)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_source_that_fails_leaves_no_part_and_no_thread(
+    tmp_path: Path, format: StageFormat
+) -> None:
+    columns, batch = words(["x"] * 10)
+
+    def breaks() -> Iterator[pa.RecordBatch]:
+        yield from [batch] * 6
+        raise ConnectionError("cut")
+
+    with pytest.raises(ConnectionError, match="cut"):
+        write_parts(breaks(), columns, tmp_path, format=format, part_size_bytes=1)
+    assert list(tmp_path.iterdir()) == []
+    assert not [t for t in threading.enumerate() if t.name.startswith("part-writer")]
+
+
+def test_a_writer_that_fails_stops_the_reading(tmp_path: Path) -> None:
+    columns, good = words(["x"])
+    _, bad = words([MARKER])
+    read = 0
+
+    def endless() -> Iterator[pa.RecordBatch]:
+        nonlocal read
+        while True:
+            read += 1
+            yield bad if read == 3 else good
+
+    with pytest.raises(DataError):
+        write_parts(
+            endless(),
+            columns,
+            tmp_path,
+            format=StageFormat.CSV,
+            part_size_bytes=1 << 20,
+            null_marker=MARKER,
+        )
+    assert read < 10
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, sys, signal
+from pathlib import Path
+import pyarrow as pa
+from blocks.stages.part_files import write_parts
+from ferry.batch import StageFormat
+from ferry.schema import Column, DataType, Kind
+def batches():
+    for n in range(9):
+        yield pa.RecordBatch.from_arrays([pa.array([7] * 50000, pa.int64())], names=["n"])
+    os.kill(os.getpid(), signal.SIGKILL)
+write_parts(batches(), (Column("n", DataType(Kind.INT64)),), Path(sys.argv[1]),
+            format=StageFormat(sys.argv[2]), part_size_bytes=1 << 30)
+"""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_killed_writer_leaves_nothing_that_is_taken_for_a_part(
+    tmp_path: Path, format: StageFormat
+) -> None:
+    run = [sys.executable, "-c", KILLED, str(tmp_path), str(format)]
+    env = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    assert subprocess.run(run, env=env, check=False).returncode == -9
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left, "it was killed in the middle"
+    assert all(name.startswith(".") and name.endswith(".tmp") for name in left)
+    columns, batch = words(["x"])
+    extract = write_parts([batch], columns, tmp_path, format=format, part_size_bytes=1)
+    assert list(tmp_path.iterdir()) == [extract.parts[0].path]
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from blocks.stages.part_files import write_parts
+from ferry.batch import StageFormat
+from ferry.schema import Column, DataType, Kind
+def batches(count):
+    rng = np.random.default_rng(0)
+    for n in range(count):
+        text = rng.bytes(12 << 20).hex()
+        offsets = np.arange(0, len(text) + 1, 64, dtype="int64")
+        yield pa.RecordBatch.from_arrays([pa.LargeStringArray.from_buffers(
+            len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text.encode()))], names=["t"])
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def write(count):
+    write_parts(batches(count), (Column("t", DataType(Kind.TEXT)),), Path(sys.argv[1]),
+                format=StageFormat(sys.argv[2]), part_size_bytes=64 << 20)
+for _ in batches(3): pass
+before = peak()
+write(4); few = peak()
+write(12)
+print(few - before, peak() - few)
+"""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_memory_is_bounded_whatever_the_size_of_the_table(
+    tmp_path: Path, format: StageFormat
+) -> None:
+    run = [sys.executable, "-c", MEMORY, str(tmp_path), str(format)]
+    env = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    output = subprocess.run(run, env=env, check=True, capture_output=True, text=True).stdout
+    for_few_mb, more_for_many_mb = map(int, output.split())
+    assert for_few_mb < 150
+    assert more_for_many_mb < 40
+
+
+def test_parquet_has_the_exact_types(tmp_path: Path) -> None:
+    extract = write_parts(
+        [batch_of([(None,) * len(COLUMNS)], COLUMNS)],
+        COLUMNS,
+        tmp_path,
+        format=StageFormat.PARQUET,
+        part_size_bytes=1 << 20,
+    )
+    assert extract.null_marker == ""
+    assert pq.read_schema(extract.parts[0].path).equals(arrow_schema(COLUMNS))
+
+
+def test_large_batches_are_cut_into_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(part_files._SLICE_BYTES, StageFormat.PARQUET, 1 << 20)
+    columns, batch = random_words(100_000)
+    extract = write_parts(
+        [batch], columns, tmp_path, format=StageFormat.PARQUET, part_size_bytes=64 << 20
+    )
+    assert [pq.ParquetFile(part.path).num_row_groups for part in extract.parts] != [1]
+    assert sum(pq.ParquetFile(part.path).metadata.num_rows for part in extract.parts) == 100_000

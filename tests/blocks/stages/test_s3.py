@@ -1,0 +1,264 @@
+"""What only S3 does: its errors, timeouts, encryption, and its block."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    SSLError,
+)
+from prefect_aws import AwsCredentials
+from pydantic import ValidationError
+
+from blocks.stages import S3Stage
+from blocks.stages.s3_errors import explain
+from deployments.local.servers import S3, PrefectServer, RcloneS3, free_port
+from ferry.batch import PartFile, StagedFile
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConnectionLostError,
+    FatalError,
+    FerryError,
+)
+
+SECRET = "s3cr3t-Key/that+must=not-show"
+
+
+def stage(endpoint: str, bucket: str = "b", secret: str = SECRET, **fields: Any) -> S3Stage:
+    return S3Stage(
+        bucket_name=bucket,
+        credentials=AwsCredentials(
+            aws_access_key_id="ferry",
+            aws_secret_access_key=secret,
+            region_name="us-east-1",
+            aws_client_parameters={
+                "endpoint_url": endpoint,
+                "config": {"s3": {"addressing_style": "path"}},
+            },
+        ),
+        **{"max_attempts": 1, **fields},
+    )
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> PartFile:
+    content = b"0123456789" * 100
+    path = tmp_path / "part-00000.csv.zst"
+    path.write_bytes(content)
+    return PartFile(path, 10, len(content), hashlib.sha256(content).hexdigest())
+
+
+@contextmanager
+def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers every request in this way; yields its URL and the methods it saw."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            seen.append(self.command)
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer(self)
+            self.close_connection = True
+
+        do_GET = do_PUT = do_HEAD = do_POST = handle_any  # noqa: N815
+
+        def log_message(self, *_: Any) -> None: ...
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{http.server_port}", seen
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
+
+
+def refuse(status: int, code: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        body = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>".encode()
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (404, "NoSuchBucket", AccessError),
+        (403, "AccessDenied", AccessError),
+        (403, "InvalidAccessKeyId", AccessError),
+        (403, "SignatureDoesNotMatch", AccessError),
+        (400, "ExpiredToken", AccessError),
+        (400, "KMS.DisabledException", AccessError),
+        (403, "SomethingNew", AccessError),
+        (503, "SlowDown", BusyError),
+        (500, "InternalError", BusyError),
+        (503, "RequestLimitExceeded", BusyError),
+        (429, "SomethingNew", BusyError),
+        (400, "RequestTimeout", ConnectionLostError),
+        (400, "BadDigest", ConnectionLostError),
+        (400, "AuthorizationHeaderMalformed", ConfigurationError),
+        (400, "SomethingNew", ConfigurationError),
+    ],
+)
+def test_every_refusal_has_its_place_in_the_tree_and_a_message_without_secrets(
+    part: PartFile, status: int, code: str, kind: type[FerryError]
+) -> None:
+    with (
+        server(refuse(status, code)) as (endpoint, _),
+        pytest.raises(FerryError) as caught,
+    ):
+        stage(endpoint, "my-bucket").put(part, "t/part")
+    assert type(caught.value) is kind
+    assert "'my-bucket'" in str(caught.value)
+    assert code in str(caught.value) or code == "NoSuchBucket"
+    assert SECRET not in str(caught.value)
+    assert isinstance(caught.value.__cause__, ClientError)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NoCredentialsError(), AccessError),
+        (SSLError(endpoint_url="https://x", error="x"), AccessError),
+        (EndpointConnectionError(endpoint_url="https://x"), ConnectionLostError),
+        (ConnectTimeoutError(endpoint_url="https://x"), ConnectionLostError),
+        (ReadTimeoutError(endpoint_url="https://x"), ConnectionLostError),
+        (ConnectionResetError(), ConnectionLostError),
+        (OSError(5, "x"), FatalError),
+        (ClientError({"Error": {"Code": "PermanentRedirect"}}, "PutObject"), ConfigurationError),
+    ],
+)
+def test_every_failure_of_the_client_has_its_place_in_the_tree(
+    error: Exception, kind: type[FerryError]
+) -> None:
+    assert type(explain(error, "b", "storing 'k'")) is kind
+
+
+def test_a_server_that_cannot_be_reached_is_worth_a_retry(part: PartFile) -> None:
+    with pytest.raises(ConnectionLostError):
+        stage(f"http://127.0.0.1:{free_port()}").put(part, "t/part")
+
+
+def test_a_server_that_never_answers_is_given_up_after_the_time_limit(part: PartFile) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        silent = stage(f"http://127.0.0.1:{deaf.getsockname()[1]}", read_timeout_seconds=0.5)
+        started = time.monotonic()
+        with pytest.raises(ConnectionLostError):
+            silent.put(part, "t/part")
+        assert time.monotonic() - started < 5
+
+
+def test_a_busy_server_is_tried_as_often_as_the_block_says(part: PartFile) -> None:
+    with server(refuse(503, "SlowDown")) as (endpoint, seen):
+        with pytest.raises(BusyError):
+            stage(endpoint, max_attempts=3).write_manifest([], "t/manifest.json")
+        assert len(seen) == 3
+
+
+def test_a_stream_that_is_cut_does_not_end_as_if_it_were_whole() -> None:
+    def cut(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", "1000")
+        request.end_headers()
+        request.wfile.write(b"half")
+
+    with server(cut) as (endpoint, _), pytest.raises(ConnectionLostError):
+        stage(endpoint).open(StagedFile("k", "", 1000, 1)).read()
+
+
+def test_what_was_stored_is_measured(part: PartFile) -> None:
+    def keeps_less(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", "7" if request.command == "HEAD" else "0")
+        request.end_headers()
+
+    with server(keeps_less) as (endpoint, _), pytest.raises(ConnectionLostError) as caught:
+        stage(endpoint).put(part, "k")
+    assert "expected 1000 bytes; found 7 bytes" in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["not a url", "ftp:/nowhere"])
+def test_an_endpoint_that_is_no_url_is_a_setting_to_correct(part: PartFile, endpoint: str) -> None:
+    with pytest.raises(ConfigurationError):
+        stage(endpoint).put(part, "k")
+
+
+def test_a_missing_profile_is_a_setting_to_correct(part: PartFile) -> None:
+    credentials = AwsCredentials(profile_name="there-is-none")
+    with pytest.raises(ConfigurationError):
+        S3Stage(bucket_name="b", credentials=credentials).put(part, "k")
+
+
+def test_files_are_encrypted_as_the_block_says(s3: S3, bucket: str, part: PartFile) -> None:
+    encrypted = stage(
+        s3.endpoint, bucket, server_side_encryption="aws:kms", kms_key_id="alias/ferry"
+    )
+    for file in (encrypted.put(part, "k"), encrypted.write_manifest([], "m")):
+        found = s3.client().head_object(Bucket=bucket, Key=file.key)
+        assert found["ServerSideEncryption"] == "aws:kms"
+        assert "ferry" in found["SSEKMSKeyId"]
+
+
+def test_a_key_without_kms_is_refused_by_the_form() -> None:
+    with pytest.raises(ValidationError, match="aws:kms"):
+        S3Stage(bucket_name="b", kms_key_id="k")
+
+
+def test_more_files_than_one_request_takes_are_discarded(s3: S3, bucket: str) -> None:
+    client = s3.client()
+    keys = [f"k{n}" for n in range(1003)]
+    for key in (keys[0], keys[-1], "other"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    stage(s3.endpoint, bucket).discard([StagedFile(key, "", 1, 1) for key in keys])
+    left = client.list_objects_v2(Bucket=bucket)["Contents"]
+    assert [item["Key"] for item in left] == ["other"]
+
+
+def test_a_whole_bucket_is_never_searched_for_old_files(s3: S3, bucket: str) -> None:
+    from datetime import UTC, datetime
+
+    with pytest.raises(ConfigurationError, match="prefix"):
+        stage(s3.endpoint, bucket).discard_older("", datetime.now(UTC))
+
+
+def test_the_block_is_saved_and_loaded_with_its_credentials(
+    prefect_server: PrefectServer, s3: S3, bucket: str, part: PartFile
+) -> None:
+    stage(s3.endpoint, bucket, prefix="p").save("a-stage", overwrite=True)
+    loaded = S3Stage.load("a-stage")
+    assert loaded.put(part, "k").uri == f"s3://{bucket}/p/k"
+    assert SECRET not in repr(loaded) + str(loaded)
+
+
+if RcloneS3.available():  # moto checks no keys
+
+    def test_a_wrong_secret_is_an_access_error(tmp_path: Path, part: PartFile) -> None:
+        with RcloneS3.start(tmp_path / "rclone") as rclone:
+            with pytest.raises(AccessError) as caught:
+                stage(rclone.endpoint, rclone.bucket).put(part, "k")
+            assert SECRET not in str(caught.value)
+            assert rclone.secret_key not in str(caught.value)
+            right = stage(rclone.endpoint, rclone.bucket, rclone.secret_key)
+            assert right.put(part, "k").size_bytes == part.size_bytes
