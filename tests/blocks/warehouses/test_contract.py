@@ -204,9 +204,7 @@ def test_a_null_where_none_may_be_is_told(engine: Any) -> None:
     columns = (Column("id", DataType(Kind.INT32), nullable=False), TWO[1])
     table = engine.create(columns)
     with pytest.raises(DataError, match=r"part-0\.csv.*column id|part-0\.csv") as caught:
-        engine.warehouse.copy_in(
-            table, engine.stage_rows(columns, [(None, SECRET)]), engine.stage
-        )
+        engine.warehouse.copy_in(table, engine.stage_rows(columns, [(None, SECRET)]), engine.stage)
     assert SECRET not in everything_said(caught.value)
 
 
@@ -246,7 +244,7 @@ def test_the_rows_that_a_statement_touched_are_told(engine: Any) -> None:
         assert tx.execute(f"DELETE FROM {table} WHERE id = 9") == 0
         assert tx.fetch(f"SELECT id FROM {table} WHERE name = 'z' ORDER BY id") == [(2,), (3,)]
     assert engine.warehouse.execute(f"DELETE FROM {table}") == 3
-    assert engine.warehouse.execute(f"CREATE TABLE {table[:-2]}u\" (id INTEGER)") == 0
+    assert engine.warehouse.execute(f'CREATE TABLE {table[:-2]}u" (id INTEGER)') == 0
 
 
 def test_a_transaction_that_raises_is_rolled_back(engine: Any) -> None:

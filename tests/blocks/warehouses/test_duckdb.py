@@ -1,0 +1,153 @@
+"""What is DuckDB's alone: one file, one process, no network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from blocks.warehouses import DuckDBWarehouse
+from ferry.batch import StageFormat
+from ferry.errors import AccessError, BusyError, DataError
+from ferry.schema import Column, DataType, Kind
+
+TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
+
+
+def test_a_second_process_that_has_the_file_makes_it_busy(duckdb_engine: Any) -> None:
+    path = duckdb_engine.warehouse.path
+    code = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); "
+        "sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        impatient = DuckDBWarehouse(path=path, busy_timeout_seconds=0.2)
+        for call in (impatient.fetch, impatient.execute):
+            with pytest.raises(BusyError, match="another process"):
+                call("SELECT 1")
+        patient = DuckDBWarehouse(path=path, busy_timeout_seconds=30)
+        ending = threading.Timer(0.5, other.communicate)
+        ending.start()
+        assert patient.fetch("SELECT 1") == [(1,)]
+        ending.join()
+    finally:
+        if other.poll() is None:
+            other.communicate()
+
+
+def test_writers_of_this_process_take_turns(duckdb_engine: Any) -> None:
+    duckdb_engine.create((TWO[0],))
+    insert = "UPDATE own.t SET id = id + 1"
+    duckdb_engine.warehouse.execute("INSERT INTO own.t VALUES (0)")
+
+    def work() -> None:
+        for _ in range(5):
+            with duckdb_engine.warehouse.transaction() as tx:
+                tx.execute(insert)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert duckdb_engine.warehouse.fetch("SELECT id FROM own.t") == [(20,)]
+
+
+def test_a_writer_that_waits_too_long_is_told_so(duckdb_engine: Any) -> None:
+    impatient = DuckDBWarehouse(path=duckdb_engine.warehouse.path, busy_timeout_seconds=0.1)
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            impatient.execute("CREATE TABLE x (i INTEGER)")
+        except BusyError as error:
+            raised.append(error)
+
+    with duckdb_engine.warehouse.transaction():
+        (thread := threading.Thread(target=work)).start()
+        thread.join(20)
+        assert impatient.fetch("SELECT 1") == [(1,)]  # readers do not wait
+    assert "did not end in time" in str(raised[0])
+
+
+@pytest.mark.parametrize("format", StageFormat)
+def test_files_of_a_stage_elsewhere_pass_through_this_machine(
+    duckdb_engine: Any, s3_stage: Any, format: StageFormat
+) -> None:
+    duckdb_engine.stage = s3_stage
+    table = duckdb_engine.create(TWO)
+    staged = duckdb_engine.stage_rows(TWO, [(1, "a")], [(2, None)], format=format)
+    assert duckdb_engine.warehouse.copy_in(table, staged, s3_stage) == 2
+    assert duckdb_engine.warehouse.fetch("SELECT * FROM own.t ORDER BY id") == [(1, "a"), (2, None)]
+
+
+def test_a_stage_whose_path_has_odd_characters_is_read_in_place(
+    duckdb_engine: Any, tmp_path: Path
+) -> None:
+    from blocks.stages import FolderStage
+
+    (odd := tmp_path / "50% of #1?*[a] 'x'").mkdir()
+    duckdb_engine.stage = FolderStage(path=odd)
+    table = duckdb_engine.create(TWO)
+    for format in StageFormat:
+        staged = duckdb_engine.stage_rows(TWO, [(1, "a")], format=format)
+        assert duckdb_engine.warehouse.copy_in(table, staged, duckdb_engine.stage) == 1
+
+
+def test_a_row_of_many_megabytes_is_loaded(duckdb_engine: Any) -> None:
+    table = duckdb_engine.create(TWO)
+    staged = duckdb_engine.stage_rows(TWO, [(1, "x" * (20 << 20)), (2, "y")])
+    assert duckdb_engine.warehouse.copy_in(table, staged, duckdb_engine.stage) == 2
+
+
+def test_text_that_is_no_json_is_a_data_error_without_it(duckdb_engine: Any) -> None:
+    columns = (TWO[0], Column("j", DataType(Kind.JSON)))
+    table = duckdb_engine.create(columns)
+    for format in StageFormat:
+        staged = duckdb_engine.stage_rows(columns, [(1, "{s3cret")], format=format)
+        with pytest.raises(DataError, match="part-0") as caught:
+            duckdb_engine.warehouse.copy_in(table, staged, duckdb_engine.stage)
+        assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+def test_nothing_is_downloaded(duckdb_engine: Any) -> None:
+    settings = dict(duckdb_engine.warehouse.fetch("SELECT name, value FROM duckdb_settings()"))
+    assert settings["autoinstall_known_extensions"] in {"false", "0"}
+    assert settings["autoload_known_extensions"] in {"false", "0"}
+    built_in = duckdb_engine.warehouse.fetch(
+        "SELECT extension_name FROM duckdb_extensions() WHERE loaded"
+    )
+    assert {("json",), ("parquet",), ("icu",)} <= set(built_in)
+
+
+@pytest.mark.parametrize("path", [":memory:", ""])
+def test_a_database_that_is_no_file_is_refused(path: str) -> None:
+    with pytest.raises(ValidationError):
+        DuckDBWarehouse(path=path)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AccessError):
+        DuckDBWarehouse(path=tmp_path / "file" / "w.duckdb").fetch("SELECT 1")
+
+
+def test_what_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "w.duckdb").write_text("not a database, but somebody's work" * 500)
+    before = (tmp_path / "w.duckdb").stat().st_size
+    with pytest.raises(Exception, match="DuckDB refuses"):
+        DuckDBWarehouse(path=tmp_path / "w.duckdb", busy_timeout_seconds=0).fetch("SELECT 1")
+    assert (tmp_path / "w.duckdb").stat().st_size == before

@@ -1,0 +1,258 @@
+"""What is PostgreSQL's alone: streaming the files, and what a session goes through."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from blocks.warehouses import PostgresWarehouse
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConflictError,
+    ConnectionLostError,
+    DataError,
+    OutcomeUnknownError,
+)
+from ferry.schema import Column, DataType, Kind
+
+if TYPE_CHECKING:
+    pass
+
+TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
+PASSWORD = "p'w \\\"%s{x}🔑$1"
+
+
+def changed(engine: Any, **fields: Any) -> PostgresWarehouse:
+    return type(engine.warehouse)(
+        **{**engine.warehouse.model_dump(), "password": engine.warehouse.password, **fields}
+    )
+
+
+def test_many_files_are_loaded_over_several_connections_or_one(postgres_engine: Any) -> None:
+    table = postgres_engine.create(TWO)
+    files = [[(n * 10 + i, "x" * i) for i in range(10)] for n in range(7)]
+    staged = postgres_engine.stage_rows(TWO, *files)
+    for threads in (1, 2, 16):
+        warehouse = changed(postgres_engine, copy_threads=threads)
+        assert warehouse.copy_in(table, staged, postgres_engine.stage) == 70
+        counted = f'SELECT count(DISTINCT id), count(*) FROM "{table.schema}"."t"'
+        assert warehouse.fetch(counted) == [(70, 70)]
+        warehouse.execute(f'DELETE FROM "{table.schema}"."t"')
+
+
+def test_an_unlogged_staging_table_takes_files(postgres_engine: Any) -> None:
+    kind = postgres_engine.warehouse.capabilities.staging_table_kind
+    table = postgres_engine.table()
+    postgres_engine.warehouse.execute(
+        f'CREATE {kind} TABLE "{table.schema}"."t" (id integer, name text)'
+    )
+    staged = postgres_engine.stage_rows(TWO, [(1, "a")])
+    assert postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage) == 1
+
+
+def test_the_error_of_the_stage_is_what_is_raised(postgres_engine: Any, monkeypatch: Any) -> None:
+    table = postgres_engine.create(TWO)
+    staged = postgres_engine.stage_rows(TWO, [(1, "a")], [(2, "b")], [(3, "c")])
+
+    class Broken:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def read(self, size: int = -1) -> bytes:
+            if "part-1" in self._file.name:
+                raise ConnectionLostError("the stage went away")
+            return self._file.read(size)
+
+        def close(self) -> None:
+            self._file.close()
+
+    kind = type(postgres_engine.stage)
+    opened = kind.open
+    monkeypatch.setattr(kind, "open", lambda self, file: Broken(opened(self, file)))
+    with pytest.raises(ConnectionLostError, match="the stage went away"):
+        postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage)
+    assert postgres_engine.warehouse.fetch(f'SELECT * FROM "{table.schema}"."t"') == []
+
+
+def test_a_damaged_file_is_told(postgres_engine: Any) -> None:
+    table = postgres_engine.create(TWO)
+    staged = postgres_engine.stage_rows(TWO, [(1, "a")])
+    path = postgres_engine.stage.path / staged.files[0].key
+    path.write_bytes(b"not zstd")
+    with pytest.raises(DataError, match="cannot be decompressed"):
+        postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage)
+
+
+def test_a_nul_in_text_is_a_data_error_with_its_place(postgres_engine: Any) -> None:
+    table = postgres_engine.create(TWO)
+    staged = postgres_engine.stage_text(TWO, b'1,"a"\n2,"s3cret\x00"\n')
+    with pytest.raises(DataError, match=r"file part-0\.csv, line 2") as caught:
+        postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(DataError):
+        postgres_engine.warehouse.fetch("SELECT %s", ("a\0b",))
+
+
+def test_the_primary_key_and_characters_are_described(postgres_engine: Any) -> None:
+    postgres_engine.warehouse.execute(
+        f'CREATE TABLE "{postgres_engine.schema}"."t" (a varchar(5), gone int, b int, '
+        "c timestamp(0), d numeric, e uuid, f int[], PRIMARY KEY (b, a))"
+    )
+    postgres_engine.warehouse.execute(f'ALTER TABLE "{postgres_engine.schema}"."t" DROP gone')
+    made = postgres_engine.warehouse.describe(postgres_engine.table())
+    assert made.key == ("b", "a")
+    assert made.columns[0].type == DataType(Kind.TEXT, max_bytes=5)
+    assert [each.type.kind for each in made.columns[2:]] == [
+        Kind.OTHER,
+        Kind.DECIMAL,
+        Kind.OTHER,
+        Kind.OTHER,
+    ]
+    assert made.columns[0].native == "character varying(5)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"password": PASSWORD}, AccessError),
+        ({"user": "nobody_here", "password": PASSWORD}, AccessError),
+        ({"database": "no_such", "password": None}, AccessError),
+        ({"sslrootcert": None, "password": PASSWORD}, AccessError),
+        ({"sslrootcert": "/no/such/file", "password": PASSWORD}, AccessError),
+        ({"port": 1, "password": PASSWORD}, ConnectionLostError),
+        ({"host": "no-such-host.invalid", "password": PASSWORD}, ConnectionLostError),
+    ],
+    ids=["password", "user", "database", "untrusted", "no-ca-file", "port", "host"],
+)
+def test_why_nobody_gets_in_is_told_without_the_password(
+    postgres_engine: Any, fields: dict[str, Any], error: type[Exception]
+) -> None:
+    password = fields["password"] or postgres_engine.warehouse.password.get_secret_value()
+    warehouse = changed(postgres_engine, **{**fields, "password": password})
+    assert password not in repr(warehouse)
+    with pytest.raises(error) as caught:
+        warehouse.fetch("SELECT 1")
+    said = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__)
+    assert password not in said
+    assert caught.value.todo
+
+
+def test_a_password_of_any_characters_works(postgres_engine: Any) -> None:
+    name = f"user_{postgres_engine.schema}"
+    quoted = PASSWORD.replace("'", "''").replace("\\", "\\\\")
+    postgres_engine.warehouse.execute(f"CREATE ROLE {name} LOGIN PASSWORD E'{quoted}'")
+    try:
+        warehouse = changed(postgres_engine, user=name, password=PASSWORD)
+        assert warehouse.fetch("SELECT current_user") == [(name,)]
+        table = postgres_engine.create(TWO)
+        with pytest.raises(AccessError):
+            warehouse.fetch(f'SELECT * FROM "{table.schema}"."t"')
+    finally:
+        postgres_engine.warehouse.execute(f"DROP ROLE {name}")
+
+
+def test_a_certificate_for_another_name_is_refused(postgres_engine: Any) -> None:
+    warehouse = changed(postgres_engine, host="localhost.localdomain")
+    with pytest.raises((AccessError, ConnectionLostError)):
+        warehouse.fetch("SELECT 1")
+
+
+def test_a_session_has_its_limits_and_its_zone(postgres_engine: Any) -> None:
+    warehouse = changed(postgres_engine, statement_timeout_seconds=1)
+    shown = warehouse.fetch(
+        "SELECT current_setting('statement_timeout'), current_setting('timezone'), "
+        "current_setting('application_name')"
+    )
+    assert shown == [("1s", "UTC", "ferry")]
+    began = time.monotonic()
+    with pytest.raises(BusyError):
+        warehouse.fetch("SELECT pg_sleep(20)")
+    assert time.monotonic() - began < 10
+
+
+def test_a_lost_connection_is_told_apart_before_and_at_commit(postgres_engine: Any) -> None:
+    warehouse = postgres_engine.warehouse
+    with pytest.raises(ConnectionLostError), warehouse.transaction() as tx:
+        (pid,) = tx.fetch("SELECT pg_backend_pid()")[0]
+        warehouse.fetch("SELECT pg_terminate_backend(%s)", (pid,))
+        tx.fetch("SELECT 1")
+    with pytest.raises(OutcomeUnknownError), warehouse.transaction() as tx:
+        (pid,) = tx.fetch("SELECT pg_backend_pid()")[0]
+        warehouse.fetch("SELECT pg_terminate_backend(%s)", (pid,))
+
+
+def test_a_deadlock_is_a_conflict(postgres_engine: Any) -> None:
+    table = f'"{postgres_engine.schema}"."t"'
+    postgres_engine.create(TWO)
+    postgres_engine.warehouse.execute(f"INSERT INTO {table} VALUES (1, 'a'), (2, 'b')")
+    both = threading.Barrier(2, timeout=20)
+    errors: list[BaseException] = []
+
+    def update(first: int, second: int) -> None:
+        try:
+            with postgres_engine.warehouse.transaction() as tx:
+                tx.execute(f"UPDATE {table} SET name = 'x' WHERE id = %s", (first,))
+                both.wait()
+                tx.execute(f"UPDATE {table} SET name = 'x' WHERE id = %s", (second,))
+        except ConflictError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=update, args=each) for each in ((1, 2), (2, 1))]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+    assert len(errors) == 1
+
+
+def test_two_sessions_that_make_one_schema_do_not_fail_for_good(postgres_engine: Any) -> None:
+    name = f"{postgres_engine.schema}_both"
+    try:
+        with pytest.raises(ConflictError), postgres_engine.warehouse.transaction() as tx:
+            tx.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+            changed(postgres_engine, statement_timeout_seconds=5)
+            failed: list[BaseException] = []
+            other = threading.Thread(
+                target=_make_schema, args=(postgres_engine.warehouse, name, failed)
+            )
+            other.start()
+            time.sleep(0.5)
+            tx.execute("SELECT 1")
+            _commit_now(tx)
+            other.join(20)
+            raise failed[0]
+    finally:
+        postgres_engine.warehouse.execute(f'DROP SCHEMA IF EXISTS "{name}"')
+
+
+def _make_schema(warehouse: Any, name: str, failed: list[BaseException]) -> None:
+    try:
+        warehouse.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+    except ConflictError as error:
+        failed.append(error)
+
+
+def _commit_now(tx: Any) -> None:
+    tx.execute("COMMIT")
+
+
+def test_a_unique_violation_tells_the_constraint_and_no_value(postgres_engine: Any) -> None:
+    table = f'"{postgres_engine.schema}"."t"'
+    postgres_engine.warehouse.execute(f"CREATE TABLE {table} (name text PRIMARY KEY)")
+    insert = f"INSERT INTO {table} VALUES ('s3cret')"
+    postgres_engine.warehouse.execute(insert)
+    with pytest.raises(DataError, match="t_pkey") as caught:
+        postgres_engine.warehouse.execute(insert)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_no_files_are_no_rows(postgres_engine: Any) -> None:
+    table = postgres_engine.create(TWO)
+    staged = dataclasses.replace(postgres_engine.stage_rows(TWO, [(1, "a")]), files=())
+    assert postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage) == 0

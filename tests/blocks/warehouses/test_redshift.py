@@ -1,0 +1,191 @@
+"""What is Redshift's alone: the COPY text, its load errors, its conflicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlfluff
+from pydantic import ValidationError
+
+from blocks.warehouses import RedshiftWarehouse
+from blocks.warehouses.redshift_load_errors import _reason
+from deployments.local.redshift_double import Fault, RedshiftDouble
+from ferry.batch import StageFormat
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConflictError,
+    ConnectionLostError,
+    DataError,
+    OutcomeUnknownError,
+    SchemaError,
+)
+from ferry.schema import Column, DataType, Kind, fits
+
+TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
+
+
+def copies(double: RedshiftDouble, table: str) -> list[str]:
+    return [s.sql for s in double.statements() if s.sql.startswith("COPY") and table in s.sql]
+
+
+@pytest.mark.parametrize("format", StageFormat)
+@pytest.mark.parametrize("region", [None, "eu-central-1"])
+@pytest.mark.parametrize("role", ["default", "arn:aws:iam::123456789012:role/lake,with-path/x"])
+def test_copy_is_of_redshifts_grammar_and_names_all_it_needs(
+    redshift_engine: Any,
+    redshift_double: RedshiftDouble,
+    format: StageFormat,
+    region: str | None,
+    role: str,
+) -> None:
+    table = redshift_engine.create(TWO)
+    staged = redshift_engine.stage_rows(TWO, [(1, "a")], [(2, None)], format=format)
+    warehouse = redshift_engine.warehouse.model_copy(update={"iam_role": role, "region": region})
+    assert warehouse.copy_in(table, staged, redshift_engine.stage) == 2
+    (text,) = copies(redshift_double, table.schema)
+    assert sqlfluff.parse(text + ";\n", dialect="redshift")
+    expected = ["IAM_ROLE DEFAULT" if role == "default" else f"IAM_ROLE '{role}'", "MANIFEST"]
+    if format is StageFormat.CSV:
+        expected += [f"REGION '{region}'"] if region else []
+        expected += ["FORMAT AS CSV", "ZSTD", "NULL AS '~null-test~'", "MAXERROR 0"]
+        expected += ["TIMEFORMAT 'auto'", "DATEFORMAT 'auto'", "COMPUPDATE OFF", "STATUPDATE OFF"]
+    else:
+        expected += ["FORMAT AS PARQUET", "STATUPDATE OFF"]
+        assert not any(word in text for word in ("REGION", "MAXERROR", "ZSTD", "COMPUPDATE"))
+    assert all(each in text for each in expected), text
+    assert f"FROM '{staged.manifest_uri}'" in text
+    assert '("id", "name")' in text
+
+
+def test_copy_runs_in_a_transaction_and_is_committed(
+    redshift_engine: Any, redshift_double: RedshiftDouble
+) -> None:
+    table = redshift_engine.create(TWO)
+    staged = redshift_engine.stage_rows(TWO, [(1, "a")])
+    redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
+    said = [each.sql.strip() for each in redshift_double.statements()]
+    at = next(i for i, sql in enumerate(said) if sql.startswith("COPY") and table.schema in sql)
+    assert "BEGIN" in said[at - 2].upper()
+    assert said[at + 1] == "SELECT pg_last_copy_count()"
+    assert said[at + 2].upper() == "COMMIT"
+
+
+@pytest.mark.parametrize("kind", [Kind.TIME, Kind.JSON])
+def test_what_redshift_does_not_read_from_parquet_is_refused_before(
+    redshift_engine: Any, kind: Kind
+) -> None:
+    columns = (TWO[0], Column("other", DataType(kind)))
+    table = redshift_engine.create(columns)
+    staged = redshift_engine.stage_rows(columns, [(1, None)], format=StageFormat.PARQUET)
+    with pytest.raises(SchemaError, match="other"):
+        redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
+
+
+def test_a_value_longer_than_its_column_in_bytes_is_told_without_it(redshift_engine: Any) -> None:
+    columns = (TWO[0], Column("name", DataType(Kind.TEXT, max_bytes=9)))
+    table = redshift_engine.create(columns)
+    staged = redshift_engine.stage_rows(columns, [(1, "€€€")], [(2, "secrét€€€")])
+    with pytest.raises(DataError, match=r"file part-1\.csv, line 1, column name") as caught:
+        redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
+    assert "secr" not in str(caught.value)
+
+
+def test_a_missing_manifest_or_another_stage_is_told(redshift_engine: Any) -> None:
+    table = redshift_engine.create(TWO)
+    staged = redshift_engine.stage_rows(TWO, [(1, "a")])
+    redshift_engine.stage.discard([staged.manifest])
+    with pytest.raises(AccessError):
+        redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
+    import dataclasses
+
+    elsewhere = dataclasses.replace(staged.manifest, uri="file:///tmp/manifest.json")
+    with pytest.raises(ConfigurationError, match="S3"):
+        redshift_engine.warehouse.copy_in(
+            table, dataclasses.replace(staged, manifest=elsewhere), redshift_engine.stage
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("serialization", "insert"), ConflictError),
+        (Fault("serialization"), ConflictError),
+        (Fault("ddl_conflict", "insert"), ConflictError),
+        (Fault("cut_before", "insert"), ConnectionLostError),
+        (Fault("cut_before"), OutcomeUnknownError),
+        (Fault("cut_after"), OutcomeUnknownError),
+        (Fault("stall", "insert", seconds=30), BusyError),
+    ],
+    ids=lambda each: getattr(each, "kind", "") + getattr(each, "pattern", "")[:6],
+)
+def test_what_goes_wrong_is_classified(
+    redshift_engine: Any, redshift_double: RedshiftDouble, fault: Fault, error: type[Exception]
+) -> None:
+    table = redshift_engine.create(TWO)
+    warehouse = redshift_engine.warehouse.model_copy(update={"statement_timeout_seconds": 1})
+    redshift_double.inject(fault)
+    with pytest.raises(error) as caught, warehouse.transaction() as tx:
+        tx.execute(f'INSERT INTO "{table.schema}"."t" VALUES (1, \'a\')')
+    assert type(caught.value) is error
+    redshift_double.clear()
+    landed = warehouse.fetch(f'SELECT count(*) FROM "{table.schema}"."t"')[0][0]
+    assert landed == (1 if fault.kind == "cut_after" else 0)
+
+
+def test_a_connection_lost_while_a_load_commits_is_retriable(
+    redshift_engine: Any, redshift_double: RedshiftDouble
+) -> None:
+    table = redshift_engine.create(TWO)
+    staged = redshift_engine.stage_rows(TWO, [(1, "a")])
+    redshift_double.inject(Fault("cut_after"))
+    with pytest.raises(ConnectionLostError):
+        redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ("Invalid digit, Value 's3', Type: Integer", "Invalid digit, Value …, Type: Integer"),
+        ("Invalid digit, Value ''', Pos 'x', Type: Short", "Invalid digit, Value …, Type: Short"),
+        ("String length exceeds DDL length", "String length exceeds DDL length"),
+        ("Missing newline: Unexpected character 0x73 found", "Missing newline"),
+        ("Invalid char: e9, at 0x73", "Invalid char"),
+    ],
+)  # fmt: skip
+def test_redshifts_reasons_are_told_without_values(told: str, reason: str) -> None:
+    assert _reason(told) == reason
+
+
+@pytest.mark.parametrize(
+    ("data_type", "native"),
+    [
+        (DataType(Kind.TEXT, max_bytes=0), "varchar(1)"),
+        (DataType(Kind.TEXT, max_bytes=300), "varchar(300)"),
+        (DataType(Kind.TEXT), "varchar(65535)"),
+        (DataType(Kind.TEXT, max_bytes=1 << 24), "varchar(65535)"),
+        (DataType(Kind.BINARY, max_bytes=0), "varbyte(1)"),
+        (DataType(Kind.BINARY), "varbyte(1024000)"),
+        (DataType(Kind.DECIMAL, 18, 2), "numeric(18,2)"),
+        (DataType(Kind.DECIMAL, 19, 2), "numeric(20,2)"),
+        (DataType(Kind.DECIMAL, 38, 30), "numeric(38,30)"),
+        (DataType(Kind.JSON), "super"),
+    ],
+)
+def test_types_are_declared_with_redshifts_limits(
+    redshift_engine: Any, data_type: DataType, native: str
+) -> None:
+    assert redshift_engine.warehouse.native_type(data_type) == native
+    made = redshift_engine.warehouse.describe(redshift_engine.create((Column("c", data_type),)))
+    if data_type.kind is Kind.DECIMAL:
+        assert fits(data_type, made.columns[0].type)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"iam_role": "x' ACCESS_KEY_ID 'k"}, {"iam_role": ""}, {"region": "eu'"}]
+)
+def test_roles_and_regions_that_are_none_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        RedshiftWarehouse(host="h", database="d", user="u", password="p", **wrong)
