@@ -139,7 +139,8 @@ class _Load:
         if self._command.format == "json" or changing:
             return await slow.load()
         await self._session.run("SAVEPOINT redshift_double_copy")
-        for road in (self._straight, self._through_scratch):
+        straight = not any(column.is_binary for column in self._target.columns)
+        for road in [self._straight] * straight + [self._through_scratch]:
             try:
                 count = await road()
             except Refusal as refusal:

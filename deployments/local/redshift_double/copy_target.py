@@ -24,6 +24,7 @@ _REASONS = {
     "bool": (1210, "Unknown boolean format"),
     "float8": (1207, "Invalid digit, Type: Double"),
     "real": (1207, "Invalid digit, Type: Real"),
+    "varbyte": (1207, "Invalid hexadecimal digit, Type: Varbyte"),
     "super": (1224, "Invalid value for SUPER"),
 }
 _DESCRIBE = """
@@ -72,6 +73,11 @@ class TargetColumn:
         return self.kind in {"character varying", "character"}
 
     @property
+    def is_binary(self) -> bool:
+        """Whether a staged text is hexadecimal digits, which PostgreSQL would take as they are."""
+        return self.kind == "bytea"
+
+    @property
     def reason(self) -> tuple[int, str]:
         """Error code and message for a text that is no value of the type."""
         return _REASONS.get(self.type_name, (1216, "Invalid value"))
@@ -80,6 +86,8 @@ class TargetColumn:
         """Returns the SQL that makes a value of this column from a text column."""
         if self.is_text:
             return field
+        if self.is_binary:
+            return f"decode({field}, 'hex')"
         filled = f"nullif(btrim({field}), '')"
         epoch = {"epochsecs": "1", "epochmillisecs": "1000"}.get(command.time_format)
         if self.kind.startswith("timestamp") and epoch:

@@ -6,7 +6,7 @@ Redshift would parse.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from deployments.local.redshift_double import rules
@@ -61,7 +61,7 @@ def _normalised(statement: Statement) -> str:
     return "".join(words)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _linter() -> Any:
     from sqlfluff.core import FluffConfig, Linter  # noqa: PLC0415 - takes half a second
 

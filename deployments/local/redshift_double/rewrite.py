@@ -9,6 +9,8 @@ from deployments.local.redshift_double.errors import unsupported
 from deployments.local.redshift_double.tokens import Edits, Statement
 
 _CREATE_TABLE = re.compile(r"^CREATE (LOCAL |GLOBAL )?(TEMP |TEMPORARY )?TABLE\b")
+_LATE_BINDING = " WITH NO SCHEMA BINDING"
+_VACUUM_WORDS = {"FULL", "DELETE", "ONLY", "SORT", "REINDEX", "RECLUSTER"}
 _DATE_FUNCTIONS = {"DATEADD", "DATEDIFF"}
 _DATE_PARTS = {
     "Y": "year", "YR": "year", "YEARS": "year", "QTR": "quarter", "MON": "month", "MONS": "month",
@@ -36,6 +38,11 @@ def rewrite(statement: Statement, *, in_transaction: bool) -> str:
         rewrite_create_table(statement, edits)
     elif statement.shape.startswith("ALTER TABLE"):
         rewrite_alter_table(statement, edits, in_transaction=in_transaction)
+    elif statement.shape.startswith("VACUUM"):
+        _rewrite_vacuum(statement, edits)
+    elif statement.shape.endswith(_LATE_BINDING):
+        count = len(statement.tokens)
+        edits.replace(count - len(_LATE_BINDING.split()), count, "")
     for index, token in enumerate(statement.tokens):
         if token.kind == "quoted":
             if token.text != token.name:
@@ -68,6 +75,17 @@ def _rewrite_word(statement: Statement, edits: Edits, index: int) -> None:
         edits.replace(index, index + 1, "redshift_double")
     elif word in {"SUPER", "VARBYTE"} and (before == "::" or (before == "AS" and following == ")")):
         edits.replace(index, index + 1, "jsonb" if word == "SUPER" else "bytea")
+
+
+def _rewrite_vacuum(statement: Statement, edits: Edits) -> None:
+    """VACUUM DELETE ONLY t TO 99 PERCENT becomes VACUUM t."""
+    first = 1
+    while statement.word(first) in _VACUUM_WORDS:
+        first += 1
+    edits.replace(1, first, "")
+    if first < len(statement.tokens):
+        end = statement.qualified_name(first)
+        edits.replace(end, len(statement.tokens), "")
 
 
 def _rewrite_listagg(statement: Statement, edits: Edits, index: int) -> None:

@@ -80,7 +80,7 @@ RULES = (
     Rule("copy from stdin", r"^COPY .*\bFROM STDIN\b", "COPY FROM STDIN is not supported"),
     Rule("copy to", r"^COPY .*\bTO STDOUT\b", 'syntax error at or near "to"', "42601"),
     Rule(
-        "tables with types",
+        "create of other objects",
         r"^CREATE (TYPE|DOMAIN|SEQUENCE|EXTENSION|TRIGGER|RULE)\b",
         "CREATE of this object is not supported",
     ),

@@ -88,7 +88,11 @@ BEGIN
     IF kind ~ '^numeric' AND value !~ '^ *[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)? *$' THEN
         RETURN 'Invalid digit, Value ''' || left(value, 1) || ''', Pos 0, Type: Decimal';
     END IF;
-    EXECUTE format('SELECT %L::%s', value, kind);
+    IF kind = 'bytea' THEN
+        PERFORM decode(value, 'hex');
+    ELSE
+        EXECUTE format('SELECT %L::%s', value, kind);
+    END IF;
     RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
     RETURN SQLERRM;

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from deployments.local.redshift_double import ddl, rules, wire
 from deployments.local.redshift_double.copy_load import copy
-from deployments.local.redshift_double.errors import Cut, Refusal, syntax_error
+from deployments.local.redshift_double.errors import Cut, Refusal, syntax_error, unsupported
 from deployments.local.redshift_double.rewrite import rewrite
 from deployments.local.redshift_double.session import Result, Session, Show, literal, now
 from deployments.local.redshift_double.tokens import Statement, split
@@ -16,6 +16,10 @@ _BEGIN = re.compile(r"^(BEGIN|START TRANSACTION|START)\b")
 _END = re.compile(r"^(COMMIT|END|ROLLBACK|ABORT)\b")
 _OUTSIDE = re.compile(r"^(VACUUM|CREATE DATABASE|DROP DATABASE|ALTER TABLE .* APPEND\b)")
 _APPEND = re.compile(r"^ALTER TABLE [^ ]+( \. [^ ]+)* APPEND FROM\b")
+_REDSHIFT_SETTINGS = re.compile(
+    r"^(SET|RESET) (SESSION |LOCAL )?(QUERY_GROUP|WLM_\w+|ANALYZE_THRESHOLD_PERCENT"
+    r"|ENABLE_RESULT_CACHE_FOR_SESSION|(DOWNCASE_DELIMITED|ENABLE_CASE_SENSITIVE)_IDENTIFIER)\b"
+)
 _REMOVE_DUPLICATES = re.compile(r"\bREMOVE DUPLICATES$")
 
 
@@ -111,7 +115,9 @@ async def _perform(session: Session, statement: Statement, *, hidden: bool) -> R
 Special = Callable[[Session, Statement], Awaitable[Result]]
 
 
-def _special(statement: Statement, *, inside: bool) -> Special | None:
+def _special(  # noqa: PLR0911 - a table of commands
+    statement: Statement, *, inside: bool
+) -> Special | None:
     first = statement.word(0)
     if first == "COPY":
         return copy
@@ -125,11 +131,21 @@ def _special(statement: Statement, *, inside: bool) -> Special | None:
         return _merge_remove_duplicates
     if ddl.is_storage_only(statement):
         return _accept
+    if _REDSHIFT_SETTINGS.match(statement.shape):
+        return _accept_setting
     return None
 
 
 async def _accept(session: Session, statement: Statement) -> Result:
     session.tell(" ".join(statement.word(i) for i in range(2)))
+    return Result()
+
+
+async def _accept_setting(session: Session, statement: Statement) -> Result:
+    last = statement.tokens[-1].text.lower()
+    if "CASE_SENSITIVE" in statement.shape and last in {"on", "true", "1"}:
+        raise unsupported("case-sensitive names, in this double,")
+    session.tell(statement.word(0))
     return Result()
 
 

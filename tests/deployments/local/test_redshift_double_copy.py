@@ -294,3 +294,14 @@ def test_a_large_load_stays_close_to_plain_copy(redshift, stage, postgres_port):
     assert rows(redshift, "SELECT count(*), sum(id) FROM big") == [
         (300_000, 300_000 * 299_999 // 2)
     ]
+
+
+def test_varbyte_is_read_as_hexadecimal_digits(redshift, stage):
+    redshift.execute("CREATE TABLE v (a varbyte, b int)")
+    load(redshift, "v", stage(b"005c78,1\n,2\n@N@,3\n"))
+    assert rows(redshift, "SELECT a::text FROM v ORDER BY b") == [("\\x005c78",), ("\\x",), (None,)]
+    with pytest.raises(psycopg2.InternalError, match="failed"):
+        load(redshift, "v", stage(b"xyz,1\n"))
+    found = rows(redshift, "SELECT line_number, colname, err_reason FROM stl_load_errors "
+                           "WHERE query = pg_last_copy_id()")  # fmt: skip
+    assert found == [(1, "a", "Invalid hexadecimal digit, Type: Varbyte")]

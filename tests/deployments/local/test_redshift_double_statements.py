@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+from pathlib import Path
 
 import psycopg2
 import pytest
+
+from deployments.local.redshift_double.rules import RULES
 
 
 def rows(cursor, sql):
@@ -78,6 +81,7 @@ MERGE = (
          "CREATE TABLE x (" + ", ".join(f"c{i} int" for i in range(1601)) + ")"),
         ("names between 64 and 127 bytes are not imitated", f"SELECT 1 AS {'a' * 64}"),
         ("unknown table attribute", "CREATE TABLE x (a int) WITH (fillfactor = 70)"),
+        ("names always fold", "SET enable_case_sensitive_identifier TO true"),
         ("unterminated literal", "SELECT 'abc"),
     ],
 )  # fmt: skip
@@ -107,6 +111,11 @@ def test_refuses(tables, fact, sql):
         "DELETE FROM t USING s WHERE t.id = s.id",
         "ANALYZE t",
         "VACUUM t",
+        "VACUUM DELETE ONLY t TO 99 PERCENT",
+        "SET query_group TO 'ferry'",
+        "SET enable_result_cache_for_session TO off",
+        "SET statement_timeout TO 60000",
+        "CREATE VIEW v AS SELECT id FROM t WITH NO SCHEMA BINDING",
         "BEGIN; LOCK TABLE t; COMMIT",
         "BEGIN; LOCK t; DELETE FROM t; COMMIT",
         MERGE,
@@ -346,3 +355,32 @@ def test_super_holds_json(redshift):
     redshift.execute("CREATE TABLE j (a super)")
     redshift.execute("INSERT INTO j SELECT json_parse(%s)", (json.dumps({"k": "ü"}),))
     assert rows(redshift, "SELECT a FROM j") == [({"k": "ü"},)]
+
+
+def test_sessions_need_no_superuser_once_the_database_is_prepared(redshift, double, stage):
+    redshift.execute("CREATE USER loader PASSWORD 'Loader123'")
+    redshift.execute("SELECT current_schema()")
+    schema = redshift.fetchone()[0]
+    redshift.execute(f"GRANT ALL ON SCHEMA {schema} TO loader")
+    connection = psycopg2.connect(
+        host=double.host, port=double.port, user="loader", password="Loader123", dbname="postgres"
+    )
+    connection.autocommit = True
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"CREATE TABLE {schema}.mine (a varchar(2), b int)")
+        copy = f"COPY {schema}.mine (a, b) FROM '{{}}' IAM_ROLE 'r' MANIFEST CSV"
+        cursor.execute(copy.format(stage(b"a,1\n")))
+        with pytest.raises(psycopg2.InternalError, match="failed"):
+            cursor.execute(copy.format(stage(b"abc,1\n")))
+        found = rows(cursor, "SELECT error_message FROM sys_load_error_detail "
+                             "WHERE query_id = pg_last_copy_id()")  # fmt: skip
+        assert found == [("String length exceeds DDL length",)]
+    finally:
+        connection.close()
+        redshift.execute(f"DROP TABLE {schema}.mine; DROP OWNED BY loader; DROP USER loader")
+
+
+def test_every_rule_is_told_in_the_page():
+    page = Path("docs/redshift-double.md").read_text(encoding="utf-8")
+    assert [rule.name for rule in RULES if f"`{rule.name}`" not in page] == []
