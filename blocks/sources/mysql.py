@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import secrets
-import ssl
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
 from datetime import UTC, date
-from typing import Any, ClassVar
-from urllib.parse import quote as url_quote
 
 import pyarrow as pa
-import pymysql
 from pydantic import Field, SecretStr
 from pymysql.cursors import Cursor
 
 from blocks.source import Source
 from blocks.sources import mysql_catalog as catalog
 from blocks.sources.cursors import CURSOR_KINDS
-from blocks.sources.mysql_errors import mysql_error
+from blocks.sources.mysql_connection import SESSION, MySQLServer
 from blocks.sources.mysql_process import MySQLReader, ReadTimeoutError
 from blocks.sources.mysql_select import Select, table_name
 from blocks.sources.mysql_types import quote, select_expression
 from ferry.batch import CursorValue, ExtractQuery
-from ferry.errors import ConfigurationError, FerryError, RequestError
+from ferry.errors import FerryError, RequestError
 from ferry.schema import Column, Kind, TableName, TableSchema
 
 _BATCH_BYTES = 32 * 1024 * 1024
@@ -53,8 +47,6 @@ class MySQLSource(Source):
     _block_type_name = "MySQL Source"
     _block_type_slug = "ferry-mysql-source"
     _description = "A MySQL or MariaDB database that Ferry reads tables from."
-    _documentation_url = None
-    _code_example = None
     # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
     _logo_url = None
 
@@ -88,12 +80,6 @@ class MySQLSource(Source):
         description="Rows in a batch, at most; of tables with long rows, fewer.",
     )
 
-    _session: ClassVar[tuple[str, ...]] = (
-        "SET SESSION time_zone = '+00:00'",  # TIMESTAMP columns come in UTC
-        "SET SESSION sql_mode = ''",  # literals mean the same on every server
-        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-    )
-
     def describe(self, table: TableName, exclude: Container[str] = ()) -> TableSchema:
         """The table's or view's columns, types and primary key, from `information_schema`.
 
@@ -109,8 +95,8 @@ class MySQLSource(Source):
             AccessError: The server refuses the credentials, or its certificate does not verify.
             ConnectionLostError, BusyError: A retry may help.
         """
-        with self._cursor() as cursor:
-            found = catalog.read(cursor, table, self.database, self._place)
+        with self._server.cursor() as cursor:
+            found = catalog.read(cursor, table, self.database, self._server.place)
         columns = tuple(c.mapped(table) for c in found.columns if c.name not in exclude)
         return TableSchema(table, columns, found.key)
 
@@ -131,21 +117,21 @@ class MySQLSource(Source):
             BusyError: The server stopped the statement; a retry may help.
         """
         table = query.schema.name
-        with self._cursor() as cursor:  # also finds what ConnectorX takes 30 s to tell
+        with self._server.cursor() as cursor:  # also finds what ConnectorX takes 30 s to tell
             select = self._select(cursor, query)
             row_bytes = catalog.row_bytes(cursor, table, self.database) or _row_bytes(query)
         reader = MySQLReader(
-            url=self._url(),
+            url=self._server.url(),
             sql=select.sql,
             # While rows are written elsewhere nobody reads from the server; its patience, 60 s by
             # default, has to be as long as ours.
             session=(
-                *self._session,
+                *SESSION,
                 f"SET SESSION net_write_timeout = {self.read_timeout_seconds}",
             ),
             batch_rows=max(1, min(self.batch_rows, _BATCH_BYTES // row_bytes)),
             read_timeout_seconds=self.read_timeout_seconds,
-            place=self._place,
+            place=self._server.place,
         )
         rows = 0
         with contextlib.closing(reader.batches()) as batches:
@@ -155,7 +141,7 @@ class MySQLSource(Source):
                     rows += result.num_rows
             except FerryError as error:
                 if isinstance(error.__cause__, ReadTimeoutError):
-                    self._kill(select.tag)
+                    self._server.kill(select.tag)
                 error.at(table=str(table), step="extract")
                 raise
 
@@ -170,7 +156,7 @@ class MySQLSource(Source):
             RequestError: The column's type has no exact order.
             AccessError, ConnectionLostError, BusyError: As for `describe`.
         """
-        with self._cursor() as cursor:
+        with self._server.cursor() as cursor:
             found = self._cursor_column(cursor, table, column)
             source, name = table_name(table, self.database), quote(found.name)
             cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {source}")  # noqa: S608  # quoted
@@ -195,7 +181,7 @@ class MySQLSource(Source):
         without one it is the table's whole size, itself off by up to half.
         """
         try:
-            with self._cursor() as cursor:
+            with self._server.cursor() as cursor:
                 cursor.execute(f"EXPLAIN {self._select(cursor, query).sql}")
                 names = [str(d[0]).lower() for d in cursor.description or ()]
                 plans = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -213,7 +199,7 @@ class MySQLSource(Source):
         return Select.build(query, bound, self.database, f"ferry-{secrets.token_hex(8)}")
 
     def _cursor_column(self, cursor: Cursor, table: TableName, name: str) -> Column:
-        found = catalog.read(cursor, table, self.database, self._place).column(name, table)
+        found = catalog.read(cursor, table, self.database, self._server.place).column(name, table)
         if found.type.kind not in CURSOR_KINDS:
             raise RequestError(
                 f"column {name!r} has no exact order",
@@ -224,98 +210,19 @@ class MySQLSource(Source):
             )
         return found
 
-    def _kill(self, tag: str) -> None:
-        """End the statement of that tag on the server, where it may still wait for a lock."""
-        patient = self.connect_timeout_seconds
-        quick = self.model_copy(update={"read_timeout_seconds": patient})
-        # The statement is lost already, and so perhaps is the server.
-        with contextlib.suppress(FerryError), quick._cursor() as cursor:
-            cursor.execute(
-                "SELECT ID FROM information_schema.PROCESSLIST "
-                "WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
-                (f"%{tag}%",),
-            )
-            for (thread,) in cursor.fetchall():
-                cursor.execute("KILL %s", (thread,))
-
     @property
-    def _place(self) -> str:
-        return f"{self.host}:{self.port}/{self.database}"
-
-    @contextmanager
-    def _cursor(self) -> Iterator[Cursor]:
-        """A cursor on a connection of its own, with MySQL's errors turned into Ferry's."""
-        try:
-            connection = pymysql.connect(
-                host=self.host,
-                port=self.port,
-                user=self.user,
-                # PyMySQL would encode text as Latin-1; servers and ConnectorX mean UTF-8.
-                password=self.password.get_secret_value().encode(),
-                database=self.database,
-                charset="utf8mb4",
-                autocommit=True,
-                connect_timeout=self.connect_timeout_seconds,
-                read_timeout=self.read_timeout_seconds,
-                write_timeout=self.read_timeout_seconds,
-                **self._tls(),
-            )
-            with connection, connection.cursor() as cursor:
-                for statement in self._session:
-                    cursor.execute(statement)
-                yield cursor
-        except pymysql.MySQLError as error:
-            raise mysql_error(error, self._place) from error
-        except FileNotFoundError as error:
-            raise ConfigurationError(
-                "there is no file at the source block's `ca_path`", found=self.ca_path
-            ) from error
-
-    def _verifies(self) -> bool | None:
-        """Whether TLS is verified; None when there is to be no TLS."""
-        if self.verify_tls is None and self.ca_path is None and _is_loopback(self.host):
-            return None
-        return self.verify_tls is not False
-
-    def _tls(self) -> dict[str, Any]:
-        """TLS for PyMySQL. A wrongly shaped `ssl` dict would be silently unverified; not these."""
-        verifies = self._verifies()
-        if verifies:
-            return {"ssl_ca": self.ca_path, "ssl_verify_cert": True, "ssl_verify_identity": True}
-        return {"ssl_disabled": True} if verifies is None else {}
-
-    def _url(self) -> str:
-        """ConnectorX's URL. It holds the password."""
-        # On loopback the driver would hop to the server's socket file: without TLS, and, behind a
-        # tunnel, to another server.
-        options = {"prefer_socket": "false"}
-        verifies = self._verifies()
-        if verifies:
-            options["ssl-mode"] = "VERIFY_IDENTITY"
-            ca_path = self.ca_path or ssl.get_default_verify_paths().cafile
-            if ca_path:
-                options["ssl-ca"] = ca_path
-        else:
-            options["ssl-mode"] = "DISABLED" if verifies is None else "PREFERRED"
-        password = self.password.get_secret_value()
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (
-            f"mysql://{_url(self.user)}:{_url(password)}@{host}:{self.port}/{_url(self.database)}?"
-            + "&".join(f"{name}={_url(value)}" for name, value in options.items())
+    def _server(self) -> MySQLServer:
+        return MySQLServer(
+            host=self.host,
+            port=self.port,
+            database=self.database,
+            user=self.user,
+            password=self.password,
+            ca_path=self.ca_path,
+            verify_tls=self.verify_tls,
+            connect_timeout_seconds=self.connect_timeout_seconds,
+            read_timeout_seconds=self.read_timeout_seconds,
         )
-
-
-def _url(text: str) -> str:
-    return url_quote(text, safe="")
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _row_bytes(query: ExtractQuery) -> int:

@@ -1,0 +1,109 @@
+"""Zero dates, partial dates, and dates that do not exist."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ferry.batch import ExtractQuery
+from ferry.errors import DataError
+from ferry.schema import TableName
+
+if TYPE_CHECKING:
+    from tests.blocks.sources.conftest import MySQLShop
+
+IMPOSSIBLE = ["'0000-00-00'", "'2023-00-15'", "'2023-05-00'", "'2023-02-31'"]
+
+
+@pytest.mark.parametrize(
+    "definition", ["DATE", "DATE NOT NULL", "DATETIME", "DATETIME(6) NOT NULL"]
+)
+@pytest.mark.parametrize("literal", IMPOSSIBLE)
+def test_dates_that_are_none_are_refused_by_column_and_count(
+    shop: MySQLShop, definition: str, literal: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        shop.read_one(definition, "'2023-01-05'", literal, literal)
+
+    message = str(caught.value)
+    assert "2 in 'c'" in message
+    assert "first 3 rows" in message
+    assert "zero_dates: null" in message
+    assert "2023" not in message
+
+
+@pytest.mark.parametrize(
+    "definition", ["DATE", "DATE NOT NULL", "DATETIME", "DATETIME(6) NOT NULL"]
+)
+def test_dates_that_are_none_are_null_where_the_spec_says_so(
+    shop: MySQLShop, definition: str
+) -> None:
+    values = shop.read_one(definition, "'2023-01-05'", *IMPOSSIBLE, zero_dates="null")
+
+    assert values[0] in (date(2023, 1, 5), datetime(2023, 1, 5))
+    assert values[1:] == [None] * len(IMPOSSIBLE)
+
+
+def test_zero_timestamps_are_refused_or_null(shop: MySQLShop) -> None:
+    zero = "'0000-00-00 00:00:00'"
+    with pytest.raises(DataError, match="1 in 'c'"):
+        shop.read_one("TIMESTAMP NULL", "'2023-01-05'", zero)
+
+    assert shop.read_one("TIMESTAMP NULL", "'2023-01-05'", zero, zero_dates="null") == [
+        datetime(2023, 1, 5, tzinfo=UTC),
+        None,
+    ]
+
+
+def test_null_and_the_ends_of_the_calendar_are_not_zero_dates(shop: MySQLShop) -> None:
+    assert shop.read_one("DATE", "NULL", "'0001-01-01'", "'9999-12-31'", "'2024-02-29'") == [
+        None,
+        date(1, 1, 1),
+        date(9999, 12, 31),
+        date(2024, 2, 29),
+    ]
+
+
+def test_forty_date_columns_are_each_looked_at(shop: MySQLShop) -> None:
+    columns = ", ".join(f"d{n} DATE" for n in range(40))
+    shop.run(f"CREATE TABLE many_dates ({columns})")
+    shop.run("INSERT INTO many_dates (d0, d35) VALUES ('2023-01-05', '0000-00-00')")
+
+    with pytest.raises(DataError, match="1 in 'd35', within"):
+        shop.read("many_dates")
+
+
+def test_bounds_pass_zero_dates_over(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE z (d DATE, at DATETIME, none DATE)")
+    shop.run("INSERT INTO z VALUES ('0000-00-00', '2023-00-15', '0000-00-00')")
+    shop.run("INSERT INTO z VALUES ('2023-01-05', '2023-01-05 00:00:01', '0000-00-00')")
+    table = TableName("", "z")
+
+    assert shop.source.bounds(table, "d") == (date(2023, 1, 5), date(2023, 1, 5))
+    assert shop.source.bounds(table, "at") == (datetime(2023, 1, 5, 0, 0, 1),) * 2
+    assert shop.source.bounds(table, "none") is None
+
+
+def test_a_window_of_times_does_not_meet_zero_dates(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE z (at DATETIME)")
+    shop.run("INSERT INTO z VALUES ('0000-00-00'), ('2023-01-05 00:00:01')")
+    query = ExtractQuery(
+        shop.source.describe(TableName("", "z")), "at", datetime(2023, 1, 5, tzinfo=UTC)
+    )
+
+    assert sum(batch.num_rows for batch in shop.source.read(query)) == 1
+
+
+def test_the_index_of_the_cursor_column_is_used(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE i (id INT PRIMARY KEY, at DATETIME(6), KEY (at))")
+    shop.run("INSERT INTO i SELECT seq, '2023-01-01' + INTERVAL seq MINUTE FROM seq_1_to_20000")
+    shop.run("ANALYZE TABLE i")
+    day = datetime(2023, 1, 5, tzinfo=UTC), datetime(2023, 1, 6, tzinfo=UTC)
+    schema = shop.source.describe(TableName("", "i"))
+
+    estimate = shop.source.estimate_rows(ExtractQuery(schema, "at", *day))
+
+    assert estimate is not None
+    assert 720 <= estimate <= 2880  # it is 1440; without the index, 20000
