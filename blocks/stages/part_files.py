@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 import zstandard
 
 from blocks.stages.csv_lines import CsvLines, new_null_marker
+from blocks.stages.keys import open_part
 from blocks.stages.part_writers import CsvPartWriter, ParquetPartWriter, PartWriter
 from ferry.batch import Extract, PartFile, StageFormat
-from ferry.errors import SchemaError
+from ferry.errors import DataError, SchemaError
 from ferry.schema import Column, Kind, arrow_schema
 
 _SLICE_BYTES = {StageFormat.CSV: 4 << 20, StageFormat.PARQUET: 32 << 20}
@@ -99,19 +100,39 @@ def read_rows(extract: Extract) -> Iterator[tuple[Any, ...]]:
 
     None for NULL; int, float, bool, str and bytes; Decimal, or str for one of more than 38 digits;
     date and time; datetime, aware (UTC) for moments. One part at a time is held in memory.
+
+    Raises:
+        FatalError: A part is not on this machine any more.
+        DataError: A part is not as it was written; extract has to run again.
     """
     for part in extract.parts:
-        table = _read_csv(part, extract) if extract.format is StageFormat.CSV else _read(part)
+        table = _read(part, extract)
         values = [_python_values(column, table[i]) for i, column in enumerate(extract.columns)]
         yield from zip(*values, strict=True)
 
 
-def _read(part: PartFile) -> pa.Table:
-    return pq.ParquetFile(part.path).read()
+def _read(part: PartFile, extract: Extract) -> pa.Table:
+    try:
+        with open_part(part) as file:
+            if extract.format is StageFormat.CSV:
+                table = _read_csv(file, extract)
+            else:
+                table = pq.ParquetFile(file).read()
+        if table.num_rows == part.rows:
+            return table
+        found = f"{table.num_rows} rows"
+    except (pa.ArrowException, zstandard.ZstdError, OSError) as error:
+        found = type(error).__name__  # the text of Arrow's errors holds values
+    raise DataError(
+        f"the part file {part.path.name} is not as it was written",
+        expected=f"{part.rows} rows",
+        found=found,
+        todo="Run the batch again from extract on, and check the disk.",
+    )
 
 
-def _read_csv(part: PartFile, extract: Extract) -> pa.Table:
-    with part.path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as content:
+def _read_csv(file: BinaryIO, extract: Extract) -> pa.Table:
+    with zstandard.ZstdDecompressor().stream_reader(file) as content:
         text = content.read()
     schema = arrow_schema(extract.columns)
     as_text = {c.name: pa.large_string() for c in extract.columns if c.type.kind is Kind.BINARY}

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from blocks.stages import part_files
 from blocks.stages.part_files import read_rows, write_parts
 from ferry.batch import Extract, StageFormat
-from ferry.errors import DataError, SchemaError
+from ferry.errors import DataError, FatalError, SchemaError
 from ferry.schema import Column, DataType, Kind, arrow_schema
 
 MARKER = "~null-0123456789ab~"
@@ -299,6 +299,24 @@ def test_a_wide_decimal_that_is_no_number_is_refused_without_its_text(tmp_path: 
                 part_size_bytes=1,
             )
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_part_that_changed_is_refused_without_its_values(
+    tmp_path: Path, format: StageFormat
+) -> None:
+    columns, batch = words(["secret"] * 3)
+    extract = write_parts([batch], columns, tmp_path, format=format, part_size_bytes=1 << 20)
+    path, content = extract.parts[0].path, extract.parts[0].path.read_bytes()
+    other = zstandard.compress(b'"secret","secret"\n')
+    for damage in (content[: len(content) // 2], b"", b"garbage" * 9, other):
+        path.write_bytes(damage)
+        with pytest.raises(DataError, match="not as it was written") as caught:
+            list(read_rows(extract))
+        assert "secret" not in f"{caught.value}{caught.value.__cause__}"
+    path.unlink()
+    with pytest.raises(FatalError, match="not on this machine"):
+        list(read_rows(extract))
 
 
 @pytest.mark.parametrize("format", FORMATS)
