@@ -1,0 +1,9 @@
+"""The steps, one file each: extract ▶ stage ▶ copy ▶ upsert. Reusable from any flow."""
+
+from tasks.copy_in import copy
+from tasks.extract import extract
+from tasks.stage import stage
+from tasks.step import for_table
+from tasks.upsert import upsert
+
+__all__ = ["copy", "extract", "for_table", "stage", "upsert"]

@@ -1,0 +1,57 @@
+# Ferry. `make help` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format stack stop bench lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ferry needs Python 3.11 or newer; try: make PYTHON=python3.12 …")'
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.installed ## Carry a small shop from SQLite to DuckDB, and tell the story
+	@$(BIN)/python -m deployments.demo
+
+test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
+	@$(PYTHON) -m deployments.local.programs
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff, mypy, and the import boundaries
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+stack: $(VENV)/.installed-dev ## Bring up MariaDB, S3, the Redshift double, Prefect and a worker
+	@$(PYTHON) -m deployments.local.programs
+	@$(BIN)/python -m deployments.local.stack up
+
+stop: ## Take down what `make stack` started
+	@$(BIN)/python -m deployments.local.stack down
+
+bench: $(VENV)/.installed-dev ## Measure speed and memory against the floor and the peers
+	@$(PYTHON) -m deployments.local.programs
+	$(BIN)/python -m deployments.bench $(ARGS)
+
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove the demo's data and the virtual environment
+	rm -rf .ferry/demo $(VENV)

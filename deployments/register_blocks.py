@@ -1,0 +1,131 @@
+"""Registers the blocks that the names in the table specs stand for; safe to run again.
+
+    python -m deployments.register_blocks --profile embedded|local|aws
+
+`embedded` is a SQLite file, a folder and a DuckDB file in FERRY_DATA (default `.ferry/demo`).
+`local` and `aws` are MySQL, S3 and Redshift as FERRY_MYSQL_*, FERRY_S3_* and FERRY_WAREHOUSE_*
+say (`_mysql`, `_s3` and `_redshift` below list them); `make stack` sets them for its own servers.
+In AWS leave out FERRY_S3_ENDPOINT, and the keys where the machine's role gives access.
+
+Secrets come from the environment and are stored encrypted by the Prefect server. Blocks of the
+same names can as well be made in the UI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from prefect.blocks.core import Block
+from prefect_aws import AwsCredentials
+from prefect_aws.client_parameters import AwsClientParameters
+from pydantic import SecretStr
+
+from blocks.sources import SOURCES, MySQLSource, SQLiteSource
+from blocks.stages import STAGES, FolderStage, S3Stage
+from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
+from ferry.errors import ConfigurationError
+
+SOURCE, STAGE, WAREHOUSE = "shop", "lake", "warehouse"
+
+
+def register(profile: str) -> list[str]:
+    """Save the profile's three blocks; returns them as `slug/name`.
+
+    A block of the same name and another kind, from another profile, is removed: a name in a spec
+    stands for one system.
+
+    Raises:
+        ConfigurationError: A setting is missing.
+    """
+    folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()
+    blocks: dict[str, Block] = (
+        {
+            SOURCE: SQLiteSource(path=str(folder / "source.sqlite")),
+            STAGE: FolderStage(path=str(folder / "stage")),
+            WAREHOUSE: DuckDBWarehouse(path=str(folder / "warehouse.duckdb")),
+        }
+        if profile == "embedded"
+        else {SOURCE: _mysql(), STAGE: _s3(), WAREHOUSE: _redshift()}
+    )
+    for kind in (*SOURCES, *STAGES, *WAREHOUSES):
+        kind.register_type_and_schema()
+    names = []
+    for name, kinds in ((SOURCE, SOURCES), (STAGE, STAGES), (WAREHOUSE, WAREHOUSES)):
+        for kind in kinds:
+            if not isinstance(blocks[name], kind):
+                _delete(kind, name)
+        blocks[name].save(name, overwrite=True)
+        names.append(f"{type(blocks[name]).get_block_type_slug()}/{name}")
+    return names
+
+
+def _delete(kind: type[Block], name: str) -> None:
+    try:
+        kind.delete(name)
+    except ValueError:  # there is none of that name
+        return
+
+
+def _mysql() -> MySQLSource:
+    return MySQLSource(
+        host=_setting("FERRY_MYSQL_HOST"),
+        port=int(_setting("FERRY_MYSQL_PORT", "3306")),
+        user=_setting("FERRY_MYSQL_USER"),
+        password=SecretStr(_setting("FERRY_MYSQL_PASSWORD")),
+        database=_setting("FERRY_MYSQL_DATABASE"),
+        ca_path=os.environ.get("FERRY_MYSQL_CA"),
+    )
+
+
+def _s3() -> S3Stage:
+    endpoint = os.environ.get("FERRY_S3_ENDPOINT")
+    keys = "FERRY_S3_ACCESS_KEY" in os.environ
+    credentials = AwsCredentials(
+        aws_access_key_id=_setting("FERRY_S3_ACCESS_KEY") if keys else None,
+        aws_secret_access_key=SecretStr(_setting("FERRY_S3_SECRET_KEY")) if keys else None,
+        region_name=os.environ.get("FERRY_S3_REGION", "us-east-1"),
+        aws_client_parameters=AwsClientParameters(
+            endpoint_url=endpoint, config={"s3": {"addressing_style": "path"}}
+        )
+        if endpoint
+        else AwsClientParameters(),
+    )
+    return S3Stage(bucket_name=_setting("FERRY_S3_BUCKET"), credentials=credentials)
+
+
+def _redshift() -> RedshiftWarehouse:
+    return RedshiftWarehouse(
+        host=_setting("FERRY_WAREHOUSE_HOST"),
+        port=int(_setting("FERRY_WAREHOUSE_PORT", "5439")),
+        user=_setting("FERRY_WAREHOUSE_USER"),
+        password=SecretStr(_setting("FERRY_WAREHOUSE_PASSWORD")),
+        database=_setting("FERRY_WAREHOUSE_DATABASE"),
+        iam_role=_setting("FERRY_WAREHOUSE_IAM_ROLE", "default"),
+        region=os.environ.get("FERRY_S3_REGION"),
+        sslrootcert=os.environ.get("FERRY_WAREHOUSE_CA"),
+    )
+
+
+def _setting(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name, default)
+    if not value:
+        raise ConfigurationError(f"the setting {name} is missing", todo=f"Set it: {name}=…")
+    return value
+
+
+def main() -> None:
+    """Register the blocks of the profile named on the command line."""
+    parser = argparse.ArgumentParser(description="Register Ferry's blocks with Prefect.")
+    parser.add_argument("--profile", choices=("embedded", "local", "aws"), required=True)
+    try:
+        names = register(parser.parse_args().profile)
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    sys.stdout.write("".join(f"registered {name}\n" for name in names))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""One batch through its steps: extract ▶ stage ▶ copy ▶ upsert, and what the run's page shows."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import gettempdir
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from blocks.registry import load_source, load_stage, load_warehouse
+from blocks.source import Source
+from blocks.stage import Stage
+from blocks.warehouse import Warehouse
+from ferry.batch import Batch
+from ferry.plan import choose_window
+from ferry.receipts import Receipt
+from ferry.specs import Mode, TableSpec
+from tasks import copy, extract, for_table, stage, upsert
+from tasks.stage import discard, discard_forgotten
+from tasks.upsert import already_landed
+
+WORK_FOLDER = Path(gettempdir()) / "ferry"
+FORGOTTEN_SECONDS = 86_400
+
+RECEIPT_FIELDS = (
+    "rows_extracted",
+    "rows_staged",
+    "rows_copied",
+    "rows_inserted",
+    "rows_updated",
+    "rows_deleted",
+    "rows_unchanged",
+)
+
+
+@dataclass(frozen=True)
+class Road:
+    """The three blocks that a table travels over."""
+
+    source: Source
+    stage: Stage
+    warehouse: Warehouse
+
+
+def load_road(spec: TableSpec) -> Road:
+    """The blocks that the spec names. Raises ConfigurationError if one is missing."""
+    return Road(load_source(spec.source), load_stage(spec.stage), load_warehouse(spec.warehouse))
+
+
+def make_batch(
+    spec: TableSpec,
+    *,
+    mode: Mode | None = None,
+    zone: str | None = None,
+    run_date: date | None = None,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+) -> Batch:
+    """The batch of the current flow run; call it inside a flow.
+
+    The window is fixed by the run's scheduled start, so a retry tomorrow carries the same rows.
+
+    Raises:
+        RequestError: The dates or the mode do not fit the table.
+    """
+    scheduled_start = flow_run.scheduled_start_time
+    chosen, window = choose_window(
+        spec,
+        scheduled_start=scheduled_start,
+        mode=mode,
+        zone=zone,
+        run_date=run_date,
+        window_start=window_start,
+        window_end=window_end,
+    )
+    return Batch(
+        spec=spec,
+        mode=chosen,
+        window=window,
+        flow_run_id=str(flow_run.id),
+        scheduled_start=scheduled_start,
+        work_folder=WORK_FOLDER,
+        attempt=flow_run.run_count,
+    )
+
+
+def carry(batch: Batch, road: Road) -> Receipt:
+    """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
+
+    Raises:
+        FerryError: From the step that failed; the target is as it was.
+    """
+    started_at = datetime.now(UTC)
+    landed = already_landed(batch, road.warehouse) if batch.attempt > 1 else None
+    if landed:
+        get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
+        return landed
+    try:
+        extracted = for_table(extract, batch.spec)(batch, road.source, road.warehouse)
+        staged = for_table(stage, batch.spec)(batch, extracted, road.stage)
+        copied = for_table(copy, batch.spec)(batch, staged, road.stage, road.warehouse)
+        receipt = for_table(upsert, batch.spec)(batch, copied, road.warehouse, started_at)
+    finally:
+        shutil.rmtree(batch.folder, ignore_errors=True)
+    discard(batch.spec, staged, road.stage)
+    show_receipt(receipt)
+    return receipt
+
+
+def tidy(batch: Batch, road: Road) -> None:
+    """Remove what killed runs left behind: staged files of the table, part files on this disk."""
+    removed = discard_forgotten(batch.spec, road.stage)
+    if removed:
+        get_run_logger().info("%s: removed %s staged files", batch.target, removed)
+    for folder in WORK_FOLDER.glob("*-*"):
+        if time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def show_receipt(receipt: Receipt) -> None:
+    """Put the receipt on the run's page, as an artifact."""
+    counts = "\n".join(
+        f"| {field.removeprefix('rows_')} | {getattr(receipt, field):,} |"
+        for field in RECEIPT_FIELDS
+    )
+    took = (receipt.finished_at - receipt.started_at).total_seconds()
+    create_markdown_artifact(
+        key="receipt-" + receipt.table_name.replace(".", "-").replace("_", "-").replace("$", "-"),
+        description=summary_line(receipt),
+        markdown=f"### {receipt.table_name}, {receipt.window_label}\n\n"
+        f"| rows | |\n| --- | ---: |\n{counts}\n\n"
+        f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
+        f"- batch `{receipt.batch_id}`\n"
+        f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
+        f"- checksum `{receipt.checksum}`\n"
+        f"- Ferry {receipt.code_version}\n",
+    )
+
+
+def summary_line(receipt: Receipt) -> str:
+    """One line: the table, the window, and what changed."""
+    return (
+        f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "
+        f"{receipt.rows_inserted:,} inserted, {receipt.rows_updated:,} updated, "
+        f"{receipt.rows_deleted:,} deleted, {receipt.rows_unchanged:,} unchanged"
+    )

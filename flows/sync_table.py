@@ -1,0 +1,51 @@
+"""sync-table: carry one table, for one day, one window, or all of it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed, State
+
+from ferry.specs import Mode
+from flows.carry_batch import carry, load_road, make_batch, summary_line
+from flows.table_specs import load_table_specs
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    when = given.get("run_date") or given.get("window_start") or given.get("mode")
+    return f"sync {given['table']}" + (f" {when}" if when else "")
+
+
+@flow(name="sync-table", flow_run_name=_run_name)
+def sync_table(
+    table: str,
+    run_date: date | None = None,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+    mode: Mode | None = None,
+) -> State[Any]:
+    """Carry one table from its source to the warehouse, and write the receipt.
+
+    Without dates, a table in mode `window` is carried for the day (or hour) before the run's
+    scheduled start.
+
+    Args:
+        table: Name of the table, as in the table specs: `nps` or `raw_data.nps`.
+        run_date: Carry this whole day. An explicit date always wins over the schedule.
+        window_start: Carry from this moment on, together with `window_end`.
+        window_end: Carry up to, but not including, this moment.
+        mode: Carry it another way this once: `full` reloads all of the table.
+
+    Returns:
+        The batch's receipt.
+    """
+    spec = load_table_specs().named(table)
+    batch = make_batch(
+        spec, mode=mode, run_date=run_date, window_start=window_start, window_end=window_end
+    )
+    receipt = carry(batch, load_road(spec))
+    return Completed(message=summary_line(receipt), data=receipt)

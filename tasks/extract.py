@@ -1,0 +1,117 @@
+"""extract: one window of one table, from the source into part files on the local disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from blocks.source import Source
+from blocks.stages.part_files import write_parts
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import Batch, CursorValue, Extract, StageFormat
+from ferry.capabilities import Capabilities
+from ferry.errors import ConfigurationError
+from ferry.plan import carried_columns, find_cursor, find_deleted, plan_query
+from ferry.schema import TableSchema, target_columns
+from ferry.specs import TableSpec
+from ferry.target import plan_target
+from tasks.progress import Progress
+from tasks.step import STEP, located
+
+
+@task(name="extract", task_run_name="extract {batch}", **STEP)
+def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
+    """Read the batch's rows into compressed part files; refuse early what cannot land.
+
+    Safe to repeat: the files belong to this run alone and are written anew.
+
+    Args:
+        batch: What to carry.
+        source: Where from.
+        warehouse: Where to: it tells the formats it takes, the target's columns, the watermark.
+
+    Raises:
+        SchemaError: The table or a column that the spec names is missing, or does not fit the
+            target. No retry helps.
+        DataError: A value that cannot travel unchanged. No retry helps.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    spec = batch.spec
+    with located(batch, "extract"):
+        schema = source.describe(spec.source_name)
+        columns = target_columns(carried_columns(spec, schema), batch.target)
+        find_deleted(spec, columns)
+        existing = warehouse.describe(batch.target)
+        plan_target(batch.target, existing, columns, warehouse.capabilities)
+        for column in columns:
+            warehouse.native_type(column.type)
+        query = plan_query(
+            spec, batch.mode, batch.window, schema, _watermark(batch, schema, existing, warehouse)
+        )
+        shutil.rmtree(batch.folder, ignore_errors=True)
+        batch.folder.mkdir(parents=True)
+        progress = Progress(
+            f"extract {batch}", f"extract-{batch.id[:8]}", source.estimate_rows(query)
+        )
+        result = write_parts(
+            source.read(query),
+            columns,
+            batch.folder,
+            format=stage_format(spec, warehouse.capabilities),
+            part_size_bytes=spec.part_size_mb * 1_000_000,
+            hex_prefix=warehouse.capabilities.hex_prefix,
+            on_batch=progress,
+        )
+        progress.done()
+        get_run_logger().info(
+            "extract %s: %s rows, %s bytes in %s files",
+            batch,
+            f"{result.rows:,}",
+            f"{result.size_bytes:,}",
+            len(result.parts),
+        )
+        return dataclasses.replace(
+            result,
+            cursor=query.cursor.lower() if query.cursor else None,
+            start=query.start if batch.mode == "watermark" else None,
+            unique_key=is_unique(spec, schema),
+        )
+
+
+def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:
+    """The format of the staged files: the spec's, else what the warehouse prefers.
+
+    Raises:
+        ConfigurationError: The warehouse does not take the spec's format.
+    """
+    chosen = spec.stage_format or capabilities.stage_formats[0]
+    if chosen not in capabilities.stage_formats:
+        raise ConfigurationError(
+            f"the warehouse does not load {chosen} files",
+            expected=" or ".join(capabilities.stage_formats),
+            todo="Correct `stage_format` in the table's spec.",
+        )
+    return chosen
+
+
+def is_unique(spec: TableSpec, schema: TableSchema) -> bool:
+    """Whether the source's own primary key keeps the spec's key from occurring twice."""
+    return bool(schema.key) and {k.lower() for k in schema.key} <= {k.lower() for k in spec.key}
+
+
+def _watermark(
+    batch: Batch, schema: TableSchema, existing: TableSchema | None, warehouse: Warehouse
+) -> CursorValue | None:
+    if batch.mode != "watermark" or existing is None:
+        return None
+    cursor = find_cursor(batch.spec, carried_columns(batch.spec, schema))
+    if cursor is None or existing.column(cursor.name) is None:
+        return None
+    value: CursorValue | None = warehouse.fetch(sql.highest(batch.target, cursor.name.lower()))[0][
+        0
+    ]
+    return value

@@ -1,0 +1,92 @@
+"""stage: the part files, and last the manifest, to where the warehouse can fetch them."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from blocks.stage import Stage
+from ferry.batch import Batch, Extract, Staged, StagedFile, StageFormat
+from ferry.errors import CountMismatchError, FerryError
+from ferry.schema import Kind
+from ferry.specs import TableSpec
+from tasks.step import STEP, located
+
+SUFFIX = {StageFormat.CSV: "csv.zst", StageFormat.PARQUET: "parquet"}
+FORGOTTEN_DAYS = 7
+_NEEDS_COPY = (Kind.BINARY, Kind.JSON)
+
+
+@task(name="stage", task_run_name="stage {batch}", **STEP)
+def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
+    """Upload the parts and, last, the manifest; an empty or tiny batch needs neither.
+
+    Safe to repeat: every attempt has keys of its own, and nothing reads a prefix.
+
+    Raises:
+        AccessError: No such bucket, or no permission. No retry helps.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    with located(batch, "stage"):
+        if goes_by_insert(batch.spec, extracted):
+            return Staged((), None, extracted)
+        where = f"{prefix(batch.spec)}{batch.label_slug}/{batch.id}/{uuid.uuid4().hex[:8]}"
+        files: list[StagedFile] = []
+        try:
+            for number, part in enumerate(extracted.parts):
+                files.append(
+                    stage.put(part, f"{where}/part-{number:05}.{SUFFIX[extracted.format]}")
+                )
+            manifest = stage.write_manifest(files, f"{where}/manifest.json")
+        except FerryError:
+            _discard_quietly(stage, files)
+            raise
+        staged = Staged(tuple(files), manifest, extracted)
+        if staged.rows != extracted.rows:
+            raise CountMismatchError(
+                "rows staged are not the rows extracted",
+                expected=extracted.rows,
+                found=staged.rows,
+                todo="Run it again; nothing has reached the warehouse.",
+            )
+        return staged
+
+
+def goes_by_insert(spec: TableSpec, extracted: Extract) -> bool:
+    """Whether the rows are few and plain enough for one INSERT of bound values."""
+    plain = not any(column.type.kind in _NEEDS_COPY for column in extracted.columns)
+    return extracted.rows == 0 or (plain and extracted.rows <= spec.insert_rows)
+
+
+def prefix(spec: TableSpec) -> str:
+    """The keys of all of the table's staged files begin with this."""
+    return f"{spec.target}/"
+
+
+def discard(spec: TableSpec, staged: Staged, stage: Stage) -> None:
+    """Remove a loaded batch's staged files, unless the spec asks to keep them.
+
+    A failure is logged and does not fail the run: the rows have landed, and `discard_forgotten`
+    removes the files later.
+    """
+    if staged.manifest and not spec.keep_staged_days:
+        _discard_quietly(stage, [*staged.files, staged.manifest])
+
+
+def discard_forgotten(spec: TableSpec, stage: Stage) -> int:
+    """Remove the table's staged files that nobody needs any more; returns how many.
+
+    These are files older than `keep_staged_days`, and what killed runs left behind a week ago.
+    """
+    days = spec.keep_staged_days or FORGOTTEN_DAYS
+    return stage.discard_older(prefix(spec), datetime.now(UTC) - timedelta(days=days))
+
+
+def _discard_quietly(stage: Stage, files: list[StagedFile]) -> None:
+    try:
+        stage.discard(files)
+    except FerryError as error:
+        get_run_logger().warning("staged files could not be removed yet: %s", error)

@@ -1,0 +1,61 @@
+"""Prefect ignores unknown keys without a word, and loads an entrypoint only when it runs it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.flows import load_flow_from_entrypoint
+
+ROOT = Path(__file__).parents[2]
+TOP_KEYS = {"name", "prefect-version", "definitions", "deployments"}
+DEPLOYMENT_KEYS = {
+    "name",
+    "entrypoint",
+    "description",
+    "parameters",
+    "work_pool",
+    "concurrency_limit",
+    "schedules",
+    "tags",
+    "triggers",
+}
+SCHEDULE_KEYS = {"cron", "interval", "rrule", "timezone", "slug", "active", "parameters"}
+
+
+@pytest.fixture(scope="module")
+def prefect_yaml() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "prefect.yaml").read_text())
+
+
+def test_every_key_is_one_that_prefect_knows(prefect_yaml: dict[str, Any]):
+    assert set(prefect_yaml) <= TOP_KEYS
+    for deployment in prefect_yaml["deployments"]:
+        assert set(deployment) <= DEPLOYMENT_KEYS, deployment["name"]
+        assert set(deployment["work_pool"]) <= {"name", "work_queue_name", "job_variables"}
+        assert set(deployment.get("concurrency_limit", {})) <= {"limit", "collision_strategy"}
+        for schedule in deployment["schedules"]:
+            assert set(schedule) <= SCHEDULE_KEYS, deployment["name"]
+
+
+def test_every_entrypoint_loads_and_takes_its_parameters(prefect_yaml: dict[str, Any]):
+    for deployment in prefect_yaml["deployments"]:
+        flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+        given = deployment.get("parameters", {})
+        required = {"table": "nps"} if flow.name == "sync-table" else {}
+        flow.validate_parameters({**required, **given})
+
+
+def test_the_daily_run_is_at_nine_one_at_a_time_and_late_dates_wait(prefect_yaml: dict[str, Any]):
+    daily = next(d for d in prefect_yaml["deployments"] if d["name"] == "daily")
+    (schedule,) = daily["schedules"]
+    assert schedule["cron"] == "0 9 * * *"
+    assert schedule["timezone"] == daily["parameters"]["zone"]
+    assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_every_parameter_of_a_flow_is_explained_in_the_form(prefect_yaml: dict[str, Any]):
+    for entrypoint in {d["entrypoint"] for d in prefect_yaml["deployments"]}:
+        flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+        properties = flow.parameters.model_dump()["properties"]
+        assert all(field.get("description") for field in properties.values()), properties

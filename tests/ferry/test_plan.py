@@ -1,0 +1,141 @@
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ferry.batch import Batch
+from ferry.errors import RequestError, SchemaError
+from ferry.plan import choose_window, less_lag, plan_query, stored_bound
+from ferry.schema import Column, DataType, Kind, TableName, TableSchema, target_columns
+from ferry.specs import TableSpec
+from ferry.windows import day_window
+
+START = datetime(2023, 1, 6, 9, tzinfo=UTC)
+TEXT, INT = DataType(Kind.TEXT, max_bytes=40), DataType(Kind.INT64)
+TIMESTAMP = DataType(Kind.TIMESTAMP)
+SCHEMA = TableSchema(
+    TableName("", "orders"),
+    (
+        Column("ID", INT),
+        Column("Modified", TIMESTAMP),
+        Column("created_at", TIMESTAMP),
+        Column("note", TEXT),
+    ),
+    ("ID",),
+)
+
+
+def spec(**fields: object) -> TableSpec:
+    return TableSpec(
+        **{"name": "orders", "source": "shop", "mode": "window", "key": ["id"], **fields}
+    )
+
+
+def test_a_run_without_dates_carries_the_day_before_its_scheduled_start():
+    assert choose_window(spec(), scheduled_start=START) == ("window", day_window(date(2023, 1, 5)))
+
+
+def test_the_zone_of_the_deployment_wins_over_the_tables():
+    _, window = choose_window(spec(zone="Asia/Seoul"), scheduled_start=START, zone="Europe/Berlin")
+    assert window == day_window(date(2023, 1, 5), "Europe/Berlin")
+
+
+@pytest.mark.parametrize("dates", [{"run_date": date(2023, 1, 5)}, {"window_start": START}])
+@pytest.mark.parametrize("mode", ["full", "watermark"])
+def test_dates_for_a_table_that_takes_none_are_refused(dates: dict, mode: str):
+    with pytest.raises(RequestError, match=f"mode {mode} takes no dates") as caught:
+        choose_window(spec(mode=mode), scheduled_start=START, **dates)
+    assert "raw_data.orders" in str(caught.value)
+    assert "mode=window" in str(caught.value)
+
+
+def test_mode_window_without_a_key_is_refused():
+    with pytest.raises(RequestError, match="mode window needs a key"):
+        choose_window(spec(mode="full", key=[]), scheduled_start=START, mode="window")
+
+
+def test_wrong_dates_say_which_table():
+    with pytest.raises(RequestError, match=r"raw_data.orders: the window's end is not after"):
+        choose_window(
+            spec(),
+            scheduled_start=START,
+            window_start=START,
+            window_end=START - timedelta(hours=1),
+        )
+
+
+def test_the_cursor_is_modified_else_created_at():
+    window = day_window(date(2023, 1, 5))
+    assert plan_query(spec(), "window", window, SCHEMA).cursor == "Modified"
+    assert plan_query(spec(exclude=["modified"]), "window", window, SCHEMA).cursor == "created_at"
+    assert plan_query(spec(cursor="CREATED_AT"), "window", window, SCHEMA).cursor == "created_at"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"cursor": "modfied"}, "the cursor column 'modfied' is not in the table"),
+        ({"key": ["idd"]}, "the key column 'idd' is not in the table"),
+        ({"exclude": ["nope"]}, "the exclude column 'nope' is not in the table"),
+        ({"exclude": ["ID", "note", "modified", "created_at"]}, "no column is left to carry"),
+        ({"exclude": ["modified", "created_at"]}, "mode window needs a cursor column"),
+        ({"cursor": "note"}, "column 'note' cannot be the cursor of mode window"),
+        ({"cursor": "id"}, "column 'ID' cannot be the cursor of mode window"),
+    ],
+)
+def test_a_column_that_is_missing_or_of_no_use_is_named(fields: dict, message: str):
+    with pytest.raises(SchemaError, match=message) as caught:
+        plan_query(spec(**fields), "window", day_window(date(2023, 1, 5)), SCHEMA)
+    assert "raw_data.orders" in str(caught.value)
+
+
+def test_a_watermark_reads_from_the_highest_cursor_less_the_lag():
+    highest = datetime(2023, 1, 5, 12)
+    query = plan_query(spec(mode="watermark", lag=60), "watermark", None, SCHEMA, highest)
+    assert (query.start, query.end) == (
+        datetime(2023, 1, 5, 11, 59, tzinfo=query.start.tzinfo),
+        None,
+    )
+    assert less_lag(100, 10, "UTC") == 90
+    assert less_lag(Decimal(100), 10, "UTC") == 90
+    assert less_lag(date(2023, 1, 5), 3600, "UTC") == date(2023, 1, 4)
+    assert less_lag(None, 10, "UTC") is None
+
+
+def test_a_bound_is_stored_as_the_column_holds_it():
+    moment = datetime(2023, 1, 5, 23, tzinfo=UTC)
+    assert stored_bound(moment, Kind.TIMESTAMP, "Asia/Seoul") == datetime(2023, 1, 6, 8)
+    assert stored_bound(moment, Kind.TIMESTAMPTZ, "Asia/Seoul") == moment
+    assert stored_bound(moment, Kind.DATE, "Asia/Seoul") == date(2023, 1, 6)
+    assert stored_bound(7, Kind.INT64, "UTC") == 7
+
+
+def test_two_names_that_fold_to_one_are_refused():
+    columns = (Column("Id", INT), Column("ID", INT))
+    with pytest.raises(SchemaError, match="'Id' and 'ID' fold to one name"):
+        target_columns(columns, TableName("raw_data", "orders"))
+
+
+def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_run():
+    def batch(**changes: object) -> Batch:
+        values = {
+            "spec": spec(),
+            "mode": "window",
+            "window": day_window(date(2023, 1, 5)),
+            "flow_run_id": "run",
+            "scheduled_start": START,
+            "work_folder": Path("/tmp"),
+        }
+        return Batch(**{**values, **changes})
+
+    assert batch().id == batch(attempt=2).id
+    others = [
+        batch(flow_run_id="another"),
+        batch(window=day_window(date(2023, 1, 6))),
+        batch(mode="full", window=None),
+        batch(spec=spec(name="nps")),
+    ]
+    assert len({batch().id, *(other.id for other in others)}) == 5
+    assert len(batch(spec=spec(name="x" * 60)).staging_table.name) <= 63
+    assert str(batch()) == "raw_data.orders 2023-01-05"

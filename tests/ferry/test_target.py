@@ -1,0 +1,87 @@
+import pytest
+
+from ferry.batch import StageFormat
+from ferry.capabilities import Capabilities
+from ferry.errors import SchemaError
+from ferry.schema import Column, DataType, Kind, TableName, TableSchema
+from ferry.target import TargetPlan, plan_target
+
+TARGET = TableName("raw_data", "t")
+NARROW = Capabilities("redshift", (StageFormat.CSV,), 20, 65_535, 4, widens_text=True)
+
+
+def column(name: str, kind: Kind, nullable: bool = True, **sizes: int) -> Column:
+    return Column(name, DataType(kind, **sizes), nullable)
+
+
+def plan(ours: list[Column], theirs: list[Column] | None) -> TargetPlan:
+    there = TableSchema(TARGET, tuple(theirs)) if theirs is not None else None
+    return plan_target(TARGET, there, ours, NARROW)
+
+
+def test_a_missing_target_is_made():
+    assert plan([column("a", Kind.INT32)], None) == TargetPlan(create=True)
+
+
+def test_a_target_in_another_order_and_with_more_nullable_columns_fits():
+    ours = [column("a", Kind.INT32), column("b", Kind.TEXT, max_bytes=10)]
+    theirs = [
+        column("extra", Kind.DATE),
+        column("b", Kind.TEXT, max_bytes=20),
+        column("a", Kind.INT64),
+    ]
+    assert plan(ours, theirs) == TargetPlan()
+
+
+def test_a_new_column_is_added_and_longer_text_widened():
+    new, longer = column("b", Kind.DATE), column("a", Kind.TEXT, max_bytes=40)
+    assert plan([longer, new], [column("a", Kind.TEXT, max_bytes=10)]) == TargetPlan(
+        add=(new,), widen=(longer,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (column("a", Kind.INT64), column("a", Kind.INT32)),
+        (column("a", Kind.TEXT, max_bytes=5), column("a", Kind.INT32)),
+        (column("a", Kind.FLOAT64), column("a", Kind.FLOAT32)),
+        (column("a", Kind.TIMESTAMP), column("a", Kind.TIMESTAMPTZ)),
+        (column("a", Kind.TIMESTAMP), column("a", Kind.DATE)),
+        (
+            column("a", Kind.DECIMAL, precision=12, scale=4),
+            column("a", Kind.DECIMAL, precision=12, scale=2),
+        ),
+        (column("a", Kind.INT64), column("a", Kind.DECIMAL, precision=18, scale=0)),
+        (column("a", Kind.JSON), column("a", Kind.TEXT, max_bytes=10)),
+        (column("a", Kind.BINARY), column("a", Kind.BINARY, max_bytes=10)),
+    ],
+)
+def test_a_type_that_cannot_hold_every_value_is_refused(ours: Column, theirs: Column):
+    with pytest.raises(SchemaError, match=r"raw_data.t: the target's columns do not fit: a is"):
+        plan([ours], [theirs])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Kind.INT16, column("a", Kind.INT64)),
+        (Kind.FLOAT32, column("a", Kind.FLOAT64)),
+        (Kind.INT64, column("a", Kind.DECIMAL, precision=19, scale=0)),
+    ],
+)
+def test_a_wider_type_fits(ours: Kind, theirs: Column):
+    assert plan([column("a", ours)], [theirs]) == TargetPlan()
+
+
+def test_a_required_column_that_the_source_lacks_is_refused():
+    theirs = [column("a", Kind.INT32), column("b", Kind.INT32, nullable=False)]
+    with pytest.raises(SchemaError, match="b is NOT NULL in the target and missing"):
+        plan([column("a", Kind.INT32)], theirs)
+
+
+def test_too_many_columns_and_too_long_names_are_refused():
+    with pytest.raises(SchemaError, match="more columns than the warehouse can hold"):
+        plan([column(f"c{n}", Kind.INT32) for n in range(5)], None)
+    with pytest.raises(SchemaError, match=r"longer than the warehouse's 20 bytes: é{11}"):
+        plan([column("é" * 11, Kind.INT32)], None)

@@ -1,0 +1,241 @@
+"""Bad input: a clear error that says what to do, and a target that is as it was."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+from prefect.exceptions import ParameterTypeError
+from pydantic import SecretStr
+
+from blocks.sources import MySQLSource
+from blocks.warehouses import PostgresWarehouse
+from ferry.errors import (
+    AccessError,
+    ConfigurationError,
+    FerryError,
+    RequestError,
+    SchemaError,
+    SpecError,
+)
+from flows.sync_table import sync_table
+
+TABLE = """CREATE TABLE orders (
+  id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(200) NULL, modified DATETIME NOT NULL)"""
+SPEC = {"mode": "window", "key": ["id"]}
+DAY = {"run_date": date(2023, 1, 1)}
+SECRET = "p1anted-s3cret@/:?#"
+
+
+@pytest.fixture
+def loaded(journey: Any) -> Any:
+    """A shop with one row carried, and another that waits."""
+    journey.sql(TABLE)
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?)", [(1, "first", "2023-01-01 10:00:00")])
+    journey.write_specs(orders=SPEC)
+    sync_table(table="orders", **DAY)
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?)", [(2, "second", "2023-01-01 11:00:00")])
+    return journey
+
+
+@dataclass
+class Case:
+    """One bad input: what is changed, what is asked for, and what the message has to say."""
+
+    error: type[FerryError]
+    says: list[str]
+    spec: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=lambda: {"table": "orders", **DAY})
+    before: Callable[[Any], object] = lambda journey: None
+
+
+def with_full(journey: Any) -> None:
+    journey.write_specs(orders={"mode": "full", "key": ["id"]})
+
+
+def narrow_target(journey: Any) -> None:
+    journey.warehouse.execute(f'DROP TABLE "{journey.schema}"."orders"')
+    journey.warehouse.execute(
+        f'CREATE TABLE "{journey.schema}"."orders" (id SMALLINT, note VARCHAR(200), '
+        "modified TIMESTAMP)"
+    )
+    journey.warehouse.execute(
+        f"INSERT INTO \"{journey.schema}\".\"orders\" VALUES (1, 'first', '2023-01-01 10:00:00')"
+    )
+
+
+CASES = {
+    "unknown table": Case(
+        RequestError, ["no table 'oders'", "one of orders"], run={"table": "oders"}
+    ),
+    "not in the source": Case(SchemaError, ["extract", "ordres"], {"source_table": "ordres"}),
+    "a name with quotes and semicolons": Case(
+        RequestError, ["no table 'orders\"; DROP"], run={"table": 'orders"; DROP TABLE orders; --'}
+    ),
+    "misspelled spec": Case(
+        SpecError, ["tables.yaml:", "tables.orders.modes", "Known fields"], {"modes": "full"}
+    ),
+    "unreadable spec": Case(
+        SpecError,
+        ["tables.yaml:", "not readable as YAML"],
+        before=lambda journey: journey.specs_file.write_text("tables: ["),
+    ),
+    "no spec file": Case(
+        SpecError, ["cannot be read", "FERRY_TABLES"], before=lambda j: j.specs_file.unlink()
+    ),
+    "missing key column": Case(
+        SchemaError, ["the key column 'idd' is not in the table", "Correct `key`"], {"key": ["idd"]}
+    ),
+    "missing cursor column": Case(
+        SchemaError, ["the cursor column 'changed' is not"], {"cursor": "changed"}
+    ),
+    "missing deleted column": Case(
+        SchemaError, ["the deleted column 'deleted' is not"], {"soft_deletes": "apply"}
+    ),
+    "end before start": Case(
+        RequestError,
+        ["end is not after its start", "half-open"],
+        run={
+            "table": "orders",
+            "window_start": datetime(2023, 1, 2),
+            "window_end": datetime(2023, 1, 1),
+        },
+    ),
+    "half a window": Case(
+        RequestError,
+        ["needs both its ends"],
+        run={"table": "orders", "window_start": datetime(2023, 1, 2)},
+    ),
+    "a window on a full-mode table": Case(
+        RequestError, ["mode full takes no dates", "Leave the dates empty"], before=with_full
+    ),
+    "no such source block": Case(
+        ConfigurationError,
+        ["no source block named 'nowhere'", "register_blocks"],
+        {"source": "nowhere"},
+    ),
+    "no such stage block": Case(
+        ConfigurationError, ["no stage block named 'nowhere'"], {"stage": "nowhere"}
+    ),
+    "no such warehouse block": Case(
+        ConfigurationError, ["no warehouse block named 'nowhere'"], {"warehouse": "nowhere"}
+    ),
+    "target whose columns do not fit": Case(
+        SchemaError,
+        ["the target's columns do not fit", "id is int64 in the source", "`exclude`"],
+        before=narrow_target,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_bad_input_is_refused_and_the_target_is_as_it_was(loaded: Any, case: Case):
+    if case.spec:
+        loaded.write_specs(orders={**SPEC, **case.spec})
+    case.before(loaded)
+    target, receipts = loaded.target("orders"), loaded.receipts("orders")
+
+    with pytest.raises(case.error) as caught:
+        sync_table(**case.run)
+
+    message = str(caught.value)
+    assert [text for text in case.says if text not in message] == [], message
+    assert loaded.target("orders") == target
+    assert loaded.receipts("orders") == receipts
+    assert loaded.leftovers() == []
+
+
+@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+def test_a_date_that_is_none_is_refused_before_anything_runs(loaded: Any):
+    with pytest.raises(ParameterTypeError, match="run_date"):
+        sync_table(table="orders", run_date="notadate")
+    assert len(loaded.target("orders")) == 1
+
+
+def refused(journey: Any, error: type[FerryError], *says: str) -> None:
+    """Run it; the error says all this, no secret, and the target is as it was."""
+    target, receipts = journey.target("orders"), journey.receipts("orders")
+    with pytest.raises(error) as caught:
+        sync_table(table="orders", **DAY)
+    chain: BaseException | None = caught.value
+    while chain:
+        assert SECRET not in str(chain) and SECRET not in repr(chain)
+        chain = chain.__cause__
+    message = str(caught.value)
+    assert [text for text in says if text not in message] == [], message
+    assert (journey.target("orders"), journey.receipts("orders")) == (target, receipts)
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+class TestSource:
+    def test_a_wrong_password_is_refused(self, loaded: Any):
+        loaded.source.password = SecretStr(SECRET)
+        loaded.source.save(loaded.name, overwrite=True)
+        refused(loaded, AccessError, "extract", loaded.schema, "2023-01-01")
+
+    def test_a_wrong_ca_is_refused(self, loaded: Any, another_ca: str):
+        loaded.source.ca_path = another_ca
+        loaded.source.save(loaded.name, overwrite=True)
+        refused(loaded, AccessError, "certificate")
+
+    def test_no_permission_is_refused(self, loaded: Any, mariadb: Any):
+        with mariadb.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE OR REPLACE USER nobody IDENTIFIED BY %s", (SECRET,))
+        loaded.source.user, loaded.source.password = "nobody", SecretStr(SECRET)
+        loaded.source.save(loaded.name, overwrite=True)
+        refused(loaded, AccessError)
+
+
+def postgres_execute(postgres: Any) -> Callable[..., None]:
+    def execute(statement: str, parameters: tuple[Any, ...] = ()) -> None:
+        connection = postgres.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+        finally:
+            connection.close()
+
+    return execute
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
+class TestWarehouse:
+    def test_a_wrong_password_is_refused(self, loaded: Any):
+        self.registered(loaded, password=SecretStr(SECRET))
+        refused(loaded, AccessError, "password")
+
+    def test_a_wrong_ca_is_refused(self, loaded: Any, another_ca: str):
+        self.registered(loaded, sslrootcert=another_ca)
+        refused(loaded, AccessError, "certificate")
+
+    def test_no_permission_is_refused(self, loaded: Any, postgres: Any):
+        execute = postgres_execute(postgres)
+        execute("DROP ROLE IF EXISTS nobody")
+        execute("CREATE ROLE nobody LOGIN PASSWORD %s", (SECRET,))
+        self.registered(loaded, user="nobody", password=SecretStr(SECRET))
+        refused(loaded, AccessError, "permission denied")
+
+    def registered(self, journey: Any, **changes: Any) -> None:
+        changed = journey.warehouse.model_copy(update=changes)
+        changed.save(journey.name, overwrite=True)
+
+
+@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+class TestStage:
+    @pytest.fixture(autouse=True)
+    def by_copy(self, loaded: Any) -> None:
+        loaded.write_specs(orders={**SPEC, "insert_rows": 0})
+
+    def test_no_such_bucket_is_refused(self, loaded: Any):
+        loaded.stage.bucket_name = "nobody-made-this"
+        loaded.stage.save(loaded.name, overwrite=True)
+        refused(loaded, AccessError, "nobody-made-this", "stage")
+
+
+def test_the_blocks_repr_hides_the_password():
+    for block in (
+        MySQLSource(host="h", user="u", password=SecretStr(SECRET), database="d"),
+        PostgresWarehouse(host="h", user="u", password=SecretStr(SECRET), database="d"),
+    ):
+        assert SECRET not in repr(block) and SECRET not in str(block)

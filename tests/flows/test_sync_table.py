@@ -1,0 +1,200 @@
+"""sync-table on every road: what arrives is what was there, and every batch has its receipt."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from flows.sync_table import sync_table
+
+ORDERS = """CREATE TABLE orders (
+  id BIGINT NOT NULL PRIMARY KEY,
+  amount DECIMAL(12,2) NOT NULL,
+  note VARCHAR(200) NULL,
+  created_at DATETIME(6) NOT NULL,
+  modified DATETIME(6) NOT NULL,
+  deleted DATETIME(6) NULL
+)"""
+SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
+INSERT = "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)"
+UPDATE = "UPDATE orders SET note = ?, modified = ? WHERE id = ?"
+
+
+def order(number: int, day: int, note: str | None = "plain") -> tuple[Any, ...]:
+    moment = f"2023-01-{day:02} 12:00:00.{number:06}"
+    return (number, f"{number}.50", note, moment, moment, None)
+
+
+def moment(day: int, number: int) -> datetime:
+    return datetime(2023, 1, day, 12, 0, 0, number)
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    journey.sql(ORDERS)
+    journey.sql(INSERT, [order(n, day=1 + n % 3) for n in range(1, 13)])
+    journey.write_specs(orders=SPEC)
+    return journey
+
+
+def test_a_full_copy_is_the_source_value_for_value(shop):
+    notes = ["", None, 'say "hi"', "a,b", "line\nbreak", "back\\slash", "\\N", "🚢 ünï", " pad "]
+    shop.sql("DELETE FROM orders")
+    shop.sql(INSERT, [order(n, 1, note) for n, note in enumerate(notes)])
+
+    receipt = sync_table(table="orders", mode="full")
+
+    assert shop.target("orders") == [
+        (n, Decimal(n) + Decimal("0.5"), note, moment(1, n), moment(1, n), None)
+        for n, note in enumerate(notes)
+    ]
+    assert (receipt.rows_extracted, receipt.rows_staged, receipt.rows_copied) == (9, 9, 9)
+    assert (receipt.rows_inserted, receipt.status) == (9, "loaded")
+    assert shop.receipts("orders") == [receipt]
+
+
+def test_a_day_carries_exactly_its_rows_and_again_changes_nothing(shop):
+    first = sync_table(table="orders", run_date=date(2023, 1, 2))
+    rows = shop.target("orders")
+    again = sync_table(table="orders", run_date=date(2023, 1, 2))
+
+    assert [row[0] for row in rows] == [1, 4, 7, 10]
+    assert first.rows_inserted == 4
+    assert first.window_label == "2023-01-02"
+    assert first.window_start.astimezone(UTC) == datetime(2023, 1, 2, tzinfo=UTC)
+    assert (again.rows_extracted, again.rows_unchanged, again.changed) == (4, 4, 0)
+    assert shop.target("orders") == rows
+    assert [r.batch_id for r in shop.receipts("orders")] == [first.batch_id, again.batch_id]
+
+
+def test_a_window_is_half_open_to_the_microsecond(shop):
+    shop.sql("DELETE FROM orders")
+    edges = ["2023-01-02 00:00:00.000000", "2023-01-02 23:59:59.999999"]
+    outside = ["2023-01-01 23:59:59.999999", "2023-01-03 00:00:00.000000"]
+    shop.sql(INSERT, [(n, 1, None, t, t, None) for n, t in enumerate(edges + outside)])
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    assert [row[0] for row in shop.target("orders")] == [0, 1]
+
+
+def test_days_carried_in_any_order_never_bring_an_older_version_back(shop):
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    shop.sql(UPDATE, [("newer", "2023-01-05 08:00:00.000000", 1)])
+    sync_table(table="orders", run_date=date(2023, 1, 5))
+    shop.sql(UPDATE, [("older", "2023-01-02 08:00:00.000000", 1)])
+
+    receipt = sync_table(table="orders", run_date=date(2023, 1, 2))
+
+    assert shop.target("orders", "note", "id")[0] == ("newer",)
+    assert (receipt.rows_extracted, receipt.rows_updated) == (4, 0)
+
+
+def test_changed_and_softly_deleted_rows_are_carried_as_they_are(shop):
+    for day in (1, 2, 3):
+        sync_table(table="orders", run_date=date(2023, 1, day))
+    shop.sql(UPDATE, [("changed", "2023-01-04 08:00:00.000000", 5)])
+    shop.sql(
+        "UPDATE orders SET deleted = ?, modified = ? WHERE id = ?",
+        [("2023-01-04 09:00:00.000000",) * 2 + (6,)],
+    )
+
+    receipt = sync_table(table="orders", run_date=date(2023, 1, 4))
+
+    assert (receipt.rows_updated, receipt.rows_inserted, receipt.rows_deleted) == (2, 0, 0)
+    assert shop.target("orders", "id, note, deleted IS NOT NULL")[4:6] == [
+        (5, "changed", False),
+        (6, "plain", True),
+    ]
+
+
+def test_soft_deletes_are_applied_when_the_spec_says_so(shop):
+    shop.write_specs(orders={**SPEC, "soft_deletes": "apply"})
+    sync_table(table="orders", mode="full")
+    shop.sql(
+        "UPDATE orders SET deleted = ?, modified = ? WHERE id = ?",
+        [("2023-01-04 09:00:00.000000",) * 2 + (6,)],
+    )
+
+    receipt = sync_table(table="orders", run_date=date(2023, 1, 4))
+
+    assert receipt.rows_deleted == 1
+    assert [row[0] for row in shop.target("orders")] == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
+    assert sync_table(table="orders", run_date=date(2023, 1, 4)).changed == 0
+
+
+def test_an_empty_window_is_a_success_with_a_receipt(shop):
+    receipt = sync_table(table="orders", run_date=date(2022, 6, 1))
+    assert (receipt.rows_extracted, receipt.changed, receipt.status) == (0, 0, "loaded")
+    assert shop.target("orders") == []
+    assert len(shop.receipts("orders")) == 1
+
+
+def test_a_handful_of_rows_goes_in_by_insert_and_more_by_copy(shop):
+    shop.write_specs(orders={**SPEC, "insert_rows": 4})
+    few = sync_table(table="orders", run_date=date(2023, 1, 2))
+    many = sync_table(table="orders", mode="full")
+    assert (few.rows_inserted, few.manifest_uri) == (4, None)
+    assert many.manifest_uri.endswith("manifest.json")
+    assert len(shop.target("orders")) == 12
+
+
+def test_a_watermark_carries_what_is_new_and_reads_ties_again(shop):
+    shop.write_specs(orders={**SPEC, "mode": "watermark", "cursor": "id"})
+    first = sync_table(table="orders")
+    shop.sql(INSERT, [order(13, 4), order(14, 4)])
+    second = sync_table(table="orders")
+    third = sync_table(table="orders")
+    assert (first.rows_inserted, second.rows_extracted, second.rows_inserted) == (12, 3, 2)
+    assert (third.rows_extracted, third.changed) == (1, 0)
+    assert len(shop.target("orders")) == 14
+
+
+def test_a_table_without_a_key_is_appended_to_and_no_row_doubled(shop):
+    shop.sql("CREATE TABLE events (seen DATETIME(6) NOT NULL, what VARCHAR(9) NULL)")
+    add = "INSERT INTO events VALUES (?, ?)"
+    shop.sql(add, [("2023-01-01 00:00:00.000001", "a"), ("2023-01-01 00:00:00.000002", "b")])
+    shop.write_specs(events={"mode": "watermark", "cursor": "seen"})
+    sync_table(table="events")
+    shop.sql(add, [("2023-01-01 00:00:00.000002", "tie"), ("2023-01-01 00:00:00.000003", "c")])
+
+    receipt = sync_table(table="events")
+    again = sync_table(table="events")
+
+    assert [r[0] for r in shop.target("events", "what", "seen, what")] == ["a", "b", "tie", "c"]
+    assert (receipt.rows_extracted, receipt.rows_inserted, receipt.rows_unchanged) == (3, 2, 1)
+    assert again.changed == 0
+
+
+def test_composite_keys_and_reserved_names_are_carried(shop):
+    shop.sql(
+        "CREATE TABLE `order` (`group` INT, `Select` INT, modified DATETIME, "
+        "PRIMARY KEY (`group`, `Select`))"
+    )
+    rows = [(1, 1, "2023-01-01 00:00:00"), (1, 2, "2023-01-01 00:00:00")]
+    shop.sql("INSERT INTO `order` VALUES (?, ?, ?)", [*rows, (2, 1, "2023-01-01 00:00:00")])
+    shop.write_specs(order={"mode": "window", "key": ["group", "select"]})
+    assert sync_table(table="order", run_date=date(2023, 1, 1)).rows_inserted == 3
+    assert shop.target("order", '"group", "select"', "1, 2") == [(1, 1), (1, 2), (2, 1)]
+    assert sync_table(table="order", run_date=date(2023, 1, 1)).changed == 0
+
+
+def test_a_column_that_the_source_gained_is_added_to_the_target(shop):
+    sync_table(table="orders", run_date=date(2023, 1, 1))
+    shop.sql("ALTER TABLE orders ADD COLUMN channel VARCHAR(10) NULL")
+    shop.sql("UPDATE orders SET channel = ?", [("web",)])
+    receipt = sync_table(table="orders", run_date=date(2023, 1, 1))
+    assert receipt.rows_updated == 4
+    assert {row[0] for row in shop.target("orders", "channel", "1")} == {"web"}
+
+
+def test_nothing_is_left_behind(shop):
+    sync_table(table="orders", mode="full")
+    assert shop.leftovers() == []
+    assert shop.stage.discard_older("", datetime(2099, 1, 1, tzinfo=UTC)) == 0
+
+
+def test_staged_files_are_kept_when_the_spec_asks(shop):
+    shop.write_specs(orders={**SPEC, "keep_staged_days": 3})
+    sync_table(table="orders", mode="full")
+    prefix = f"{shop.schema}.orders/"
+    assert shop.stage.discard_older(prefix, datetime(2099, 1, 1, tzinfo=UTC)) == 2
