@@ -14,6 +14,19 @@ from deployments.local.redshift_double.session import Session, literal
 
 SCRATCH = "pg_temp.redshift_double_load"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_DAY = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?"
+_SURELY_GOOD = {
+    "bigint": "-?[0-9]{1,18}",
+    "integer": "-?[0-9]{1,9}",
+    "smallint": "-?[0-9]{1,4}",
+    "double precision": "-?[0-9]{1,15}([.][0-9]{0,15})?",
+    "real": "-?[0-9]{1,15}([.][0-9]{0,15})?",
+    "boolean": "t|f|true|false|0|1",
+    "date": _DAY,
+    "timestamp without time zone": f"{_DAY}[ T]{_TIME}",
+    "timestamp with time zone": f"{_DAY}[ T]{_TIME}([+]00)?",
+}
 
 
 @dataclass(frozen=True)
@@ -183,11 +196,11 @@ def _is_unicode(value: str) -> bool:
 
 def _suspicious(field: str, column: TargetColumn) -> str:
     """Returns a cheap SQL condition that leaves out texts which are surely good."""
-    digits = {"bigint": 18, "integer": 9, "smallint": 4}.get(column.kind)
+    good = _SURELY_GOOD.get(column.kind)
     if column.scale is not None:
-        digits = max(1, column.size - column.scale)
-        return f"{field} !~ '^-?[0-9]{{1,{digits}}}([.][0-9]*)?$' AND"
-    return f"{field} !~ '^-?[0-9]{{1,{digits}}}$' AND" if digits else ""
+        digits = column.size - column.scale
+        good = (f"-?[0-9]{{1,{digits}}}" if digits else "-?0") + "([.][0-9]*)?"
+    return f"{field} !~ '^({good})$' AND" if good else ""
 
 
 async def make_scratch(session: Session, target: Target) -> None:

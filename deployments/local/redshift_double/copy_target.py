@@ -126,7 +126,7 @@ async def describe_target(session: Session, command: CopyCommand) -> Target:
     """
     found = (await session.run(_DESCRIBE.format(name=literal(command.table)))).require().rows
     if not found:
-        raise Refusal(f"relation {command.table.replace('.', '.')} does not exist", "42P01")
+        raise Refusal(f"relation {command.table} does not exist", "42P01")
     described = {
         str(row[2]): TargetColumn(str(row[2]), str(row[3]), str(row[4]), row[5] == "t")
         for row in found
