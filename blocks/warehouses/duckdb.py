@@ -100,6 +100,7 @@ class DuckDBWarehouse(Warehouse):
     _block_type_name = "DuckDB Warehouse"
     _block_type_slug = "duckdb-warehouse"
     _description = "A DuckDB file that Ferry loads tables into: no server, for one machine."
+    _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         dialect="duckdb",

@@ -27,6 +27,7 @@ _VALUES = (
     duckdb.InvalidInputException,
     duckdb.InvalidTypeException,
 )
+_LOCKED = re.compile(r"could not set lock|conflicting lock|used by another process", re.IGNORECASE)
 _TYPE = re.compile(r"to (?:type )?'?([A-Z][A-Z0-9]*(?: WITH TIME ZONE)?(?:\(\d+,\d+\))?)'?(?=\W|$)")
 
 
@@ -60,7 +61,7 @@ def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR091
         return ConflictError(
             "the transaction conflicts with another one", todo="Repeat the whole transaction."
         )
-    if isinstance(error, duckdb.IOException) and "lock" in lower:
+    if isinstance(error, duckdb.IOException) and _LOCKED.search(message):
         return BusyError(
             "another process has the database open",
             todo="DuckDB lets one process write: close the other one, or try again later.",

@@ -6,7 +6,7 @@ import io
 import threading
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, suppress
 from typing import Any, BinaryIO, ClassVar
 
@@ -58,6 +58,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
     _block_type_name = "PostgreSQL Warehouse"
     _block_type_slug = "postgres-warehouse"
     _description = "A PostgreSQL database that Ferry loads tables into."
+    _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         dialect="postgres",
@@ -151,22 +152,32 @@ class _Load:
         if len(connections) == 1:
             return self._load_waiting(connections[0])
         with ThreadPoolExecutor(len(connections), "copy") as pool:
+            loads = [pool.submit(self._load_waiting, each) for each in connections]
             try:
-                results = [pool.submit(self._load_waiting, each) for each in connections]
-                return sum(result.result() for result in results)
+                wait(loads)
             except BaseException:
                 self._stop.set()
                 raise
+        errors = [error for load in loads if (error := load.exception())]
+        for error in sorted(errors, key=lambda each: isinstance(each, InterruptedError)):
+            raise error  # the one that stopped the others
+        return sum(load.result() for load in loads)
 
     def _load_waiting(self, connection: Connection) -> int:
         rows = 0
-        while self._waiting and not self._stop.is_set():
-            try:
-                file = self._waiting.popleft()
-            except IndexError:  # the other thread took the last one
-                break
-            rows += self._load_file(connection, file)
+        try:
+            while not self._stop.is_set() and (file := self._next()):
+                rows += self._load_file(connection, file)
+        except BaseException:
+            self._stop.set()
+            raise
         return rows
+
+    def _next(self) -> StagedFile | None:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
 
     def _load_file(self, connection: Connection, file: StagedFile) -> int:
         statement = _text(

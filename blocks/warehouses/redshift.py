@@ -62,9 +62,10 @@ _DESCRIBE = """
 SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale,
        is_nullable
 FROM svv_columns
-WHERE table_name = %s AND table_schema = COALESCE(NULLIF(%s, ''), current_schema())
+WHERE table_name = %s AND table_schema = %s
 ORDER BY ordinal_position
 """
+_DESCRIBE_OWN = _DESCRIBE.replace("table_schema = %s", "table_schema = current_schema()")
 _SESSION = "SELECT pg_backend_pid(), getdate()"
 _VARBYTE = 6551  # pg_type.oid in Redshift; its values come as hex digits
 _CASTS = (
@@ -124,6 +125,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
     _block_type_name = "Redshift Warehouse"
     _block_type_slug = "redshift-warehouse"
     _description = "An Amazon Redshift database that Ferry loads tables into, through S3."
+    _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         dialect="redshift",
@@ -162,6 +164,8 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         A column of a type that Ferry does not load is there, as `Kind.OTHER`. No key is told:
         Redshift does not enforce any.
         """
+        query = _DESCRIBE_OWN if not table.schema else _DESCRIBE
+        names = (table.name, table.schema) if table.schema else (table.name,)
         columns = tuple(
             Column(
                 name,
@@ -169,7 +173,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
                 nullable == "YES",
                 redshift_types.declared(native, *sizes),
             )
-            for name, native, *sizes, nullable in self.fetch(_DESCRIBE, (table.name, table.schema))
+            for name, native, *sizes, nullable in self.fetch(query, names)
         )
         return TableSchema(table, columns) if columns else None
 

@@ -104,6 +104,7 @@ def test_describe_tells_what_native_type_declared(engine: Any) -> None:
 def test_describe_tells_none_of_a_table_that_is_not_there(engine: Any) -> None:
     assert engine.warehouse.describe(engine.table("nowhere")) is None
     assert engine.warehouse.describe(TableName("no_such_schema", "t")) is None
+    assert engine.warehouse.describe(TableName("", "nowhere")) is None
 
 
 def test_describe_shows_columns_of_types_that_ferry_does_not_load(engine: Any) -> None:

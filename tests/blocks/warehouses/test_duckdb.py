@@ -146,8 +146,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_what_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "w.duckdb").write_text("not a database, but somebody's work" * 500)
-    before = (tmp_path / "w.duckdb").stat().st_size
+    (tmp_path / "blocked.duckdb").write_text("not a database, but somebody's work" * 500)
+    before = (tmp_path / "blocked.duckdb").stat().st_size
     with pytest.raises(Exception, match="DuckDB refuses"):
-        DuckDBWarehouse(path=tmp_path / "w.duckdb", busy_timeout_seconds=0).fetch("SELECT 1")
-    assert (tmp_path / "w.duckdb").stat().st_size == before
+        DuckDBWarehouse(path=tmp_path / "blocked.duckdb", busy_timeout_seconds=0).fetch("SELECT 1")
+    assert (tmp_path / "blocked.duckdb").stat().st_size == before

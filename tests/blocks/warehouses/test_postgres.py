@@ -80,6 +80,16 @@ def test_the_error_of_the_stage_is_what_is_raised(postgres_engine: Any, monkeypa
     assert postgres_engine.warehouse.fetch(f'SELECT * FROM "{table.schema}"."t"') == []
 
 
+def test_a_file_that_fails_stops_the_others(postgres_engine: Any) -> None:
+    table = postgres_engine.create(TWO)
+    large = b"".join(b'%d,"some text"\n' % i for i in range(2_000_000))
+    staged = postgres_engine.stage_text(TWO, large, b'x,"b"\n', large, large)
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"file part-1\.csv, line 1, column id"):
+        changed(postgres_engine, copy_threads=4).copy_in(table, staged, postgres_engine.stage)
+    assert time.monotonic() - began < 5
+
+
 def test_a_damaged_file_is_told(postgres_engine: Any) -> None:
     table = postgres_engine.create(TWO)
     staged = postgres_engine.stage_rows(TWO, [(1, "a")])
