@@ -174,6 +174,8 @@ def _safe(code: str, message: str) -> str:
     message = " ".join(message.split())
     if not code or _NAMES_ONLY.match(code):  # without a code: libpq, before anything was sent
         return message
+    if code[:2] == "P0":  # RAISE in a trigger: its author's words may hold anything
+        return "an error raised by a function or trigger"
     return without_quotes(message).split(": ")[0]
 
 

@@ -17,6 +17,7 @@ from ferry.errors import (
     ConflictError,
     ConnectionLostError,
     DataError,
+    FatalError,
     OutcomeUnknownError,
 )
 from ferry.schema import Column, DataType, Kind
@@ -260,6 +261,12 @@ def test_a_unique_violation_tells_the_constraint_and_no_value(postgres_engine: A
     with pytest.raises(DataError, match="t_pkey") as caught:
         postgres_engine.warehouse.execute(insert)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_a_trigger_raises_is_not_repeated(postgres_engine: Any) -> None:
+    with pytest.raises(FatalError, match="function or trigger") as caught:
+        postgres_engine.warehouse.execute("DO $$ BEGIN RAISE 'bad row %', 'pl' || 'anted'; END $$")
+    assert "planted" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_no_files_are_no_rows(postgres_engine: Any) -> None:
