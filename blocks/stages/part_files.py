@@ -73,7 +73,7 @@ def write_parts(
     """
     marker = (null_marker or new_null_marker()) if format is StageFormat.CSV else ""
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*part-*"):
+    for leftover in (*folder.glob("part-[0-9]*"), *folder.glob(".part-[0-9]*.tmp")):
         leftover.unlink()
     parts = _Parts(folder, columns, format, part_size_bytes, CsvLines(columns, marker, hex_prefix))
     report = on_batch or (lambda _rows, _bytes: None)
