@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date
 
 import pyarrow as pa
@@ -80,14 +80,14 @@ class MySQLSource(Source):
         description="Rows in a batch, at most; of tables with long rows, fewer.",
     )
 
-    def describe(self, table: TableName, exclude: Container[str] = ()) -> TableSchema:
+    def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
         """The table's or view's columns, types and primary key, from `information_schema`.
 
         Invisible and generated columns are columns like others.
 
         Args:
             table: The table; without a schema, in the block's database.
-            exclude: Columns to leave out, whatever their type.
+            exclude: Columns to leave out, whatever their type; upper and lower case are one.
 
         Raises:
             SchemaError: No such table, or a column whose type has no mapping; tells names that
@@ -97,7 +97,8 @@ class MySQLSource(Source):
         """
         with self._server.cursor() as cursor:
             found = catalog.read(cursor, table, self.database, self._server.place)
-        columns = tuple(c.mapped(table) for c in found.columns if c.name not in exclude)
+        left_out = {name.lower() for name in exclude}
+        columns = tuple(c.mapped(table) for c in found.columns if c.name.lower() not in left_out)
         return TableSchema(table, columns, found.key)
 
     def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:

@@ -40,6 +40,7 @@ def main() -> int:
     request = json.load(sys.stdin)
     timeout_seconds = float(request["read_timeout_seconds"])
     try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # perhaps inherited as ignored
         signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
         import connectorx  # noqa: PLC0415  # its import, too, may print
         import pyarrow as pa  # noqa: PLC0415

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -65,12 +65,12 @@ class SQLiteSource(Source):
     )
     batch_rows: int = Field(default=16_384, ge=1, description="Rows in a batch.")
 
-    def describe(self, table: TableName, exclude: Container[str] = ()) -> TableSchema:
+    def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
         """The table's or view's columns, types and primary key, from the declarations.
 
         Args:
             table: The table; its schema is empty or `main`.
-            exclude: Columns to leave out, whatever their type.
+            exclude: Columns to leave out, whatever their type; upper and lower case are one.
 
         Raises:
             SchemaError: No such table, or a column whose declared type is missing or unknown.
@@ -80,10 +80,11 @@ class SQLiteSource(Source):
         """
         with self._connection() as connection:
             declared = self._declared(connection, table)
+        left_out = {name.lower() for name in exclude}
         columns = [
             mapped(name, type_, not_null, table)
             for name, type_, not_null, _ in declared
-            if name not in exclude
+            if name.lower() not in left_out
         ]
         key = sorted((place, name) for name, _, _, place in declared if place)
         return TableSchema(table, tuple(columns), tuple(name for _, name in key))

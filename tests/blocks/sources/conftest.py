@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -75,4 +82,71 @@ def shop(mariadb: MariaDB, mysql_database: str) -> Iterator[MySQLShop]:
         yield shop
 
 
-MakeSource = Callable[..., MySQLSource]
+@dataclass
+class Proxy:
+    """Passes bytes on to a server, until it stalls or is cut."""
+
+    target: tuple[str, int]
+    host: str
+    port: int
+    stalled: threading.Event = field(default_factory=threading.Event)
+    _sockets: list[socket.socket] = field(default_factory=list)
+
+    def serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.target)
+            self._sockets += [client, server]
+            for one, other in ((client, server), (server, client)):
+                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                while self.stalled.is_set():
+                    time.sleep(0.05)
+                other.sendall(data)
+
+    def cut(self) -> None:
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(mariadb: MariaDB) -> Iterator[Callable[..., Proxy]]:
+    """Makes proxies to the server, each on a port of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def make(host: str = "127.0.0.1") -> Proxy:
+            listener = stack.enter_context(socket.create_server((host, 0)))
+            made = Proxy((mariadb.host, mariadb.port), *listener.getsockname())
+            stack.callback(made.cut)
+            stack.callback(made.stalled.clear)
+            threading.Thread(target=made.serve, args=(listener,), daemon=True).start()
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def reading_processes() -> Callable[[], list[Path]]:
+    """The folders in /proc of the reading processes that this one has."""
+
+    def find() -> list[Path]:
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                with contextlib.suppress(OSError):  # it ended meanwhile
+                    parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                    if (
+                        int(parent) == os.getpid()
+                        and b"mysql_reader" in (folder / "cmdline").read_bytes()
+                    ):
+                        found.append(folder)
+        return found
+
+    return find

@@ -121,7 +121,7 @@ def test_a_key_of_several_columns_keeps_the_order_of_the_key(
 
 
 def test_excluded_columns_are_left_out_of_the_schema(source: Source) -> None:
-    assert "comment" not in source.describe(NPS, exclude=["comment"]).column_names
+    assert "comment" not in source.describe(NPS, exclude=["COMMENT"]).column_names
 
 
 def test_a_whole_table_arrives_unchanged(source: Source) -> None:
@@ -354,3 +354,11 @@ def test_blocks_say_what_they_are(source: Source) -> None:
     assert kind.get_code_example()
     for name, field in kind.model_fields.items():
         assert field.description, name
+
+
+def test_a_block_survives_being_saved_and_loaded(source: Source, prefect_server: object) -> None:
+    source.save("shop", overwrite=True)
+
+    loaded = type(source).load("shop")
+
+    assert loaded.describe(NPS) == source.describe(NPS)

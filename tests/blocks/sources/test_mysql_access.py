@@ -1,0 +1,161 @@
+"""Who may read, over which connection, and what nobody gets to see."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from blocks.sources import MySQLSource
+from blocks.sources.mysql_process import MySQLReader
+from ferry.batch import ExtractQuery
+from ferry.errors import (
+    AccessError,
+    ConfigurationError,
+    ConnectionLostError,
+    FerryError,
+)
+from ferry.schema import TableName
+
+if TYPE_CHECKING:
+    from deployments.local.servers import MariaDB
+    from tests.blocks.sources.conftest import MySQLShop
+
+SECRET = "p@ss:w/rd#%?&'+é `x"
+
+
+@pytest.fixture(scope="module")
+def guarded(servers_folder: Path, certificates: Any) -> Iterator[MariaDB]:
+    """A server whose user has a password with every character that means something somewhere."""
+    from deployments.local.servers import MariaDB
+
+    with MariaDB.start(
+        servers_folder / "guarded", password=SECRET.replace("é", ""), certificates=certificates
+    ) as server:
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SET NAMES utf8mb4")
+            cursor.execute("CREATE TABLE IF NOT EXISTS t (id INT)")
+            cursor.execute("INSERT INTO t VALUES (1)")
+            connection.commit()
+            cursor.execute(
+                b"SET PASSWORD = PASSWORD('" + SECRET.replace("'", "''").encode() + b"')"
+            )
+        server.password = SECRET
+        yield server
+
+
+def source_on(server: MariaDB, **changes: Any) -> MySQLSource:
+    fields: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "database": server.database,
+        "user": server.user,
+        "password": SECRET,
+        "ca_path": str(server.ca_path),
+    }
+    return MySQLSource(**{**fields, **changes})
+
+
+def test_a_password_of_any_characters_opens_the_server(guarded: MariaDB) -> None:
+    source = source_on(guarded)
+    schema = source.describe(TableName("", "t"))
+
+    assert [b.to_pydict() for b in source.read(ExtractQuery(schema))] == [{"id": [1]}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"password": SECRET + "!"}, AccessError),
+        ({"user": "nobody"}, AccessError),
+        ({"database": "no_such"}, AccessError),
+        ({"database": "mysql"}, AccessError),
+        ({"host": "no-such-host.invalid"}, (AccessError, ConnectionLostError)),
+        ({"port": 1}, ConnectionLostError),
+        ({"ca_path": "/no/such.pem"}, ConfigurationError),
+        ({"ca_path": "/etc/hostname"}, ConfigurationError),
+        ({"verify_tls": True, "ca_path": None}, AccessError),
+    ],
+)
+def test_what_opens_no_connection_is_told_at_once_and_without_the_password(
+    guarded: MariaDB,
+    changes: dict[str, Any],
+    error: type[FerryError],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = source_on(guarded, **changes)
+    schema = source_on(guarded).describe(TableName("", "t"))
+    began = time.monotonic()
+    told = repr(source) + str(source)
+
+    with caplog.at_level(logging.DEBUG):
+        for attempt in (
+            lambda: source.describe(TableName("", "t")),
+            lambda: list(source.read(ExtractQuery(schema))),
+            lambda: source.bounds(TableName("", "t"), "id"),
+        ):
+            with pytest.raises(error) as caught:
+                attempt()
+            told += "".join(traceback.format_exception(caught.value))
+
+    assert time.monotonic() - began < 5
+    told += caplog.text + "".join(capfd.readouterr())
+    assert SECRET not in told
+    assert SECRET[:8] not in told
+
+
+def test_the_password_is_in_no_argument_and_no_environment(
+    guarded: MariaDB, reading_processes: Callable[[], list[Path]]
+) -> None:
+    reader = MySQLReader(
+        url=source_on(guarded)._server.url(),
+        sql="SELECT SLEEP(3) AS c0",
+        session=(),
+        batch_rows=10,
+        read_timeout_seconds=10,
+        place="there",
+    )
+    thread = threading.Thread(target=lambda: list(reader.batches()))
+    thread.start()
+    time.sleep(1)
+    (child,) = reading_processes()
+    seen = [(child / what).read_bytes() for what in ("cmdline", "environ")]
+    thread.join()
+
+    assert not [text for text in seen if b"p@ss" in text or b"p%40ss" in text]
+
+
+def test_rows_come_over_tls_also_on_loopback(shop: MySQLShop) -> None:
+    sql = "SELECT VARIABLE_VALUE AS c0 FROM information_schema.SESSION_STATUS " + (
+        "WHERE VARIABLE_NAME = 'SSL_CIPHER'"
+    )
+    for source, encrypted in (
+        (shop.source, True),
+        (shop.make_source(host="localhost"), True),
+        (shop.make_source(verify_tls=False), True),
+        (shop.make_source(ca_path=None), False),
+    ):
+        server = source._server
+        reader = MySQLReader(server.url(), sql, (), 10, 10, server.place)
+        (row,) = [row for batch in reader.batches() for row in batch.to_pylist()]
+        with server.cursor() as cursor:
+            cursor.execute(sql)
+            ((by_pymysql,),) = cursor.fetchall()
+        assert bool(row["c0"]) is bool(by_pymysql) is encrypted
+
+
+def test_a_certificate_for_another_name_is_refused(
+    shop: MySQLShop, proxy: Callable[..., Any]
+) -> None:
+    other = proxy("127.0.0.2")  # the same server, by an address that is not in its certificate
+    source = shop.make_source(host=other.host, port=other.port)
+
+    with pytest.raises(AccessError, match="certificate"):
+        source.describe(TableName("", "t"))

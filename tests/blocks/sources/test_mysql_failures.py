@@ -1,0 +1,333 @@
+"""What goes wrong between Ferry and a MySQL server, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+import pytest
+
+from blocks.sources import MySQLSource
+from blocks.sources.mysql_errors import error_of_code
+from blocks.sources.mysql_process import MySQLReader
+from ferry.batch import ExtractQuery
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConnectionLostError,
+    DataError,
+    FerryError,
+    SchemaError,
+)
+from ferry.schema import TableName
+
+if TYPE_CHECKING:
+    from tests.blocks.sources.conftest import MySQLShop
+
+
+@pytest.fixture
+def many(shop: MySQLShop) -> MySQLShop:
+    shop.run("CREATE TABLE many (id INT PRIMARY KEY, c CHAR(200))")
+    shop.run("INSERT INTO many SELECT seq, REPEAT('x', 200) FROM seq_1_to_100000")
+    return shop
+
+
+def read_in_part(source: MySQLSource, shop: MySQLShop) -> Iterator[Any]:
+    schema = shop.source.describe(TableName("", "many"))
+    return iter(source.read(ExtractQuery(schema)))
+
+
+def test_a_server_that_stalls_is_given_up_in_time(
+    many: MySQLShop, proxy: Callable[..., Any]
+) -> None:
+    between = proxy()
+    source = many.make_source(
+        port=between.port, read_timeout_seconds=2, connect_timeout_seconds=1, batch_rows=1000
+    )
+    batches = read_in_part(source, many)
+    next(batches)
+    between.stalled.set()
+    began = time.monotonic()
+
+    with pytest.raises(ConnectionLostError, match=r"many.*no rows.*2 seconds") as caught:
+        list(batches)
+
+    assert time.monotonic() - began < 8
+    assert caught.value.table == "many"
+
+
+def test_other_threads_go_on_while_the_server_stalls(
+    many: MySQLShop, proxy: Callable[..., Any]
+) -> None:
+    ticks = 0
+    done = threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not done.wait(0.05):
+            ticks += 1
+
+    between = proxy()
+    source = many.make_source(
+        port=between.port, read_timeout_seconds=2, connect_timeout_seconds=1, batch_rows=1000
+    )
+    batches = read_in_part(source, many)
+    next(batches)
+    between.stalled.set()
+    thread = threading.Thread(target=tick)
+    thread.start()
+    with pytest.raises(ConnectionLostError):
+        list(batches)
+    done.set()
+    thread.join()
+
+    assert ticks > 20
+
+
+def test_a_catalog_that_stalls_is_given_up_in_time(
+    many: MySQLShop, proxy: Callable[..., Any]
+) -> None:
+    between = proxy()
+    source = many.make_source(port=between.port, read_timeout_seconds=1, connect_timeout_seconds=1)
+    between.stalled.set()
+    began = time.monotonic()
+
+    with pytest.raises(ConnectionLostError):
+        source.describe(TableName("", "many"))
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_connection_that_is_cut_is_retriable(
+    many: MySQLShop, capfd: pytest.CaptureFixture[str], proxy: Callable[..., Any]
+) -> None:
+    between = proxy()
+    source = many.make_source(port=between.port, batch_rows=1000)
+    batches = read_in_part(source, many)
+    next(batches)
+    between.cut()
+
+    with pytest.raises(ConnectionLostError, match=str(between.port)):
+        list(batches)
+
+    assert capfd.readouterr().err == ""
+
+
+def test_a_statement_that_waits_too_long_is_ended_on_the_server_too(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE many (id INT PRIMARY KEY)")
+    shop.run("INSERT INTO many VALUES (1)")
+    schema = shop.source.describe(TableName("", "many"))
+    shop.run("CREATE OR REPLACE VIEW slow AS SELECT id + SLEEP(30) AS id FROM many")
+    slow = shop.source.describe(TableName("", "slow"))
+    source = shop.make_source(read_timeout_seconds=2)
+
+    with pytest.raises(ConnectionLostError, match="index on the cursor column"):
+        list(source.read(ExtractQuery(slow)))
+
+    time.sleep(0.3)
+    running = shop.run(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+        "WHERE INFO LIKE '%ferry-%' AND ID <> CONNECTION_ID()"
+    )
+    assert running == [(0,)]
+    assert schema.key == ("id",)
+
+
+@pytest.mark.parametrize(
+    ("kill", "error"), [("KILL QUERY", BusyError), ("KILL CONNECTION", ConnectionLostError)]
+)
+def test_a_killed_query_is_retriable_and_quiet(
+    shop: MySQLShop, kill: str, error: type[FerryError], capfd: pytest.CaptureFixture[str]
+) -> None:
+    shop.run("CREATE TABLE t (id INT)")
+    shop.run("INSERT INTO t VALUES (1), (2)")
+    shop.run("CREATE VIEW slow AS SELECT id, SLEEP(20) AS s FROM t")
+    schema = shop.source.describe(TableName("", "slow"))
+
+    def killer() -> None:
+        with shop.server.connect(shop.database) as connection, connection.cursor() as cursor:
+            for _ in range(100):
+                time.sleep(0.1)
+                cursor.execute(
+                    "SELECT ID FROM information_schema.PROCESSLIST "
+                    "WHERE INFO LIKE '%ferry-%' AND ID <> CONNECTION_ID()"
+                )
+                found = cursor.fetchall()
+                for (thread_id,) in found:
+                    cursor.execute(f"{kill} {thread_id}")
+                if found:
+                    return
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    try:
+        with pytest.raises(error):
+            list(shop.source.read(ExtractQuery(schema)))
+    finally:
+        thread.join()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_reader_that_is_killed_is_retriable_never_a_short_result(
+    many: MySQLShop, reading_processes: Callable[[], list[Path]]
+) -> None:
+    batches = read_in_part(many.make_source(batch_rows=1000), many)
+    next(batches)
+    (child,) = reading_processes()
+    os.kill(int(child.name), signal.SIGKILL)
+
+    with pytest.raises(ConnectionLostError, match="exit code -9"):
+        list(batches)
+
+
+def test_an_abandoned_read_ends_its_process(
+    many: MySQLShop, reading_processes: Callable[[], list[Path]]
+) -> None:
+    batches = read_in_part(many.make_source(batch_rows=1000), many)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+
+    assert reading_processes() == []
+
+
+def test_a_slow_consumer_is_not_a_timeout(many: MySQLShop) -> None:
+    batches = read_in_part(many.make_source(read_timeout_seconds=1, batch_rows=1000), many)
+    rows = next(batches).num_rows
+    time.sleep(2.5)
+
+    assert rows + sum(batch.num_rows for batch in batches) == 100_000
+
+
+def test_a_value_that_cannot_be_read_is_fatal_and_not_told(
+    shop: MySQLShop, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = MySQLReader(
+        url=shop.source._server.url(),
+        sql="SELECT CAST('12345678901234567890123456789012345.5' AS DECIMAL(65,30)) AS c0",
+        session=(),
+        batch_rows=10,
+        read_timeout_seconds=10,
+        place="there",
+    )
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(DataError) as caught:
+        list(reader.batches())
+
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text + capfd.readouterr().err
+    assert "12345678" not in told
+
+
+def test_a_table_that_is_gone_since_it_was_described_is_a_schema_error(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id INT, c INT)")
+    schema = shop.source.describe(TableName("", "t"))
+    shop.run("ALTER TABLE t DROP COLUMN c")
+
+    with pytest.raises(SchemaError):
+        list(shop.source.read(ExtractQuery(schema)))
+
+
+def test_a_column_that_was_widened_since_it_was_described_is_never_cut(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id SMALLINT, c DECIMAL(5,2))")
+    schema = shop.source.describe(TableName("", "t"))
+    shop.run("ALTER TABLE t MODIFY id INT")
+    shop.run("INSERT INTO t VALUES (70123, 1)")
+
+    with pytest.raises(DataError, match="'id'") as caught:
+        list(shop.source.read(ExtractQuery(schema)))
+    assert "70123" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (1045, AccessError),
+        (1044, AccessError),
+        (1142, AccessError),
+        (1698, AccessError),
+        (2003, ConnectionLostError),
+        (2006, ConnectionLostError),
+        (2013, ConnectionLostError),
+        (1053, ConnectionLostError),
+        (1927, ConnectionLostError),
+        (1158, ConnectionLostError),
+        (1205, BusyError),
+        (1213, BusyError),
+        (1040, BusyError),
+        (3024, BusyError),
+        (1969, BusyError),
+        (1317, BusyError),
+        (1146, SchemaError),
+        (1064, ConfigurationError),
+    ],
+)
+def test_errors_by_number_have_their_kind_place_and_what_to_do(
+    code: int, error: type[FerryError]
+) -> None:
+    made = error_of_code(code, "db.example:3306/shop")
+
+    assert type(made) is error
+    assert "db.example:3306/shop" in str(made)
+    assert str(code) in str(made)
+    assert made.todo
+
+
+def test_a_lock_that_is_not_given_is_retriable(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id INT)")
+    schema = shop.source.describe(TableName("", "t"))
+    shop.run("LOCK TABLES t WRITE")
+    try:
+        with pytest.raises(ConnectionLostError):
+            list(shop.make_source(read_timeout_seconds=1).read(ExtractQuery(schema)))
+    finally:
+        shop.run("UNLOCK TABLES")
+
+
+def test_memory_stays_bounded(many: MySQLShop) -> None:
+    many.run("INSERT INTO many SELECT seq, REPEAT('x', 200) FROM seq_100001_to_400000")
+    program = """
+import json, resource, sys
+sys.path.insert(0, sys.argv[1])
+from blocks.sources import MySQLSource
+from ferry.batch import ExtractQuery
+from ferry.schema import TableName
+source = MySQLSource(**json.load(sys.stdin))
+schema = source.describe(TableName("", "many"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rows = sum(batch.num_rows for batch in source.read(ExtractQuery(schema)))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(rows, (after - before) // 1024, child // 1024)
+"""
+    fields = many.source.model_dump(exclude={"password"}, exclude_none=True, mode="json")
+    fields = {k: v for k, v in fields.items() if k in MySQLSource.model_fields}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path.cwd())],
+        input=json.dumps({**fields, "password": many.server.password}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows, grown_mb, child_mb = map(int, done.stdout.split())
+
+    assert rows == 400_000
+    assert grown_mb < 150  # the rows are 80 MB; all of them, held, would be more
+    assert child_mb < 250
+
+
+def test_pymysql_still_closes_its_connection_with_the_block(shop: MySQLShop) -> None:
+    with shop.source._server.cursor() as cursor:
+        connection = cursor.connection
+        assert isinstance(connection, pymysql.Connection)
+    assert not connection.open

@@ -1,0 +1,215 @@
+"""SQLite takes any value in any column; Ferry takes what the column's declaration says."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from blocks.sources import SQLiteSource
+from ferry.batch import ExtractQuery
+from ferry.errors import BusyError, ConfigurationError, DataError, SchemaError
+from ferry.schema import TableName, arrow_schema
+
+ONE = TableName("", "one")
+
+
+class SQLiteShop:
+    def __init__(self, path: Path):
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.source = SQLiteSource(path=str(path), busy_timeout_seconds=0.1)
+
+    def fill(self, declaration: str, *values: Any) -> None:
+        self.connection.execute("DROP TABLE IF EXISTS one")
+        self.connection.execute(f"CREATE TABLE one (id INTEGER PRIMARY KEY, c {declaration})")
+        self.connection.executemany("INSERT INTO one (c) VALUES (?)", [(v,) for v in values])
+
+    def read(self, **query: Any) -> list[Any]:
+        schema = self.source.describe(ONE)
+        batches = list(self.source.read(ExtractQuery(schema, **query)))
+        table = pa.Table.from_batches(batches, schema=arrow_schema(schema.columns))
+        return table["c"].to_pylist()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[SQLiteShop]:
+    shop = SQLiteShop(tmp_path / "a shop?#.sqlite")
+    with contextlib.closing(shop.connection):
+        yield shop
+
+
+EXACT: list[tuple[str, str, list[Any], list[Any]]] = [
+    ("INTEGER", "int64", [2**63 - 1, -(2**63), None], [2**63 - 1, -(2**63), None]),
+    ("INT", "int64", [2**53 + 1], [2**53 + 1]),
+    ("BIGINT", "int64", [1], [1]),
+    ("SMALLINT", "int16", [-32768], [-32768]),
+    ("TINYINT", "int16", [2], [2]),
+    ("boolean", "boolean", [1, 0, None], [True, False, None]),
+    ("DECIMAL(10,2)", "decimal(10,2)", [19.99, 20, "0.10"], [Decimal("19.99"), 20, Decimal("0.1")]),
+    ("NUMERIC(38, 0)", "decimal(38,0)", [2**63 - 1, None], [Decimal(2**63 - 1), None]),
+    ("REAL", "float64", [0.1, 3], [0.1, 3.0]),
+    ("DOUBLE PRECISION", "float64", [1e300], [1e300]),
+    ("DATE", "date", ["2023-01-05", None], [date(2023, 1, 5), None]),
+    (
+        "DATETIME",
+        "timestamp",
+        ["2023-01-05 01:02:03.000001", "2023-01-05T01:02", "2023-01-05"],
+        [datetime(2023, 1, 5, 1, 2, 3, 1), datetime(2023, 1, 5, 1, 2), datetime(2023, 1, 5)],
+    ),
+    ("TIMESTAMP", "timestamp", ["9999-12-31 23:59:59"], [datetime(9999, 12, 31, 23, 59, 59)]),
+    ("TIME", "time", ["23:59:59.5"], [time(23, 59, 59, 500000)]),
+    ("TEXT", "text", ["", "NULL", "🚢\n", None], ["", "NULL", "🚢\n", None]),
+    ("VARCHAR(3)", "text(12 bytes)", ["🚢🚢🚢"], ["🚢🚢🚢"]),
+    ("CLOB", "text", ["a"], ["a"]),
+    ("BLOB", "binary", [b"\x00\xff", b""], [b"\x00\xff", b""]),
+    ("JSON", "json", ['{"b": 1.10}', "null", None], ['{"b": 1.10}', "null", None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("declaration", "kind", "values", "expected"), EXACT, ids=[case[0] for case in EXACT]
+)
+def test_values_arrive_exactly(
+    shop: SQLiteShop, declaration: str, kind: str, values: list[Any], expected: list[Any]
+) -> None:
+    shop.fill(declaration, *values)
+
+    assert shop.read() == expected
+    assert str(shop.source.describe(ONE).columns[1].type) == kind
+
+
+@pytest.mark.parametrize(
+    ("declaration", "value"),
+    [
+        ("INTEGER", "4711x"),
+        ("INTEGER", 4711.5),
+        ("SMALLINT", 47110),
+        ("BOOLEAN", 4711),
+        ("DECIMAL(10,2)", 47.111),
+        ("DECIMAL(4,2)", 4711),
+        ("DECIMAL(30,10)", 4711.123456789012),
+        ("DECIMAL(10,2)", "4_711"),
+        ("REAL", "4711x"),
+        ("DATE", "4711"),
+        ("DATE", "2023-02-31"),
+        ("DATE", "0000-00-00"),
+        ("DATETIME", 4711),
+        ("DATETIME", "2023-01-05 04:71:10"),
+        ("DATETIME", "2023-01-05 04:47:11+02:00"),
+        ("DATETIME", "2023-01-05 04:47:11.0000001"),
+        ("TIME", "25:47:11"),
+        ("TEXT", b"4711"),
+        ("VARCHAR(1)", "4711x"),
+        ("BLOB", "4711"),
+        ("JSON", "{4711"),
+    ],
+)
+def test_values_that_are_not_what_is_declared_are_refused_without_being_told(
+    shop: SQLiteShop, declaration: str, value: Any
+) -> None:
+    shop.fill(declaration, None, value)
+
+    with pytest.raises(DataError, match=r"column 'c'.*after the first 0 rows") as caught:
+        shop.read()
+    told = "".join(traceback.format_exception(caught.value))
+    assert str(value) not in told
+
+
+def test_text_that_is_not_utf_8_is_refused_without_being_told(shop: SQLiteShop) -> None:
+    shop.fill("TEXT")
+    shop.connection.execute("INSERT INTO one (c) VALUES (CAST(x'4142ff' AS TEXT))")
+
+    with pytest.raises(DataError, match="UTF-8") as caught:
+        shop.read()
+    assert "AB" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "declaration", ["", "MONEY", "VARCHAR", "DECIMAL", "DECIMAL(39,2)", "INT[]"]
+)
+def test_an_unknown_or_missing_type_is_refused_by_name(shop: SQLiteShop, declaration: str) -> None:
+    shop.fill(f'"{declaration}"' if declaration == "INT[]" else declaration)
+
+    with pytest.raises(SchemaError, match="'c'"):
+        shop.source.describe(ONE)
+    assert shop.source.describe(ONE, exclude=["c"]).column_names == ("id",)
+
+
+def test_times_in_any_spelling_fall_into_the_right_window(shop: SQLiteShop) -> None:
+    shop.fill(
+        "DATETIME",
+        "2023-01-05T11:59:59.999999",
+        "2023-01-05 12:00",
+        "2023-01-05T12:00:00.000000",
+        "2023-01-05 12:59:59.9",
+        "2023-01-05T13:00:00",
+        "2023-01-06",
+    )
+    start, end = (datetime(2023, 1, 5, hour, tzinfo=UTC) for hour in (12, 13))
+
+    assert shop.read(cursor="c", start=start, end=end) == [
+        datetime(2023, 1, 5, 12),
+        datetime(2023, 1, 5, 12),
+        datetime(2023, 1, 5, 12, 59, 59, 900000),
+    ]
+    end_of_time = datetime(9999, 12, 31, 23, tzinfo=UTC)
+    assert len(shop.read(cursor="c", start=start, end=end_of_time)) == 5
+
+
+def test_generated_columns_are_read_like_others(shop: SQLiteShop) -> None:
+    shop.connection.execute("CREATE TABLE one (a INTEGER, c INTEGER AS (a * 2))")
+    shop.connection.execute("INSERT INTO one (a) VALUES (2)")
+
+    assert shop.read() == [4]
+
+
+def test_a_read_sees_one_snapshot(shop: SQLiteShop) -> None:
+    shop.connection.execute("PRAGMA journal_mode=WAL")
+    shop.fill("INTEGER", *range(100))
+    source = shop.source.model_copy(update={"batch_rows": 10})
+    batches = source.read(ExtractQuery(source.describe(ONE)))
+    rows = next(batches).num_rows
+    shop.connection.execute("INSERT INTO one (c) SELECT c FROM one")
+
+    assert rows + sum(batch.num_rows for batch in batches) == 100
+
+
+def test_a_locked_file_is_retriable(shop: SQLiteShop) -> None:
+    shop.fill("INTEGER", 1)
+    shop.connection.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(BusyError, match="locked"):
+        shop.source.describe(ONE)
+    shop.connection.execute("ROLLBACK")
+
+
+def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "none.sqlite"
+
+    with pytest.raises(ConfigurationError, match=r"none\.sqlite"):
+        SQLiteSource(path=str(path)).describe(ONE)
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.sqlite"
+    path.write_text("not a database, but long enough to be looked at " * 10)
+
+    with pytest.raises(ConfigurationError, match="not a SQLite database"):
+        SQLiteSource(path=str(path)).describe(ONE)
+
+
+def test_another_schema_has_no_tables(shop: SQLiteShop) -> None:
+    shop.fill("INTEGER")
+
+    assert shop.source.describe(TableName("main", "one")).column_names == ("id", "c")
+    with pytest.raises(SchemaError):
+        shop.source.describe(TableName("elsewhere", "one"))
