@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 from prefect.blocks.core import Block
@@ -16,11 +16,16 @@ class Source(Block, ABC):
     """A database that tables are read from. Blocks hold no open connection between calls."""
 
     @abstractmethod
-    def describe(self, table: TableName) -> TableSchema:
+    def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
         """The table's columns, types and primary key, from the catalog.
 
+        Args:
+            table: The table; without a schema, in the block's own.
+            exclude: Columns to leave out, whatever their type; upper and lower case are one.
+
         Raises:
-            SchemaError: No such table, or a column whose type has no mapping.
+            SchemaError: No such table or excluded column, no column left, or a column whose type
+                has no mapping.
             AccessError: The server refuses the credentials or its certificate does not verify.
             ConnectionLostError: The server cannot be reached; a retry may help.
         """

@@ -37,7 +37,6 @@ import duckdb  # noqa: E402  # after the environment is set, like everything tha
 
 from deployments.local.shop import a_day_passes, make_sqlite  # noqa: E402
 from deployments.register_blocks import register  # noqa: E402
-from ferry.receipts import Receipt  # noqa: E402
 from flows.sync_all import sync_all  # noqa: E402
 from flows.sync_table import sync_table  # noqa: E402
 
@@ -93,7 +92,7 @@ def main() -> None:
     )
 
 
-def _tell(receipt: Receipt) -> None:
+def _tell(receipt: Any) -> None:
     say(
         f"     {receipt.table_name:<17}{receipt.window_label:<12}"
         f"{receipt.rows_extracted:>8,} read = {receipt.rows_inserted:,} inserted"
@@ -101,7 +100,7 @@ def _tell(receipt: Receipt) -> None:
     )
 
 
-def _tell_all(receipts: dict[str, Receipt]) -> None:
+def _tell_all(receipts: Any) -> None:
     for receipt in receipts.values():
         _tell(receipt)
 

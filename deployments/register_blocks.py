@@ -44,8 +44,8 @@ def register(profile: str) -> list[str]:
     blocks: dict[str, Block] = (
         {
             SOURCE: SQLiteSource(path=str(folder / "source.sqlite")),
-            STAGE: FolderStage(path=str(folder / "stage")),
-            WAREHOUSE: DuckDBWarehouse(path=str(folder / "warehouse.duckdb")),
+            STAGE: FolderStage(path=folder / "stage"),
+            WAREHOUSE: DuckDBWarehouse(path=folder / "warehouse.duckdb"),
         }
         if profile == "embedded"
         else {SOURCE: _mysql(), STAGE: _s3(), WAREHOUSE: _redshift()}

@@ -21,6 +21,9 @@ from ferry.windows import Window
 if TYPE_CHECKING:
     from ferry.specs import Mode, TableSpec
 
+STAGING_SCHEMA = "ferry"
+"""The schema of the staging tables, beside the receipts."""
+
 CursorValue = int | Decimal | date | datetime | str
 
 
@@ -85,7 +88,7 @@ class Batch:
         """Where copy loads it: a table of this batch alone, its name within 63 bytes."""
         day = self.scheduled_start.astimezone(UTC).strftime("%Y%m%d")
         return TableName(
-            "ferry", f"stg_{day}_{self.id.replace('-', '')[:12]}_{self.spec.name[:28]}"
+            STAGING_SCHEMA, f"stg_{day}_{self.id.replace('-', '')[:12]}_{self.spec.name[:28]}"
         )
 
     def __str__(self) -> str:

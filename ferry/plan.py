@@ -8,10 +8,9 @@ from decimal import Decimal
 
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import RequestError, SchemaError
-from ferry.schema import Column, Kind, TableSchema
+from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs import Mode, TableSpec
 from ferry.windows import Window, run_window, zone_info
-from ferry.write import named_columns
 
 DEFAULT_CURSORS = ("modified", "created_at")
 
@@ -67,19 +66,6 @@ def choose_window(
     return chosen, window
 
 
-def carried_columns(spec: TableSpec, schema: TableSchema) -> tuple[Column, ...]:
-    """The source's columns that are carried.
-
-    Raises:
-        SchemaError: An excluded column is not there, or none is left.
-    """
-    excluded = set(named_columns(spec.exclude, schema.columns, spec.target, "exclude"))
-    columns = tuple(c for c in schema.columns if c.name.lower() not in excluded)
-    if not columns:
-        raise SchemaError("no column is left to carry", table=str(spec.target))
-    return columns
-
-
 def find_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
     """The cursor column: the spec's, else `modified`, else `created_at`, else None.
 
@@ -87,7 +73,7 @@ def find_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
         SchemaError: The spec's cursor is not in the table.
     """
     if spec.cursor:
-        named_columns((spec.cursor,), columns, spec.target, "cursor")
+        named_columns((spec.cursor,), [c.name for c in columns], spec.target, "cursor")
     names = (spec.cursor,) if spec.cursor else DEFAULT_CURSORS
     for name in names:
         for column in columns:
@@ -104,7 +90,8 @@ def find_deleted(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
     """
     if spec.soft_deletes != "apply":
         return None
-    (name,) = named_columns((spec.deleted_column,), columns, spec.target, "deleted column")
+    there = [c.name for c in columns]
+    (name,) = named_columns((spec.deleted_column,), there, spec.target, "deleted_column")
     return next(c for c in columns if c.name.lower() == name)
 
 
@@ -121,20 +108,22 @@ def plan_query(
         spec: The table's spec.
         mode: How it is carried this time.
         window: The window, for mode window.
-        schema: The source table.
+        schema: The source table, with the columns that are carried.
         watermark: The highest cursor in the target, for mode watermark; None if it has no rows.
 
     Raises:
         SchemaError: A column that the spec names is missing, or the cursor is of no use as one.
     """
-    columns = carried_columns(spec, schema)
-    carried = TableSchema(schema.name, columns, schema.key)
-    named_columns(spec.key, columns, spec.target, "key")
+    columns, there = schema.columns, schema.column_names
+    named_columns(spec.key, there, spec.target, "key")
+    named_columns(spec.sort_key, there, spec.target, "sort_key")
+    named_columns((spec.dist_key,) if spec.dist_key else (), there, spec.target, "dist_key")
+    find_deleted(spec, columns)
     cursor = find_cursor(spec, columns)
     zone = spec.wall_clock_zone
     if mode == "full":
         return ExtractQuery(
-            carried, cursor.name if cursor else None, zone=zone, zero_dates=spec.zero_dates
+            schema, cursor.name if cursor else None, zone=zone, zero_dates=spec.zero_dates
         )
     if cursor is None:
         raise SchemaError(
@@ -155,7 +144,7 @@ def plan_query(
         )
     start = window.start if window else less_lag(watermark, spec.lag, zone)
     end = window.end if window else None
-    return ExtractQuery(carried, cursor.name, start, end, zone, spec.zero_dates)
+    return ExtractQuery(schema, cursor.name, start, end, zone, spec.zero_dates)
 
 
 def less_lag(watermark: CursorValue | None, lag: int, zone: str) -> CursorValue | None:

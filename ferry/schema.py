@@ -6,6 +6,7 @@ is an error with the column's name, never text by accident.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -178,3 +179,29 @@ def target_columns(columns: tuple[Column, ...], table: TableName) -> tuple[Colum
         seen[name] = column.name
         folded.append(Column(name, column.type, column.nullable, column.native))
     return tuple(folded)
+
+
+def named_columns(
+    names: Iterable[str], there: Iterable[str], table: TableName, field: str
+) -> tuple[str, ...]:
+    """The names that a spec's field gives, in lower case, after a check that they are there.
+
+    Args:
+        names: The columns that the spec names.
+        there: The columns that the table has.
+        table: The table, for the message.
+        field: The spec's field: key, cursor, exclude, sort_key, ….
+
+    Raises:
+        SchemaError: There is no such column.
+    """
+    known = {name.lower() for name in there}
+    for name in names:
+        if name.lower() not in known:
+            raise SchemaError(
+                f"the table has no column {name!r}, which `{field}` names",
+                table=str(table),
+                expected=f"one of {', '.join(sorted(known))}",
+                todo=f"Correct `{field}` in the table's spec.",
+            )
+    return tuple(name.lower() for name in names)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ferry import statements as sql
 from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
-from ferry.errors import DataError, SchemaError
+from ferry.errors import DataError
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row, to_row
 from ferry.schema import Column, TableName
 
@@ -177,29 +177,3 @@ def find_receipt(tx: Transaction, batch_id: str, mark: str) -> Receipt | None:
 def write_receipt(tx: Transaction, receipt: Receipt, mark: str) -> None:
     """Add the receipt, in the transaction that changed the target."""
     tx.execute(sql.insert_values(RECEIPTS, RECEIPT_COLUMNS, 1, mark), to_row(receipt))
-
-
-def named_columns(
-    names: Sequence[str], columns: Sequence[Column], table: TableName, role: str
-) -> tuple[str, ...]:
-    """The columns of these names as the warehouse spells them.
-
-    Args:
-        names: Names from the spec.
-        columns: The columns there are.
-        table: The table, for the message.
-        role: What they are for: key, cursor, sort key.
-
-    Raises:
-        SchemaError: There is no such column.
-    """
-    there = {column.name.lower() for column in columns}
-    for name in names:
-        if name.lower() not in there:
-            raise SchemaError(
-                f"the {role} column {name!r} is not in the table",
-                table=str(table),
-                expected=f"one of {', '.join(sorted(there))}",
-                todo=f"Correct `{role.replace(' ', '_')}` in the table's spec.",
-            )
-    return tuple(name.lower() for name in names)

@@ -18,11 +18,13 @@ from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch
+from ferry.errors import FerryError
 from ferry.plan import choose_window
 from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
 from tasks import copy, extract, for_table, stage, upsert
 from tasks.stage import discard, discard_forgotten
+from tasks.target import drop_forgotten
 from tasks.upsert import already_landed
 
 WORK_FOLDER = Path(gettempdir()) / "ferry"
@@ -53,15 +55,17 @@ def load_road(spec: TableSpec) -> Road:
     return Road(load_source(spec.source), load_stage(spec.stage), load_warehouse(spec.warehouse))
 
 
-def make_batch(
-    spec: TableSpec,
-    *,
-    mode: Mode | None = None,
-    zone: str | None = None,
-    run_date: date | None = None,
-    window_start: datetime | None = None,
-    window_end: datetime | None = None,
-) -> Batch:
+@dataclass(frozen=True)
+class Dates:
+    """The dates that a run was given, if any, and the zone in which its days are counted."""
+
+    run_date: date | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    zone: str | None = None
+
+
+def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch:
     """The batch of the current flow run; call it inside a flow.
 
     The window is fixed by the run's scheduled start, so a retry tomorrow carries the same rows.
@@ -74,10 +78,10 @@ def make_batch(
         spec,
         scheduled_start=scheduled_start,
         mode=mode,
-        zone=zone,
-        run_date=run_date,
-        window_start=window_start,
-        window_end=window_end,
+        zone=dates.zone,
+        run_date=dates.run_date,
+        window_start=dates.window_start,
+        window_end=dates.window_end,
     )
     return Batch(
         spec=spec,
@@ -114,10 +118,19 @@ def carry(batch: Batch, road: Road) -> Receipt:
 
 
 def tidy(batch: Batch, road: Road) -> None:
-    """Remove what killed runs left behind: staged files of the table, part files on this disk."""
-    removed = discard_forgotten(batch.spec, road.stage)
-    if removed:
-        get_run_logger().info("%s: removed %s staged files", batch.target, removed)
+    """Remove what killed runs left behind: staged files, staging tables, local part files.
+
+    A failure is logged and does not fail the run: its rows have landed, and the next run tidies.
+    """
+    try:
+        files, tables = discard_forgotten(batch.spec, road.stage), drop_forgotten(road.warehouse)
+    except FerryError as error:
+        get_run_logger().warning("%s could not be tidied up yet: %s", batch.target, error)
+        return
+    if files or tables:
+        get_run_logger().info(
+            "%s: removed %s staged files and %s staging tables", batch.target, files, tables
+        )
     for folder in WORK_FOLDER.glob("*-*"):
         if time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
@@ -18,7 +18,7 @@ from ferry.errors import FerryError
 from ferry.receipts import Receipt
 from ferry.specs import TableSpec
 from ferry.windows import Every
-from flows.carry_batch import carry, load_road, make_batch, summary_line, tidy
+from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line, tidy
 from flows.table_specs import load_table_specs
 
 MAX_TABLES_AT_ONCE = 4
@@ -38,7 +38,10 @@ def sync_one(batch: Batch) -> Receipt:
     return receipt
 
 
-@flow(name="sync-all", task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE))
+@flow(
+    name="sync-all",
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
+)
 def sync_all(
     every: Every = "day",
     tables: list[str] | None = None,
@@ -46,7 +49,7 @@ def sync_all(
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     zone: str | None = None,
-) -> State[Any]:
+) -> Any:
     """Carry every table that is due, each with its own receipt.
 
     Tables in mode `window` carry the dates given, or the day (or hour) before the run's scheduled
@@ -70,13 +73,13 @@ def sync_all(
         if tables
         else due_tables(specs, every)
     )
-    dates = {"run_date": run_date, "window_start": window_start, "window_end": window_end}
+    dates = Dates(run_date, window_start, window_end, zone)
     futures: dict[str, PrefectFuture[Receipt]] = {}
     receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
     for spec in due:
         try:
-            batch = make_batch(spec, zone=zone, **(dates if spec.mode == "window" else {}))
+            batch = make_batch(spec, dates if spec.mode == "window" else Dates())
         except FerryError as error:
             failures[str(spec.target)] = str(error)
         else:

@@ -7,10 +7,10 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from ferry.specs import Mode
-from flows.carry_batch import carry, load_road, make_batch, summary_line
+from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line
 from flows.table_specs import load_table_specs
 
 
@@ -27,7 +27,7 @@ def sync_table(
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     mode: Mode | None = None,
-) -> State[Any]:
+) -> Any:
     """Carry one table from its source to the warehouse, and write the receipt.
 
     Without dates, a table in mode `window` is carried for the day (or hour) before the run's
@@ -44,8 +44,6 @@ def sync_table(
         The batch's receipt.
     """
     spec = load_table_specs().named(table)
-    batch = make_batch(
-        spec, mode=mode, run_date=run_date, window_start=window_start, window_end=window_end
-    )
+    batch = make_batch(spec, Dates(run_date, window_start, window_end), mode)
     receipt = carry(batch, load_road(spec))
     return Completed(message=summary_line(receipt), data=receipt)

@@ -9,9 +9,8 @@ from blocks.stage import Stage
 from blocks.stages.part_files import read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, Copied, Staged
+from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
 from ferry.errors import CountMismatchError
-from ferry.receipts import RECEIPTS_SCHEMA
 from tasks.step import STEP, located
 
 
@@ -32,7 +31,7 @@ def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Co
         if staged.rows == 0:
             return Copied(None, 0, staged)
         table, capabilities = batch.staging_table, warehouse.capabilities
-        warehouse.execute(sql.create_schema(RECEIPTS_SCHEMA))
+        warehouse.execute(sql.create_schema(STAGING_SCHEMA))
         warehouse.execute(sql.drop_table(table))
         warehouse.execute(
             sql.create_table(

@@ -15,7 +15,7 @@ from ferry import statements as sql
 from ferry.batch import Batch, CursorValue, Extract, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import ConfigurationError
-from ferry.plan import carried_columns, find_cursor, find_deleted, plan_query
+from ferry.plan import find_cursor, plan_query
 from ferry.schema import TableSchema, target_columns
 from ferry.specs import TableSpec
 from ferry.target import plan_target
@@ -42,9 +42,8 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
     """
     spec = batch.spec
     with located(batch, "extract"):
-        schema = source.describe(spec.source_name)
-        columns = target_columns(carried_columns(spec, schema), batch.target)
-        find_deleted(spec, columns)
+        schema = source.describe(spec.source_name, spec.exclude)
+        columns = target_columns(schema.columns, batch.target)
         existing = warehouse.describe(batch.target)
         plan_target(batch.target, existing, columns, warehouse.capabilities)
         for column in columns:
@@ -108,7 +107,7 @@ def _watermark(
 ) -> CursorValue | None:
     if batch.mode != "watermark" or existing is None:
         return None
-    cursor = find_cursor(batch.spec, carried_columns(batch.spec, schema))
+    cursor = find_cursor(batch.spec, schema.columns)
     if cursor is None or existing.column(cursor.name) is None:
         return None
     value: CursorValue | None = warehouse.fetch(sql.highest(batch.target, cursor.name.lower()))[0][

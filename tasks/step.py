@@ -8,8 +8,7 @@ from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-from prefect.states import State
+from prefect.client.schemas.objects import State, TaskRun
 
 from ferry.batch import Batch
 from ferry.errors import FerryError, is_retriable

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, Copied
+from ferry.batch import STAGING_SCHEMA, Batch, Copied
 from ferry.errors import FerryError
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS
+from ferry.schema import TableName
 from ferry.target import TargetPlan, plan_target
-from ferry.write import named_columns
 
 SECOND_TRY_SECONDS = 0.5
+FORGOTTEN_DAYS = 7
 
 
 def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
@@ -34,10 +36,6 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     )
     if plan.create:
         keyed = warehouse.capabilities.sort_and_dist_keys
-        sort_key = named_columns(spec.sort_key, columns, batch.target, "sort key")
-        dist_key = named_columns(
-            (spec.dist_key,) if spec.dist_key else (), columns, batch.target, "dist key"
-        )
         _make(warehouse, sql.create_schema(batch.target.schema), batch.target)
         _make(
             warehouse,
@@ -45,8 +43,8 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
                 batch.target,
                 columns,
                 native,
-                sort_key=sort_key if keyed else (),
-                dist_key=dist_key[0] if keyed and dist_key else None,
+                sort_key=[name.lower() for name in spec.sort_key] if keyed else (),
+                dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
             ),
             batch.target,
         )
@@ -61,6 +59,17 @@ def _alter(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> None:
     for column in plan.widen:
         warehouse.execute(sql.widen_column(batch.target, column, native))
         get_run_logger().warning("%s has a longer column: %s", batch.target, column.name)
+
+
+def drop_forgotten(warehouse: Warehouse) -> int:
+    """Drop staging tables that killed runs left behind a week ago; returns how many."""
+    mark = warehouse.capabilities.placeholder
+    oldest = datetime.now(UTC) - timedelta(days=FORGOTTEN_DAYS)
+    found = warehouse.fetch(sql.find_tables(mark, mark), (STAGING_SCHEMA, "stg_%"))
+    forgotten = [name for (name,) in found if name < f"stg_{oldest:%Y%m%d}"]
+    for name in forgotten:
+        warehouse.execute(sql.drop_table(TableName(STAGING_SCHEMA, name)))
+    return len(forgotten)
 
 
 def _make(warehouse: Warehouse, statement: str, table: object) -> None:

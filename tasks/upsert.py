@@ -22,7 +22,6 @@ from ferry.write import (
     Load,
     Transaction,
     find_receipt,
-    named_columns,
     newest_table,
     replace_all,
     replace_from,
@@ -126,13 +125,12 @@ def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
 def _load(batch: Batch, copied: Copied) -> Load:
     extracted, spec = copied.staged.extract, batch.spec
     schema = TableSchema(batch.target, extracted.columns)
-    key = named_columns(spec.key, extracted.columns, batch.target, "key")
     return Load(
         target=batch.target,
         staging=copied.staging_table,
         columns=extracted.columns,
         rows=copied.rows,
-        key=key,
+        key=tuple(name.lower() for name in spec.key),
         cursor=extracted.cursor,
         unique_key=extracted.unique_key,
         deleted=find_deleted(spec, schema.columns),

@@ -49,6 +49,19 @@ def postgres(servers_folder: Path, certificates: Certificates) -> Iterator[Postg
 
 
 @pytest.fixture(scope="session")
+def plain_database(postgres: Postgres) -> str:
+    """A database of PostgreSQL's own kind: in ``warehouse``, the Redshift double adds checks."""
+    connection = postgres.connect()
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE plain TEMPLATE template0")
+    finally:
+        connection.close()
+    return "plain"
+
+
+@pytest.fixture(scope="session")
 def s3(servers_folder: Path) -> Iterator[S3]:
     from deployments.local.servers import S3
 
@@ -80,14 +93,21 @@ def redshift_double(
 @pytest.fixture(scope="session")
 def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
     """A real Prefect server; Prefect in this process, and in its children, then talks to it."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
 
     from deployments.local.servers import PrefectServer
 
     server = PrefectServer.start(servers_folder / "prefect")
     with (
         pytest.MonkeyPatch.context() as patch,
-        temporary_settings({PREFECT_API_URL: server.api_url}),
+        # Without heartbeats: their thread costs half a second at the end of every flow run.
+        temporary_settings(
+            {PREFECT_API_URL: server.api_url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        ),
     ):
         for name, value in server.client_env.items():
             patch.setitem(os.environ, name, value)

@@ -5,14 +5,38 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from ferry.batch import CursorValue
+from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import RequestError
 from ferry.schema import Column, Kind
-from ferry.windows import local_midnight, zone_info
+from ferry.windows import local_midnight, wall_clock_bounds, zone_info
 
 _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 CURSOR_KINDS = (*_NUMBERS, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TEXT)
 """The kinds of column that can bound a read: those with an exact order."""
+
+
+def cursor_bounds(
+    query: ExtractQuery, cursor: Column
+) -> tuple[CursorValue | None, CursorValue | None]:
+    """The query's bounds as values of the cursor column; None where it has none.
+
+    A window over a wall-clock column is widened to all of an hour that its zone repeats
+    (`ferry.windows.wall_clock_bounds`), since the column cannot tell the two passes apart.
+
+    Raises:
+        RequestError: A bound that such a column cannot be compared with.
+    """
+    start, end = query.start, query.end
+    if (
+        cursor.type.kind is Kind.TIMESTAMP
+        and (isinstance(start, datetime) and start.tzinfo)
+        and (isinstance(end, datetime) and end.tzinfo)
+    ):
+        return wall_clock_bounds(start, end, query.zone)
+    low, high = (
+        None if bound is None else cursor_bound(bound, cursor, query.zone) for bound in (start, end)
+    )
+    return low, high
 
 
 def cursor_bound(  # noqa: PLR0911  # one return for each kind

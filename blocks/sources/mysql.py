@@ -18,6 +18,7 @@ from blocks.sources.mysql_connection import SESSION, MySQLServer
 from blocks.sources.mysql_process import MySQLReader, ReadTimeoutError
 from blocks.sources.mysql_select import Select, table_name
 from blocks.sources.mysql_types import quote, select_expression
+from blocks.sources.names import carried
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import FerryError, RequestError
 from ferry.schema import Column, Kind, TableName, TableSchema
@@ -97,8 +98,8 @@ class MySQLSource(Source):
         """
         with self._server.cursor() as cursor:
             found = catalog.read(cursor, table, self.database, self._server.place)
-        left_out = {name.lower() for name in exclude}
-        columns = tuple(c.mapped(table) for c in found.columns if c.name.lower() not in left_out)
+        kept = carried([column.name for column in found.columns], exclude, table)
+        columns = tuple(column.mapped(table) for column in found.columns if column.name in kept)
         return TableSchema(table, columns, found.key)
 
     def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blocks.sources.batches import conform
-from blocks.sources.cursors import cursor_bound
+from blocks.sources.cursors import cursor_bounds
 from blocks.sources.mysql_types import ZERO_DATE_TYPES, bare_type, quote, select_expression
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import DataError
@@ -96,10 +96,10 @@ class Select:
         source = table_name(query.schema.name, database)
         sql = f"SELECT /* {tag} */ {', '.join(items)} FROM {source}"  # noqa: S608
         conditions = []
-        for operator, bound in ((">=", query.start), ("<", query.end)):
-            if cursor is not None and bound is not None:
-                value = literal(cursor_bound(bound, cursor, query.zone))
-                conditions.append(f"{quote(cursor.name)} {operator} {value}")
+        if cursor is not None:
+            for operator, bound in zip((">=", "<"), cursor_bounds(query, cursor), strict=True):
+                if bound is not None:
+                    conditions.append(f"{quote(cursor.name)} {operator} {literal(bound)}")
         if conditions:
             sql += f" WHERE {' AND '.join(conditions)}"
         return cls(query, sql, dates, tag)

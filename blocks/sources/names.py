@@ -1,12 +1,25 @@
-"""What a source says when a name is not in its catalog."""
+"""Names in a source's catalog: which columns are carried, and what is said of a missing one."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ferry.errors import SchemaError
-from ferry.schema import TableName
+from ferry.schema import TableName, named_columns
+
+
+def carried(names: Collection[str], exclude: Collection[str], table: TableName) -> set[str]:
+    """The columns less those that are excluded, upper and lower case being one.
+
+    Raises:
+        SchemaError: An excluded column is not there, or none is left. A retry does not help.
+    """
+    excluded = named_columns(exclude, names, table, "exclude")
+    kept = {name for name in names if name.lower() not in excluded}
+    if not kept:
+        raise SchemaError("no column is left to carry", table=str(table))
+    return kept
 
 
 def no_such_table(table: TableName, place: str, names: Iterable[str]) -> SchemaError:

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from blocks.source import Source
 from blocks.sources.batches import conform
-from blocks.sources.cursors import CURSOR_KINDS, cursor_bound
-from blocks.sources.names import no_such_column, no_such_table
+from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
+from blocks.sources.names import carried, no_such_column, no_such_table
 from blocks.sources.sqlite_types import from_storage, mapped
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import (
@@ -80,11 +80,11 @@ class SQLiteSource(Source):
         """
         with self._connection() as connection:
             declared = self._declared(connection, table)
-        left_out = {name.lower() for name in exclude}
+        kept = carried([name for name, *_ in declared], exclude, table)
         columns = [
             mapped(name, type_, not_null, table)
             for name, type_, not_null, _ in declared
-            if name.lower() not in left_out
+            if name in kept
         ]
         key = sorted((place, name) for name, _, _, place in declared if place)
         return TableSchema(table, tuple(columns), tuple(name for _, name in key))
@@ -244,10 +244,7 @@ def _select(
     there is one, and the exact bounds are applied to the values.
     """
     names = [_quote(column.name) for column in query.schema.columns]
-    low, high = (
-        cursor_bound(bound, cursor, query.zone) if cursor and bound is not None else None
-        for bound in (query.start, query.end)
-    )
+    low, high = cursor_bounds(query, cursor) if cursor else (None, None)
     bounds: tuple[CursorValue | None, CursorValue | None] = (low, high)
     conditions, parameters = [], []
     if cursor is not None:

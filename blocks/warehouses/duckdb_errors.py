@@ -66,6 +66,8 @@ def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR091
             "another process has the database open",
             todo="DuckDB lets one process write: close the other one, or try again later.",
         )
+    if isinstance(error, duckdb.ResourceInUseException):  # another thread is closing the file
+        return BusyError("the database is being closed", todo="Try again.")
     if isinstance(error, duckdb.InterruptException | duckdb.OutOfMemoryException):
         return BusyError("DuckDB gave up", found=type(error).__name__)
     if isinstance(error, duckdb.ConnectionException):

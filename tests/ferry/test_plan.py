@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -68,18 +69,19 @@ def test_wrong_dates_say_which_table():
 def test_the_cursor_is_modified_else_created_at():
     window = day_window(date(2023, 1, 5))
     assert plan_query(spec(), "window", window, SCHEMA).cursor == "Modified"
-    assert plan_query(spec(exclude=["modified"]), "window", window, SCHEMA).cursor == "created_at"
+    without = replace(SCHEMA, columns=(SCHEMA.columns[0], SCHEMA.columns[2]))
+    assert plan_query(spec(), "window", window, without).cursor == "created_at"
     assert plan_query(spec(cursor="CREATED_AT"), "window", window, SCHEMA).cursor == "created_at"
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"cursor": "modfied"}, "the cursor column 'modfied' is not in the table"),
-        ({"key": ["idd"]}, "the key column 'idd' is not in the table"),
-        ({"exclude": ["nope"]}, "the exclude column 'nope' is not in the table"),
-        ({"exclude": ["ID", "note", "modified", "created_at"]}, "no column is left to carry"),
-        ({"exclude": ["modified", "created_at"]}, "mode window needs a cursor column"),
+        ({"cursor": "modfied"}, "no column 'modfied', which `cursor` names"),
+        ({"key": ["idd"]}, "no column 'idd', which `key` names"),
+        ({"sort_key": ["nope"]}, "no column 'nope', which `sort_key` names"),
+        ({"dist_key": "nope"}, "no column 'nope', which `dist_key` names"),
+        ({"soft_deletes": "apply"}, "no column 'deleted', which `deleted_column` names"),
         ({"cursor": "note"}, "column 'note' cannot be the cursor of mode window"),
         ({"cursor": "id"}, "column 'ID' cannot be the cursor of mode window"),
     ],
@@ -88,6 +90,12 @@ def test_a_column_that_is_missing_or_of_no_use_is_named(fields: dict, message: s
     with pytest.raises(SchemaError, match=message) as caught:
         plan_query(spec(**fields), "window", day_window(date(2023, 1, 5)), SCHEMA)
     assert "raw_data.orders" in str(caught.value)
+
+
+def test_a_window_needs_a_cursor_column():
+    without = replace(SCHEMA, columns=SCHEMA.columns[:1])
+    with pytest.raises(SchemaError, match="mode window needs a cursor column"):
+        plan_query(spec(), "window", day_window(date(2023, 1, 5)), without)
 
 
 def test_a_watermark_reads_from_the_highest_cursor_less_the_lag():

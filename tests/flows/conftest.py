@@ -43,6 +43,7 @@ class Journey:
     def __post_init__(self) -> None:
         for block in (self.source, self.stage, self.warehouse):
             block.save(self.name)
+        self._staging_before = self._staging_tables()
 
     def write_specs(self, **tables: dict[str, Any]) -> None:
         """Let these be the table specs, retries without a wait."""
@@ -78,15 +79,16 @@ class Journey:
         )
         return [from_row(row) for row in rows]
 
-    def leftovers(self) -> list[str]:
-        """Staging tables that are still there."""
-        return [
-            row[0]
-            for row in self.warehouse.fetch(
-                "SELECT table_name FROM information_schema.tables "
-                "WHERE table_schema = 'ferry' AND table_name LIKE 'stg%'"
-            )
-        ]
+    def leftovers(self) -> set[str]:
+        """Staging tables that this journey left in the warehouse."""
+        return self._staging_tables() - self._staging_before
+
+    def _staging_tables(self) -> set[str]:
+        found = self.warehouse.fetch(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = 'ferry' AND table_name LIKE 'stg%'"
+        )
+        return {row[0] for row in found}
 
 
 @pytest.fixture(params=ROADS)
@@ -177,13 +179,13 @@ def duckdb_warehouse(tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture
-def postgres_warehouse(postgres: Any) -> Warehouse:
+def postgres_warehouse(postgres: Any, plain_database: str) -> Warehouse:
     return PostgresWarehouse(
         host=postgres.host,
         port=postgres.port,
         user=postgres.user,
         password=SecretStr(postgres.password),
-        database=postgres.database,
+        database=plain_database,
         sslrootcert=str(postgres.ca_path),
     )
 

@@ -189,8 +189,9 @@ def test_a_column_that_the_source_gained_is_added_to_the_target(shop):
 
 def test_nothing_is_left_behind(shop):
     sync_table(table="orders", mode="full")
-    assert shop.leftovers() == []
-    assert shop.stage.discard_older("", datetime(2099, 1, 1, tzinfo=UTC)) == 0
+    assert shop.leftovers() == set()
+    prefix = f"{shop.schema}.orders/"
+    assert shop.stage.discard_older(prefix, datetime(2099, 1, 1, tzinfo=UTC)) == 0
 
 
 def test_staged_files_are_kept_when_the_spec_asks(shop):

@@ -38,6 +38,7 @@ class FaultBook:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Fault, list[int]]] = []
+        self._struck = 0
 
     def take(self, sql: str) -> Fault | None:
         """Returns the fault that a statement meets, and counts it."""
@@ -47,6 +48,7 @@ class FaultBook:
                 seen[0] += 1
                 if hit is None and fault.nth <= seen[0] < fault.nth + fault.times:
                     hit = fault
+        self._struck += hit is not None
         return hit
 
     def obey(self, line: bytes) -> bytes:
@@ -59,11 +61,12 @@ class FaultBook:
                 self._waiting.append((fault, [0]))
             elif order["do"] == "clear":
                 self._waiting.clear()
-            else:
+                self._struck = 0
+            elif order["do"] != "ask":
                 raise ValueError(f"unknown order {order['do']!r}")
         except (ValueError, KeyError, TypeError, re.error) as error:
             return json.dumps({"error": str(error)}).encode() + b"\n"
-        return b'{"ok": true}\n'
+        return json.dumps({"struck": self._struck}).encode() + b"\n"
 
 
 def order(do: str, fault: Fault | None = None) -> bytes:

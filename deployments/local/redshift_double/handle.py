@@ -116,6 +116,13 @@ class RedshiftDouble:
         """Takes back all faults that have not struck yet."""
         self._tell(order("clear"))
 
+    def struck(self) -> int:
+        """Returns how many statements have met a fault since the last `clear`.
+
+        A statement counts as soon as it arrives, so a stalled one can be seen while it stalls.
+        """
+        return self._tell(order("ask"))
+
     def statements(self) -> list[LoggedStatement]:
         """Returns every statement that reached the double and has ended, oldest first."""
         return read_log(self.log_path)
@@ -131,9 +138,10 @@ class RedshiftDouble:
     ) -> None:
         self.stop()
 
-    def _tell(self, line: bytes) -> None:
+    def _tell(self, line: bytes) -> int:
         with socket.create_connection((self.host, self.control_port), timeout=5) as connection:
             connection.sendall(line)
             answer = json.loads(connection.makefile("rb").readline())
         if "error" in answer:
             raise ValueError(answer["error"])
+        return int(answer["struck"])

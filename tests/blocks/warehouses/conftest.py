@@ -129,13 +129,6 @@ def on_postgres(postgres: Postgres, statement: str) -> None:
         connection.close()
 
 
-@pytest.fixture(scope="session")
-def plain_database(postgres: Postgres) -> str:
-    """A database of PostgreSQL's own kind: in `warehouse`, the Redshift double adds checks."""
-    on_postgres(postgres, "CREATE DATABASE plain TEMPLATE template0")
-    return "plain"
-
-
 @pytest.fixture
 def postgres_engine(
     postgres: Postgres,
