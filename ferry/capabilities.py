@@ -30,8 +30,6 @@ class Capabilities:
         staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
             UNLOGGED, so that loading it costs less.
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
-        json_parser: The function that makes JSON of a text parameter in an INSERT; empty where the
-            engine does it by itself.
     """
 
     dialect: str
@@ -46,4 +44,3 @@ class Capabilities:
     placeholder: str = "%s"
     staging_table_kind: str = ""
     hex_prefix: str = ""
-    json_parser: str = ""

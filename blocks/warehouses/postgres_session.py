@@ -54,17 +54,18 @@ class PostgresTransaction:
             parameters: The values to bind.
         """
         with translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, self._bound(parameters))
+            cursor.execute(sql, _bound(parameters))
             return max(cursor.rowcount, 0)
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query. JSON comes as text, binary as bytes, moments in UTC."""
         with translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, self._bound(parameters))
+            cursor.execute(sql, _bound(parameters))
             return cursor.fetchall()
 
-    def _bound(self, parameters: Sequence[Any]) -> Sequence[Any] | None:
-        return parameters or None  # psycopg2 would look for placeholders in the text
+
+def _bound(parameters: Sequence[Any]) -> Sequence[Any] | None:
+    return parameters or None  # psycopg2 would look for placeholders in the text
 
 
 class PostgresSessionWarehouse(Warehouse):
@@ -113,7 +114,7 @@ class PostgresSessionWarehouse(Warehouse):
         """
         with closing(self._connect(autocommit=False)) as connection:
             try:
-                yield self._statements(connection)
+                yield PostgresTransaction(connection)
                 commit(connection)
             except BaseException:
                 with suppress(psycopg2.Error):
@@ -127,15 +128,12 @@ class PostgresSessionWarehouse(Warehouse):
             FerryError: As in `transaction`; retriable ones say so by their class.
         """
         with closing(self._connect(autocommit=True)) as connection:
-            return self._statements(connection).execute(sql, parameters)
+            return PostgresTransaction(connection).execute(sql, parameters)
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query: JSON as text, binary as bytes, moments in UTC."""
         with closing(self._connect(autocommit=True)) as connection:
-            return self._statements(connection).fetch(sql, parameters)
-
-    def _statements(self, connection: Connection) -> PostgresTransaction:
-        return PostgresTransaction(connection)
+            return PostgresTransaction(connection).fetch(sql, parameters)
 
     def _connect(self, *, autocommit: bool) -> Connection:
         """A new connection in UTC, with the time limits and keepalives.

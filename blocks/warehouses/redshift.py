@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any, ClassVar
@@ -78,31 +77,6 @@ _CASTS = (
 )
 
 
-class _FromHex:
-    r"""A binary parameter; what psycopg2 would write, `'\x…'::bytea`, Redshift does not know."""
-
-    def __init__(self, value: bytes) -> None:
-        self._digits = value.hex()
-
-    def __conform__(self, protocol: object) -> _FromHex:
-        return self
-
-    def getquoted(self) -> bytes:
-        return f"from_hex('{self._digits}')".encode()
-
-
-class RedshiftTransaction(PostgresTransaction):
-    """Statements on one connection to Redshift; who opened it ends it."""
-
-    def _bound(self, parameters: Sequence[Any]) -> Sequence[Any] | None:
-        return super()._bound(
-            [
-                _FromHex(bytes(each)) if isinstance(each, bytes | bytearray | memoryview) else each
-                for each in parameters
-            ]
-        )
-
-
 class RedshiftWarehouse(PostgresSessionWarehouse):
     """An Amazon Redshift cluster or workgroup that tables are loaded into.
 
@@ -137,7 +111,6 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         sort_and_dist_keys=True,
         pads_text=True,
         widens_text=True,
-        json_parser="JSON_PARSE",
     )
     _casts: ClassVar[tuple[Any, ...]] = _CASTS
 
@@ -202,7 +175,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         try:
             with closing(self._connect(autocommit=False)) as connection:
                 statement = self._copy_text(connection, staging_table, staged)
-                redshift = self._statements(connection)
+                redshift = PostgresTransaction(connection)
                 pid, started = redshift.fetch(_SESSION)[0]
                 session = (pid, started)
                 with connection.cursor() as cursor:
@@ -245,9 +218,6 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
             null_marker=_plain(extract.null_marker),
         )
         return text.as_string(connection)
-
-    def _statements(self, connection: Connection) -> PostgresTransaction:
-        return RedshiftTransaction(connection)
 
 
 def _plain(value: str) -> sql.Composable:

@@ -119,16 +119,6 @@ def folder_stage(tmp_path: Path) -> FolderStage:
     return FolderStage(path=folder)
 
 
-def on_postgres(postgres: Postgres, statement: str) -> None:
-    connection = postgres.connect()
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-    finally:
-        connection.close()
-
-
 @pytest.fixture
 def postgres_engine(
     postgres: Postgres,
@@ -160,12 +150,6 @@ def redshift_engine(
     s3_stage: S3Stage,
     tmp_path: Path,
 ) -> Iterator[Engine]:
-    # Redshift has it, the double does not yet; what psycopg2 would send instead, Redshift refuses.
-    on_postgres(
-        postgres,
-        "CREATE OR REPLACE FUNCTION public.from_hex(text) RETURNS bytea LANGUAGE sql IMMUTABLE "
-        "STRICT AS $$ SELECT decode($1, 'hex') $$",
-    )
     warehouse = RedshiftWarehouse(
         host=redshift_double.host,
         port=redshift_double.port,

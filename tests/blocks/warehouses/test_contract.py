@@ -156,21 +156,21 @@ def test_a_text_like_the_null_marker_is_no_null_when_quoted(engine: Any) -> None
     assert stored(engine, columns) == [(1, "~null-test"), (2, None), (3, "")]
 
 
+BY_COPY_ALONE = {Kind.BINARY, Kind.JSON}  # the stage step never sends them by INSERT
+
+
 def test_parameters_arrive_as_they_left(engine: Any) -> None:
-    table = engine.create(EVERY_KIND)
-    capabilities = engine.warehouse.capabilities
-    marks = [
-        f"{capabilities.json_parser}({capabilities.placeholder})"
-        if each.type.kind is Kind.JSON
-        else capabilities.placeholder
-        for each in EVERY_KIND
-    ]
-    insert = f'INSERT INTO "{table.schema}"."t" VALUES ({", ".join(marks)})'
+    kept = [i for i, each in enumerate(EVERY_KIND) if each.type.kind not in BY_COPY_ALONE]
+    columns = tuple(EVERY_KIND[i] for i in kept)
+    rows = [tuple(row[i] for i in kept) for row in ROWS]
+    table = engine.create(columns)
+    marks = ", ".join([engine.warehouse.capabilities.placeholder] * len(columns))
+    insert = f'INSERT INTO "{table.schema}"."t" VALUES ({marks})'
     with engine.warehouse.transaction() as tx:
-        for row in ROWS:
+        for row in rows:
             assert tx.execute(insert, row) == 1
-    rows = sorted((comparable(row, EVERY_KIND) for row in ROWS), key=lambda row: row[3])
-    assert stored(engine, EVERY_KIND) == rows
+    expected = sorted((comparable(row, columns) for row in rows), key=lambda row: row[3])
+    assert stored(engine, columns) == expected
 
 
 def test_moments_are_fetched_in_utc_and_percent_signs_are_left_alone(engine: Any) -> None:
