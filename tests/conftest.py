@@ -1,6 +1,8 @@
 """Real servers for the whole suite, each started once, when first asked for, and then shared.
 
-A test that needs a place of its own asks for `mysql_database`, `pg_schema` or `bucket`.
+A test that needs a place of its own asks for `mysql_database`, `pg_schema` or `bucket`; one that
+needs the block over it, for `s3_stage`, `folder_stage`, `postgres_warehouse` or
+`redshift_warehouse`. Every password is a planted secret, which `test_no_secrets.py` looks for.
 """
 
 from __future__ import annotations
@@ -14,8 +16,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
+    from blocks.stages import FolderStage, S3Stage
+    from blocks.warehouses import PostgresWarehouse, RedshiftWarehouse
     from deployments.local.redshift_double import RedshiftDouble
     from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
+
+PLANTED = "p1anted"
+"""Stands in every secret and in every row value that must not be told."""
+
+LAST = ("test_no_secrets.py", "test_sql_is_redshift.py")
+"""They look at what all the other tests have left behind."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
+
+
+def planted_secret(whose: str) -> str:
+    """A password that is known again wherever it leaks, and hard on whoever quotes badly."""
+    return f"""{PLANTED}-{whose}@/:?#%25&'"\\ ;$"""
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +53,9 @@ def certificates(servers_folder: Path) -> Certificates:
 def mariadb(servers_folder: Path, certificates: Certificates) -> Iterator[MariaDB]:
     from deployments.local.servers import MariaDB
 
-    server = MariaDB.start(servers_folder / "mariadb", certificates=certificates)
+    server = MariaDB.start(
+        servers_folder / "mariadb", password=planted_secret("mariadb"), certificates=certificates
+    )
     yield server
     server.stop(discard=True)
 
@@ -43,7 +64,9 @@ def mariadb(servers_folder: Path, certificates: Certificates) -> Iterator[MariaD
 def postgres(servers_folder: Path, certificates: Certificates) -> Iterator[Postgres]:
     from deployments.local.servers import Postgres
 
-    server = Postgres.start(servers_folder / "postgres", certificates=certificates)
+    server = Postgres.start(
+        servers_folder / "postgres", password=planted_secret("postgres"), certificates=certificates
+    )
     yield server
     server.stop(discard=True)
 
@@ -51,13 +74,7 @@ def postgres(servers_folder: Path, certificates: Certificates) -> Iterator[Postg
 @pytest.fixture(scope="session")
 def plain_database(postgres: Postgres) -> str:
     """A database of PostgreSQL's own kind: in ``warehouse``, the Redshift double adds checks."""
-    connection = postgres.connect()
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE DATABASE plain TEMPLATE template0")
-    finally:
-        connection.close()
+    _on_postgres(postgres, "CREATE DATABASE plain TEMPLATE template0")
     return "plain"
 
 
@@ -65,7 +82,7 @@ def plain_database(postgres: Postgres) -> str:
 def s3(servers_folder: Path) -> Iterator[S3]:
     from deployments.local.servers import S3
 
-    server = S3.start(servers_folder / "s3")
+    server = S3.start(servers_folder / "s3", secret_key=planted_secret("s3"))
     yield server
     server.stop(discard=True)
 
@@ -138,7 +155,8 @@ def pg_schema(postgres: Postgres) -> Iterator[str]:
 def _on_postgres(postgres: Postgres, statement: str) -> None:
     connection = postgres.connect()
     try:
-        with connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
             cursor.execute(statement)
     finally:
         connection.close()
@@ -154,3 +172,68 @@ def bucket(s3: S3) -> Iterator[str]:
         for item in page.get("Contents", []):
             client.delete_object(Bucket=name, Key=item["Key"])
     client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def s3_stage(s3: S3, bucket: str) -> S3Stage:
+    """The block over a bucket of the test's own."""
+    from prefect_aws import AwsCredentials
+
+    from blocks.stages import S3Stage
+
+    return S3Stage(
+        bucket_name=bucket,
+        credentials=AwsCredentials(
+            aws_access_key_id=s3.access_key,
+            aws_secret_access_key=s3.secret_key,
+            region_name=s3.region,
+            aws_client_parameters={
+                "endpoint_url": s3.endpoint,
+                "config": {"s3": {"addressing_style": "path"}},
+            },
+        ),
+    )
+
+
+@pytest.fixture
+def folder_stage(tmp_path: Path) -> FolderStage:
+    """The block over an empty folder of the test's own."""
+    from blocks.stages import FolderStage
+
+    (folder := tmp_path / "stage").mkdir()
+    return FolderStage(path=folder)
+
+
+@pytest.fixture
+def postgres_warehouse(postgres: Postgres, plain_database: str) -> PostgresWarehouse:
+    """The block over the database ``plain``."""
+    from blocks.warehouses import PostgresWarehouse
+
+    return PostgresWarehouse(
+        host=postgres.host,
+        port=postgres.port,
+        database=plain_database,
+        user=postgres.user,
+        password=postgres.password,
+        sslrootcert=str(postgres.ca_path),
+    )
+
+
+@pytest.fixture
+def redshift_warehouse(
+    redshift_double: RedshiftDouble, postgres: Postgres
+) -> Iterator[RedshiftWarehouse]:
+    """The block over the Redshift double, which forgets the test's faults afterwards."""
+    from blocks.warehouses import RedshiftWarehouse
+
+    yield RedshiftWarehouse(
+        host=redshift_double.host,
+        port=redshift_double.port,
+        database=postgres.database,
+        user=postgres.user,
+        password=postgres.password,
+        sslrootcert=str(postgres.ca_path),
+        iam_role="arn:aws:iam::123456789012:role/ferry",
+        statement_timeout_seconds=60,
+    )
+    redshift_double.clear()

@@ -12,16 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect_aws import AwsCredentials
-from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import SecretStr
 
 from blocks.source import Source
 from blocks.sources import MySQLSource, SQLiteSource
 from blocks.stage import Stage
-from blocks.stages import FolderStage, S3Stage
 from blocks.warehouse import Warehouse
-from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
+from blocks.warehouses import DuckDBWarehouse
 from ferry.receipts import RECEIPT_COLUMNS, Receipt, from_row
 from ferry.statements import column_list
 
@@ -155,53 +152,8 @@ def mysql_source(mariadb: Any, mysql_database: str) -> tuple[Source, Callable[..
 
 
 @pytest.fixture
-def folder_stage(tmp_path: Path) -> Stage:
-    (tmp_path / "stage").mkdir()
-    return FolderStage(path=str(tmp_path / "stage"))
-
-
-@pytest.fixture
-def s3_stage(s3: Any, bucket: str) -> Stage:
-    credentials = AwsCredentials(
-        aws_access_key_id=s3.access_key,
-        aws_secret_access_key=SecretStr(s3.secret_key),
-        region_name="us-east-1",
-        aws_client_parameters=AwsClientParameters(
-            endpoint_url=s3.endpoint, config={"s3": {"addressing_style": "path"}}
-        ),
-    )
-    return S3Stage(bucket_name=bucket, credentials=credentials)
-
-
-@pytest.fixture
 def duckdb_warehouse(tmp_path: Path) -> Warehouse:
     return DuckDBWarehouse(path=str(tmp_path / "warehouse.duckdb"))
-
-
-@pytest.fixture
-def postgres_warehouse(postgres: Any, plain_database: str) -> Warehouse:
-    return PostgresWarehouse(
-        host=postgres.host,
-        port=postgres.port,
-        user=postgres.user,
-        password=SecretStr(postgres.password),
-        database=plain_database,
-        sslrootcert=str(postgres.ca_path),
-    )
-
-
-@pytest.fixture
-def redshift_warehouse(redshift_double: Any, postgres: Any) -> Warehouse:
-    return RedshiftWarehouse(
-        host=redshift_double.host,
-        port=redshift_double.port,
-        user=postgres.user,
-        password=SecretStr(postgres.password),
-        database=postgres.database,
-        sslrootcert=str(postgres.ca_path),
-        iam_role="default",
-        statement_timeout_seconds=60,
-    )
 
 
 @pytest.fixture

@@ -92,16 +92,23 @@ class Proxy:
     stalled: threading.Event = field(default_factory=threading.Event)
     _sockets: list[socket.socket] = field(default_factory=list)
 
+    _threads: list[threading.Thread] = field(default_factory=list)
+
     def serve(self, listener: socket.socket) -> None:
-        while True:
-            try:
+        self._go(self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
                 client, _ = listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self.target)
-            self._sockets += [client, server]
-            for one, other in ((client, server), (server, client)):
-                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+                self._sockets.append(client)
+                self._sockets.append(server := socket.create_connection(self.target))
+                for one, other in ((client, server), (server, client)):
+                    self._go(self._pass, one, other)
+
+    def _go(self, what: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(thread := threading.Thread(target=what, args=arguments, daemon=True))
+        thread.start()
 
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -115,6 +122,14 @@ class Proxy:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        self.stalled.clear()
+        self.cut()
+        for thread in self._threads:
+            thread.join(10)
+        for one in self._sockets:
+            one.close()
+
 
 @pytest.fixture
 def proxy(mariadb: MariaDB) -> Iterator[Callable[..., Proxy]]:
@@ -124,9 +139,9 @@ def proxy(mariadb: MariaDB) -> Iterator[Callable[..., Proxy]]:
         def make(host: str = "127.0.0.1") -> Proxy:
             listener = stack.enter_context(socket.create_server((host, 0)))
             made = Proxy((mariadb.host, mariadb.port), *listener.getsockname())
-            stack.callback(made.cut)
-            stack.callback(made.stalled.clear)
-            threading.Thread(target=made.serve, args=(listener,), daemon=True).start()
+            stack.callback(made.close)
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)  # ends the waiting accept
+            made.serve(listener)
             return made
 
         yield make

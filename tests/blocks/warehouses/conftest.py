@@ -6,11 +6,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from prefect_aws import AwsCredentials
 
 from blocks.stage import Stage
 from blocks.stages import FolderStage, S3Stage
@@ -19,10 +18,6 @@ from blocks.warehouse import Warehouse
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
 from ferry.batch import Staged, StageFormat
 from ferry.schema import Column, TableName, arrow_schema
-
-if TYPE_CHECKING:
-    from deployments.local.redshift_double import RedshiftDouble
-    from deployments.local.servers import S3, Certificates, Postgres
 
 
 @dataclass
@@ -98,69 +93,20 @@ class Engine:
 
 
 @pytest.fixture
-def s3_stage(s3: S3, bucket: str) -> S3Stage:
-    return S3Stage(
-        bucket_name=bucket,
-        credentials=AwsCredentials(
-            aws_access_key_id=s3.access_key,
-            aws_secret_access_key=s3.secret_key,
-            region_name=s3.region,
-            aws_client_parameters={
-                "endpoint_url": s3.endpoint,
-                "config": {"s3": {"addressing_style": "path"}},
-            },
-        ),
-    )
-
-
-@pytest.fixture
-def folder_stage(tmp_path: Path) -> FolderStage:
-    (folder := tmp_path / "stage").mkdir()
-    return FolderStage(path=folder)
-
-
-@pytest.fixture
 def postgres_engine(
-    postgres: Postgres,
-    plain_database: str,
-    certificates: Certificates,
-    folder_stage: FolderStage,
-    tmp_path: Path,
+    postgres_warehouse: PostgresWarehouse, folder_stage: FolderStage, tmp_path: Path
 ) -> Iterator[Engine]:
-    warehouse = PostgresWarehouse(
-        host=postgres.host,
-        port=postgres.port,
-        database=plain_database,
-        user=postgres.user,
-        password=postgres.password,
-        sslrootcert=str(certificates.ca_path),
-    )
     schema = f"test_{uuid.uuid4().hex[:12]}"
-    warehouse.execute(f'CREATE SCHEMA "{schema}"')
-    yield Engine(warehouse, folder_stage, schema, tmp_path)
-    warehouse.execute(f'DROP SCHEMA "{schema}" CASCADE')
+    postgres_warehouse.execute(f'CREATE SCHEMA "{schema}"')
+    yield Engine(postgres_warehouse, folder_stage, schema, tmp_path)
+    postgres_warehouse.execute(f'DROP SCHEMA "{schema}" CASCADE')
 
 
 @pytest.fixture
 def redshift_engine(
-    redshift_double: RedshiftDouble,
-    postgres: Postgres,
-    certificates: Certificates,
-    pg_schema: str,
-    s3_stage: S3Stage,
-    tmp_path: Path,
-) -> Iterator[Engine]:
-    warehouse = RedshiftWarehouse(
-        host=redshift_double.host,
-        port=redshift_double.port,
-        database=postgres.database,
-        user=postgres.user,
-        password=postgres.password,
-        iam_role="arn:aws:iam::123456789012:role/ferry",
-        sslrootcert=str(certificates.ca_path),
-    )
-    yield Engine(warehouse, s3_stage, pg_schema, tmp_path)
-    redshift_double.clear()
+    redshift_warehouse: RedshiftWarehouse, pg_schema: str, s3_stage: S3Stage, tmp_path: Path
+) -> Engine:
+    return Engine(redshift_warehouse, s3_stage, pg_schema, tmp_path)
 
 
 @pytest.fixture

@@ -157,25 +157,27 @@ def test_missing_optional_file_is_skipped(table, stage):
     assert rows(table, "SELECT count(*) FROM t") == [(1,)]
 
 
-def test_a_file_listed_twice_loads_twice(table, stage, s3):
+def test_a_file_listed_twice_loads_twice(table, stage, s3_client):
     uri = stage(b"1,a,1,2026-01-01\n")
     key = uri.removeprefix("s3://stage/")
     entry = {"url": uri.replace("manifest.json", "part0"), "mandatory": True}
-    s3.put_object(Bucket="stage", Key=key, Body=json.dumps({"entries": [entry, entry]}))
+    s3_client.put_object(Bucket="stage", Key=key, Body=json.dumps({"entries": [entry, entry]}))
     load(table, "t", uri)
     assert rows(table, "SELECT count(*) FROM t") == [(2,)]
 
 
-def test_a_compressed_manifest_is_refused(table, stage, s3):
+def test_a_compressed_manifest_is_refused(table, stage, s3_client):
     uri = stage(b"1,a,1,2026-01-01\n")
-    s3.put_object(Bucket="stage", Key=uri.removeprefix("s3://stage/"), Body=gzip.compress(b"{}"))
+    s3_client.put_object(
+        Bucket="stage", Key=uri.removeprefix("s3://stage/"), Body=gzip.compress(b"{}")
+    )
     with pytest.raises(psycopg2.InternalError, match="manifest"):
         load(table, "t", uri)
 
 
-def test_a_prefix_loads_siblings_too(table, s3):
+def test_a_prefix_loads_siblings_too(table, s3_client):
     for key in ("pre/x", "pre/x.bak"):
-        s3.put_object(Bucket="stage", Key=key, Body=b"1,a,1,2026-01-01\n")
+        s3_client.put_object(Bucket="stage", Key=key, Body=b"1,a,1,2026-01-01\n")
     table.execute("COPY t FROM 's3://stage/pre/x' IAM_ROLE 'r' CSV")
     assert rows(table, "SELECT count(*) FROM t") == [(2,)]
 
@@ -284,7 +286,7 @@ def test_the_loads_of_a_session_are_listed(redshift, stage):
     assert found == [(uri.replace("manifest.json", "part0"), 1)]
 
 
-def test_a_large_load_stays_close_to_plain_copy(redshift, stage, postgres_port):
+def test_a_large_load_stays_close_to_plain_copy(redshift, stage):
     """The fast road: 300,000 rows in a few seconds, far from a row-by-row speed."""
     redshift.execute("CREATE TABLE big (id bigint, name varchar(40), amount decimal(12,2))")
     body = b"".join(b"%d,name of %d,%d.25\n" % (i, i, i) for i in range(300_000))

@@ -80,9 +80,9 @@ def _filesystem_over(client: Any) -> type[AbstractFileSystem]:
 
 
 @pytest.fixture
-def stage_for_dlt(s3: Any) -> Iterator[None]:
+def stage_for_dlt(s3_client: Any) -> Iterator[None]:
     before = fsspec.registry.get("s3")
-    fsspec.register_implementation("s3", _filesystem_over(s3), clobber=True)
+    fsspec.register_implementation("s3", _filesystem_over(s3_client), clobber=True)
     yield
     if before:
         fsspec.register_implementation("s3", before, clobber=True)
@@ -103,7 +103,7 @@ def _rows(number: int, name: str) -> dict[str, object]:
 @pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
 @pytest.mark.filterwarnings("ignore")
 def test_dlt_loads_and_merges(
-    file_format, double, connect, stage_for_dlt, s3_endpoint, tmp_path, monkeypatch
+    file_format, double, connect, login, stage_for_dlt, s3, tmp_path, monkeypatch
 ):
     for name, value in {
         "RUNTIME__DLTHUB_TELEMETRY": "false",
@@ -120,7 +120,13 @@ def test_dlt_loads_and_merges(
         f"double_{file_format}",
         pipelines_dir=str(tmp_path / "pipelines"),
         destination=redshift(
-            credentials=f"postgresql://postgres:secret@{double.host}:{double.port}/postgres",
+            credentials={
+                "host": double.host,
+                "port": double.port,
+                "database": login["dbname"],
+                "username": login["user"],
+                "password": login["password"],
+            },
             staging_iam_role="arn:aws:iam::123456789012:role/loader",
         ),
         staging=filesystem(
@@ -128,7 +134,7 @@ def test_dlt_loads_and_merges(
             credentials={
                 "aws_access_key_id": "testing",
                 "aws_secret_access_key": "testing",
-                "endpoint_url": s3_endpoint,
+                "endpoint_url": s3.endpoint,
                 "region_name": "us-east-1",
             },
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -107,8 +108,7 @@ def test_cancel_requests_reach_the_backend(double, table):
 
 CLIENT = """
 import sys, psycopg2, threading, os, time
-c = psycopg2.connect(host="127.0.0.1", port=int(sys.argv[1]), user="postgres", password="secret",
-                     dbname="postgres")
+c = psycopg2.connect(host="127.0.0.1", port=int(sys.argv[1]))
 c.autocommit = True
 k = c.cursor()
 if sys.argv[2] == "inside":
@@ -119,12 +119,17 @@ k.execute(sys.argv[3])
 
 
 @pytest.mark.parametrize(("where", "loaded"), [("autocommit", 2), ("inside", 0)])
-def test_an_autocommit_copy_goes_on_when_its_client_dies(double, table, stage, where, loaded):
+def test_an_autocommit_copy_goes_on_when_its_client_dies(
+    double, table, stage, login, where, loaded
+):
     cursor, name = table
     double.inject(Fault("stall", pattern="^copy", seconds=1))
     copy = COPY.format(name, stage(b"1\n2\n"))
     client = [sys.executable, "-c", CLIENT, str(double.port), where, copy]
-    assert subprocess.run(client, check=False).returncode == 9
+    env = os.environ | {
+        "PGUSER": login["user"], "PGPASSWORD": login["password"], "PGDATABASE": login["dbname"],
+    }  # fmt: skip
+    assert subprocess.run(client, env=env, check=False).returncode == 9
     assert rows(cursor, f"SELECT count(*) FROM {name}") == [(0,)]
     eventually(lambda: any(s.sql == copy and s.outcome == "ok" for s in double.statements()))
     eventually(lambda: rows(cursor, f"SELECT count(*) FROM {name}") == [(loaded,)])
@@ -149,24 +154,22 @@ def test_every_statement_is_logged_without_secrets(double, redshift):
         ("SELECT 'here' AS a", "ok"), ("SELECT 2", "ok"),
     ]  # fmt: skip
     assert logged[2].outcome == "error 42601"
-    assert {s.database for s in logged} == {"postgres"}
+    assert {s.database for s in logged} == {"double"}
     text = double.log_path.read_text()
     assert "hush" not in text.lower()
     assert 'secret"' not in text
 
 
-def test_a_wrong_password_is_refused_by_the_backend(connect, double):
+def test_a_wrong_password_is_refused_by_the_backend(connect):
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        psycopg2.connect(
-            host=double.host, port=double.port, user="postgres", password="wrong", dbname="postgres"
-        )
+        connect(password="wrong")
 
 
-def test_the_extended_protocol_goes_by_the_same_rules(double, postgres_port):
+def test_the_extended_protocol_goes_by_the_same_rules(double, login):
     async def session():
         connection = await asyncpg.connect(
-            host=double.host, port=double.port, user="postgres", password="secret",
-            database="postgres", ssl=False,
+            host=double.host, port=double.port, user=login["user"], password=login["password"],
+            database=login["dbname"], ssl=False,
         )  # fmt: skip
         try:
             assert await connection.fetchval("SELECT nvl($1::int, 2) + 1", 4) == 5
@@ -186,32 +189,17 @@ def test_the_extended_protocol_goes_by_the_same_rules(double, postgres_port):
     asyncio.run(session())
 
 
-def test_tls_is_offered_with_a_certificate(tmp_path, postgres_port, s3_endpoint):
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    with RedshiftDouble.start(
-        tmp_path / "d", "127.0.0.1", postgres_port, s3_endpoint, certificate, key
-    ) as double:
-        connection = psycopg2.connect(
-            host="127.0.0.1", port=double.port, user="postgres", password="secret",
-            dbname="postgres", sslmode="verify-full", sslrootcert=str(certificate),
-        )  # fmt: skip
-        cursor = connection.cursor()
-        assert rows(cursor, "SELECT repeat('x', 100000)")[0][0] == "x" * 100000
-        assert connection.info.ssl_in_use
-        connection.close()
-
-
-def test_it_stops_on_a_signal_with_sessions_open(tmp_path, postgres_port, s3_endpoint):
-    double = RedshiftDouble.start(tmp_path, "127.0.0.1", postgres_port, s3_endpoint)
-    connection = psycopg2.connect(
-        host="127.0.0.1", port=double.port, user="postgres", password="secret", dbname="postgres"
+def test_tls_is_offered_with_a_certificate(connect, certificates):
+    connection = connect(
+        host="localhost", sslmode="verify-full", sslrootcert=str(certificates.ca_path)
     )
+    assert rows(connection.cursor(), "SELECT repeat('x', 100000)")[0][0] == "x" * 100000
+    assert connection.info.ssl_in_use
+
+
+def test_it_stops_on_a_signal_with_sessions_open(tmp_path, postgres, s3, login):
+    double = RedshiftDouble.start(tmp_path, postgres.host, postgres.port, s3.endpoint)
+    connection = psycopg2.connect(host=double.host, port=double.port, **login)
     started = time.monotonic()
     double.stop()
     assert double.process.returncode == 0
@@ -219,6 +207,6 @@ def test_it_stops_on_a_signal_with_sessions_open(tmp_path, postgres_port, s3_end
     connection.close()
 
 
-def test_a_start_that_fails_says_why(tmp_path, double, postgres_port, s3_endpoint):
+def test_a_start_that_fails_says_why(tmp_path, double, postgres, s3):
     with pytest.raises(RuntimeError, match="address already in use"):
-        RedshiftDouble.start(tmp_path, "127.0.0.1", postgres_port, s3_endpoint, port=double.port)
+        RedshiftDouble.start(tmp_path, postgres.host, postgres.port, s3.endpoint, port=double.port)

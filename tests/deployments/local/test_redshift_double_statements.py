@@ -357,15 +357,12 @@ def test_super_holds_json(redshift):
     assert rows(redshift, "SELECT a FROM j") == [({"k": "ü"},)]
 
 
-def test_sessions_need_no_superuser_once_the_database_is_prepared(redshift, double, stage):
+def test_sessions_need_no_superuser_once_the_database_is_prepared(redshift, connect, stage):
     redshift.execute("CREATE USER loader PASSWORD 'Loader123'")
     redshift.execute("SELECT current_schema()")
     schema = redshift.fetchone()[0]
     redshift.execute(f"GRANT ALL ON SCHEMA {schema} TO loader")
-    connection = psycopg2.connect(
-        host=double.host, port=double.port, user="loader", password="Loader123", dbname="postgres"
-    )
-    connection.autocommit = True
+    connection = connect(user="loader", password="Loader123")
     cursor = connection.cursor()
     try:
         cursor.execute(f"CREATE TABLE {schema}.mine (a varchar(2), b int)")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -221,13 +220,6 @@ class TestPostgres:
             cursor.execute("SELECT x FROM (VALUES ('a'), ('B'), ('é')) t(x) ORDER BY x")
             assert [row[0] for row in cursor.fetchall()] == ["B", "a", "é"]
         connection.close()
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """In this folder the name stands for the double's own S3 client."""
-    with S3.start(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 class TestS3:
