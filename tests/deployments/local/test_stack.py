@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ from deployments.local.stack import Stack
 from deployments.local.stack.__main__ import main
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
-REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -27,26 +24,6 @@ def stack(tmp_path: Path) -> Stack:
         stack.processes.append(ServerProcess.launch(name, SLEEP, tmp_path / name))
     stack.save()
     return stack
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's user can reach, so that its data go away with the folder."""
-    with tempfile.TemporaryDirectory(prefix="ferry-stack-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        yield folder
-
-
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "deployments.local.stack", "--folder", str(folder), *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
 
 
 def test_what_it_writes_down_is_private_and_enough_to_stop_it(stack: Stack) -> None:
@@ -99,24 +76,3 @@ def test_commands_without_a_stack_say_so(
     assert main([*arguments, "down"]) == 0
     assert main([*arguments, "query", "SELECT 1"]) == 1
     assert "not up" in capsys.readouterr().err
-
-
-def test_the_whole_stack_comes_up_answers_and_goes_down_again(open_folder: Path) -> None:
-    try:
-        first = command(open_folder, "up", "--nps-rows", "3100", "--orders-rows", "310")
-        assert first.returncode == 0, first.stderr
-        assert "Prefect UI:  http://127.0.0.1:" in first.stdout
-        again = command(open_folder, "up")
-        assert again.stdout.startswith("The stack is up already.")
-        assert command(open_folder, "query", "SELECT 1 AS one").stdout == "one\n1\n"
-        assert command(open_folder, "status").stdout.count(" runs ") == 6
-        stack = Stack.load(open_folder)
-        assert stack is not None
-        logs = "".join(process.log_path.read_text() for process in stack.processes)
-        for name in ("MYSQL_PASSWORD", "S3_SECRET_KEY", "WAREHOUSE_PASSWORD"):
-            secret = stack.env[f"FERRY_{name}"]
-            assert secret not in first.stdout + first.stderr + again.stdout + logs
-    finally:
-        down = command(open_folder, "down")
-    assert down.stdout == "Stopped: worker, prefect, redshift, postgres, s3, mariadb.\n"
-    assert not any(process.alive() for process in stack.processes)

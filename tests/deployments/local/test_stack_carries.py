@@ -1,0 +1,200 @@
+"""The whole stack: up, a worker that carries tables on demand and by schedule, and down again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pymysql
+import pytest
+
+from deployments.local.shop import a_day_passes
+from deployments.local.stack import Stack
+
+REPOSITORY = Path(__file__).parents[3]
+EVERY_MINUTE = "* * * * *"
+SECRETS = ("MYSQL_PASSWORD", "S3_SECRET_KEY", "WAREHOUSE_PASSWORD")
+
+
+@dataclass
+class Running:
+    """A stack that runs, and what bringing it up printed."""
+
+    folder: Path
+    stack: Stack
+    printed: str
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(self.folder, *arguments)
+
+    def prefect(self, *arguments: str) -> str:
+        """What the prefect command printed; it has to succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.stack.env},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def source(self) -> pymysql.Connection[Any]:
+        env = self.stack.env
+        return pymysql.connect(
+            host=env["FERRY_MYSQL_HOST"],
+            port=int(env["FERRY_MYSQL_PORT"]),
+            user=env["FERRY_MYSQL_USER"],
+            password=env["FERRY_MYSQL_PASSWORD"],
+            database=env["FERRY_MYSQL_DATABASE"],
+            ssl_ca=env["FERRY_MYSQL_CA"],
+        )
+
+    def in_source(self, table: str) -> list[tuple[Any, ...]]:
+        with self.source() as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM {table} ORDER BY id")
+            return list(cursor.fetchall())
+
+    def in_target(self, sql: str) -> list[tuple[Any, ...]]:
+        env = self.stack.env
+        connection = psycopg2.connect(
+            host=env["FERRY_WAREHOUSE_HOST"],
+            port=env["FERRY_WAREHOUSE_PORT"],
+            user=env["FERRY_WAREHOUSE_USER"],
+            password=env["FERRY_WAREHOUSE_PASSWORD"],
+            dbname=env["FERRY_WAREHOUSE_DATABASE"],
+        )
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+        finally:
+            connection.close()
+
+    def compare(self) -> None:
+        """Every row and value of both tables is the same in source and target."""
+        for table in ("nps", "orders"):
+            assert self.in_target(f"SELECT * FROM raw_data.{table} ORDER BY id") == self.in_source(
+                table
+            )
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deployments.local.stack", "--folder", str(folder), *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    """The stack, in a folder that PostgreSQL's user can reach, so that its data go away with it."""
+    with tempfile.TemporaryDirectory(prefix="ferry-stack-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        first = command(folder, "up", "--nps-rows", "3100", "--orders-rows", "310")
+        assert first.returncode == 0, first.stdout + first.stderr
+        stack = Stack.load(folder)
+        assert stack is not None
+        yield Running(folder, stack, first.stdout + first.stderr)
+        down = command(folder, "down")
+        assert down.stdout == "Stopped: worker, prefect, redshift, postgres, s3, mariadb.\n"
+        assert not any(process.alive() for process in stack.processes)
+
+
+def test_up_prints_where_the_ui_is_and_can_be_repeated(running: Running) -> None:
+    assert "Prefect UI:  http://127.0.0.1:" in running.printed
+    assert running.command("up").stdout.startswith("The stack is up already.")
+    assert running.command("query", "SELECT 1 AS one").stdout == "one\n1\n"
+    assert running.command("status").stdout.count(" runs ") == 6
+
+
+def test_the_deployments_are_there_with_their_schedules(running: Running) -> None:
+    listed = json.loads(running.prefect("deployment", "ls", "--output", "json"))
+    assert {deployment["name"] for deployment in listed} >= {"daily", "hourly", "on-demand"}
+    daily = running.prefect("deployment", "schedule", "ls", "sync-all/daily")
+    assert "cron: 0 9 * * *" in daily
+
+
+def test_registering_and_deploying_again_is_safe(running: Running) -> None:
+    registered = subprocess.run(
+        [sys.executable, "-m", "deployments.register_blocks", "--profile", "local"],
+        cwd=REPOSITORY,
+        env={**os.environ, **running.stack.env},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert registered.stdout.splitlines() == [
+        "registered mysql-source/shop",
+        "registered s3-stage/lake",
+        "registered redshift-warehouse/warehouse",
+    ]
+    running.prefect("--no-prompt", "deploy", "--all")
+
+
+def test_a_worker_carries_a_day_on_demand(running: Running) -> None:
+    run = ("deployment", "run", "sync-table/on-demand", "--param", "table=nps")
+    printed = running.prefect(*run, "--param", "run_date=2023-01-05", "--watch")
+    assert "Completed" in printed
+    expected = [r for r in running.in_source("nps") if f"{r[1]:%F}" == "2023-01-05"]
+    assert running.in_target("SELECT * FROM raw_data.nps ORDER BY id") == expected
+    assert running.in_target(
+        "SELECT rows_extracted, rows_staged, rows_copied, rows_inserted FROM ferry.receipts"
+    ) == [(len(expected),) * 4]
+
+
+def test_a_worker_carries_yesterday_by_schedule_and_source_and_target_are_equal(
+    running: Running,
+) -> None:
+    for table in ("nps", "orders"):
+        run = ("deployment", "run", "sync-table/on-demand", "--param", f"table={table}")
+        running.prefect(*run, "--param", "mode=full", "--watch")
+    running.compare()
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    with running.source() as connection:
+        counts = a_day_passes(connection, yesterday, changed_rows=20, deleted_rows=5)
+    schedule = ("deployment", "schedule", "create", "sync-all/daily")
+    running.prefect(*schedule, "--cron", EVERY_MINUTE, "--timezone", "UTC")
+
+    receipts: list[tuple[Any, ...]] = []
+    deadline = time.monotonic() + 180
+    while len(receipts) < 2 and time.monotonic() < deadline:
+        time.sleep(1)
+        receipts = running.in_target(
+            "SELECT table_name, rows_extracted, rows_inserted, rows_updated FROM ferry.receipts "
+            f"WHERE mode = 'window' AND window_label = '{yesterday}' ORDER BY finished_at"
+        )
+
+    assert sorted(receipts[:2]) == [
+        ("raw_data.nps", counts.nps_added, counts.nps_added, 0),
+        ("raw_data.orders", counts.orders_added + 25, counts.orders_added, 25),
+    ]
+    running.compare()
+
+
+def test_no_secret_is_printed_logged_or_stored_in_plain_text(running: Running) -> None:
+    logs = "".join(process.log_path.read_text() for process in running.stack.processes)
+    logs += (running.folder / "redshift" / "statements.jsonl").read_text()
+    database = b"".join(p.read_bytes() for p in (running.folder / "prefect").rglob("prefect.db*"))
+    for name in SECRETS:
+        secret = running.stack.env[f"FERRY_{name}"]
+        assert secret not in running.printed + logs
+        assert secret.encode() not in database
