@@ -14,6 +14,9 @@ from typing import Self
 from deployments.local.servers.process import LOOPBACK, ServerProcess, free_port
 from deployments.local.servers.server import Server
 
+_EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
+"""How often the worker looks for runs: Prefect's own 10 s are long for a person who waits."""
+
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -143,7 +146,7 @@ class ProcessWorker(Server):
             "worker",
             [*command, "--name", name],
             folder.resolve(),
-            env=without_prefect_settings(os.environ) | server.client_env | dict(env or {}),
+            env=without_prefect_settings(os.environ) | server.client_env | _EAGER | dict(env or {}),
             cwd=cwd,
             outlive=outlive,
         )
