@@ -1,0 +1,128 @@
+"""Runs all measurements and prints the table; `make bench`, options by `ARGS=…`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from deployments.bench import floor, page, peer, table
+from deployments.bench.measured import Measured, MeasuredError, run
+from deployments.bench.places import SHORT, Places, open_places
+from deployments.bench.table import WAYS, Results, Samples
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TABLES = ("nps", "orders")
+FULL = (3, 5_000_000, 1_000_000)
+QUICK = (1, 500_000, 100_000)
+"""Rounds, rows of nps, rows of orders."""
+
+
+def main() -> None:
+    """Measure, print the table, and write it into a page if told to."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.bench",
+        description="Measure Ferry against the servers' own clients and against Airflow.",
+    )
+    parser.add_argument("--quick", action="store_true", help="one round, a tenth of the rows")
+    parser.add_argument("--rounds", type=int, help="how many rounds, instead of three")
+    parser.add_argument("--no-peers", action="store_true", help="leave Airflow out")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
+    options = parser.parse_args()
+    rounds, nps_rows, orders_rows = QUICK if options.quick else FULL
+    rounds = options.rounds or rounds
+    results = Results({"nps": nps_rows, SHORT: nps_rows // 5, "orders": orders_rows})
+    # 0755: PostgreSQL, not running as root, keeps its data in it.
+    with tempfile.TemporaryDirectory(prefix="ferry-bench-") as name:
+        folder = Path(name)
+        python = None if options.no_peers else _environment(folder / "airflow-venv", results)
+        _say("starting the servers, making the tables")
+        with open_places(folder, nps_rows, orders_rows) as places:
+            for number in range(1, rounds + 1):
+                for each in TABLES:
+                    _say(f"round {number} of {rounds}, {each}")
+                    _measure_floor(places, results, each)
+                    _measure_ours(places, results, each)
+                    if python and not _measure_peer(places, results, each, python):
+                        python = None
+                _measure_short(places, results)
+                results.flow_run.add(_run(places, "flow-run").seconds)
+                results.task_runs.add(_run(places, "task-runs").seconds)
+    if options.no_peers:
+        results.notes.append("Airflow was left out: --no-peers.")
+    lines = table.lines(results)
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
+    if options.write:
+        page.write(options.write, lines, f"make bench ARGS='{shlex.join(sys.argv[1:])}'")
+
+
+def _environment(folder: Path, results: Results) -> Path | None:
+    _say("making a virtual environment with Airflow")
+    try:
+        python = peer.make_environment(folder)
+    except peer.PeerError as error:
+        results.notes.append(f"Airflow could not be installed here: {error}.")
+        return None
+    results.notes.append(f"The peer is {peer.version(python)}.")
+    return python
+
+
+def _measure_floor(places: Places, results: Results, each: str) -> None:
+    results.dump.setdefault(each, Samples()).add(floor.dump(places, each))
+    if not floor.loadable(places, each).exists():
+        floor.make_loadable(places, each)
+    results.load.setdefault(each, Samples()).add(floor.load(places, each))
+
+
+def _measure_ours(places: Places, results: Results, each: str) -> None:
+    for way in WAYS:
+        _measure_way(places, results, way, each)
+
+
+def _measure_short(places: Places, results: Results) -> None:
+    """The short table by each measure and road once, for its memory."""
+    for way in WAYS:
+        if way[2] != "window":
+            _measure_way(places, results, way, SHORT)
+
+
+def _measure_way(places: Places, results: Results, way: table.Way, each: str) -> None:
+    measure, road, mode = way
+    places.empty_targets()
+    arguments = [measure, f"{each}_{road}", *([mode] if mode else [])]
+    measured = _run(places, *arguments)
+    rows = measured.result["rows"]
+    if rows != results.rows[each]:
+        raise MeasuredError(f"{' '.join(arguments)} carried {rows} of {results.rows[each]} rows")
+    results.ours.setdefault((way, each), Samples()).add(measured.seconds, measured.peak_mb)
+
+
+def _measure_peer(places: Places, results: Results, each: str, python: Path) -> bool:
+    try:
+        measured = peer.sql_to_s3(python, places, each)
+    except MeasuredError as error:
+        reason = str(error).strip().rpartition("\n")[2]
+        results.notes.append(f"Airflow's operator failed with {each}: {reason}")
+        return False
+    results.airflow.setdefault(each, Samples()).add(measured.seconds, measured.peak_mb)
+    return True
+
+
+def _run(places: Places, *arguments: str) -> Measured:
+    return run(
+        [sys.executable, "-m", "deployments.bench.one", *arguments],
+        places.folder / "one.log",
+        env=places.env,
+        cwd=REPOSITORY,
+    )
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+
+if __name__ == "__main__":
+    main()

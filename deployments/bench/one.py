@@ -1,0 +1,116 @@
+"""What one fresh process does to be measured: one flow run, or Prefect's own cost.
+
+    python -m deployments.bench.one extract-and-stage nps_postgres
+    python -m deployments.bench.one whole-path nps_postgres full|window
+    python -m deployments.bench.one flow-run
+    python -m deployments.bench.one task-runs
+
+The last line of the output is a JSON object with the seconds: of the steps, measured within the
+flow, so without the start of Python and of the flow run. `places.Places.env` says where the servers
+are.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import cast
+
+from prefect import flow, task
+
+from deployments.local.shop import JANUARY
+from ferry.specs import Mode
+from flows.carry_batch import Dates, carry, load_road, make_batch
+from flows.table_specs import load_table_specs
+from tasks import extract, for_table, stage
+from tasks.stage import discard
+from tasks.step import STEP
+
+WINDOWS = 50
+STEPS = ("extract", "stage", "copy", "upsert", "summarize")
+
+
+@flow(name="bench-extract-and-stage")
+def extract_and_stage(table: str) -> dict[str, float]:
+    """Carry the table as far as the stage: the seconds, and the rows staged."""
+    spec = load_table_specs().named(table)
+    batch, road = make_batch(spec, Dates(), "full"), load_road(spec)
+    begun = time.perf_counter()
+    try:
+        extracted = for_table(extract, spec)(batch, road.source, road.warehouse)
+        staged = for_table(stage, spec)(batch, extracted, road.stage)
+        seconds = time.perf_counter() - begun
+    finally:
+        shutil.rmtree(batch.folder, ignore_errors=True)
+    discard(spec, staged, road.stage)
+    return {"seconds": seconds, "rows": staged.rows}
+
+
+@flow(name="bench-whole-path")
+def whole_path(table: str, mode: Mode) -> dict[str, float]:
+    """Carry the table into its target: the seconds, and the rows that landed."""
+    spec = load_table_specs().named(table)
+    batch = make_batch(spec, _january() if mode == "window" else Dates(), mode)
+    road = load_road(spec)
+    begun = time.perf_counter()
+    receipt = carry(batch, road)
+    return {"seconds": time.perf_counter() - begun, "rows": receipt.rows_inserted}
+
+
+def _january() -> Dates:
+    """The window in which all of the shop's rows are."""
+    start, end = (datetime.fromtimestamp(JANUARY.at(day) / 1e6, UTC) for day in (0, JANUARY.days))
+    return Dates(window_start=start, window_end=end)
+
+
+@flow(name="bench-flow-run")
+def nothing() -> None:
+    """Be a flow run, and no more."""
+
+
+def flow_run() -> dict[str, float]:
+    """The seconds that a flow run costs beside its steps: from the call to the answer."""
+    begun = time.perf_counter()
+    nothing()
+    return {"seconds": time.perf_counter() - begun}
+
+
+@task(task_run_name="{step} {batch}", **STEP)
+def _nothing(step: str, batch: str) -> str:
+    return f"{step} {batch}"
+
+
+@flow(name="bench-task-runs")
+def task_runs() -> dict[str, float]:
+    """The median seconds that the task runs of one window cost, when they do nothing."""
+    taken = []
+    for window in range(WINDOWS):
+        begun = time.perf_counter()
+        for step in STEPS:
+            _nothing(step, f"window {window}")
+        taken.append(time.perf_counter() - begun)
+    return {"seconds": statistics.median(taken)}
+
+
+MEASURES = {
+    "extract-and-stage": extract_and_stage,
+    "whole-path": whole_path,
+    "flow-run": flow_run,
+    "task-runs": task_runs,
+}
+
+
+def main() -> None:
+    """Do what the command line says, and write what it took."""
+    what, *arguments = sys.argv[1:]
+    measure = cast("Callable[..., object]", MEASURES[what])
+    sys.stdout.write("\n" + json.dumps(measure(*arguments)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

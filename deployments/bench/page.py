@@ -1,0 +1,65 @@
+"""The table in the documentation, between two markers, with what it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from deployments.local import programs
+
+BEGIN = "<!-- measured: begin -->"
+END = "<!-- measured: end -->"
+
+
+class PageError(ValueError):
+    """The page has no place for the table."""
+
+
+def write(page: Path, lines: Sequence[str], command: str) -> None:
+    """Put the lines between the page's markers, with date, machine, versions and command.
+
+    Raises:
+        PageError: The page has not both markers, each on a line of its own.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(f"{END}\n")
+    if not (begin and end):
+        raise PageError(f"{page} has not both markers: {BEGIN} and {END}")
+    measured = [f"`{command}`, {datetime.now(UTC):%d %B %Y}: {machine()}. {software()}.", ""]
+    page.write_text(
+        before + begin + "\n".join([*measured, *lines]) + "\n" + end + after, encoding="utf-8"
+    )
+
+
+def machine() -> str:
+    """Cores and memory."""
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{os.cpu_count()} cores, {size / 2**30:.0f} GiB, {platform.system()}"
+
+
+def software() -> str:
+    """The versions that matter."""
+    packages = ("prefect", "connectorx", "pyarrow", "zstandard", "psycopg2-binary", "moto")
+    return ", ".join(
+        [
+            f"Python {platform.python_version()}",
+            *(f"{package} {version(package)}" for package in packages),
+            *(_told(name) for name in ("mariadbd", "postgres")),
+        ]
+    )
+
+
+def _told(program: str) -> str:
+    """A server program's own words, such as `PostgreSQL 15.10`."""
+    told = subprocess.run(
+        [programs.find(program), "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    words = told.replace("(", " ").replace(")", " ").split()
+    number = next(word for word in words if word[0].isdigit())
+    return f"{'MariaDB' if program == 'mariadbd' else 'PostgreSQL'} {number.split('-')[0]}"

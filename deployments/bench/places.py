@@ -1,0 +1,189 @@
+"""The private servers that everything is measured on, the shop's tables, and our blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from prefect.blocks.core import Block
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect_aws import AwsCredentials
+from prefect_aws.client_parameters import AwsClientParameters
+from pydantic import SecretStr
+
+from blocks.sources import MySQLSource
+from blocks.stages import FolderStage, S3Stage
+from blocks.warehouses import PostgresWarehouse, RedshiftWarehouse
+from deployments.local import shop
+from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
+from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.stack.double import DoubleServer
+
+SCHEMA = "bench"
+"""Where the targets are made, in PostgreSQL and, being the same database, in the double."""
+
+SHORT = "nps_short"
+"""The first fifth of `nps`, to see whether memory grows with the table."""
+
+KEYS = {"nps": "created_at", SHORT: "created_at", "orders": "modified"}
+"""The cursor column of each table in the source; the key of all is `id`."""
+
+ROADS = {
+    "folder": ("bench-folder", "bench-postgres"),
+    "postgres": ("bench-s3", "bench-postgres"),
+    "double": ("bench-s3", "bench-double"),
+}
+"""The stage and the warehouse of each road from the source."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The servers, all on loopback, and what a process needs to find them.
+
+    Attributes:
+        folder: Temporary; everything is in it.
+        mariadb: The source.
+        s3: The stage.
+        postgres: A warehouse, and the ground under the double.
+        env: The environment of a process that is measured.
+    """
+
+    folder: Path
+    mariadb: MariaDB
+    s3: S3
+    postgres: Postgres
+    env: dict[str, str]
+
+    def empty_targets(self) -> None:
+        """Drop all targets, and let PostgreSQL write out what it still holds back."""
+        self.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE", "CHECKPOINT")
+
+    def execute(self, *statements: str) -> None:
+        """Run statements in PostgreSQL, each committed."""
+        connection = self.postgres.connect()
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Places]:
+    """Start the servers, make the tables, register the blocks; stop all at the end.
+
+    Raises:
+        StartError: A server did not come up.
+        ProgramsMissingError: MariaDB or PostgreSQL is not installed.
+    """
+    with ExitStack() as stack:
+        tls = Certificates.make(folder / "tls")
+        mariadb = stack.enter_context(MariaDB.start(folder / "mariadb", certificates=tls))
+        postgres = Postgres.start(folder / "postgres", certificates=tls)
+        stack.callback(postgres.stop, discard=True)  # its data may lie outside of the folder
+        s3 = stack.enter_context(S3.start(folder / "s3"))
+        double = stack.enter_context(
+            DoubleServer.start(
+                folder / "redshift", backend=postgres, s3_endpoint=s3.endpoint, certificates=tls
+            )
+        )
+        prefect = stack.enter_context(PrefectServer.start(folder / "prefect"))
+        _make_tables(mariadb, nps_rows, orders_rows)
+        with temporary_settings({PREFECT_API_URL: prefect.api_url}):
+            _register(folder, mariadb, s3, postgres, double)
+        (folder / "tmp").mkdir()
+        yield Places(
+            folder,
+            mariadb,
+            s3,
+            postgres,
+            without_prefect_settings(os.environ)
+            | prefect.client_env
+            | {
+                "FERRY_TABLES": str(_write_specs(folder)),
+                "TMPDIR": str(folder / "tmp"),
+                "DO_NOT_TRACK": "1",
+            },
+        )
+
+
+def _make_tables(mariadb: MariaDB, nps_rows: int, orders_rows: int) -> None:
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        shop.make_mariadb(connection, nps_rows=nps_rows, orders_rows=orders_rows)
+        cursor.execute(f"CREATE TABLE {SHORT} LIKE nps")
+        cursor.execute(
+            f"INSERT INTO {SHORT} SELECT * FROM nps WHERE id <= %s",  # noqa: S608  # ours
+            [nps_rows // 5],
+        )
+        connection.commit()
+        for table in KEYS:
+            cursor.execute(f"ANALYZE TABLE {table}")
+
+
+def _register(
+    folder: Path, mariadb: MariaDB, s3: S3, postgres: Postgres, double: DoubleServer
+) -> None:
+    (folder / "stage").mkdir()
+    credentials = AwsCredentials(
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=SecretStr(s3.secret_key),
+        region_name=s3.region,
+        aws_client_parameters=AwsClientParameters(
+            endpoint_url=s3.endpoint, config={"s3": {"addressing_style": "path"}}
+        ),
+    )
+    blocks: dict[str, Block] = {
+        "bench-shop": MySQLSource(
+            host=mariadb.host,
+            port=mariadb.port,
+            user=mariadb.user,
+            password=SecretStr(mariadb.password),
+            database=mariadb.database,
+            ca_path=str(mariadb.ca_path),
+        ),
+        "bench-folder": FolderStage(path=folder / "stage"),
+        "bench-s3": S3Stage(bucket_name=s3.bucket, credentials=credentials),
+        "bench-postgres": PostgresWarehouse(
+            host=postgres.host,
+            port=postgres.port,
+            user=postgres.user,
+            password=SecretStr(postgres.password),
+            database=postgres.database,
+            sslrootcert=str(postgres.ca_path),
+        ),
+        "bench-double": RedshiftWarehouse(
+            host=double.host,
+            port=double.port,
+            user=postgres.user,
+            password=SecretStr(postgres.password),
+            database=postgres.database,
+            sslrootcert=str(postgres.ca_path),
+            iam_role="default",
+        ),
+    }
+    for name, block in blocks.items():
+        block.save(name)
+
+
+def _write_specs(folder: Path) -> Path:
+    """The table specs: one for each table and road, such as `nps_postgres`."""
+    tables = {
+        f"{table}_{road}": {
+            "source_table": table,
+            "stage": stage,
+            "warehouse": warehouse,
+            "cursor": cursor,
+        }
+        for table, cursor in KEYS.items()
+        for road, (stage, warehouse) in ROADS.items()
+    }
+    defaults = {"source": "bench-shop", "schema": SCHEMA, "mode": "window", "key": ["id"]}
+    file = folder / "tables.yaml"
+    file.write_text(yaml.safe_dump({"defaults": defaults, "tables": tables}))
+    return file
