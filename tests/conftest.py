@@ -8,18 +8,25 @@ needs the block over it, for `s3_stage`, `folder_stage`, `postgres_warehouse` or
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
+    from blocks.source import Source
     from blocks.stages import FolderStage, S3Stage
-    from blocks.warehouses import PostgresWarehouse, RedshiftWarehouse
+    from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
     from deployments.local.redshift_double import RedshiftDouble
     from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
+    from tests.api import Api
+    from tests.journey import Journey
+
+ROADS = ("sqlite-folder-duckdb", "mysql-folder-postgres", "mysql-s3-redshift")
 
 PLANTED = "p1anted"
 """Stands in every secret and in every row value that must not be told."""
@@ -29,6 +36,7 @@ LAST = ("test_no_secrets.py", "test_sql_is_redshift.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In their order, but for the last."""
     items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
 
 
@@ -130,6 +138,17 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
             patch.setitem(os.environ, name, value)
         yield server
     server.stop(discard=True)
+
+
+@pytest.fixture(scope="session")
+def api(prefect_server: PrefectServer) -> Iterator[Api]:
+    """What the Prefect server knows of runs: names, states, logs, artifacts."""
+    from prefect.client.orchestration import get_client
+
+    from tests.api import Api
+
+    with get_client(sync_client=True) as client:
+        yield Api(client)
 
 
 @pytest.fixture
@@ -237,3 +256,82 @@ def redshift_warehouse(
         statement_timeout_seconds=60,
     )
     redshift_double.clear()
+
+
+@pytest.fixture
+def duckdb_warehouse(tmp_path: Path) -> DuckDBWarehouse:
+    """The block over a file of the test's own."""
+    from blocks.warehouses import DuckDBWarehouse
+
+    return DuckDBWarehouse(path=str(tmp_path / "warehouse.duckdb"))
+
+
+@pytest.fixture
+def sqlite_source(tmp_path: Path) -> tuple[Source, Callable[..., None]]:
+    """The block over a file of the test's own, and what runs a statement in it."""
+    from blocks.sources import SQLiteSource
+
+    path = tmp_path / "source.sqlite"
+    sqlite3.connect(path).close()
+
+    def run(statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.executemany(statement, rows) if rows != ((),) else connection.execute(
+                statement
+            )
+
+    return SQLiteSource(path=str(path)), run
+
+
+@pytest.fixture
+def mysql_source(mariadb: MariaDB, mysql_database: str) -> tuple[Source, Callable[..., None]]:
+    """The block over a database of the test's own, and what runs a statement in it."""
+    from blocks.sources import MySQLSource
+
+    def run(statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with mariadb.connect(database=mysql_database) as connection:
+            with connection.cursor() as cursor:
+                cursor.executemany(statement.replace("?", "%s"), rows)
+            connection.commit()
+
+    source = MySQLSource(
+        host=mariadb.host,
+        port=mariadb.port,
+        user=mariadb.user,
+        password=mariadb.password,
+        database=mysql_database,
+        ca_path=str(mariadb.ca_path),
+    )
+    return source, run
+
+
+@pytest.fixture(params=ROADS)
+def road(request: pytest.FixtureRequest) -> str:
+    """The name of a road; a test over all of them takes `journey`."""
+    return request.param
+
+
+@pytest.fixture
+def journey(
+    road: str,
+    prefect_server: PrefectServer,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Journey]:
+    """A journey over the road, with nothing in its source yet."""
+    from tests.journey import Journey
+
+    source, stage, warehouse = road.split("-")
+    specs_file = tmp_path / "tables.yaml"
+    monkeypatch.setenv("FERRY_TABLES", str(specs_file))
+    made_source, run_source = request.getfixturevalue(f"{source}_source")
+    journey = Journey(
+        made_source,
+        request.getfixturevalue(f"{stage}_stage"),
+        request.getfixturevalue(f"{warehouse}_warehouse"),
+        run_source,
+        specs_file,
+    )
+    yield journey
+    journey.warehouse.execute(f'DROP SCHEMA IF EXISTS "{journey.schema}" CASCADE')

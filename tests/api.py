@@ -1,0 +1,53 @@
+"""What the Prefect server has recorded of runs, read back by the fixture `api`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
+from prefect.client.schemas.sorting import LogSort
+
+T = TypeVar("T")
+
+
+@dataclass
+class Api:
+    """Reads what was recorded; logs and task runs arrive there a little later than they happen."""
+
+    client: SyncPrefectClient
+
+    def flow_run(self, flow_run_id: str | UUID) -> FlowRun:
+        return self.client.read_flow_run(UUID(str(flow_run_id)))
+
+    def task_runs(self, flow_run_id: str | UUID) -> list[TaskRun]:
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(flow_run_id))]))
+        return self.client.read_task_runs(flow_run_filter=chosen)
+
+    def log(self, flow_run_id: str | UUID) -> list[str]:
+        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
+        return [log.message for log in self.client.read_logs(chosen, sort=LogSort.TIMESTAMP_ASC)]
+
+    def artifacts(self, flow_run_id: str | UUID) -> list[Artifact]:
+        chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
+        return self.client.read_artifacts(artifact_filter=chosen)
+
+
+def eventually(look: Callable[[], T], seconds: float = 30) -> T:
+    """What `look` returns, as soon as that is true; the last of it when time is up."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found

@@ -1,0 +1,188 @@
+"""sync-all: every table that is due, each by itself, and one that fails stops no other."""
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+from prefect.deployments import run_deployment
+
+from flows.sync_all import sync_all
+from tests.api import Api, eventually
+
+ROOT = Path(__file__).parents[2]
+TABLES = ("orders", "nps", "visits")
+DAY = date(2023, 1, 2)
+WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
+ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Three tables with one row on each of three days."""
+    for table in TABLES:
+        journey.sql(f"CREATE TABLE {table} (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+        rows = [(day, f"2023-01-{day:02} 12:00:00") for day in (1, 2, 3)]
+        journey.sql(f"INSERT INTO {table} VALUES (?, ?)", rows)
+    journey.write_specs(**dict.fromkeys(TABLES, WINDOW))
+    return journey
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = sync_all(**parameters, return_state=True)
+    return state
+
+
+def carried(shop: Any) -> dict[str, list[str]]:
+    """The labels of the receipts of each table that has any."""
+    found = {name: [r.window_label for r in shop.receipts(name)] for name in TABLES}
+    return {name: labels for name, labels in found.items() if labels}
+
+
+def test_all_tables_are_carried_and_each_has_its_receipt(shop: Any) -> None:
+    state = run(run_date=DAY)
+
+    assert state.type is StateType.COMPLETED, state.message
+    receipts = state.result()
+    assert set(receipts) == {f"{shop.schema}.{name}" for name in TABLES}
+    for name in TABLES:
+        assert shop.receipts(name) == [receipts[f"{shop.schema}.{name}"]]
+        assert shop.target(name, "id") == [(2,)]
+    assert shop.leftovers() == set()
+
+
+def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
+    shop: Any, api: Api
+) -> None:
+    shop.sql("DROP TABLE nps")
+
+    state = run(run_date=DAY)
+
+    assert state.type is StateType.FAILED
+    reason = "1 of 3 tables failed: extract nps 2023-01-02: there is no table 'nps' in "
+    assert (state.message or "").startswith(reason)
+    assert carried(shop) == {"orders": ["2023-01-02"], "visits": ["2023-01-02"]}
+    (page,) = [a for a in api.artifacts(state.state_details.flow_run_id) if a.key == "sync-all"]
+    rows = str(page.data).splitlines()
+    assert sum("**failed**" in row and f"{shop.schema}.nps" in row for row in rows) == 1
+    assert sum("| 2023-01-02 | 1 | 1 |" in row for row in rows) == 2
+
+
+@ONE_ROAD
+def test_a_table_whose_dates_are_refused_stops_no_other(shop: Any) -> None:
+    state = run(tables=["orders"], window_start=datetime(2023, 1, 2))
+    assert state.type is StateType.FAILED
+    assert "window needs both its ends" in (state.message or "")
+    assert carried(shop) == {}
+
+
+@ONE_ROAD
+def test_only_tables_that_are_due_this_often_are_carried(shop: Any) -> None:
+    shop.write_specs(orders=WINDOW, nps={**WINDOW, "every": "hour"}, visits=WINDOW)
+
+    assert run(every="hour", run_date=DAY).type is StateType.COMPLETED
+    assert carried(shop) == {"nps": ["2023-01-02"]}
+
+    assert run(every="day", run_date=DAY).type is StateType.COMPLETED
+    assert set(carried(shop)) == set(TABLES)
+    assert len(shop.receipts("nps")) == 1
+
+
+@ONE_ROAD
+def test_named_tables_are_carried_once_due_or_not(shop: Any) -> None:
+    shop.write_specs(orders=WINDOW, nps={**WINDOW, "every": "hour"}, visits=WINDOW)
+    state = run(tables=["nps", f"{shop.schema}.visits", "nps"], run_date=DAY)
+    assert state.type is StateType.COMPLETED
+    assert carried(shop) == {"nps": ["2023-01-02"], "visits": ["2023-01-02"]}
+
+
+@ONE_ROAD
+def test_an_unknown_table_is_refused_before_anything_runs(shop: Any) -> None:
+    state = run(tables=["orders", "oders"], run_date=DAY)
+    assert state.type is StateType.FAILED
+    assert "there is no table 'oders'" in (state.message or "")
+    assert "nps, orders, visits" in (state.message or "")
+    assert carried(shop) == {}
+
+
+@ONE_ROAD
+def test_dates_are_for_window_tables_and_the_others_carry_what_their_mode_says(shop: Any) -> None:
+    shop.write_specs(
+        orders=WINDOW, nps={"mode": "full"}, visits={"mode": "watermark", "key": ["id"]}
+    )
+    state = run(run_date=DAY)
+    assert state.type is StateType.COMPLETED, state.message
+    assert carried(shop) == {
+        "orders": ["2023-01-02"],
+        "nps": ["full"],
+        "visits": ["watermark"],
+    }
+    assert [len(shop.target(name)) for name in TABLES] == [1, 3, 3]
+
+
+@ONE_ROAD
+def test_tables_are_carried_at_the_same_time(shop: Any, mariadb: Any, api: Api) -> None:
+    with mariadb.connect(database=shop.source.database) as held, held.cursor() as cursor:
+        cursor.execute("LOCK TABLES nps WRITE")
+        script = "from flows.sync_all import sync_all; sync_all(run_date='2023-01-02')"
+        process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+        try:
+            others = eventually(lambda: set(carried(shop)) == {"orders", "visits"}, 60)
+            assert others, "the others waited for the table that is locked"
+            assert process.poll() is None
+        finally:
+            cursor.execute("UNLOCK TABLES")
+            process.wait(60)
+    assert process.returncode == 0
+    assert set(carried(shop)) == set(TABLES)
+
+
+def execute_scheduled(start: datetime, **parameters: Any) -> str:
+    """Run it as a deployment's run that was scheduled for this moment; returns the run's id."""
+    sync_all.to_deployment("as-scheduled").apply()
+    scheduled: Any = run_deployment(
+        "sync-all/as-scheduled", scheduled_time=start, parameters=parameters, timeout=0
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "flow-run", "execute", str(scheduled.id)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return str(scheduled.id)
+
+
+@ONE_ROAD
+@pytest.mark.parametrize(
+    ("start", "zone", "label"),
+    [
+        (datetime(2021, 2, 6, tzinfo=UTC), None, "2021-02-05"),
+        (datetime(2021, 2, 5, 23, 30, tzinfo=UTC), "Asia/Tokyo", "2021-02-05"),
+    ],
+    ids=["the first run of a daily schedule from 2021-02-05", "a morning in another zone"],
+)
+def test_the_business_date_is_the_day_before_the_scheduled_start(
+    shop: Any, api: Api, start: datetime, zone: str | None, label: str
+) -> None:
+    shop.sql("UPDATE orders SET modified = '2021-02-05 08:30:00' WHERE id = 1")
+
+    flow_run_id = execute_scheduled(start, tables=["orders"], **({"zone": zone} if zone else {}))
+
+    (receipt,) = shop.receipts("orders")
+    assert (receipt.window_label, receipt.flow_run_id) == (label, flow_run_id)
+    assert shop.target("orders", "id") == [(1,)]
+    assert api.flow_run(flow_run_id).state_type is StateType.COMPLETED
+
+
+@ONE_ROAD
+def test_a_run_three_days_late_carries_the_day_before_it_was_to_start(shop: Any) -> None:
+    start = (datetime.now(UTC) - timedelta(days=3)).replace(hour=9, minute=0)
+    execute_scheduled(start, tables=["orders"])
+    (receipt,) = shop.receipts("orders")
+    assert receipt.window_label == (start.date() - timedelta(days=1)).isoformat()

@@ -1,0 +1,160 @@
+"""No password and no row's value is told: in no log, state, artifact, exception or SQL text."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.sorting import FlowRunSort
+
+from deployments.local.redshift_double import RedshiftDouble
+from deployments.local.servers import PrefectServer
+from ferry.errors import FerryError
+from flows.sync_table import sync_table
+from tests.api import Api, eventually
+
+PLANTED = "p1anted"
+"""Stands in every password of the suite's servers, and in the values that are planted here."""
+
+VALUE = f"{PLANTED}-value-of-a-row"
+TABLE = "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note LONGTEXT, day DATE)"
+INSERT = "INSERT INTO orders VALUES (?, ?, ?)"
+BY_COPY = {"mode": "full", "key": ["id"], "insert_rows": 0}
+
+
+def too_long(journey: Any) -> None:
+    journey.sql(INSERT, [(1, VALUE * 3_000, "2023-01-05")])
+
+
+def bad_date(journey: Any) -> None:
+    journey.sql(INSERT, [(1, VALUE, "0000-00-00")])
+
+
+def a_nul(journey: Any) -> None:
+    journey.sql(INSERT, [(1, f"{VALUE}\0{VALUE}", "2023-01-05")])
+
+
+def null_where_none_may_be(journey: Any) -> None:
+    journey.sql(INSERT, [(1, VALUE, None)])
+    journey.warehouse.execute(f'CREATE SCHEMA "{journey.schema}"')
+    journey.warehouse.execute(
+        f'CREATE TABLE "{journey.schema}"."orders" '
+        "(id INTEGER, note VARCHAR(65535), day DATE NOT NULL)"
+    )
+
+
+def key_twice(journey: Any) -> None:
+    """The target itself allows a key only once, and not where the batch puts it again."""
+    journey.sql(INSERT, [(1, VALUE, "2023-01-05"), (2, VALUE, "2023-01-05")])
+    journey.warehouse.execute(f'CREATE SCHEMA "{journey.schema}"')
+    journey.warehouse.execute(
+        f'CREATE TABLE "{journey.schema}"."orders" (id INTEGER, note TEXT UNIQUE, day DATE)'
+    )
+
+
+REDSHIFT, POSTGRES = "mysql-s3-redshift", "mysql-folder-postgres"
+
+
+@pytest.mark.parametrize(
+    ("road", "spoil", "insert_rows"),
+    [
+        (REDSHIFT, too_long, 0),
+        (REDSHIFT, bad_date, 0),
+        (REDSHIFT, a_nul, 0),
+        (REDSHIFT, null_where_none_may_be, 0),
+        (POSTGRES, bad_date, 0),
+        (POSTGRES, a_nul, 0),
+        (POSTGRES, a_nul, 50),
+        (POSTGRES, null_where_none_may_be, 0),
+        (POSTGRES, null_where_none_may_be, 50),
+        (POSTGRES, key_twice, 0),
+        (POSTGRES, key_twice, 50),
+    ],
+    indirect=["road"],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_row_that_does_not_load_is_not_told(
+    journey: Any,
+    api: Api,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    spoil: Callable[[Any], None],
+    insert_rows: int,
+) -> None:
+    journey.sql(TABLE)
+    journey.write_specs(orders={**BY_COPY, "insert_rows": insert_rows})
+    spoil(journey)
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(FerryError) as caught:
+        sync_table(table="orders")
+
+    assert PLANTED not in "".join(traceback.format_exception(caught.value))
+    for error in chain(caught.value):
+        assert PLANTED not in f"{error} {error!r} {vars(error)}"
+    assert PLANTED not in caplog.text
+    printed = capfd.readouterr()
+    assert PLANTED not in printed.out + printed.err
+    failure = str(caught.value)
+    (run,) = api.client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+    assert run.state is not None
+    assert failure in (run.state.message or "")
+    assert PLANTED not in (run.state.message or "")
+    told = eventually(lambda: any(failure in line for line in api.log(run.id)) and api.log(run.id))
+    assert told, "the failure was not logged"
+    assert PLANTED not in "\n".join(told)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and all that it came from."""
+    seen: list[BaseException | None] = [None]
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found not in seen and found is not None:
+            seen.append(found)
+            waiting += [found.__cause__, found.__context__]
+            yield found
+
+
+@pytest.mark.parametrize("road", [REDSHIFT, POSTGRES], indirect=True)
+def test_a_road_carries_with_passwords_that_are_hard_to_quote(journey: Any) -> None:
+    journey.sql(TABLE)
+    journey.sql(INSERT, [(1, "plain", "2023-01-05")])
+    journey.write_specs(orders=BY_COPY)
+    assert sync_table(table="orders").rows_inserted == 1
+
+
+def test_the_prefect_server_holds_no_secret_and_no_value_in_any_table(
+    prefect_server: PrefectServer,
+) -> None:
+    found, rows = [], 0
+    with closing(sqlite3.connect(f"file:{prefect_server.home}/prefect.db?mode=ro", uri=True)) as db:
+        db.text_factory = lambda raw: raw.decode(errors="replace")
+        tables = [
+            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        ]
+        for table in tables:
+            for row in db.execute(f'SELECT * FROM "{table}"'):
+                rows += 1
+                if PLANTED in str(row):
+                    found.append(table)
+    assert {"flow_run_state", "task_run_state", "log", "artifact", "block_document"} <= set(tables)
+    assert rows > 100
+    assert found == []
+    assert PLANTED not in prefect_server.process.log_path.read_text(errors="replace")
+
+
+def test_no_statement_in_the_double_s_log_holds_a_secret_or_a_value(
+    redshift_double: RedshiftDouble,
+) -> None:
+    statements = redshift_double.statements()
+    assert any(each.sql.startswith("COPY") for each in statements)
+    assert [each.sql[:200] for each in statements if PLANTED in each.sql] == []
+    printed = Path(redshift_double.log_path).with_name("redshift-double.out")
+    assert PLANTED not in printed.read_text(errors="replace")
