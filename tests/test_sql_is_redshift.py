@@ -17,6 +17,9 @@ from deployments.local.servers import Postgres
 from flows.sync_table import sync_table
 
 MADE_UP = re.compile(r"\b(t|test|stg_\d{8})_[0-9a-f]{10,12}(?=\b|_)")
+BROKEN_ON_PURPOSE = "s3cret-row-value"
+"""Stands in the statements that the warehouses' tests break, to see what is said of it."""
+
 LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
 
 
@@ -34,7 +37,12 @@ def test_every_statement_that_ferry_sent_parses_as_redshift_s(
     journey.write_specs(orders={"mode": "window", "key": ["id"], "insert_rows": 0})
     sync_table(table="orders", run_date="2023-01-05")
 
-    sent = [s for s in redshift_double.statements() if s.database == postgres.database]
+    sent = [
+        statement
+        for statement in redshift_double.statements()
+        if statement.database == postgres.database
+        and not (statement.outcome == "error 42601" and BROKEN_ON_PURPOSE in statement.sql)
+    ]
     distinct = {shape(statement): statement.sql for statement in sent}
 
     first_words = {sql.split()[0] for sql in distinct}

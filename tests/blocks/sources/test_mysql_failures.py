@@ -49,9 +49,9 @@ def read_in_part(source: MySQLSource, shop: MySQLShop) -> Iterator[Any]:
     return iter(source.read(ExtractQuery(schema)))
 
 
-def test_a_server_that_stalls_is_given_up_in_time(
-    many: MySQLShop, proxy: Callable[..., Any]
-) -> None:
+@pytest.fixture
+def stalled(many: MySQLShop, proxy: Callable[..., Any]) -> Iterator[Any]:
+    """The batches of a server that has stalled after the first; it is given two seconds."""
     between = proxy()
     source = many.make_source(
         port=between.port, read_timeout_seconds=2, connect_timeout_seconds=1, batch_rows=1000
@@ -59,18 +59,20 @@ def test_a_server_that_stalls_is_given_up_in_time(
     batches = read_in_part(source, many)
     next(batches)
     between.stalled.set()
+    return batches
+
+
+def test_a_server_that_stalls_is_given_up_in_time(stalled: Iterator[Any]) -> None:
     began = time.monotonic()
 
     with pytest.raises(ConnectionLostError, match=r"many.*no rows.*2 seconds") as caught:
-        list(batches)
+        list(stalled)
 
     assert time.monotonic() - began < 8
     assert caught.value.table == "many"
 
 
-def test_other_threads_go_on_while_the_server_stalls(
-    many: MySQLShop, proxy: Callable[..., Any]
-) -> None:
+def test_other_threads_go_on_while_the_server_stalls(stalled: Iterator[Any]) -> None:
     ticks = 0
     done = threading.Event()
 
@@ -79,17 +81,10 @@ def test_other_threads_go_on_while_the_server_stalls(
         while not done.wait(0.05):
             ticks += 1
 
-    between = proxy()
-    source = many.make_source(
-        port=between.port, read_timeout_seconds=2, connect_timeout_seconds=1, batch_rows=1000
-    )
-    batches = read_in_part(source, many)
-    next(batches)
-    between.stalled.set()
     thread = threading.Thread(target=tick)
     thread.start()
     with pytest.raises(ConnectionLostError):
-        list(batches)
+        list(stalled)
     done.set()
     thread.join()
 

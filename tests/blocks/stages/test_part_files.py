@@ -109,6 +109,18 @@ def batch_of(rows: list[tuple[Any, ...]], columns: tuple[Column, ...]) -> pa.Rec
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def as_csv(rows: Any, columns: tuple[Column, ...], folder: Path, **options: Any) -> Extract:
+    """The rows, written as one CSV file."""
+    return write_parts(
+        [batch_of(rows, columns)],
+        columns,
+        folder,
+        format=StageFormat.CSV,
+        part_size_bytes=1 << 20,
+        **options,
+    )
+
+
 def text_of(extract: Extract) -> str:
     content = b"".join(
         zstandard.ZstdDecompressor().stream_reader(io.BytesIO(part.path.read_bytes())).read()
@@ -156,14 +168,7 @@ def test_every_kind_of_value_arrives_as_it_was(
 def test_an_independent_reader_finds_the_same_csv(
     tmp_path: Path, rows: list[tuple[Any, ...]]
 ) -> None:
-    extract = write_parts(
-        [batch_of(rows, COLUMNS)],
-        COLUMNS,
-        tmp_path / "parts",
-        format=StageFormat.CSV,
-        part_size_bytes=1 << 20,
-        null_marker=MARKER,
-    )
+    extract = as_csv(rows, COLUMNS, tmp_path / "parts", null_marker=MARKER)
     read = list(csv.reader(io.StringIO(text_of(extract), newline=""), strict=True))
     expected = [
         [MARKER if v is None else as_text(c, v) for c, v in zip(COLUMNS, row, strict=True)]
@@ -204,13 +209,7 @@ def test_duckdb_reads_the_same(tmp_path: Path) -> None:
     values = [None, "", "a", 'say "x"', "a,b", "line\nbreak", "\\", "NULL", "😀"]
     columns = (column("n", Kind.INT32), column("words", Kind.TEXT), column("x", Kind.FLOAT64))
     rows = [(n, value, None if n % 2 else n / 3) for n, value in enumerate(values)]
-    extract = write_parts(
-        [batch_of(rows, columns)],
-        columns,
-        tmp_path,
-        format=StageFormat.CSV,
-        part_size_bytes=1 << 20,
-    )
+    extract = as_csv(rows, columns, tmp_path)
     found = duckdb.execute(
         "SELECT * FROM read_csv(?, header=false, nullstr=?, quote='\"', escape='\"', delim=',',"
         " auto_detect=false, columns={'n': 'INTEGER', 'words': 'VARCHAR', 'x': 'DOUBLE'})",
@@ -225,14 +224,8 @@ def test_the_lines_are_as_the_dialect_says(tmp_path: Path) -> None:
         date(2023, 1, 5), time(1, 2, 3), datetime(2023, 1, 5, 1, 2, 3),
         datetime(2023, 1, 5, 1, 2, 3, 40, tzinfo=UTC), 'a"b', b"\x00\xff", "{}",
     )  # fmt: skip
-    extract = write_parts(
-        [batch_of([row, (None,) * len(row)], COLUMNS)],
-        COLUMNS,
-        tmp_path,
-        format=StageFormat.CSV,
-        part_size_bytes=1 << 20,
-        hex_prefix="\\x",
-        null_marker=MARKER,
+    extract = as_csv(
+        [row, (None,) * len(row)], COLUMNS, tmp_path, hex_prefix="\\x", null_marker=MARKER
     )
     assert text_of(extract) == (
         "true,1,-2,3,1.50,0.00000000000000000001,12.0000000000,0.1,1e+300,2023-01-05,01:02:03,"
@@ -245,14 +238,7 @@ def test_the_lines_are_as_the_dialect_says(tmp_path: Path) -> None:
 def test_floats_that_are_no_numbers_are_spelled_as_warehouses_read_them(tmp_path: Path) -> None:
     columns = (column("x", Kind.FLOAT32), column("y", Kind.FLOAT64))
     rows = [(float("nan"), float("inf")), (float("-inf"), None), (None, 1.5)]
-    extract = write_parts(
-        [batch_of(rows, columns)],
-        columns,
-        tmp_path,
-        format=StageFormat.CSV,
-        part_size_bytes=1 << 20,
-        null_marker="~",
-    )
+    extract = as_csv(rows, columns, tmp_path, null_marker="~")
     assert text_of(extract) == "NaN,Infinity\n-Infinity,~\n~,1.5\n"
 
 
