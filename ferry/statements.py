@@ -108,15 +108,15 @@ def highest(table: TableName, column: str) -> str:
     return f"SELECT MAX({quoted(column)}) FROM {table_sql(table)}"
 
 
-def is_empty(table: TableName) -> str:
+def any_row(table: TableName) -> str:
     """One row if the table has any, else none."""
     return f"SELECT 1 FROM {table_sql(table)} LIMIT 1"
 
 
-def count_null_keys(table: TableName, key: Sequence[str]) -> str:
-    """How many rows have no full key."""
-    missing = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
-    return f"SELECT COUNT(*) FROM {table_sql(table)} WHERE {missing}"
+def count_keyed_rows(table: TableName, key: Sequence[str]) -> str:
+    """How many rows the table has, and how many of them have a full key."""
+    full = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in key)
+    return f"SELECT COUNT(*), COUNT(CASE WHEN {full} THEN 1 END) FROM {table_sql(table)}"
 
 
 def count_repeated_keys(table: TableName, key: Sequence[str]) -> str:

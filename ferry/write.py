@@ -11,13 +11,13 @@ Each works within one transaction over `Transaction`, counts what it did, and ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ferry import statements as sql
 from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
-from ferry.errors import DataError
+from ferry.errors import CountMismatchError, DataError
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row, to_row
 from ferry.schema import Column, TableName
 
@@ -70,7 +70,13 @@ class Load:
 
 
 def replace_all(tx: Transaction, load: Load) -> Landed:
-    """Make the target hold just the batch."""
+    """Make the target hold just the batch.
+
+    Raises:
+        CountMismatchError: The staging table does not hold the rows that were copied.
+    """
+    if load.deleted and load.staging:
+        _expect(load, int(tx.fetch(sql.count_rows(load.staging))[0][0]))
     deleted = tx.execute(sql.delete_all(load.target))
     inserted = _insert(tx, load)
     return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
@@ -80,6 +86,9 @@ def replace_from(tx: Transaction, load: Load, start: CursorValue | None, mark: s
     """Make the target's rows at or after `start` be the batch; without `start`, all of them.
 
     An empty batch changes nothing: what the target has, the source has forgotten.
+
+    Raises:
+        CountMismatchError: The staging table does not hold the rows that were copied.
     """
     if load.staging is None:
         return Landed()
@@ -96,71 +105,88 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
 
     Raises:
         DataError: A row without a full key.
+        CountMismatchError: The staging table does not hold the rows that were copied.
     """
     if load.staging is None:
         return Landed()
-    _refuse_null_keys(tx, load)
-    load, duplicates = _newest_only(tx, load)
-    assert load.staging is not None
-    if not tx.fetch(sql.is_empty(load.target)):
+    target_is_empty = not tx.fetch(sql.any_row(load.target))
+    if target_is_empty and load.unique_key and load.deleted is None:
+        return Landed(inserted=_insert(tx, load))
+    _check_keys(tx, load)
+    load, staging, duplicates = _newest_only(tx, load, load.staging)
+    if target_is_empty:
         inserted = _insert(tx, load)
         return Landed(inserted=inserted, unchanged=duplicates + load.rows - inserted)
-    tx.execute(
-        sql.delete_known(
-            load.staging,
-            load.target,
-            load.columns,
-            load.key,
-            load.cursor,
-            pads_text=capabilities.pads_text,
-            deleted=load.deleted,
-        )
+    known = sql.delete_known(
+        staging,
+        load.target,
+        load.columns,
+        load.key,
+        load.cursor,
+        pads_text=capabilities.pads_text,
+        deleted=load.deleted,
     )
+    unchanged = tx.execute(known)
+    load = replace(load, rows=load.rows - unchanged)
     gone = 0
     if load.deleted:
-        count = sql.count_deletable(load.staging, load.target, load.key, load.deleted)
+        count = sql.count_deletable(staging, load.target, load.key, load.deleted)
         gone = int(tx.fetch(count)[0][0])
-    removed = tx.execute(sql.delete_matching(load.target, load.staging, load.key))
+    removed = tx.execute(sql.delete_matching(load.target, staging, load.key))
     inserted = _insert(tx, load)
     updated = min(inserted, removed - gone)
     return Landed(
         inserted=inserted - updated,
         updated=updated,
         deleted=removed - updated,
-        unchanged=duplicates + load.rows - inserted - gone,
+        unchanged=duplicates + unchanged + load.rows - inserted - gone,
     )
 
 
 def _insert(tx: Transaction, load: Load) -> int:
+    """Insert the staging table's rows, but for those to be deleted; returns how many."""
     if load.staging is None:
         return 0
     unless = sql.is_deleted(load.deleted) if load.deleted else None
-    return tx.execute(sql.insert_all(load.target, load.staging, load.columns, unless))
+    inserted = tx.execute(sql.insert_all(load.target, load.staging, load.columns, unless))
+    if load.deleted is None:
+        _expect(load, inserted)
+    return inserted
 
 
-def _refuse_null_keys(tx: Transaction, load: Load) -> None:
+def _expect(load: Load, found: int) -> None:
+    if found != load.rows:
+        raise CountMismatchError(
+            "rows in the staging table are not the rows copied",
+            expected=load.rows,
+            found=found,
+            todo="Another process may have changed the staging table. Nothing is committed and the "
+            "target is as it was; run it again.",
+        )
+
+
+def _check_keys(tx: Transaction, load: Load) -> None:
     assert load.staging is not None
-    found = tx.fetch(sql.count_null_keys(load.staging, load.key))
-    if found[0][0]:
+    rows, keyed = tx.fetch(sql.count_keyed_rows(load.staging, load.key))[0]
+    _expect(load, int(rows))
+    if rows != keyed:
         raise DataError(
             f"rows without a full key ({', '.join(load.key)})",
             expected="no NULL in the key",
-            found=f"{found[0][0]} rows",
+            found=f"{rows - keyed} rows",
             todo="Choose a key whose columns are never NULL.",
         )
 
 
-def _newest_only(tx: Transaction, load: Load) -> tuple[Load, int]:
-    """The load without older duplicates of a key, and how many there were."""
-    assert load.staging is not None
-    if load.unique_key or not tx.fetch(sql.count_repeated_keys(load.staging, load.key))[0][0]:
-        return load, 0
-    newest = newest_table(load.staging)
+def _newest_only(tx: Transaction, load: Load, staging: TableName) -> tuple[Load, TableName, int]:
+    """The load without older duplicates of a key, its table, and how many there were."""
+    if load.unique_key or not tx.fetch(sql.count_repeated_keys(staging, load.key))[0][0]:
+        return load, staging, 0
+    newest = newest_table(staging)
     tx.execute(sql.drop_table(newest))
-    tx.execute(sql.create_newest(newest, load.staging, load.columns, load.key, load.cursor))
+    tx.execute(sql.create_newest(newest, staging, load.columns, load.key, load.cursor))
     rows = int(tx.fetch(sql.count_rows(newest))[0][0])
-    kept = Load(load.target, newest, load.columns, rows, load.key, load.cursor, True, load.deleted)
-    return kept, load.rows - rows
+    return replace(load, staging=newest, rows=rows), newest, load.rows - rows
 
 
 def newest_table(staging: TableName) -> TableName:

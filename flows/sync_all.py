@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -38,8 +39,15 @@ def sync_one(batch: Batch) -> Receipt:
     return receipt
 
 
+def _run_name() -> str:
+    given = flow_run.parameters
+    when = given.get("run_date") or given.get("window_start")
+    return f"sync all {given['every']}" + (f" {when}" if when else "")
+
+
 @flow(
     name="sync-all",
+    flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
 )
 def sync_all(

@@ -98,8 +98,8 @@ def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:
 
 
 def is_unique(spec: TableSpec, schema: TableSchema) -> bool:
-    """Whether the source's own primary key keeps the spec's key from occurring twice."""
-    return bool(schema.key) and {k.lower() for k in schema.key} <= {k.lower() for k in spec.key}
+    """Whether the spec's key is the source's primary key: never NULL, never twice."""
+    return bool(schema.key) and {k.lower() for k in schema.key} == {k.lower() for k in spec.key}
 
 
 def _watermark(

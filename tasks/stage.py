@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from prefect import task
@@ -17,6 +18,7 @@ from tasks.step import STEP, located
 
 SUFFIX = {StageFormat.CSV: "csv.zst", StageFormat.PARQUET: "parquet"}
 FORGOTTEN_DAYS = 7
+UPLOADS_AT_ONCE = 4
 _NEEDS_COPY = (Kind.BINARY, Kind.JSON)
 
 
@@ -34,17 +36,22 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
         if goes_by_insert(batch.spec, extracted):
             return Staged((), None, extracted)
         where = f"{prefix(batch.spec)}{batch.label_slug}/{batch.id}/{uuid.uuid4().hex[:8]}"
-        files: list[StagedFile] = []
+        files: dict[int, StagedFile] = {}
+
+        def put(number: int) -> None:
+            key = f"{where}/part-{number:05}.{SUFFIX[extracted.format]}"
+            files[number] = stage.put(extracted.parts[number], key)
+
         try:
-            for number, part in enumerate(extracted.parts):
-                files.append(
-                    stage.put(part, f"{where}/part-{number:05}.{SUFFIX[extracted.format]}")
-                )
-            manifest = stage.write_manifest(files, f"{where}/manifest.json")
+            put(0)  # alone: it makes the connection that the others share
+            with ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="stage") as uploads:
+                list(uploads.map(put, range(1, len(extracted.parts))))
+            parts = [files[number] for number in range(len(extracted.parts))]
+            manifest = stage.write_manifest(parts, f"{where}/manifest.json")
         except FerryError:
-            _discard_quietly(stage, files)
+            _discard_quietly(stage, list(files.values()))
             raise
-        staged = Staged(tuple(files), manifest, extracted)
+        staged = Staged(tuple(parts), manifest, extracted)
         if staged.rows != extracted.rows:
             raise CountMismatchError(
                 "rows staged are not the rows extracted",

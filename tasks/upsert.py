@@ -13,14 +13,13 @@ import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue
-from ferry.errors import ConflictError, CountMismatchError, FerryError, OutcomeUnknownError
+from ferry.errors import ConflictError, FerryError, OutcomeUnknownError
 from ferry.plan import find_deleted, stored_bound
 from ferry.receipts import RECEIPTS, Receipt
 from ferry.schema import TableSchema
 from ferry.write import (
     Landed,
     Load,
-    Transaction,
     find_receipt,
     newest_table,
     replace_all,
@@ -92,7 +91,6 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
         landed_before = find_receipt(tx, batch.id, capabilities.placeholder)
         if landed_before:
             return landed_before
-        _compare_counts(tx, load)
         if batch.mode == "full":
             landed = replace_all(tx, load)
         elif load.key:
@@ -142,18 +140,6 @@ def _start(batch: Batch, load: Load, copied: Copied) -> CursorValue | None:
     start = copied.staged.extract.start
     cursor = next((c for c in load.columns if c.name == load.cursor), None)
     return stored_bound(start, cursor.type.kind, batch.spec.wall_clock_zone) if cursor else None
-
-
-def _compare_counts(tx: Transaction, load: Load) -> None:
-    found = int(tx.fetch(sql.count_rows(load.staging))[0][0]) if load.staging else 0
-    if found != load.rows:
-        raise CountMismatchError(
-            "rows in the staging table are not the rows copied",
-            expected=load.rows,
-            found=found,
-            todo="Another process may have changed the staging table. The target is untouched; "
-            "run it again.",
-        )
 
 
 def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:

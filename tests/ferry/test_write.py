@@ -1,6 +1,7 @@
 """The write algorithms against a model in plain Python, on an engine that needs only pip."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
-from ferry.errors import DataError
+from ferry.errors import CountMismatchError, DataError
 from ferry.schema import Column, DataType, Kind, TableName
 from ferry.write import Landed, Load, replace_all, replace_from, upsert
 
@@ -172,6 +173,24 @@ def test_rows_doubled_in_the_target_by_others_become_one(engine: Engine):
     landed = upsert(engine, load([row]), CAPABILITIES)
     assert engine.rows() == [(1, 1, 2, "new", None)]
     assert landed == Landed(updated=1, deleted=1)
+
+
+@pytest.mark.parametrize("unique_key", [True, False])
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_staging_table_that_holds_other_rows_than_were_copied_is_refused(
+    engine: Engine, unique_key: bool, there: int
+):
+    row = (1, 1, 1, "a", None)
+    engine.put(TARGET, [(2, 2, 1, "b", None)] * there)
+    engine.put(STAGING, [row])
+    wrong = load([row, row], unique_key=unique_key)
+    for write in (
+        lambda: upsert(engine, wrong, CAPABILITIES),
+        lambda: replace_all(engine, wrong),
+        lambda: replace_all(engine, replace(wrong, deleted=COLUMNS[4])),
+    ):
+        with pytest.raises(CountMismatchError, match="expected 2; found 1"):
+            write()
 
 
 def test_a_null_in_the_key_is_refused_without_its_row(engine: Engine):
