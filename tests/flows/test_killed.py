@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from deployments.local.redshift_double import Fault
 from flows.sync_table import sync_table
+from tests.api import eventually
 
 ROOT = Path(__file__).parents[2]
 ROWS = 5_000
@@ -58,16 +60,19 @@ def is_untouched(journey: Any) -> bool:
         r"^DROP TABLE .*stg_",
     ],
 )
-def test_killed_at_a_statement_and_run_again(shop: Any, redshift_double: Any, statement: str):
-    redshift_double.inject(Fault("stall", statement, seconds=2))
+def test_killed_at_a_statement_and_run_again(
+    shop: Any, redshift_double: Any, postgres: Any, statement: str
+):
+    redshift_double.inject(Fault("stall", statement, seconds=1))
     process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
     try:
         wait_until_stalled(redshift_double, process)
+        assert sessions(postgres) > 0
     finally:
         process.kill()
         process.wait()
     redshift_double.clear()
-    settle(shop)
+    assert eventually(lambda: sessions(postgres) == 0)
     assert is_untouched(shop) or is_complete(shop)
     landed = is_complete(shop)
     assert len(shop.receipts("orders")) == (2 if landed else 1)
@@ -89,11 +94,11 @@ def wait_until_stalled(double: Any, process: subprocess.Popen) -> None:
     raise AssertionError("the statement was never reached")
 
 
-def settle(shop: Any) -> None:
-    """Until the statements of the killed run have ended, one way or the other."""
-    time.sleep(2.5)
-    with shop.warehouse.transaction() as transaction:
-        transaction.execute(f'LOCK TABLE "{shop.schema}"."orders"')
+def sessions(postgres: Any) -> int:
+    """How many sessions Ferry has open in the warehouse."""
+    with closing(postgres.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ferry'")
+        return int(cursor.fetchone()[0])
 
 
 class TestFaults:

@@ -349,7 +349,7 @@ def test_a_read_that_is_abandoned_leaves_nothing_behind(source: Source) -> None:
 def test_blocks_say_what_they_are(source: Source) -> None:
     kind = type(source)
 
-    assert kind.get_block_type_slug().startswith("ferry-")
+    assert kind.get_block_type_slug().endswith("-source")
     assert kind.get_description()
     assert kind.get_code_example()
     for name, field in kind.model_fields.items():
