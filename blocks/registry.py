@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from prefect.blocks.core import Block
+from pydantic import ValidationError
 
 from blocks.source import Source
 from blocks.sources import SOURCES
@@ -38,6 +39,23 @@ def load_warehouse(name: str) -> Warehouse:
     return _load("warehouse", WAREHOUSES, name)
 
 
+def _outdated(role: str, kind: type[Block], name: str, error: RuntimeError) -> ConfigurationError:
+    fields = (
+        [
+            ".".join(str(step) for step in detail["loc"])
+            for detail in error.__cause__.errors(include_input=False, include_context=False)
+        ]
+        if isinstance(error.__cause__, ValidationError)
+        else []
+    )
+    return ConfigurationError(
+        f"the {role} block {kind.get_block_type_slug()}/{name} does not fit this version of Ferry",
+        found=f"missing or wrong fields: {', '.join(fields) or 'unknown'}",
+        todo="Register it again with `python -m deployments.register_blocks`, or correct it in "
+        "the UI.",
+    )
+
+
 def _load(role: str, kinds: Sequence[type[B]], name: str) -> B:
     found: list[B] = []
     missing: Exception | None = None
@@ -46,6 +64,8 @@ def _load(role: str, kinds: Sequence[type[B]], name: str) -> B:
             loaded = kind.load(name)
         except ValueError as error:  # what Block.load raises when there is none of that name
             missing = error
+        except RuntimeError as error:  # what it raises when the stored fields do not validate
+            raise _outdated(role, kind, name, error) from None  # its text holds their values
         else:
             assert isinstance(loaded, kind)
             found.append(loaded)

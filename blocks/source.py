@@ -46,5 +46,9 @@ class Source(Block, ABC):
         """The lowest and highest value of a column; None when it has none."""
 
     @abstractmethod
+    def has_null(self, table: TableName, column: str) -> bool:
+        """Whether any row has NULL in this column."""
+
+    @abstractmethod
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """About how many rows `query` will read, cheaply; None when that cannot be told."""

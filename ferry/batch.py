@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 STAGING_SCHEMA = "ferry"
 """The schema of the staging tables, beside the receipts."""
+
+STAGING_NAME = re.compile(r"stg_(\d{8})_[0-9a-f]{12}_[0-9a-f]{6}_")
+"""How the names of staging tables begin: the day they were made, the batch, the attempt."""
 
 CursorValue = int | Decimal | date | datetime | str
 
@@ -83,13 +87,11 @@ class Batch:
         """The label in letters that a file name can have."""
         return self.window.slug if self.window else self.mode
 
-    @property
-    def staging_table(self) -> TableName:
-        """Where copy loads it: a table of this batch alone, its name within 63 bytes."""
-        day = self.scheduled_start.astimezone(UTC).strftime("%Y%m%d")
-        return TableName(
-            STAGING_SCHEMA, f"stg_{day}_{self.id.replace('-', '')[:12]}_{self.spec.name[:28]}"
-        )
+    def staging_table(self, today: date, token: str) -> TableName:
+        """A table for one attempt to copy the batch; its name tells its age, within 63 bytes."""
+        batch = self.id.replace("-", "")[:12]
+        name = f"stg_{today:%Y%m%d}_{batch}_{token}_{self.spec.name[:24]}"
+        return TableName(STAGING_SCHEMA, name)
 
     def __str__(self) -> str:
         return f"{self.target} {self.label}"
@@ -141,6 +143,7 @@ class Extract:
         cursor: The cursor column, named as in the warehouse; None if the table has none.
         start: The lower bound that was read from, for a watermark; None if all was read.
         unique_key: Whether the source itself vouches that no key occurs twice.
+        batches_before: Batches of the table that had landed before it was read.
     """
 
     parts: tuple[PartFile, ...]
@@ -150,6 +153,7 @@ class Extract:
     cursor: str | None = None
     start: CursorValue | None = None
     unique_key: bool = False
+    batches_before: int = 0
 
     @property
     def rows(self) -> int:

@@ -15,10 +15,10 @@ class Capabilities:
     """One engine's abilities and limits.
 
     Attributes:
-        dialect: The sqlglot dialect in which statements are written for it.
         stage_formats: What it can load from the stage, the preferred one first.
         max_identifier_bytes: Longer names are refused, never cut.
         max_text_bytes: The most bytes a text value can have; None for no limit.
+        max_binary_bytes: The most bytes a binary value can have; None for no limit.
         max_columns: The most columns a table can have.
         lock_mode: What follows `LOCK TABLE <name>` to make other writers wait; None where the
             engine has no LOCK.
@@ -32,11 +32,11 @@ class Capabilities:
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
     """
 
-    dialect: str
     stage_formats: tuple[StageFormat, ...]
     max_identifier_bytes: int
     max_text_bytes: int | None
     max_columns: int
+    max_binary_bytes: int | None = None
     lock_mode: str | None = None
     sort_and_dist_keys: bool = False
     pads_text: bool = False

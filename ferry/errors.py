@@ -14,7 +14,8 @@ FerryError
     ├── AccessError           wrong password, wrong certificate, no permission, no such bucket
     ├── SchemaError           columns or types that are missing or do not fit
     ├── DataError             values that the warehouse cannot hold as they are
-    └── CountMismatchError    two steps disagree about the number of rows
+    ├── CountMismatchError    two steps disagree about the number of rows
+    └── StaleReadError        another batch landed since this one was read; read it again
 ```
 
 Tasks retry the first branch only (`is_retriable`). A message says which table, window and step,
@@ -133,6 +134,13 @@ class DataError(FatalError):
 
 class CountMismatchError(FatalError):
     """Two steps disagree about the number of rows."""
+
+
+class StaleReadError(FatalError):
+    """Another batch of the table landed since this one was read.
+
+    Trying the same step again cannot help; reading the batch again does.
+    """
 
 
 def is_retriable(error: BaseException | None) -> bool:

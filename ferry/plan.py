@@ -10,11 +10,12 @@ from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import RequestError, SchemaError
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs import Mode, TableSpec
-from ferry.windows import Window, run_window, zone_info
+from ferry.windows import Window, first_pass, local_midnight, run_window, zone_info
 
 DEFAULT_CURSORS = ("modified", "created_at")
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+_MARKS = (*_TIMES, Kind.BOOLEAN, Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 
 
@@ -92,7 +93,16 @@ def find_deleted(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
         return None
     there = [c.name for c in columns]
     (name,) = named_columns((spec.deleted_column,), there, spec.target, "deleted_column")
-    return next(c for c in columns if c.name.lower() == name)
+    column = next(c for c in columns if c.name.lower() == name)
+    if column.type.kind not in _MARKS:
+        raise SchemaError(
+            f"column {column.name!r} cannot tell which rows are deleted",
+            table=str(spec.target),
+            expected="a boolean, a whole number, a date or a time",
+            found=column.native or str(column.type),
+            todo="Choose another `deleted_column`, or carry deletions as they are.",
+        )
+    return column
 
 
 def plan_query(
@@ -100,6 +110,7 @@ def plan_query(
     mode: Mode,
     window: Window | None,
     schema: TableSchema,
+    scheduled_start: datetime,
     watermark: CursorValue | None = None,
 ) -> ExtractQuery:
     """Which rows of the source to read.
@@ -109,6 +120,8 @@ def plan_query(
         mode: How it is carried this time.
         window: The window, for mode window.
         schema: The source table, with the columns that are carried.
+        scheduled_start: When the run was to start: a watermark of times ends there, so that a row
+            dated in the future does not hide those that come before it.
         watermark: The highest cursor in the target, for mode watermark; None if it has no rows.
 
     Raises:
@@ -122,9 +135,7 @@ def plan_query(
     cursor = find_cursor(spec, columns)
     zone = spec.wall_clock_zone
     if mode == "full":
-        return ExtractQuery(
-            schema, cursor.name if cursor else None, zone=zone, zero_dates=spec.zero_dates
-        )
+        return ExtractQuery(schema, zone=zone, zero_dates=spec.zero_dates)
     if cursor is None:
         raise SchemaError(
             f"mode {mode} needs a cursor column",
@@ -142,18 +153,46 @@ def plan_query(
             found=cursor.native or str(cursor.type),
             todo="Choose another `cursor` in the table's spec.",
         )
-    start = window.start if window else less_lag(watermark, spec.lag, zone)
+    if window:
+        _refuse_part_of_a_day(spec, cursor, window)
+    start = window.start if window else less_lag(watermark, spec.lag, zone, scheduled_start)
     end = window.end if window else None
     return ExtractQuery(schema, cursor.name, start, end, zone, spec.zero_dates)
 
 
-def less_lag(watermark: CursorValue | None, lag: int, zone: str) -> CursorValue | None:
-    """The watermark less the lag: seconds for times, whole days for dates, ids for numbers."""
+def _refuse_part_of_a_day(spec: TableSpec, cursor: Column, window: Window) -> None:
+    """A column of dates cannot tell the hours of a day apart."""
+    days = [
+        bound.astimezone(zone_info(spec.wall_clock_zone)) for bound in (window.start, window.end)
+    ]
+    if cursor.type.kind is Kind.DATE and any(
+        bound != local_midnight(bound.date(), spec.wall_clock_zone) for bound in days
+    ):
+        raise SchemaError(
+            f"column {cursor.name!r} has no time of day, so a window over it is whole days",
+            table=str(spec.target),
+            window=window.label,
+            expected=f"bounds at midnight in {spec.wall_clock_zone}",
+            found=" and ".join(bound.isoformat() for bound in days),
+            todo="Carry whole days, or choose another `cursor` in the table's spec.",
+        )
+
+
+def less_lag(
+    watermark: CursorValue | None, lag: int, zone: str, scheduled_start: datetime
+) -> CursorValue | None:
+    """The watermark less the lag: seconds for times, whole days for dates, ids for numbers.
+
+    Times are capped at the scheduled start. A wall-clock time that its zone repeats is moved to
+    where the repeated times begin: the second pass is not behind the first.
+    """
     if isinstance(watermark, datetime):
         aware = watermark if watermark.tzinfo else watermark.replace(tzinfo=zone_info(zone))
-        return aware - timedelta(seconds=lag)
+        start = min(aware, scheduled_start.astimezone(aware.tzinfo)) - timedelta(seconds=lag)
+        return start if watermark.tzinfo else first_pass(start)
     if isinstance(watermark, date):
-        return watermark - timedelta(days=math.ceil(lag / 86_400))
+        today = scheduled_start.astimezone(zone_info(zone)).date()
+        return min(watermark, today) - timedelta(days=math.ceil(lag / 86_400))
     if isinstance(watermark, int | Decimal):
         return watermark - lag
     return watermark

@@ -113,6 +113,10 @@ class TableSpec(BaseModel):
         default="error",
         description="MySQL's 0000-00-00 and dates like it: refuse them, or load NULL.",
     )
+    null_cursors: Literal["error", "ignore"] = Field(
+        default="error",
+        description="Rows whose cursor is NULL, which no window carries: refuse, or leave behind.",
+    )
     sort_key: tuple[str, ...] = Field(
         default=(), description="Sort key of the target, when it is created."
     )

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ferry.schema import Column, DataType, Kind, TableName
 
+MARK = "\0"
+"""Where a bound parameter goes, while a statement is put together: no name can hold it."""
+
 NativeType = Callable[[DataType], str]
 
 
@@ -119,54 +122,78 @@ def count_keyed_rows(table: TableName, key: Sequence[str]) -> str:
     return f"SELECT COUNT(*), COUNT(CASE WHEN {full} THEN 1 END) FROM {table_sql(table)}"
 
 
-def count_repeated_keys(table: TableName, key: Sequence[str]) -> str:
+def count_repeated_keys(table: TableName, key: Sequence[Column], pads_text: bool) -> str:
     """How many keys occur more than once."""
-    names = column_list(key)
+    terms = ", ".join(_key_terms(key, pads_text))
     return (
-        f"SELECT COUNT(*) FROM (SELECT {names} FROM {table_sql(table)} "
-        f"GROUP BY {names} HAVING COUNT(*) > 1) AS repeated"
+        f"SELECT COUNT(*) FROM (SELECT {terms} FROM {table_sql(table)} "
+        f"GROUP BY {terms} HAVING COUNT(*) > 1) AS repeated"
     )
+
+
+def _key_terms(key: Sequence[Column], pads_text: bool) -> list[str]:
+    """What rows of one key have in common: where blanks are padded, the text's length as well."""
+    terms = [quoted(column.name) for column in key]
+    padded = [column for column in key if pads_text and column.type.kind is Kind.TEXT]
+    return terms + [f"OCTET_LENGTH({quoted(column.name)})" for column in padded]
 
 
 def create_newest(
     newest: TableName,
     table: TableName,
     columns: Sequence[Column],
-    key: Sequence[str],
+    key: Sequence[Column],
     cursor: str | None,
+    pads_text: bool,
 ) -> str:
     """A copy of the table with just the newest row of each key.
 
-    Rows that tie on the cursor are told apart by their other columns, so that a second run picks
-    the same one.
+    Rows that tie on the cursor are told apart by their other columns (but for JSON and binary,
+    which have no order everywhere), so that a second run picks the same one.
     """
     names = column_list(column.name for column in columns)
+    unordered = (Kind.JSON, Kind.BINARY)
     others = [
         c.name
         for c in columns
-        if c.name not in (*key, cursor) and c.type.kind not in (Kind.JSON, Kind.BINARY)
+        if c not in key and c.name != cursor and c.type.kind not in unordered
     ]
-    newest_first = [cursor, *others] if cursor else others
-    order = ", ".join(f"{quoted(name)} DESC NULLS LAST" for name in newest_first or key)
+    newest_first = ([cursor] if cursor else []) + others or [column.name for column in key]
+    order = ", ".join(f"{quoted(name)} DESC NULLS LAST" for name in newest_first)
+    terms = ", ".join(_key_terms(key, pads_text))
     return (
         f"CREATE TABLE {table_sql(newest)} AS SELECT {names} FROM (SELECT {names}, "
-        f"ROW_NUMBER() OVER (PARTITION BY {column_list(key)} ORDER BY {order}) AS ferry_rank "
+        f"ROW_NUMBER() OVER (PARTITION BY {terms} ORDER BY {order}) AS ferry_rank "
         f"FROM {table_sql(table)}) AS ranked WHERE ferry_rank = 1"
     )
 
 
-def same_key(left: TableName, right: TableName, key: Sequence[str]) -> str:
+def same_key(left: TableName, right: TableName, key: Sequence[Column], pads_text: bool) -> str:
     """The condition that two tables' rows have one key."""
     return " AND ".join(
-        f"{table_sql(left)}.{quoted(name)} = {table_sql(right)}.{quoted(name)}" for name in key
+        _equal(
+            f"{table_sql(left)}.{quoted(c.name)}",
+            f"{table_sql(right)}.{quoted(c.name)}",
+            c,
+            pads_text,
+        )
+        for c in key
     )
+
+
+def _equal(left: str, right: str, column: Column, pads_text: bool) -> str:
+    """Two values are equal; where blanks are padded, to the last blank."""
+    equal = f"{left} = {right}"
+    if pads_text and column.type.kind is Kind.TEXT:
+        equal += f" AND OCTET_LENGTH({left}) = OCTET_LENGTH({right})"
+    return equal
 
 
 def delete_known(
     staging: TableName,
     target: TableName,
     columns: Sequence[Column],
-    key: Sequence[str],
+    key: Sequence[Column],
     cursor: str | None,
     *,
     pads_text: bool,
@@ -180,28 +207,29 @@ def delete_known(
     same = " AND ".join(
         _same_value(f"{ours}.{quoted(c.name)}", f"{theirs}.{quoted(c.name)}", c, pads_text)
         for c in columns
-        if c.name not in key
+        if c not in key
     )
     known = f"({same or '1 = 1'})"
     if deleted:
         known = f"({known} AND NOT {is_deleted(deleted, ours + '.')})"
     if cursor:
         known = f"({theirs}.{quoted(cursor)} > {ours}.{quoted(cursor)} OR {known})"
-    return f"DELETE FROM {ours} USING {theirs} WHERE {same_key(staging, target, key)} AND {known}"
+    one = same_key(staging, target, key, pads_text)
+    return f"DELETE FROM {ours} USING {theirs} WHERE {one} AND {known}"
 
 
 def _same_value(left: str, right: str, column: Column, pads_text: bool) -> str:
-    equal = f"{left} = {right}"
-    if pads_text and column.type.kind is Kind.TEXT:
-        equal += f" AND OCTET_LENGTH({left}) = OCTET_LENGTH({right})"
+    equal = _equal(left, right, column, pads_text)
     return f"({equal} OR ({left} IS NULL AND {right} IS NULL))"
 
 
-def delete_matching(target: TableName, staging: TableName, key: Sequence[str]) -> str:
+def delete_matching(
+    target: TableName, staging: TableName, key: Sequence[Column], pads_text: bool
+) -> str:
     """Take out of the target the rows whose key is in the staging table."""
     return (
         f"DELETE FROM {table_sql(target)} USING {table_sql(staging)} "
-        f"WHERE {same_key(target, staging, key)}"
+        f"WHERE {same_key(target, staging, key, pads_text)}"
     )
 
 
@@ -216,14 +244,23 @@ def is_deleted(column: Column, prefix: str = "") -> str:
 
 
 def count_deletable(
-    staging: TableName, target: TableName, key: Sequence[str], deleted: Column
+    staging: TableName,
+    target: TableName,
+    key: Sequence[Column],
+    deleted: Column,
+    pads_text: bool,
 ) -> str:
     """How many rows of the target the staging table marks as deleted."""
     return (
         f"SELECT COUNT(*) FROM {table_sql(target)}, {table_sql(staging)} "
-        f"WHERE {same_key(target, staging, key)} "
+        f"WHERE {same_key(target, staging, key, pads_text)} "
         f"AND {is_deleted(deleted, table_sql(staging) + '.')}"
     )
+
+
+def count_deleted(staging: TableName, deleted: Column) -> str:
+    """How many rows of the staging table are marked as deleted."""
+    return f"SELECT COUNT(*) FROM {table_sql(staging)} WHERE {is_deleted(deleted)}"
 
 
 def delete_all(table: TableName) -> str:
@@ -231,9 +268,21 @@ def delete_all(table: TableName) -> str:
     return f"DELETE FROM {table_sql(table)}"
 
 
+def _bound(sql: str, placeholder: str) -> str:
+    """A statement of ours with its parameters marked as the driver wants them.
+
+    A driver that formats with % takes one in a name for another parameter, unless it is doubled.
+    """
+    parts = sql.split(MARK)
+    if "%" in placeholder:
+        parts = [part.replace("%", "%%") for part in parts]
+    return placeholder.join(parts)
+
+
 def delete_from(table: TableName, column: str, placeholder: str) -> str:
     """Take out the rows at or after a bound."""
-    return f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} >= {placeholder}"
+    sql = f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} >= {MARK}"
+    return _bound(sql, placeholder)
 
 
 def insert_all(
@@ -247,20 +296,31 @@ def insert_all(
 
 def insert_values(table: TableName, columns: Sequence[Column], rows: int, placeholder: str) -> str:
     """Insert so many rows of bound parameters."""
-    row = "(" + ", ".join([placeholder] * len(columns)) + ")"
+    row = "(" + ", ".join([MARK] * len(columns)) + ")"
     names = column_list(column.name for column in columns)
-    return f"INSERT INTO {table_sql(table)} ({names}) VALUES " + ", ".join([row] * rows)
+    values = ", ".join([row] * rows)
+    return _bound(f"INSERT INTO {table_sql(table)} ({names}) VALUES {values}", placeholder)
 
 
 def select_where(table: TableName, columns: Sequence[Column], column: str, placeholder: str) -> str:
     """The rows whose column has a bound value."""
     names = column_list(c.name for c in columns)
-    return f"SELECT {names} FROM {table_sql(table)} WHERE {quoted(column)} = {placeholder}"
-
-
-def find_tables(schema_placeholder: str, pattern_placeholder: str) -> str:
-    """Names of the tables of a schema that match a LIKE pattern; both are bound parameters."""
-    return (
-        "SELECT table_name FROM information_schema.tables "
-        f"WHERE table_schema = {schema_placeholder} AND table_name LIKE {pattern_placeholder}"
+    return _bound(
+        f"SELECT {names} FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", placeholder
     )
+
+
+def count_where(table: TableName, column: str, placeholder: str) -> str:
+    """How many rows have a bound value in this column."""
+    sql = f"SELECT COUNT(*) FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}"
+    return _bound(sql, placeholder)
+
+
+def find_schema(placeholder: str) -> str:
+    """One row if there is a schema of the bound name."""
+    return f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {placeholder}"
+
+
+def find_tables(placeholder: str) -> str:
+    """Names of the tables in the schema of the bound name."""
+    return f"SELECT table_name FROM information_schema.tables WHERE table_schema = {placeholder}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
@@ -71,6 +71,23 @@ def plan_target(
 def _can_widen(column: Column, there: Column, capabilities: Capabilities) -> bool:
     longer = column.type.kind is there.type.kind is Kind.TEXT
     return longer and capabilities.widens_text
+
+
+def within_limits(columns: Sequence[Column], capabilities: Capabilities) -> tuple[Column, ...]:
+    """The columns with text and binary no longer than the warehouse can hold.
+
+    A column without a limit, or with a higher one, gets the warehouse's; the load refuses a value
+    that is longer.
+    """
+    limits = {Kind.TEXT: capabilities.max_text_bytes, Kind.BINARY: capabilities.max_binary_bytes}
+
+    def limited(column: Column) -> Column:
+        limit = limits.get(column.type.kind)
+        if limit is None or (column.type.max_bytes or limit + 1) <= limit:
+            return column
+        return replace(column, type=replace(column.type, max_bytes=limit))
+
+    return tuple(limited(column) for column in columns)
 
 
 def check_limits(target: TableName, columns: Sequence[Column], capabilities: Capabilities) -> None:

@@ -168,7 +168,7 @@ def wall_clock_bounds(start: datetime, end: datetime, zone: str) -> tuple[dateti
     """
     local_start, local_end = (bound.astimezone(zone_info(zone)) for bound in (start, end))
     return (
-        _before_repetition(local_start).replace(tzinfo=None, fold=0),
+        first_pass(local_start).replace(tzinfo=None, fold=0),
         _after_repetition(local_end).replace(tzinfo=None, fold=0),
     )
 
@@ -180,8 +180,8 @@ def _repetition(local: datetime) -> timedelta:
     return max(earlier - later, timedelta())
 
 
-def _before_repetition(local: datetime) -> datetime:
-    """The first of the repeated times, if this is one of them."""
+def first_pass(local: datetime) -> datetime:
+    """Where the repeated times begin, if this is one of them; else the time itself."""
     if not _repetition(local):
         return local
     change = _change(local)
@@ -191,7 +191,7 @@ def _before_repetition(local: datetime) -> datetime:
 def _after_repetition(local: datetime) -> datetime:
     """The first time after the repeated ones, if this is one of them but not their very first."""
     repeated = _repetition(local)
-    if not repeated or (local.fold == 0 and local == _before_repetition(local)):
+    if not repeated or (local.fold == 0 and local == first_pass(local)):
         return local
     return _change(local)
 
@@ -199,14 +199,12 @@ def _after_repetition(local: datetime) -> datetime:
 def _change(local: datetime) -> datetime:
     """The wall-clock time at which the clocks go back, for a time that occurs twice."""
     zone, repeated = local.tzinfo, _repetition(local)
-    low = local.replace(fold=0).astimezone(UTC)
-    high = local.replace(fold=1).astimezone(UTC)
-    before = low.astimezone(zone).utcoffset()
-    while high - low > timedelta(seconds=1):
-        middle = low + (high - low) / 2
-        if middle.astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    moment = (high + timedelta(milliseconds=500)).replace(microsecond=0)
-    return moment.astimezone(zone).replace(fold=0) + repeated
+    first = local.replace(fold=0, microsecond=0).astimezone(UTC)
+    before = first.astimezone(zone).utcoffset()
+    # The first second of the later offset, by bisection; the change is within the repetition.
+    low, high = 0, int(repeated.total_seconds()) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        same = (first + timedelta(seconds=middle)).astimezone(zone).utcoffset() == before
+        low, high = (middle, high) if same else (low, middle)
+    return (first + timedelta(seconds=high)).astimezone(zone).replace(fold=0) + repeated

@@ -63,7 +63,7 @@ class Load:
     staging: TableName | None
     columns: tuple[Column, ...]
     rows: int
-    key: tuple[str, ...] = ()
+    key: tuple[Column, ...] = ()
     cursor: str | None = None
     unique_key: bool = False
     deleted: Column | None = None
@@ -75,8 +75,6 @@ def replace_all(tx: Transaction, load: Load) -> Landed:
     Raises:
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
-    if load.deleted and load.staging:
-        _expect(load, int(tx.fetch(sql.count_rows(load.staging))[0][0]))
     deleted = tx.execute(sql.delete_all(load.target))
     inserted = _insert(tx, load)
     return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
@@ -113,7 +111,8 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
     if target_is_empty and load.unique_key and load.deleted is None:
         return Landed(inserted=_insert(tx, load))
     _check_keys(tx, load)
-    load, staging, duplicates = _newest_only(tx, load, load.staging)
+    pads_text = capabilities.pads_text
+    load, staging, duplicates = _newest_only(tx, load, load.staging, pads_text)
     if target_is_empty:
         inserted = _insert(tx, load)
         return Landed(inserted=inserted, unchanged=duplicates + load.rows - inserted)
@@ -123,16 +122,16 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         load.columns,
         load.key,
         load.cursor,
-        pads_text=capabilities.pads_text,
+        pads_text=pads_text,
         deleted=load.deleted,
     )
     unchanged = tx.execute(known)
     load = replace(load, rows=load.rows - unchanged)
     gone = 0
     if load.deleted:
-        count = sql.count_deletable(staging, load.target, load.key, load.deleted)
+        count = sql.count_deletable(staging, load.target, load.key, load.deleted, pads_text)
         gone = int(tx.fetch(count)[0][0])
-    removed = tx.execute(sql.delete_matching(load.target, staging, load.key))
+    removed = tx.execute(sql.delete_matching(load.target, staging, load.key, pads_text))
     inserted = _insert(tx, load)
     updated = min(inserted, removed - gone)
     return Landed(
@@ -149,8 +148,10 @@ def _insert(tx: Transaction, load: Load) -> int:
         return 0
     unless = sql.is_deleted(load.deleted) if load.deleted else None
     inserted = tx.execute(sql.insert_all(load.target, load.staging, load.columns, unless))
-    if load.deleted is None:
-        _expect(load, inserted)
+    left_out = (
+        int(tx.fetch(sql.count_deleted(load.staging, load.deleted))[0][0]) if load.deleted else 0
+    )
+    _expect(load, inserted + left_out)
     return inserted
 
 
@@ -167,24 +168,27 @@ def _expect(load: Load, found: int) -> None:
 
 def _check_keys(tx: Transaction, load: Load) -> None:
     assert load.staging is not None
-    rows, keyed = tx.fetch(sql.count_keyed_rows(load.staging, load.key))[0]
+    names = [column.name for column in load.key]
+    rows, keyed = tx.fetch(sql.count_keyed_rows(load.staging, names))[0]
     _expect(load, int(rows))
     if rows != keyed:
         raise DataError(
-            f"rows without a full key ({', '.join(load.key)})",
+            f"rows without a full key ({', '.join(names)})",
             expected="no NULL in the key",
             found=f"{rows - keyed} rows",
             todo="Choose a key whose columns are never NULL.",
         )
 
 
-def _newest_only(tx: Transaction, load: Load, staging: TableName) -> tuple[Load, TableName, int]:
+def _newest_only(
+    tx: Transaction, load: Load, staging: TableName, pads_text: bool
+) -> tuple[Load, TableName, int]:
     """The load without older duplicates of a key, its table, and how many there were."""
-    if load.unique_key or not tx.fetch(sql.count_repeated_keys(staging, load.key))[0][0]:
+    if load.unique_key or not tx.fetch(sql.count_repeated_keys(staging, load.key, pads_text))[0][0]:
         return load, staging, 0
     newest = newest_table(staging)
     tx.execute(sql.drop_table(newest))
-    tx.execute(sql.create_newest(newest, staging, load.columns, load.key, load.cursor))
+    tx.execute(sql.create_newest(newest, staging, load.columns, load.key, load.cursor, pads_text))
     rows = int(tx.fetch(sql.count_rows(newest))[0][0])
     return replace(load, staging=newest, rows=rows), newest, load.rows - rows
 
@@ -192,6 +196,11 @@ def _newest_only(tx: Transaction, load: Load, staging: TableName) -> tuple[Load,
 def newest_table(staging: TableName) -> TableName:
     """The table beside the staging table that holds just the newest row of each key."""
     return TableName(staging.schema, f"{staging.name}_newest")
+
+
+def count_receipts(tx: Transaction, table: TableName, mark: str) -> int:
+    """How many batches of this table have landed."""
+    return int(tx.fetch(sql.count_where(RECEIPTS, "table_name", mark), (str(table),))[0][0])
 
 
 def find_receipt(tx: Transaction, batch_id: str, mark: str) -> Receipt | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,16 +21,17 @@ from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch
-from ferry.errors import FerryError
+from ferry.errors import FerryError, StaleReadError
 from ferry.plan import choose_window
 from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
 from tasks import copy, extract, for_table, stage, upsert
+from tasks.artifacts import cosmetic
 from tasks.stage import discard, discard_forgotten
 from tasks.target import drop_forgotten
 from tasks.upsert import already_landed
 
-WORK_FOLDER = Path(gettempdir()) / "ferry"
+WORK_FOLDER = Path(gettempdir()) / f"ferry-{os.getuid()}"
 FORGOTTEN_SECONDS = 86_400
 
 RECEIPT_FIELDS = (
@@ -106,15 +110,25 @@ def carry(batch: Batch, road: Road) -> Receipt:
         get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
         return landed
     try:
-        extracted = for_table(extract, batch.spec)(batch, road.source, road.warehouse)
-        staged = for_table(stage, batch.spec)(batch, extracted, road.stage)
-        copied = for_table(copy, batch.spec)(batch, staged, road.stage, road.warehouse)
-        receipt = for_table(upsert, batch.spec)(batch, copied, road.warehouse, started_at)
+        receipt = _steps(batch, road, started_at)
+    except StaleReadError as error:
+        get_run_logger().warning("%s is read again: %s", batch, error)
+        receipt = _steps(batch, road, datetime.now(UTC))
     finally:
         shutil.rmtree(batch.folder, ignore_errors=True)
-    discard(batch.spec, staged, road.stage)
     show_receipt(receipt)
     return receipt
+
+
+def _steps(batch: Batch, road: Road, started_at: datetime) -> Receipt:
+    spec = batch.spec
+    extracted = for_table(extract, spec)(batch, road.source, road.warehouse)
+    staged = for_table(stage, spec)(batch, extracted, road.stage)
+    try:
+        copied = for_table(copy, spec)(batch, staged, road.stage, road.warehouse)
+        return for_table(upsert, spec)(batch, copied, road.warehouse, started_at)
+    finally:
+        discard(spec, staged, road.stage)
 
 
 def tidy(batch: Batch, road: Road) -> None:
@@ -132,8 +146,9 @@ def tidy(batch: Batch, road: Road) -> None:
             "%s: removed %s staged files and %s staging tables", batch.target, files, tables
         )
     for folder in WORK_FOLDER.glob("*-*"):
-        if time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another run has just removed it
+            if time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def show_receipt(receipt: Receipt) -> None:
@@ -143,17 +158,21 @@ def show_receipt(receipt: Receipt) -> None:
         for field in RECEIPT_FIELDS
     )
     took = (receipt.finished_at - receipt.started_at).total_seconds()
-    create_markdown_artifact(
-        key="receipt-" + receipt.table_name.replace(".", "-").replace("_", "-").replace("$", "-"),
-        description=summary_line(receipt),
-        markdown=f"### {receipt.table_name}, {receipt.window_label}\n\n"
+    markdown = (
+        f"### {receipt.table_name}, {receipt.window_label}\n\n"
         f"| rows | |\n| --- | ---: |\n{counts}\n\n"
         f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
         f"- batch `{receipt.batch_id}`\n"
         f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
         f"- checksum `{receipt.checksum}`\n"
-        f"- Ferry {receipt.code_version}\n",
+        f"- Ferry {receipt.code_version}\n"
     )
+    with cosmetic("the receipt"):
+        create_markdown_artifact(
+            key="receipt-" + re.sub("[^a-z0-9]", "-", receipt.table_name),
+            description=summary_line(receipt),
+            markdown=markdown,
+        )
 
 
 def summary_line(receipt: Receipt) -> str:

@@ -21,6 +21,7 @@ from ferry.specs import TableSpec
 from ferry.windows import Every
 from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line, tidy
 from flows.table_specs import load_table_specs
+from tasks.artifacts import cosmetic
 
 MAX_TABLES_AT_ONCE = 4
 
@@ -77,7 +78,7 @@ def sync_all(
     """
     specs = load_table_specs()
     due = (
-        [specs.named(name) for name in dict.fromkeys(tables)]
+        list({spec.name: spec for spec in map(specs.named, tables)}.values())
         if tables
         else due_tables(specs, every)
     )
@@ -126,8 +127,9 @@ def _show(receipts: dict[str, Receipt], failures: dict[str, str]) -> None:
         f"| {name} | **failed**: {reason.replace('|', '/')} | | | | | |"
         for name, reason in failures.items()
     ]
-    create_markdown_artifact(
-        key="sync-all",
-        markdown="| table | window | read | inserted | updated | deleted | unchanged |\n"
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows),
-    )
+    with cosmetic("what was carried"):
+        create_markdown_artifact(
+            key="sync-all",
+            markdown="| table | window | read | inserted | updated | deleted | unchanged |\n"
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows),
+        )

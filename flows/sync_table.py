@@ -27,6 +27,7 @@ def sync_table(
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     mode: Mode | None = None,
+    zone: str | None = None,
 ) -> Any:
     """Carry one table from its source to the warehouse, and write the receipt.
 
@@ -39,11 +40,12 @@ def sync_table(
         window_start: Carry from this moment on, together with `window_end`.
         window_end: Carry up to, but not including, this moment.
         mode: Carry it another way this once: `full` reloads all of the table.
+        zone: Zone in which days are counted; by default the table's own.
 
     Returns:
         The batch's receipt.
     """
     spec = load_table_specs().named(table)
-    batch = make_batch(spec, Dates(run_date, window_start, window_end), mode)
+    batch = make_batch(spec, Dates(run_date, window_start, window_end, zone), mode)
     receipt = carry(batch, load_road(spec))
     return Completed(message=summary_line(receipt), data=receipt)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+from datetime import UTC, datetime
+
 from prefect import task
 from prefect.logging import get_run_logger
 
@@ -10,15 +13,17 @@ from blocks.stages.part_files import read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
-from ferry.errors import CountMismatchError
+from ferry.errors import CountMismatchError, FerryError
+from ferry.schema import TableName
 from tasks.step import STEP, located
+from tasks.target import drop_quietly, make_schema
 
 
 @task(name="copy", task_run_name="copy {batch}", **STEP)
 def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Copied:
     """Load the batch into its staging table: by COPY, or by INSERT when it is a handful of rows.
 
-    Safe to repeat: the staging table is dropped and made again.
+    Safe to repeat: every attempt makes a staging table of its own, and drops it when it fails.
 
     Raises:
         DataError: A value that does not fit, with file, line and column. No retry helps.
@@ -30,34 +35,45 @@ def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Co
     with located(batch, "copy"):
         if staged.rows == 0:
             return Copied(None, 0, staged)
-        table, capabilities = batch.staging_table, warehouse.capabilities
-        warehouse.execute(sql.create_schema(STAGING_SCHEMA))
-        warehouse.execute(sql.drop_table(table))
+        table = batch.staging_table(datetime.now(UTC).date(), secrets.token_hex(3))
+        make_schema(warehouse, STAGING_SCHEMA)
         warehouse.execute(
             sql.create_table(
                 table,
                 extracted.columns,
                 warehouse.native_type,
-                kind=capabilities.staging_table_kind,
+                kind=warehouse.capabilities.staging_table_kind,
             )
         )
-        if staged.manifest:
-            rows = warehouse.copy_in(table, staged, stage)
-        else:
-            values = list(read_rows(extracted))
-            rows = warehouse.execute(
-                sql.insert_values(table, extracted.columns, len(values), capabilities.placeholder),
-                [value for row in values for value in row],
-            )
-        if rows != staged.rows:
-            raise CountMismatchError(
-                "rows in the staging table are not the rows staged",
-                expected=staged.rows,
-                found=rows,
-                todo="Run it again; the target is untouched. If it persists, look at the staged "
-                "files with `keep_staged_days`.",
-            )
+        try:
+            rows = _load(table, staged, stage, warehouse)
+            _compare(staged, rows)
+        except FerryError:
+            drop_quietly(warehouse, table)
+            raise
         get_run_logger().info(
             "copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT"
         )
         return Copied(table, rows, staged)
+
+
+def _load(table: TableName, staged: Staged, stage: Stage, warehouse: Warehouse) -> int:
+    if staged.manifest:
+        return warehouse.copy_in(table, staged, stage)
+    rows = list(read_rows(staged.extract))
+    mark = warehouse.capabilities.placeholder
+    return warehouse.execute(
+        sql.insert_values(table, staged.extract.columns, len(rows), mark),
+        [value for row in rows for value in row],
+    )
+
+
+def _compare(staged: Staged, rows: int) -> None:
+    if rows != staged.rows:
+        raise CountMismatchError(
+            "rows in the staging table are not the rows staged",
+            expected=staged.rows,
+            found=rows,
+            todo="Run it again; the target is untouched. If it persists, look at the staged files "
+            "with `keep_staged_days`.",
+        )

@@ -12,15 +12,16 @@ from blocks.source import Source
 from blocks.stages.part_files import write_parts
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, CursorValue, Extract, StageFormat
+from ferry.batch import Batch, CursorValue, Extract, ExtractQuery, StageFormat
 from ferry.capabilities import Capabilities
-from ferry.errors import ConfigurationError
+from ferry.errors import ConfigurationError, DataError
 from ferry.plan import find_cursor, plan_query
 from ferry.schema import TableSchema, target_columns
 from ferry.specs import TableSpec
-from ferry.target import plan_target
+from ferry.target import plan_target, within_limits
 from tasks.progress import Progress
 from tasks.step import STEP, located
+from tasks.target import landed_batches
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
@@ -43,16 +44,24 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
     spec = batch.spec
     with located(batch, "extract"):
         schema = source.describe(spec.source_name, spec.exclude)
-        columns = target_columns(schema.columns, batch.target)
+        capabilities = warehouse.capabilities
+        columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
+        batches_before = landed_batches(batch, warehouse)
         existing = warehouse.describe(batch.target)
-        plan_target(batch.target, existing, columns, warehouse.capabilities)
+        plan_target(batch.target, existing, columns, capabilities)
         for column in columns:
             warehouse.native_type(column.type)
         query = plan_query(
-            spec, batch.mode, batch.window, schema, _watermark(batch, schema, existing, warehouse)
+            spec,
+            batch.mode,
+            batch.window,
+            schema,
+            batch.scheduled_start,
+            _watermark(batch, schema, existing, warehouse),
         )
+        _refuse_null_cursors(batch, query, source)
         shutil.rmtree(batch.folder, ignore_errors=True)
-        batch.folder.mkdir(parents=True)
+        batch.folder.mkdir(parents=True, mode=0o700)
         progress = Progress(
             f"extract {batch}", f"extract-{batch.id[:8]}", source.estimate_rows(query)
         )
@@ -60,9 +69,9 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             source.read(query),
             columns,
             batch.folder,
-            format=stage_format(spec, warehouse.capabilities),
+            format=stage_format(spec, capabilities),
             part_size_bytes=spec.part_size_mb * 1_000_000,
-            hex_prefix=warehouse.capabilities.hex_prefix,
+            hex_prefix=capabilities.hex_prefix,
             on_batch=progress,
         )
         progress.done()
@@ -78,6 +87,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             cursor=query.cursor.lower() if query.cursor else None,
             start=query.start if batch.mode == "watermark" else None,
             unique_key=is_unique(spec, schema),
+            batches_before=batches_before,
         )
 
 
@@ -99,7 +109,23 @@ def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:
 
 def is_unique(spec: TableSpec, schema: TableSchema) -> bool:
     """Whether the spec's key is the source's primary key: never NULL, never twice."""
-    return bool(schema.key) and {k.lower() for k in schema.key} == {k.lower() for k in spec.key}
+    key = [schema.column(name) for name in spec.key]
+    whole = {c.name for c in key if c} == set(schema.key)
+    return bool(key) and whole and not any(c.nullable for c in key if c)
+
+
+def _refuse_null_cursors(batch: Batch, query: ExtractQuery, source: Source) -> None:
+    """No window and no watermark would ever carry a row whose cursor is NULL."""
+    if query.cursor is None or batch.spec.null_cursors == "ignore":
+        return
+    column = query.schema.column(query.cursor)
+    if column and column.nullable and source.has_null(query.schema.name, query.cursor):
+        raise DataError(
+            f"rows whose cursor {query.cursor!r} is NULL would never be carried",
+            expected="no NULL in the cursor column",
+            todo="Set another `cursor` in the table's spec, carry it in mode full, or leave these "
+            "rows behind with `null_cursors: ignore`.",
+        )
 
 
 def _watermark(

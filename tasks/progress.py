@@ -9,6 +9,8 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
+from tasks.artifacts import cosmetic
+
 FIRST_REPORT_SECONDS = 5.0
 REPORT_EVERY_SECONDS = 10.0
 
@@ -41,12 +43,13 @@ class Progress:
             self._show(100.0, f"{self._what}: done")
 
     def _show(self, percent: float, text: str) -> None:
-        if self._artifact is None:
-            created = create_progress_artifact(percent, key=self._key, description=text)
-            assert isinstance(created, UUID)
-            self._artifact = created
-        else:
-            update_progress_artifact(self._artifact, percent, description=text)
+        with cosmetic("progress"):
+            if self._artifact is None:
+                created = create_progress_artifact(percent, key=self._key, description=text)
+                assert isinstance(created, UUID)
+                self._artifact = created
+            else:
+                update_progress_artifact(self._artifact, percent, description=text)
 
 
 def progress_line(rows: int, size_bytes: int, seconds: float, expected: int | None) -> str:

@@ -19,6 +19,8 @@ from tasks.step import STEP, located
 SUFFIX = {StageFormat.CSV: "csv.zst", StageFormat.PARQUET: "parquet"}
 FORGOTTEN_DAYS = 7
 UPLOADS_AT_ONCE = 4
+INSERT_BYTES = 64_000
+"""Compressed; a statement of Redshift's ends at 16 MB of text."""
 _NEEDS_COPY = (Kind.BINARY, Kind.JSON)
 
 
@@ -63,9 +65,11 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
 
 
 def goes_by_insert(spec: TableSpec, extracted: Extract) -> bool:
-    """Whether the rows are few and plain enough for one INSERT of bound values."""
+    """Whether the rows are few, small and plain enough for one INSERT of bound values."""
     plain = not any(column.type.kind in _NEEDS_COPY for column in extracted.columns)
-    return extracted.rows == 0 or (plain and extracted.rows <= spec.insert_rows)
+    return extracted.rows == 0 or (
+        plain and extracted.rows <= spec.insert_rows and extracted.size_bytes <= INSERT_BYTES
+    )
 
 
 def prefix(spec: TableSpec) -> str:

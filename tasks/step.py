@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from ferry.batch import Batch
-from ferry.errors import FerryError, is_retriable
+from ferry.errors import FatalError, FerryError, is_retriable
 from ferry.specs import TableSpec
 
 P = ParamSpec("P")
@@ -60,9 +60,23 @@ def for_table(step: Task[P, R], spec: TableSpec) -> Task[P, R]:
 
 @contextmanager
 def located(batch: Batch, step: str) -> Iterator[None]:
-    """Let every error of Ferry's that passes say the table, the window and the step."""
+    """Let every error that passes say the table, as the warehouse names it, window and step.
+
+    Raises:
+        FatalError: This machine's own disk failed.
+    """
     try:
         yield
     except FerryError as error:
-        error.at(table=str(batch.target), window=batch.label, step=step)
+        error.table = str(batch.target)
+        error.at(window=batch.label, step=step)
         raise
+    except OSError as error:
+        raise FatalError(
+            "this machine cannot write or read the part files",
+            table=str(batch.target),
+            window=batch.label,
+            step=step,
+            found=error.strerror or type(error).__name__,
+            todo="Make room, or set TMPDIR to a folder that the worker can write.",
+        ) from error

@@ -9,11 +9,12 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_SCHEMA, Batch, Copied
+from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied
 from ferry.errors import FerryError
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS
-from ferry.schema import TableName
+from ferry.schema import Column, TableName
 from ferry.target import TargetPlan, plan_target
+from ferry.write import count_receipts
 
 SECOND_TRY_SECONDS = 0.5
 FORGOTTEN_DAYS = 7
@@ -24,7 +25,7 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     spec, native = batch.spec, warehouse.native_type
     columns = copied.staged.extract.columns
     if warehouse.describe(RECEIPTS) is None:
-        _make(warehouse, sql.create_schema(RECEIPTS.schema), RECEIPTS)
+        make_schema(warehouse, RECEIPTS.schema)
         required = [column.name for column in RECEIPT_COLUMNS if not column.nullable]
         _make(
             warehouse,
@@ -36,7 +37,7 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     )
     if plan.create:
         keyed = warehouse.capabilities.sort_and_dist_keys
-        _make(warehouse, sql.create_schema(batch.target.schema), batch.target)
+        make_schema(warehouse, batch.target.schema)
         _make(
             warehouse,
             sql.create_table(
@@ -54,19 +55,50 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
 def _alter(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> None:
     native = warehouse.native_type
     for column in plan.add:
-        warehouse.execute(sql.add_column(batch.target, column, native))
+        _add(batch, column, warehouse)
         get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
     for column in plan.widen:
         warehouse.execute(sql.widen_column(batch.target, column, native))
         get_run_logger().warning("%s has a longer column: %s", batch.target, column.name)
 
 
+def _add(batch: Batch, column: Column, warehouse: Warehouse) -> None:
+    """Add a column, unless another run has added it meanwhile."""
+    try:
+        warehouse.execute(sql.add_column(batch.target, column, warehouse.native_type))
+    except FerryError:
+        there = warehouse.describe(batch.target)
+        if there is None or there.column(column.name) is None:
+            raise
+
+
+def make_schema(warehouse: Warehouse, schema: str) -> None:
+    """Make the schema if it is missing; where it is there, no right to make one is needed."""
+    if not warehouse.fetch(sql.find_schema(warehouse.capabilities.placeholder), (schema,)):
+        _make(warehouse, sql.create_schema(schema), schema)
+
+
+def landed_batches(batch: Batch, warehouse: Warehouse) -> int:
+    """How many batches of the table have landed."""
+    if warehouse.describe(RECEIPTS) is None:
+        return 0
+    return count_receipts(warehouse, batch.target, warehouse.capabilities.placeholder)
+
+
+def drop_quietly(warehouse: Warehouse, table: TableName) -> None:
+    """Drop a staging table; a failure is only logged, `drop_forgotten` drops it later."""
+    try:
+        warehouse.execute(sql.drop_table(table))
+    except FerryError as error:
+        get_run_logger().warning("a staging table could not be dropped yet: %s", error)
+
+
 def drop_forgotten(warehouse: Warehouse) -> int:
     """Drop staging tables that killed runs left behind a week ago; returns how many."""
-    mark = warehouse.capabilities.placeholder
-    oldest = datetime.now(UTC) - timedelta(days=FORGOTTEN_DAYS)
-    found = warehouse.fetch(sql.find_tables(mark, mark), (STAGING_SCHEMA, "stg_%"))
-    forgotten = [name for (name,) in found if name < f"stg_{oldest:%Y%m%d}"]
+    found = warehouse.fetch(sql.find_tables(warehouse.capabilities.placeholder), (STAGING_SCHEMA,))
+    oldest = f"{datetime.now(UTC) - timedelta(days=FORGOTTEN_DAYS):%Y%m%d}"
+    matches = [STAGING_NAME.match(name) for (name,) in found]
+    forgotten = [match.string for match in matches if match and match[1] < oldest]
     for name in forgotten:
         warehouse.execute(sql.drop_table(TableName(STAGING_SCHEMA, name)))
     return len(forgotten)

@@ -13,7 +13,7 @@ import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue
-from ferry.errors import ConflictError, FerryError, OutcomeUnknownError
+from ferry.errors import ConflictError, FatalError, OutcomeUnknownError, StaleReadError
 from ferry.plan import find_deleted, stored_bound
 from ferry.receipts import RECEIPTS, Receipt
 from ferry.schema import TableSchema
@@ -30,7 +30,7 @@ from ferry.write import (
     upsert as upsert_by_key,
 )
 from tasks.step import STEP, located
-from tasks.target import prepare_target
+from tasks.target import drop_quietly, landed_batches, prepare_target
 
 CONFLICT_ATTEMPTS = 4
 CONFLICT_PAUSE_SECONDS = 0.5
@@ -65,6 +65,9 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
                     raise
                 get_run_logger().warning("upsert %s: once more after: %s", batch, error)
                 time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())
+            except FatalError:
+                drop_staging(copied, warehouse)
+                raise
         drop_staging(copied, warehouse)
         get_run_logger().info(
             "upsert %s: %s inserted, %s updated, %s deleted, %s unchanged",
@@ -88,9 +91,12 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
     with warehouse.transaction() as tx:
         if capabilities.lock_mode is not None:
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
-        landed_before = find_receipt(tx, batch.id, capabilities.placeholder)
+        # Looked up on a connection of its own: read within this transaction, the receipts would
+        # make every other table's upsert conflict with it under SERIALIZABLE isolation.
+        landed_before = find_receipt(warehouse, batch.id, capabilities.placeholder)
         if landed_before:
             return landed_before
+        _refuse_stale_read(batch, copied, warehouse)
         if batch.mode == "full":
             landed = replace_all(tx, load)
         elif load.key:
@@ -102,6 +108,20 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
     return receipt
 
 
+def _refuse_stale_read(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
+    """No older version over a newer one, where no cursor in the target can tell them apart."""
+    if batch.mode != "full" and batch.spec.soft_deletes != "apply":
+        return
+    known, found = copied.staged.extract.batches_before, landed_batches(batch, warehouse)
+    if found != known:
+        raise StaleReadError(
+            "another batch of the table landed since this one was read",
+            expected=f"{known} batches",
+            found=f"{found} batches",
+            todo="Run it again: it has to be read again.",
+        )
+
+
 def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
     """The batch's receipt if an earlier attempt of this run has landed it."""
     if warehouse.describe(RECEIPTS) is None:
@@ -111,13 +131,9 @@ def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
 
 def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
     """Drop the batch's staging tables; a failure is only logged, the rows have landed."""
-    if copied.staging_table is None:
-        return
-    try:
+    if copied.staging_table:
         for table in (copied.staging_table, newest_table(copied.staging_table)):
-            warehouse.execute(sql.drop_table(table))
-    except FerryError as error:
-        get_run_logger().warning("staging table could not be dropped yet: %s", error)
+            drop_quietly(warehouse, table)
 
 
 def _load(batch: Batch, copied: Copied) -> Load:
@@ -128,7 +144,7 @@ def _load(batch: Batch, copied: Copied) -> Load:
         staging=copied.staging_table,
         columns=extracted.columns,
         rows=copied.rows,
-        key=tuple(name.lower() for name in spec.key),
+        key=tuple(c for name in spec.key if (c := schema.column(name))),
         cursor=extracted.cursor,
         unique_key=extracted.unique_key,
         deleted=find_deleted(spec, schema.columns),
@@ -143,23 +159,23 @@ def _start(batch: Batch, load: Load, copied: Copied) -> CursorValue | None:
 
 
 def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:
-    staged, window = copied.staged, batch.window
+    staged, extracted, window = copied.staged, copied.staged.extract, batch.window
     return Receipt(
         batch_id=batch.id,
         table_name=str(batch.target),
         mode=batch.mode,
         window_start=window.start if window else None,
         window_end=window.end if window else None,
-        window_label=batch.label,
+        window_label=f"from {extracted.start}" if extracted.start is not None else batch.label,
         status="loaded",
-        rows_extracted=staged.extract.rows,
+        rows_extracted=extracted.rows,
         rows_staged=staged.rows,
         rows_copied=copied.rows,
         rows_inserted=landed.inserted,
         rows_updated=landed.updated,
         rows_deleted=landed.deleted,
         rows_unchanged=landed.unchanged,
-        checksum=staged.extract.checksum,
+        checksum=extracted.checksum,
         manifest_uri=staged.manifest_uri,
         code_version=ferry.__version__,
         flow_run_id=batch.flow_run_id,

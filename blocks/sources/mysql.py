@@ -23,7 +23,7 @@ from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import FerryError, RequestError
 from ferry.schema import Column, Kind, TableName, TableSchema
 
-_BATCH_BYTES = 32 * 1024 * 1024
+_BATCH_BYTES = 4 * 1024 * 1024
 
 
 class MySQLSource(Source):
@@ -105,7 +105,7 @@ class MySQLSource(Source):
     def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
         """The rows as batches of `arrow_schema(query.schema.columns)`, from one snapshot.
 
-        A batch has at most `batch_rows` rows, and about 32 MB at the table's mean row length.
+        A batch has at most `batch_rows` rows, and about 4 MB at the table's mean row length.
         Bounds of a DATETIME column are wall clock in the query's zone; in the hour that a zone
         repeats, both passes are one.
 
@@ -175,6 +175,14 @@ class MySQLSource(Source):
         if kind is Kind.TIMESTAMPTZ:
             return low.replace(tzinfo=UTC), high.replace(tzinfo=UTC)
         return low, high
+
+    def has_null(self, table: TableName, column: str) -> bool:
+        """Whether any row has NULL in this column; by its index, if it has one."""
+        name = table_name(table, self.database)
+        with self._server.cursor() as cursor:
+            # Names are quoted.
+            cursor.execute(f"SELECT 1 FROM {name} WHERE {quote(column)} IS NULL LIMIT 1")  # noqa: S608
+            return cursor.fetchone() is not None
 
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """About how many rows `query` will read, as the server's optimizer guesses (EXPLAIN).

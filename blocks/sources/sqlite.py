@@ -144,6 +144,15 @@ class SQLiteSource(Source):
             return None
         return self._value(low, found, table, 0), self._value(high, found, table, 0)
 
+    def has_null(self, table: TableName, column: str) -> bool:
+        """Whether any row has NULL in this column; by its index, if it has one."""
+        with self._connection() as connection:
+            found = connection.execute(
+                f"SELECT 1 FROM {_quote(table.name)} "  # noqa: S608
+                f"WHERE {_quote(column)} IS NULL LIMIT 1"
+            )
+            return found.fetchone() is not None
+
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """How many rows `query` will read, by counting; of times, those of the days it touches.
 

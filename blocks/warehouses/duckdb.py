@@ -103,7 +103,6 @@ class DuckDBWarehouse(Warehouse):
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        dialect="duckdb",
         stage_formats=(StageFormat.PARQUET, StageFormat.CSV),
         max_identifier_bytes=255,  # DuckDB has no limit; longer ones help nobody
         max_text_bytes=None,

@@ -61,7 +61,6 @@ class PostgresWarehouse(PostgresSessionWarehouse):
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        dialect="postgres",
         stage_formats=(StageFormat.CSV,),
         max_identifier_bytes=63,
         max_text_bytes=None,

@@ -143,6 +143,7 @@ def _without_values(error: Exception, text: str) -> Exception:
 def _kind(  # noqa: PLR0911 - a table in the order of precedence
     error: psycopg2.Error, code: str, text: str, constraint: str, *, committing: bool
 ) -> type[FerryError]:
+    text = re.sub(r"\"[^\"]*\"|table '[^']*'", "", text)  # a table's own name tells nothing
     lost = code[:2] == "08" or code in {"57P01", "57P02", "57P05"} or code == "40003"
     unanswered = not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
     if committing and (lost or unanswered):

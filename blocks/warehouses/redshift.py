@@ -102,10 +102,10 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     capabilities: ClassVar[Capabilities] = Capabilities(
-        dialect="redshift",
         stage_formats=(StageFormat.CSV, StageFormat.PARQUET),
         max_identifier_bytes=127,
         max_text_bytes=redshift_types.MAX_VARCHAR_BYTES,
+        max_binary_bytes=redshift_types.MAX_VARBYTE_BYTES,
         max_columns=1600,
         lock_mode="",  # LOCK TABLE takes no mode; it is ACCESS EXCLUSIVE
         sort_and_dist_keys=True,
@@ -143,7 +143,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
             Column(
                 name,
                 redshift_types.ferry_type(native, *sizes),
-                nullable == "YES",
+                nullable.upper() == "YES",
                 redshift_types.declared(native, *sizes),
             )
             for name, native, *sizes, nullable in self.fetch(query, names)

@@ -4,10 +4,10 @@ from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.target import TargetPlan, plan_target
+from ferry.target import TargetPlan, plan_target, within_limits
 
 TARGET = TableName("raw_data", "t")
-NARROW = Capabilities("redshift", (StageFormat.CSV,), 20, 65_535, 4, widens_text=True)
+NARROW = Capabilities((StageFormat.CSV,), 20, 65_535, 4, widens_text=True)
 
 
 def column(name: str, kind: Kind, nullable: bool = True, **sizes: int) -> Column:
@@ -85,3 +85,15 @@ def test_too_many_columns_and_too_long_names_are_refused():
         plan([column(f"c{n}", Kind.INT32) for n in range(5)], None)
     with pytest.raises(SchemaError, match=r"longer than the warehouse's 20 bytes: é{11}"):
         plan([column("é" * 11, Kind.INT32)], None)
+
+
+def test_a_column_longer_than_the_warehouse_holds_gets_its_limit_and_fits_ever_after():
+    ours = (
+        column("a", Kind.TEXT),
+        column("b", Kind.TEXT, max_bytes=80_000),
+        column("c", Kind.TEXT, max_bytes=10),
+        column("d", Kind.BINARY, max_bytes=80_000),
+    )
+    limited = within_limits(ours, NARROW)
+    assert [c.type.max_bytes for c in limited] == [65_535, 65_535, 10, 80_000]
+    assert plan(list(limited), list(limited)) == TargetPlan()

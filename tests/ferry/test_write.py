@@ -25,8 +25,8 @@ COLUMNS = (
     Column("body", DataType(Kind.TEXT)),
     Column("gone", INT),
 )
-KEY = ("id", "Part")
-CAPABILITIES = Capabilities("duckdb", (StageFormat.PARQUET,), 127, None, 1600, placeholder="?")
+KEY = COLUMNS[:2]
+CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600, placeholder="?")
 
 
 class Engine:
@@ -223,3 +223,18 @@ def test_append_of_nothing_changes_nothing(engine: Engine):
     engine.put(TARGET, [(1, 0, 5, "a", None)])
     assert replace_from(engine, load([], key=()), 5, "?") == Landed()
     assert len(engine.rows()) == 1
+
+
+def test_names_with_percent_signs_and_quotes_are_safe_with_either_kind_of_placeholder():
+    odd = (Column('margin_%"', INT), Column("%s", INT))
+    formatted = sql.insert_values(TARGET, odd, 2, "%s")
+    assert formatted.endswith('("margin_%%""", "%%s") VALUES (%s, %s), (%s, %s)')
+    assert sql.insert_values(TARGET, odd, 1, "?").endswith('("margin_%""", "%s") VALUES (?, ?)')
+
+
+def test_keys_that_differ_in_trailing_blanks_stay_two_where_comparing_ignores_blanks():
+    key = (Column("code", DataType(Kind.TEXT, max_bytes=9)), Column("n", INT))
+    condition = sql.same_key(TARGET, STAGING, key, pads_text=True)
+    assert condition.count("OCTET_LENGTH") == 2
+    assert 'OCTET_LENGTH("code")' in sql.count_repeated_keys(STAGING, key, pads_text=True)
+    assert "OCTET_LENGTH" not in sql.same_key(TARGET, STAGING, key, pads_text=False)

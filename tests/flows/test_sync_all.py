@@ -62,7 +62,8 @@ def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
     state = run(run_date=DAY)
 
     assert state.type is StateType.FAILED
-    reason = "1 of 3 tables failed: extract nps 2023-01-02: there is no table 'nps' in "
+    where = f"extract {shop.schema}.nps 2023-01-02"
+    reason = f"1 of 3 tables failed: {where}: there is no table 'nps' in "
     assert (state.message or "").startswith(reason)
     assert carried(shop) == {"orders": ["2023-01-02"], "visits": ["2023-01-02"]}
     (page,) = [a for a in api.artifacts(state.state_details.flow_run_id) if a.key == "sync-all"]

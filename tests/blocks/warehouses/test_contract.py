@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
 from ferry.batch import StageFormat
 from ferry.errors import ConflictError, DataError, FerryError, SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, fits
@@ -108,7 +109,7 @@ def test_describe_tells_none_of_a_table_that_is_not_there(engine: Any) -> None:
 
 
 def test_describe_shows_columns_of_types_that_ferry_does_not_load(engine: Any) -> None:
-    other = "char(3)" if engine.warehouse.capabilities.dialect != "duckdb" else "UTINYINT"
+    other = "char(3)" if not isinstance(engine.warehouse, DuckDBWarehouse) else "UTINYINT"
     engine.warehouse.execute(f'CREATE TABLE "{engine.schema}"."t" (id INTEGER, added {other})')
     made = engine.warehouse.describe(engine.table())
     assert [each.type.kind for each in made.columns] == [Kind.INT32, Kind.OTHER]
@@ -117,7 +118,7 @@ def test_describe_shows_columns_of_types_that_ferry_does_not_load(engine: Any) -
 
 @pytest.mark.parametrize("digits", [39, 0])
 def test_a_type_that_would_change_values_is_refused(engine: Any, digits: int) -> None:
-    if digits == 39 and engine.warehouse.capabilities.dialect == "postgres":
+    if digits == 39 and isinstance(engine.warehouse, PostgresWarehouse):
         digits = 1001
     with pytest.raises(SchemaError):
         engine.warehouse.native_type(DataType(Kind.DECIMAL, digits, 0))
@@ -135,7 +136,7 @@ def test_every_value_arrives_as_it_left(engine: Any, format: StageFormat) -> Non
         return
     refused = (
         NOT_EVERYWHERE
-        if format is StageFormat.PARQUET and engine.warehouse.capabilities.dialect == "redshift"
+        if format is StageFormat.PARQUET and isinstance(engine.warehouse, RedshiftWarehouse)
         else set()
     )
     kept = [i for i, each in enumerate(EVERY_KIND) if each.type.kind not in refused]
@@ -263,7 +264,7 @@ def test_a_transaction_in_which_a_statement_failed_is_never_committed(engine: An
         tx.execute(f'INSERT INTO "{engine.schema}"."t" VALUES (1, \'a\')')
         with pytest.raises(FerryError):
             tx.execute(f'INSERT INTO "{engine.schema}"."nowhere" VALUES (1)')
-        if engine.warehouse.capabilities.dialect == "duckdb":
+        if isinstance(engine.warehouse, DuckDBWarehouse):
             tx.execute("SELEC")  # DuckDB lets a transaction go on after most errors
     assert engine.warehouse.fetch(f'SELECT * FROM "{engine.schema}"."t"') == []
 
@@ -305,14 +306,14 @@ def test_a_write_conflict_asks_to_repeat_the_transaction(engine: Any, request: A
 
 
 def _conflict(engine: Any, table: str, request: Any) -> None:
-    if engine.warehouse.capabilities.dialect == "redshift":
+    if isinstance(engine.warehouse, RedshiftWarehouse):
         from deployments.local.redshift_double import Fault
 
         request.getfixturevalue("redshift_double").inject(Fault("serialization", "update"))
         with engine.warehouse.transaction() as tx:
             tx.execute(f"UPDATE {table} SET id = 2")
         return
-    if engine.warehouse.capabilities.dialect == "postgres":
+    if isinstance(engine.warehouse, PostgresWarehouse):
         with engine.warehouse.transaction() as tx:
             tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             tx.fetch(f"SELECT * FROM {table}")
