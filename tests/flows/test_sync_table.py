@@ -199,3 +199,12 @@ def test_staged_files_are_kept_when_the_spec_asks(shop):
     sync_table(table="orders", mode="full")
     prefix = f"{shop.schema}.orders/"
     assert shop.stage.discard_older(prefix, datetime(2099, 1, 1, tzinfo=UTC)) == 2
+
+
+@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+def test_a_missing_target_is_made_with_the_keys_of_its_spec(shop, redshift_double):
+    shop.write_specs(orders={**SPEC, "sort_key": ["modified", "id"], "dist_key": "id"})
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    created = f'CREATE TABLE IF NOT EXISTS "{shop.schema}"."orders"'
+    (made,) = [s.sql for s in redshift_double.statements() if s.sql.startswith(created)]
+    assert made.endswith(') DISTSTYLE KEY DISTKEY ("id") SORTKEY ("modified", "id")')
