@@ -109,6 +109,11 @@ class TableSpec(BaseModel):
         description="The column that marks a deleted row: not NULL, not false and not 0.",
     )
     exclude: tuple[str, ...] = Field(default=(), description="Columns that are not carried.")
+    target_only: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of the target that the source has not; rows that change get NULL "
+        "there. Any other such column is refused.",
+    )
     zero_dates: Literal["error", "null"] = Field(
         default="error",
         description="MySQL's 0000-00-00 and dates like it: refuse them, or load NULL.",

@@ -30,11 +30,20 @@ def plan_target(
     existing: TableSchema | None,
     columns: Sequence[Column],
     capabilities: Capabilities,
+    target_only: Sequence[str] = (),
 ) -> TargetPlan:
     """What has to be done to the target so that these columns fit.
 
     A column that the source has gained is added. A text column that has become longer is widened.
-    Everything else that differs is refused: it needs a person's decision.
+    Everything else that differs is refused: it needs a person's decision. So is a column that the
+    source has not, or no longer: a row that is written anew loses its value there.
+
+    Args:
+        target: The target.
+        existing: What it looks like; None if there is no such table.
+        columns: The columns to load.
+        capabilities: What the warehouse can do.
+        target_only: Columns of the target that the spec knows to be missing in the source.
 
     Raises:
         SchemaError: Columns or types do not fit; the message lists every one of them.
@@ -55,15 +64,22 @@ def plan_target(
                     f"{column.name} is {column.type} in the source and {there.native or there.type}"
                     " in the target"
                 )
-    names = {column.name for column in columns}
-    gone = [c.name for c in existing.columns if c.name.lower() not in names and not c.nullable]
-    problems += [f"{name} is NOT NULL in the target and missing in the source" for name in gone]
     if problems:
         raise SchemaError(
             "the target's columns do not fit: " + "; ".join(problems),
             table=str(target),
             todo="Change the target's column, `exclude` it in the table's spec, or rename the "
             "target and let it be made again.",
+        )
+    known = {column.name for column in columns} | {name.lower() for name in target_only}
+    gone = [column.name for column in existing.columns if column.name.lower() not in known]
+    if gone:
+        raise SchemaError(
+            f"the target has columns that the source has not: {', '.join(gone)}",
+            table=str(target),
+            todo="If they were dropped or renamed in the source, drop or rename them in the "
+            "target. If they are to stay, name them in `target_only` in the table's spec: rows "
+            "that change will have NULL there.",
         )
     return TargetPlan(add=tuple(add), widen=tuple(widen))
 

@@ -48,7 +48,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
         batches_before = landed_batches(batch, warehouse)
         existing = warehouse.describe(batch.target)
-        plan_target(batch.target, existing, columns, capabilities)
+        plan_target(batch.target, existing, columns, capabilities, spec.target_only)
         for column in columns:
             warehouse.native_type(column.type)
         query = plan_query(

@@ -32,9 +32,8 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
             sql.create_table(RECEIPTS, RECEIPT_COLUMNS, native, required=required),
             RECEIPTS,
         )
-    plan = plan_target(
-        batch.target, warehouse.describe(batch.target), columns, warehouse.capabilities
-    )
+    existing = warehouse.describe(batch.target)
+    plan = plan_target(batch.target, existing, columns, warehouse.capabilities, spec.target_only)
     if plan.create:
         keyed = warehouse.capabilities.sort_and_dist_keys
         make_schema(warehouse, batch.target.schema)

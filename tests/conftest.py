@@ -118,6 +118,7 @@ def redshift_double(
 @pytest.fixture(scope="session")
 def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
     """A real Prefect server; Prefect in this process, and in its children, then talks to it."""
+    from prefect.logging.handlers import APILogHandler
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -137,6 +138,7 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
         for name, value in server.client_env.items():
             patch.setitem(os.environ, name, value)
         yield server
+        APILogHandler().flush()  # what is still to be sent has nowhere to go afterwards
     server.stop(discard=True)
 
 

@@ -85,7 +85,10 @@ def run(
     text = log.read_text(errors="replace")
     if exit_code != 0:
         raise MeasuredError(f"exit code {exit_code}\n{text[-_LOG_TAIL:]}")
-    result = json.loads(text.rstrip().rpartition("\n")[2])
+    told = [line for line in text.splitlines() if line.startswith('{"')]
+    if not told:
+        raise MeasuredError(f"it told nothing\n{text[-_LOG_TAIL:]}")
+    result = json.loads(told[-1])  # a late line of Prefect's log may stand behind it
     return Measured(result, memory.peak_bytes / 1e6 or None)
 
 

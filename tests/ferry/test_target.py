@@ -23,14 +23,22 @@ def test_a_missing_target_is_made():
     assert plan([column("a", Kind.INT32)], None) == TargetPlan(create=True)
 
 
-def test_a_target_in_another_order_and_with_more_nullable_columns_fits():
+def test_a_target_in_another_order_and_with_columns_that_the_spec_knows_of_fits():
     ours = [column("a", Kind.INT32), column("b", Kind.TEXT, max_bytes=10)]
     theirs = [
         column("extra", Kind.DATE),
         column("b", Kind.TEXT, max_bytes=20),
         column("a", Kind.INT64),
     ]
-    assert plan(ours, theirs) == TargetPlan()
+    target = TableSchema(TARGET, tuple(theirs))
+    assert plan_target(TARGET, target, ours, NARROW, ["Extra"]) == TargetPlan()
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_column_that_the_source_lost_is_refused_and_not_forgotten(nullable: bool):
+    theirs = [column("a", Kind.INT32), column("lost", Kind.INT32, nullable=nullable)]
+    with pytest.raises(SchemaError, match=r"columns that the source has not: lost.*`target_only`"):
+        plan([column("a", Kind.INT32)], theirs)
 
 
 def test_a_new_column_is_added_and_longer_text_widened():
@@ -72,12 +80,6 @@ def test_a_type_that_cannot_hold_every_value_is_refused(ours: Column, theirs: Co
 )
 def test_a_wider_type_fits(ours: Kind, theirs: Column):
     assert plan([column("a", ours)], [theirs]) == TargetPlan()
-
-
-def test_a_required_column_that_the_source_lacks_is_refused():
-    theirs = [column("a", Kind.INT32), column("b", Kind.INT32, nullable=False)]
-    with pytest.raises(SchemaError, match="b is NOT NULL in the target and missing"):
-        plan([column("a", Kind.INT32)], theirs)
 
 
 def test_too_many_columns_and_too_long_names_are_refused():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prefect.logging import disable_run_logger
 
-from ferry.errors import ConfigurationError, DataError, StaleReadError
+from ferry.errors import ConfigurationError, DataError, SchemaError, StaleReadError
 from flows.carry_batch import Dates, load_road, make_batch
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -88,6 +88,17 @@ def test_a_row_whose_cursor_is_null_is_refused_or_left_behind_as_the_spec_says(s
     assert shop.target("orders", "id") == [(1,)]
     sync_table(table="orders", mode="full")
     assert shop.target("orders", "id") == [(1,), (2,)]
+
+
+def test_a_column_dropped_in_the_source_is_not_emptied_in_the_target(shop: Any) -> None:
+    shop.sql("ALTER TABLE orders DROP COLUMN note")
+    shop.sql("UPDATE orders SET modified = '2023-01-02 10:00:00'")
+    with pytest.raises(SchemaError, match="columns that the source has not: note"):
+        sync_table(table="orders", **SECOND)
+    assert shop.target("orders", "note") == [("old",)]
+    shop.write_specs(orders={**SPEC, "target_only": ["note"]})
+    assert sync_table(table="orders", **SECOND).rows_updated == 1
+    assert shop.target("orders", "note") == [(None,)]
 
 
 def test_a_table_that_is_named_twice_is_carried_once(shop: Any) -> None:
