@@ -54,7 +54,9 @@ def fail(api: Api, error: FerryError, **fields: Any) -> tuple[int, FerryError, T
         journey()
 
     def ended() -> TaskRun | None:
-        return next((r for r in api.task_runs(attempts[0]) if r.state and r.state.type in ENDED), None)
+        return next(
+            (r for r in api.task_runs(attempts[0]) if r.state and r.state.type in ENDED), None
+        )
 
     task_run = eventually(ended)
     assert task_run is not None

@@ -39,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deployments.local.stack")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the stack lives")
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="start all of it, unless all of it runs; register, deploy")
+    start = commands.add_parser(
+        "up", help="start all of it, unless all of it runs; register, deploy"
+    )
     start.add_argument("--nps-rows", type=int, default=150_000, help="when first made")
     start.add_argument("--orders-rows", type=int, default=10_000, help="when first made")
     commands.add_parser("status", help="tell how the servers are")
