@@ -40,9 +40,9 @@ CONFLICT_PAUSE_SECONDS = 0.5
 def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime) -> Receipt:
     """Change the target and write the receipt, both or neither; a batch lands once.
 
-    Safe to repeat: the batch's receipt is looked up first, in the same transaction, behind the
-    lock. A serialization conflict repeats the transaction at once, a few times; an answer lost at
-    COMMIT looks the receipt up.
+    Safe to repeat: the batch's receipt is looked up first, behind the target's lock, on another
+    connection. A serialization conflict repeats the transaction at once, a few times; an answer
+    lost at COMMIT looks the receipt up.
 
     Args:
         batch: What is carried.
