@@ -30,8 +30,8 @@ class Receipt:
         batch_id: The same for every attempt of one run at one window, so a batch lands once.
         table_name: The target, `schema.table`.
         mode: full, window or watermark.
-        window_start: First moment of the window; None for full and for a watermark.
-        window_end: First moment after it.
+        window_start: First moment of the window, or a watermark of times; None if all was read.
+        window_end: First moment after the window; None for full and for a watermark.
         window_label: The window as people say it; `full`, or `from …` for a watermark.
         status: `loaded`.
         rows_extracted: Rows read from the source.

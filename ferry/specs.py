@@ -15,6 +15,7 @@ tables:
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -94,6 +95,15 @@ class TableSpec(BaseModel):
         description="Zone of the source's wall-clock columns (DATETIME); by default, `zone`.",
     )
     every: Every = Field(default="day", description="How often sync-all carries it: day or hour.")
+    start_date: date | None = Field(
+        default=None,
+        description="The first day that the source has: no backfill begins earlier, and the "
+        "coverage begins here.",
+    )
+    catch_up: bool = Field(
+        default=False,
+        description="window: let sync-all carry the days since `start_date` that are missing, too.",
+    )
     lag: int = Field(
         default=0,
         ge=0,
@@ -158,6 +168,8 @@ class TableSpec(BaseModel):
             raise ValueError("mode window needs a key: the columns that identify a row")
         if self.soft_deletes == "apply" and not self.key:
             raise ValueError("soft_deletes: apply needs a key: the columns that identify a row")
+        if self.catch_up and (self.mode != "window" or self.start_date is None):
+            raise ValueError("catch_up needs mode window and a start_date")
         return self
 
     @property

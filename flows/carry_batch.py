@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import gettempdir
@@ -27,9 +28,10 @@ from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
 from tasks import copy, extract, for_table, stage, upsert
 from tasks.artifacts import cosmetic
+from tasks.history import record_failure
 from tasks.stage import discard, discard_forgotten
 from tasks.target import drop_forgotten
-from tasks.upsert import already_landed
+from tasks.upsert import already_landed, drop_staging
 
 WORK_FOLDER = Path(gettempdir()) / f"ferry-{os.getuid()}"
 FORGOTTEN_SECONDS = 86_400
@@ -98,11 +100,36 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
     )
 
 
-def carry(batch: Batch, road: Road) -> Receipt:
+@dataclass(frozen=True)
+class Together:
+    """What the windows of one table share that are carried at the same time.
+
+    Attributes:
+        turn: Held while a window is written: commits to one table are serial.
+        stop: Once it is set, no window begins another step.
+    """
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class StoppedError(Exception):
+    """The run was cancelled; the target is as it was before this window."""
+
+
+def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt:
     """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
+
+    A batch that does not arrive leaves a failure, beside the receipts.
+
+    Args:
+        batch: One window, or all, of one table.
+        road: The blocks it travels over.
+        together: Given for one window of many: they share it, and no page is made for each.
 
     Raises:
         FerryError: From the step that failed; the target is as it was.
+        StoppedError: `together.stop` was set meanwhile.
     """
     started_at = datetime.now(UTC)
     landed = already_landed(batch, road.warehouse) if batch.attempt > 1 else None
@@ -110,23 +137,44 @@ def carry(batch: Batch, road: Road) -> Receipt:
         get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
         return landed
     try:
-        receipt = _steps(batch, road, started_at)
-    except StaleReadError as error:
-        get_run_logger().warning("%s is read again: %s", batch, error)
-        receipt = _steps(batch, road, datetime.now(UTC))
+        receipt = _arrive(batch, road, started_at, together or Together())
+    except FerryError as error:
+        record_failure(batch, error, road.warehouse)
+        raise
     finally:
         shutil.rmtree(batch.folder, ignore_errors=True)
-    show_receipt(receipt)
+    if together is None:
+        show_receipt(receipt)
     return receipt
 
 
-def _steps(batch: Batch, road: Road, started_at: datetime) -> Receipt:
+def _arrive(batch: Batch, road: Road, started_at: datetime, together: Together) -> Receipt:
+    try:
+        return _steps(batch, road, started_at, together)
+    except StaleReadError as error:
+        get_run_logger().warning("%s is read again: %s", batch, error)
+        return _steps(batch, road, datetime.now(UTC), together)
+
+
+def _steps(batch: Batch, road: Road, started_at: datetime, together: Together) -> Receipt:
     spec = batch.spec
+
+    def go_on() -> None:
+        if together.stop.is_set():
+            raise StoppedError(f"{batch}: stopped")
+
+    go_on()
     extracted = for_table(extract, spec)(batch, road.source, road.warehouse)
+    go_on()
     staged = for_table(stage, spec)(batch, extracted, road.stage)
     try:
+        go_on()
         copied = for_table(copy, spec)(batch, staged, road.stage, road.warehouse)
-        return for_table(upsert, spec)(batch, copied, road.warehouse, started_at)
+        with together.turn:
+            if together.stop.is_set():
+                drop_staging(copied, road.warehouse)
+            go_on()
+            return for_table(upsert, spec)(batch, copied, road.warehouse, started_at)
     finally:
         discard(spec, staged, road.stage)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from prefect.logging import get_run_logger
@@ -24,14 +25,7 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     """Make the target, its new columns and the receipts table, where they are missing."""
     spec, native = batch.spec, warehouse.native_type
     columns = copied.staged.extract.columns
-    if warehouse.describe(RECEIPTS) is None:
-        make_schema(warehouse, RECEIPTS.schema)
-        required = [column.name for column in RECEIPT_COLUMNS if not column.nullable]
-        _make(
-            warehouse,
-            sql.create_table(RECEIPTS, RECEIPT_COLUMNS, native, required=required),
-            RECEIPTS,
-        )
+    make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
     existing = warehouse.describe(batch.target)
     plan = plan_target(batch.target, existing, columns, warehouse.capabilities, spec.target_only)
     if plan.create:
@@ -69,6 +63,16 @@ def _add(batch: Batch, column: Column, warehouse: Warehouse) -> None:
         there = warehouse.describe(batch.target)
         if there is None or there.column(column.name) is None:
             raise
+
+
+def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
+    """Make one of Ferry's own tables if it is missing."""
+    if warehouse.describe(table) is not None:
+        return
+    make_schema(warehouse, table.schema)
+    required = [column.name for column in columns if not column.nullable]
+    statement = sql.create_table(table, columns, warehouse.native_type, required=required)
+    _make(warehouse, statement, table)
 
 
 def make_schema(warehouse: Warehouse, schema: str) -> None:

@@ -158,13 +158,17 @@ def _start(batch: Batch, load: Load, copied: Copied) -> CursorValue | None:
     return stored_bound(start, cursor.type.kind, batch.spec.wall_clock_zone) if cursor else None
 
 
+def _moment(start: CursorValue | None) -> datetime | None:
+    return start if isinstance(start, datetime) and start.tzinfo else None
+
+
 def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:
     staged, extracted, window = copied.staged, copied.staged.extract, batch.window
     return Receipt(
         batch_id=batch.id,
         table_name=str(batch.target),
         mode=batch.mode,
-        window_start=window.start if window else None,
+        window_start=window.start if window else _moment(extracted.start),
         window_end=window.end if window else None,
         window_label=f"from {extracted.start}" if extracted.start is not None else batch.label,
         status="loaded",

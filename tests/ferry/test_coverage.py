@@ -1,0 +1,146 @@
+"""Coverage: the last thing that happened to a moment tells how it stands."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferry.coverage import Coverage, Event, Status, coverage_of
+from ferry.failures import Failure
+from ferry.receipts import Receipt
+from ferry.windows import Window, day_window
+
+JUNE = datetime(2023, 6, 1, tzinfo=UTC)
+DAY = date(2023, 1, 5)
+
+
+def receipt(
+    window: Window | None, started_at: datetime, mode: str = "window", label: str = ""
+) -> Receipt:
+    return Receipt(
+        batch_id="b",
+        table_name="raw_data.nps",
+        mode=mode,
+        window_start=window.start if window else None,
+        window_end=window.end if window and mode == "window" else None,
+        window_label=label or (window.label if window else mode),
+        status="loaded",
+        rows_extracted=7,
+        rows_staged=7,
+        rows_copied=7,
+        rows_inserted=7,
+        rows_updated=0,
+        rows_deleted=0,
+        rows_unchanged=0,
+        checksum="",
+        manifest_uri=None,
+        code_version="0",
+        flow_run_id="f",
+        started_at=started_at,
+        finished_at=started_at + timedelta(minutes=1),
+    )
+
+
+def failure(window: Window | None, failed_at: datetime) -> Failure:
+    return Failure(
+        batch_id="b",
+        table_name="raw_data.nps",
+        mode="window",
+        window_start=window.start if window else None,
+        window_end=window.end if window else None,
+        window_label=window.label if window else "full",
+        error="AccessError",
+        reason="the server refuses",
+        flow_run_id="f",
+        failed_at=failed_at,
+    )
+
+
+def statuses(coverage: Coverage, *days: int) -> list[Status]:
+    return [coverage.of(day_window(date(2023, 1, day))).status for day in days]
+
+
+def test_a_window_with_a_receipt_is_loaded_and_its_neighbours_are_missing() -> None:
+    coverage = coverage_of([receipt(day_window(DAY), JUNE)], [])
+    assert statuses(coverage, 4, 5, 6) == [Status.MISSING, Status.LOADED, Status.MISSING]
+
+
+def test_days_that_one_month_covers_are_loaded_and_the_month_that_its_days_cover() -> None:
+    month = Window(datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 2, 1, tzinfo=UTC))
+    assert statuses(coverage_of([receipt(month, JUNE)], []), 1, 31) == [Status.LOADED] * 2
+    days = [receipt(day_window(date(2023, 1, day)), JUNE) for day in range(1, 32)]
+    assert coverage_of(days, []).of(month).status is Status.LOADED
+    one_is_not_there = coverage_of([*days[:9], *days[10:]], []).of(month)
+    assert one_is_not_there.status is Status.MISSING
+    assert one_is_not_there.reason == "a part of it is loaded"
+
+
+def test_a_day_that_was_read_before_it_was_over_is_not_loaded() -> None:
+    noon = datetime(2023, 1, 5, 12, tzinfo=UTC)
+    coverage = coverage_of([receipt(day_window(DAY), noon)], [])
+    assert coverage.of(day_window(DAY)).status is Status.MISSING
+    morning = Window(datetime(2023, 1, 5, tzinfo=UTC), noon)
+    assert coverage.of(morning).status is Status.LOADED
+
+
+def test_a_failure_counts_until_the_window_is_loaded_again_and_says_why() -> None:
+    loaded, hour = receipt(day_window(DAY), JUNE), timedelta(hours=1)
+    failed = coverage_of([loaded], [failure(day_window(DAY), JUNE + hour)]).of(day_window(DAY))
+    assert (failed.status, failed.reason) == (Status.FAILED, "the server refuses")
+    mended = coverage_of([loaded], [failure(day_window(DAY), JUNE - hour)])
+    assert mended.of(day_window(DAY)).status is Status.LOADED
+
+
+def test_a_full_copy_has_loaded_everything_up_to_when_it_was_read() -> None:
+    coverage = coverage_of([receipt(None, datetime(2023, 1, 5, 9, tzinfo=UTC), "full")], [])
+    assert statuses(coverage, 1, 4, 5) == [Status.LOADED, Status.LOADED, Status.MISSING]
+
+
+def test_a_watermark_has_loaded_from_its_bound_to_when_it_was_read() -> None:
+    read_from = Window(datetime(2023, 1, 3, tzinfo=UTC), JUNE)
+    at = datetime(2023, 1, 5, 9, tzinfo=UTC)
+    coverage = coverage_of([receipt(read_from, at, "watermark", "from 2023-01-03")], [])
+    assert statuses(coverage, 2, 3, 4, 5) == [
+        Status.MISSING,
+        Status.LOADED,
+        Status.LOADED,
+        Status.MISSING,
+    ]
+
+
+def test_a_watermark_over_ids_and_a_failed_full_copy_tell_of_no_day() -> None:
+    ids = receipt(None, JUNE, "watermark", "from 4711")
+    coverage = coverage_of([ids], [failure(None, JUNE)])
+    assert coverage.of(day_window(DAY)).status is Status.MISSING
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_days_are_compared_as_moments_whatever_their_zone(zone: str) -> None:
+    coverage = coverage_of([receipt(day_window(DAY, zone), JUNE)], [])
+    assert coverage.of(day_window(DAY, zone)).status is Status.LOADED
+    assert coverage.of(day_window(DAY)).status is Status.MISSING
+
+
+HOURS = st.integers(0, 20)
+EVENTS = st.lists(st.tuples(HOURS, HOURS, st.booleans()), max_size=8)
+
+
+@settings(deadline=None)
+@given(EVENTS, HOURS, st.integers(1, 5))
+def test_whatever_happened_each_hour_stands_as_its_last_event_says(
+    happened: list[tuple[int, int, bool]], start: int, hours: int
+) -> None:
+    def at(hour: int) -> datetime:
+        return JUNE + timedelta(hours=hour)
+
+    events = [
+        Event(at(begin), at(end), JUNE + timedelta(days=number), loaded)
+        for number, (begin, end, loaded) in enumerate(happened)
+    ]
+    last = {
+        hour: loaded for begin, end, loaded in happened for hour in range(begin, max(begin, end))
+    }
+    found = [last.get(hour) for hour in range(start, start + hours)]
+    expected = Status.FAILED if False in found else Status.LOADED if all(found) else Status.MISSING
+    assert Coverage(events).of(Window(at(start), at(start + hours))).status is expected
