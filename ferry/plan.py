@@ -57,7 +57,7 @@ def choose_window(
         window = run_window(
             scheduled_start=scheduled_start,
             zone=zone or spec.zone,
-            every=spec.every,
+            every="hour" if spec.every == "hour" else "day",
             run_date=run_date,
             window_start=window_start,
             window_end=window_end,
@@ -81,6 +81,26 @@ def find_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
             if column.name.lower() == name.lower():
                 return column
     return None
+
+
+def check_version(spec: TableSpec, columns: tuple[Column, ...]) -> None:
+    """Refuse a `version` that cannot tell which row is newer.
+
+    Raises:
+        SchemaError: There is no such column, or its values have no order in time.
+    """
+    if spec.version is None:
+        return
+    (name,) = named_columns((spec.version,), [c.name for c in columns], spec.target, "version")
+    column = next(c for c in columns if c.name.lower() == name)
+    if column.type.kind not in _TIMES + _NUMBERS:
+        raise SchemaError(
+            f"column {column.name!r} cannot tell which version of a row is newer",
+            table=str(spec.target),
+            expected="a date, a time or a number",
+            found=column.native or str(column.type),
+            todo="Choose another `version` in the table's spec.",
+        )
 
 
 def find_deleted(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
@@ -132,6 +152,7 @@ def plan_query(
     named_columns(spec.sort_key, there, spec.target, "sort_key")
     named_columns((spec.dist_key,) if spec.dist_key else (), there, spec.target, "dist_key")
     find_deleted(spec, columns)
+    check_version(spec, columns)
     cursor = find_cursor(spec, columns)
     zone = spec.wall_clock_zone
     if mode == "full":

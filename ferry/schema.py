@@ -7,7 +7,7 @@ is an error with the column's name, never text by accident.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import pyarrow as pa
@@ -70,12 +70,22 @@ class TableName:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name as that system spells it, its type, and how the system declares it."""
+    """A column: its name as that system spells it, its type, and how the system declares it.
+
+    Attributes:
+        name: Its name.
+        type: Its type.
+        nullable: Whether a value can be missing.
+        native: How the system declares it.
+        read_time: Whether it tells when the row was read, which no source holds: rows that differ
+            in it alone are the same.
+    """
 
     name: str
     type: DataType
     nullable: bool = True
     native: str = ""
+    read_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def target_columns(columns: tuple[Column, ...], table: TableName) -> tuple[Colum
                 todo="Leave one of them out with `exclude` in the table's spec.",
             )
         seen[name] = column.name
-        folded.append(Column(name, column.type, column.nullable, column.native))
+        folded.append(replace(column, name=name))
     return tuple(folded)
 
 

@@ -86,6 +86,11 @@ class TableSpec(BaseModel):
         description="Column that tells when a row changed (or its growing id, for watermark); by "
         "default `modified` if the table has it, else `created_at`.",
     )
+    version: str | None = Field(
+        default=None,
+        description="Column that tells which version of a row is newer, where it is not the "
+        "cursor: a window over `created_at` whose rows change, told by `modified`.",
+    )
     zone: Zone = Field(
         default="UTC",
         description="Zone in which days are counted, such as Europe/Berlin.",
@@ -94,7 +99,10 @@ class TableSpec(BaseModel):
         default=None,
         description="Zone of the source's wall-clock columns (DATETIME); by default, `zone`.",
     )
-    every: Every = Field(default="day", description="How often sync-all carries it: day or hour.")
+    every: Every | Literal["never"] = Field(
+        default="day",
+        description="How often sync-all carries it: day or hour; never: only when it is named.",
+    )
     start_date: date | None = Field(
         default=None,
         description="The first day that the source has: no backfill begins earlier, and the "

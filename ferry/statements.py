@@ -143,12 +143,12 @@ def create_newest(
     table: TableName,
     columns: Sequence[Column],
     key: Sequence[Column],
-    cursor: str | None,
+    version: str | None,
     pads_text: bool,
 ) -> str:
     """A copy of the table with just the newest row of each key.
 
-    Rows that tie on the cursor are told apart by their other columns (but for JSON and binary,
+    Rows that tie on the version are told apart by their other columns (but for JSON and binary,
     which have no order everywhere), so that a second run picks the same one.
     """
     names = column_list(column.name for column in columns)
@@ -156,9 +156,9 @@ def create_newest(
     others = [
         c.name
         for c in columns
-        if c not in key and c.name != cursor and c.type.kind not in unordered
+        if c not in key and c.name != version and c.type.kind not in unordered
     ]
-    newest_first = ([cursor] if cursor else []) + others or [column.name for column in key]
+    newest_first = ([version] if version else []) + others or [column.name for column in key]
     order = ", ".join(f"{quoted(name)} DESC NULLS LAST" for name in newest_first)
     terms = ", ".join(_key_terms(key, pads_text))
     return (
@@ -194,26 +194,28 @@ def delete_known(
     target: TableName,
     columns: Sequence[Column],
     key: Sequence[Column],
-    cursor: str | None,
+    version: str | None,
     *,
     pads_text: bool,
     deleted: Column | None = None,
 ) -> str:
     """Take out of the staging table what the target has already: the same row, or a newer one.
 
-    A row whose deletion is to be applied (`deleted` marks it) stays, even if the target has it.
+    A row without a version is older than one that has one. A row whose deletion is to be applied
+    (`deleted` marks it) stays, even if the target has it. When a row was read makes no difference.
     """
     ours, theirs = table_sql(staging), table_sql(target)
     same = " AND ".join(
         _same_value(f"{ours}.{quoted(c.name)}", f"{theirs}.{quoted(c.name)}", c, pads_text)
         for c in columns
-        if c not in key
+        if c not in key and not c.read_time
     )
     known = f"({same or '1 = 1'})"
     if deleted:
         known = f"({known} AND NOT {is_deleted(deleted, ours + '.')})"
-    if cursor:
-        known = f"({theirs}.{quoted(cursor)} > {ours}.{quoted(cursor)} OR {known})"
+    if version:
+        there, new = f"{theirs}.{quoted(version)}", f"{ours}.{quoted(version)}"
+        known = f"({there} > {new} OR ({there} IS NOT NULL AND {new} IS NULL) OR {known})"
     one = same_key(staging, target, key, pads_text)
     return f"DELETE FROM {ours} USING {theirs} WHERE {one} AND {known}"
 

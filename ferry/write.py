@@ -54,7 +54,8 @@ class Load:
         columns: The batch's columns.
         rows: Rows in the staging table.
         key: Columns that identify a row; empty if there are none.
-        cursor: Column that tells which version of a row is newer; None if there is none.
+        cursor: Column that the batch's bounds are on; None if there is none.
+        version: Column that tells which version of a row is newer; None if it is the cursor.
         unique_key: Whether the source vouches that no key occurs twice in the batch.
         deleted: The soft-delete column, when deletions are to be applied; None to carry them over.
     """
@@ -65,6 +66,7 @@ class Load:
     rows: int
     key: tuple[Column, ...] = ()
     cursor: str | None = None
+    version: str | None = None
     unique_key: bool = False
     deleted: Column | None = None
 
@@ -121,7 +123,7 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         load.target,
         load.columns,
         load.key,
-        load.cursor,
+        load.version or load.cursor,
         pads_text=pads_text,
         deleted=load.deleted,
     )
@@ -188,7 +190,8 @@ def _newest_only(
         return load, staging, 0
     newest = newest_table(staging)
     tx.execute(sql.drop_table(newest))
-    tx.execute(sql.create_newest(newest, staging, load.columns, load.key, load.cursor, pads_text))
+    version = load.version or load.cursor
+    tx.execute(sql.create_newest(newest, staging, load.columns, load.key, version, pads_text))
     rows = int(tx.fetch(sql.count_rows(newest))[0][0])
     return replace(load, staging=newest, rows=rows), newest, load.rows - rows
 

@@ -146,6 +146,7 @@ def _load(batch: Batch, copied: Copied) -> Load:
         rows=copied.rows,
         key=tuple(c for name in spec.key if (c := schema.column(name))),
         cursor=extracted.cursor,
+        version=spec.version.lower() if spec.version else None,
         unique_key=extracted.unique_key,
         deleted=find_deleted(spec, schema.columns),
     )

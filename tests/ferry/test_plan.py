@@ -180,3 +180,24 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
     assert len(long) <= 63
     assert STAGING_NAME.match(long)[1] == "20230106"
     assert str(batch()) == "raw_data.orders 2023-01-05"
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [("changed", "no column 'changed', which `version` names"), ("note", "which version of a row")],
+)
+def test_a_version_that_cannot_tell_which_row_is_newer_is_refused(version: str, problem: str):
+    window = day_window(date(2023, 1, 5))
+    with pytest.raises(SchemaError, match=problem):
+        plan_query(spec(version=version), "window", window, SCHEMA, START)
+    plan_query(spec(version="MODIFIED"), "window", window, SCHEMA, START)
+
+
+def test_a_table_that_is_only_carried_when_it_is_named_carries_days():
+    found = choose_window(spec(every="never"), scheduled_start=START)
+    assert found == ("window", day_window(date(2023, 1, 5)))
+
+
+def test_that_a_column_is_the_time_of_reading_survives_its_renaming():
+    read = Column("Created", TIMESTAMP, read_time=True)
+    assert target_columns((read,), SCHEMA.name) == (replace(read, name="created"),)

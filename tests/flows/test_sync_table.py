@@ -89,6 +89,21 @@ def test_days_carried_in_any_order_never_bring_an_older_version_back(shop):
     assert (receipt.rows_extracted, receipt.rows_updated) == (4, 0)
 
 
+@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+def test_a_window_over_one_column_knows_the_newer_row_by_another(shop):
+    shop.write_specs(orders={**SPEC, "cursor": "created_at", "version": "modified"})
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    shop.sql(UPDATE, [("newer", "2023-01-05 08:00:00.000000", 1)])
+    newer = sync_table(table="orders", run_date=date(2023, 1, 2))
+    shop.sql(UPDATE, [("older", "2023-01-04 08:00:00.000000", 1)])
+
+    older = sync_table(table="orders", run_date=date(2023, 1, 2))
+
+    assert shop.target("orders", "id, note")[0] == (1, "newer")
+    assert (newer.rows_extracted, newer.rows_updated, newer.rows_unchanged) == (4, 1, 3)
+    assert (older.rows_extracted, older.changed) == (4, 0)
+
+
 def test_changed_and_softly_deleted_rows_are_carried_as_they_are(shop):
     for day in (1, 2, 3):
         sync_table(table="orders", run_date=date(2023, 1, day))
