@@ -7,6 +7,9 @@
 say (`_mysql`, `_s3` and `_redshift` below list them); `make stack` sets them for its own servers.
 In AWS leave out FERRY_S3_ENDPOINT, and the keys where the machine's role gives access.
 
+With FERRY_NOTIFY_SLACK_URL, a Slack webhook's address, the block `slack-webhook/ferry` is saved
+too, for FERRY_NOTIFY=slack-webhook/ferry (docs/notifications.md).
+
 Secrets come from the environment and are stored encrypted by the Prefect server. Blocks of the
 same names can as well be made in the UI.
 """
@@ -19,6 +22,7 @@ import sys
 from pathlib import Path
 
 from prefect.blocks.core import Block
+from prefect.blocks.notifications import SlackWebhook
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import SecretStr
@@ -32,7 +36,7 @@ SOURCE, STAGE, WAREHOUSE = "shop", "lake", "warehouse"
 
 
 def register(profile: str) -> list[str]:
-    """Save the profile's three blocks; returns them as `slug/name`.
+    """Save the profile's three blocks, and the one that notifies; returns them as `slug/name`.
 
     A block of the same name and another kind, from another profile, is removed: a name in a spec
     stands for one system.
@@ -59,6 +63,9 @@ def register(profile: str) -> list[str]:
                 _delete(kind, name)
         blocks[name].save(name, overwrite=True)
         names.append(f"{type(blocks[name]).get_block_type_slug()}/{name}")
+    if slack_url := os.environ.get("FERRY_NOTIFY_SLACK_URL"):
+        SlackWebhook(url=SecretStr(slack_url)).save("ferry", overwrite=True)
+        names.append("slack-webhook/ferry")
     return names
 
 

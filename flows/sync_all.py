@@ -20,6 +20,7 @@ from ferry.receipts import Receipt
 from ferry.specs import TableSpec
 from ferry.windows import Every
 from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line, tidy
+from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 from tasks.artifacts import cosmetic
 
@@ -49,6 +50,8 @@ def _run_name() -> str:
 @flow(
     name="sync-all",
     flow_run_name=_run_name,
+    on_failure=[tell],
+    on_crashed=[tell],
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
 )
 def sync_all(
@@ -102,8 +105,9 @@ def sync_all(
             failures[name] = str(result)
     _show(receipts, failures)
     if failures:
-        reasons = "; ".join(failures.values())
-        return Failed(message=f"{len(failures)} of {len(due)} tables failed: {reasons}")
+        head = f"{len(failures)} of {len(due)} tables failed:"
+        reasons = [" ".join(reason.split()) for reason in failures.values()]  # one line each
+        return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
     return Completed(message=f"{len(receipts)} tables carried", data=receipts)
 
 

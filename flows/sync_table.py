@@ -11,6 +11,7 @@ from prefect.states import Completed
 
 from ferry.specs import Mode
 from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line
+from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 
 
@@ -20,7 +21,7 @@ def _run_name() -> str:
     return f"sync {given['table']}" + (f" {when}" if when else "")
 
 
-@flow(name="sync-table", flow_run_name=_run_name)
+@flow(name="sync-table", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
 def sync_table(
     table: str,
     run_date: date | None = None,

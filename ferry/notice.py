@@ -1,0 +1,117 @@
+"""The message that is sent about a failed run: bounded in length, and free of secrets.
+
+A run's state message holds one reason per line; before them, if there are several, a line that says
+how many failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_REASONS = 11  # with the line before them
+MAX_REASON_LENGTH = 900
+MAX_REASONS_LENGTH = 1_900
+MAX_LINE_LENGTH = 200
+"""All of them together stay below the 3,000 characters at which Slack cuts a text."""
+
+TOLD_PARAMETERS = (
+    "tables",
+    "every",
+    "run_date",
+    "window_start",
+    "window_end",
+    "start",
+    "end",
+    "days",
+    "symbols",
+    "summary",
+    "mode",
+    "zone",
+)
+"""What of a run's parameters is told besides `table`; anything else is not."""
+
+_PREFECT_S = re.compile(r"^Flow run encountered an exception[:.] *(?:[\w.]*(?:Error|Exception): )?")
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """What is known of a failed run.
+
+    Attributes:
+        name: The run's name.
+        journey: The flow and its deployment, `sync-all/daily`.
+        ended: The name of its last state: Failed, Crashed, TimedOut.
+        message: That state's message, one reason per line.
+        parameters: What the run was started with.
+        window: The window, as people say it, if it is known.
+        link: Where the run's page is; without a UI, whatever finds the run.
+    """
+
+    name: str
+    journey: str
+    ended: str
+    message: str
+    parameters: Mapping[str, Any]
+    window: str | None
+    link: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message: one line of subject, and a body."""
+
+    subject: str
+    body: str
+
+
+def failure_notice(run: FailedRun) -> Notice:
+    """The one message about a failed run: table, window, reasons, and the run's link."""
+    given = run.parameters
+    started_with = [
+        f"{name}={_said(given[name])}" for name in TOLD_PARAMETERS if given.get(name) is not None
+    ]
+    lines = [
+        f"Table: {_said(given['table'])}" if given.get("table") else "",
+        f"Window: {_said(run.window)}" if run.window else "",
+        *_reasons(run.message),
+        _clip(
+            f"Flow: {run.journey}" + (f", with {' '.join(started_with)}" if started_with else ""),
+            2 * MAX_LINE_LENGTH,
+        ),
+        f"Run: {run.link}",
+    ]
+    return Notice(
+        subject=_clip(f"Ferry: {run.name} {_how(run.ended)}", MAX_LINE_LENGTH),
+        body="\n".join(line for line in lines if line),
+    )
+
+
+def _how(ended: str) -> str:
+    return {"Crashed": "crashed", "TimedOut": "timed out"}.get(ended, "failed")
+
+
+def _reasons(message: str) -> list[str]:
+    """The state's message, cut to the first few reasons and the number of the others."""
+    lines = [line.strip() for line in _PREFECT_S.sub("", message).splitlines() if line.strip()]
+    kept: list[str] = []
+    for line in lines[:MAX_REASONS]:
+        reason = _clip(line, MAX_REASON_LENGTH)
+        if sum(map(len, kept)) + len(reason) > MAX_REASONS_LENGTH:
+            break
+        kept.append(reason)
+    first, *others = kept or ["none was given"]
+    told = [f"Reason: {first}", *(f"- {line}" for line in others)]
+    left_out = len(lines) - len(kept)
+    return [*told, f"and {left_out} more, on the run's page"] if left_out else told
+
+
+def _said(value: Any) -> str:
+    listed = isinstance(value, list | tuple)
+    return _clip(",".join(map(str, value)) if listed else str(value), MAX_LINE_LENGTH)
+
+
+def _clip(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,158 @@
+"""Tells of failed runs: a hook at once, and a backstop for runs whose process could not.
+
+`tell` is the hook of every flow that people want to hear of, for `on_failure` and `on_crashed`.
+`notify_failure` is started by the server for every such run that failed (`prefect.yaml`), and
+sends only what the hook has not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import httpx
+from prefect import Flow, flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import PrefectException
+from prefect.logging import get_run_logger
+from prefect.logging.loggers import flow_run_logger
+from prefect.states import Completed
+from prefect.utilities.urls import url_for
+
+from blocks.notifier import load_notifier, send
+from ferry.errors import FerryError
+from ferry.notice import FailedRun, failure_notice
+from ferry.plan import choose_window
+from ferry.windows import run_window
+from flows.table_specs import load_table_specs
+from tasks.told import Mark, forget_old_marks
+
+SETTING = "FERRY_NOTIFY"
+HOOK_SECONDS = 60.0
+"""For how long the backstop waits for a hook that is about to send."""
+
+Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
+
+
+def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Send the message about the run that has just failed or crashed: a hook for both.
+
+    Raises nothing: what goes wrong is logged as an error, and the run keeps its own failure.
+    """
+    log: Log = flow_run_logger(flow_run, flow)
+    slug = os.environ.get(SETTING)
+    if not slug:
+        log.info("nobody is notified of this failure: %s is not set", SETTING)
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(flow_run.id)
+            mark = Mark.of(run, client)
+            mine = True
+            with _without_the_mark(log):
+                mine = mark.claim()
+            if mine:
+                _send(run, state, slug, mark, log)
+    except Exception as error:  # noqa: BLE001  # the run's own failure is the one that counts
+        reason = str(error) if isinstance(error, FerryError) else type(error).__name__
+        log.error("NOBODY WAS NOTIFIED of this failure by %s: %s", slug, reason)
+
+
+@flow(
+    name="notify-failure",
+    flow_run_name="notify of {flow_run_id}",
+    retries=3,
+    retry_delay_seconds=60,
+)
+def notify_failure(flow_run_id: UUID) -> Any:
+    """Send the message about a failed run, unless the run's own hook has sent it.
+
+    Args:
+        flow_run_id: The run that failed or crashed.
+
+    Raises:
+        FerryError: The message could not be sent; the run is retried.
+    """
+    slug = os.environ.get(SETTING)
+    if not slug:
+        return Completed(message=f"nobody is to be notified: {SETTING} is not set")
+    with get_client(sync_client=True) as client:
+        forget_old_marks(client)
+        run = client.read_flow_run(flow_run_id)
+        if run.state is None or not (run.state.is_failed() or run.state.is_crashed()):
+            return Completed(message="nothing to tell: the run is not failed any more")
+        mark = Mark.of(run, client)
+        if not mark.claim_patiently(HOOK_SECONDS):
+            return Completed(message="nothing to do: the run's own hook has sent the message")
+        _send(run, run.state, slug, mark, get_run_logger())
+    return Completed(message=f"{slug} was notified")
+
+
+def _send(run: FlowRun, state: State[Any], slug: str, mark: Mark, log: Log) -> None:
+    """Send the message of a run whose mark is claimed; give the claim back if that fails."""
+    try:
+        send(failure_notice(_failed_run(run, state, mark.client)), load_notifier(slug))
+    except BaseException:
+        with _without_the_mark(log):
+            mark.release()
+        raise
+    log.info("%s was notified of this failure", slug)
+    with _without_the_mark(log):
+        mark.confirm()
+
+
+@contextmanager
+def _without_the_mark(log: Log) -> Iterator[None]:
+    """A message twice is better than none: log what goes wrong with the mark, and go on."""
+    try:
+        yield
+    except (PrefectException, httpx.HTTPError) as error:
+        log.warning(
+            "the message of this failure may come twice: its mark failed with %s",
+            type(error).__name__,
+        )
+
+
+def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> FailedRun:
+    flow_name = client.read_flow(run.flow_id).name
+    deployment = client.read_deployment(run.deployment_id).name if run.deployment_id else None
+    window = None
+    with suppress(Exception):  # a message without this line is better than none
+        window = _window(flow_name, run)
+    return FailedRun(
+        name=run.name,
+        journey=f"{flow_name}/{deployment}" if deployment else flow_name,
+        ended=state.name or state.type.value,
+        message=state.message or "",
+        parameters=run.parameters,
+        window=window,
+        link=url_for("flow-run", run.id) or str(run.id),
+    )
+
+
+def _window(flow_name: str, run: FlowRun) -> str | None:
+    """The window as the flow itself chooses it, for a run that ended before it said so."""
+    given = run.parameters
+    if flow_name not in ("sync-table", "sync-all") or run.expected_start_time is None:
+        return None
+    day, start, end = (given.get(name) for name in ("run_date", "window_start", "window_end"))
+    dates: dict[str, Any] = {
+        "scheduled_start": run.expected_start_time,
+        "run_date": date.fromisoformat(day) if day else None,
+        "window_start": datetime.fromisoformat(start) if start else None,
+        "window_end": datetime.fromisoformat(end) if end else None,
+    }
+    if flow_name == "sync-table":
+        spec = load_table_specs().named(given["table"])
+        mode, window = choose_window(spec, mode=given.get("mode"), zone=given.get("zone"), **dates)
+        return str(window or mode)
+    if not (day or start or given.get("zone")):  # each table counts its days in a zone of its own
+        return None
+    every = given.get("every", "day")
+    return str(run_window(zone=given.get("zone") or "UTC", every=every, **dates))

@@ -1,0 +1,81 @@
+"""Which failed runs have been told: a mark in a Prefect variable, made before the message is sent.
+
+The hook of a run and the backstop may come at the same time. The server lets only one of them make
+the variable of a name, and that one sends. A run that is started once more, and fails again, is
+told again: the number of the attempt is in the name.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+PREFIX = "ferry_told_"
+SENDING, SENT = "sending", "sent"
+KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The mark of one attempt of one run."""
+
+    client: SyncPrefectClient
+    name: str
+
+    @classmethod
+    def of(cls, run: FlowRun, client: SyncPrefectClient) -> Mark:
+        """The mark of the run's last attempt, made or not."""
+        return cls(client, f"{PREFIX}{str(run.id).replace('-', '_')}_{run.run_count}")
+
+    def claim(self) -> bool:
+        """Whether it is for the caller to send: nobody else has, or is about to."""
+        try:
+            self.client.create_variable(VariableCreate(name=self.name, value=SENDING))
+        except ObjectAlreadyExists:
+            return False
+        return True
+
+    def claim_patiently(self, seconds: float) -> bool:
+        """Like `claim`, but whoever is sending gets this long to finish; then it is taken over."""
+        deadline = time.monotonic() + seconds
+        while not self.claim():
+            found = self.client.read_variable_by_name(self.name)
+            if found and found.value == SENT:
+                return False
+            if found and time.monotonic() >= deadline:
+                return True
+            time.sleep(0.5)
+        return True
+
+    def confirm(self) -> None:
+        """The message was sent."""
+        self.client.update_variable(VariableUpdate(name=self.name, value=SENT))
+
+    def release(self) -> None:
+        """The message could not be sent: somebody else may try."""
+        self.client.delete_variable_by_name(self.name)
+
+
+def forget_old_marks(client: SyncPrefectClient, now: datetime | None = None) -> int:
+    """Delete marks that nobody will ask for any more; returns how many."""
+    before = (now or datetime.now(UTC)) - KEPT
+    chosen = {"variables": {"name": {"like_": PREFIX}}}
+    response = client.request("POST", "/variables/filter", json=chosen)
+    response.raise_for_status()
+    old = [
+        found["name"]
+        for found in response.json()
+        if found["name"].startswith(PREFIX) and datetime.fromisoformat(found["updated"]) < before
+    ]
+    for name in old:
+        try:
+            client.delete_variable_by_name(name)
+        except ObjectNotFound:  # somebody else has just done it
+            continue
+    return len(old)

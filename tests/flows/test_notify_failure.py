@@ -1,0 +1,281 @@
+"""Failed and crashed runs are told once, through Prefect's own Slack block, and never hidden."""
+
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.blocks.notifications import SlackWebhook
+from prefect.blocks.system import Secret
+from prefect.client.schemas.objects import State, StateType
+from prefect.deployments import run_deployment
+from prefect.states import Crashed, Failed
+from pydantic import SecretStr
+
+from deployments.local.servers import PrefectServer
+from flows import notify_failure as notify
+from flows.sync_all import sync_all
+from flows.sync_table import sync_table
+from tasks.told import KEPT, PREFIX, Mark, forget_old_marks
+from tests.api import Api, eventually
+from tests.slack import HOST, TOKEN, WEBHOOK, Slack, running_slack
+
+ROOT = Path(__file__).parents[2]
+DAY = date(2023, 1, 5)
+WINDOW = {"mode": "window", "key": ["id"]}
+LOUD = "NOBODY WAS NOTIFIED of this failure by"
+
+
+@pytest.fixture
+def road() -> str:
+    """One for all: what is told does not depend on it."""
+    return "sqlite-folder-duckdb"
+
+
+@pytest.fixture(scope="module")
+def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
+    with running_slack(tmp_path_factory.mktemp("slack")) as slack:
+        yield slack
+
+
+@pytest.fixture
+def slack(
+    slack_server: Slack, prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> Slack:
+    """Nothing posted yet, and this process and its children lead to it."""
+    slack_server.posted.clear()
+    slack_server.status = 200
+    for name, value in slack_server.env.items():
+        monkeypatch.setenv(name, value)
+    SlackWebhook(url=SecretStr(WEBHOOK)).save("test-ferry", overwrite=True)
+    monkeypatch.setenv("FERRY_NOTIFY", "slack-webhook/test-ferry")
+    return slack_server
+
+
+@pytest.fixture
+def shop(journey: Any, slack: Slack) -> Any:
+    """Three tables in the specs, of which the source has one."""
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    journey.sql("INSERT INTO orders VALUES (?, ?)", [(1, "2023-01-05 12:00:00")])
+    journey.write_specs(orders=WINDOW, nps=WINDOW, visits=WINDOW)
+    return journey
+
+
+def fail() -> State[Any]:
+    state: State[Any] = sync_table(table="nps", run_date=DAY, return_state=True)
+    assert state.type is StateType.FAILED
+    assert "there is no table 'nps'" in (state.message or "")
+    return state
+
+
+def run_id(state: State[Any]) -> UUID:
+    assert state.state_details.flow_run_id
+    return state.state_details.flow_run_id
+
+
+def backstop(flow_run_id: UUID) -> State[Any]:
+    """What the server starts for a failed run, without the wait before a retry."""
+    once = notify.notify_failure.with_options(retries=0)
+    state: State[Any] = once(flow_run_id=flow_run_id, return_state=True)
+    return state
+
+
+def test_a_failed_run_is_told_once_with_table_window_reason_and_link(
+    shop: Any, slack: Slack, prefect_server: PrefectServer
+) -> None:
+    state = fail()
+
+    (message,) = slack.messages
+    subject, *lines = message.splitlines()
+    assert subject == "Ferry: sync nps 2023-01-05 failed"
+    assert lines[:2] == ["Table: nps", "Window: 2023-01-05"]
+    assert lines[2].startswith(f"Reason: extract {shop.schema}.nps 2023-01-05: there is no table")
+    assert "Flow: sync-table, with run_date=2023-01-05" in lines
+    assert lines[-1] == f"Run: {prefect_server.ui_url}/runs/flow-run/{run_id(state)}"
+    assert slack.posted[0]["path"] == WEBHOOK.removeprefix(f"https://{HOST}")
+
+
+def test_tables_that_fail_in_one_run_are_in_one_message(shop: Any, slack: Slack) -> None:
+    state = sync_all(run_date=DAY, return_state=True)
+
+    assert state.type is StateType.FAILED
+    (message,) = slack.messages
+    lines = message.splitlines()
+    assert "Reason: 2 of 3 tables failed:" in lines
+    assert "Window: 2023-01-05" in lines
+    for table in ("nps", "visits"):
+        where = f"- extract {shop.schema}.{table} 2023-01-05: there is no table"
+        assert sum(line.startswith(where) for line in lines) == 1
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-duckdb"])
+def test_no_secret_is_told(shop: Any, slack: Slack) -> None:
+    shop.source.password = SecretStr("p1anted, and not the right one")
+    shop.source.save(shop.name, overwrite=True)
+    assert sync_table(table="orders", run_date=DAY, return_state=True).is_failed()
+    (message,) = slack.messages
+    assert "Access denied" in message or "password" in message
+    assert "p1anted" not in message
+
+
+def test_success_is_not_told(shop: Any, slack: Slack) -> None:
+    sync_table(table="orders", run_date=DAY)
+    assert slack.posted == []
+
+
+def test_a_run_that_is_retried_is_told_at_its_end(shop: Any, slack: Slack) -> None:
+    retried = sync_table.with_options(retries=2, retry_delay_seconds=0)
+    state = retried(table="nps", run_date=DAY, return_state=True)
+    assert state.type is StateType.FAILED
+    assert len(slack.messages) == 1
+    assert backstop(run_id(state)).type is StateType.COMPLETED
+    assert len(slack.messages) == 1
+
+
+def test_a_run_whose_process_is_killed_is_told_once(shop: Any, slack: Slack, api: Api) -> None:
+    sync_table.to_deployment("to-be-killed").apply()
+    run: Any = run_deployment(
+        "sync-table/to-be-killed",
+        parameters={"table": "orders", "zone": "Asia/Tokyo"},
+        scheduled_time=datetime(2023, 1, 5, 23, 30, tzinfo=UTC),  # in Tokyo, the next day
+        timeout=0,
+    )
+    with closing(sqlite3.connect(shop.source.path)) as locked:
+        locked.execute("BEGIN EXCLUSIVE")  # so the run waits, there, for its death
+        command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
+        execute = subprocess.Popen(command, cwd=ROOT)
+        try:
+            assert eventually(lambda: api.flow_run(run.id).state_type is StateType.RUNNING, 60)
+            (child,) = children(execute.pid)
+            os.kill(child, signal.SIGKILL)
+            execute.wait(60)
+        finally:
+            execute.kill()
+            execute.wait()
+
+    assert api.flow_run(run.id).state_type is StateType.CRASHED
+    (message,) = slack.messages
+    lines = message.splitlines()
+    assert lines[0].startswith("Ferry: ") and lines[0].endswith(" crashed")
+    assert lines[1:3] == ["Table: orders", "Window: 2023-01-05"]
+    assert lines[3].startswith("Reason: Process exited with status code: -9")
+    assert "Flow: sync-table/to-be-killed, with zone=Asia/Tokyo" in lines
+    assert str(run.id) in lines[-1]
+    assert backstop(run.id).type is StateType.COMPLETED
+    assert len(slack.messages) == 1
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("broken", ["refuses", "is down", "is not there", "cannot notify"])
+def test_a_message_that_cannot_be_sent_is_logged_loudly_and_hides_nothing(
+    shop: Any,
+    slack: Slack,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: str,
+) -> None:
+    expected = "Error"
+    if broken == "refuses":
+        slack.status, expected = 500, "error=500"
+    elif broken == "is down":
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+        expected = "A Connection error occurred"
+    elif broken == "is not there":
+        monkeypatch.setenv("FERRY_NOTIFY", "slack-webhook/nobody")
+        expected = "'slack-webhook/nobody' is not there"
+    else:
+        Secret(value="x").save("test-ferry", overwrite=True)
+        monkeypatch.setenv("FERRY_NOTIFY", "secret/test-ferry")
+        expected = "cannot notify"
+
+    with caplog.at_level(logging.DEBUG):
+        state = fail()
+
+    (said,) = [r for r in caplog.records if LOUD in r.getMessage()]
+    assert said.levelno == logging.ERROR
+    assert expected in said.getMessage()
+    assert TOKEN not in caplog.text
+    run = api.flow_run(run_id(state))
+    assert run.state_type is StateType.FAILED
+    assert run.state and "there is no table 'nps'" in (run.state.message or "")
+    assert eventually(lambda: [line for line in api.log(run.id) if LOUD in line])
+    assert TOKEN not in "\n".join(api.log(run.id))
+
+
+def test_without_a_block_in_the_configuration_nobody_is_told(
+    shop: Any, slack: Slack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("FERRY_NOTIFY")
+    with caplog.at_level(logging.INFO):
+        state = fail()
+    (said,) = [r for r in caplog.records if "nobody is notified" in r.getMessage()]
+    assert said.levelno == logging.INFO
+    assert backstop(run_id(state)).message == "nobody is to be notified: FERRY_NOTIFY is not set"
+    assert slack.posted == []
+
+
+class TestBackstop:
+    def test_it_tells_of_a_run_whose_hook_could_not(self, shop: Any, slack: Slack) -> None:
+        slack.status = 500
+        failed = run_id(fail())
+        assert backstop(failed).type is StateType.FAILED
+        slack.posted.clear()
+
+        slack.status = 200
+        assert backstop(failed).type is StateType.COMPLETED
+        (message,) = slack.messages
+        assert "Table: nps\nWindow: 2023-01-05\nReason: extract" in message
+        assert backstop(failed).type is StateType.COMPLETED
+        assert len(slack.messages) == 1
+
+    def test_it_tells_of_a_run_that_had_no_hook(self, shop: Any, slack: Slack, api: Api) -> None:
+        """As a run whose flow cannot be imported: Prefect finds no hooks in it."""
+        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
+        api.client.set_flow_run_state(run.id, Crashed(message="No module named 'x'"), force=True)
+        assert backstop(run.id).type is StateType.COMPLETED
+        (message,) = slack.messages
+        assert "Reason: No module named 'x'" in message
+
+    def test_it_does_not_tell_of_a_run_that_has_gone_on(
+        self, shop: Any, slack: Slack, api: Api
+    ) -> None:
+        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
+        state = backstop(run.id)
+        assert state.message == "nothing to tell: the run is not failed any more"
+        assert slack.posted == []
+
+    def test_it_takes_over_from_a_hook_that_died_while_sending(
+        self, shop: Any, slack: Slack, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(notify, "HOOK_SECONDS", 1.0)
+        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
+        run = api.client.read_flow_run(run.id)
+        api.client.set_flow_run_state(run.id, Failed(message="why"), force=True)
+        assert Mark.of(run, api.client).claim()
+
+        assert backstop(run.id).type is StateType.COMPLETED
+        assert len(slack.messages) == 1
+        assert backstop(run.id).type is StateType.COMPLETED
+        assert len(slack.messages) == 1
+
+    def test_old_marks_are_forgotten(self, shop: Any, slack: Slack, api: Api) -> None:
+        failed = run_id(fail())
+        mark = Mark.of(api.flow_run(failed), api.client)
+        assert forget_old_marks(api.client) == 0
+        assert api.client.read_variable_by_name(mark.name) is not None
+        assert forget_old_marks(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
+        assert api.client.read_variable_by_name(mark.name) is None
+        assert mark.name.startswith(PREFIX)
