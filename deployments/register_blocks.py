@@ -6,6 +6,8 @@
 `local` and `aws` are MySQL, S3 and Redshift as FERRY_MYSQL_*, FERRY_S3_* and FERRY_WAREHOUSE_*
 say (`_mysql`, `_s3` and `_redshift` below list them); `make stack` sets them for its own servers.
 In AWS leave out FERRY_S3_ENDPOINT, and the keys where the machine's role gives access.
+Prices come from FERRY_PRICES_URL, for the symbols in FERRY_PRICES_SYMBOLS; without them there is no
+such block, but for `embedded`, which looks for `python -m deployments.local.price_api`.
 
 With FERRY_NOTIFY_SLACK_URL, a Slack webhook's address, the block `slack-webhook/ferry` is saved
 too, for FERRY_NOTIFY=slack-webhook/ferry (docs/notifications.md).
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect.blocks.core import Block
@@ -27,16 +30,16 @@ from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import SecretStr
 
-from blocks.sources import SOURCES, MySQLSource, SQLiteSource
+from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
 from ferry.errors import ConfigurationError
 
-SOURCE, STAGE, WAREHOUSE = "shop", "lake", "warehouse"
+SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
 
 
 def register(profile: str) -> list[str]:
-    """Save the profile's three blocks, and the one that notifies; returns them as `slug/name`.
+    """Save the profile's blocks, and the one that notifies; returns them as `slug/name`.
 
     A block of the same name and another kind, from another profile, is removed: a name in a spec
     stands for one system.
@@ -57,7 +60,15 @@ def register(profile: str) -> list[str]:
     for kind in (*SOURCES, *STAGES, *WAREHOUSES):
         kind.register_type_and_schema()
     names = []
-    for name, kinds in ((SOURCE, SOURCES), (STAGE, STAGES), (WAREHOUSE, WAREHOUSES)):
+    roles: list[tuple[str, Sequence[type[Block]]]] = [
+        (SOURCE, SOURCES),
+        (STAGE, STAGES),
+        (WAREHOUSE, WAREHOUSES),
+    ]
+    if profile == "embedded" or "FERRY_PRICES_URL" in os.environ:
+        blocks[PRICES] = _prices()
+        roles.append((PRICES, SOURCES))
+    for name, kinds in roles:
         for kind in kinds:
             if not isinstance(blocks[name], kind):
                 _delete(kind, name)
@@ -84,6 +95,15 @@ def _mysql() -> MySQLSource:
         password=SecretStr(_setting("FERRY_MYSQL_PASSWORD")),
         database=_setting("FERRY_MYSQL_DATABASE"),
         ca_path=os.environ.get("FERRY_MYSQL_CA"),
+    )
+
+
+def _prices() -> PriceAPISource:
+    made_up = "FERRY_PRICES_URL" not in os.environ
+    symbols = _setting("FERRY_PRICES_SYMBOLS", "AAPL,MSFT,SAP.DE,7203.T" if made_up else None)
+    return PriceAPISource(
+        base_url=_setting("FERRY_PRICES_URL", "http://127.0.0.1:18090" if made_up else None),
+        symbols=[symbol for symbol in symbols.split(",") if symbol.strip()],
     )
 
 

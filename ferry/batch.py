@@ -50,6 +50,7 @@ class Batch:
         scheduled_start: When the run was to start; the same on every attempt.
         work_folder: Where part files may stand, on the local disk.
         attempt: 1 for the run's first attempt.
+        part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
     """
 
     spec: TableSpec
@@ -59,12 +60,14 @@ class Batch:
     scheduled_start: datetime
     work_folder: Path
     attempt: int = 1
+    part: str = ""
 
     @property
     def id(self) -> str:
         """The same for every attempt of one run at one window, another for every other run."""
         what = self.window.label if self.window else self.mode
         name = f"ferry:{self.flow_run_id}/{self.target}/{self.mode}/{what}"
+        name += f"/{self.part}" if self.part else ""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
     @property
@@ -93,8 +96,17 @@ class Batch:
         name = f"stg_{today:%Y%m%d}_{batch}_{token}_{self.spec.name[:24]}"
         return TableName(STAGING_SCHEMA, name)
 
+    def receipt_id(self, left_out: str) -> str:
+        """The batch's id; one of this attempt alone where something was left out.
+
+        So another attempt of the run does not take what is there for the whole batch.
+        """
+        if not left_out:
+            return self.id
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{self.id}/{self.attempt}/incomplete"))
+
     def __str__(self) -> str:
-        return f"{self.target} {self.label}"
+        return f"{self.target} {self.label}" + (f" ({self.part})" if self.part else "")
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,7 @@ class Extract:
         start: The lower bound that was read from, for a watermark; None if all was read.
         unique_key: Whether the source itself vouches that no key occurs twice.
         batches_before: Batches of the table that had landed before it was read.
+        left_out: What could not be read and why, when the rest of the window could.
     """
 
     parts: tuple[PartFile, ...]
@@ -154,6 +167,7 @@ class Extract:
     start: CursorValue | None = None
     unique_key: bool = False
     batches_before: int = 0
+    left_out: str = ""
 
     @property
     def rows(self) -> int:

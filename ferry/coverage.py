@@ -124,7 +124,12 @@ def _last_wins(events: list[Event]) -> list[tuple[datetime, datetime, Event]]:
 
 
 def loaded_event(receipt: Receipt) -> Event | None:
-    """What a receipt tells; None if it tells of no time, as a watermark over ids does."""
+    """What a receipt tells; None if it tells of no time, as a watermark over ids does.
+
+    A part of a window is none of it loaded: nothing tells which part.
+    """
+    if receipt.status != "loaded":
+        return None
     if receipt.mode == "window":
         assert receipt.window_start is not None and receipt.window_end is not None
         start, end = receipt.window_start, min(receipt.window_end, receipt.started_at)

@@ -14,6 +14,7 @@ FerryError
     ├── AccessError           wrong password, wrong certificate, no permission, no such bucket
     ├── SchemaError           columns or types that are missing or do not fit
     ├── DataError             values that the warehouse cannot hold as they are
+    ├── IncompleteReadError   a part of what was asked for could not be read; the rest was
     ├── CountMismatchError    two steps disagree about the number of rows
     └── StaleReadError        another batch landed since this one was read; read it again
 ```
@@ -130,6 +131,14 @@ class SchemaError(FatalError):
 
 class DataError(FatalError):
     """Values that the warehouse cannot hold as they are."""
+
+
+class IncompleteReadError(FatalError):
+    """A part of what was asked for could not be read, such as a symbol that there is not.
+
+    A source raises it after it has yielded everything else, which a window still lands. Its receipt
+    then says `partial`, and the run fails with this error.
+    """
 
 
 class CountMismatchError(FatalError):

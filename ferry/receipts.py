@@ -33,7 +33,8 @@ class Receipt:
         window_start: First moment of the window, or a watermark of times; None if all was read.
         window_end: First moment after the window; None for full and for a watermark.
         window_label: The window as people say it; `full`, or `from …` for a watermark.
-        status: `loaded`.
+        status: `loaded`, or `partial` where the batch is not all of its window: it was asked for
+            a part, or a part could not be read.
         rows_extracted: Rows read from the source.
         rows_staged: Rows in the staged files.
         rows_copied: Rows the warehouse loaded into the staging table.

@@ -22,7 +22,7 @@ from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch
-from ferry.errors import FerryError, StaleReadError
+from ferry.errors import FerryError, IncompleteReadError, StaleReadError
 from ferry.plan import choose_window
 from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
@@ -129,6 +129,7 @@ def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt
 
     Raises:
         FerryError: From the step that failed; the target is as it was.
+        IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
         StoppedError: `together.stop` was set meanwhile.
     """
     started_at = datetime.now(UTC)
@@ -139,7 +140,8 @@ def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt
     try:
         receipt = _arrive(batch, road, started_at, together or Together())
     except FerryError as error:
-        record_failure(batch, error, road.warehouse)
+        if not batch.part:  # a part that failed tells nothing about the whole window
+            record_failure(batch, error, road.warehouse)
         raise
     finally:
         shutil.rmtree(batch.folder, ignore_errors=True)
@@ -174,9 +176,20 @@ def _steps(batch: Batch, road: Road, started_at: datetime, together: Together) -
             if together.stop.is_set():
                 drop_staging(copied, road.warehouse)
             go_on()
-            return for_table(upsert, spec)(batch, copied, road.warehouse, started_at)
+            receipt = for_table(upsert, spec)(batch, copied, road.warehouse, started_at)
     finally:
         discard(spec, staged, road.stage)
+    if extracted.left_out:
+        show_receipt(receipt)
+        raise IncompleteReadError(
+            extracted.left_out,
+            table=str(batch.target),
+            window=batch.label,
+            step="extract",
+            found=f"the rest, which has landed: {summary_line(receipt)}",
+            todo="Correct what is wrong, and carry the window again: it does not count as loaded.",
+        )
+    return receipt
 
 
 def tidy(batch: Batch, road: Road) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
 
+import pyarrow as pa
 from prefect import task
 from prefect.logging import get_run_logger
 
@@ -14,7 +16,7 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, CursorValue, Extract, ExtractQuery, StageFormat
 from ferry.capabilities import Capabilities
-from ferry.errors import ConfigurationError, DataError
+from ferry.errors import ConfigurationError, DataError, IncompleteReadError
 from ferry.plan import find_cursor, plan_query
 from ferry.schema import TableSchema, target_columns
 from ferry.specs import TableSpec
@@ -62,11 +64,12 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         _refuse_null_cursors(batch, query, source)
         shutil.rmtree(batch.folder, ignore_errors=True)
         batch.folder.mkdir(parents=True, mode=0o700)
+        reading = WholeOrPart(source.read(query), in_parts=batch.mode == "window")
         progress = Progress(
             f"extract {batch}", f"extract-{batch.id[:8]}", source.estimate_rows(query)
         )
         result = write_parts(
-            source.read(query),
+            reading,
             columns,
             batch.folder,
             format=stage_format(spec, capabilities),
@@ -88,7 +91,32 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             start=query.start if batch.mode == "watermark" else None,
             unique_key=is_unique(spec, schema),
             batches_before=batches_before,
+            left_out=reading.left_out,
         )
+
+
+class WholeOrPart:
+    """A source's batches, and what the source says it had to leave out.
+
+    Args:
+        batches: The source's.
+        in_parts: Whether the rest may land. Only in a window: a full copy would delete what was
+            left out, and a watermark would pass it by.
+    """
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], *, in_parts: bool) -> None:
+        self.left_out = ""
+        self._batches = batches
+        self._in_parts = in_parts
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The batches, to the last that there is."""
+        try:
+            yield from self._batches
+        except IncompleteReadError as error:
+            if not self._in_parts:
+                raise
+            self.left_out = error.problem
 
 
 def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:

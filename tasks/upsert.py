@@ -93,7 +93,8 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
         # Looked up on a connection of its own: read within this transaction, the receipts would
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
-        landed_before = find_receipt(warehouse, batch.id, capabilities.placeholder)
+        receipt_id = batch.receipt_id(copied.staged.extract.left_out)
+        landed_before = find_receipt(warehouse, receipt_id, capabilities.placeholder)
         if landed_before:
             return landed_before
         _refuse_stale_read(batch, copied, warehouse)
@@ -166,13 +167,13 @@ def _moment(start: CursorValue | None) -> datetime | None:
 def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:
     staged, extracted, window = copied.staged, copied.staged.extract, batch.window
     return Receipt(
-        batch_id=batch.id,
+        batch_id=batch.receipt_id(extracted.left_out),
         table_name=str(batch.target),
         mode=batch.mode,
         window_start=window.start if window else _moment(extracted.start),
         window_end=window.end if window else None,
         window_label=f"from {extracted.start}" if extracted.start is not None else batch.label,
-        status="loaded",
+        status="partial" if batch.part or extracted.left_out else "loaded",
         rows_extracted=extracted.rows,
         rows_staged=staged.rows,
         rows_copied=copied.rows,

@@ -2,9 +2,13 @@
 
 from blocks.source import Source
 from blocks.sources.mysql import MySQLSource
+from blocks.sources.price_api import PriceAPISource
 from blocks.sources.sqlite import SQLiteSource
 
-__all__ = ["SOURCES", "MySQLSource", "SQLiteSource"]
+__all__ = ["DATABASES", "SOURCES", "MySQLSource", "PriceAPISource", "SQLiteSource"]
 
-SOURCES: tuple[type[Source], ...] = (MySQLSource, SQLiteSource)
-"""The engines that can be read from. The contract tests run over all of them."""
+DATABASES: tuple[type[Source], ...] = (MySQLSource, SQLiteSource)
+"""The engines that hold any table. The contract tests run over all of them."""
+
+SOURCES: tuple[type[Source], ...] = (*DATABASES, PriceAPISource)
+"""All that can be read from. A web API has one table of its own, and so tests of its own."""

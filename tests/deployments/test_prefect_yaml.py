@@ -54,6 +54,15 @@ def test_the_daily_run_is_at_nine_one_at_a_time_and_late_dates_wait(prefect_yaml
     assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
+def test_prices_are_updated_at_ten_one_run_at_a_time(prefect_yaml: dict[str, Any]):
+    entrypoint = "flows.update_symbols.update_symbols"
+    (daily,) = [d for d in prefect_yaml["deployments"] if d["entrypoint"] == entrypoint]
+    (schedule,) = daily["schedules"]
+    assert (daily["name"], schedule["cron"]) == ("daily", "0 10 * * *")
+    assert schedule["timezone"] == daily["parameters"]["zone"]
+    assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
 def test_every_parameter_of_a_flow_is_explained_in_the_form(prefect_yaml: dict[str, Any]):
     for entrypoint in {d["entrypoint"] for d in prefect_yaml["deployments"]}:
         flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)

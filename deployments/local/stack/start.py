@@ -20,6 +20,7 @@ from deployments.local.servers import (
 )
 from deployments.local.servers.prefect_server import without_prefect_settings
 from deployments.local.stack.double import DoubleServer
+from deployments.local.stack.prices import SYMBOLS, PriceServer
 from deployments.local.stack.state import Stack, write_private
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -32,7 +33,14 @@ POOL = "ferry-pool"
 IAM_ROLE = "arn:aws:iam::000000000000:role/ferry-local"
 """What COPY names as its role: Redshift wants one, the double checks only that it is there."""
 
-_PORTS = {"mariadb": 13306, "s3": 19000, "postgres": 15432, "redshift": 15439, "prefect": 4200}
+_PORTS = {
+    "mariadb": 13306,
+    "s3": 19000,
+    "postgres": 15432,
+    "redshift": 15439,
+    "prices": 18090,
+    "prefect": 4200,
+}
 
 
 class StackError(RuntimeError):
@@ -100,9 +108,11 @@ def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
         outlive=True,
     )
     stack.add(double)
+    prices = PriceServer.start(folder / "prices", port=_PORTS["prices"], outlive=True)
+    stack.add(prices)
     server = PrefectServer.start(folder / "prefect", port=_PORTS["prefect"], outlive=True)
     stack.add(server)
-    stack.env = environment(mariadb, s3, postgres, double) | server.client_env
+    stack.env = environment(mariadb, s3, postgres, double, prices) | server.client_env
     stack.save()
     worker = ProcessWorker.start(
         folder / "worker", server=server, pool=POOL, env=stack.env, outlive=True
@@ -113,7 +123,7 @@ def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
 
 
 def environment(
-    mariadb: MariaDB, s3: S3, postgres: Postgres, double: DoubleServer
+    mariadb: MariaDB, s3: S3, postgres: Postgres, double: DoubleServer, prices: PriceServer
 ) -> dict[str, str]:
     """What tells block registration where things are: the profile ``local`` reads these."""
     return {
@@ -135,6 +145,8 @@ def environment(
         "FERRY_WAREHOUSE_DATABASE": postgres.database,
         "FERRY_WAREHOUSE_CA": str(postgres.ca_path),
         "FERRY_WAREHOUSE_IAM_ROLE": IAM_ROLE,
+        "FERRY_PRICES_URL": prices.url,
+        "FERRY_PRICES_SYMBOLS": ",".join(SYMBOLS),
     }
 
 

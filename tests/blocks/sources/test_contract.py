@@ -1,4 +1,7 @@
-"""The same promises, kept by every engine in SOURCES."""
+"""The same promises, kept by every engine in DATABASES.
+
+A web API holds no table that a test can make: test_price_api.py keeps what fits it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ import pyarrow as pa
 import pytest
 
 from blocks.source import Source
-from blocks.sources import SOURCES, MySQLSource, SQLiteSource
+from blocks.sources import DATABASES, MySQLSource, SQLiteSource
 from ferry.batch import ExtractQuery
 from ferry.errors import RequestError, SchemaError
 from ferry.schema import Kind, TableName, TableSchema, arrow_schema
@@ -57,7 +60,7 @@ ENGINES: dict[type[Source], Callable[..., tuple[Source, Callable[..., Any]]]] = 
 }
 
 
-@pytest.fixture(params=SOURCES, ids=lambda engine: engine.__name__)
+@pytest.fixture(params=DATABASES, ids=lambda engine: engine.__name__)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Source, Callable[..., Any]]:
     return ENGINES[request.param](request, tmp_path)
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def running() -> Iterator[Running]:
         assert stack is not None
         yield Running(folder, stack, first.stdout + first.stderr)
         down = command(folder, "down")
-        assert down.stdout == "Stopped: worker, prefect, redshift, postgres, s3, mariadb.\n"
+        assert down.stdout == "Stopped: worker, prefect, prices, redshift, postgres, s3, mariadb.\n"
         assert not any(process.alive() for process in stack.processes)
 
 
@@ -121,7 +121,7 @@ def test_up_prints_where_the_ui_is_and_can_be_repeated(running: Running) -> None
     assert "Prefect UI:  http://127.0.0.1:" in running.printed
     assert running.command("up").stdout.startswith("The stack is up already.")
     assert running.command("query", "SELECT 1 AS one").stdout == "one\n1\n"
-    assert running.command("status").stdout.count(" runs ") == 6
+    assert running.command("status").stdout.count(" runs ") == 7
 
 
 def test_the_deployments_are_there_with_their_schedules(running: Running) -> None:
@@ -129,6 +129,8 @@ def test_the_deployments_are_there_with_their_schedules(running: Running) -> Non
     assert {deployment["name"] for deployment in listed} >= {"daily", "hourly", "on-demand"}
     daily = running.prefect("deployment", "schedule", "ls", "sync-all/daily")
     assert "cron: 0 9 * * *" in daily
+    prices = running.prefect("deployment", "schedule", "ls", "update-symbols/daily")
+    assert "cron: 0 10 * * *" in prices
 
 
 def test_registering_and_deploying_again_is_safe(running: Running) -> None:
@@ -145,6 +147,7 @@ def test_registering_and_deploying_again_is_safe(running: Running) -> None:
         "registered mysql-source/shop",
         "registered s3-stage/lake",
         "registered redshift-warehouse/warehouse",
+        "registered price-api-source/prices",
     ]
     running.prefect("--no-prompt", "deploy", "--all")
 
@@ -158,6 +161,13 @@ def test_a_worker_carries_a_day_on_demand(running: Running) -> None:
     assert running.in_target(
         "SELECT rows_extracted, rows_staged, rows_copied, rows_inserted FROM ferry.receipts"
     ) == [(len(expected),) * 4]
+
+
+def test_a_worker_updates_symbols(running: Running) -> None:
+    run = ("deployment", "run", "update-symbols/daily", "--param", "run_date=2024-03-08")
+    assert "Completed" in running.prefect(*run, "--watch")
+    found = running.in_target("SELECT COUNT(*), MIN(date), MAX(date) FROM raw_data.stock_prices")
+    assert found == [(25, date(2024, 3, 4), date(2024, 3, 8))]
 
 
 def test_a_worker_carries_yesterday_by_schedule_and_source_and_target_are_equal(

@@ -1,0 +1,114 @@
+"""update-symbols: carry the daily prices of symbols, the last days again for their corrections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from textwrap import shorten
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field, ValidationError
+
+from blocks.sources import PriceAPISource
+from ferry.errors import ConfigurationError, RequestError
+from ferry.specs import TableSpec
+from ferry.windows import business_date, local_midnight
+from flows.carry_batch import Dates, Road, carry, load_road, make_batch, summary_line, tidy
+from flows.notify_failure import tell
+from flows.table_specs import load_table_specs
+
+TABLE = "stock_prices"
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    when = given.get("run_date") or given.get("window_start")
+    return "update symbols" + (f" {when}" if when else "")
+
+
+@flow(
+    name="update-symbols",
+    flow_run_name=_run_name,
+    on_failure=[tell],
+    on_crashed=[tell],
+)
+def update_symbols(
+    symbols: list[str] | None = None,
+    run_date: date | None = None,
+    days: Annotated[int, Field(ge=1, le=366)] = 7,
+    window_start: date | None = None,
+    window_end: date | None = None,
+    zone: str | None = None,
+) -> Any:
+    """Carry the daily prices of symbols into `stock_prices`, and write the receipt.
+
+    Without dates, the day before the run's scheduled start is carried and the days before it, since
+    the API corrects days that are past. A symbol that cannot be read does not stop the others: the
+    run then fails and names it, after they have landed.
+
+    Args:
+        symbols: Only these symbols; by default all those of the source block.
+        run_date: The last day to carry. An explicit date always wins over the schedule.
+        days: How many days to carry, up to the last one.
+        window_start: Carry from this day on, together with `window_end`; `days` does not count.
+        window_end: Carry up to, but not including, this day.
+        zone: Zone in which the day before the scheduled start is counted; by default the table's.
+
+    Returns:
+        The batch's receipt.
+    """
+    spec = load_table_specs().named(TABLE)
+    dates = _dates(spec, run_date, days, window_start, window_end, zone)
+    batch = make_batch(spec, dates, mode="window")
+    road = load_road(spec)
+    source = road.source
+    if not isinstance(source, PriceAPISource):
+        raise ConfigurationError(
+            f"the table's source block {spec.source!r} is no price API",
+            table=str(spec.target),
+            expected=PriceAPISource.get_block_type_slug(),
+            found=type(source).get_block_type_slug(),
+            todo="Correct `source` in the table's spec.",
+        )
+    if symbols:
+        chosen = _only(source, symbols)
+        road = Road(chosen, road.stage, road.warehouse)
+        if not set(chosen.symbols).issuperset(source.symbols):
+            batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
+    receipt = carry(batch, road)
+    tidy(batch, road)
+    return Completed(message=summary_line(receipt), data=receipt)
+
+
+def _dates(
+    spec: TableSpec,
+    run_date: date | None,
+    days: int,
+    window_start: date | None,
+    window_end: date | None,
+    zone: str | None,
+) -> Dates:
+    """Whole days as the table counts them; those of trading are the exchanges' own."""
+
+    def midnight(day: date | None) -> Any:
+        return day and local_midnight(day, spec.wall_clock_zone)
+
+    if window_start or window_end:
+        return Dates(run_date, midnight(window_start), midnight(window_end), spec.wall_clock_zone)
+    last = run_date or business_date(flow_run.scheduled_start_time, zone or spec.zone)
+    first, end = last - timedelta(days=days - 1), last + timedelta(days=1)
+    return Dates(None, midnight(first), midnight(end), spec.wall_clock_zone)
+
+
+def _only(source: PriceAPISource, symbols: list[str]) -> PriceAPISource:
+    """The source with these symbols alone."""
+    fields = {name: getattr(source, name) for name in PriceAPISource.model_fields}
+    try:
+        return PriceAPISource(**{**fields, "symbols": symbols})
+    except ValidationError as error:
+        raise RequestError(
+            "these are no symbols", found=", ".join(symbols)[:200], todo="Correct `symbols`."
+        ) from error

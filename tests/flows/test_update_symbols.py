@@ -1,0 +1,226 @@
+"""update-symbols: one row a day and symbol, the corrected one, and no symbol stops another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ParameterTypeError
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
+
+from blocks.sources import PriceAPISource
+from deployments.local.price_api import Fault, PriceAPI
+from ferry.coverage import Status, coverage_of
+from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
+from ferry.schema import TableName
+from ferry.windows import day_window
+from flows.sync_all import due_tables
+from flows.sync_table import sync_table
+from flows.table_specs import load_table_specs
+from flows.update_symbols import update_symbols
+from tests.api import Api
+
+if TYPE_CHECKING:
+    from tests.journey import Journey
+
+SPEC = {
+    "mode": "window",
+    "key": ["symbol", "date"],
+    "cursor": "date",
+    "version": "created_date",
+    "every": "never",
+}
+FRIDAY = date(2024, 3, 8)
+WEEK = [FRIDAY - timedelta(days=n) for n in (4, 3, 2, 1, 0)]
+BOTH = pytest.mark.parametrize(
+    "road", ["prices-folder-duckdb", "prices-s3-redshift"], indirect=True
+)
+ONE = pytest.mark.parametrize("road", ["prices-folder-duckdb"], indirect=True)
+
+
+@pytest.fixture
+def price_api() -> Iterator[PriceAPI]:
+    with PriceAPI() as api:
+        yield api
+
+
+@pytest.fixture
+def prices_source(price_api: PriceAPI) -> tuple[PriceAPISource, Callable[..., None]]:
+    """The road's source: the block over the API, which no statement changes."""
+    block = PriceAPISource(
+        base_url=price_api.url, symbols=["AAPL", "SAP.DE"], pause_seconds=0, backoff_seconds=0.01
+    )
+    return block, lambda *_: None
+
+
+@pytest.fixture
+def market(journey: Journey) -> Journey:
+    journey.write_specs(stock_prices=SPEC)
+    return journey
+
+
+def rows(market: Journey) -> list[tuple[Any, ...]]:
+    return market.target(
+        "stock_prices", 'symbol, "date", "open", high, low, "close", volume', 'symbol, "date"'
+    )
+
+
+def in_api(price_api: PriceAPI, *symbols: str) -> list[tuple[Any, ...]]:
+    return [
+        (symbol, day, *price_api.bar(symbol, day).values()) for symbol in symbols for day in WEEK
+    ]
+
+
+def carried(market: Journey) -> list[tuple[str, str, int]]:
+    found = market.receipts("stock_prices")
+    return [(r.window_label, r.status, r.rows_extracted) for r in found]
+
+
+@BOTH
+def test_two_runs_with_a_correction_between_leave_one_row_a_day_the_corrected_one(
+    market: Journey, price_api: PriceAPI
+) -> None:
+    first = update_symbols(run_date=FRIDAY)
+    assert rows(market) == in_api(price_api, "AAPL", "SAP.DE")
+    created = market.target("stock_prices", "created_date", 'symbol, "date"')
+
+    price_api.correct("AAPL", WEEK[1], close=123.0625, volume=7)
+    second = update_symbols(run_date=FRIDAY)
+    third = update_symbols(run_date=FRIDAY)
+
+    assert rows(market) == in_api(price_api, "AAPL", "SAP.DE")
+    assert rows(market)[1][5:] == (123.0625, 7)
+    assert (first.rows_inserted, second.rows_updated, second.rows_unchanged) == (10, 1, 9)
+    assert (third.changed, third.rows_unchanged) == (0, 10)
+    # A row that was only fetched again is not written again; the corrected one was.
+    changed = market.target("stock_prices", "created_date", 'symbol, "date"')
+    assert [n for n in range(10) if created[n] != changed[n]] == [1]
+    assert changed[1][0] > created[1][0]
+    assert market.leftovers() == set()
+
+
+@ONE
+def test_a_day_fetched_earlier_never_replaces_one_fetched_later(
+    market: Journey, price_api: PriceAPI
+) -> None:
+    update_symbols(run_date=FRIDAY)
+    market.warehouse.execute(
+        f'UPDATE "{market.schema}"."stock_prices" '
+        """SET "close" = 1, created_date = TIMESTAMPTZ '2099-01-01 00:00:00+00' """
+        f"WHERE symbol = 'AAPL'"
+    )
+    again = update_symbols(run_date=FRIDAY)
+    assert again.changed == 0
+    assert {row[5] for row in rows(market) if row[0] == "AAPL"} == {1}
+
+
+@ONE
+def test_a_symbol_that_there_is_not_fails_the_run_by_name_after_the_others_have_landed(
+    market: Journey, price_api: PriceAPI, prices_source: Any
+) -> None:
+    with_typo = prices_source[0].model_copy(update={"symbols": ["NOPE", "AAPL", "SAP.DE"]})
+    with_typo.save(market.name, overwrite=True)
+
+    state: State[Any] = update_symbols(run_date=FRIDAY, return_state=True)
+
+    assert state.type is StateType.FAILED
+    assert "NOPE: the API knows no such symbol" in (state.message or "")
+    assert "which has landed" in (state.message or "")
+    assert rows(market) == in_api(price_api, "AAPL", "SAP.DE")
+    (receipt,) = market.receipts("stock_prices")
+    assert (receipt.status, receipt.rows_inserted) == ("partial", 10)
+    # A window with a symbol missing is not loaded; once it is whole, it is.
+    day = day_window(FRIDAY)
+    assert coverage_of([receipt], []).of(day).status is Status.MISSING
+    prices_source[0].save(market.name, overwrite=True)
+    whole = update_symbols(run_date=FRIDAY)
+    assert (whole.status, whole.rows_unchanged) == ("loaded", 10)
+    assert coverage_of([receipt, whole], []).of(day).status is Status.LOADED
+
+
+@ONE
+def test_a_full_copy_with_a_symbol_missing_deletes_nothing(
+    market: Journey, prices_source: Any
+) -> None:
+    update_symbols(run_date=FRIDAY)
+    before = rows(market)
+    prices_source[0].model_copy(update={"symbols": ["NOPE", "AAPL"]}).save(
+        market.name, overwrite=True
+    )
+    with pytest.raises(IncompleteReadError, match="NOPE"):
+        sync_table(table="stock_prices", mode="full")
+    assert rows(market) == before
+
+
+@ONE
+def test_some_symbols_alone_do_not_make_a_window_loaded(
+    market: Journey, price_api: PriceAPI
+) -> None:
+    update_symbols(symbols=["sap.de"], run_date=FRIDAY)
+    update_symbols(symbols=["MSFT", "SAP.DE", "AAPL"], run_date=FRIDAY)
+    assert [status for _, status, _ in carried(market)] == ["partial", "loaded"]
+    assert {row[0] for row in rows(market)} == {"AAPL", "MSFT", "SAP.DE"}
+    with pytest.raises(RequestError, match="no symbols"):
+        update_symbols(symbols=["no symbol"], run_date=FRIDAY)
+
+
+@ONE
+def test_the_dates_are_whole_days_in_any_zone(market: Journey) -> None:
+    update_symbols(run_date=FRIDAY, days=1, zone="America/New_York")
+    update_symbols(window_start=WEEK[0], window_end=WEEK[2], zone="Asia/Tokyo")
+    assert carried(market) == [
+        ("2024-03-08", "loaded", 2),
+        ("2024-03-04T00:00+00:00/2024-03-06T00:00+00:00", "loaded", 4),
+    ]
+    for wrong in ({"window_start": FRIDAY}, {"run_date": FRIDAY, "window_end": FRIDAY}):
+        with pytest.raises(RequestError):
+            update_symbols(**wrong)
+    with pytest.raises(ParameterTypeError):
+        update_symbols(days=0)
+
+
+@ONE
+def test_any_window_is_carried_like_any_table_s_and_sync_all_leaves_it_out(
+    market: Journey,
+) -> None:
+    window = {"window_start": datetime(2024, 3, 4), "window_end": datetime(2024, 3, 9)}
+    assert sync_table(table="stock_prices", **window).rows_inserted == 10
+    specs = load_table_specs()
+    assert due_tables(specs, "day") == due_tables(specs, "hour") == []
+
+
+@ONE
+def test_an_api_that_stays_busy_lands_nothing(market: Journey, price_api: PriceAPI) -> None:
+    market.write_specs(stock_prices={**SPEC, "retries": 0})
+    price_api.faults["SAP.DE"] = [Fault(429, b"", {"Retry-After": "0"})] * 4
+    state: State[Any] = update_symbols(run_date=FRIDAY, return_state=True)
+    assert state.type is StateType.FAILED
+    assert "HTTP 429, 4 times" in (state.message or "")
+    assert market.warehouse.describe(TableName(market.schema, "stock_prices")) is None
+
+
+@ONE
+def test_another_kind_of_source_is_refused(market: Journey, sqlite_source: Any) -> None:
+    PriceAPISource.delete(market.name)
+    sqlite_source[0].save(market.name)
+    with pytest.raises(ConfigurationError, match="is no price API"):
+        update_symbols(run_date=FRIDAY)
+
+
+@ONE
+def test_a_scheduled_run_carries_the_seven_days_before_it_however_late(
+    market: Journey, api: Api
+) -> None:
+    # 10:00 in New York on 9 March; in Tokyo, 10 March has begun.
+    start = Scheduled(scheduled_time=datetime(2024, 3, 9, 15, tzinfo=UTC))
+    for zone in (None, "Asia/Tokyo"):
+        run = api.client.create_flow_run(update_symbols, parameters={}, state=start)
+        run_flow(update_symbols, flow_run=run, parameters={"zone": zone})
+    assert carried(market) == [
+        ("2024-03-02T00:00+00:00/2024-03-09T00:00+00:00", "loaded", 10),
+        ("2024-03-03T00:00+00:00/2024-03-10T00:00+00:00", "loaded", 10),
+    ]
