@@ -174,8 +174,14 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
         batch(window=day_window(date(2023, 1, 6))),
         batch(mode="full", window=None),
         batch(spec=spec(name="nps")),
+        batch(part="symbols AAPL"),
     ]
-    assert len({batch().id, *(other.id for other in others)}) == 5
+    assert len({batch().id, *(other.id for other in others)}) == 6
+    # A batch that is not whole is found again by its own attempt, and by no other.
+    assert batch().receipt_id("") == batch().id
+    ids = [batch(attempt=n).receipt_id("NOPE: no such symbol") for n in (1, 1, 2)]
+    assert ids[0] == ids[1] != ids[2]
+    assert batch().id not in ids
     long = batch(spec=spec(name="x" * 60)).staging_table(date(2023, 1, 6), "a1b2c3").name
     assert len(long) <= 63
     assert STAGING_NAME.match(long)[1] == "20230106"
