@@ -13,7 +13,11 @@ from ferry.schema import TableName, TableSchema
 
 
 class Source(Block, ABC):
-    """A database that tables are read from. Blocks hold no open connection between calls."""
+    """A database that tables are read from.
+
+    A block is a plain value, shared by threads: what it has open between calls, the process keeps
+    (`blocks.idle`).
+    """
 
     @abstractmethod
     def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:

@@ -17,7 +17,10 @@ from ferry.write import Transaction
 
 
 class Warehouse(Block, ABC):
-    """A database that tables are loaded into. Blocks hold no open connection between calls.
+    """A database that tables are loaded into.
+
+    A block is a plain value, shared by threads: what it has open between calls, the process keeps
+    (`blocks.idle`).
 
     Statements are written once for all engines, in `ferry/`; they look at `capabilities` and
     `native_type`, never at an engine's name.

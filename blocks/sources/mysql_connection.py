@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import ipaddress
+import select
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pymysql
 from pydantic import SecretStr
 from pymysql.cursors import Cursor
 
+from blocks.idle import Idle
 from blocks.sources.mysql_errors import mysql_error
 from ferry.errors import ConfigurationError, FerryError
 
@@ -25,6 +27,28 @@ SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",  # a SELECT sees one snapshot
 )
 """What every session begins with."""
+
+_PING_AFTER_SECONDS = 1.0
+
+
+def _is_good(connection: pymysql.Connection[Any], idle_seconds: float) -> bool:
+    """Whether the server is still there: nothing has come from it, and it answers if asked."""
+    try:
+        if not connection.open or select.select([connection._sock], [], [], 0)[0]:  # type: ignore[attr-defined]
+            return False
+        if idle_seconds > _PING_AFTER_SECONDS:
+            connection.ping(reconnect=False)
+    except (pymysql.MySQLError, OSError, ValueError):
+        return False
+    return True
+
+
+def _close(connection: pymysql.Connection[Any]) -> None:
+    with contextlib.suppress(pymysql.MySQLError, OSError):
+        connection.close()
+
+
+IDLE_CONNECTIONS: Idle[pymysql.Connection[Any]] = Idle(_close, _is_good)
 
 
 @dataclass(frozen=True)
@@ -50,34 +74,48 @@ class MySQLServer:
     def cursor(self) -> Iterator[Cursor]:
         """A cursor on a connection of its own, with MySQL's errors turned into Ferry's.
 
+        The connection is kept for the next cursor, as `blocks.idle` tells. Nothing but SELECT,
+        EXPLAIN and KILL may be sent: they leave the session as it was.
+
         Raises:
             AccessError: The server refuses the credentials, or its certificate does not verify.
             ConfigurationError: There is no file at `ca_path`.
             ConnectionLostError, BusyError: A retry may help.
         """
-        if self.ca_path is not None:
-            self._check_ca(self.ca_path)
         try:
-            connection = pymysql.connect(
-                host=self.host,
-                port=self.port,
-                user=self.user,
-                # PyMySQL would encode text as Latin-1; servers and ConnectorX mean UTF-8.
-                password=self.password.get_secret_value().encode(),
-                database=self.database,
-                charset="utf8mb4",
-                autocommit=True,
-                connect_timeout=self.connect_timeout_seconds,
-                read_timeout=self.read_timeout_seconds,
-                write_timeout=self.read_timeout_seconds,
-                **self._pymysql_tls(),
-            )
-            with connection, connection.cursor() as cursor:
-                for statement in SESSION:
-                    cursor.execute(statement)
+            with (
+                IDLE_CONNECTIONS.lease(self, self._connect) as lease,
+                lease.thing.cursor() as cursor,
+            ):
                 yield cursor
         except pymysql.MySQLError as error:
             raise mysql_error(error, self.place) from error
+
+    def _connect(self) -> pymysql.Connection[Any]:
+        if self.ca_path is not None:
+            self._check_ca(self.ca_path)
+        connection: pymysql.Connection[Any] = pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            # PyMySQL would encode text as Latin-1; servers and ConnectorX mean UTF-8.
+            password=self.password.get_secret_value().encode(),
+            database=self.database,
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=self.connect_timeout_seconds,
+            read_timeout=self.read_timeout_seconds,
+            write_timeout=self.read_timeout_seconds,
+            **self._pymysql_tls(),
+        )
+        try:
+            with connection.cursor() as cursor:
+                for statement in SESSION:
+                    cursor.execute(statement)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
 
     def url(self) -> str:
         """ConnectorX's URL. It holds the password."""

@@ -1,4 +1,4 @@
-"""The reading process seen from Ferry's side: started, read from, and ended."""
+"""The reading process seen from Ferry's side: started, asked, read from, and ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from blocks.idle import Idle
 from blocks.sources.mysql_errors import error_of_code
+from blocks.sources.mysql_reader import DONE
 from ferry.errors import ConnectionLostError, DataError, FerryError
 
 _PROGRAM = Path(__file__).with_name("mysql_reader.py")
@@ -26,6 +28,33 @@ class ReaderStoppedError(RuntimeError):
 
 class ReadTimeoutError(ReaderStoppedError):
     """The reading process ended because no rows arrived in time."""
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -I: neither the current folder nor PYTHON* variables decide what is imported.
+        [sys.executable, "-I", str(_PROGRAM)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "RUST_BACKTRACE": "0"},
+    )
+
+
+def _is_good(process: subprocess.Popen[bytes], _idle_seconds: float) -> bool:
+    return process.poll() is None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):  # of what nobody has read
+                pipe.close()
+
+
+IDLE_READERS: Idle[subprocess.Popen[bytes]] = Idle(_end, _is_good)
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +78,10 @@ class MySQLReader:
     place: str
 
     def batches(self) -> Generator[pa.RecordBatch]:
-        """The result as it comes; the process ends with the iterator, also when it is abandoned.
+        """The result as it comes; the process ends with an iterator that is abandoned.
+
+        One that has read its result to the end waits for the next statement, whose server and
+        session are its own: it keeps no connection.
 
         Raises:
             ConnectionLostError: The connection was cut, or no batch came in time; caused by a
@@ -57,45 +89,37 @@ class MySQLReader:
             BusyError: The server stopped the statement.
             DataError: ConnectorX cannot read a value.
         """
-        process = subprocess.Popen(
-            # -I: neither the current folder nor PYTHON* variables decide what is imported.
-            [sys.executable, "-I", str(_PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "RUST_BACKTRACE": "0"},
-        )
-        assert process.stdin and process.stdout and process.stderr
-        try:
-            with contextlib.suppress(BrokenPipeError), process.stdin:
+        with IDLE_READERS.lease("reader", _start) as lease:
+            process = lease.thing
+            assert process.stdin and process.stdout and process.stderr
+            with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(self._request())
+                process.stdin.flush()
+            truncated: Exception | None = None
             try:
                 with pa.ipc.open_stream(process.stdout) as stream:
                     yield from stream
             except (pa.ArrowInvalid, OSError) as error:  # cut off: the exit code says why
-                truncated: Exception | None = error
-            else:
-                truncated = None
-            failure = process.stderr.read()
-            exit_code = process.wait()
-            if exit_code or truncated:
+                truncated = error
+            if truncated or process.stdout.read(len(DONE)) != DONE:
+                process.stdin.close()  # should it still be there, it ends now
+                failure = process.stderr.read()
+                exit_code = process.wait()
                 raise self._error(exit_code, failure) from self._cause(exit_code, failure)
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
 
     def _request(self) -> bytes:
-        return json.dumps(
-            {
-                "url": self.url,
-                "sql": self.sql,
-                "session": list(self.session),
-                "batch_rows": self.batch_rows,
-                "read_timeout_seconds": self.read_timeout_seconds,
-            }
-        ).encode()
+        return (
+            json.dumps(
+                {
+                    "url": self.url,
+                    "sql": self.sql,
+                    "session": list(self.session),
+                    "batch_rows": self.batch_rows,
+                    "read_timeout_seconds": self.read_timeout_seconds,
+                }
+            ).encode()
+            + b"\n"
+        )
 
     def _error(self, exit_code: int, failure: bytes) -> FerryError:
         if exit_code == -signal.SIGALRM:

@@ -1,4 +1,4 @@
-"""The program that reads one SELECT with ConnectorX and writes it to its output as an Arrow stream.
+"""The program that reads with ConnectorX and writes what it reads to its output as Arrow streams.
 
 It is a process of its own (`MySQLReader` in `mysql_process.py` starts it), because ConnectorX
 
@@ -8,8 +8,9 @@ It is a process of its own (`MySQLReader` in `mysql_process.py` starts it), beca
 - reports a lost connection by a panic, which prints the text of the error, sometimes with a value
   of a row in it, to standard error.
 
-Input: one JSON object, see `main`. Output: an Arrow IPC stream. On an error, exit code 1 and on
-standard error one JSON object with the error's `kind` and the server's `code`, never its text.
+Input: lines, each a JSON object, see `_read`; at the end of the input it ends. Output: for each an
+Arrow IPC stream and then `DONE`. On an error, exit code 1 and on standard error one JSON object
+with the error's `kind` and the server's `code`, never its text: it ends with its first error.
 
 Nothing of Ferry is imported, so that it starts in a fifth of a second.
 """
@@ -21,6 +22,7 @@ import os
 import re
 import signal
 import sys
+from typing import Any
 
 _LOST = re.compile(
     r"IoError|DriverError|TlsError|disconnected|timed out|PoolError|CodecError", re.I
@@ -28,42 +30,53 @@ _LOST = re.compile(
 _UNREADABLE = re.compile(r"Couldn't convert|Could not retrieve|Could not convert|utf-?8", re.I)
 
 
-def main() -> int:
-    """Read `sql` from `url`, after the `session` statements, in batches of `batch_rows`.
+DONE = b"."
+"""Follows a stream that is whole. One that ends without it is not, whatever Arrow says of it."""
 
-    When no batch arrives for `read_timeout_seconds`, SIGALRM ends this process, whatever it is
-    waiting for. While the reader of its output takes its time, the clock stands.
-    """
+
+def main() -> int:
+    """Read what is asked for, until nobody asks any more."""
     errors = os.fdopen(os.dup(2), "w")
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # a path object adds only start time
         os.dup2(nowhere.fileno(), 2)  # panics print here
-    request = json.load(sys.stdin)
-    timeout_seconds = float(request["read_timeout_seconds"])
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # perhaps inherited as ignored
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # perhaps inherited as ignored
-        signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
-        import connectorx  # noqa: PLC0415  # its import, too, may print
-        import pyarrow as pa  # noqa: PLC0415
-
-        reader = connectorx.read_sql(
-            request["url"],
-            request["sql"],
-            return_type="arrow_stream",
-            batch_size=int(request["batch_rows"]),
-            pre_execution_query=request["session"],
-        )
-        with pa.ipc.new_stream(sys.stdout.buffer, reader.schema) as writer:
-            for batch in reader:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                writer.write_batch(batch)
-                signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.stdout.flush()
+        while line := sys.stdin.buffer.readline():
+            _read(json.loads(line))
     except BaseException as error:  # noqa: BLE001  # a panic is not an Exception
         json.dump(_failure(error), errors)
         errors.flush()
         os._exit(1)  # not by way of ConnectorX's threads, which may still wait
     os._exit(0)
+
+
+def _read(request: dict[str, Any]) -> None:
+    """Read `sql` from `url`, after the `session` statements, in batches of `batch_rows`.
+
+    When no batch arrives for `read_timeout_seconds`, SIGALRM ends this process, whatever it is
+    waiting for. While the reader of its output takes its time, the clock stands.
+    """
+    timeout_seconds = float(request["read_timeout_seconds"])
+    signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
+    import connectorx  # noqa: PLC0415  # its import, too, may print
+    import pyarrow as pa  # noqa: PLC0415
+
+    reader = connectorx.read_sql(
+        request["url"],
+        request["sql"],
+        return_type="arrow_stream",
+        batch_size=int(request["batch_rows"]),
+        pre_execution_query=request["session"],
+    )
+    writer = pa.ipc.new_stream(sys.stdout.buffer, reader.schema)
+    for batch in reader:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        writer.write_batch(batch)
+        signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    writer.close()
+    sys.stdout.buffer.write(DONE)
+    sys.stdout.flush()
 
 
 def _failure(error: BaseException) -> dict[str, object]:

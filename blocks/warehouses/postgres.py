@@ -120,7 +120,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
         with ExitStack() as stack:
             count = max(1, min(self.copy_threads, len(staged.files)))
             connections = [
-                stack.enter_context(closing(self._connect(autocommit=False))) for _ in range(count)
+                stack.enter_context(self._session(autocommit=False)) for _ in range(count)
             ]
             rows = _Load(staging_table, staged, stage).run(connections)
             try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import select
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,12 +14,27 @@ import psycopg2
 import psycopg2.extensions
 from pydantic import Field, SecretStr
 
+from blocks.idle import Idle
 from blocks.warehouse import Warehouse
 from blocks.warehouses.postgres_errors import translated
 from ferry.errors import FatalError
 from ferry.write import Transaction
 
-Connection = psycopg2.extensions.connection
+
+class Connection(psycopg2.extensions.connection):
+    """A connection that remembers whether a statement may have changed its session."""
+
+    changed = False
+
+
+# What begins so, and has none of these words, leaves the session as it was: no setting, no
+# temporary table (which would hide a permanent one), no prepared statement, no lock of the session.
+_KEEPS_SESSION = re.compile(
+    r"\s*(SELECT|INSERT|DELETE|LOCK|COPY|(CREATE|ALTER|DROP) (UNLOGGED )?(TABLE|SCHEMA|INDEX))\b"
+    r"(?!.*(\b(temp|temporary|set|set_config)\b|advisory|#))",
+    re.IGNORECASE | re.DOTALL,
+)
+_PING_AFTER_SECONDS = 1.0
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -53,25 +70,52 @@ class PostgresTransaction:
                 sign is written `%%`.
             parameters: The values to bind.
         """
-        with translated(), self._connection.cursor() as cursor:
+        with translated(), self._cursor(sql) as cursor:
             cursor.execute(sql, _bound(parameters))
             return max(cursor.rowcount, 0)
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query. JSON comes as text, binary as bytes, moments in UTC."""
-        with translated(), self._connection.cursor() as cursor:
+        with translated(), self._cursor(sql) as cursor:
             cursor.execute(sql, _bound(parameters))
             return cursor.fetchall()
+
+    def _cursor(self, sql: str) -> psycopg2.extensions.cursor:
+        self._connection.changed |= not _KEEPS_SESSION.match(sql)
+        return self._connection.cursor()
 
 
 def _bound(parameters: Sequence[Any]) -> Sequence[Any] | None:
     return parameters or None  # psycopg2 would look for placeholders in the text
 
 
+def _is_good(connection: Connection, idle_seconds: float) -> bool:
+    """Whether the server is still there: nothing has come from it, and it answers if asked."""
+    try:
+        if connection.closed or select.select([connection], [], [], 0)[0]:  # its goodbye
+            return False
+        if idle_seconds > _PING_AFTER_SECONDS:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+    except (psycopg2.Error, OSError, ValueError):
+        return False
+    return True
+
+
+def _close(connection: Connection) -> None:
+    with suppress(psycopg2.Error):
+        connection.close()
+
+
+IDLE_SESSIONS: Idle[Connection] = Idle(_close, _is_good)
+
+
 class PostgresSessionWarehouse(Warehouse):
     """A warehouse reached by PostgreSQL's protocol, through psycopg2.
 
-    Every call opens a connection of its own and closes it, so blocks can be shared by threads.
+    Every call has a connection to itself, so blocks can be shared by threads. It is kept for the
+    next call of whatever block has the same settings, as `blocks.idle` tells.
     """
 
     _casts: ClassVar[tuple[Any, ...]] = CASTS
@@ -112,7 +156,7 @@ class PostgresSessionWarehouse(Warehouse):
             ConnectionLostError, BusyError: Nothing was committed; a retry may help.
             FatalError: A statement had failed and the caller went on: there is nothing to commit.
         """
-        with closing(self._connect(autocommit=False)) as connection:
+        with self._session(autocommit=False) as connection:
             try:
                 yield PostgresTransaction(connection)
                 commit(connection)
@@ -127,15 +171,45 @@ class PostgresSessionWarehouse(Warehouse):
         Raises:
             FerryError: As in `transaction`; retriable ones say so by their class.
         """
-        with closing(self._connect(autocommit=True)) as connection:
+        with self._session(autocommit=True) as connection:
             return PostgresTransaction(connection).execute(sql, parameters)
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query: JSON as text, binary as bytes, moments in UTC."""
-        with closing(self._connect(autocommit=True)) as connection:
+        with self._session(autocommit=True) as connection:
             return PostgresTransaction(connection).fetch(sql, parameters)
 
-    def _connect(self, *, autocommit: bool) -> Connection:
+    @contextmanager
+    def _session(self, *, autocommit: bool) -> Iterator[Connection]:
+        """A connection for one call: one that was kept, else a new one.
+
+        It is kept if the block ends well, has ended its transaction and left the session as it was.
+
+        Raises:
+            FerryError: As `_connect`.
+        """
+        settings = (
+            type(self),
+            self.host,
+            self.port,
+            self.database,
+            self.user,
+            self.password,
+            self.sslmode,
+            self.sslrootcert,
+            self.connect_timeout_seconds,
+            self.statement_timeout_seconds,
+        )
+        with IDLE_SESSIONS.lease(settings, self._connect) as lease:
+            connection = lease.thing
+            with translated():
+                connection.autocommit = autocommit
+            yield connection
+            status = connection.info.transaction_status
+            ended = status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+            lease.keep = ended and not connection.changed
+
+    def _connect(self) -> Connection:
         """A new connection in UTC, with the time limits and keepalives.
 
         Raises:
@@ -159,6 +233,7 @@ class PostgresSessionWarehouse(Warehouse):
                 keepalives_interval=10,
                 keepalives_count=6,
                 application_name="ferry",
+                connection_factory=Connection,
             )
             try:
                 for cast in self._casts:
@@ -168,7 +243,6 @@ class PostgresSessionWarehouse(Warehouse):
                     cursor.execute("SET timezone TO 'UTC'")
                     timeout_ms = self.statement_timeout_seconds * 1000
                     cursor.execute("SET statement_timeout TO %s", (timeout_ms,))
-                connection.autocommit = autocommit
             except BaseException:
                 connection.close()
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -173,7 +172,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         """
         session: tuple[int, datetime] | None = None
         try:
-            with closing(self._connect(autocommit=False)) as connection:
+            with self._session(autocommit=False) as connection:
                 statement = self._copy_text(connection, staging_table, staged)
                 redshift = PostgresTransaction(connection)
                 pid, started = redshift.fetch(_SESSION)[0]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from blocks.warehouses.postgres_session import IDLE_SESSIONS
 from deployments.local.redshift_double import Fault
 from flows.sync_table import sync_table
 from tests.api import eventually
@@ -33,6 +34,7 @@ def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
     journey.write_specs(orders=SPEC)
     sync_table(table="orders", mode="full")
     journey.sql("UPDATE orders SET note = 'changed', modified = '2023-01-02 10:00:00'")
+    IDLE_SESSIONS.close_all()  # so that `sessions` counts those of the killed process alone
     yield journey
     redshift_double.clear()
 

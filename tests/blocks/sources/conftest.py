@@ -15,6 +15,7 @@ import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
+from blocks.sources.mysql_process import IDLE_READERS
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName, arrow_schema
 
@@ -149,7 +150,8 @@ def proxy(mariadb: MariaDB) -> Iterator[Callable[..., Proxy]]:
 
 @pytest.fixture
 def reading_processes() -> Callable[[], list[Path]]:
-    """The folders in /proc of the reading processes that this one has."""
+    """The folders in /proc of the reading processes that this one has; none to begin with."""
+    IDLE_READERS.close_all()
 
     def find() -> list[Path]:
         found = []
