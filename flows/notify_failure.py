@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -36,6 +36,8 @@ from tasks.told import Mark, forget_old_marks
 SETTING = "FERRY_NOTIFY"
 HOOK_SECONDS = 60.0
 """For how long the backstop waits for a hook that is about to send."""
+
+DATES = ("run_date", "window_start", "window_end", "start", "end")
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
@@ -124,7 +126,7 @@ def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> F
     deployment = client.read_deployment(run.deployment_id).name if run.deployment_id else None
     window = None
     with suppress(Exception):  # a message without this line is better than none
-        window = _window(flow_name, run)
+        window = _window(flow_name, run) or _by_schedule(run)
     return FailedRun(
         name=run.name,
         journey=f"{flow_name}/{deployment}" if deployment else flow_name,
@@ -156,3 +158,10 @@ def _window(flow_name: str, run: FlowRun) -> str | None:
         return None
     every = given.get("every", "day")
     return str(run_window(zone=given.get("zone") or "UTC", every=every, **dates))
+
+
+def _by_schedule(run: FlowRun) -> str | None:
+    """What a window that only the flow knows depends on, for a run without dates."""
+    if run.expected_start_time is None or any(run.parameters.get(name) for name in DATES):
+        return None
+    return f"of the run scheduled for {run.expected_start_time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -20,6 +20,11 @@ DEPLOYMENT_KEYS = {
     "tags",
     "triggers",
 }
+TRIGGER_KEYS = {"name", "match", "match_related", "expect", "parameters"}
+REQUIRED = {
+    "sync-table": {"table": "nps"},
+    "notify-failure": {"flow_run_id": "8f9d0b0e-6f0f-4c51-8f5d-0a6f5b1d2c3e"},
+}
 SCHEDULE_KEYS = {"cron", "interval", "rrule", "timezone", "slug", "active", "parameters"}
 
 
@@ -36,14 +41,15 @@ def test_every_key_is_one_that_prefect_knows(prefect_yaml: dict[str, Any]):
         assert set(deployment.get("concurrency_limit", {})) <= {"limit", "collision_strategy"}
         for schedule in deployment["schedules"]:
             assert set(schedule) <= SCHEDULE_KEYS, deployment["name"]
+        for trigger in deployment.get("triggers", []):
+            assert set(trigger) <= TRIGGER_KEYS, deployment["name"]
 
 
 def test_every_entrypoint_loads_and_takes_its_parameters(prefect_yaml: dict[str, Any]):
     for deployment in prefect_yaml["deployments"]:
         flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
         given = deployment.get("parameters", {})
-        required = {"table": "nps"} if flow.name == "sync-table" else {}
-        flow.validate_parameters({**required, **given})
+        flow.validate_parameters({**REQUIRED.get(flow.name, {}), **given})
 
 
 def test_the_daily_run_is_at_nine_one_at_a_time_and_late_dates_wait(prefect_yaml: dict[str, Any]):

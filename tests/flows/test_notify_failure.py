@@ -14,11 +14,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.blocks.notifications import SlackWebhook
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.blocks.system import Secret
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
-from prefect.states import Crashed, Failed
+from prefect.states import Crashed, Failed, Scheduled
 from pydantic import SecretStr
 
 from deployments.local.servers import PrefectServer
@@ -215,6 +215,34 @@ def test_a_message_that_cannot_be_sent_is_logged_loudly_and_hides_nothing(
     assert TOKEN not in "\n".join(api.log(run.id))
 
 
+def test_another_kind_of_block_notifies_too_and_its_address_is_told_no_more_than_slack_s(
+    shop: Any,
+    slack: Slack,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    CustomWebhookNotificationBlock(
+        name="ours",
+        url=f"{slack.env['HTTPS_PROXY']}/{{{{token}}}}",
+        json_data={"title": "{{subject}}", "text": "{{body}}"},
+        secrets={"token": TOKEN},
+    ).save("test-ferry", overwrite=True)
+    monkeypatch.setenv("FERRY_NOTIFY", "custom-webhook/test-ferry")
+
+    with caplog.at_level(logging.DEBUG):
+        fail()
+        slack.status = 500
+        fail()
+
+    (sent, refused) = slack.posted
+    assert sent["title"] == "Ferry: sync nps 2023-01-05 failed"
+    assert sent["text"].startswith("Table: nps\nWindow: 2023-01-05\nReason: extract")
+    assert sent["path"] == refused["path"] == f"/{TOKEN}"
+    (said,) = [r.getMessage() for r in caplog.records if LOUD in r.getMessage()]
+    assert said.endswith("not sent; found HTTP 500")
+    assert TOKEN not in caplog.text
+
+
 def test_without_a_block_in_the_configuration_nobody_is_told(
     shop: Any, slack: Slack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,6 +276,16 @@ class TestBackstop:
         assert backstop(run.id).type is StateType.COMPLETED
         (message,) = slack.messages
         assert "Reason: No module named 'x'" in message
+
+    def test_it_tells_the_schedule_of_a_run_whose_window_only_its_flow_knows(
+        self, shop: Any, slack: Slack, api: Api
+    ) -> None:
+        start = datetime(2023, 1, 6, 9, tzinfo=UTC)
+        run = api.client.create_flow_run(sync_all, state=Scheduled(scheduled_time=start))
+        api.client.set_flow_run_state(run.id, Crashed(message="why"), force=True)
+        backstop(run.id)
+        (message,) = slack.messages
+        assert "Window: of the run scheduled for 2023-01-06 09:00 UTC" in message
 
     def test_it_does_not_tell_of_a_run_that_has_gone_on(
         self, shop: Any, slack: Slack, api: Api
