@@ -162,7 +162,7 @@ def _is_midnight(when: datetime) -> bool:
 def _figure(title: str, lines: Sequence[Line]) -> Figure:
     from matplotlib.figure import Figure  # noqa: PLC0415  # takes seconds
 
-    figure = Figure(figsize=(9, 2.8), dpi=100, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(7.5, 2.6), dpi=150, layout="constrained", facecolor="white")
     axes = figure.subplots()
     limit = _points_per_line(lines)
     times = [when for line in lines for when, _ in (*line.before, *line.now)]
