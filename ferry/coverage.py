@@ -161,7 +161,12 @@ def failed_event(failure: Failure) -> Event | None:
     )
 
 
+def events_of(receipts: Iterable[Receipt], failures: Iterable[Failure]) -> list[Event]:
+    """What the receipts and the failures of one table tell of times."""
+    events = [*map(loaded_event, receipts), *map(failed_event, failures)]
+    return [event for event in events if event]
+
+
 def coverage_of(receipts: Iterable[Receipt], failures: Iterable[Failure]) -> Coverage:
     """The coverage of one table, from all of its receipts and failures."""
-    events = [*map(loaded_event, receipts), *map(failed_event, failures)]
-    return Coverage(event for event in events if event)
+    return Coverage(events_of(receipts, failures))

@@ -287,6 +287,11 @@ def delete_from(table: TableName, column: str, placeholder: str) -> str:
     return _bound(sql, placeholder)
 
 
+def delete_where(table: TableName, column: str, placeholder: str) -> str:
+    """Take out the rows whose column has a bound value."""
+    return _bound(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", placeholder)
+
+
 def insert_all(
     target: TableName, staging: TableName, columns: Sequence[Column], unless: str | None = None
 ) -> str:

@@ -71,6 +71,16 @@ class Dates:
     zone: str | None = None
 
 
+def scheduled_start() -> datetime:
+    """When the current flow run was to start: the same over retries and late starts.
+
+    A plain datetime: Prefect gives one of pendulum's, which loses its zone when a timedelta is
+    added to it or taken from it, unless the zone is one of pendulum's own.
+    """
+    moment = flow_run.scheduled_start_time.astimezone(UTC)
+    return datetime.combine(moment.date(), moment.time(), UTC)
+
+
 def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch:
     """The batch of the current flow run; call it inside a flow.
 
@@ -79,10 +89,10 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
     Raises:
         RequestError: The dates or the mode do not fit the table.
     """
-    scheduled_start = flow_run.scheduled_start_time
+    start = scheduled_start()
     chosen, window = choose_window(
         spec,
-        scheduled_start=scheduled_start,
+        scheduled_start=start,
         mode=mode,
         zone=dates.zone,
         run_date=dates.run_date,
@@ -94,7 +104,7 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
         mode=chosen,
         window=window,
         flow_run_id=str(flow_run.id),
-        scheduled_start=scheduled_start,
+        scheduled_start=start,
         work_folder=WORK_FOLDER,
         attempt=flow_run.run_count,
     )

@@ -110,6 +110,18 @@ def test_a_row_that_does_not_load_is_not_told(
     assert PLANTED not in "\n".join(told)
 
 
+@pytest.mark.parametrize("road", [REDSHIFT, POSTGRES], indirect=True)
+def test_no_failure_in_the_warehouse_holds_a_secret_or_a_value(journey: Any) -> None:
+    journey.sql(TABLE)
+    journey.write_specs(orders=BY_COPY)
+    a_nul(journey)
+    with pytest.raises(FerryError):
+        sync_table(table="orders")
+    failures = journey.warehouse.fetch("SELECT * FROM ferry.failures")
+    assert [failure for failure in failures if f"{journey.schema}.orders" in failure]
+    assert [failure for failure in failures if PLANTED in str(failure)] == []
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
     """The error, and all that it came from."""
     seen: list[BaseException | None] = [None]

@@ -1,0 +1,131 @@
+"""coverage: show, table by date, what is loaded, missing or failed."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.futures import PrefectFuture, wait
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from blocks.registry import load_warehouse
+from blocks.warehouse import Warehouse
+from ferry.errors import FerryError
+from ferry.specs import TableSpec
+from ferry.table_days import TableDays, check_days
+from ferry.windows import zone_info
+from flows.carry_batch import scheduled_start
+from flows.notify_failure import tell
+from flows.table_specs import load_table_specs
+from tasks import for_table
+from tasks.artifacts import cosmetic
+from tasks.coverage_page import artifact_key, overview_page, table_page
+from tasks.tell_coverage import tell_coverage
+
+MAX_TABLES_AT_ONCE = 4
+ALL = "all"
+
+
+def _run_name() -> str:
+    table = flow_run.parameters.get("table") or ALL
+    return f"coverage {table if isinstance(table, str) else ', '.join(table)}"
+
+
+@flow(
+    name="coverage",
+    flow_run_name=_run_name,
+    on_failure=[tell],
+    on_crashed=[tell],
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
+)
+def show_coverage(
+    table: str | list[str] | None = None,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    zone: str | None = None,
+) -> Any:
+    """Show, table by date, what is loaded, missing or failed.
+
+    Each table gets a page with a calendar, and the command that repairs what is not loaded. The
+    table `ferry.coverage` in the warehouse gets all its days. The run is Completed, whatever is
+    missing; it fails only if a table's days cannot be told.
+
+    Args:
+        table: One table, several, or `all`, which it is by default.
+        start_date: Show the days from this one on; by default from the spec's `start_date`, else
+            from the first that has a receipt or a failure.
+        end_date: Show the days before this one; by default all that are over.
+        zone: Zone in which days are counted; by default each table's own.
+
+    Returns:
+        The days shown, by table.
+    """
+    check_days(start_date, end_date)
+    if zone:
+        zone_info(zone)
+    futures: dict[str, PrefectFuture[TableDays]] = {}
+    told: dict[str, TableDays] = {}
+    untold: dict[str, str] = {}
+    warehouses: dict[str, Warehouse] = {}
+    for spec in _chosen(table):
+        try:
+            if spec.warehouse not in warehouses:
+                warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
+        except FerryError as error:
+            untold[str(spec.target)] = str(error)
+            continue
+        futures[str(spec.target)] = for_table(tell_coverage, spec).submit(
+            spec,
+            warehouses[spec.warehouse],
+            zone=zone,
+            now=scheduled_start(),
+            start=start_date,
+        )
+    wait(list(futures.values()))
+    for name, future in futures.items():
+        result = future.result(raise_on_failure=False)
+        if isinstance(result, TableDays):
+            told[name] = result.within(start_date, end_date)
+        else:
+            untold[name] = str(result)
+    _show(told, untold)
+    summary = "; ".join(map(str, told.values()))
+    if untold:
+        reasons = "; ".join(untold.values())
+        of = f"{len(untold)} of {len(told) + len(untold)} tables cannot be told"
+        return Failed(message=f"{of}: {reasons}" + (f"; {summary}" if summary else ""))
+    return Completed(message=summary, data=told)
+
+
+def _chosen(table: str | list[str] | None) -> list[TableSpec]:
+    """The specs of these tables, each once."""
+    specs = load_table_specs()
+    names = [table] if isinstance(table, str) else table or []
+    if not names or ALL in names:
+        return list(specs.values())
+    return list({spec.name: spec for spec in map(specs.named, names)}.values())
+
+
+def _show(told: dict[str, TableDays], untold: dict[str, str]) -> None:
+    log = get_run_logger()
+    for days in told.values():
+        log.info("%s", days)
+        with cosmetic("the coverage"):
+            create_markdown_artifact(
+                key=artifact_key(days.spec.name),
+                description=str(days),
+                markdown=table_page(days),
+            )
+    for reason in untold.values():
+        log.error("%s", reason)
+    with cosmetic("the coverage"):
+        create_markdown_artifact(
+            key="coverage",
+            description="What is loaded, missing or failed",
+            markdown=overview_page(told.values(), untold),
+        )

@@ -1,0 +1,77 @@
+"""coverage: how the days of one table stand, worked out and written to the warehouse."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, date, datetime
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from blocks.warehouse import Warehouse
+from ferry.coverage_table import COVERAGE, COVERAGE_COLUMNS, rewrite
+from ferry.errors import ConflictError, FerryError, OutcomeUnknownError
+from ferry.specs import TableSpec
+from ferry.table_days import TableDays, tell_days
+from tasks.history import read_failures, read_receipts
+from tasks.step import STEP
+from tasks.target import make_missing
+
+CONFLICT_ATTEMPTS = 4
+CONFLICT_PAUSE_SECONDS = 0.5
+
+
+@task(name="coverage", task_run_name="coverage of {spec.name}", **STEP)
+def tell_coverage(
+    spec: TableSpec,
+    warehouse: Warehouse,
+    *,
+    zone: str | None,
+    now: datetime,
+    start: date | None = None,
+) -> TableDays:
+    """All days of the table up to the last one that is over, as `ferry.coverage` then has them.
+
+    Safe to repeat: the table's rows are written anew, in one transaction.
+
+    Args:
+        spec: The table's spec.
+        warehouse: Where its receipts are.
+        zone: The zone in which days are counted; None for the spec's own.
+        now: What tells which days are over: the run's scheduled start.
+        start: Tell of the days from here on, too.
+
+    Raises:
+        ConnectionLostError, BusyError, ConflictError, OutcomeUnknownError: A retry may help.
+        AccessError: The warehouse refuses. No retry helps.
+    """
+    try:
+        days = tell_days(
+            spec,
+            read_receipts(spec.target, warehouse),
+            read_failures(spec.target, warehouse),
+            zone=zone or spec.zone,
+            now=now,
+            start=start,
+        )
+        make_missing(COVERAGE, COVERAGE_COLUMNS, warehouse)
+        _write(days, warehouse)
+    except FerryError as error:
+        error.at(table=str(spec.target), step="coverage")
+        raise
+    return days
+
+
+def _write(days: TableDays, warehouse: Warehouse) -> None:
+    """Write the days; a conflict with another run, or an answer lost at COMMIT, does so again."""
+    for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+        try:
+            with warehouse.transaction() as tx:
+                rewrite(tx, days, datetime.now(UTC), warehouse.capabilities)
+            return
+        except (ConflictError, OutcomeUnknownError) as error:
+            if attempt == CONFLICT_ATTEMPTS:
+                raise
+            get_run_logger().warning("coverage of %s: once more after: %s", days.spec.name, error)
+            time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())

@@ -1,0 +1,188 @@
+"""coverage: what is loaded, missing or failed, as pages to look at and a table to ask."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from ferry.errors import FerryError
+from flows.show_coverage import show_coverage
+from flows.sync_table import sync_table
+from tests.api import Api
+
+PLANTED = "p1anted"
+ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+ORDERS = {"mode": "window", "key": ["code"], "cursor": "modified", "insert_rows": 0}
+JANUARY = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 6)}
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Orders on the first five days of 2023; one of the 3rd has no code, which is the key."""
+    journey.sql(
+        "CREATE TABLE orders (id INT, code VARCHAR(20), note VARCHAR(99), modified DATETIME)"
+    )
+    rows = [
+        (day, None if day == 3 else f"c{day}", f"{PLANTED} {day}", f"2023-01-{day:02} 12:00:00")
+        for day in range(1, 6)
+    ]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?, ?)", rows)
+    journey.write_specs(orders={**ORDERS, "start_date": date(2023, 1, 1)})
+    return journey
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = show_coverage(**parameters, return_state=True)
+    return state
+
+
+def pages(api: Api, state: State[Any]) -> dict[str, str]:
+    found = api.artifacts(str(state.state_details.flow_run_id))
+    return {str(page.key): str(page.data) for page in found}
+
+
+def in_warehouse(shop: Any, columns: str = "day, status", table: str = "orders") -> list[Any]:
+    mark = shop.warehouse.capabilities.placeholder
+    return shop.warehouse.fetch(
+        f"SELECT {columns} FROM ferry.coverage WHERE table_name = {mark} "
+        "AND day < '2023-01-06' ORDER BY day",
+        (f"{shop.schema}.{table}",),
+    )
+
+
+def january(*statuses: str) -> list[tuple[date, str]]:
+    return [(date(2023, 1, day), status) for day, status in enumerate(statuses, 1)]
+
+
+def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
+    shop: Any, api: Api
+) -> None:
+    for day in (1, 2, 5):
+        sync_table(table="orders", run_date=date(2023, 1, day))
+    with pytest.raises(FerryError):
+        sync_table(table="orders", run_date=date(2023, 1, 3))
+
+    state = run(table="orders", **JANUARY)
+
+    assert state.type is StateType.COMPLETED
+    assert state.message == "orders: 1 day missing, 1 failed of 5"
+    page = pages(api, state)["coverage-orders"]
+    assert "Jan 2023  # # X o # \u00b7 \u00b7" in page
+    where = f"upsert {shop.schema}.orders 2023-01-03"
+    assert f"| 2023-01-03 | 1 | failed | {where}: rows without a full key (code);" in page
+    assert "| 2023-01-04 | 1 | missing | no run has carried it |" in page
+    assert (
+        "--param start_date=2023-01-03 \\\n    --param end_date=2023-01-05 --param zone=UTC "
+        in page
+    )
+    assert in_warehouse(shop) == january("loaded", "loaded", "failed", "missing", "loaded")
+    (failure,) = shop.warehouse.fetch(
+        "SELECT window_label, error, reason, flow_run_id FROM ferry.failures WHERE table_name = "
+        + shop.warehouse.capabilities.placeholder,
+        (f"{shop.schema}.orders",),
+    )
+    assert failure[:2] == ("2023-01-03", "DataError")
+    assert "rows without a full key (code)" in failure[2]
+    told = f"{failure} {page} {in_warehouse(shop, 'reason')}"
+    assert PLANTED not in told
+    assert "without a full key" in str(in_warehouse(shop, "reason"))
+
+    shop.sql("UPDATE orders SET code = 'c3' WHERE id = 3")
+    sync_table(table="orders", run_date=date(2023, 1, 3))
+
+    assert run(table="orders", **JANUARY).message == "orders: 1 day missing, 0 failed of 5"
+    assert in_warehouse(shop) == january("loaded", "loaded", "loaded", "missing", "loaded")
+
+
+@ONE_ROAD
+def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -> None:
+    shop.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    shop.sql("INSERT INTO visits VALUES (?, ?)", [(1, "2023-01-01 12:00:00")])
+    watermark = {"mode": "watermark", "key": ["id"], "source_table": "visits"}
+    shop.write_specs(
+        orders=ORDERS,
+        prices={"mode": "full", "source_table": "visits"},
+        visits=watermark,
+        clicks={**watermark, "cursor": "id"},
+        never={"mode": "full"},
+    )
+    for table in ("prices", "visits", "clicks", "clicks"):
+        sync_table(table=table)
+    sync_table(table="orders", run_date=date(2023, 1, 4))
+
+    state = run(end_date=date(2023, 1, 6))
+
+    assert state.type is StateType.COMPLETED, state.message
+    told = dict(line.split(": ", 1) for line in str(state.message).split("; "))
+    assert told["orders"] == "1 day missing, 0 failed of 2"  # from the first with a receipt on
+    assert told["visits"] == "no days yet"  # read today as a whole: what it told is after the end
+    assert told["prices"].startswith("full: last loaded 20")
+    assert told["clicks"].startswith("watermark without a time: last loaded 20")
+    assert told["never"] == "full: never loaded"
+    found = pages(api, state)
+    overview = found.pop("coverage")
+    assert set(found) == {f"coverage-{name}" for name in told}
+    assert (
+        f"| [{shop.schema}.orders](/artifacts/key/coverage-orders) "
+        "| 2023-01-04 to 2023-01-05 | 1 | 1 | 0 | 2023-01-05, missing |"
+    ) in overview
+    assert "full: last loaded" in found["coverage-prices"]
+    assert run(table=["visits"]).message == "visits: 1 day loaded"
+
+
+@ONE_ROAD
+def test_a_day_of_a_table_carried_by_the_hour_is_loaded_when_all_its_hours_are(shop: Any) -> None:
+    shop.write_specs(orders={**ORDERS, "every": "hour"})
+    for day, hours in ((4, 24), (5, 23)):
+        for first, after in ((0, 9), (9, hours)):
+            start = datetime(2023, 1, day, first, tzinfo=UTC)
+            end = datetime(2023, 1, day + after // 24, after % 24, tzinfo=UTC)
+            sync_table(table="orders", window_start=start, window_end=end)
+    assert run(end_date=date(2023, 1, 6)).message == "orders: 1 day missing, 0 failed of 2"
+    assert in_warehouse(shop, "day, status, reason") == [
+        (date(2023, 1, 4), "loaded", None),
+        (date(2023, 1, 5), "missing", "a part of it is loaded"),
+    ]
+
+
+@ONE_ROAD
+def test_a_table_that_cannot_be_told_stops_no_other_and_fails_the_run(shop: Any, api: Api) -> None:
+    shop.write_specs(orders=ORDERS, nps={**ORDERS, "warehouse": "no-such-block"})
+    sync_table(table="orders", run_date=date(2023, 1, 4))
+
+    state = run(end_date=date(2023, 1, 5))
+
+    assert state.type is StateType.FAILED
+    assert (state.message or "").startswith("1 of 2 tables cannot be told: ")
+    assert "no-such-block" in (state.message or "")
+    assert (state.message or "").endswith("; orders: 1 day loaded")
+    assert f"| {shop.schema}.nps | **not told**: " in pages(api, state)["coverage"]
+
+
+@ONE_ROAD
+def test_wrong_parameters_are_refused_before_anything_is_told(shop: Any) -> None:
+    backwards = run(start_date=date(2023, 1, 5), end_date=date(2023, 1, 5))
+    assert "an end_date after 2023-01-05" in (backwards.message or "")
+    assert "there is no table 'oders'" in (run(table="oders").message or "")
+    assert "there is no time zone 'Mars'" in (run(zone="Mars").message or "")
+
+
+@ONE_ROAD
+def test_an_explicit_range_is_shown_and_the_warehouse_keeps_all_days(shop: Any) -> None:
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    state = run(start_date=date(2023, 1, 4), end_date=date(2023, 1, 5))
+    assert state.message == "orders: 1 day missing, 0 failed of 1"
+    assert in_warehouse(shop) == january("missing", "loaded", "missing", "missing", "missing")
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
+def test_several_runs_at_once_leave_each_day_once(shop: Any) -> None:
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    with ThreadPoolExecutor(3) as pool:
+        # A copy for each: it holds the settings, and with them where the Prefect server is.
+        runs = [pool.submit(copy_context().run, run, table="orders", **JANUARY) for _ in range(3)]
+    assert [future.result().type for future in runs] == [StateType.COMPLETED] * 3
+    assert in_warehouse(shop) == january("missing", "loaded", "missing", "missing", "missing")
