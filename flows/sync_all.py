@@ -20,11 +20,16 @@ from ferry.receipts import Receipt
 from ferry.specs import TableSpec
 from ferry.windows import Every
 from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line, tidy
+from flows.catch_up import CaughtUp, catch_up_tables
 from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 from tasks.artifacts import cosmetic
 
 MAX_TABLES_AT_ONCE = 4
+MAX_ROWS = 100
+"""The run's page has so many of the past windows of a table; the receipts have them all."""
+MAX_REASONS = 20
+"""The run's message has so many reasons why past windows failed; `ferry.failures` has them all."""
 
 
 @task(
@@ -65,8 +70,9 @@ def sync_all(
     """Carry every table that is due, each with its own receipt.
 
     Tables in mode `window` carry the dates given, or the day (or hour) before the run's scheduled
-    start; the others carry what their mode says. The run fails if any table failed, after all the
-    others are done, and names each one with its reason.
+    start; the others carry what their mode says. Without dates, a table with `catch_up: true` then
+    carries its past windows that are not loaded. The run fails if any table or window failed, after
+    all the others are done, and names each one with its reason.
 
     Args:
         every: Which tables are due: those whose spec says `day`, or `hour`.
@@ -77,7 +83,7 @@ def sync_all(
         zone: Zone in which the business date is counted; by default each table's own.
 
     Returns:
-        The receipts by table.
+        The receipts of the run's own windows, by table.
     """
     specs = load_table_specs()
     due = (
@@ -86,6 +92,7 @@ def sync_all(
         else due_tables(specs, every)
     )
     dates = Dates(run_date, window_start, window_end, zone)
+    batches: list[Batch] = []
     futures: dict[str, PrefectFuture[Receipt]] = {}
     receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
@@ -95,6 +102,7 @@ def sync_all(
         except FerryError as error:
             failures[str(spec.target)] = str(error)
         else:
+            batches.append(batch)
             futures[str(spec.target)] = sync_one.submit(batch)
     wait(list(futures.values()))
     for name, future in futures.items():
@@ -103,12 +111,21 @@ def sync_all(
             receipts[name] = result
         else:
             failures[name] = str(result)
-    _show(receipts, failures)
-    if failures:
-        head = f"{len(failures)} of {len(due)} tables failed:"
-        reasons = [" ".join(reason.split()) for reason in failures.values()]  # one line each
+    explicit = run_date or window_start or window_end
+    caught_up = [] if explicit else catch_up_tables(batches)
+    _show(receipts, failures, caught_up)
+    late = [reason for each in caught_up for reason in each.reasons]
+    if failures or late:
+        counts = [f"{len(failures)} of {len(due)} tables failed"] if failures else []
+        counts += [f"{len(late):,} past window(s) could not be caught up"] if late else []
+        named = [*failures.values(), *late[:MAX_REASONS]]
+        reasons = [" ".join(reason.split()) for reason in named]  # one line each
+        if len(late) > MAX_REASONS:
+            reasons.append(f"and {len(late) - MAX_REASONS:,} more")
+        head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
-    return Completed(message=f"{len(receipts)} tables carried", data=receipts)
+    told = [f"{len(receipts)} tables carried", *map(str, caught_up)]
+    return Completed(message="; ".join(told), data=receipts)
 
 
 def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:
@@ -116,24 +133,33 @@ def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:
     return [spec for spec in specs.values() if spec.every == every]
 
 
-def _show(receipts: dict[str, Receipt], failures: dict[str, str]) -> None:
+def _show(
+    receipts: dict[str, Receipt], failures: dict[str, str], caught_up: list[CaughtUp]
+) -> None:
     log = get_run_logger()
     for receipt in receipts.values():
         log.info("%s", summary_line(receipt))
     for reason in failures.values():
         log.error("%s", reason)
-    rows = [
-        f"| {name} | {r.window_label} | {r.rows_extracted:,} | {r.rows_inserted:,} | "
-        f"{r.rows_updated:,} | {r.rows_deleted:,} | {r.rows_unchanged:,} |"
-        for name, r in receipts.items()
-    ]
-    rows += [
-        f"| {name} | **failed**: {reason.replace('|', '/')} | | | | | |"
-        for name, reason in failures.items()
-    ]
+    rows = [_row(receipt) for receipt in receipts.values()]
+    rows += [_failed_row(name, reason) for name, reason in failures.items()]
+    for each in caught_up:
+        rows += [_row(receipt, "caught up: ") for receipt in each.receipts[-MAX_ROWS:]]
+        rows += [_failed_row(each.table, reason) for reason in each.reasons[-MAX_ROWS:]]
     with cosmetic("what was carried"):
         create_markdown_artifact(
             key="sync-all",
             markdown="| table | window | read | inserted | updated | deleted | unchanged |\n"
             "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows),
         )
+
+
+def _row(r: Receipt, what: str = "") -> str:
+    return (
+        f"| {r.table_name} | {what}{r.window_label} | {r.rows_extracted:,} | {r.rows_inserted:,} | "
+        f"{r.rows_updated:,} | {r.rows_deleted:,} | {r.rows_unchanged:,} |"
+    )
+
+
+def _failed_row(name: str, reason: str) -> str:
+    return f"| {name} | **failed**: {reason.replace('|', '/')} | | | | | |"

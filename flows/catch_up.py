@@ -1,0 +1,123 @@
+"""Catching up: past windows that are not loaded are carried after the run's own, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from threading import Event
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, wait
+from prefect.logging import get_run_logger
+
+from ferry.batch import Batch
+from ferry.errors import AccessError, ConfigurationError, FerryError, RetriableError
+from ferry.past_windows import not_loaded, past_windows
+from ferry.receipts import Receipt
+from ferry.windows import Window
+from flows.carry_batch import Road, StoppedError, Together, carry, load_road, summary_line
+from tasks.history import read_coverage
+
+GIVE_UP_AFTER = 3
+NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
+"""A server that is down, a password that is wrong: the next window would meet it, too."""
+
+
+@dataclass(frozen=True)
+class CaughtUp:
+    """What became of the past windows of one table.
+
+    Attributes:
+        table: The table, as the warehouse names it.
+        receipts: Of those that arrived, oldest first.
+        reasons: Why each of the others did not; one for all that were not tried any more.
+    """
+
+    table: str
+    receipts: tuple[Receipt, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        labels = [receipt.window_label for receipt in self.receipts]
+        several = f"{len(labels):,} windows, {labels[0]} to {labels[-1]}" if labels else "none"
+        return f"{self.table}: caught up {labels[0] if len(labels) == 1 else several}"
+
+
+def catch_up_tables(batches: Iterable[Batch]) -> list[CaughtUp]:
+    """Catch up the tables whose spec asks for it, several at once; call it inside a flow.
+
+    Args:
+        batches: The run's own batches.
+
+    Returns:
+        What became of them, for each table that had something to catch up.
+    """
+    stop = Event()
+    futures: dict[str, PrefectFuture[CaughtUp]] = {
+        str(batch.target): catch_up.submit(batch, stop) for batch in batches if batch.spec.catch_up
+    }
+    try:
+        wait(list(futures.values()))
+    except BaseException:  # a cancelled run ends here, by a signal
+        stop.set()
+        raise
+    found = []
+    for table, future in futures.items():
+        result = future.result(raise_on_failure=False)
+        known = isinstance(result, CaughtUp)
+        found.append(result if known else CaughtUp(table, reasons=(str(result),)))
+    return [each for each in found if each.receipts or each.reasons]
+
+
+@task(
+    name="catch up",
+    task_run_name="catch up {batch.target}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def catch_up(batch: Batch, stop: Event) -> CaughtUp:
+    """Carry what is not loaded between the table's `start_date` and the batch, oldest first.
+
+    Each window is a batch of its own, with a receipt of its own. One that fails does not stop the
+    others, unless several in a row fail by what is no window's fault: then the next run goes on.
+
+    Args:
+        batch: The run's own batch of the table; it is not carried here.
+        stop: Once it is set, no window begins another step.
+
+    Raises:
+        FerryError: The receipts cannot be read.
+    """
+    road = load_road(batch.spec)
+    windows = _to_catch_up(batch, road)
+    log, together = get_run_logger(), Together(stop=stop)
+    receipts: list[Receipt] = []
+    reasons: list[str] = []
+    in_a_row = 0
+    for number, window in enumerate(windows):
+        try:
+            receipts.append(carry(replace(batch, window=window), road, together))
+        except FerryError as error:
+            log.error("%s", error)
+            reasons.append(str(error))
+            in_a_row = in_a_row + 1 if isinstance(error, NOT_THE_WINDOWS_FAULT) else 0
+        except StoppedError as stopped:
+            reasons.append(str(stopped))
+            break
+        else:
+            log.info("caught up: %s", summary_line(receipts[-1]))
+            in_a_row = 0
+        left = len(windows) - number - 1
+        if in_a_row == GIVE_UP_AFTER and left:
+            reasons.append(f"{batch.target}: {left:,} more windows are left to the next run")
+            break
+    return CaughtUp(str(batch.target), tuple(receipts), tuple(reasons))
+
+
+def _to_catch_up(batch: Batch, road: Road) -> list[Window]:
+    spec = batch.spec
+    if batch.window is None or spec.start_date is None:
+        return []
+    past = past_windows(spec.start_date, batch.window, "hour" if spec.every == "hour" else "day")
+    return not_loaded(past, read_coverage(batch.target, road.warehouse))
