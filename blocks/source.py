@@ -56,3 +56,7 @@ class Source(Block, ABC):
     @abstractmethod
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """About how many rows `query` will read, cheaply; None when that cannot be told."""
+
+    def row_bytes(self, table: TableName) -> int | None:  # noqa: ARG002  # some catalogs tell
+        """About how many bytes a row has, by the catalog; None when it does not tell."""
+        return None

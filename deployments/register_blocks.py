@@ -33,6 +33,7 @@ from pydantic import SecretStr
 from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
+from deployments.guards import register_limits, register_watch
 from ferry.errors import ConfigurationError
 
 SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
@@ -77,6 +78,9 @@ def register(profile: str) -> list[str]:
     if slack_url := os.environ.get("FERRY_NOTIFY_SLACK_URL"):
         SlackWebhook(url=SecretStr(slack_url)).save("ferry", overwrite=True)
         names.append("slack-webhook/ferry")
+    names += register_limits(SOURCE, int(os.environ.get("FERRY_READERS", "4")))
+    if profile != "embedded":  # whose server lives no longer than its only process
+        names.append(register_watch())
     return names
 
 

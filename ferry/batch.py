@@ -51,6 +51,7 @@ class Batch:
         work_folder: Where part files may stand, on the local disk.
         attempt: 1 for the run's first attempt.
         part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
+        backfill: Whether it is one of a backfill's, which makes way for other readers.
     """
 
     spec: TableSpec
@@ -61,6 +62,7 @@ class Batch:
     work_folder: Path
     attempt: int = 1
     part: str = ""
+    backfill: bool = False
 
     @property
     def id(self) -> str:

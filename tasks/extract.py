@@ -22,6 +22,7 @@ from ferry.schema import TableSchema, target_columns
 from ferry.specs import TableSpec
 from ferry.target import plan_target, within_limits
 from tasks.progress import Progress
+from tasks.readers import place_among_readers
 from tasks.step import STEP, located
 from tasks.target import landed_batches
 
@@ -68,15 +69,16 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         progress = Progress(
             f"extract {batch}", f"extract-{batch.id[:8]}", source.estimate_rows(query)
         )
-        result = write_parts(
-            reading,
-            columns,
-            batch.folder,
-            format=stage_format(spec, capabilities),
-            part_size_bytes=spec.part_size_mb * 1_000_000,
-            hex_prefix=capabilities.hex_prefix,
-            on_batch=progress,
-        )
+        with place_among_readers(spec.source, backfill=batch.backfill):
+            result = write_parts(
+                reading,
+                columns,
+                batch.folder,
+                format=stage_format(spec, capabilities),
+                part_size_bytes=spec.part_size_mb * 1_000_000,
+                hex_prefix=capabilities.hex_prefix,
+                on_batch=progress,
+            )
         progress.done()
         get_run_logger().info(
             "extract %s: %s rows, %s bytes in %s files",

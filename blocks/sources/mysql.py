@@ -200,6 +200,11 @@ class MySQLSource(Source):
         rows = [int(plan["rows"]) for plan in plans if plan.get("rows") is not None]
         return max(rows) if rows else 0
 
+    def row_bytes(self, table: TableName) -> int | None:
+        """About how many bytes a row has, by `information_schema`; None for a view."""
+        with self._server.cursor() as cursor:
+            return catalog.row_bytes(cursor, table, self.database)
+
     def _select(self, cursor: Cursor, query: ExtractQuery) -> Select:
         bound: Column | None = None
         if query.cursor is not None:
