@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
@@ -15,6 +17,7 @@ from ferry.errors import FerryError
 from ferry.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.schema import TableName
+from tasks.step import STEP
 from tasks.target import make_missing
 
 
@@ -34,6 +37,34 @@ def read_failures(table: TableName, warehouse: Warehouse) -> list[Failure]:
     mark = warehouse.capabilities.placeholder
     select = sql.select_where(FAILURES, FAILURE_COLUMNS, "table_name", mark)
     return [failures.from_row(row) for row in warehouse.fetch(select, (str(table),))]
+
+
+@dataclass(frozen=True)
+class History:
+    """All that has happened to a table.
+
+    Attributes:
+        receipts: What arrived.
+        failures: What did not.
+    """
+
+    receipts: list[Receipt]
+    failures: list[Failure]
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which of the table's windows are loaded, failed or missing."""
+        return coverage_of(self.receipts, self.failures)
+
+
+@task(name="read history", task_run_name="read history {table}", **STEP)
+def read_history(table: TableName, warehouse: Warehouse) -> History:
+    """All receipts and failures of the table.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    return History(read_receipts(table, warehouse), read_failures(table, warehouse))
 
 
 def read_coverage(table: TableName, warehouse: Warehouse) -> Coverage:

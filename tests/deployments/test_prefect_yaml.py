@@ -23,6 +23,14 @@ DEPLOYMENT_KEYS = {
 TRIGGER_KEYS = {"name", "match", "match_related", "expect", "parameters"}
 REQUIRED = {
     "sync-table": {"table": "nps"},
+    "backfill": {"table": "nps", "start_date": "2023-07-01", "end_date": "2023-08-01"},
+    "carry-windows": {
+        "table": "nps",
+        "windows": [["2023-07-01T00:00Z", "2023-07-02T00:00Z"]],
+        "zone": "UTC",
+        "backfill_run_id": "8f9d0b0e-6f0f-4c51-8f5d-0a6f5b1d2c3e",
+        "scheduled_start": "2023-08-02T00:00Z",
+    },
     "notify-failure": {"flow_run_id": "8f9d0b0e-6f0f-4c51-8f5d-0a6f5b1d2c3e"},
 }
 SCHEDULE_KEYS = {"cron", "interval", "rrule", "timezone", "slug", "active", "parameters"}

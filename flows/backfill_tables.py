@@ -1,0 +1,225 @@
+"""backfill: carry any range of past days again, or for the first time, and say what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from ferry.backfill import (
+    Order,
+    Range,
+    Reprocess,
+    Step,
+    TablePlan,
+    check_range,
+    check_table,
+    in_order,
+)
+from ferry.errors import RequestError
+from ferry.specs import TableSpec, TableSpecs
+from flows.carry_batch import load_road, tidy
+from flows.carry_many import Outcome, carry_many
+from flows.carry_windows import reasons, window_batches
+from flows.notify_failure import tell
+from flows.spread_windows import Spread, make_groups
+from flows.table_specs import load_table_specs
+from tasks.artifacts import cosmetic
+from tasks.backfill_page import plan_line, show_plan
+from tasks.plan_windows import plan_table
+from tasks.step import for_table
+from tasks.windows_progress import WindowsProgress
+
+ALL = "all"
+
+Concurrency = Annotated[int, Field(ge=1, le=64)]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    table = given["table"]
+    tables = table if isinstance(table, str) else ", ".join(table)
+    dry = "dry run: " if given.get("dry_run") else ""
+    return f"{dry}backfill {tables} {given['start_date']} to {given['end_date']}"
+
+
+@flow(name="backfill", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+def backfill(
+    table: str | list[str],
+    start_date: date,
+    end_date: date,
+    step: Step = "day",
+    reprocess: Reprocess = "missing",
+    order: Order = "oldest",
+    max_concurrency: Concurrency = 4,
+    workers: Concurrency = 1,
+    dry_run: bool = False,
+    zone: str | None = None,
+) -> Any:
+    """Carry a range of past days, window by window, each with its own receipt.
+
+    The plan is shown before the first row moves. A window that fails does not stop the others; the
+    run then ends Failed and names each with its reason. Run it again with the same dates: it does
+    only what is left.
+
+    Args:
+        table: A table as in the table specs, several, or `all`.
+        start_date: The first day.
+        end_date: The day after the last one; it can be today.
+        step: How long a window is: hour, day, week (from Monday on) or month.
+        reprocess: missing: what is not loaded, whether it failed or was never tried. failed: only
+            what failed. all: everything, also what is loaded.
+        order: oldest or newest windows first; or strict: strictly one after the other, oldest
+            first, ending at the first failure (Airflow's depends_on_past).
+        max_concurrency: How many windows are under way at a time, in each worker. They are read
+            in parallel and written in turn.
+        workers: 1: this run carries all windows itself. More: groups of windows become runs on the
+            work pool, so many at a time.
+        dry_run: Show the plan and carry nothing.
+        zone: Zone in which days are counted; by default each table's own.
+
+    Returns:
+        The receipts by table.
+    """
+    if order == "strict" and workers > 1:
+        raise RequestError(
+            "strict order is for one worker",
+            expected="workers=1",
+            found=f"workers={workers}",
+            todo="Leave `workers` at 1, or choose order oldest.",
+        )
+    specs, left_out = _chosen(load_table_specs(), table)
+    days = [Range(start_date, end_date, zone or spec.zone) for spec in specs]
+    for spec, one in zip(specs, days, strict=True):  # all of them, before any server is asked
+        check_table(spec)
+        check_range(one, spec, flow_run.scheduled_start_time)
+    plans = [_plan(spec, one, step, reprocess) for spec, one in zip(specs, days, strict=True)]
+    show_plan(plans, left_out)
+    if dry_run:
+        return Completed(message="Dry run: " + "; ".join(map(plan_line, plans)))
+    how = How(order, max_concurrency, workers)
+    return _ended([(plan, _carry(plan, how)) for plan in plans])
+
+
+@dataclass(frozen=True)
+class How:
+    """How a plan is carried out: the flow's parameters of these names."""
+
+    order: Order
+    max_concurrency: int
+    workers: int
+
+
+def _chosen(specs: TableSpecs, table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
+    """The tables that were asked for; of all, those that can be backfilled.
+
+    Raises:
+        RequestError: An unknown table, a table twice, or none.
+    """
+    if table == ALL:
+        chosen, left_out = [], {}
+        for spec in specs.values():
+            try:
+                check_table(spec)
+            except RequestError as error:
+                left_out[str(spec.target)] = error.problem
+            else:
+                chosen.append(spec)
+    else:
+        names = [table] if isinstance(table, str) else table
+        chosen, left_out = [specs.named(name) for name in names], {}
+    twice = {str(spec.target) for spec in chosen if chosen.count(spec) > 1}
+    if twice or not chosen:
+        raise RequestError(
+            "a table is named twice" if twice else "no table is named",
+            expected="each table once" if twice else "a table, several, or all",
+            found=", ".join(sorted(twice)) or "none that can be backfilled",
+            todo="Correct the parameter `table`.",
+        )
+    return chosen, left_out
+
+
+def _plan(spec: TableSpec, days: Range, step: Step, reprocess: Reprocess) -> TablePlan:
+    road = load_road(spec)
+    return for_table(plan_table, spec)(
+        spec,
+        days,
+        step,
+        reprocess,
+        road.source,
+        road.warehouse,
+        now=flow_run.scheduled_start_time,
+        flow_run_id=str(flow_run.id),
+    )
+
+
+def _carry(plan: TablePlan, how: How) -> list[Outcome]:
+    spec, run_id = plan.spec, str(flow_run.id)
+    road = load_road(spec)
+    windows = in_order(plan.to_run, how.order)
+    if not windows:
+        return []
+    batches = window_batches(spec, windows, run_id, flow_run.scheduled_start_time)
+    with WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress:
+        if how.workers > 1:
+            spread = Spread(spec.name, run_id, road.warehouse, how.workers, how.max_concurrency)
+            whole_range = [planned.window for planned in plan.windows]
+            groups = make_groups(batches, whole_range, how.workers)
+            outcomes = spread.carry(groups, progress.report)
+        else:
+            strict = how.order == "strict"
+            outcomes = carry_many(
+                batches,
+                road,
+                at_once=1 if strict else how.max_concurrency,
+                report=progress.report,
+                stop_at_failure=strict,
+            )
+    tidy(batches[0], road)
+    return outcomes
+
+
+def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
+    lines, failures, receipts = [], [], {}
+    for plan, outcomes in carried:
+        table = str(plan.spec.target)
+        landed = [outcome.receipt for outcome in outcomes if outcome.receipt]
+        failed = [outcome for outcome in outcomes if not outcome.receipt]
+        receipts[table] = landed
+        lines.append(
+            f"{table}: {len(landed)} windows carried, {len(failed)} failed, "
+            f"{len(plan.windows) - len(outcomes)} skipped; "
+            f"{sum(r.rows_extracted for r in landed):,} read, "
+            f"{sum(r.rows_inserted for r in landed):,} inserted, "
+            f"{sum(r.rows_updated for r in landed):,} updated, "
+            f"{sum(r.rows_unchanged for r in landed):,} unchanged"
+        )
+        failures += [(table, outcome) for outcome in failed]
+        get_run_logger().info("%s", lines[-1])
+    _show(lines, failures)
+    if failures:
+        told = [f"{len(failures)} windows failed:"]
+        for table in dict.fromkeys(name for name, _ in failures):
+            theirs = [outcome for name, outcome in failures if name == table]
+            told += [f"{table} {reason}" for reason in reasons(theirs)]
+        return Failed(message="\n".join(told))
+    return Completed(message="; ".join(lines), data=receipts)
+
+
+def _show(lines: Sequence[str], failures: Sequence[tuple[str, Outcome]]) -> None:
+    markdown = "\n".join(f"- {line}" for line in lines)
+    if failures:
+        markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
+            f"| {table} | {outcome.window.label} | {outcome.reason.replace('|', '/')} |"
+            for table, outcome in failures
+        )
+    with cosmetic("what was carried"):
+        create_markdown_artifact(key="backfill", markdown=markdown)

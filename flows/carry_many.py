@@ -1,0 +1,145 @@
+"""Many windows of one table in one process: read in parallel, written in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from prefect.logging import get_run_logger
+
+from ferry.batch import Batch
+from ferry.errors import FerryError
+from ferry.receipts import Receipt
+from ferry.windows import Window
+from flows.carry_batch import Road, StoppedError, Together, carry
+
+LOOK_EVERY_SECONDS = 1.0
+STOP_SECONDS = 10.0
+
+Report = Callable[[int, int, int], None]
+"""Told the windows done, those that failed, and the rows read, every second or so."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one window.
+
+    Attributes:
+        window: The window.
+        receipt: The proof that it arrived; None if it did not.
+        reason: Why it did not.
+    """
+
+    window: Window
+    receipt: Receipt | None = None
+    reason: str = ""
+
+
+def carry_many(
+    batches: Sequence[Batch],
+    road: Road,
+    *,
+    at_once: int,
+    report: Report,
+    stop_at_failure: bool = False,
+) -> list[Outcome]:
+    """Carry windows of one table; one that fails does not stop the others.
+
+    When the run is cancelled, no window begins another step: each has landed as a whole or not at
+    all.
+
+    Args:
+        batches: The windows, in the order in which they begin.
+        road: The blocks they travel over.
+        at_once: How many are under way at a time.
+        report: Told how far it is.
+        stop_at_failure: Begin none after the first that failed.
+
+    Returns:
+        The outcomes in the order of the batches.
+    """
+    together, todo, done = Together(), SimpleQueue[Batch](), SimpleQueue[tuple[Batch, Outcome]]()
+    for batch in batches:
+        todo.put(batch)
+    outcomes: dict[str, Outcome] = {}
+    threads = [
+        # In a copy of the context: it holds the flow run that the windows' tasks belong to.
+        Thread(
+            target=copy_context().run,
+            args=(_work, todo, done, road, together, stop_at_failure),
+            daemon=True,
+        )
+        for _ in range(min(at_once, len(batches)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while len(outcomes) < len(batches):
+            with suppress(Empty):
+                batch, outcome = done.get(timeout=LOOK_EVERY_SECONDS)
+                outcomes[batch.id] = outcome
+                if stop_at_failure and outcome.receipt is None:
+                    break
+            report(*_counts(outcomes.values()))
+    finally:  # a cancelled run ends here, by a signal
+        together.stop.set()
+        _join(threads)
+    return [
+        outcomes.get(batch.id) or Outcome(_window(batch), reason="not begun: one before it failed")
+        for batch in batches
+    ]
+
+
+def _work(
+    todo: SimpleQueue[Batch],
+    done: SimpleQueue[tuple[Batch, Outcome]],
+    road: Road,
+    together: Together,
+    stop_at_failure: bool,
+) -> None:
+    """Carry one window after the other until none is left."""
+    while not together.stop.is_set():
+        try:
+            batch = todo.get_nowait()
+        except Empty:
+            return
+        outcome = _carry_one(batch, road, together)
+        if stop_at_failure and outcome.receipt is None:
+            together.stop.set()  # before another one can begin
+        done.put((batch, outcome))
+
+
+def _join(threads: Sequence[Thread]) -> None:
+    """Wait a little for windows to end their step; a process that ends leaves them as they are."""
+    end = time.monotonic() + STOP_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _carry_one(batch: Batch, road: Road, together: Together) -> Outcome:
+    try:
+        return Outcome(_window(batch), carry(batch, road, together))
+    except FerryError as error:
+        get_run_logger().error("%s", error)
+        return Outcome(_window(batch), reason=str(error))
+    except StoppedError as stopped:
+        return Outcome(_window(batch), reason=str(stopped))
+    except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
+        get_run_logger().exception("%s failed in a way that Ferry does not know", batch)
+        return Outcome(_window(batch), reason=f"{batch}: {type(error).__name__}, see the run's log")
+
+
+def _counts(outcomes: Collection[Outcome]) -> tuple[int, int, int]:
+    receipts = [outcome.receipt for outcome in outcomes if outcome.receipt]
+    rows = sum(receipt.rows_extracted for receipt in receipts)
+    return len(receipts), len(outcomes) - len(receipts), rows
+
+
+def _window(batch: Batch) -> Window:
+    assert batch.window is not None
+    return batch.window

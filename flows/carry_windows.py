@@ -1,0 +1,94 @@
+"""carry-windows: a group of a backfill's windows, carried by whichever worker takes it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from ferry.batch import Batch
+from ferry.specs import TableSpec
+from ferry.windows import Window
+from flows.carry_batch import WORK_FOLDER, load_road
+from flows.carry_many import Outcome, carry_many
+from flows.table_specs import load_table_specs
+from tasks.history import read_receipts
+from tasks.windows_progress import WindowsProgress
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    starts = given["windows"][0][0], given["windows"][-1][0]
+    return f"carry {given['table']} " + " to ".join(str(start)[:10] for start in starts)
+
+
+@flow(name="carry-windows", flow_run_name=_run_name)
+def carry_windows(
+    table: str,
+    windows: list[tuple[datetime, datetime]],
+    zone: str,
+    backfill_run_id: str,
+    scheduled_start: datetime,
+    max_concurrency: int = 4,
+) -> Any:
+    """Carry a group of a backfill's windows. The flow `backfill` starts it; you need not.
+
+    What the backfill has landed already, here or elsewhere, is not done again.
+
+    Args:
+        table: Name of the table, as in the table specs.
+        windows: The windows' bounds.
+        zone: Zone in which they are meant.
+        backfill_run_id: The backfill's flow run: its windows land once, whoever carries them.
+        scheduled_start: When the backfill was to start.
+        max_concurrency: How many windows are under way at a time.
+    """
+    spec = load_table_specs().named(table)
+    road = load_road(spec)
+    batches = window_batches(
+        spec, [Window(start, end, zone) for start, end in windows], backfill_run_id, scheduled_start
+    )
+    landed = {receipt.batch_id for receipt in read_receipts(spec.target, road.warehouse)}
+    left = [batch for batch in batches if batch.id not in landed]
+    with WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress:
+        outcomes = carry_many(left, road, at_once=max_concurrency, report=progress.report)
+    failed = [outcome for outcome in outcomes if outcome.receipt is None]
+    if failed:
+        told = "\n".join([f"{len(failed)} of {len(batches)} windows failed:", *reasons(failed)])
+        return Failed(message=told)
+    return Completed(message=f"{len(batches)} windows are there")
+
+
+def window_batches(
+    spec: TableSpec, windows: list[Window], backfill_run_id: str, scheduled_start: datetime
+) -> list[Batch]:
+    """The batches of a backfill: the same ids in whichever process they are carried."""
+    return [
+        Batch(
+            spec=spec,
+            mode="window",
+            window=window,
+            flow_run_id=backfill_run_id,
+            scheduled_start=scheduled_start,
+            work_folder=WORK_FOLDER,
+            backfill=True,
+        )
+        for window in windows
+    ]
+
+
+MAX_REASONS = 20
+
+
+def reasons(failed: list[Outcome]) -> list[str]:
+    """What failed and why, a line each; windows that failed for the same reason stand together."""
+    by_reason: dict[str, list[str]] = {}
+    for outcome in failed:
+        reason = outcome.reason.replace(outcome.window.label, "…")
+        by_reason.setdefault(reason, []).append(outcome.window.label)
+    told = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
+    more = len(told) - MAX_REASONS
+    return told[:MAX_REASONS] + ([f"and {more} more reasons"] if more > 0 else [])

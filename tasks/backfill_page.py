@@ -1,0 +1,70 @@
+"""What a backfill shows on its run's page: the plan, before a row moves, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+
+from ferry.backfill import PlannedWindow, TablePlan, days_label, joined
+from tasks.artifacts import cosmetic
+
+MAX_LINES = 500
+
+
+def show_plan(plans: Sequence[TablePlan], left_out: dict[str, str]) -> None:
+    """Show which windows are going to be carried, and which not, and why.
+
+    Args:
+        plans: The tables' plans.
+        left_out: Tables that cannot be backfilled, with the reason.
+    """
+    for plan in plans:
+        get_run_logger().info("%s", plan_line(plan))
+    parts = [
+        "| table | windows | to carry | skipped | rows, about | bytes, about |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(map(_plan_row, plans))
+    ]
+    parts += [f"- {name} is left out: {reason}" for name, reason in left_out.items()]
+    parts += [f"### {plan.spec.target}\n\n{_windows_table(plan.windows)}" for plan in plans]
+    with cosmetic("the plan"):
+        create_markdown_artifact(key="backfill-plan", markdown="\n\n".join(parts))
+
+
+def plan_line(plan: TablePlan) -> str:
+    """One line: `raw_data.nps: 28 of 31 windows to carry, about 135,483 rows`."""
+    rows = "" if plan.rows is None else f", about {plan.rows:,} rows"
+    return f"{plan.spec.target}: {len(plan.to_run)} of {len(plan.windows)} windows to carry{rows}"
+
+
+def _plan_row(plan: TablePlan) -> str:
+    run, rows = len(plan.to_run), plan.rows
+    size = None if rows is None or plan.row_bytes is None else rows * plan.row_bytes
+    return (
+        f"| {plan.spec.target} | {len(plan.windows):,} | {run:,} | {len(plan.windows) - run:,} | "
+        f"{_count(rows)} | {_count(size)} |"
+    )
+
+
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _windows_table(windows: Iterable[PlannedWindow]) -> str:
+    """The windows; those that follow on one another and are to have the same fate, in one line."""
+    lines = []
+    for skipped, group in groupby(windows, key=lambda planned: planned.skipped):
+        members = list(group)
+        rows = [planned.rows for planned in members]
+        known = None if any(count is None for count in rows) else sum(filter(None, rows))
+        (stretch,) = joined(planned.window for planned in members)
+        lines.append(
+            f"| {days_label(stretch)} | {len(members):,} | {skipped or 'carry'} | "
+            f"{'' if skipped else _count(known)} |"
+        )
+    more = len(lines) - MAX_LINES
+    if more > 0:
+        lines = [*lines[:MAX_LINES], f"| and {more:,} more lines | | | |"]
+    return "| windows | number | | rows, about |\n| --- | ---: | --- | ---: |\n" + "\n".join(lines)

@@ -1,0 +1,114 @@
+"""plan: which windows of a table a backfill is going to carry, before the first row moves."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from datetime import datetime
+
+from prefect import task
+
+from blocks.source import Source
+from blocks.warehouse import Warehouse
+from ferry.backfill import (
+    PlannedWindow,
+    Range,
+    Reprocess,
+    Step,
+    TablePlan,
+    check_range,
+    check_table,
+    plan_windows,
+    split_range,
+)
+from ferry.plan import plan_query
+from ferry.schema import TableSchema
+from ferry.specs import TableSpec
+from ferry.windows import Window
+from tasks.history import read_history
+from tasks.step import STEP
+
+MAX_ESTIMATES = 50
+"""Questions to the source: its optimizer guesses for so many stretches of the range."""
+
+
+@task(name="plan", task_run_name="plan {spec.target} {days}", **STEP)
+def plan_table(
+    spec: TableSpec,
+    days: Range,
+    step: Step,
+    reprocess: Reprocess,
+    source: Source,
+    warehouse: Warehouse,
+    *,
+    now: datetime,
+    flow_run_id: str,
+) -> TablePlan:
+    """The windows of the range, which of them are to be carried, and about how many rows that is.
+
+    Args:
+        spec: The table's spec.
+        days: The range.
+        step: How long a window is.
+        reprocess: Which windows are to be carried.
+        source: Where the table is read from: it knows the cursor column, and guesses rows.
+        warehouse: Where the receipts are.
+        now: The run's scheduled start.
+        flow_run_id: The backfill's run: what it landed in an earlier attempt is not done again.
+
+    Raises:
+        RequestError: The range or the table cannot be backfilled. No retry helps.
+        SchemaError: The table has no cursor column, or none that takes such a step.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    check_table(spec)
+    check_range(days, spec, now)
+    windows = split_range(days, step)
+    history = read_history.fn(spec.target, warehouse)
+    landed = frozenset(
+        receipt.window_label
+        for receipt in history.receipts
+        if receipt.flow_run_id == flow_run_id and receipt.status == "loaded"
+    )
+    planned = plan_windows(windows, history.coverage, reprocess, landed)
+    schema = source.describe(spec.source_name, spec.exclude)
+    for window in windows:
+        plan_query(spec, "window", window, schema, now)  # refuses what cannot be read
+    return TablePlan(
+        spec,
+        _with_rows(planned, spec, schema, source, now),
+        source.row_bytes(spec.source_name),
+    )
+
+
+def _with_rows(
+    planned: tuple[PlannedWindow, ...],
+    spec: TableSpec,
+    schema: TableSchema,
+    source: Source,
+    now: datetime,
+) -> tuple[PlannedWindow, ...]:
+    """The windows with the source's guess: each stretch's is shared among its windows.
+
+    Without an index the guess for any stretch is the whole table; so together they are made to be
+    no more than the guess for the whole range.
+    """
+
+    def guess(stretch: tuple[PlannedWindow, ...]) -> int | None:
+        first, last = stretch[0].window, stretch[-1].window
+        whole = Window(first.start, last.end, first.zone)
+        return source.estimate_rows(plan_query(spec, "window", whole, schema, now))
+
+    if all(each.skipped for each in planned):
+        return planned
+    size = math.ceil(len(planned) / MAX_ESTIMATES)
+    stretches = [planned[first : first + size] for first in range(0, len(planned), size)]
+    in_all, guesses = guess(planned), [guess(stretch) for stretch in stretches]
+    if in_all is None or any(rows is None for rows in guesses):
+        return planned
+    scale = min(1.0, in_all / max(1, sum(filter(None, guesses))))
+    return tuple(
+        dataclasses.replace(each, rows=round((rows or 0) * scale / len(stretch)))
+        for stretch, rows in zip(stretches, guesses, strict=True)
+        for each in stretch
+    )

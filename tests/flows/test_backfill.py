@@ -1,0 +1,283 @@
+"""backfill: a range of days, in parallel, and exactly what is not there is told and repaired."""
+
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from deployments.local.redshift_double import Fault
+from ferry.backfill import Range
+from flows.backfill_tables import backfill
+from flows.carry_batch import load_road
+from flows.sync_table import sync_table
+from flows.table_specs import load_table_specs
+from tasks.plan_windows import plan_table
+from tests.api import Api
+
+ROOT = Path(__file__).parents[2]
+WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
+JULY = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 11)}
+ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+ROWS_A_DAY = 3
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Three rows on each of ten days of July, and one on the eleventh."""
+    journey.sql("CREATE TABLE nps (id INT NOT NULL PRIMARY KEY, modified DATETIME, score INT)")
+    first = datetime(2023, 7, 1)
+    step = timedelta(days=1) / ROWS_A_DAY
+    rows = [(n, str(first + n * step), n % 11) for n in range(10 * ROWS_A_DAY + 1)]
+    journey.sql("INSERT INTO nps VALUES (?, ?, ?)", rows)
+    journey.write_specs(nps=WINDOW)
+    return journey
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = backfill(**{"table": "nps", **JULY, **parameters}, return_state=True)
+    return state
+
+
+def completed(**parameters: Any) -> str:
+    state = run(**parameters)
+    assert state.type is StateType.COMPLETED, state.message
+    return state.message or ""
+
+
+def failed(**parameters: Any) -> str:
+    state = run(**parameters)
+    assert state.type is StateType.FAILED, state.message
+    return state.message or ""
+
+
+def ids(shop: Any) -> list[int]:
+    return [row[0] for row in shop.target("nps", "id")]
+
+
+def carried_days(shop: Any) -> Counter[str]:
+    return Counter(receipt.window_label for receipt in shop.receipts("nps"))
+
+
+def forget(shop: Any, *days: str) -> None:
+    """Take days out of the target and out of the receipts."""
+    mark = shop.warehouse.capabilities.placeholder
+    for day in days:
+        shop.warehouse.execute(
+            f"DELETE FROM ferry.receipts WHERE table_name = {mark} AND window_label = {mark}",
+            (f"{shop.schema}.nps", day),
+        )
+        shop.warehouse.execute(
+            f'DELETE FROM "{shop.schema}"."nps" WHERE CAST(modified AS DATE) = {mark}',
+            (date.fromisoformat(day),),
+        )
+
+
+def test_a_month_arrives_by_the_day_again_moves_nothing_and_repairs_just_what_is_missing(
+    shop: Any,
+) -> None:
+    july = list(range(10 * ROWS_A_DAY))
+    table = f"{shop.schema}.nps"
+
+    first = completed()
+    assert first.startswith(f"{table}: 10 windows carried, 0 failed, 0 skipped; 30 read, 30 ins")
+    assert ids(shop) == july
+    assert len(carried_days(shop)) == 10
+
+    again = completed()
+    assert again.startswith(f"{table}: 0 windows carried, 0 failed, 10 skipped; 0 read")
+
+    forget(shop, "2023-07-03", "2023-07-04", "2023-07-09")
+    assert len(ids(shop)) == 30 - 9
+    repaired = completed(reprocess="missing")
+    assert repaired.startswith(f"{table}: 3 windows carried, 0 failed, 7 skipped; 9 read, 9 ins")
+    assert ids(shop) == july
+    assert set(carried_days(shop).values()) == {1}
+    assert shop.leftovers() == set()
+
+
+@ONE_ROAD
+def test_all_carries_everything_again_and_changes_nothing(shop: Any) -> None:
+    completed(step="week")
+    told = completed(step="week", reprocess="all")
+    assert "3 windows carried, 0 failed, 0 skipped; 30 read, 0 inserted, 0 updated, 30 unch" in told
+    assert len(ids(shop)) == 30
+
+
+@ONE_ROAD
+@pytest.mark.parametrize(("step", "windows"), [("hour", 24), ("month", 1)])
+def test_a_window_is_as_long_as_the_step_says(shop: Any, step: str, windows: int) -> None:
+    end = date(2023, 7, 2) if step == "hour" else date(2023, 7, 11)
+    completed(step=step, end_date=end, max_concurrency=8)
+    assert sum(carried_days(shop).values()) == windows
+    assert len(ids(shop)) == (ROWS_A_DAY if step == "hour" else 30)
+
+
+@ONE_ROAD
+def test_windows_begin_in_the_order_asked_for(shop: Any) -> None:
+    completed(order="newest", max_concurrency=1, start_date=date(2023, 7, 8))
+    assert list(carried_days(shop)) == ["2023-07-10", "2023-07-09", "2023-07-08"]
+
+
+@ONE_ROAD
+def test_a_dry_run_shows_the_plan_with_its_rows_and_carries_nothing(shop: Any, api: Api) -> None:
+    sync_table(table="nps", run_date=date(2023, 7, 2))
+
+    state = run(dry_run=True)
+
+    assert state.type is StateType.COMPLETED
+    assert (state.message or "").startswith(
+        f"Dry run: {shop.schema}.nps: 9 of 10 windows to carry, about "
+    )
+    assert list(carried_days(shop)) == ["2023-07-02"]
+    (page,) = api.artifacts(state.state_details.flow_run_id)
+    assert page.key == "backfill-plan"
+    lines = str(page.data).splitlines()
+    (overview,) = (line for line in lines if line.startswith(f"| {shop.schema}.nps |"))
+    cells = [cell.strip() for cell in overview.split("|")[2:-1]]
+    assert cells[:3] == ["10", "9", "1"]
+    assert 15 <= int(cells[3]) <= 60  # the optimizer's guess of 27 rows
+    assert int(cells[4].replace(",", "")) > 60
+    assert lines[-3].startswith("| 2023-07-01 | 1 | carry | ")
+    assert lines[-2] == "| 2023-07-02 | 1 | loaded |  |"
+    assert lines[-1].startswith("| 2023-07-03 to 2023-07-10 | 8 | carry | ")
+
+
+@ONE_ROAD
+def test_days_that_fail_are_named_with_their_reason_and_a_second_run_finishes_the_job(
+    shop: Any, api: Api
+) -> None:
+    shop.write_specs(nps={**WINDOW, "key": ["id", "score"]})
+    shop.sql("UPDATE nps SET score = NULL WHERE id IN (0, 4, 29)")
+
+    state = run()
+
+    assert state.type is StateType.FAILED
+    assert state.message == (
+        f"3 windows failed:\n{shop.schema}.nps 2023-07-01, 2023-07-02, 2023-07-10: "
+        f"upsert {shop.schema}.nps …: rows without a full key (id, score); expected no NULL in the "
+        "key; found 1 rows. Choose a key whose columns are never NULL."
+    )
+    assert len(ids(shop)) == 7 * ROWS_A_DAY
+    page = {a.key: str(a.data) for a in api.artifacts(state.state_details.flow_run_id)}["backfill"]
+    assert page.count(f"| {shop.schema}.nps | 2023-07-") == 3
+    assert shop.leftovers() == set()
+
+    shop.sql("UPDATE nps SET score = 7 WHERE score IS NULL")
+    told = completed(reprocess="failed")
+    assert "3 windows carried, 0 failed, 7 skipped; 9 read, 9 inserted" in told
+    assert len(ids(shop)) == 30
+
+
+@ONE_ROAD
+def test_strict_order_ends_at_the_first_failure_and_says_what_was_not_begun(shop: Any) -> None:
+    shop.write_specs(nps={**WINDOW, "key": ["id", "score"]})
+    shop.sql("UPDATE nps SET score = NULL WHERE id = 3")
+    told = failed(order="strict", end_date=date(2023, 7, 5))
+    assert told.startswith("3 windows failed:\n")
+    assert "2023-07-03, 2023-07-04: not begun: one before it failed" in told
+    assert list(carried_days(shop)) == ["2023-07-01"]
+
+
+@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+def test_a_retriable_failure_is_tried_again_in_its_window(shop: Any, redshift_double: Any) -> None:
+    redshift_double.inject(Fault("cut_before", r"^COPY", nth=3))
+    redshift_double.inject(Fault("cut_before", r"^INSERT INTO .*receipts"))
+    completed(end_date=date(2023, 7, 6))
+    assert redshift_double.struck() == 2
+    assert len(ids(shop)) == 5 * ROWS_A_DAY
+
+
+@ONE_ROAD
+def test_several_tables_or_all_that_have_windows(shop: Any, api: Api) -> None:
+    for name in ("orders", "colours"):
+        shop.sql(f"CREATE TABLE {name} (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+        shop.sql(f"INSERT INTO {name} VALUES (1, '2023-07-01 10:00:00')")
+    shop.write_specs(nps=WINDOW, orders=WINDOW, colours={"mode": "full"})
+    days = {"end_date": date(2023, 7, 3)}
+
+    completed(table=["orders", f"{shop.schema}.nps"], **days)
+    assert (len(shop.receipts("orders")), len(shop.receipts("nps"))) == (2, 2)
+
+    state = run(table="all", reprocess="all", **days)
+    assert state.type is StateType.COMPLETED
+    assert (len(shop.receipts("orders")), len(shop.receipts("nps"))) == (4, 4)
+    pages = {a.key: str(a.data) for a in api.artifacts(state.state_details.flow_run_id)}
+    assert f"- {shop.schema}.colours is left out: a table in mode full" in pages["backfill-plan"]
+
+
+@ONE_ROAD
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"end_date": date(2023, 7, 1)}, "the range's end is not after its start"),
+        ({"start_date": date(2200, 1, 1), "end_date": date(2200, 1, 2)}, "is in the future"),
+        ({"start_date": date(2023, 6, 1)}, "begins before the table does"),
+        ({"zone": "Mars/Olympus"}, "there is no time zone 'Mars/Olympus'"),
+        ({"step": "hour", "start_date": date(1910, 1, 1), "table": "days"}, "Use step=week"),
+        ({"step": "hour", "table": "days"}, "column 'day' has no time of day"),
+        ({"table": "colours"}, "a table in mode full cannot be backfilled"),
+        ({"table": "timeless"}, "mode window needs a cursor column"),
+        ({"table": ["nps", "nps"]}, "a table is named twice"),
+        ({"table": []}, "no table is named"),
+        ({"table": "npz"}, "there is no table 'npz' among the specs"),
+        ({"order": "strict", "workers": 2}, "strict order is for one worker"),
+        ({"step": "fortnight"}, "'hour', 'day', 'week' or 'month'"),
+        ({"max_concurrency": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(
+    shop: Any, parameters: dict[str, Any], problem: str
+) -> None:
+    shop.sql("CREATE TABLE days (id INT NOT NULL PRIMARY KEY, day DATE)")
+    shop.sql("CREATE TABLE timeless (id INT NOT NULL PRIMARY KEY, name TEXT)")
+    shop.write_specs(
+        nps={**WINDOW, "start_date": "2023-07-01"},
+        days={**WINDOW, "cursor": "day"},
+        colours={"mode": "full"},
+        timeless=WINDOW,
+    )
+    assert problem in failed(**parameters)
+    assert (
+        shop.warehouse.fetch(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = "
+            + shop.warehouse.capabilities.placeholder,
+            (shop.schema,),
+        )
+        == []
+    )
+
+
+@ONE_ROAD
+def test_a_backfill_and_the_daily_run_at_once_end_with_the_right_table(shop: Any) -> None:
+    daily = (
+        "from flows.sync_table import sync_table; sync_table(table='nps', run_date='2023-07-05')"
+    )
+    with subprocess.Popen([sys.executable, "-c", daily], cwd=ROOT) as process:
+        completed(reprocess="all")
+        completed(reprocess="all", order="newest")
+    assert process.returncode == 0
+    assert ids(shop) == list(range(30))
+
+
+@ONE_ROAD
+def test_a_run_that_is_tried_again_does_only_what_is_left(shop: Any) -> None:
+    """As after a crash: the same run, a second attempt, whatever `reprocess` says."""
+    state = run(end_date=date(2023, 7, 4), reprocess="all")
+    spec = load_table_specs().named("nps")
+    road = load_road(spec)
+    plan = plan_table.fn(
+        spec,
+        Range(date(2023, 7, 1), date(2023, 7, 6), "UTC"),
+        "day",
+        "all",
+        road.source,
+        road.warehouse,
+        now=datetime.now(UTC),
+        flow_run_id=str(state.state_details.flow_run_id),
+    )
+    assert [planned.window.label for planned in plan.to_run] == ["2023-07-04", "2023-07-05"]
