@@ -26,7 +26,7 @@ from ferry.backfill import (
 )
 from ferry.errors import RequestError
 from ferry.specs import TableSpec, TableSpecs
-from flows.carry_batch import load_road, tidy
+from flows.carry_batch import load_road, scheduled_start, tidy
 from flows.carry_many import Outcome, carry_many
 from flows.carry_windows import reasons, window_batches
 from flows.notify_failure import tell
@@ -100,7 +100,7 @@ def backfill(
     days = [Range(start_date, end_date, zone or spec.zone) for spec in specs]
     for spec, one in zip(specs, days, strict=True):  # all of them, before any server is asked
         check_table(spec)
-        check_range(one, spec, flow_run.scheduled_start_time)
+        check_range(one, spec, scheduled_start())
     plans = [_plan(spec, one, step, reprocess) for spec, one in zip(specs, days, strict=True)]
     show_plan(plans, left_out)
     if dry_run:
@@ -156,7 +156,7 @@ def _plan(spec: TableSpec, days: Range, step: Step, reprocess: Reprocess) -> Tab
         reprocess,
         road.source,
         road.warehouse,
-        now=flow_run.scheduled_start_time,
+        now=scheduled_start(),
         flow_run_id=str(flow_run.id),
     )
 
@@ -167,7 +167,7 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
     windows = in_order(plan.to_run, how.order)
     if not windows:
         return []
-    batches = window_batches(spec, windows, run_id, flow_run.scheduled_start_time)
+    batches = window_batches(spec, windows, run_id, scheduled_start())
     with WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress:
         if how.workers > 1:
             spread = Spread(spec.name, run_id, road.warehouse, how.workers, how.max_concurrency)

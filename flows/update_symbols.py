@@ -16,7 +16,16 @@ from blocks.sources import PriceAPISource
 from ferry.errors import ConfigurationError, RequestError
 from ferry.specs import TableSpec
 from ferry.windows import business_date, local_midnight
-from flows.carry_batch import Dates, Road, carry, load_road, make_batch, summary_line, tidy
+from flows.carry_batch import (
+    Dates,
+    Road,
+    carry,
+    load_road,
+    make_batch,
+    scheduled_start,
+    summary_line,
+    tidy,
+)
 from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 
@@ -98,7 +107,7 @@ def _dates(
 
     if window_start or window_end:
         return Dates(run_date, midnight(window_start), midnight(window_end), spec.wall_clock_zone)
-    last = run_date or business_date(flow_run.scheduled_start_time, zone or spec.zone)
+    last = run_date or business_date(scheduled_start(), zone or spec.zone)
     first, end = last - timedelta(days=days - 1), last + timedelta(days=1)
     return Dates(None, midnight(first), midnight(end), spec.wall_clock_zone)
 

@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 import pymysql
 import pytest
 
@@ -66,7 +68,7 @@ class Running:
             cursor.execute(f"SELECT * FROM {table} ORDER BY id")
             return list(cursor.fetchall())
 
-    def in_target(self, sql: str) -> list[tuple[Any, ...]]:
+    def target(self) -> psycopg2.extensions.connection:
         env = self.stack.env
         connection = psycopg2.connect(
             host=env["FERRY_WAREHOUSE_HOST"],
@@ -75,12 +77,18 @@ class Running:
             password=env["FERRY_WAREHOUSE_PASSWORD"],
             dbname=env["FERRY_WAREHOUSE_DATABASE"],
         )
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall()
-        finally:
-            connection.close()
+        connection.autocommit = True
+        return connection
+
+    def in_target(self, sql: str) -> list[tuple[Any, ...]]:
+        with closing(self.target()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall()
+
+    def change_target(self, sql: str) -> int:
+        with closing(self.target()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.rowcount
 
     def compare(self) -> None:
         """Every row and value of both tables is the same in source and target."""
@@ -148,6 +156,9 @@ def test_registering_and_deploying_again_is_safe(running: Running) -> None:
         "registered s3-stage/lake",
         "registered redshift-warehouse/warehouse",
         "registered price-api-source/prices",
+        "registered ferry-readers-shop",
+        "registered ferry-backfill-readers-shop",
+        "registered ferry: a run without a heartbeat has crashed",
     ]
     running.prefect("--no-prompt", "deploy", "--all")
 
@@ -168,6 +179,36 @@ def test_a_worker_updates_symbols(running: Running) -> None:
     assert "Completed" in running.prefect(*run, "--watch")
     found = running.in_target("SELECT COUNT(*), MIN(date), MAX(date) FROM raw_data.stock_prices")
     assert found == [(25, date(2024, 3, 4), date(2024, 3, 8))]
+
+
+def test_a_worker_fills_a_range_again_nothing_and_then_just_the_days_that_are_missing(
+    running: Running,
+) -> None:
+    def backfill() -> str:
+        days = ("--param", "start_date=2023-01-05", "--param", "end_date=2023-01-15")
+        run = ("deployment", "run", "backfill/on-demand", "--param", "table=nps", *days)
+        assert "Completed" in running.prefect(*run, "--watch")
+        return carried()
+
+    def carried() -> str:
+        (found,) = running.in_target(
+            "SELECT COUNT(*), SUM(rows_inserted), SUM(rows_unchanged) FROM ferry.receipts WHERE "
+            "table_name = 'raw_data.nps' AND window_label BETWEEN '2023-01-05' AND '2023-01-14'"
+        )
+        return "{} receipts, {} inserted, {} unchanged".format(*found)
+
+    expected = [r for r in running.in_source("nps") if "2023-01-05" <= f"{r[1]:%F}" < "2023-01-15"]
+    everything = f"10 receipts, {len(expected)} inserted, 0 unchanged"
+
+    assert backfill() == everything  # the fifth was there
+    assert running.in_target("SELECT * FROM raw_data.nps ORDER BY id") == expected
+    assert backfill() == everything
+    for day in ("2023-01-06", "2023-01-07", "2023-01-12"):
+        assert running.change_target(f"DELETE FROM raw_data.nps WHERE created_at::date = '{day}'")
+        assert running.change_target(f"DELETE FROM ferry.receipts WHERE window_label = '{day}'")
+    assert carried().startswith("7 receipts")
+    assert backfill() == everything
+    assert running.in_target("SELECT * FROM raw_data.nps ORDER BY id") == expected
 
 
 def test_a_worker_carries_yesterday_by_schedule_and_source_and_target_are_equal(
