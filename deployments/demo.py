@@ -90,7 +90,7 @@ def main() -> None:
         f"\n6. The shop corrects {corrected:,} scores of January's second week: a backfill carries "
         "it again"
     )
-    receipts = backfill(
+    receipts: Any = backfill(
         table="nps", start_date=WEEK[0], end_date=WEEK[1], reprocess="all", max_concurrency=2
     )
     for receipt in receipts["raw_data.nps"]:

@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
 from prefect.states import Cancelling
 
@@ -216,10 +217,13 @@ class Spread:
         return outcomes
 
     def _cancel(self) -> None:
-        """Cancel what is under way."""
-        with get_client(sync_client=True) as client:
-            for run_id in self._under_way:
-                client.set_flow_run_state(run_id, Cancelling())
+        """Cancel what is under way; what cannot be, ends by itself, and its receipts tell."""
+        try:
+            with get_client(sync_client=True) as client:
+                for run_id in self._under_way:
+                    client.set_flow_run_state(run_id, Cancelling())
+        except (PrefectException, httpx.HTTPError) as error:
+            self._log.warning("runs under way could not be cancelled: %s", type(error).__name__)
 
 
 def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:

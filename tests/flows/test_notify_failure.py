@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from deployments.local.servers import PrefectServer
 from flows import notify_failure as notify
+from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tasks.told import KEPT, PREFIX, Mark, forget_old_marks
@@ -115,6 +116,23 @@ def test_tables_that_fail_in_one_run_are_in_one_message(shop: Any, slack: Slack)
     for table in ("nps", "visits"):
         where = f"- extract {shop.schema}.{table} 2023-01-05: there is no table"
         assert sum(line.startswith(where) for line in lines) == 1
+
+
+def test_a_backfill_sends_one_summary_of_all_its_windows(shop: Any, slack: Slack) -> None:
+    rows = [(None, "2023-01-02 12:00:00"), (None, "2023-01-03 12:00:00")]
+    shop.sql("CREATE TABLE visits (id INT, modified DATETIME)")
+    shop.sql("INSERT INTO visits VALUES (?, ?)", rows)
+
+    days = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 5)}
+    assert backfill(table="visits", **days, return_state=True).is_failed()
+
+    (message,) = slack.messages
+    lines = message.splitlines()
+    assert lines[0] == "Ferry: backfill visits 2023-01-01 to 2023-01-05 failed"
+    assert "Reason: 2 windows failed:" in lines
+    (reason,) = (line for line in lines if line.startswith(f"- {shop.schema}.visits"))
+    assert "2023-01-02, 2023-01-03: upsert" in reason
+    assert "rows without a full key" in reason
 
 
 @pytest.mark.parametrize("road", ["mysql-folder-duckdb"])
