@@ -29,6 +29,8 @@ class Capabilities:
         placeholder: How the driver marks a bound parameter.
         staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
             UNLOGGED, so that loading it costs less.
+        dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
+            translated to it.
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
     """
 
@@ -43,4 +45,5 @@ class Capabilities:
     widens_text: bool = False
     placeholder: str = "%s"
     staging_table_kind: str = ""
+    dialect: str = "redshift"
     hex_prefix: str = ""

@@ -16,6 +16,7 @@ FerryError
     ├── DataError             values that the warehouse cannot hold as they are
     ├── IncompleteReadError   a part of what was asked for could not be read; the rest was
     ├── CountMismatchError    two steps disagree about the number of rows
+    ├── CheckFailedError      a summary's check failed; what is published stays as it was
     └── StaleReadError        another batch landed since this one was read; read it again
 ```
 
@@ -143,6 +144,10 @@ class IncompleteReadError(FatalError):
 
 class CountMismatchError(FatalError):
     """Two steps disagree about the number of rows."""
+
+
+class CheckFailedError(FatalError):
+    """A summary's check failed; what is published stays as it was."""
 
 
 class StaleReadError(FatalError):

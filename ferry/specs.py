@@ -18,13 +18,13 @@ import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ferry.batch import StageFormat
-from ferry.errors import RequestError, SpecError
+from ferry.errors import RequestError
 from ferry.schema import TableName
 from ferry.windows import Every, zone_info
+from ferry.yaml_file import read_yaml
 
 Mode = Literal["full", "window", "watermark"]
 
@@ -237,73 +237,23 @@ def parse_table_specs(text: str, file: str) -> TableSpecs:
     Raises:
         SpecError: Not YAML, unknown fields, wrong values; the message names file, line and field.
     """
+    read = read_yaml(text, file)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else file
-        raise SpecError(
-            f"{where}: not readable as YAML", found=getattr(error, "problem", None)
-        ) from error
-    _refuse_duplicates(root, file)
-    try:
-        content = TablesFile.model_validate(data)
+        content = TablesFile.model_validate(read.data)
     except ValidationError as error:
-        raise _spec_error(error, root, file, ()) from error
+        raise read.spec_error(error, _fields()) from error
     specs = TableSpecs()
     for name, own in content.tables.items():
         merged = {**content.defaults, **(own or {}), "name": name}
         try:
             specs[name] = TableSpec.model_validate(merged)
         except ValidationError as error:
-            raise _spec_error(error, root, file, ("tables", name)) from error
+            raise read.spec_error(error, _fields(), ("tables", name)) from error
     return specs
-
-
-def _spec_error(
-    error: ValidationError, root: yaml.Node | None, file: str, at: tuple[str, ...]
-) -> SpecError:
-    problems = []
-    for detail in error.errors(include_url=False, include_input=False):
-        path = (*at, *(str(part) for part in detail["loc"]))
-        line = _line(root, path)
-        if at and detail["loc"] and line == _line(root, at):  # it came from the defaults
-            line = _line(root, ("defaults", *(str(part) for part in detail["loc"])), line)
-        message = detail["msg"].removeprefix("Value error, ")
-        problems.append(f"{file}:{line}: {'.'.join(path)}: {message}")
-    return SpecError("\n".join(problems), todo=f"Known fields: {', '.join(_fields())}.")
 
 
 def _fields() -> list[str]:
     return [field.alias or name for name, field in TableSpec.model_fields.items()]
-
-
-def _line(node: yaml.Node | None, path: tuple[str, ...], otherwise: int = 1) -> int:
-    """The line of the deepest node on the path; `otherwise` if even its first step is missing."""
-    line = node.start_mark.line + 1 if node and not path else otherwise
-    for depth, step in enumerate(path):
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = [(k, v) for k, v in node.value if k.value == step]
-        if not found:
-            return otherwise if depth == len(path) - 1 and otherwise != 1 else line
-        line, node = found[0][0].start_mark.line + 1, found[0][1]
-    return line
-
-
-def _refuse_duplicates(node: yaml.Node | None, file: str) -> None:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        if key.value in seen:
-            raise SpecError(
-                f"{file}:{key.start_mark.line + 1}: {key.value} stands there twice",
-                todo="Keep one of them.",
-            )
-        seen.add(key.value)
-        _refuse_duplicates(value, file)
 
 
 def tables_json_schema() -> dict[str, Any]:

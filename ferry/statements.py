@@ -292,6 +292,13 @@ def delete_where(table: TableName, column: str, placeholder: str) -> str:
     return _bound(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", placeholder)
 
 
+def delete_between(table: TableName, column: str, placeholder: str) -> str:
+    """Take out the rows from one bound up to, but not including, another."""
+    name = quoted(column)
+    sql = f"DELETE FROM {table_sql(table)} WHERE {name} >= {MARK} AND {name} < {MARK}"
+    return _bound(sql, placeholder)
+
+
 def insert_all(
     target: TableName, staging: TableName, columns: Sequence[Column], unless: str | None = None
 ) -> str:
@@ -314,6 +321,15 @@ def select_where(table: TableName, columns: Sequence[Column], column: str, place
     names = column_list(c.name for c in columns)
     return _bound(
         f"SELECT {names} FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", placeholder
+    )
+
+
+def select_newest(table: TableName, columns: Sequence[Column], by: str, rows: int) -> str:
+    """The rows with the highest values in a column, so many at most, the highest first."""
+    names = column_list(c.name for c in columns)
+    return (
+        f"SELECT {names} FROM {table_sql(table)} ORDER BY {quoted(by)} DESC NULLS LAST "
+        f"LIMIT {int(rows)}"
     )
 
 

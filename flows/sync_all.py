@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
@@ -21,6 +21,7 @@ from ferry.specs import TableSpec
 from ferry.windows import Every
 from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line, tidy
 from flows.catch_up import CaughtUp, catch_up_tables
+from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 from tasks.artifacts import cosmetic
@@ -114,18 +115,22 @@ def sync_all(
     explicit = run_date or window_start or window_end
     caught_up = [] if explicit else catch_up_tables(batches)
     _show(receipts, failures, caught_up)
+    late_receipts = [receipt for each in caught_up for receipt in each.receipts]
+    published = follow([*receipts.values(), *late_receipts])
     late = [reason for each in caught_up for reason in each.reasons]
     if failures or late:
         counts = [f"{len(failures)} of {len(due)} tables failed"] if failures else []
         counts += [f"{len(late):,} past window(s) could not be caught up"] if late else []
-        named = [*failures.values(), *late[:MAX_REASONS]]
+        behind = len(published.failures)
+        counts += [f"{behind} summaries are not up to date"] if behind else []
+        named = [*failures.values(), *published.failures.values(), *late[:MAX_REASONS]]
         reasons = [" ".join(reason.split()) for reason in named]  # one line each
         if len(late) > MAX_REASONS:
             reasons.append(f"and {len(late) - MAX_REASONS:,} more")
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
     told = [f"{len(receipts)} tables carried", *map(str, caught_up)]
-    return Completed(message="; ".join(told), data=receipts)
+    return published.after("; ".join(told), receipts)
 
 
 def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
 from ferry.specs import Mode
 from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line
+from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 
@@ -32,6 +32,8 @@ def sync_table(
 ) -> Any:
     """Carry one table from its source to the warehouse, and write the receipt.
 
+    The summaries that read it are then built for the partitions it changed.
+
     Without dates, a table in mode `window` is carried for the day (or hour) before the run's
     scheduled start.
 
@@ -49,4 +51,4 @@ def sync_table(
     spec = load_table_specs().named(table)
     batch = make_batch(spec, Dates(run_date, window_start, window_end, zone), mode)
     receipt = carry(batch, load_road(spec))
-    return Completed(message=summary_line(receipt), data=receipt)
+    return follow([receipt]).after(summary_line(receipt), receipt)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Completed
 from pydantic import Field, ValidationError
 
 from blocks.sources import PriceAPISource
@@ -26,6 +25,7 @@ from flows.carry_batch import (
     summary_line,
     tidy,
 )
+from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 
@@ -89,7 +89,7 @@ def update_symbols(
             batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
     receipt = carry(batch, road)
     tidy(batch, road)
-    return Completed(message=summary_line(receipt), data=receipt)
+    return follow([receipt]).after(summary_line(receipt), receipt)
 
 
 def _dates(

@@ -107,6 +107,7 @@ class DuckDBWarehouse(Warehouse):
         max_identifier_bytes=255,  # DuckDB has no limit; longer ones help nobody
         max_text_bytes=None,
         max_columns=10_000,  # DuckDB documents no limit
+        dialect="duckdb",
         placeholder="?",
     )
 
@@ -240,13 +241,22 @@ class DuckDBWarehouse(Warehouse):
         while True:
             try:
                 with translated():
-                    connection = duckdb.connect(str(path), config=dict(_CONFIG))
-                    connection.execute("SET TimeZone = 'UTC'")
-                return connection
+                    return _opened(path)
             except BusyError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+
+def _opened(path: Path) -> duckdb.DuckDBPyConnection:
+    """A connection in UTC; one that fails is closed, or it would be in the next one's way."""
+    connection = duckdb.connect(str(path), config=dict(_CONFIG))
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _plain(value: Any) -> Any:

@@ -65,6 +65,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
         max_identifier_bytes=63,
         max_text_bytes=None,
         max_columns=1600,
+        dialect="postgres",
         lock_mode="IN SHARE ROW EXCLUSIVE MODE",  # other writers wait, readers do not
         staging_table_kind="UNLOGGED",
         hex_prefix="\\x",

@@ -22,6 +22,7 @@ import pytest
 
 from deployments.local.shop import a_day_passes
 from deployments.local.stack import Stack
+from tests.api import eventually
 
 REPOSITORY = Path(__file__).parents[3]
 SECRETS = ("MYSQL_PASSWORD", "S3_SECRET_KEY", "WAREHOUSE_PASSWORD")
@@ -238,6 +239,44 @@ def test_a_worker_carries_yesterday_by_schedule_and_source_and_target_are_equal(
         ("raw_data.orders", counts.orders_added + 25, counts.orders_added, 25),
     ]
     running.compare()
+
+
+NPS_IN_THE_SHOP = """
+SELECT DATE(created_at), ROUND(100 * (SUM(score >= 9) - SUM(score <= 6)) / COUNT(score), 2),
+       COUNT(score)
+FROM nps GROUP BY 1 HAVING COUNT(score) > 0 ORDER BY 1
+"""
+
+
+def test_the_nps_by_day_has_followed_and_is_what_the_shop_itself_works_out(
+    running: Running,
+) -> None:
+    with running.source() as connection, connection.cursor() as cursor:
+        cursor.execute(NPS_IN_THE_SHOP)
+        expected = list(cursor.fetchall())
+
+    def published() -> list[tuple[Any, ...]]:
+        return running.in_target("SELECT day, nps, responses FROM analytics.nps_summary ORDER BY 1")
+
+    eventually(lambda: published() == expected, seconds=60)  # the run may be at it still
+    assert published() == expected
+    assert len(expected) == 32
+
+
+def test_an_event_of_somebody_else_builds_the_summaries_of_the_table(running: Running) -> None:
+    count = "SELECT COUNT(*) FROM ferry.publications WHERE window_label = 'all'"
+    before = running.in_target(count)
+
+    running.prefect(
+        *("event", "emit", "ferry.table.changed"),
+        *("--resource-id", "ferry.table.raw_data.nps"),
+    )
+
+    assert eventually(lambda: running.in_target(count) > before, seconds=120)
+    latest = running.in_target(
+        "SELECT summary FROM ferry.publications ORDER BY published_at DESC LIMIT 1"
+    )
+    assert latest[0][0] in ("analytics.nps_summary", "analytics.nps_monthly_summary")
 
 
 def test_no_secret_is_printed_logged_or_stored_in_plain_text(running: Running) -> None:

@@ -1,0 +1,28 @@
+-- Net promoter score by month, from the responses that stand behind the daily one.
+WITH responses_by_month AS (
+    SELECT
+        CAST(DATE_TRUNC('month', day) AS DATE) AS month,
+        -- SUM of BIGINT is wider than BIGINT, which would cost the division its decimals.
+        CAST(SUM(promoters) AS BIGINT) AS promoters,
+        CAST(SUM(passives) AS BIGINT) AS passives,
+        CAST(SUM(detractors) AS BIGINT) AS detractors
+    FROM analytics.nps_summary
+    WHERE day >= :window_start
+        AND day < :window_end
+    GROUP BY 1
+)
+
+SELECT
+    month,
+    ROUND(
+        CAST(
+            100.0 * (promoters - detractors) / (promoters + passives + detractors)
+            AS DECIMAL(18, 12)
+        ),
+        2
+    ) AS nps,
+    promoters,
+    passives,
+    detractors,
+    promoters + passives + detractors AS responses
+FROM responses_by_month

@@ -1,0 +1,161 @@
+"""Checks of a summary, as written in `summary.yaml`.
+
+```yaml
+input_check:                      # before the summary is built, over the tables it reads
+  - sql: SELECT COUNT(1) FROM raw_data.nps
+    count: 1                      # at least that many
+  - bounds: score                 # no value outside; NULL is outside of nothing
+    table: raw_data.nps
+    min: 0
+    max: 10
+output_check:                     # after it is built, before anybody sees it
+  - sql: SELECT COUNT(1) FROM analytics.nps_summary
+    equals: SELECT COUNT(DISTINCT created_at::DATE) FROM raw_data.nps
+  - not_null: [nps]
+  - unique: [day]
+  - change: responses             # or rows
+    max_percent: 20
+    severity: warn                # by default fail
+```
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+Number = int | float
+Severity = Literal["fail", "warn"]
+Direction = Literal["both", "up", "down"]
+
+_TABLE = Field(
+    default=None,
+    description="input_check: which of the tables that the summary reads; of one that is tied to "
+    "its partitions, the rows of those that are built.",
+)
+
+
+class _Check(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = Field(default=None, description="What messages call it.")
+    severity: Severity = Field(
+        default="fail",
+        description="fail: the published table stays as it was and the run fails. warn: it is "
+        "told, and published.",
+    )
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.name or self._called()
+
+    def _called(self) -> str:
+        raise NotImplementedError
+
+
+class SqlCheck(_Check):
+    """The first value of a query is at least, at most, or just some number."""
+
+    sql: str = Field(
+        description="One SELECT, in Redshift's SQL, whose first value is a number. In an "
+        "output_check the summary's name means the table as it is about to be. It can have "
+        ":window_start and :window_end."
+    )
+    count: int | None = Field(default=None, description="At least that many.")
+    equals: Number | str | None = Field(
+        default=None, description="Just this number, or the first value of this SELECT."
+    )
+    min: Number | None = Field(default=None, description="The least it may be.")
+    max: Number | None = Field(default=None, description="The most it may be.")
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> SqlCheck:
+        if self.count is self.equals is self.min is self.max is None:
+            raise ValueError("an sql check needs a count, equals, min or max")
+        return self
+
+    def _called(self) -> str:
+        return " ".join(self.sql.split())[:80]
+
+
+class NotNullCheck(_Check):
+    """Columns that have a value in every row."""
+
+    not_null: tuple[str, ...] = Field(min_length=1, description="Columns without any NULL.")
+    table: str | None = _TABLE
+
+    def _called(self) -> str:
+        return f"not_null {', '.join(self.not_null)}"
+
+
+class UniqueCheck(_Check):
+    """Columns whose values occur together in one row only."""
+
+    unique: tuple[str, ...] = Field(
+        min_length=1, description="Columns whose values, taken together, occur once."
+    )
+    table: str | None = _TABLE
+
+    def _called(self) -> str:
+        return f"unique {', '.join(self.unique)}"
+
+
+class BoundsCheck(_Check):
+    """A column whose values lie within bounds, both included; NULL is outside of nothing."""
+
+    bounds: str = Field(description="A column whose values lie within min and max.")
+    min: Number | date | None = Field(default=None, description="The lowest value allowed.")
+    max: Number | date | None = Field(default=None, description="The highest value allowed.")
+    table: str | None = _TABLE
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> BoundsCheck:
+        if self.min is None and self.max is None:
+            raise ValueError("a bounds check needs a min or a max")
+        return self
+
+    def _called(self) -> str:
+        return f"bounds {self.bounds}"
+
+
+class ChangeCheck(_Check):
+    """No partition that is published already moves by more than so many percent."""
+
+    change: str = Field(
+        description="`rows`, or a measure: compared, partition by partition, with what is "
+        "published now. A partition that is not published yet is not compared."
+    )
+    max_percent: float = Field(gt=0, description="The furthest that it may move, in percent.")
+    direction: Direction = Field(default="both", description="Which way: both, up or down.")
+    aggregate: Literal["sum", "avg", "min", "max"] = Field(
+        default="sum", description="What is taken of a measure, where a partition has many rows."
+    )
+
+    def _called(self) -> str:
+        return f"change {self.change}"
+
+
+_KINDS = {"sql", "not_null", "unique", "bounds", "change"}
+
+
+def _kind(data: Any) -> str | None:
+    given = data if isinstance(data, dict) else vars(data) if isinstance(data, _Check) else {}
+    kinds = [key for key in given if key in _KINDS]
+    return kinds[0] if kinds else None
+
+
+Check = Annotated[
+    Annotated[SqlCheck, Tag("sql")]
+    | Annotated[NotNullCheck, Tag("not_null")]
+    | Annotated[UniqueCheck, Tag("unique")]
+    | Annotated[BoundsCheck, Tag("bounds")]
+    | Annotated[ChangeCheck, Tag("change")],
+    Discriminator(
+        _kind,
+        custom_error_type="check_kind",
+        custom_error_message="a check is one of sql, not_null, unique, bounds or change",
+    ),
+]

@@ -1,0 +1,67 @@
+"""What is being checked: the rows just built, and the table as it is about to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ferry.partitions import EVERYTHING, Span, window_values
+from ferry.schema import TableName
+from ferry.statements import column_list, quoted, table_sql
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is being checked.
+
+    Attributes:
+        target: The published table's name.
+        columns: The summary's columns.
+        built: The table that holds the rows just built; before that, None.
+        published: Whether there is a published table to compare with.
+        spans: What is built.
+        partition: The column that tells a row's partition; None if the summary has none.
+        reads: The tables that it reads, by name, with the column that ties each to the partitions.
+    """
+
+    target: TableName
+    columns: tuple[str, ...]
+    built: TableName | None
+    published: bool
+    spans: tuple[Span, ...]
+    partition: str | None
+    reads: Mapping[str, str | None]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the summary is built."""
+        return EVERYTHING in self.spans
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of the parameters in any statement."""
+        values: dict[str, Any] = window_values(Span(self.spans[0].start, self.spans[-1].end))
+        for number, span in enumerate(self.spans):
+            values[f"span_{number}_start"], values[f"span_{number}_end"] = span.start, span.end
+        return values
+
+    def about_to_be(self, mark: Callable[[str], str]) -> str:
+        """The table as it will be: the built rows, and the published ones that stay."""
+        assert self.built is not None
+        if self.whole or not self.published or self.partition is None:
+            return table_sql(self.built)
+        names = column_list(self.columns)
+        return (
+            f"(SELECT {names} FROM {table_sql(self.built)} UNION ALL "  # noqa: S608  # names
+            f"SELECT {names} FROM {table_sql(self.target)} WHERE NOT ({self.within(mark)}))"
+        )
+
+    def within(self, mark: Callable[[str], str]) -> str:
+        """The condition that a row is in one of the spans."""
+        assert self.partition is not None
+        column = quoted(self.partition)
+        return " OR ".join(
+            f"({column} >= {mark(f'span_{n}_start')} AND {column} < {mark(f'span_{n}_end')})"
+            for n in range(len(self.spans))
+        )

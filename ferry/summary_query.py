@@ -1,0 +1,184 @@
+"""A summary's SQL: written once, in Redshift's, and translated for each warehouse by sqlglot.
+
+Parameters are named, such as `:window_start`. They become the driver's own markers in the order in
+which they stand in the translated text, worked out on the tree: a colon or a percent sign in a
+literal is never taken for one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.optimizer.annotate_types import annotate_types
+
+from ferry.capabilities import Capabilities
+from ferry.errors import SpecError
+from ferry.schema import TableName
+from ferry.statements import column_list, quoted, table_sql
+
+WRITTEN_IN = "redshift"
+"""The SQL of `query.sql` and of the checks."""
+
+WINDOW = ("window_start", "window_end")
+"""The parameters that a summary's SQL can have."""
+
+_MARKED = re.compile('"\0(\\w+)\0"')
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A statement as the driver takes it, and its values in their order."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One SELECT.
+
+    Attributes:
+        file: The file it stands in, for messages.
+        dialect: The SQL it is written in, as sqlglot names it.
+        tree: What sqlglot made of it.
+    """
+
+    file: str
+    dialect: str
+    tree: exp.Expression
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that it yields."""
+        return tuple(name.lower() for name in self.tree.named_selects)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The names of its parameters."""
+        return frozenset(mark.name for mark in self.tree.find_all(exp.Placeholder))
+
+    @property
+    def tables(self) -> frozenset[TableName]:
+        """The tables that it reads."""
+        return frozenset(map(_name, _read(self.tree)))
+
+    def reading(self, table: TableName, instead: str) -> Query:
+        """The query with `instead`, a table's name or a subquery, in place of a table."""
+        tree = self.tree.copy()
+        for node in _read(tree):
+            if _name(node) == table:
+                text = f"SELECT 1 FROM {instead} AS {quoted(node.alias or node.name)}"  # noqa: S608
+                node.replace(sqlglot.parse_one(text, read=WRITTEN_IN).find(exp.From).this)
+        return Query(self.file, self.dialect, tree)
+
+    def text(self, capabilities: Capabilities) -> str:
+        """The query in the warehouse's SQL, its parameters marked for `bound`."""
+        tree = self.tree.copy()
+        if self.dialect == WRITTEN_IN != capabilities.dialect:
+            # So that a division of whole numbers, where it can be told, is one everywhere.
+            tree = annotate_types(tree, dialect=self.dialect)
+        tree = tree.transform(
+            lambda node: (
+                exp.to_identifier(f"\0{node.name}\0", quoted=True)
+                if isinstance(node, exp.Placeholder)
+                else node
+            )
+        )
+        text: str = tree.sql(dialect=capabilities.dialect, comments=False)
+        return text
+
+
+_CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Into)
+
+
+def parse_query(
+    text: str,
+    file: str,
+    *,
+    dialect: str = WRITTEN_IN,
+    parameters: Iterable[str] = WINDOW,
+    line: int = 0,
+) -> Query:
+    """The query in this text.
+
+    Args:
+        text: One SELECT.
+        file: Where it stands, for messages.
+        dialect: The SQL it is written in.
+        parameters: The parameters that it may have.
+        line: Added to the lines that are told, for SQL within another file.
+
+    Raises:
+        SpecError: Not one SELECT, a table without its schema, or an unknown parameter.
+    """
+    try:
+        trees = [each for each in sqlglot.parse(text, read=dialect) if each and each.args]
+    except sqlglot.errors.SqlglotError as error:
+        found = (getattr(error, "errors", None) or [{}])[0]
+        at = line + int(found.get("line") or 1)
+        told = found.get("description") or "it cannot be read"
+        raise SpecError(f"{file}:{at}: not readable as SQL: {told}") from error
+    tree = trees[0] if len(trees) == 1 else None
+    if not isinstance(tree, exp.Query) or "\0" in text or tree.find(*_CHANGES):
+        raise SpecError(f"{file}:{line + 1}: expected one SELECT, which changes nothing")
+    query = Query(file, dialect, tree)
+    unknown = sorted(query.parameters - set(parameters))
+    if unknown or tree.find(exp.Parameter):
+        raise SpecError(
+            f"{file}:{line + 1}: unknown parameters: {', '.join(filter(None, unknown)) or '?'}",
+            expected="only " + " and ".join(f":{name}" for name in parameters),
+        )
+    bare = sorted(table.name for table in query.tables if not table.schema)
+    if bare:
+        raise SpecError(f"{file}:{line + 1}: tables without their schema: {', '.join(bare)}")
+    return query
+
+
+def bound(text: str, values: Mapping[str, Any], capabilities: Capabilities) -> Bound:
+    """A statement over `Query.text`, as the driver takes it.
+
+    Args:
+        text: The statement; `marked(name)` and the parameters of queries stand for values.
+        values: The values by name.
+        capabilities: How the driver marks a parameter.
+    """
+    parts = _MARKED.split(text)
+    names = parts[1::2]
+    fixed = parts[0::2]
+    mark = capabilities.placeholder
+    if names and "%" in mark:  # without parameters, the driver leaves a % alone
+        fixed = [part.replace("%", "%%") for part in fixed]
+    return Bound(mark.join(fixed), tuple(values[name] for name in names))
+
+
+def marked(name: str) -> str:
+    """Where a value goes, in a statement for `bound`."""
+    return f'"\0{name}\0"'
+
+
+def insert_selected(
+    table: TableName, query: Query, columns: Sequence[str], capabilities: Capabilities
+) -> str:
+    """The query's columns in this order into a table, as a statement for `bound`."""
+    names = column_list(columns)
+    return (
+        f"INSERT INTO {table_sql(table)} ({names}) "  # noqa: S608  # names
+        f"SELECT {names} FROM ({query.text(capabilities)}) AS summary"
+    )
+
+
+def _read(tree: exp.Expression) -> list[exp.Table]:
+    """The tables of the tree that are no common table expressions."""
+    named = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    return [
+        table for table in tree.find_all(exp.Table) if table.db or table.name.lower() not in named
+    ]
+
+
+def _name(table: exp.Table) -> TableName:
+    return TableName(table.db.lower(), table.name.lower())

@@ -1,0 +1,117 @@
+"""YAML files of specs: read with their lines, so that a mistake is told with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ferry.errors import SpecError
+
+Step = str | int
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """The content of a YAML file, and where in it each part stands.
+
+    Attributes:
+        name: The file's name, for messages.
+        data: Its content.
+        root: Its nodes, which know their lines.
+    """
+
+    name: str
+    data: Any
+    root: yaml.Node | None
+
+    def line(self, path: Sequence[Step], otherwise: int = 1) -> int:
+        """The line of the deepest part on the path; `otherwise` if even its first is missing."""
+        node = self.root
+        line = node.start_mark.line + 1 if node and not path else otherwise
+        for depth, step in enumerate(path):
+            found = _inside(node, step)
+            if found is None:
+                last = depth == len(path) - 1
+                return otherwise if last and otherwise != 1 else line
+            line = found[0].start_mark.line + 1
+            if not isinstance(found[1], yaml.ScalarNode):  # else a union's tag: a field beside it
+                node = found[1]
+        return line
+
+    def problem(self, path: Sequence[Step], message: str, line: int | None = None) -> str:
+        """`file:line: field: what is wrong with it`."""
+        field = ".".join(str(step) for step in path)
+        where = f"{self.name}:{line or self.line(path)}"
+        return f"{where}: {field}: {message}" if field else f"{where}: {message}"
+
+    def spec_error(
+        self, error: ValidationError, known: Iterable[str], at: Sequence[Step] = ()
+    ) -> SpecError:
+        """The error of a model, with file, line and field of everything that is wrong.
+
+        Args:
+            error: What pydantic found.
+            known: The fields that there are.
+            at: Where the model stands in the file.
+        """
+        problems = []
+        for detail in error.errors(include_url=False, include_input=False):
+            path = (*at, *detail["loc"])
+            line = self.line(path)
+            if at and detail["loc"] and line == self.line(at):  # it came from the defaults
+                line = self.line(("defaults", *detail["loc"]), line)
+            problems.append(self.problem(path, detail["msg"].removeprefix("Value error, "), line))
+        return SpecError("\n".join(problems), todo=f"Known fields: {', '.join(known)}.")
+
+
+def read_yaml(text: str, name: str) -> YamlFile:
+    """The YAML text with its lines.
+
+    Args:
+        text: The content of the file.
+        name: Its name, for messages.
+
+    Raises:
+        SpecError: It is not YAML, or a field stands there twice.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise SpecError(
+            f"{where}: not readable as YAML", found=getattr(error, "problem", None)
+        ) from error
+    _refuse_duplicates(root, name)
+    return YamlFile(name, data, root)
+
+
+def _inside(node: yaml.Node | None, step: Step) -> tuple[yaml.Node, yaml.Node] | None:
+    """The node that tells the step's line, and the one that holds its content."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step], node.value[step]
+    if isinstance(node, yaml.MappingNode):
+        return next(((k, v) for k, v in node.value if k.value == str(step)), None)
+    return None
+
+
+def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_duplicates(item, name)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            raise SpecError(
+                f"{name}:{key.start_mark.line + 1}: {key.value} stands there twice",
+                todo="Keep one of them.",
+            )
+        seen.add(key.value)
+        _refuse_duplicates(value, name)

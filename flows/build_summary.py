@@ -1,0 +1,95 @@
+"""build-summary: build a summary, or all that read a table; publish what passes its checks."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from ferry.errors import RequestError
+from ferry.partitions import asked_span
+from ferry.summaries import SummarySpec
+from ferry.summary_files import Summaries
+from flows.notify_failure import tell
+from flows.publish_summaries import Order, publish_summaries
+from flows.summary_specs import load_summaries
+from flows.table_specs import load_table_specs
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    what = given.get("summary") or f"all that read {given.get('table')}"
+    return f"build {what}" + (f" {given['start_date']}" if given.get("start_date") else "")
+
+
+@flow(name="build-summary", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+def build_summary(
+    summary: str | None = None,
+    table: str | None = None,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    accept: list[str] | None = None,
+) -> Any:
+    """Build a summary aside, check it, and publish it in one transaction.
+
+    Summaries that read it follow, for the partitions that changed. A check that fails leaves what
+    is published as it was.
+
+    Args:
+        summary: Name of the summary, as its folder's, or its table's.
+        table: Instead of a summary: build all those that read this table, schema.table, which was
+            changed by somebody else than Ferry.
+        start_date: Build only from this day on; by default everything. Whole partitions are built.
+        end_date: Build up to, but not including, this day.
+        accept: Names of checks whose failure is let pass this once.
+
+    Returns:
+        The publications by the summaries' names.
+    """
+    summaries, tables = load_summaries(), load_table_specs()
+    chosen = _chosen(summaries, summary, table)
+    _refuse_unknown(chosen, accept or [])
+    orders = []
+    for spec in chosen:
+        by = spec.partition.by if spec.partition and spec.publish == "by_window" else None
+        orders.append(Order(spec, asked_span(start_date, end_date, by)))
+    after = summaries.reached_from((s.warehouse, str(s.target)) for s in chosen)
+    orders += [Order(spec) for spec in after if spec not in chosen]
+    order = list(summaries.values())
+    orders.sort(key=lambda each: order.index(each.spec))
+    published = publish_summaries(orders, summaries, tables, accept or ())
+    if published.failures:
+        return published.failed(f"{len(published.failures)} of {len(orders)} summaries failed:")
+    done = "; ".join(map(str, published.publications)) or f"no summary reads {table}"
+    names = {str(spec.target): spec.name for spec in summaries.values()}
+    return Completed(
+        message=done,
+        data={names[each.summary]: each for each in published.publications},
+    )
+
+
+def _chosen(summaries: Summaries, summary: str | None, table: str | None) -> list[SummarySpec]:
+    if (summary is None) == (table is None):
+        raise RequestError(
+            "a run takes a summary or a table",
+            found=f"summary={summary}, table={table}",
+            todo="Give one of them.",
+        )
+    if summary is not None:
+        return [summaries.named(summary)]
+    return [spec for spec in summaries.values() if table in spec.reads]
+
+
+def _refuse_unknown(chosen: list[SummarySpec], accepted: list[str]) -> None:
+    checks = [each for spec in chosen for each in (*spec.input_check, *spec.output_check)]
+    labels = {each.label for each in checks}
+    unknown = sorted(set(accepted) - labels)
+    if unknown:
+        raise RequestError(
+            f"no check is called {', '.join(map(repr, unknown))}",
+            expected=f"one of {', '.join(sorted(labels)) or 'none at all'}",
+            todo="Only a summary's own checks can be let pass, by the names that messages tell.",
+        )

@@ -1,0 +1,39 @@
+"""The summaries that this installation builds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ferry.errors import SpecError
+from ferry.summary_files import Summaries, order_summaries, parse_summary
+
+DEFAULT_FOLDER = Path(__file__).parents[1] / "deployments" / "summaries"
+
+
+def load_summaries() -> Summaries:
+    """The summaries in the folder that `FERRY_SUMMARIES` names, each after those that it reads.
+
+    By default, `deployments/summaries`.
+
+    Raises:
+        SpecError: A file cannot be read or is misspelled; with file, line and field.
+    """
+    folder = Path(os.environ.get("FERRY_SUMMARIES") or DEFAULT_FOLDER)
+    try:
+        folders = sorted(path for path in folder.iterdir() if path.is_dir())
+        found = {
+            each.name: {
+                file.name: file.read_text(encoding="utf-8")
+                for file in each.iterdir()
+                if file.suffix in (".sql", ".yaml", ".yml")
+            }
+            for each in folders
+            if not each.name.startswith((".", "_"))
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(
+            f"the summaries cannot be read from {folder}",
+            todo="Set FERRY_SUMMARIES to the folder of their folders; files are in UTF-8.",
+        ) from error
+    return order_summaries(parse_summary(name, files) for name, files in found.items())

@@ -1,0 +1,144 @@
+"""What a summary has yet to take in: changes in the tables it reads, told by their receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from blocks.warehouse import Warehouse
+from ferry.partitions import EVERYTHING, Span, covered, from_text, merged
+from ferry.plan import find_cursor
+from ferry.publications import (
+    OWN_TABLES,
+    PUBLICATIONS,
+    Build,
+    select_definitions,
+    select_new_publications,
+    select_new_receipts,
+)
+from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
+from ferry.schema import TableName
+from ferry.specs import TableSpecs
+from ferry.summaries import SummarySpec
+from ferry.summary_files import Summaries
+from ferry.touched import Change, touched, touched_by_summary
+from ferry.write import Transaction
+from tasks.target import make_missing
+
+
+def missing_tables(spec: SummarySpec, warehouse: Warehouse) -> list[str]:
+    """The tables that the summary reads and the warehouse does not have yet."""
+    return [name for name in spec.reads if warehouse.describe(_table(name)) is None]
+
+
+def make_own_tables(warehouse: Warehouse) -> None:
+    """Make the receipts and the tables of the publications where they are missing."""
+    if warehouse.describe(PUBLICATIONS) is None:
+        for table, columns in ((RECEIPTS, RECEIPT_COLUMNS), *OWN_TABLES):
+            make_missing(table, columns, warehouse)
+
+
+def plan_build(
+    spec: SummarySpec,
+    asked: Span | None,
+    summaries: Summaries,
+    tables: TableSpecs,
+    warehouse: Warehouse,
+    flow_run_id: str,
+    accepted: Collection[str] = (),
+) -> Build | None:
+    """What to build of a summary; None if it has nothing to take in.
+
+    All of it, if it was never published, or not with the query and the columns it has now.
+
+    Args:
+        spec: The summary.
+        asked: What a person asked for; None to build just what changes have touched.
+        summaries: All summaries.
+        tables: All table specs.
+        warehouse: Where.
+        flow_run_id: Prefect's id of the run.
+        accepted: Labels of checks that may fail this once.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    make_own_tables(warehouse)
+    with warehouse.transaction() as tx:
+        # In this order: what is published after it was counted makes the publication fail as
+        # stale, and what has landed after the changes were read stays to be taken in.
+        mark = warehouse.capabilities.placeholder
+        built_with = tx.fetch(select_definitions(mark), (str(spec.target),))
+        unread = _read_unread(spec, tx, mark)
+    changes = _changes(spec, unread, summaries, tables, warehouse)
+    if asked is None and not changes:
+        return None
+    new = not built_with or built_with[0][0] != spec.definition
+    if spec.publish == "replace" or new or warehouse.describe(spec.target) is None:
+        spans: tuple[Span, ...] = (EVERYTHING,)
+    elif asked is not None:
+        spans = (asked,)
+    else:
+        spans = merged(change.span for change in changes)
+    return Build(
+        spec=spec,
+        spans=spans,
+        covers=_covers(changes, spans),
+        published_before=len(built_with),
+        flow_run_id=flow_run_id,
+        accepted=tuple(accepted),
+    )
+
+
+def _covers(changes: list[Change], spans: tuple[Span, ...]) -> tuple[str, ...]:
+    """The changes that are wholly within what is built."""
+    left = {change.id for change in changes if not covered(change.span, spans)}
+    return tuple(dict.fromkeys(change.id for change in changes if change.id not in left))
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """What has changed one of the tables that a summary reads, and is not in it."""
+
+    name: str
+    publications: list[tuple[str, str]]
+    receipts: list[Receipt]
+
+
+def _read_unread(spec: SummarySpec, tx: Transaction, mark: str) -> list[_Unread]:
+    found = []
+    for name in spec.reads:
+        both = (name, str(spec.target))
+        publications = [(i, spans) for i, spans in tx.fetch(select_new_publications(mark), both)]
+        batches = [from_row(row) for row in tx.fetch(select_new_receipts(mark), both)]
+        found.append(_Unread(name, publications, batches))
+    return found
+
+
+def _changes(
+    spec: SummarySpec,
+    unread: list[_Unread],
+    summaries: Summaries,
+    tables: TableSpecs,
+    warehouse: Warehouse,
+) -> list[Change]:
+    by_target = {str(s.target): s for s in summaries.values() if s.warehouse == spec.warehouse}
+    carried = {str(t.target): t for t in tables.values() if t.warehouse == spec.warehouse}
+    found = []
+    for each in unread:
+        for publication_id, spans in each.publications:
+            touches = touched_by_summary(by_target.get(each.name), from_text(spans), spec)
+            found += [Change(publication_id, span) for span in touches]
+        if not each.receipts:
+            continue
+        table, schema = carried.get(each.name), warehouse.describe(_table(each.name))
+        cursor = find_cursor(table, schema.columns) if table and schema else None
+        name, kind = (cursor.name, cursor.type.kind) if cursor else (None, None)
+        for receipt in each.receipts:
+            found.append(Change(receipt.batch_id, touched(receipt, spec, table, name, kind)))
+    return found
+
+
+def _table(name: str) -> TableName:
+    schema, _, table = name.partition(".")
+    return TableName(schema, table)

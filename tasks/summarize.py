@@ -1,0 +1,264 @@
+"""build ▶ check ▶ publish: a summary, built aside, checked, and shown to its readers at once."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.logging import get_run_logger
+
+import ferry
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import STAGING_SCHEMA
+from ferry.check_subject import Subject
+from ferry.checks import CheckResult, Side, built_in, judged, question
+from ferry.errors import (
+    CheckFailedError,
+    ConflictError,
+    FerryError,
+    OutcomeUnknownError,
+    SchemaError,
+    StaleReadError,
+)
+from ferry.partitions import to_text, window_values
+from ferry.publications import (
+    CHECK_COLUMNS,
+    CHECK_RESULTS,
+    Build,
+    Built,
+    Publication,
+    check_rows,
+    outcome,
+    select_definitions,
+)
+from ferry.publish import by_window, find_publication, missing_columns, replace, write_publication
+from ferry.schema import TableName
+from ferry.summaries import SummarySpec
+from ferry.summary_query import bound, insert_selected
+from tasks.step import STEP
+from tasks.target import drop_quietly, make_schema
+from tasks.upsert import CONFLICT_ATTEMPTS, CONFLICT_PAUSE_SECONDS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def _located(build: Build, step: str) -> Iterator[None]:
+    """Let every error that passes say the summary, the partitions and the step."""
+    try:
+        yield
+    except FerryError as error:
+        error.table = str(build.spec.target)
+        error.at(window=build.label, step=step)
+        raise
+
+
+def for_summary(step: Task[P, R], spec: SummarySpec) -> Task[P, R]:
+    """The step with the retries that the summary's spec asks for."""
+    return step.with_options(
+        retries=spec.retries, retry_delay_seconds=float(spec.retry_delay_seconds)
+    )
+
+
+@task(name="build", task_run_name="build {build}", **STEP)
+def build_aside(build: Build, warehouse: Warehouse) -> Built:
+    """Run the summary's query into a table of its own, which nobody reads.
+
+    Safe to repeat: every attempt makes a table of its own, and drops it when it fails.
+
+    Raises:
+        SchemaError: The query does not fit the tables it reads. No retry helps.
+        DataError: A value that does not fit the summary's column. No retry helps.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    spec, capabilities = build.spec, warehouse.capabilities
+    with _located(build, "build"):
+        name = f"stg_{datetime.now(UTC):%Y%m%d}_{build.id.replace('-', '')[:12]}_"
+        table = TableName(STAGING_SCHEMA, f"{name}{secrets.token_hex(3)}_{spec.table[:24]}")
+        make_schema(warehouse, STAGING_SCHEMA)
+        kind = capabilities.staging_table_kind
+        create = sql.create_table(table, spec.schema_columns, warehouse.native_type, kind=kind)
+        warehouse.execute(create)
+        names = [column.name for column in spec.schema_columns]
+        insert = insert_selected(table, spec.query(capabilities.dialect), names, capabilities)
+        try:
+            rows = 0
+            for span in build.spans:
+                statement = bound(insert, window_values(span), capabilities)
+                rows += warehouse.execute(statement.sql, statement.values)
+        except FerryError:
+            drop_quietly(warehouse, table)
+            raise
+        get_run_logger().info("build %s: %s rows", build, f"{rows:,}")
+        return Built(build, table, rows)
+
+
+@task(name="check", task_run_name="check {side} of {build}", **STEP)
+def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -> list[CheckResult]:
+    """Ask the summary's checks of one side, and write down how each went.
+
+    Args:
+        build: What is built.
+        side: input_check, before it is built, or output_check.
+        built: What was built, for output_check.
+        warehouse: Where.
+
+    Raises:
+        CheckFailedError: One that is not a warning failed; with check, expected and found.
+        SchemaError: A check's SQL does not fit the tables.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    spec, capabilities = build.spec, warehouse.capabilities
+    with _located(build, side):
+        subject = Subject(
+            target=spec.target,
+            columns=tuple(spec.columns),
+            built=built.table if built else None,
+            published=built is not None and warehouse.describe(spec.target) is not None,
+            spans=build.spans,
+            partition=spec.partition.column if spec.partition else None,
+            reads={name: read.column if read else None for name, read in spec.reads.items()},
+        )
+        own = built_in(subject, spec.grain, capabilities) if built else []
+        asked = own + [
+            question(each, side, subject, capabilities)
+            for each in (spec.output_check if built else spec.input_check)
+        ]
+        with warehouse.transaction() as tx:
+            results = [
+                judged(each, [tx.fetch(s.sql, s.values) for s in each.statements]) for each in asked
+            ]
+        _record(build, results, warehouse)
+        _tell(build, results)
+        return results
+
+
+def _record(build: Build, results: list[CheckResult], warehouse: Warehouse) -> None:
+    if not results:
+        return
+    mark = warehouse.capabilities.placeholder
+    insert = sql.insert_values(CHECK_RESULTS, CHECK_COLUMNS, len(results), mark)
+    warehouse.execute(insert, check_rows(build, results, datetime.now(UTC)))
+
+
+def _tell(build: Build, results: list[CheckResult]) -> None:
+    """Log what only warns. Raises CheckFailedError for the others."""
+    for result in results:
+        if outcome(build, result) in ("warned", "accepted"):
+            get_run_logger().warning("%s: %s: %s", build, outcome(build, result), result)
+    failed = [result for result in results if outcome(build, result) == "failed"]
+    if failed:
+        raise CheckFailedError(
+            f"{len(failed)} of {len(results)} checks failed: "
+            + "; ".join(result.label for result in failed),
+            expected="; ".join(result.expected for result in failed),
+            found="; ".join(result.found for result in failed),
+            todo="What is published stays as it was. Correct the data, or the check; "
+            "docs/summaries.md tells how to let it pass this once.",
+        )
+
+
+@task(name="publish", task_run_name="publish {built.build}", **STEP)
+def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> Publication:
+    """Let readers see what was built, in one transaction: the old rows, or the new ones.
+
+    Safe to repeat: the publication is looked up first, behind the table's lock, on another
+    connection. A serialization conflict repeats the transaction at once, a few times.
+
+    Raises:
+        StaleReadError: Another run published the summary since this one read its tables.
+        CountMismatchError, SchemaError: Nothing is published. No retry helps.
+        ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
+    """
+    build = built.build
+    with _located(build, "publish"):
+        _prepare(build, warehouse)
+        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            try:
+                publication = _publish(built, results, warehouse)
+                break
+            except (ConflictError, OutcomeUnknownError) as error:
+                if attempt == CONFLICT_ATTEMPTS:
+                    raise
+                get_run_logger().warning("publish %s: once more after: %s", build, error)
+                time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())
+        get_run_logger().info("publish %s", publication)
+        return publication
+
+
+def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> Publication:
+    build, capabilities = built.build, warehouse.capabilities
+    target, mark = build.spec.target, warehouse.capabilities.placeholder
+    with warehouse.transaction() as tx:
+        if capabilities.lock_mode is not None:
+            tx.execute(sql.lock(target, capabilities.lock_mode))
+        # Looked up on a connection of its own, as `upsert` does.
+        published = find_publication(warehouse, build.id, mark)
+        if published:
+            return published
+        found = len(definitions(build, warehouse))
+        if found != build.published_before:
+            raise StaleReadError(
+                "another run published the summary since this one read its tables",
+                expected=f"{build.published_before} publications",
+                found=f"{found} publications",
+                todo="Build it again.",
+            )
+        done = replace(tx, built) if build.whole else by_window(tx, built, capabilities)
+        outcomes = [outcome(build, result) for result in results]
+        publication = Publication(
+            publication_id=build.id,
+            summary=str(target),
+            window_label=build.label,
+            spans=to_text(build.spans),
+            definition=build.spec.definition,
+            rows_published=done.published,
+            rows_replaced=done.replaced,
+            checks=outcomes.count("passed"),
+            warnings=len(outcomes) - outcomes.count("passed"),
+            code_version=ferry.__version__,
+            flow_run_id=build.flow_run_id,
+            started_at=build.started_at,
+            published_at=datetime.now(UTC),
+        )
+        write_publication(tx, publication, build, mark)
+    return publication
+
+
+def definitions(build: Build, warehouse: Warehouse) -> list[str]:
+    """What the summary was built with, each time that it was published, the newest first."""
+    mark = warehouse.capabilities.placeholder
+    found = warehouse.fetch(select_definitions(mark), (str(build.spec.target),))
+    return [definition for (definition,) in found]
+
+
+def _prepare(build: Build, warehouse: Warehouse) -> None:
+    """Make the summary's table and its new columns, where they are missing."""
+    spec, native = build.spec, warehouse.native_type
+    existing = warehouse.describe(spec.target)
+    if existing is None:
+        make_schema(warehouse, spec.target_schema)
+        sort_key = (spec.time_column,) if spec.time_column else ()
+        keyed = warehouse.capabilities.sort_and_dist_keys
+        create = sql.create_table(
+            spec.target, spec.schema_columns, native, sort_key=sort_key if keyed else ()
+        )
+        warehouse.execute(create)
+        return
+    gained = missing_columns(spec.target, existing, spec.schema_columns)
+    if gained and not build.whole:
+        raise SchemaError(
+            f"the summary has gained columns: {', '.join(column.name for column in gained)}",
+            todo="Build it whole, without dates.",
+        )
+    for column in gained:
+        warehouse.execute(sql.add_column(spec.target, column, native))
+        get_run_logger().warning("%s has a new column: %s", spec.target, column.name)

@@ -1,0 +1,174 @@
+"""Summaries follow the tables they read, by themselves and only where something has changed."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from prefect import flow
+
+from flows.follow_summaries import follow
+from flows.sync_all import sync_all
+from flows.sync_table import sync_table
+from tests.survey import SPEC, nps_of
+
+ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+SCORES: dict[int, list[int | None]] = {
+    3: [9] * 40 + [10] * 40 + [7] * 15 + [8] * 15 + [0] * 5 + [6] * 35,
+    4: [7, 8, None],
+    5: [0, 3, 6, 10, None, 8, 8],
+}
+
+
+@pytest.fixture
+def answered(survey: Any) -> Any:
+    for day, scores in SCORES.items():
+        survey.answer(day, scores)
+    return survey
+
+
+def test_the_summaries_follow_the_table_and_agree_with_the_source(answered: Any):
+    sync_table(table="nps", mode="full")
+
+    assert answered.published() == [
+        (date(2023, 1, 3), Decimal("26.67"), 150),
+        (date(2023, 1, 4), Decimal("0.00"), 2),
+        (date(2023, 1, 5), nps_of(SCORES[5]), 6),
+    ]
+    everyone = [score for scores in SCORES.values() for score in scores]
+    assert answered.published("nps_monthly_summary", "month, nps, responses") == [
+        (date(2023, 1, 1), nps_of(everyone), 158)
+    ]
+    assert answered.checks("failed") == []
+    assert len(answered.checks("passed")) > 5
+    assert answered.journey.leftovers() == set()
+
+
+def test_a_day_builds_just_its_partitions_and_an_unchanged_one_none(answered: Any):
+    sync_table(table="nps", mode="full")
+    # Nobody may do this; it shows which rows are written anew.
+    answered.journey.warehouse.execute(
+        f'UPDATE "{answered.journey.schema}".nps_summary '
+        "SET responses = responses + 1000, passives = passives + 1000"
+    )
+    answered.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+    answered.answer(5, [10])
+    answered.answer(date(2023, 2, 1), [9, 9, 0])
+
+    sync_table(table="nps", run_date=date(2023, 1, 5))
+    sync_table(table="nps", run_date=date(2023, 2, 1))
+    again = sync_table(table="nps", run_date=date(2023, 2, 1))
+
+    assert again.changed == 0
+    assert [row[2] for row in answered.published()] == [1150, 1002, 7, 3]
+    assert answered.labels() == ["all", "2023-01-05", "2023-02-01"]
+    assert answered.labels("nps_monthly_summary") == [
+        "all",
+        "2023-01-01/2023-02-01",
+        "2023-02-01/2023-03-01",
+    ]
+
+
+@ONE_ROAD
+def test_many_windows_of_one_run_are_built_once(answered: Any):
+    answered.answer(20, [9])
+    sync_table(table="nps", mode="full")
+    answered.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+    for day in (3, 4, 20):
+        answered.answer(day, [10] * 3)
+
+    @flow
+    def carry_days() -> Any:
+        from flows.carry_batch import Dates, carry, load_road, make_batch
+        from flows.table_specs import load_table_specs
+
+        spec = load_table_specs().named("nps")
+        days = [date(2023, 1, day) for day in (20, 3, 4)]
+        return follow([carry(make_batch(spec, Dates(day)), load_road(spec)) for day in days])
+
+    published = carry_days()
+
+    assert [p.window_label for p in published.publications] == [
+        "2023-01-03/2023-01-05, 2023-01-20",
+        "2023-01-01/2023-02-01",
+    ]
+    assert [row[2] for row in answered.published()] == [153, 5, 6, 4]
+
+
+@ONE_ROAD
+def test_sync_all_builds_what_all_its_tables_touch_once(answered: Any):
+    answered.journey.sql("CREATE TABLE more (id INT NOT NULL PRIMARY KEY, created_at DATETIME)")
+    answered.journey.sql("INSERT INTO more VALUES (1, '2023-01-05 10:00:00')")
+    answered.journey.write_specs(nps=SPEC, more=SPEC)
+
+    sync_all(run_date=date(2023, 1, 5))
+
+    assert answered.labels() == ["all"]
+    assert answered.published() == [(date(2023, 1, 5), nps_of(SCORES[5]), 6)]
+
+
+@ONE_ROAD
+def test_what_a_failed_run_left_behind_is_built_by_the_next(answered: Any):
+    sync_table(table="nps", mode="full")
+    answered.edit("nps_summary", "query.sql", "FROM responses_by_day", "FROM responses_by_dya")
+    answered.answer(5, [8, 8])
+    failed = sync_table(table="nps", run_date=date(2023, 1, 5), return_state=True)
+    assert failed.is_failed()
+    assert "2 inserted" in failed.message
+    assert "reads: not the tables" in failed.message or "nps_summary" in failed.message
+
+    answered.edit("nps_summary", "query.sql", "FROM responses_by_dya", "FROM responses_by_day")
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+
+    assert answered.labels() == ["all", "2023-01-05"]
+    assert answered.published()[2][2] == 8
+
+
+@ONE_ROAD
+def test_another_query_builds_all_of_it_at_the_next_change(answered: Any):
+    sync_table(table="nps", mode="full")
+    answered.edit("nps_summary", "query.sql", "score IS NOT NULL", "score < 10")
+    answered.edit("nps_summary", "summary.yaml", "COUNT(score)", "COUNT(NULLIF(score, 10))")
+    answered.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 90")
+    answered.answer(4, [8])
+
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+
+    assert answered.labels() == ["all", "all"]
+    assert [row[2] for row in answered.published()] == [110, 3, 5]
+
+
+@ONE_ROAD
+def test_a_new_column_is_added_and_filled_for_every_day(answered: Any):
+    sync_table(table="nps", mode="full")
+    answered.edit(
+        "nps_summary",
+        "query.sql",
+        "    promoters,\n",
+        "    promoters,\n    passives * 2 AS pairs,\n",
+    )
+    column = "  pairs: {type: bigint, description: Twice the passives.}\n"
+    answered.edit("nps_summary", "summary.yaml", "  passives:", column + "  passives:")
+    answered.answer(5, [8])
+
+    sync_table(table="nps", run_date=date(2023, 1, 5))
+
+    assert answered.published(columns="day, pairs") == [
+        (date(2023, 1, 3), 60),
+        (date(2023, 1, 4), 4),
+        (date(2023, 1, 5), 6),
+    ]
+
+
+@ONE_ROAD
+def test_a_summary_whose_tables_are_not_there_yet_is_left_alone(answered: Any):
+    answered.ship("mau_summary")
+    answered.journey.sql("CREATE TABLE session_timestamp (id INT, sessionid INT, ts DATETIME)")
+    answered.journey.write_specs(session_timestamp={**SPEC, "cursor": "ts"})
+
+    state = sync_table(table="session_timestamp", mode="full", return_state=True)
+
+    assert state.is_completed()
+    assert "mau_summary" not in state.message
