@@ -92,6 +92,11 @@ class Batch:
         """The label in letters that a file name can have."""
         return self.window.slug if self.window else self.mode
 
+    @property
+    def overwrites_newer(self) -> bool:
+        """Whether it replaces newer rows, too, so that nothing may land since it was read."""
+        return self.mode == "full" or self.spec.soft_deletes == "apply"
+
     def staging_table(self, today: date, token: str) -> TableName:
         """A table for one attempt to copy the batch; its name tells its age, within 63 bytes."""
         batch = self.id.replace("-", "")[:12]
@@ -157,7 +162,8 @@ class Extract:
         cursor: The cursor column, named as in the warehouse; None if the table has none.
         start: The lower bound that was read from, for a watermark; None if all was read.
         unique_key: Whether the source itself vouches that no key occurs twice.
-        batches_before: Batches of the table that had landed before it was read.
+        batches_before: Batches of the table that had landed before it was read, where the batch
+            `overwrites_newer`.
         left_out: What could not be read and why, when the rest of the window could.
     """
 

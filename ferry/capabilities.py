@@ -23,6 +23,9 @@ class Capabilities:
         lock_mode: What follows `LOCK TABLE <name>` to make other writers wait; None where the
             engine has no LOCK.
         sort_and_dist_keys: Whether CREATE TABLE takes SORTKEY and DISTKEY.
+        declares_keys: Whether CREATE TABLE is to name a primary key that the source vouches for:
+            the engine does not enforce it, but plans with it.
+        max_index_bytes: The most bytes a key can have in an index; 0 where there are no indexes.
         pads_text: Whether comparing text ignores trailing blanks, so that equality alone does not
             see a change in them.
         widens_text: Whether a column's VARCHAR length can be raised, and has to be.
@@ -41,6 +44,8 @@ class Capabilities:
     max_binary_bytes: int | None = None
     lock_mode: str | None = None
     sort_and_dist_keys: bool = False
+    declares_keys: bool = False
+    max_index_bytes: int = 0
     pads_text: bool = False
     widens_text: bool = False
     placeholder: str = "%s"

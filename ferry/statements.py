@@ -45,6 +45,7 @@ def create_table(
     *,
     kind: str = "",
     required: Iterable[str] = (),
+    primary_key: Sequence[str] = (),
     sort_key: Sequence[str] = (),
     dist_key: str | None = None,
 ) -> str:
@@ -56,15 +57,19 @@ def create_table(
         native_type: How the engine declares a type.
         kind: A word before TABLE, such as UNLOGGED.
         required: Columns that are NOT NULL.
+        primary_key: Columns to declare as the primary key.
         sort_key: Redshift's sort key; leave empty elsewhere.
         dist_key: Redshift's distribution key; leave empty elsewhere.
     """
     needed = set(required)
-    lines = ",\n  ".join(
+    items = [
         f"{quoted(column.name)} {native_type(column.type)}"
         + (" NOT NULL" if column.name in needed else "")
         for column in columns
-    )
+    ]
+    if primary_key:
+        items.append(f"PRIMARY KEY ({column_list(primary_key)})")
+    lines = ",\n  ".join(items)
     text = (
         f"CREATE {kind + ' ' if kind else ''}TABLE IF NOT EXISTS {table_sql(table)} (\n  {lines}\n)"
     )
@@ -75,9 +80,15 @@ def create_table(
     return text
 
 
-def drop_table(table: TableName) -> str:
-    """Drop the table if it is there."""
-    return f"DROP TABLE IF EXISTS {table_sql(table)}"
+def create_key_index(table: TableName, key: Sequence[str]) -> str:
+    """Make an index on the key, if it is missing."""
+    name = quoted(f"{table.name[:50]}_ferry_key")
+    return f"CREATE INDEX IF NOT EXISTS {name} ON {table_sql(table)} ({column_list(key)})"
+
+
+def drop_table(*tables: TableName) -> str:
+    """Drop the tables that are there."""
+    return f"DROP TABLE IF EXISTS {', '.join(map(table_sql, tables))}"
 
 
 def add_column(table: TableName, column: Column, native_type: NativeType) -> str:
@@ -116,10 +127,29 @@ def any_row(table: TableName) -> str:
     return f"SELECT 1 FROM {table_sql(table)} LIMIT 1"
 
 
-def count_keyed_rows(table: TableName, key: Sequence[str]) -> str:
-    """How many rows the table has, and how many of them have a full key."""
+def count_keyed_rows(table: TableName, key: Sequence[str], ranged: str | None = None) -> str:
+    """How many rows the table has, how many of them have a full key, and the bounds of a column."""
     full = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in key)
-    return f"SELECT COUNT(*), COUNT(CASE WHEN {full} THEN 1 END) FROM {table_sql(table)}"
+    bounds = f", MIN({quoted(ranged)}), MAX({quoted(ranged)})" if ranged else ", NULL, NULL"
+    return f"SELECT COUNT(*), COUNT(CASE WHEN {full} THEN 1 END){bounds} FROM {table_sql(table)}"
+
+
+def lowest_within(table: TableName, column: str, placeholder: str) -> str:
+    """The lowest value of a column between two bound values; NULL if there is none."""
+    sql = f"SELECT MIN({quoted(column)}) FROM {table_sql(table)} WHERE 1 = 1"
+    return only_within(sql, table, column, placeholder)
+
+
+def only_within(sql: str, table: TableName, column: str, placeholder: str) -> str:
+    """A statement that ends with its conditions, held to a range of one table between bound values.
+
+    Redshift and DuckDB know the bounds of every column in each block of a table and read none that
+    cannot hold such a row; a join alone reads them all. PostgreSQL uses an index.
+    https://docs.aws.amazon.com/redshift/latest/dg/c_best-practices-sort-key.html
+    """
+    return _bound(
+        f"{sql} AND {table_sql(table)}.{quoted(column)} BETWEEN {MARK} AND {MARK}", placeholder
+    )
 
 
 def count_repeated_keys(table: TableName, key: Sequence[Column], pads_text: bool) -> str:

@@ -19,7 +19,17 @@ from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
 from ferry.errors import CountMismatchError, DataError
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row, to_row
-from ferry.schema import Column, TableName
+from ferry.schema import Column, Kind, TableName
+
+_ORDERED = (
+    Kind.INT16,
+    Kind.INT32,
+    Kind.INT64,
+    Kind.DECIMAL,
+    Kind.DATE,
+    Kind.TIMESTAMP,
+    Kind.TIMESTAMPTZ,
+)
 
 
 class Transaction(Protocol):
@@ -109,15 +119,26 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
     """
     if load.staging is None:
         return Landed()
-    target_is_empty = not tx.fetch(sql.any_row(load.target))
-    if target_is_empty and load.unique_key and load.deleted is None:
-        return Landed(inserted=_insert(tx, load))
-    _check_keys(tx, load)
+    if not tx.fetch(sql.any_row(load.target)):
+        if load.unique_key and load.deleted is None:
+            return Landed(inserted=_insert(tx, load))
+        span, is_new = None, True
+        _check_keys(tx, load, None)
+    else:
+        span = _check_keys(tx, load, _ranged(load))
+        is_new = span is not None and not _occupied(tx, load, span, capabilities.placeholder)
     pads_text = capabilities.pads_text
     load, staging, duplicates = _newest_only(tx, load, load.staging, pads_text)
-    if target_is_empty:
+    if is_new:
         inserted = _insert(tx, load)
         return Landed(inserted=inserted, unchanged=duplicates + load.rows - inserted)
+
+    def narrowed(text: str) -> tuple[str, tuple[Any, ...]]:
+        if span is None:
+            return text, ()
+        mark = capabilities.placeholder
+        return sql.only_within(text, load.target, span.column, mark), (span.low, span.high)
+
     known = sql.delete_known(
         staging,
         load.target,
@@ -127,13 +148,14 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         pads_text=pads_text,
         deleted=load.deleted,
     )
-    unchanged = tx.execute(known)
+    unchanged = tx.execute(*narrowed(known))
     load = replace(load, rows=load.rows - unchanged)
     gone = 0
     if load.deleted:
         count = sql.count_deletable(staging, load.target, load.key, load.deleted, pads_text)
-        gone = int(tx.fetch(count)[0][0])
-    removed = tx.execute(sql.delete_matching(load.target, staging, load.key, pads_text))
+        gone = int(tx.fetch(*narrowed(count))[0][0])
+    matching = sql.delete_matching(load.target, staging, load.key, pads_text)
+    removed = tx.execute(*narrowed(matching))
     inserted = _insert(tx, load)
     updated = min(inserted, removed - gone)
     return Landed(
@@ -168,10 +190,35 @@ def _expect(load: Load, found: int) -> None:
         )
 
 
-def _check_keys(tx: Transaction, load: Load) -> None:
+@dataclass(frozen=True)
+class _Span:
+    """The lowest and the highest value of a key column in the batch.
+
+    A row of the target whose key is in the batch has its value between them.
+    """
+
+    column: str
+    low: Any
+    high: Any
+
+
+def _ranged(load: Load) -> Column | None:
+    """The first column of the key whose order is the same everywhere, and agrees with equality."""
+    return next((column for column in load.key if column.type.kind in _ORDERED), None)
+
+
+def _occupied(tx: Transaction, load: Load, span: _Span, mark: str) -> bool:
+    """Whether the target has any row within the span."""
+    lowest = sql.lowest_within(load.target, span.column, mark)
+    return tx.fetch(lowest, (span.low, span.high))[0][0] is not None
+
+
+def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _Span | None:
+    """Refuse a batch without full keys; returns the span of a column of the key."""
     assert load.staging is not None
     names = [column.name for column in load.key]
-    rows, keyed = tx.fetch(sql.count_keyed_rows(load.staging, names))[0]
+    counted = sql.count_keyed_rows(load.staging, names, ranged.name if ranged else None)
+    rows, keyed, low, high = tx.fetch(counted)[0]
     _expect(load, int(rows))
     if rows != keyed:
         raise DataError(
@@ -180,6 +227,7 @@ def _check_keys(tx: Transaction, load: Load) -> None:
             found=f"{rows - keyed} rows",
             todo="Choose a key whose columns are never NULL.",
         )
+    return _Span(ranged.name, low, high) if ranged else None
 
 
 def _newest_only(

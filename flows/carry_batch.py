@@ -21,12 +21,12 @@ from blocks.registry import load_source, load_stage, load_warehouse
 from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
-from ferry.batch import Batch
+from ferry.batch import Batch, Copied, Staged
 from ferry.errors import FerryError, IncompleteReadError, StaleReadError
 from ferry.plan import choose_window
 from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
-from tasks import copy, extract, for_table, stage, upsert
+from tasks import copy, extract, for_table, in_place, stage, upsert
 from tasks.artifacts import cosmetic
 from tasks.history import record_failure
 from tasks.stage import discard, discard_forgotten
@@ -135,7 +135,8 @@ def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt
     Args:
         batch: One window, or all, of one table.
         road: The blocks it travels over.
-        together: Given for one window of many: they share it, and no page is made for each.
+        together: Given for one window of many, which they share. Its steps are no task runs, and it
+            has no artifact: of so many, nobody could look at each (`tasks.step.in_place`).
 
     Raises:
         FerryError: From the step that failed; the target is as it was.
@@ -148,7 +149,7 @@ def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt
         get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
         return landed
     try:
-        receipt = _arrive(batch, road, started_at, together or Together())
+        receipt = _arrive(batch, road, started_at, together)
     except FerryError as error:
         if not batch.part:  # a part that failed tells nothing about the whole window
             record_failure(batch, error, road.warehouse)
@@ -160,7 +161,7 @@ def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt
     return receipt
 
 
-def _arrive(batch: Batch, road: Road, started_at: datetime, together: Together) -> Receipt:
+def _arrive(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
     try:
         return _steps(batch, road, started_at, together)
     except StaleReadError as error:
@@ -168,25 +169,30 @@ def _arrive(batch: Batch, road: Road, started_at: datetime, together: Together) 
         return _steps(batch, road, datetime.now(UTC), together)
 
 
-def _steps(batch: Batch, road: Road, started_at: datetime, together: Together) -> Receipt:
-    spec = batch.spec
+def _steps(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
+    spec, step = batch.spec, in_place if together else for_table
+    together = together or Together()
 
     def go_on() -> None:
         if together.stop.is_set():
             raise StoppedError(f"{batch}: stopped")
 
     go_on()
-    extracted = for_table(extract, spec)(batch, road.source, road.warehouse)
+    extracted = step(extract, spec)(batch, road.source, road.warehouse)
     go_on()
-    staged = for_table(stage, spec)(batch, extracted, road.stage)
+    staged = Staged((), None, extracted)
+    copied = Copied(None, 0, staged)
+    if extracted.rows:  # an empty window has nothing to stage and to copy
+        staged = step(stage, spec)(batch, extracted, road.stage)
     try:
         go_on()
-        copied = for_table(copy, spec)(batch, staged, road.stage, road.warehouse)
+        if extracted.rows:
+            copied = step(copy, spec)(batch, staged, road.stage, road.warehouse)
         with together.turn:
             if together.stop.is_set():
                 drop_staging(copied, road.warehouse)
             go_on()
-            receipt = for_table(upsert, spec)(batch, copied, road.warehouse, started_at)
+            receipt = step(upsert, spec)(batch, copied, road.warehouse, started_at)
     finally:
         discard(spec, staged, road.stage)
     if extracted.left_out:

@@ -3,7 +3,7 @@
 from tasks.copy_in import copy
 from tasks.extract import extract
 from tasks.stage import stage
-from tasks.step import for_table
+from tasks.step import for_table, in_place
 from tasks.upsert import upsert
 
-__all__ = ["copy", "extract", "for_table", "stage", "upsert"]
+__all__ = ["copy", "extract", "for_table", "in_place", "stage", "upsert"]

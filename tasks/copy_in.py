@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import task
-from prefect.logging import get_run_logger
 
 from blocks.stage import Stage
 from blocks.stages.part_files import read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
-from ferry.errors import CountMismatchError, FerryError
-from ferry.schema import TableName
-from tasks.step import STEP, located
+from ferry.errors import CountMismatchError, FerryError, SchemaError
+from ferry.schema import Column, TableName
+from tasks.step import STEP, located, tell
 from tasks.target import drop_quietly, make_schema
 
 
@@ -36,25 +36,26 @@ def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Co
         if staged.rows == 0:
             return Copied(None, 0, staged)
         table = batch.staging_table(datetime.now(UTC).date(), secrets.token_hex(3))
-        make_schema(warehouse, STAGING_SCHEMA)
-        warehouse.execute(
-            sql.create_table(
-                table,
-                extracted.columns,
-                warehouse.native_type,
-                kind=warehouse.capabilities.staging_table_kind,
-            )
-        )
+        _make(table, extracted.columns, warehouse)
         try:
             rows = _load(table, staged, stage, warehouse)
             _compare(staged, rows)
         except FerryError:
             drop_quietly(warehouse, table)
             raise
-        get_run_logger().info(
-            "copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT"
-        )
+        tell("copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT")
         return Copied(table, rows, staged)
+
+
+def _make(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
+    """Make the staging table, and its schema if that is what was missing."""
+    kind = warehouse.capabilities.staging_table_kind
+    statement = sql.create_table(table, columns, warehouse.native_type, kind=kind)
+    try:
+        warehouse.execute(statement)
+    except SchemaError:
+        make_schema(warehouse, STAGING_SCHEMA)
+        warehouse.execute(statement)
 
 
 def _load(table: TableName, staged: Staged, stage: Stage, warehouse: Warehouse) -> int:

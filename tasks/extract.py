@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 from prefect import task
-from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from blocks.stages.part_files import write_parts
@@ -23,7 +22,7 @@ from ferry.specs import TableSpec
 from ferry.target import plan_target, within_limits
 from tasks.progress import Progress
 from tasks.readers import place_among_readers
-from tasks.step import STEP, located
+from tasks.step import STEP, located, tell
 from tasks.target import landed_batches
 
 
@@ -49,7 +48,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         schema = source.describe(spec.source_name, spec.exclude)
         capabilities = warehouse.capabilities
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
-        batches_before = landed_batches(batch, warehouse)
+        batches_before = landed_batches(batch, warehouse) if batch.overwrites_newer else 0
         existing = warehouse.describe(batch.target)
         plan_target(batch.target, existing, columns, capabilities, spec.target_only)
         for column in columns:
@@ -67,7 +66,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         batch.folder.mkdir(parents=True, mode=0o700)
         reading = WholeOrPart(source.read(query), in_parts=batch.mode == "window")
         progress = Progress(
-            f"extract {batch}", f"extract-{batch.id[:8]}", source.estimate_rows(query)
+            f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
         )
         with place_among_readers(spec.source, backfill=batch.backfill):
             result = write_parts(
@@ -80,7 +79,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
                 on_batch=progress,
             )
         progress.done()
-        get_run_logger().info(
+        tell(
             "extract %s: %s rows, %s bytes in %s files",
             batch,
             f"{result.rows:,}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -16,15 +17,23 @@ REPORT_EVERY_SECONDS = 10.0
 
 
 class Progress:
-    """Tells rows, rate and time left every so often; says nothing of a short step."""
+    """Tells rows, rate and time left every so often; says nothing of a short step.
 
-    def __init__(self, what: str, key: str, rows_expected: int | None) -> None:
+    Args:
+        what: What is done.
+        key: The artifact's.
+        estimate: About how many rows there will be; asked once, at the first report.
+    """
+
+    def __init__(self, what: str, key: str, estimate: Callable[[], int | None]) -> None:
         self._what = what
         self._key = key
-        self._expected = rows_expected
+        self._estimate = estimate
+        self._expected: int | None = None
         self._begun = time.monotonic()
         self._next = self._begun + FIRST_REPORT_SECONDS
         self._artifact: UUID | None = None
+        self._reported = False
         self._log: logging.Logger | logging.LoggerAdapter[logging.Logger] = get_run_logger()
 
     def __call__(self, rows: int, size_bytes: int) -> None:
@@ -33,6 +42,8 @@ class Progress:
         if now < self._next:
             return
         self._next = now + REPORT_EVERY_SECONDS
+        if not self._reported:
+            self._reported, self._expected = True, self._estimate()
         text = progress_line(rows, size_bytes, now - self._begun, self._expected)
         self._log.info("%s: %s", self._what, text)
         self._show(min(99.0, 100.0 * rows / self._expected) if self._expected else 0.0, text)

@@ -10,26 +10,28 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied
+from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied, Extract
+from ferry.capabilities import Capabilities
 from ferry.errors import FerryError
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS
-from ferry.schema import Column, TableName
+from ferry.receipts import RECEIPTS
+from ferry.schema import Column, Kind, TableName
 from ferry.target import TargetPlan, plan_target
 from ferry.write import count_receipts
 
 SECOND_TRY_SECONDS = 0.5
 FORGOTTEN_DAYS = 7
+INDEXED_ROWS = 1_000_000
+"""A target whose first batch has more rows gets no index, which would take as long as the load."""
 
 
 def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
-    """Make the target, its new columns and the receipts table, where they are missing."""
+    """Make the target and its new columns, where they are missing."""
     spec, native = batch.spec, warehouse.native_type
     columns = copied.staged.extract.columns
-    make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
     existing = warehouse.describe(batch.target)
     plan = plan_target(batch.target, existing, columns, warehouse.capabilities, spec.target_only)
     if plan.create:
-        keyed = warehouse.capabilities.sort_and_dist_keys
+        keyed, extract = warehouse.capabilities.sort_and_dist_keys, copied.staged.extract
         make_schema(warehouse, batch.target.schema)
         _make(
             warehouse,
@@ -37,12 +39,37 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
                 batch.target,
                 columns,
                 native,
+                primary_key=_declared_key(batch, extract, warehouse.capabilities),
                 sort_key=[name.lower() for name in spec.sort_key] if keyed else (),
                 dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
             ),
             batch.target,
         )
+        if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
+            key = [name.lower() for name in spec.key]
+            _make(warehouse, sql.create_key_index(batch.target, key), batch.target)
     _alter(batch, plan, warehouse)
+
+
+def _declared_key(batch: Batch, extract: Extract, capabilities: Capabilities) -> list[str]:
+    """The key, if the source vouches for it and the engine tells its values apart as it does."""
+    key = [name.lower() for name in batch.spec.key]
+    texts = {c.name for c in extract.columns if c.type.kind is Kind.TEXT}
+    sure = extract.unique_key and not (capabilities.pads_text and texts.intersection(key))
+    return key if capabilities.declares_keys and sure else []
+
+
+def _is_indexable(batch: Batch, extract: Extract, capabilities: Capabilities) -> bool:
+    """Whether there is a key, and no value of it is too long for an index."""
+    key = {name.lower() for name in batch.spec.key}
+    long = (Kind.TEXT, Kind.BINARY, Kind.JSON)
+    limit = capabilities.max_index_bytes
+    sizes = [
+        (c.type.max_bytes or limit + 1) if c.type.kind in long else 16
+        for c in extract.columns
+        if c.name in key
+    ]
+    return 0 < sum(sizes) <= limit
 
 
 def _alter(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> None:
@@ -88,10 +115,10 @@ def landed_batches(batch: Batch, warehouse: Warehouse) -> int:
     return count_receipts(warehouse, batch.target, warehouse.capabilities.placeholder)
 
 
-def drop_quietly(warehouse: Warehouse, table: TableName) -> None:
-    """Drop a staging table; a failure is only logged, `drop_forgotten` drops it later."""
+def drop_quietly(warehouse: Warehouse, *tables: TableName) -> None:
+    """Drop staging tables; a failure is only logged, `drop_forgotten` drops them later."""
     try:
-        warehouse.execute(sql.drop_table(table))
+        warehouse.execute(sql.drop_table(*tables))
     except FerryError as error:
         get_run_logger().warning("a staging table could not be dropped yet: %s", error)
 

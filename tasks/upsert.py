@@ -13,9 +13,15 @@ import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue
-from ferry.errors import ConflictError, FatalError, OutcomeUnknownError, StaleReadError
+from ferry.errors import (
+    ConflictError,
+    FatalError,
+    OutcomeUnknownError,
+    SchemaError,
+    StaleReadError,
+)
 from ferry.plan import find_deleted, stored_bound
-from ferry.receipts import RECEIPTS, Receipt
+from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.schema import TableSchema
 from ferry.write import (
     Landed,
@@ -30,7 +36,7 @@ from ferry.write import (
     upsert as upsert_by_key,
 )
 from tasks.step import STEP, located
-from tasks.target import drop_quietly, landed_batches, prepare_target
+from tasks.target import drop_quietly, landed_batches, make_missing, prepare_target
 
 CONFLICT_ATTEMPTS = 4
 CONFLICT_PAUSE_SECONDS = 0.5
@@ -58,7 +64,7 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
         prepare_target(batch, copied, warehouse)
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             try:
-                receipt = _land(batch, copied, warehouse, started_at)
+                receipt = _land_receipted(batch, copied, warehouse, started_at)
                 break
             except (ConflictError, OutcomeUnknownError) as error:
                 if attempt == CONFLICT_ATTEMPTS:
@@ -83,6 +89,19 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
             ),
         )
         return receipt
+
+
+def _land_receipted(
+    batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime
+) -> Receipt:
+    """Land the batch; make the receipts table if that is what was missing."""
+    try:
+        return _land(batch, copied, warehouse, started_at)
+    except SchemaError:
+        if warehouse.describe(RECEIPTS) is not None:
+            raise
+        make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
+        return _land(batch, copied, warehouse, started_at)
 
 
 def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime) -> Receipt:
@@ -111,7 +130,7 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
 
 def _refuse_stale_read(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     """No older version over a newer one, where no cursor in the target can tell them apart."""
-    if batch.mode != "full" and batch.spec.soft_deletes != "apply":
+    if not batch.overwrites_newer:
         return
     known, found = copied.staged.extract.batches_before, landed_batches(batch, warehouse)
     if found != known:
@@ -133,8 +152,8 @@ def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
 def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
     """Drop the batch's staging tables; a failure is only logged, the rows have landed."""
     if copied.staging_table:
-        for table in (copied.staging_table, newest_table(copied.staging_table)):
-            drop_quietly(warehouse, table)
+        newest = [] if copied.staged.extract.unique_key else [newest_table(copied.staging_table)]
+        drop_quietly(warehouse, copied.staging_table, *newest)
 
 
 def _load(batch: Batch, copied: Copied) -> Load:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, date
 
 import pyarrow as pa
+import pymysql
 from pydantic import Field, SecretStr
 from pymysql.cursors import Cursor
 
@@ -15,6 +16,7 @@ from blocks.source import Source
 from blocks.sources import mysql_catalog as catalog
 from blocks.sources.cursors import CURSOR_KINDS
 from blocks.sources.mysql_connection import SESSION, MySQLServer
+from blocks.sources.mysql_errors import CLIENT_ERRORS
 from blocks.sources.mysql_process import MySQLReader, ReadTimeoutError
 from blocks.sources.mysql_select import Select, table_name
 from blocks.sources.mysql_types import quote, select_expression
@@ -24,6 +26,8 @@ from ferry.errors import FerryError, RequestError
 from ferry.schema import Column, Kind, TableName, TableSchema
 
 _BATCH_BYTES = 4 * 1024 * 1024
+_LOOK_ROWS = 1000
+"""A window is looked at whether it is empty if the server expects to touch at most so many rows."""
 
 
 class MySQLSource(Source):
@@ -121,6 +125,8 @@ class MySQLSource(Source):
         table = query.schema.name
         with self._server.cursor() as cursor:  # also finds what ConnectorX takes 30 s to tell
             select = self._select(cursor, query)
+            if _is_empty(cursor, select):
+                return
             row_bytes = catalog.row_bytes(cursor, table, self.database) or _row_bytes(query)
         reader = MySQLReader(
             url=self._server.url(),
@@ -134,6 +140,7 @@ class MySQLSource(Source):
             batch_rows=max(1, min(self.batch_rows, _BATCH_BYTES // row_bytes)),
             read_timeout_seconds=self.read_timeout_seconds,
             place=self._server.place,
+            ca_path=self.ca_path,
         )
         rows = 0
         with contextlib.closing(reader.batches()) as batches:
@@ -192,13 +199,9 @@ class MySQLSource(Source):
         """
         try:
             with self._server.cursor() as cursor:
-                cursor.execute(f"EXPLAIN {self._select(cursor, query).sql}")
-                names = [str(d[0]).lower() for d in cursor.description or ()]
-                plans = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+                return _explained_rows(cursor, self._select(cursor, query))
         except FerryError:  # such as a view whose plan this user may not see
             return None
-        rows = [int(plan["rows"]) for plan in plans if plan.get("rows") is not None]
-        return max(rows) if rows else 0
 
     def row_bytes(self, table: TableName) -> int | None:
         """About how many bytes a row has, by `information_schema`; None for a view."""
@@ -238,6 +241,31 @@ class MySQLSource(Source):
             connect_timeout_seconds=self.connect_timeout_seconds,
             read_timeout_seconds=self.read_timeout_seconds,
         )
+
+
+def _is_empty(cursor: Cursor, select: Select) -> bool:
+    """Whether a window has no rows, if an index tells that at once; else False.
+
+    A row that comes after this look comes after the read, too.
+    """
+    if select.query.cursor is None:
+        return False
+    try:
+        if _explained_rows(cursor, select) > _LOOK_ROWS:
+            return False
+    except pymysql.MySQLError as error:
+        if error.args[0] < CLIENT_ERRORS:  # such as a view whose plan this user may not see
+            return False
+        raise
+    cursor.execute(select.any_sql)
+    return cursor.fetchone() is None
+
+
+def _explained_rows(cursor: Cursor, select: Select) -> int:
+    cursor.execute(f"EXPLAIN {select.sql}")
+    names = [str(d[0]).lower() for d in cursor.description or ()]
+    plans = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return max((int(plan["rows"]) for plan in plans if plan.get("rows") is not None), default=0)
 
 
 def _row_bytes(query: ExtractQuery) -> int:

@@ -33,6 +33,10 @@ _BUSY = {
 _SCHEMA = {1051, 1054, 1103, 1146, 1356}
 
 
+CLIENT_ERRORS = 2000
+"""Numbers below are the server's own; from here on, the connection failed."""
+
+
 def mysql_error(error: pymysql.MySQLError, place: str) -> FerryError:
     """The error for one of pymysql's, to be raised `from` it.
 

@@ -61,10 +61,12 @@ class Select:
         sql: The statement.
         dates: Places of the columns whose dates are checked; empty if they may become NULL.
         tag: A word in the statement, by which it is found in the server's process list.
+        any_sql: A statement that gives one row if the other gives any.
     """
 
     query: ExtractQuery
     sql: str
+    any_sql: str
     dates: tuple[int, ...]
     tag: str
 
@@ -94,15 +96,19 @@ class Select:
             items.append(f"({' | '.join(bits)}) AS z{first // _MASK_BITS}")
         # Names are quoted, and values pass through `literal`.
         source = table_name(query.schema.name, database)
-        sql = f"SELECT /* {tag} */ {', '.join(items)} FROM {source}"  # noqa: S608
         conditions = []
         if cursor is not None:
             for operator, bound in zip((">=", "<"), cursor_bounds(query, cursor), strict=True):
                 if bound is not None:
                     conditions.append(f"{quote(cursor.name)} {operator} {literal(bound)}")
-        if conditions:
-            sql += f" WHERE {' AND '.join(conditions)}"
-        return cls(query, sql, dates, tag)
+        rows = f"FROM {source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+        return cls(
+            query,
+            f"SELECT /* {tag} */ {', '.join(items)} {rows}",
+            f"SELECT /* {tag} */ 1 {rows} LIMIT 1",
+            dates,
+            tag,
+        )
 
     def batch(self, result: pa.RecordBatch, rows_before: int) -> pa.RecordBatch:
         """The result's batch as the query wants it.

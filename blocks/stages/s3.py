@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import time
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -17,7 +19,7 @@ from blocks.stage import Stage
 from blocks.stages.keys import checked_key, checked_moment, manifest_text, open_part
 from blocks.stages.s3_errors import explain_code, explained, explained_body
 from ferry.batch import PartFile, StagedFile
-from ferry.errors import ConfigurationError, ConnectionLostError
+from ferry.errors import ConfigurationError, ConnectionLostError, DataError
 
 _MULTIPART_BYTES = 16 << 20
 _DELETE_AT_ONCE = 1000  # what DeleteObjects takes
@@ -29,7 +31,8 @@ class S3Stage(Stage):
     """An S3 bucket in which part files wait for the warehouse.
 
     Keys are relative to `prefix`; URIs are whole: `s3://<bucket>/<prefix>/<key>`. What was stored
-    is verified: boto3 sends a checksum with every request, and the size is read back.
+    is verified: boto3 sends a checksum with every request, and S3 answers with the same checksum
+    of what it has; where it does not, the size is read back.
 
     Example:
         ```python
@@ -100,17 +103,27 @@ class S3Stage(Stage):
             AccessError: No such bucket, no permission, or wrong credentials.
             ConfigurationError: Wrong region, or settings that boto3 refuses.
             FatalError: The part file is gone from this machine.
+            DataError: It is not as it was written; extract has to run again.
             ConnectionLostError: The network failed, or not all bytes arrived; a retry may help.
             BusyError: S3 throttles; a retry may help.
         """
         full_key = self._full_key(key)
         with explained(self.bucket_name, f"storing {full_key!r}"), open_part(part) as file:
             client = self._client()
+            settings = {**self._encryption(), "Metadata": {"sha256": part.sha256}}
+            if part.size_bytes < _MULTIPART_BYTES:
+                content = file.read()
+                if len(content) != part.size_bytes:
+                    raise DataError(
+                        f"the part file {part.path.name} has changed since it was written",
+                        todo="Run the batch again from extract on, and check the disk.",
+                    )
+                return self._put(client, content, key, part.rows, settings)
             client.upload_fileobj(
                 file,
                 self.bucket_name,
                 full_key,
-                ExtraArgs={**self._encryption(), "Metadata": {"sha256": part.sha256}},
+                ExtraArgs=settings,
                 Config=TransferConfig(
                     multipart_threshold=_MULTIPART_BYTES,
                     multipart_chunksize=_MULTIPART_BYTES,
@@ -128,15 +141,9 @@ class S3Stage(Stage):
         """
         text, full_key = manifest_text(files), self._full_key(key)
         with explained(self.bucket_name, f"storing {full_key!r}"):
-            client = self._client()
-            client.put_object(
-                Bucket=self.bucket_name,
-                Key=full_key,
-                Body=text,
-                ContentType="application/json",
-                **self._encryption(),
-            )
-            return self._verified(client, key, len(text), sum(file.rows for file in files))
+            settings = {**self._encryption(), "ContentType": "application/json"}
+            rows = sum(file.rows for file in files)
+            return self._put(self._client(), text, key, rows, settings)
 
     def open(self, file: StagedFile) -> BinaryIO:
         """The file's bytes as a stream; S3's errors while reading it are Ferry's errors, too.
@@ -200,6 +207,22 @@ class S3Stage(Stage):
                     where = f"removing {error.get('Key')!r} in bucket {self.bucket_name!r}"
                     raise explain_code(error.get("Code", "unknown"), 0, where, self.bucket_name)
 
+    def _put(
+        self, client: Any, content: bytes, key: str, rows: int, settings: dict[str, Any]
+    ) -> StagedFile:
+        """Store the content by one request, and see that what S3 has is it."""
+        full_key = self._full_key(key)
+        answer = client.put_object(
+            Bucket=self.bucket_name,
+            Key=full_key,
+            Body=content,
+            **settings,
+        )
+        checksum = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+        if answer.get("ChecksumCRC32") != checksum:  # another server than Amazon's may not tell it
+            return self._verified(client, key, len(content), rows)
+        return StagedFile(key, self._uri(full_key), len(content), rows)
+
     def _verified(self, client: Any, key: str, size_bytes: int, rows: int) -> StagedFile:
         full_key = self._full_key(key)
         found = client.head_object(Bucket=self.bucket_name, Key=full_key)["ContentLength"]
@@ -209,7 +232,10 @@ class S3Stage(Stage):
                 expected=f"{size_bytes} bytes",
                 found=f"{found} bytes",
             )
-        return StagedFile(key, f"s3://{self.bucket_name}/{full_key}", size_bytes, rows)
+        return StagedFile(key, self._uri(full_key), size_bytes, rows)
+
+    def _uri(self, full_key: str) -> str:
+        return f"s3://{self.bucket_name}/{full_key}"
 
     def _full_key(self, key: str) -> str:
         folder = self.prefix.strip("/")

@@ -68,6 +68,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
         dialect="postgres",
         lock_mode="IN SHARE ROW EXCLUSIVE MODE",  # other writers wait, readers do not
         staging_table_kind="UNLOGGED",
+        max_index_bytes=2000,  # a third of a page, less what a row of an index needs besides
         hex_prefix="\\x",
     )
 

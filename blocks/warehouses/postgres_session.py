@@ -7,6 +7,7 @@ import select
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,9 +23,15 @@ from ferry.write import Transaction
 
 
 class Connection(psycopg2.extensions.connection):
-    """A connection that remembers whether a statement may have changed its session."""
+    """A connection that remembers what its next user has to know.
+
+    Attributes:
+        changed: Whether a statement may have changed its session.
+        began: The server's process id and time, asked for by whoever needs them.
+    """
 
     changed = False
+    began: tuple[int, datetime] | None = None
 
 
 # What begins so, and has none of these words, leaves the session as it was: no setting, no

@@ -108,6 +108,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         max_columns=1600,
         lock_mode="",  # LOCK TABLE takes no mode; it is ACCESS EXCLUSIVE
         sort_and_dist_keys=True,
+        declares_keys=True,
         pads_text=True,
         widens_text=True,
     )
@@ -175,8 +176,10 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
             with self._session(autocommit=False) as connection:
                 statement = self._copy_text(connection, staging_table, staged)
                 redshift = PostgresTransaction(connection)
-                pid, started = redshift.fetch(_SESSION)[0]
-                session = (pid, started)
+                if connection.began is None:
+                    pid, started = redshift.fetch(_SESSION)[0]
+                    connection.began = (pid, started)
+                session = connection.began  # a session in which a COPY failed is not used again
                 with connection.cursor() as cursor:
                     _copy(cursor, statement)
                 rows = int(redshift.fetch("SELECT pg_last_copy_count()")[0][0])

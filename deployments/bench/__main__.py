@@ -7,9 +7,10 @@ import shlex
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from deployments.bench import floor, page, peer, table
+from deployments.bench import backfill, floor, page, peer, table
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.places import SHORT, Places, open_places
 from deployments.bench.table import WAYS, Results, Samples
@@ -51,6 +52,8 @@ def main() -> None:
                 _measure_short(places, results)
                 results.flow_run.add(_run(places, "flow-run").seconds)
                 results.task_runs.add(_run(places, "task-runs").seconds)
+            _say("the year as days, as months; empty days")
+            _measure_backfills(places, results)
     if options.no_peers:
         results.notes.append("Airflow was left out: --no-peers.")
     lines = table.lines(results)
@@ -89,6 +92,13 @@ def _measure_short(places: Places, results: Results) -> None:
             _measure_way(places, results, way, SHORT)
 
 
+def _measure_backfills(places: Places, results: Results) -> None:
+    found = backfill.measure(places, partial(_run, places), results.rows["nps"])
+    one_window = results.ours[("whole-path", "double", "window"), "nps"]
+    results.section += backfill.table_rows(found, one_window.median)
+    results.notes += found.notes
+
+
 def _measure_way(places: Places, results: Results, way: table.Way, each: str) -> None:
     measure, road, mode = way
     places.empty_targets()
@@ -111,10 +121,10 @@ def _measure_peer(places: Places, results: Results, each: str, python: Path) -> 
     return True
 
 
-def _run(places: Places, *arguments: str) -> Measured:
+def _run(places: Places, *arguments: str, log: str = "one.log") -> Measured:
     return run(
         [sys.executable, "-m", "deployments.bench.one", *arguments],
-        places.folder / "one.log",
+        places.folder / log,
         env=places.env,
         cwd=REPOSITORY,
     )

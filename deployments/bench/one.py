@@ -2,6 +2,8 @@
 
     python -m deployments.bench.one extract-and-stage nps_postgres
     python -m deployments.bench.one whole-path nps_postgres full|window
+    python -m deployments.bench.one backfill nps_double 2023-01-01 2024-01-01 day 4
+    python -m deployments.bench.one plan nps_double 3650
     python -m deployments.bench.one flow-run
     python -m deployments.bench.one task-runs
 
@@ -18,16 +20,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import cast
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, cast
 
 from prefect import flow, task
 
-from deployments.local.shop import JANUARY
+from deployments.bench.places import YEAR
+from ferry.backfill import Range, Step
 from ferry.specs import Mode
+from flows.backfill_tables import backfill
 from flows.carry_batch import Dates, carry, load_road, make_batch
 from flows.table_specs import load_table_specs
 from tasks import extract, for_table, stage
+from tasks.plan_windows import plan_table
 from tasks.stage import discard
 from tasks.step import STEP
 
@@ -55,17 +60,54 @@ def extract_and_stage(table: str) -> dict[str, float]:
 def whole_path(table: str, mode: Mode) -> dict[str, float]:
     """Carry the table into its target: the seconds, and the rows that landed."""
     spec = load_table_specs().named(table)
-    batch = make_batch(spec, _january() if mode == "window" else Dates(), mode)
+    batch = make_batch(spec, _year() if mode == "window" else Dates(), mode)
     road = load_road(spec)
     begun = time.perf_counter()
     receipt = carry(batch, road)
     return {"seconds": time.perf_counter() - begun, "rows": receipt.rows_inserted}
 
 
-def _january() -> Dates:
+def _year() -> Dates:
     """The window in which all of the shop's rows are."""
-    start, end = (datetime.fromtimestamp(JANUARY.at(day) / 1e6, UTC) for day in (0, JANUARY.days))
+    start, end = (datetime.fromtimestamp(YEAR.at(day) / 1e6, UTC) for day in (0, YEAR.days))
     return Dates(window_start=start, window_end=end)
+
+
+def carry_days(table: str, start: str, end: str, step: Step, at_once: str) -> dict[str, float]:
+    """Carry windows by the flow `backfill`: from the first to the last, and the rows."""
+    carried: Any = backfill(
+        table=table,
+        start_date=date.fromisoformat(start),
+        end_date=date.fromisoformat(end),
+        step=step,
+        reprocess="all",
+        max_concurrency=int(at_once),
+    )
+    receipts = [receipt for receipts in carried.values() for receipt in receipts]
+    began = min(receipt.started_at for receipt in receipts).timestamp()
+    ended = max(receipt.finished_at for receipt in receipts).timestamp()
+    rows = sum(receipt.rows_extracted for receipt in receipts)
+    return {"seconds": ended - began, "rows": rows, "began": began, "ended": ended}
+
+
+@flow(name="bench-plan")
+def plan(table: str, days: str) -> dict[str, float]:
+    """Plan a backfill of so many days, up to the end of the year: the seconds, and the windows."""
+    spec = load_table_specs().named(table)
+    road, end = load_road(spec), YEAR.start + timedelta(days=YEAR.days)
+    whole = Range(end - timedelta(days=int(days)), end, "UTC")
+    begun = time.perf_counter()
+    planned = for_table(plan_table, spec)(
+        spec,
+        whole,
+        "day",
+        "all",
+        road.source,
+        road.warehouse,
+        now=datetime.now(UTC),
+        flow_run_id="bench",
+    )
+    return {"seconds": time.perf_counter() - begun, "windows": len(planned.windows)}
 
 
 @flow(name="bench-flow-run")
@@ -100,6 +142,8 @@ def task_runs() -> dict[str, float]:
 MEASURES = {
     "extract-and-stage": extract_and_stage,
     "whole-path": whole_path,
+    "backfill": carry_days,
+    "plan": plan,
     "flow-run": flow_run,
     "task-runs": task_runs,
 }

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import yaml
@@ -21,7 +22,14 @@ from blocks.warehouses import PostgresWarehouse, RedshiftWarehouse
 from deployments.local import shop
 from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
 from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.shop_rows import Span
 from deployments.local.stack.double import DoubleServer
+
+YEAR = Span(date(2023, 1, 1), 365)
+"""The days over which the shop's rows are spread."""
+
+SERVER_CORES = 2
+"""About so many cores the servers take while one worker carries many windows."""
 
 SCHEMA = "bench"
 """Where the targets are made, in PostgreSQL and, being the same database, in the double."""
@@ -115,7 +123,7 @@ def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Place
 
 def _make_tables(mariadb: MariaDB, nps_rows: int, orders_rows: int) -> None:
     with mariadb.connect() as connection, connection.cursor() as cursor:
-        shop.make_mariadb(connection, nps_rows=nps_rows, orders_rows=orders_rows)
+        shop.make_mariadb(connection, nps_rows=nps_rows, orders_rows=orders_rows, span=YEAR)
         cursor.execute(f"CREATE TABLE {SHORT} LIKE nps")
         cursor.execute(
             f"INSERT INTO {SHORT} SELECT * FROM nps WHERE id <= %s",  # noqa: S608  # ours

@@ -36,6 +36,9 @@ WAYS = {
 }
 """What is measured of ours."""
 
+Row = tuple[str, ...]
+"""The cells of a line of the table, as in `HEAD`."""
+
 Way = tuple[str, str, str]
 """Measure, road and mode."""
 
@@ -76,6 +79,7 @@ class Results:
         ours: By way and table.
         flow_run: A flow run that does nothing.
         task_runs: The five task runs of a window.
+        section: More rows of the table.
         notes: Lines to print below the table.
     """
 
@@ -86,6 +90,7 @@ class Results:
     ours: dict[tuple[Way, str], Samples] = field(default_factory=dict)
     flow_run: Samples = field(default_factory=Samples)
     task_runs: Samples = field(default_factory=Samples)
+    section: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -111,15 +116,15 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def _rows(results: Results) -> Iterator[tuple[str, ...]]:
+def _rows(results: Results) -> Iterator[Row]:
     for table in results.dump:
         dump, load = results.dump[table].median, results.load[table].median
         name = f"{table}, {results.rows[table]:,} rows"
-        yield _row("the client's dump", name, seconds=dump)
-        yield _row("COPY of the dump", name, seconds=load)
+        yield row("the client's dump", name, seconds=dump)
+        yield row("COPY of the dump", name, seconds=load)
         airflow = results.airflow.get(table)
         if airflow:
-            yield _row(
+            yield row(
                 "Airflow's SqlToS3Operator",
                 name,
                 seconds=airflow.median,
@@ -130,7 +135,7 @@ def _rows(results: Results) -> Iterator[tuple[str, ...]]:
         for way, what in WAYS.items():
             ours = results.ours[way, table]
             staged = way[0] == "extract-and-stage"
-            yield _row(
+            yield row(
                 what,
                 name,
                 seconds=ours.median,
@@ -141,7 +146,8 @@ def _rows(results: Results) -> Iterator[tuple[str, ...]]:
                 peak=ours.peak_mb,
             )
     yield from _memory(results)
-    yield _row(
+    yield from results.section
+    yield row(
         "five task runs of Prefect's",
         "none",
         seconds=results.task_runs.median,
@@ -149,16 +155,16 @@ def _rows(results: Results) -> Iterator[tuple[str, ...]]:
         to=f"{TASK_RUNS_MS:.0f} ms",
         goal=1.0,
     )
-    yield _row("a flow run of Prefect's", "none", seconds=results.flow_run.median)
+    yield row("a flow run of Prefect's", "none", seconds=results.flow_run.median)
 
 
-def _memory(results: Results) -> Iterator[tuple[str, ...]]:
+def _memory(results: Results) -> Iterator[Row]:
     for way, what in WAYS.items():
         if (way, SHORT) not in results.ours:
             continue
         short, long = (results.ours[way, table].peak_mb for table in (SHORT, "nps"))
         if short and long:
-            yield _row(
+            yield row(
                 f"memory, {what}",
                 f"nps, {results.rows['nps']:,} rows",
                 ratio=long / short,
@@ -169,7 +175,7 @@ def _memory(results: Results) -> Iterator[tuple[str, ...]]:
     peaks = [peak for samples in results.ours.values() if (peak := samples.peak_mb)]
     if peaks:
         highest = max(peaks)
-        yield _row(
+        yield row(
             "highest memory of ours",
             "all",
             ratio=highest / PEAK_MB,
@@ -179,7 +185,7 @@ def _memory(results: Results) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _row(
+def row(
     what: str,
     table: str,
     *,
@@ -189,7 +195,8 @@ def _row(
     goal: float | None = None,
     airflow: float | None = None,
     peak: float | None = None,
-) -> tuple[str, ...]:
+) -> Row:
+    """One line of the table, which tells whether the goal is reached; what is None is empty."""
     reached = "" if ratio is None or goal is None else "yes" if ratio <= goal else "no"
     return (
         what,

@@ -223,3 +223,31 @@ def test_a_missing_target_is_made_with_the_keys_of_its_spec(shop, redshift_doubl
     created = f'CREATE TABLE IF NOT EXISTS "{shop.schema}"."orders"'
     (made,) = [s.sql for s in redshift_double.statements() if s.sql.startswith(created)]
     assert made.endswith(') DISTSTYLE KEY DISTKEY ("id") SORTKEY ("modified", "id")')
+
+
+@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize(
+    ("column", "declared"),
+    [("INT NOT NULL PRIMARY KEY", True), ("INT NOT NULL", False), ("CHAR(9) PRIMARY KEY", False)],
+    ids=["the source's own key", "no key of the source's", "text, of which blanks are ignored"],
+)
+def test_a_primary_key_is_declared_only_if_the_source_vouches_for_it(
+    journey, redshift_double, column, declared
+):
+    journey.sql(f"CREATE TABLE t (id {column}, modified DATETIME)")
+    journey.sql("INSERT INTO t VALUES (1, '2023-01-02')")
+    journey.write_specs(t=SPEC)
+    sync_table(table="t", run_date=date(2023, 1, 2))
+    created = f'CREATE TABLE IF NOT EXISTS "{journey.schema}"."t"'
+    (made,) = [s.sql for s in redshift_double.statements() if s.sql.startswith(created)]
+    assert ('PRIMARY KEY ("id")' in made) == declared
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+def test_a_target_of_few_rows_has_an_index_on_its_key(shop):
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    indexes = shop.warehouse.fetch(
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = %s AND tablename = 'orders'",
+        (shop.schema,),
+    )
+    assert [index.rpartition(" ")[2] for (index,) in indexes] == ["(id)"]

@@ -23,7 +23,7 @@ from ferry.errors import (
 from ferry.specs import TableSpec
 from ferry.windows import day_window
 from flows.sync_table import sync_table
-from tasks import copy, extract, for_table, stage, upsert
+from tasks import copy, extract, for_table, in_place, stage, upsert
 from tasks.step import STEP, located
 from tests.api import Api, eventually
 
@@ -127,3 +127,31 @@ def test_runs_are_named_after_step_table_and_window(journey: Any, api: Api) -> N
     )
     assert names == expected
     assert api.flow_run(receipt.flow_run_id).name == "sync nps 2023-01-05"
+
+
+class TestInPlace:
+    def carry(self, errors: list[FerryError], retries: int) -> list[str]:
+        """Let a step fail with one error after the other; what it did."""
+        done: list[str] = []
+
+        @task(name="copy", **STEP)
+        def failing() -> None:
+            done.append("tried")
+            if errors:
+                raise errors.pop(0)
+
+        @flow
+        def journey() -> None:
+            in_place(failing, spec(retries=retries, retry_delay_seconds=0))()
+
+        journey()
+        return done
+
+    def test_it_is_tried_again_as_often_as_the_spec_says(self, prefect_server: Any) -> None:
+        assert self.carry([BusyError("x"), BusyError("y")], retries=2) == ["tried"] * 3
+        with pytest.raises(BusyError, match="y"):
+            self.carry([BusyError("x"), BusyError("y")], retries=1)
+
+    def test_an_error_that_no_retry_helps_is_not_tried_again(self, prefect_server: Any) -> None:
+        with pytest.raises(DataError, match="x"):
+            self.carry([DataError("x"), DataError("y")], retries=2)

@@ -40,7 +40,7 @@ class FileRow:
 
 
 def _open(command: CopyCommand, s3: S3Reader, file: StagedFile) -> IO[bytes]:
-    stream = s3.open(file.uri, command.compression)
+    stream = s3.open(file.uri, command.compression, file.content)
     if command.ignore_header:
         stream = io.BufferedReader(cast(io.RawIOBase, stream), CHUNK_BYTES)
         for _ in range(command.ignore_header):

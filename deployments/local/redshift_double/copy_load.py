@@ -197,7 +197,7 @@ class _Load:
     async def _parquet(self) -> int:
         count = 0
         for file in self._files:
-            with self._session.world.s3.open(file.uri) as stream:
+            with self._session.world.s3.open(file.uri, content=file.content) as stream:
                 local = await asyncio.to_thread(spool, stream)
             with local:
                 parquet = await asyncio.to_thread(pq.ParquetFile, local)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deployments.local.redshift_double.copy_command import CopyCommand
@@ -13,10 +13,17 @@ from deployments.local.redshift_double.s3 import S3Reader
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A file to load; its bytes exist."""
+    """A file to load; its bytes exist.
+
+    Attributes:
+        uri: Where it is.
+        size_bytes: Its size.
+        content: All of it, if it is small.
+    """
 
     uri: str
     size_bytes: int
+    content: bytes | None = field(default=None, repr=False)
 
 
 def resolve_files(command: CopyCommand, s3: S3Reader) -> list[StagedFile]:
@@ -31,12 +38,12 @@ def resolve_files(command: CopyCommand, s3: S3Reader) -> list[StagedFile]:
             raise Refusal(
                 f"The specified S3 prefix '{command.uri.split('/', 3)[-1]}' does not exist", "XX000"
             )
-        return [StagedFile(uri, s3.size(uri)) for uri in uris]
+        return [StagedFile(uri, *s3.look(uri)) for uri in uris]
     found: list[StagedFile] = []
     for entry in _entries(command, s3):
         uri = entry["url"]
         try:
-            size = s3.size(uri)
+            size, content = s3.look(uri)
         except FileNotFoundError:
             if entry.get("mandatory", False):
                 raise Refusal(
@@ -47,7 +54,7 @@ def resolve_files(command: CopyCommand, s3: S3Reader) -> list[StagedFile]:
             continue
         if command.format == "parquet":
             _check_length(entry, size)
-        found.append(StagedFile(uri, size))
+        found.append(StagedFile(uri, size, content))
     return found
 
 

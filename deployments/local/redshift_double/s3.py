@@ -17,6 +17,7 @@ import zstandard
 
 from deployments.local.redshift_double.errors import Refusal
 
+_SMALL_BYTES = 1 << 18
 _EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 
 
@@ -48,19 +49,22 @@ class S3Reader:
     secret_key: str
     region: str = "us-east-1"
 
-    def open(self, uri: str, compression: str = "") -> IO[bytes]:
+    def open(self, uri: str, compression: str = "", content: bytes | None = None) -> IO[bytes]:
         """Returns an object's bytes as a stream, decompressed.
 
         Args:
             uri: ``s3://bucket/key``.
             compression: ``gzip``, ``zstd`` or nothing.
+            content: What it holds, if that is known already.
 
         Raises:
             FileNotFoundError: There is no such key.
             Refusal: S3 said no otherwise; worded as Redshift words it.
         """
         bucket, key = split_uri(uri)
-        raw = cast(IO[bytes], self._get(bucket, key, {}))
+        raw: IO[bytes] = io.BytesIO(content or b"")
+        if content is None:
+            raw = cast(IO[bytes], self._get(bucket, key, {}))
         if compression == "gzip":
             return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
         if compression == "zstd":
@@ -68,8 +72,8 @@ class S3Reader:
             return cast(IO[bytes], reader)
         return raw
 
-    def size(self, uri: str) -> int:
-        """Returns the object's size in bytes.
+    def look(self, uri: str) -> tuple[int, bytes | None]:
+        """Returns the object's size in bytes, and all of it if it is small.
 
         Raises:
             FileNotFoundError: There is no such key.
@@ -77,7 +81,8 @@ class S3Reader:
         """
         bucket, key = split_uri(uri)
         with self._get(bucket, key, {}) as response:
-            return int(response.headers["Content-Length"])
+            size = int(response.headers["Content-Length"])
+            return size, response.read() if size <= _SMALL_BYTES else None
 
     def read(self, uri: str) -> bytes:
         """Returns a whole object."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from deployments.local.redshift_double import wire
 from deployments.local.redshift_double.errors import Cut, Refusal
 from deployments.local.redshift_double.faults import Fault, FaultBook
+from deployments.local.redshift_double.keys import DeclaredKeys
 from deployments.local.redshift_double.s3 import S3Reader
 from deployments.local.redshift_double.statement_log import StatementLog
 
@@ -71,6 +72,7 @@ class World:
     log: StatementLog
     faults: FaultBook
     s3: S3Reader
+    keys: DeclaredKeys = field(default_factory=DeclaredKeys)
 
 
 class Session:

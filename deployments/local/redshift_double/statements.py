@@ -20,6 +20,7 @@ _REDSHIFT_SETTINGS = re.compile(
     r"^(SET|RESET) (SESSION |LOCAL )?(QUERY_GROUP|WLM_\w+|ANALYZE_THRESHOLD_PERCENT"
     r"|ENABLE_RESULT_CACHE_FOR_SESSION|(DOWNCASE_DELIMITED|ENABLE_CASE_SENSITIVE)_IDENTIFIER)\b"
 )
+_CREATE_TABLE = re.compile(r"^CREATE TABLE\b")
 _REMOVE_DUPLICATES = re.compile(r"\bREMOVE DUPLICATES$")
 
 
@@ -104,6 +105,10 @@ async def _perform(session: Session, statement: Statement, *, hidden: bool) -> R
     if special:
         return await special(session, statement)
     text = rewrite(statement, in_transaction=inside)
+    if first == "INSERT":
+        await session.world.keys.index(session, statement)
+    elif _CREATE_TABLE.match(statement.shape):
+        session.world.keys.note(session.database, statement)
     if first == "MERGE":
         source = statement.qualified_name(1 + (statement.word(1) == "INTO")) + 1
         name = statement.slice(source, statement.qualified_name(source)).lower()

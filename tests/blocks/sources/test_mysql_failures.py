@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -344,7 +345,15 @@ class TestReaderThatWaits:
     ) -> None:
         assert sum(batch.num_rows for batch in read_in_part(many.source, many)) == 100_000
         before = reading_processes()
-        bad = MySQLReader(many.source._server.url(), "SELECT * FROM no_such", (), 9, 9, "there")
+        bad = MySQLReader(
+            many.source._server.url(),
+            "SELECT * FROM no_such",
+            (),
+            9,
+            9,
+            "there",
+            many.source.ca_path,
+        )
         with pytest.raises(SchemaError):
             list(bad.batches())
 
@@ -403,3 +412,27 @@ time.sleep(60)
             time.sleep(0.05)
 
         assert not reader.exists()
+
+
+class TestEmptyWindow:
+    def test_it_is_told_without_a_reading_process(
+        self, shop: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        shop.run("CREATE TABLE t (id INT PRIMARY KEY, n INT, KEY (n))")
+        shop.run("INSERT INTO t SELECT seq, seq FROM seq_1_to_5000")
+        query = ExtractQuery(shop.source.describe(TableName("", "t")), "n", 6000, 7000)
+
+        assert list(shop.source.read(query)) == []
+        assert reading_processes() == []
+        found = dataclasses.replace(query, start=4999)
+        assert sum(batch.num_rows for batch in shop.source.read(found)) == 2
+
+    def test_where_no_index_tells_it_is_read(
+        self, shop: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        shop.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)")
+        shop.run("INSERT INTO t SELECT seq, seq FROM seq_1_to_5000")
+        query = ExtractQuery(shop.source.describe(TableName("", "t")), "n", 6000, 7000)
+
+        assert sum(batch.num_rows for batch in shop.source.read(query)) == 0
+        assert len(reading_processes()) == 1

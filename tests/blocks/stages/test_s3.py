@@ -33,6 +33,7 @@ from ferry.errors import (
     BusyError,
     ConfigurationError,
     ConnectionLostError,
+    DataError,
     FatalError,
     FerryError,
 )
@@ -197,6 +198,38 @@ def test_what_was_stored_is_measured(part: PartFile) -> None:
     with server(keeps_less) as (endpoint, _), pytest.raises(ConnectionLostError) as caught:
         stage(endpoint).put(part, "k")
     assert "expected 1000 bytes; found 7 bytes" in str(caught.value)
+
+
+def test_a_server_that_answers_with_the_checksum_is_asked_once(part: PartFile) -> None:
+    asked = []
+
+    def knows(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.command)
+        request.send_response(200)
+        request.send_header("x-amz-checksum-crc32", request.headers["x-amz-checksum-crc32"] or "")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    with server(knows) as (endpoint, _):
+        assert stage(endpoint).put(part, "k").size_bytes == 1000
+    assert asked == ["PUT"]
+
+
+def test_a_server_that_has_other_bytes_is_asked_again(part: PartFile) -> None:
+    def has_others(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("x-amz-checksum-crc32", "AAAAAA==")
+        request.send_header("Content-Length", "999" if request.command == "HEAD" else "0")
+        request.end_headers()
+
+    with server(has_others) as (endpoint, _), pytest.raises(ConnectionLostError, match="999"):
+        stage(endpoint).put(part, "k")
+
+
+def test_a_part_that_is_not_as_it_was_written_is_not_stored(part: PartFile) -> None:
+    part.path.write_bytes(b"short")
+    with pytest.raises(DataError, match="has changed"):
+        stage("http://127.0.0.1:1").put(part, "k")
 
 
 @pytest.mark.parametrize("endpoint", ["not a url", "ftp:/nowhere"])

@@ -230,6 +230,19 @@ def test_keys_are_not_enforced_but_a_primary_key_is_not_null(redshift):
             redshift.execute(f"INSERT INTO {table} VALUES (NULL, 1)")
 
 
+def test_a_declared_key_is_found_by_an_index_from_the_second_insert_on(redshift):
+    redshift.execute('CREATE TABLE "Keyed" (a int, "B" int, PRIMARY KEY ("B", a))')
+    indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'keyed'"
+    redshift.execute("INSERT INTO keyed VALUES (1, 1), (1, 1)")
+    assert rows(redshift, indexes) == []
+    redshift.execute("INSERT INTO keyed VALUES (1, 1)")
+    ((index,),) = rows(redshift, indexes)
+    assert index.endswith("USING btree (b, a)")
+    assert "UNIQUE" not in index
+    redshift.execute("INSERT INTO keyed VALUES (2, 2)")
+    assert len(rows(redshift, indexes)) == 1
+
+
 def test_identity_counts(redshift):
     redshift.execute("CREATE TABLE i (id bigint IDENTITY(10, 5), a int)")
     redshift.execute("INSERT INTO i (a) VALUES (1), (2)")
