@@ -38,6 +38,7 @@ import duckdb  # noqa: E402  # after the environment is set, like everything tha
 
 from deployments.local.shop import a_day_passes, make_sqlite  # noqa: E402
 from deployments.register_blocks import register  # noqa: E402
+from deployments.show_summary import draw_summary, summary_lines  # noqa: E402
 from flows.backfill_tables import backfill  # noqa: E402
 from flows.sync_all import sync_all  # noqa: E402
 from flows.sync_table import sync_table  # noqa: E402
@@ -99,6 +100,11 @@ def main() -> None:
     say("\n7. Every batch left a receipt, written with its rows: ferry.receipts")
     _show_receipts()
     _compare()
+    say("\n9. The summary that reads nps followed each change by itself: analytics.nps_summary")
+    for line in summary_lines("nps_summary"):
+        say(f"     {line}")
+    chart = draw_summary("nps_summary", "nps", FOLDER / "nps_summary.svg")
+    say(f"     Its chart, also on the runs' pages: {chart.relative_to(Path.cwd())}")
     say(f"\nDone in {time.monotonic() - begun:.0f} s. Look around:")
     say(
         '  .venv/bin/python -c "import duckdb; '

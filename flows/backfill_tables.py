@@ -29,6 +29,7 @@ from ferry.specs import TableSpec, TableSpecs
 from flows.carry_batch import load_road, scheduled_start, tidy
 from flows.carry_many import Outcome, carry_many
 from flows.carry_windows import reasons, window_batches
+from flows.follow_summaries import follow_tables
 from flows.notify_failure import tell
 from flows.spread_windows import Spread, make_groups
 from flows.table_specs import load_table_specs
@@ -65,6 +66,8 @@ def backfill(
     zone: str | None = None,
 ) -> Any:
     """Carry a range of past days, window by window, each with its own receipt.
+
+    The summaries that read the tables are then built once, for the partitions that were changed.
 
     The plan is shown before the first row moves. A window that fails does not stop the others; the
     run then ends Failed and names each with its reason. Run it again with the same dates: it does
@@ -205,13 +208,15 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
         failures += [(table, outcome) for outcome in failed]
         get_run_logger().info("%s", lines[-1])
     _show(lines, failures)
+    published = follow_tables(receipts)
     if failures:
         told = [f"{len(failures)} windows failed:"]
         for table in dict.fromkeys(name for name, _ in failures):
             theirs = [outcome for name, outcome in failures if name == table]
             told += [f"{table} {reason}" for reason in reasons(theirs)]
+        told += [" ".join(reason.split()) for reason in published.failures.values()]
         return Failed(message="\n".join(told))
-    return Completed(message="; ".join(lines), data=receipts)
+    return published.after("; ".join(lines), receipts)
 
 
 def _show(lines: Sequence[str], failures: Sequence[tuple[str, Outcome]]) -> None:
