@@ -30,6 +30,11 @@ _MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's d
 # In memory only what is needed, and nothing from the network: JSON and ICU are built in.
 _CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
+# Opening and closing take turns. A file that one thread closes for the last time while another one
+# opens it can be left open without DuckDB's cache of open files knowing of it; then nobody else in
+# this process can open it ("Unique file handle conflict").
+_door = threading.Lock()
+
 _writers: dict[Path, threading.RLock] = {}
 _writers_guard = threading.Lock()
 
@@ -135,7 +140,7 @@ class DuckDBWarehouse(Warehouse):
 
         A column of a type that Ferry does not load is there, as `Kind.OTHER`.
         """
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             catalog = DuckDBTransaction(connection)
             rows = catalog.fetch(_DESCRIBE, (table.name, table.schema))
             keys = catalog.fetch(_DESCRIBE_KEY, (table.name, table.schema))
@@ -181,17 +186,17 @@ class DuckDBWarehouse(Warehouse):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement outside any transaction; returns the rows it touched."""
-        with self._writing(), closing(self._connect()) as connection:
+        with self._writing(), self._connection() as connection:
             return DuckDBTransaction(connection).execute(sql, parameters)
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query: JSON as text, moments in UTC."""
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             return DuckDBTransaction(connection).fetch(sql, parameters)
 
     @contextmanager
     def _begun(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._writing(), closing(self._connect()) as connection:
+        with self._writing(), self._connection() as connection:
             with translated():
                 connection.execute("BEGIN")
             try:
@@ -225,6 +230,16 @@ class DuckDBWarehouse(Warehouse):
     def _file(self) -> Path:
         return self.path.expanduser().resolve()
 
+    @contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own, closed at the end; see `_connect`."""
+        connection = self._connect()
+        try:
+            yield connection
+        finally:
+            with _door:
+                connection.close()
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the database that this process shares.
 
@@ -240,7 +255,7 @@ class DuckDBWarehouse(Warehouse):
             raise AccessError(f"the folder {path.parent} cannot be made") from error
         while True:
             try:
-                with translated():
+                with translated(), _door:
                     return _opened(path)
             except BusyError:
                 if time.monotonic() > deadline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,32 @@ def test_writers_of_this_process_take_turns(duckdb_engine: Any) -> None:
     for each in threads:
         each.join(60)
     assert duckdb_engine.warehouse.fetch("SELECT id FROM own.t") == [(20,)]
+
+
+def test_a_reader_that_asks_in_a_loop_never_keeps_others_out(duckdb_engine: Any) -> None:
+    """Without turns at opening and closing, a few seconds of this end in a BusyError."""
+    duckdb_engine.create((TWO[0],))
+    warehouse = DuckDBWarehouse(path=duckdb_engine.warehouse.path, busy_timeout_seconds=2)
+    stop = time.monotonic() + 8
+    errors: list[BusyError] = []
+
+    def read() -> None:
+        while time.monotonic() < stop and not errors:
+            try:
+                warehouse.fetch("SELECT COUNT(*) FROM own.t")
+            except BusyError as error:
+                errors.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        while time.monotonic() < stop and not errors:
+            with warehouse.transaction() as tx:
+                tx.execute("INSERT INTO own.t VALUES (1)")
+                warehouse.fetch("SELECT COUNT(*) FROM own.t")
+    finally:
+        reader.join()
+    assert errors == []
 
 
 def test_a_writer_that_waits_too_long_is_told_so(duckdb_engine: Any) -> None:
