@@ -229,11 +229,11 @@ def _summarized(mark: str) -> str:
     return f"(SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {mark})"  # noqa: S608
 
 
-def select_definitions(mark: str) -> str:
-    """What a summary was built with, each time that it was published, the newest first."""
+def select_definition(mark: str) -> str:
+    """What a summary was built with when it was last published."""
     return (
         f"SELECT definition FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
-        f"WHERE summary = {mark} ORDER BY published_at DESC"
+        f"WHERE summary = {mark} ORDER BY published_at DESC LIMIT 1"
     )
 
 

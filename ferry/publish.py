@@ -96,6 +96,11 @@ def find_publication(tx: Transaction, publication_id: str, mark: str) -> Publica
     return publication_of(rows[0]) if rows else None
 
 
+def count_publications(tx: Transaction, target: TableName, mark: str) -> int:
+    """How often the summary has been published."""
+    return int(tx.fetch(sql.count_where(PUBLICATIONS, "summary", mark), (str(target),))[0][0])
+
+
 def missing_columns(
     target: TableName, existing: TableSchema, columns: Sequence[Column]
 ) -> list[Column]:

@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
-from ferry.errors import FerryError, SchemaError, StaleReadError
+from ferry.errors import FerryError, SchemaError, SpecError, StaleReadError
 from ferry.partitions import Span
 from ferry.publications import Build, Publication
 from ferry.specs import TableSpecs
@@ -99,6 +99,7 @@ def publish_summaries(
             if spec.warehouse not in warehouses:
                 warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
             warehouse = warehouses[spec.warehouse]
+            _refuse_carried(spec, tables)
             missing = missing_tables(spec, warehouse)
             if missing and order.asked is None:
                 log.info("%s is left alone: there is no %s yet", target, ", ".join(missing))
@@ -151,6 +152,17 @@ def _steps(build: Build, warehouse: Warehouse) -> Publication:
         drop_quietly(warehouse, built.table)
     show(spec, before, newest_rows(spec, warehouse), results)
     return publication
+
+
+def _refuse_carried(spec: SummarySpec, tables: TableSpecs) -> None:
+    for table in tables.values():
+        if (table.warehouse, table.target) == (spec.warehouse, spec.target):
+            raise SpecError(
+                "the summary would replace a table that is carried from a source",
+                table=str(spec.target),
+                step="build",
+                todo="Give it another `schema` or `table` in its summary.yaml.",
+            )
 
 
 def _missing(spec: SummarySpec, missing: Sequence[str]) -> FerryError:

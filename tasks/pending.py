@@ -12,10 +12,11 @@ from ferry.publications import (
     OWN_TABLES,
     PUBLICATIONS,
     Build,
-    select_definitions,
+    select_definition,
     select_new_publications,
     select_new_receipts,
 )
+from ferry.publish import count_publications
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
 from ferry.specs import TableSpecs
@@ -68,7 +69,8 @@ def plan_build(
         # In this order: what is published after it was counted makes the publication fail as
         # stale, and what has landed after the changes were read stays to be taken in.
         mark = warehouse.capabilities.placeholder
-        built_with = tx.fetch(select_definitions(mark), (str(spec.target),))
+        published_before = count_publications(tx, spec.target, mark)
+        built_with = tx.fetch(select_definition(mark), (str(spec.target),))
         unread = _read_unread(spec, tx, mark)
     changes = _changes(spec, unread, summaries, tables, warehouse)
     if asked is None and not changes:
@@ -84,7 +86,7 @@ def plan_build(
         spec=spec,
         spans=spans,
         covers=_covers(changes, spans),
-        published_before=len(built_with),
+        published_before=published_before,
         flow_run_id=flow_run_id,
         accepted=tuple(accepted),
     )

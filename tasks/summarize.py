@@ -36,14 +36,20 @@ from ferry.publications import (
     Publication,
     check_rows,
     outcome,
-    select_definitions,
 )
-from ferry.publish import by_window, find_publication, missing_columns, replace, write_publication
+from ferry.publish import (
+    by_window,
+    count_publications,
+    find_publication,
+    missing_columns,
+    replace,
+    write_publication,
+)
 from ferry.schema import TableName
 from ferry.summaries import SummarySpec
 from ferry.summary_query import bound, insert_selected
 from tasks.step import STEP
-from tasks.target import drop_quietly, make_schema
+from tasks.target import drop_quietly, make, make_schema
 from tasks.upsert import CONFLICT_ATTEMPTS, CONFLICT_PAUSE_SECONDS
 
 P = ParamSpec("P")
@@ -204,7 +210,7 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
         published = find_publication(warehouse, build.id, mark)
         if published:
             return published
-        found = len(definitions(build, warehouse))
+        found = count_publications(warehouse, target, mark)
         if found != build.published_before:
             raise StaleReadError(
                 "another run published the summary since this one read its tables",
@@ -233,13 +239,6 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
     return publication
 
 
-def definitions(build: Build, warehouse: Warehouse) -> list[str]:
-    """What the summary was built with, each time that it was published, the newest first."""
-    mark = warehouse.capabilities.placeholder
-    found = warehouse.fetch(select_definitions(mark), (str(build.spec.target),))
-    return [definition for (definition,) in found]
-
-
 def _prepare(build: Build, warehouse: Warehouse) -> None:
     """Make the summary's table and its new columns, where they are missing."""
     spec, native = build.spec, warehouse.native_type
@@ -251,7 +250,7 @@ def _prepare(build: Build, warehouse: Warehouse) -> None:
         create = sql.create_table(
             spec.target, spec.schema_columns, native, sort_key=sort_key if keyed else ()
         )
-        warehouse.execute(create)
+        make(warehouse, create, spec.target)
         return
     gained = missing_columns(spec.target, existing, spec.schema_columns)
     if gained and not build.whole:

@@ -33,7 +33,7 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     if plan.create:
         keyed, extract = warehouse.capabilities.sort_and_dist_keys, copied.staged.extract
         make_schema(warehouse, batch.target.schema)
-        _make(
+        make(
             warehouse,
             sql.create_table(
                 batch.target,
@@ -47,7 +47,7 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
         )
         if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
             key = [name.lower() for name in spec.key]
-            _make(warehouse, sql.create_key_index(batch.target, key), batch.target)
+            make(warehouse, sql.create_key_index(batch.target, key), batch.target)
     _alter(batch, plan, warehouse)
 
 
@@ -99,13 +99,13 @@ def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehou
     make_schema(warehouse, table.schema)
     required = [column.name for column in columns if not column.nullable]
     statement = sql.create_table(table, columns, warehouse.native_type, required=required)
-    _make(warehouse, statement, table)
+    make(warehouse, statement, table)
 
 
 def make_schema(warehouse: Warehouse, schema: str) -> None:
     """Make the schema if it is missing; where it is there, no right to make one is needed."""
     if not warehouse.fetch(sql.find_schema(warehouse.capabilities.placeholder), (schema,)):
-        _make(warehouse, sql.create_schema(schema), schema)
+        make(warehouse, sql.create_schema(schema), schema)
 
 
 def landed_batches(batch: Batch, warehouse: Warehouse) -> int:
@@ -134,7 +134,7 @@ def drop_forgotten(warehouse: Warehouse) -> int:
     return len(forgotten)
 
 
-def _make(warehouse: Warehouse, statement: str, table: object) -> None:
+def make(warehouse: Warehouse, statement: str, table: object) -> None:
     """Run a CREATE … IF NOT EXISTS, which two runs at once can make fail for one of them."""
     try:
         warehouse.execute(statement)

@@ -335,3 +335,19 @@ class TestBackstop:
         assert forget_old_marks(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
         assert api.client.read_variable_by_name(mark.name) is None
         assert mark.name.startswith(PREFIX)
+
+
+def test_a_summary_that_its_check_held_back_is_told_with_check_expected_and_found(
+    slack: Slack, survey: Any
+) -> None:
+    survey.answer(3, [9, 11])
+
+    sync_table(table="nps", mode="full", return_state=True)
+
+    (message,) = slack.messages
+    name = f"{survey.journey.schema}.nps"
+    assert message.startswith("Ferry: sync nps full failed\nTable: nps\n")
+    assert f"{name} full: 2 read, 2 inserted" in message
+    assert "These rows have arrived; not up to date are 2 summaries" in message
+    assert f"input_check {name}_summary all: 1 of 2 checks failed: scores are 0 to 10" in message
+    assert "expected no rows outside of 0 to 10; found 1 rows outside of 0 to 10" in message

@@ -18,7 +18,7 @@ from flows.build_summary import build_summary
 from flows.follow_summaries import follow
 from flows.sync_table import sync_table
 from tasks.newest import show
-from tests.survey import nps_of
+from tests.survey import SPEC, nps_of
 
 DUCKDB = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
@@ -260,6 +260,19 @@ def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
 
     assert build_aside is publish_summaries.build_aside
     assert survey.published() == [(date(2023, 1, 3), Decimal("0.00"), 1)]
+
+
+@DUCKDB
+def test_a_summary_never_replaces_a_table_that_is_carried(survey: Any):
+    survey.answer(3, [9])
+    survey.journey.write_specs(nps=SPEC, scores=SPEC)
+    survey.edit("nps_monthly_summary", "summary.yaml", "owner:", "table: scores\nowner:")
+
+    failed = sync_table(table="nps", mode="full", return_state=True)
+
+    assert "would replace a table that is carried from a source" in failed.message
+    assert len(survey.published()) == 1
+    assert survey.labels("scores") == []
 
 
 @DUCKDB
