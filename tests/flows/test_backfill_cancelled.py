@@ -33,7 +33,9 @@ def test_a_cancelled_backfill_stops_promptly_and_leaves_no_half_window(
     journey.sql("INSERT INTO nps VALUES (?, ?)", rows)
     journey.write_specs(nps={"mode": "window", "key": ["id"], "insert_rows": 0})
     # Two days land, the others wait where a day is written to the target.
-    redshift_double.inject(Fault("stall", r"^INSERT INTO .*nps", nth=3, times=100, seconds=300))
+    redshift_double.inject(
+        Fault("stall", r"^INSERT INTO .*nps.* SELECT", nth=3, times=100, seconds=300)
+    )
     backfill.to_deployment("to-be-cancelled").apply()
     run: Any = run_deployment(
         "backfill/to-be-cancelled",
