@@ -103,14 +103,14 @@ class Batch:
         name = f"stg_{today:%Y%m%d}_{batch}_{token}_{self.spec.name[:24]}"
         return TableName(STAGING_SCHEMA, name)
 
-    def receipt_id(self, left_out: str) -> str:
-        """The batch's id; one of this attempt alone where something was left out.
+    def receipt_id(self, left_out: str, checksum: str) -> str:
+        """The batch's id; one of these very rows alone where something was left out.
 
-        So another attempt of the run does not take what is there for the whole batch.
+        So another attempt does not take what is there for the whole batch, nor for what it read.
         """
         if not left_out:
             return self.id
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{self.id}/{self.attempt}/incomplete"))
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{self.id}/{checksum}/incomplete"))
 
     def __str__(self) -> str:
         return f"{self.target} {self.label}" + (f" ({self.part})" if self.part else "")

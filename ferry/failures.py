@@ -66,9 +66,10 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
 )
 
 
-def failure_of(batch: Batch, error: FerryError, failed_at: datetime) -> Failure:
-    """The failure of this batch."""
+def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
+    """The failure of this batch; only errors of ours are quoted, others may hold anything."""
     window = batch.window
+    reason = str(error) if isinstance(error, FerryError) else "see the log of its run"
     return Failure(
         batch_id=batch.id,
         table_name=str(batch.target),
@@ -77,7 +78,7 @@ def failure_of(batch: Batch, error: FerryError, failed_at: datetime) -> Failure:
         window_end=window.end if window else None,
         window_label=batch.label,
         error=type(error).__name__,
-        reason=str(error).encode()[: REASON_BYTES - 4].decode(errors="ignore"),
+        reason=reason.encode()[: REASON_BYTES - 4].decode(errors="ignore"),
         flow_run_id=batch.flow_run_id,
         failed_at=failed_at,
     )

@@ -172,19 +172,20 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
         return []
     batches = window_batches(spec, windows, run_id, scheduled_start())
     with WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress:
-        if how.workers > 1:
+        # One at a time where nothing may land between a window's reading and its writing.
+        one_by_one = how.order == "strict" or batches[0].overwrites_newer
+        if how.workers > 1 and not one_by_one:
             spread = Spread(spec.name, run_id, road.warehouse, how.workers, how.max_concurrency)
             whole_range = [planned.window for planned in plan.windows]
             groups = make_groups(batches, whole_range, how.workers)
             outcomes = spread.carry(groups, progress.report)
         else:
-            strict = how.order == "strict"
             outcomes = carry_many(
                 batches,
                 road,
-                at_once=1 if strict else how.max_concurrency,
+                at_once=1 if one_by_one else how.max_concurrency,
                 report=progress.report,
-                stop_at_failure=strict,
+                stop_at_failure=how.order == "strict",
             )
     tidy(batches[0], road)
     return outcomes

@@ -150,8 +150,10 @@ def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt
         return landed
     try:
         receipt = _arrive(batch, road, started_at, together)
-    except FerryError as error:
-        if not batch.part:  # a part that failed tells nothing about the whole window
+    except Exception as error:
+        if not batch.part and not isinstance(
+            error, StoppedError
+        ):  # a part that failed tells nothing about the whole window
             record_failure(batch, error, road.warehouse)
         raise
     finally:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
@@ -102,6 +103,7 @@ class Spread:
         self._runs, self._max_concurrency = runs, max_concurrency
         self._under_way: dict[UUID, Group] = {}
         self._told: dict[str, str] = {}
+        self._begun_at = datetime.now(UTC)
         self._log = get_run_logger()
 
     def carry(self, groups: Sequence[Group], report: Report) -> list[Outcome]:
@@ -183,9 +185,18 @@ class Spread:
         return run
 
     def _look(self) -> list[FlowRun]:
+        """The runs under way, as Prefect knows them; none if it cannot be asked just now."""
         chosen = FlowRunFilter(id=FlowRunFilterId(any_=list(self._under_way)))
-        with get_client(sync_client=True) as client:
-            return client.read_flow_runs(flow_run_filter=chosen, limit=200)
+        try:
+            with get_client(sync_client=True) as client:
+                runs = client.read_flow_runs(flow_run_filter=chosen, limit=200)
+        except (PrefectException, httpx.HTTPError) as error:
+            self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
+            return []
+        for gone in set(self._under_way) - {run.id for run in runs}:
+            why = "the run that was to carry it was deleted"
+            self._told |= {batch.id: why for batch in self._under_way.pop(gone).batches}
+        return runs
 
     def _end(self, run: FlowRun, again: Callable[[Group], None]) -> None:
         assert run.state is not None
@@ -206,7 +217,11 @@ class Spread:
         """What became of the windows: the receipt of each, or why there is none."""
         history = read(batches[0].target, self._warehouse)
         receipts = {receipt.batch_id: receipt for receipt in history.receipts}
-        failures = {failure.batch_id: failure.reason for failure in history.failures}
+        failures = {
+            failure.batch_id: failure.reason
+            for failure in sorted(history.failures, key=lambda failure: failure.failed_at)
+            if failure.failed_at >= self._begun_at
+        }
         outcomes = []
         for batch in batches:
             assert batch.window is not None
@@ -218,12 +233,13 @@ class Spread:
 
     def _cancel(self) -> None:
         """Cancel what is under way; what cannot be, ends by itself, and its receipts tell."""
-        try:
-            with get_client(sync_client=True) as client:
-                for run_id in self._under_way:
+        for run_id in self._under_way:
+            try:
+                with get_client(sync_client=True) as client:
                     client.set_flow_run_state(run_id, Cancelling())
-        except (PrefectException, httpx.HTTPError) as error:
-            self._log.warning("runs under way could not be cancelled: %s", type(error).__name__)
+            except (PrefectException, httpx.HTTPError) as error:
+                kind = type(error).__name__
+                self._log.warning("the run %s could not be cancelled: %s", run_id, kind)
 
 
 def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:

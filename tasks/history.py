@@ -76,7 +76,7 @@ def read_coverage(table: TableName, warehouse: Warehouse) -> Coverage:
     return coverage_of(read_receipts(table, warehouse), read_failures(table, warehouse))
 
 
-def record_failure(batch: Batch, error: FerryError, warehouse: Warehouse) -> None:
+def record_failure(batch: Batch, error: Exception, warehouse: Warehouse) -> None:
     """Write down that the batch did not arrive.
 
     That the warehouse cannot be reached may be the very reason: then it is only logged, and the

@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
+
+from ferry.errors import BusyError
 
 LEASE_SECONDS = 60.0
 """A place that a killed process held is free again after this."""
@@ -43,13 +46,24 @@ def place_among_readers(source: str, *, backfill: bool) -> Iterator[None]:
     Args:
         source: The name of the source block.
         backfill: Whether it is a backfill, which leaves a place to others.
+
+    Raises:
+        BusyError: Prefect could not be asked for a place; a retry may help.
     """
     names = [readers_limit(source), *([backfill_limit(source)] if backfill else [])]
     there = [name for name in names if _is_there(name)]
     if not there:
         yield
         return
-    with concurrency(there, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
+    place = concurrency(there, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False)
+    with ExitStack() as held:
+        try:
+            held.enter_context(place)
+        except ConcurrencySlotAcquisitionError as error:
+            raise BusyError(
+                f"Prefect gave no place among the readers of {source!r}",
+                todo="Look whether its server is up.",
+            ) from error
         yield
 
 

@@ -112,7 +112,9 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
         # Looked up on a connection of its own: read within this transaction, the receipts would
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
-        receipt_id = batch.receipt_id(copied.staged.extract.left_out)
+        receipt_id = batch.receipt_id(
+            copied.staged.extract.left_out, copied.staged.extract.checksum
+        )
         landed_before = find_receipt(warehouse, receipt_id, capabilities.placeholder)
         if landed_before:
             return landed_before
@@ -186,7 +188,7 @@ def _moment(start: CursorValue | None) -> datetime | None:
 def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:
     staged, extracted, window = copied.staged, copied.staged.extract, batch.window
     return Receipt(
-        batch_id=batch.receipt_id(extracted.left_out),
+        batch_id=batch.receipt_id(extracted.left_out, extracted.checksum),
         table_name=str(batch.target),
         mode=batch.mode,
         window_start=window.start if window else _moment(extracted.start),

@@ -178,8 +178,8 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
     ]
     assert len({batch().id, *(other.id for other in others)}) == 6
     # A batch that is not whole is found again by its own attempt, and by no other.
-    assert batch().receipt_id("") == batch().id
-    ids = [batch(attempt=n).receipt_id("NOPE: no such symbol") for n in (1, 1, 2)]
+    assert batch().receipt_id("", "a") == batch().id
+    ids = [batch().receipt_id("NOPE: no such symbol", read) for read in ("a", "a", "b")]
     assert ids[0] == ids[1] != ids[2]
     assert batch().id not in ids
     long = batch(spec=spec(name="x" * 60)).staging_table(date(2023, 1, 6), "a1b2c3").name

@@ -193,6 +193,15 @@ def test_a_retriable_failure_is_tried_again_in_its_window(shop: Any, redshift_do
 
 
 @ONE_ROAD
+def test_windows_that_apply_deletions_are_carried_one_at_a_time(shop: Any) -> None:
+    shop.sql("ALTER TABLE nps ADD deleted DATETIME")
+    shop.sql("UPDATE nps SET deleted = modified WHERE id IN (1, 7)")
+    shop.write_specs(nps={**WINDOW, "soft_deletes": "apply"})
+    assert "10 windows carried, 0 failed" in completed(max_concurrency=4)
+    assert ids(shop) == [number for number in range(30) if number not in (1, 7)]
+
+
+@ONE_ROAD
 def test_several_tables_or_all_that_have_windows(shop: Any, api: Api) -> None:
     for name in ("orders", "colours"):
         shop.sql(f"CREATE TABLE {name} (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
