@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from prefect.logging import get_run_logger
 
 from ferry.errors import SpecError
 from ferry.receipts import Receipt
-from flows.publish_summaries import Order, Published, publish_summaries
-from flows.summary_specs import load_summaries
 from flows.table_specs import load_table_specs
+
+if TYPE_CHECKING:
+    from flows.publish_summaries import Published
 
 
 def follow(receipts: Iterable[Receipt]) -> Published:
@@ -30,6 +32,10 @@ def follow(receipts: Iterable[Receipt]) -> Published:
 
 def follow_tables(names: Iterable[str]) -> Published:
     """As `follow`, for a run whose receipts are elsewhere: by the tables' names, schema.table."""
+    # Not before: sqlglot takes 26 MB, which the reading of large tables need not share.
+    from flows.publish_summaries import Order, Published, publish_summaries  # noqa: PLC0415
+    from flows.summary_specs import load_summaries  # noqa: PLC0415
+
     carried = set(names)
     if not carried:
         return Published()

@@ -94,12 +94,13 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
 def _land_receipted(
     batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime
 ) -> Receipt:
-    """Land the batch; make the receipts table if that is what was missing."""
+    """Land the batch; make the receipts table if that is what was missing, and land it again.
+
+    Another run may have made it meanwhile; whatever else is missing is missing again.
+    """
     try:
         return _land(batch, copied, warehouse, started_at)
     except SchemaError:
-        if warehouse.describe(RECEIPTS) is not None:
-            raise
         make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
         return _land(batch, copied, warehouse, started_at)
 

@@ -68,7 +68,7 @@ def test_copy_runs_in_a_transaction_and_is_committed(
     redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
     said = [each.sql.strip() for each in redshift_double.statements()]
     at = next(i for i, sql in enumerate(said) if sql.startswith("COPY") and table.schema in sql)
-    assert "BEGIN" in said[at - 2].upper()
+    assert any("BEGIN" in sql.upper() for sql in said[at - 2 : at])
     assert said[at + 1] == "SELECT pg_last_copy_count()"
     assert said[at + 2].upper() == "COMMIT"
 
