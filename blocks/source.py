@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 
 import pyarrow as pa
 from prefect.blocks.core import Block
@@ -52,6 +53,14 @@ class Source(Block, ABC):
     @abstractmethod
     def has_null(self, table: TableName, column: str) -> bool:
         """Whether any row has NULL in this column."""
+
+    def now(self) -> datetime:
+        """The source's clock, in UTC; this machine's where the source has none of its own.
+
+        Raises:
+            ConnectionLostError, BusyError: The source cannot be asked; a retry may help.
+        """
+        return datetime.now(UTC)
 
     @abstractmethod
     def estimate_rows(self, query: ExtractQuery) -> int | None:

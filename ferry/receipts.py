@@ -48,6 +48,11 @@ class Receipt:
         flow_run_id: Prefect's id of the run.
         started_at: When the extraction began.
         finished_at: When the receipt was written.
+        cursor_name: The cursor column that bounded what was read; None if all was read.
+        read_at: The source's clock when it was read; None in receipts of Ferry 0.1.
+        complete_until: Up to when the source's rows were certainly read: `read_at`, less the
+            table's `settle` (or `lag`, of a watermark). None in receipts of Ferry 0.1.
+        rows_superseded: Rows of which the batch itself had another one of the same key that won.
     """
 
     batch_id: str
@@ -70,6 +75,11 @@ class Receipt:
     flow_run_id: str
     started_at: datetime
     finished_at: datetime
+
+    cursor_name: str | None = None
+    read_at: datetime | None = None
+    complete_until: datetime | None = None
+    rows_superseded: int | None = None
 
     @property
     def changed(self) -> int:
@@ -98,7 +108,13 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("flow_run_id", _TEXT, nullable=False),
     Column("started_at", _MOMENT, nullable=False),
     Column("finished_at", _MOMENT, nullable=False),
+    Column("cursor_name", _TEXT),
+    Column("read_at", _MOMENT),
+    Column("complete_until", _MOMENT),
+    Column("rows_superseded", _COUNT),
 )
+"""A table that an older Ferry made lacks the last of them: `tasks.target.make_missing` adds them,
+so each new column is nullable and stands at the end."""
 
 
 def to_row(receipt: Receipt) -> tuple[Any, ...]:
@@ -107,6 +123,6 @@ def to_row(receipt: Receipt) -> tuple[Any, ...]:
 
 
 def from_row(row: tuple[Any, ...]) -> Receipt:
-    """The receipt of a row selected in the order of `RECEIPT_COLUMNS`."""
+    """The receipt of a row selected in the order of `RECEIPT_COLUMNS`, or of the first of them."""
     names = [field.name for field in dataclasses.fields(Receipt)]
-    return Receipt(**dict(zip(names, row, strict=True)))
+    return Receipt(**dict(zip(names, row, strict=False)))

@@ -28,6 +28,9 @@ from ferry.yaml_file import read_yaml
 
 Mode = Literal["full", "window", "watermark"]
 
+HOURLY_SETTLE_SECONDS = 300
+"""The hourly schedule starts five minutes after the hour."""
+
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*")
 
 
@@ -112,6 +115,29 @@ class TableSpec(BaseModel):
         default=False,
         description="window: let sync-all carry the days since `start_date` that are missing, too.",
     )
+    cursor_unit: Literal["s", "ms", "us"] | None = Field(
+        default=None,
+        description="The cursor is a whole number that counts Unix time in this unit: seconds, "
+        "milliseconds or microseconds since 1970-01-01 UTC.",
+    )
+    cursor_jumps: Literal["error", "allow"] = Field(
+        default="error",
+        description="watermark over whole numbers: a highest id out of all proportion to those "
+        "before it, which would hide every id that comes below it: refuse, or allow.",
+    )
+    settle: int | None = Field(
+        default=None,
+        ge=0,
+        le=86_400,
+        description="window: a window is complete so many seconds after its end, by the source's "
+        "clock, for transactions that commit late; by default 300 for `every: hour`, else 0.",
+    )
+    lookback: int = Field(
+        default=0,
+        ge=0,
+        description="window: each scheduled run carries again what is up to so many seconds "
+        "before its own window, in one read with it.",
+    )
     lag: int = Field(
         default=0,
         ge=0,
@@ -126,6 +152,27 @@ class TableSpec(BaseModel):
         default="deleted",
         description="The column that marks a deleted row: not NULL, not false and not 0.",
     )
+    deleted_values: tuple[str | int, ...] = Field(
+        default=(),
+        description="The values of `deleted_column` that mark a deleted row, such as [Y]; by "
+        "default any but NULL, false and 0.",
+    )
+    on_repeated_key: Literal["error", "newest"] = Field(
+        default="error",
+        description="A key that is only a part of the source's primary key, or rows of one key "
+        "that differ and of which none is newer: refuse, or let one of them win.",
+    )
+    allow_empty: bool = Field(
+        default=False,
+        description="Let a full copy of no rows empty a target that has some.",
+    )
+    max_shrink_percent: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="full: refuse a copy with fewer rows than the target has, by more than this; "
+        "by default no such limit.",
+    )
     exclude: tuple[str, ...] = Field(default=(), description="Columns that are not carried.")
     target_only: tuple[str, ...] = Field(
         default=(),
@@ -138,7 +185,8 @@ class TableSpec(BaseModel):
     )
     null_cursors: Literal["error", "ignore"] = Field(
         default="error",
-        description="Rows whose cursor is NULL, which no window carries: refuse, or leave behind.",
+        description="Rows whose cursor is NULL, a zero date or no date at all, which no window "
+        "carries: refuse, or leave behind.",
     )
     sort_key: tuple[str, ...] = Field(
         default=(), description="Sort key of the target, when it is created."
@@ -178,7 +226,16 @@ class TableSpec(BaseModel):
             raise ValueError("soft_deletes: apply needs a key: the columns that identify a row")
         if self.catch_up and (self.mode != "window" or self.start_date is None):
             raise ValueError("catch_up needs mode window and a start_date")
+        if self.lookback and self.mode != "window":
+            raise ValueError("lookback is for mode window; a watermark has `lag`")
         return self
+
+    @property
+    def settle_seconds(self) -> int:
+        """How long after its end, by the source's clock, a window is complete."""
+        if self.settle is not None:
+            return self.settle
+        return HOURLY_SETTLE_SECONDS if self.every == "hour" else 0
 
     @property
     def wall_clock_zone(self) -> str:

@@ -23,10 +23,12 @@ from tasks.target import make_missing
 
 def read_receipts(table: TableName, warehouse: Warehouse) -> list[Receipt]:
     """All receipts of the table."""
-    if warehouse.describe(RECEIPTS) is None:
+    existing = warehouse.describe(RECEIPTS)
+    if existing is None:
         return []
     mark = warehouse.capabilities.placeholder
-    select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "table_name", mark)
+    columns = [column for column in RECEIPT_COLUMNS if existing.column(column.name)]
+    select = sql.select_where(RECEIPTS, columns, "table_name", mark)
     return [receipts.from_row(row) for row in warehouse.fetch(select, (str(table),))]
 
 

@@ -34,8 +34,9 @@ def missing_tables(spec: SummarySpec, warehouse: Warehouse) -> list[str]:
 
 def make_own_tables(warehouse: Warehouse) -> None:
     """Make the receipts and the tables of the publications where they are missing."""
+    make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
     if warehouse.describe(PUBLICATIONS) is None:
-        for table, columns in ((RECEIPTS, RECEIPT_COLUMNS), *OWN_TABLES):
+        for table, columns in OWN_TABLES:
             make_missing(table, columns, warehouse)
 
 

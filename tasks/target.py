@@ -75,26 +75,30 @@ def _is_indexable(batch: Batch, extract: Extract, capabilities: Capabilities) ->
 def _alter(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> None:
     native = warehouse.native_type
     for column in plan.add:
-        _add(batch, column, warehouse)
+        _add(batch.target, column, warehouse)
         get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
     for column in plan.widen:
         warehouse.execute(sql.widen_column(batch.target, column, native))
         get_run_logger().warning("%s has a longer column: %s", batch.target, column.name)
 
 
-def _add(batch: Batch, column: Column, warehouse: Warehouse) -> None:
+def _add(table: TableName, column: Column, warehouse: Warehouse) -> None:
     """Add a column, unless another run has added it meanwhile."""
     try:
-        warehouse.execute(sql.add_column(batch.target, column, warehouse.native_type))
+        warehouse.execute(sql.add_column(table, column, warehouse.native_type))
     except FerryError:
-        there = warehouse.describe(batch.target)
+        there = warehouse.describe(table)
         if there is None or there.column(column.name) is None:
             raise
 
 
 def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
-    """Make one of Ferry's own tables if it is missing."""
-    if warehouse.describe(table) is not None:
+    """Make one of Ferry's own tables if it is missing, and the columns that an older one lacks."""
+    existing = warehouse.describe(table)
+    if existing is not None:
+        for column in columns:
+            if existing.column(column.name) is None:
+                _add(table, column, warehouse)
         return
     make_schema(warehouse, table.schema)
     required = [column.name for column in columns if not column.nullable]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Collection, Iterator
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pymysql
@@ -190,6 +190,14 @@ class MySQLSource(Source):
             # Names are quoted.
             cursor.execute(f"SELECT 1 FROM {name} WHERE {quote(column)} IS NULL LIMIT 1")  # noqa: S608
             return cursor.fetchone() is not None
+
+    def now(self) -> datetime:
+        """The server's clock, in UTC."""
+        with self._server.cursor() as cursor:
+            cursor.execute("SELECT UTC_TIMESTAMP(6)")
+            (moment,) = cursor.fetchone() or (None,)
+        assert isinstance(moment, datetime)
+        return moment.replace(tzinfo=UTC)
 
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """About how many rows `query` will read, as the server's optimizer guesses (EXPLAIN).
