@@ -165,6 +165,7 @@ class Extract:
         batches_before: Batches of the table that had landed before it was read, where the batch
             `overwrites_newer`.
         left_out: What could not be read and why, when the rest of the window could.
+        read_at: The source's clock just before the rows were read.
     """
 
     parts: tuple[PartFile, ...]
@@ -176,6 +177,7 @@ class Extract:
     unique_key: bool = False
     batches_before: int = 0
     left_out: str = ""
+    read_at: datetime | None = None
 
     @property
     def rows(self) -> int:

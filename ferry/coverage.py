@@ -5,8 +5,8 @@ thing that happened to a moment tells its status: a window that failed after it 
 failed until it is loaded again.
 
 A receipt tells of what the source held when it was read, and no more: a window that was read before
-it was over is loaded up to that moment. A full copy has loaded everything up to then, a watermark
-everything from its lower bound on.
+it was over, or before what commits late had settled, is loaded up to the receipt's `complete_until`.
+A full copy has loaded everything up to then, a watermark everything from its lower bound on.
 """
 
 from __future__ import annotations
@@ -130,13 +130,14 @@ def loaded_event(receipt: Receipt) -> Event | None:
     """
     if receipt.status != "loaded":
         return None
+    until = receipt.complete_until or receipt.started_at
     if receipt.mode == "window":
         assert receipt.window_start is not None and receipt.window_end is not None
-        start, end = receipt.window_start, min(receipt.window_end, receipt.started_at)
+        start, end = receipt.window_start, min(receipt.window_end, until)
     elif receipt.window_start is not None:  # a watermark of times
-        start, end = receipt.window_start, receipt.started_at
+        start, end = receipt.window_start, until
     elif receipt.window_label == receipt.mode:  # all of it
-        start, end = ALWAYS, receipt.started_at
+        start, end = ALWAYS, until
     else:
         return None
     return Event(

@@ -69,6 +69,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
         )
         with place_among_readers(spec.source, backfill=batch.backfill):
+            read_at = source.now()
             result = write_parts(
                 reading,
                 columns,
@@ -93,6 +94,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             unique_key=is_unique(spec, schema),
             batches_before=batches_before,
             left_out=reading.left_out,
+            read_at=read_at,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect import task
 from prefect.logging import get_run_logger
@@ -209,4 +209,14 @@ def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime)
         flow_run_id=batch.flow_run_id,
         started_at=started_at,
         finished_at=datetime.now(UTC),
+        read_at=extracted.read_at,
+        complete_until=_complete_until(batch, extracted.read_at),
     )
+
+
+def _complete_until(batch: Batch, read_at: datetime | None) -> datetime | None:
+    """Up to when the source's rows were certainly there to be read, by its own clock."""
+    if read_at is None or batch.mode == "watermark":
+        return None
+    settle = 0 if batch.spec.mode == "full" else batch.spec.settle_seconds
+    return read_at - timedelta(seconds=settle)

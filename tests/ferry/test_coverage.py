@@ -1,5 +1,6 @@
 """Coverage: the last thing that happened to a moment tells how it stands."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -82,6 +83,26 @@ def test_a_day_that_was_read_before_it_was_over_is_not_loaded() -> None:
     assert coverage.of(day_window(DAY)).status is Status.MISSING
     morning = Window(datetime(2023, 1, 5, tzinfo=UTC), noon)
     assert coverage.of(morning).status is Status.LOADED
+
+
+def test_a_window_is_loaded_as_far_as_its_receipt_says_that_it_was_complete() -> None:
+    after = datetime(2023, 1, 6, 0, 1, tzinfo=UTC)
+    read = replace(
+        receipt(day_window(DAY), after), read_at=after, complete_until=after - timedelta(minutes=5)
+    )
+    day = coverage_of([read], []).of(day_window(DAY))
+    assert (day.status, day.reason) == (Status.MISSING, "a part of it is loaded")
+    until = Window(datetime(2023, 1, 5, tzinfo=UTC), datetime(2023, 1, 5, 23, 56, tzinfo=UTC))
+    assert coverage_of([read], []).of(until).status is Status.LOADED
+    settled = replace(read, complete_until=after)
+    assert coverage_of([settled], []).of(day_window(DAY)).status is Status.LOADED
+
+
+def test_a_source_whose_clock_runs_behind_is_complete_as_far_as_its_own_clock_says() -> None:
+    behind = datetime(2023, 1, 4, 12, tzinfo=UTC)
+    for mode, window in (("full", None), ("window", day_window(DAY))):
+        read = replace(receipt(window, JUNE, mode), read_at=behind, complete_until=behind)
+        assert statuses(coverage_of([read], []), 4, 5) == [Status.MISSING] * 2
 
 
 def test_a_failure_counts_until_the_window_is_loaded_again_and_says_why() -> None:
