@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ferry.schema import Column, TableName, TableSchema
-from ferry.windows import Window
+from ferry.windows import Window, read_stretch
 
 if TYPE_CHECKING:
     from ferry.specs import Mode, TableSpec
@@ -95,7 +95,14 @@ class Batch:
     @property
     def overwrites_newer(self) -> bool:
         """Whether it replaces newer rows, too, so that nothing may land since it was read."""
-        return self.mode == "full" or self.spec.soft_deletes == "apply"
+        return self.mode == "full" or self.spec.soft_deletes == "apply" or not self.spec.key
+
+    @property
+    def stretch(self) -> tuple[datetime, datetime] | None:
+        """The moments between which a batch has to lie to hold rows of this one; None for any."""
+        if self.window is None or self.overwrites_newer:
+            return None
+        return read_stretch(self.window, self.spec.wall_clock_zone)
 
     def staging_table(self, today: date, token: str) -> TableName:
         """A table for one attempt to copy the batch; its name tells its age, within 63 bytes."""
@@ -162,9 +169,11 @@ class Extract:
         cursor: The cursor column, named as in the warehouse; None if the table has none.
         start: The lower bound that was read from, for a watermark; None if all was read.
         unique_key: Whether the source itself vouches that no key occurs twice.
-        batches_before: Batches of the table that had landed before it was read, where the batch
-            `overwrites_newer`.
+        batches_before: Batches that may hold the same rows (`Batch.stretch`) and had landed before
+            it was read.
         left_out: What could not be read and why, when the rest of the window could.
+        in_older_rows: Columns that the target gains with this batch, and that rows which were
+            carried before have a value in.
         read_at: The source's clock just before the rows were read.
     """
 
@@ -177,6 +186,7 @@ class Extract:
     unique_key: bool = False
     batches_before: int = 0
     left_out: str = ""
+    in_older_rows: tuple[str, ...] = ()
     read_at: datetime | None = None
 
     @property

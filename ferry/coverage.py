@@ -4,9 +4,10 @@ It is worked out from what happened, the receipts and the failures, and from not
 thing that happened to a moment tells its status: a window that failed after it had been loaded is
 failed until it is loaded again.
 
-A receipt tells of what the source held when it was read, and no more: a window that was read before
-it was over, or before what commits late had settled, is loaded up to the receipt's `complete_until`.
-A full copy has loaded everything up to then, a watermark everything from its lower bound on.
+A receipt tells of what the source held when it was read, and no more: a window that was read
+before it was over, or before what commits late had settled, is loaded up to the receipt's
+`complete_until`. A full copy has loaded everything up to then, a watermark everything from its
+lower bound on. What a receipt of status `void` comes after is not there any more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from ferry.failures import Failure
-from ferry.receipts import Receipt
+from ferry.receipts import VOID, TimeOfReceipt
 from ferry.windows import Window
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
@@ -44,15 +45,15 @@ class Event:
         end: First moment after it.
         at: When it happened.
         loaded: Whether the rows arrived.
-        rows: How many rows were read.
-        reason: Why they did not arrive.
+        void: Whether it takes back what was loaded before it.
+        reason: Why they did not arrive, or are not there any more.
     """
 
     start: datetime
     end: datetime
     at: datetime
     loaded: bool
-    rows: int = 0
+    void: bool = False
     reason: str = ""
 
 
@@ -81,12 +82,18 @@ class Coverage:
     def of(self, window: Window) -> Standing:
         """How the window stands."""
         start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
-        covered, last, failed = start, None, None
+        covered = start
+        last: Event | None = None
+        failed: Event | None = None
+        void: Event | None = None
         for index in range(max(0, bisect_right(self._starts, start) - 1), len(self._segments)):
             begins, ends, event = self._segments[index]
             if begins >= end:
                 break
             if ends <= start:
+                continue
+            if event.void:
+                void = event
                 continue
             last = event if last is None or event.at > last.at else last
             if not event.loaded and (failed is None or event.at > failed.at):
@@ -97,6 +104,8 @@ class Coverage:
             return Standing(Status.FAILED, failed.at, failed.reason)
         if last and covered >= end:
             return Standing(Status.LOADED, last.at)
+        if void:
+            return Standing(Status.MISSING, void.at, void.reason)
         return Standing(Status.MISSING, reason="a part of it is loaded" if last else "")
 
 
@@ -123,11 +132,20 @@ def _last_wins(events: list[Event]) -> list[tuple[datetime, datetime, Event]]:
     return segments
 
 
-def loaded_event(receipt: Receipt) -> Event | None:
+def loaded_event(receipt: TimeOfReceipt, cursor: str | None = None) -> Event | None:
     """What a receipt tells; None if it tells of no time, as a watermark over ids does.
 
     A part of a window is none of it loaded: nothing tells which part.
+
+    Args:
+        receipt: The receipt.
+        cursor: The cursor that the table has now. Windows that were read by another one do not
+            count: what is in them by the one may be in others by the other. None if it is not
+            known.
     """
+    if receipt.status == VOID:
+        until = receipt.finished_at.astimezone(UTC)
+        return Event(ALWAYS, until, until, loaded=False, void=True, reason=receipt.window_label)
     if receipt.status != "loaded":
         return None
     until = receipt.complete_until or receipt.started_at
@@ -140,12 +158,17 @@ def loaded_event(receipt: Receipt) -> Event | None:
         start, end = ALWAYS, until
     else:
         return None
+    read_by = receipt.cursor_name
+    other = bool(cursor and read_by and cursor != read_by)
     return Event(
         start.astimezone(UTC) if start is not ALWAYS else start,
         end.astimezone(UTC),
         receipt.finished_at,
-        loaded=True,
-        rows=receipt.rows_extracted,
+        loaded=not other,
+        void=other,
+        reason=f"it was carried by the cursor {read_by}, and the cursor is now {cursor}"
+        if other
+        else "",
     )
 
 
@@ -162,12 +185,16 @@ def failed_event(failure: Failure) -> Event | None:
     )
 
 
-def events_of(receipts: Iterable[Receipt], failures: Iterable[Failure]) -> list[Event]:
-    """What the receipts and the failures of one table tell of times."""
-    events = [*map(loaded_event, receipts), *map(failed_event, failures)]
-    return [event for event in events if event]
+def events_of(
+    receipts: Iterable[TimeOfReceipt], failures: Iterable[Failure], cursor: str | None = None
+) -> list[Event]:
+    """What the receipts and the failures of one table tell of times, by the cursor it has now."""
+    events = [loaded_event(receipt, cursor) for receipt in receipts]
+    return [event for event in (*events, *map(failed_event, failures)) if event]
 
 
-def coverage_of(receipts: Iterable[Receipt], failures: Iterable[Failure]) -> Coverage:
-    """The coverage of one table, from all of its receipts and failures."""
-    return Coverage(events_of(receipts, failures))
+def coverage_of(
+    receipts: Iterable[TimeOfReceipt], failures: Iterable[Failure], cursor: str | None = None
+) -> Coverage:
+    """The coverage of one table, from all of its receipts and failures, by its cursor."""
+    return Coverage(events_of(receipts, failures, cursor))

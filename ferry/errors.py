@@ -157,6 +157,17 @@ class StaleReadError(FatalError):
     """
 
 
+def no_window_without_key(table: str) -> RequestError:
+    """Why a table without a key has no windows, whoever asks for one."""
+    return RequestError(
+        "a table without a key has no windows",
+        table=table,
+        expected="a key, which tells which rows of the target a window replaces",
+        found="none in the table's spec",
+        todo="Add `key` to the table's spec, or carry it in mode full or watermark.",
+    )
+
+
 def is_retriable(error: BaseException | None) -> bool:
     """Whether trying the same step again may help."""
     return isinstance(error, RetriableError)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import date, datetime
 
 from ferry.batch import CursorValue, ExtractQuery
-from ferry.errors import RequestError, SchemaError
+from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs import Mode, TableSpec
-from ferry.windows import Window, first_pass, local_midnight, run_window, zone_info
+from ferry.watermark import less_lag
+from ferry.windows import Window, local_midnight, run_window, zone_info
 
 DEFAULT_CURSORS = ("modified", "created_at")
 
@@ -83,6 +82,14 @@ def find_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
     return None
 
 
+def present_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
+    """The cursor column among a target's columns, which may have lost it; raises nothing."""
+    try:
+        return find_cursor(spec, columns)
+    except SchemaError:
+        return None
+
+
 def check_version(spec: TableSpec, columns: tuple[Column, ...]) -> None:
     """Refuse a `version` that cannot tell which row is newer.
 
@@ -130,7 +137,6 @@ def plan_query(
     mode: Mode,
     window: Window | None,
     schema: TableSchema,
-    scheduled_start: datetime,
     watermark: CursorValue | None = None,
 ) -> ExtractQuery:
     """Which rows of the source to read.
@@ -140,11 +146,10 @@ def plan_query(
         mode: How it is carried this time.
         window: The window, for mode window.
         schema: The source table, with the columns that are carried.
-        scheduled_start: When the run was to start: a watermark of times ends there, so that a row
-            dated in the future does not hide those that come before it.
-        watermark: The highest cursor in the target, for mode watermark; None if it has no rows.
+        watermark: From where on to read, for mode watermark (`ferry.watermark`); None to read all.
 
     Raises:
+        RequestError: A window of a table without a key.
         SchemaError: A column that the spec names is missing, or the cursor is of no use as one.
     """
     columns, there = schema.columns, schema.column_names
@@ -155,6 +160,8 @@ def plan_query(
     check_version(spec, columns)
     cursor = find_cursor(spec, columns)
     zone = spec.wall_clock_zone
+    if mode == "window" and not spec.key:
+        raise no_window_without_key(str(spec.target))
     if mode == "full":
         return ExtractQuery(schema, zone=zone, zero_dates=spec.zero_dates)
     if cursor is None:
@@ -176,7 +183,7 @@ def plan_query(
         )
     if window:
         _refuse_part_of_a_day(spec, cursor, window)
-    start = window.start if window else less_lag(watermark, spec.lag, zone, scheduled_start)
+    start = window.start if window else less_lag(watermark, spec.lag, zone, spec.cursor_unit)
     end = window.end if window else None
     return ExtractQuery(schema, cursor.name, start, end, zone, spec.zero_dates)
 
@@ -197,26 +204,6 @@ def _refuse_part_of_a_day(spec: TableSpec, cursor: Column, window: Window) -> No
             found=" and ".join(bound.isoformat() for bound in days),
             todo="Carry whole days, or choose another `cursor` in the table's spec.",
         )
-
-
-def less_lag(
-    watermark: CursorValue | None, lag: int, zone: str, scheduled_start: datetime
-) -> CursorValue | None:
-    """The watermark less the lag: seconds for times, whole days for dates, ids for numbers.
-
-    Times are capped at the scheduled start. A wall-clock time that its zone repeats is moved to
-    where the repeated times begin: the second pass is not behind the first.
-    """
-    if isinstance(watermark, datetime):
-        aware = watermark if watermark.tzinfo else watermark.replace(tzinfo=zone_info(zone))
-        start = min(aware, scheduled_start.astimezone(aware.tzinfo)) - timedelta(seconds=lag)
-        return start if watermark.tzinfo else first_pass(start)
-    if isinstance(watermark, date):
-        today = scheduled_start.astimezone(zone_info(zone)).date()
-        return min(watermark, today) - timedelta(days=math.ceil(lag / 86_400))
-    if isinstance(watermark, int | Decimal):
-        return watermark - lag
-    return watermark
 
 
 def stored_bound(value: CursorValue | None, kind: Kind, zone: str) -> CursorValue | None:

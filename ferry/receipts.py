@@ -2,15 +2,22 @@
 
 One row per batch in `ferry.receipts`, in the transaction that changes the target. Prefect's own
 state is never the record.
+
+A receipt of status `void` says the opposite: what receipts before it say is not there any more,
+since the target was made anew, had lost its rows, or gained a column that older rows have a value
+in.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import uuid
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import ferry
 from ferry.schema import Column, DataType, Kind, TableName
 
 RECEIPTS_SCHEMA = "ferry"
@@ -29,12 +36,12 @@ class Receipt:
     Attributes:
         batch_id: The same for every attempt of one run at one window, so a batch lands once.
         table_name: The target, `schema.table`.
-        mode: full, window or watermark.
+        mode: full, window or watermark; void for what is no batch.
         window_start: First moment of the window, or a watermark of times; None if all was read.
         window_end: First moment after the window; None for full and for a watermark.
         window_label: The window as people say it; `full`, or `from …` for a watermark.
         status: `loaded`, or `partial` where the batch is not all of its window: it was asked for
-            a part, or a part could not be read.
+            a part, or a part could not be read. `void`: what was before is not there any more.
         rows_extracted: Rows read from the source.
         rows_staged: Rows in the staged files.
         rows_copied: Rows the warehouse loaded into the staging table.
@@ -115,6 +122,74 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
 )
 """A table that an older Ferry made lacks the last of them: `tasks.target.make_missing` adds them,
 so each new column is nullable and stands at the end."""
+
+
+VOID = "void"
+
+
+@dataclass(frozen=True)
+class ReceiptTimes:
+    """What a receipt tells of the time that it covers: its attributes of these names.
+
+    Coverage asks for no more: a table of many years has many receipts.
+    """
+
+    mode: str
+    window_start: datetime | None
+    window_end: datetime | None
+    window_label: str
+    status: str
+    started_at: datetime
+    finished_at: datetime
+    cursor_name: str | None = None
+    complete_until: datetime | None = None
+
+
+TimeOfReceipt = Receipt | ReceiptTimes
+"""Whatever coverage can be told from."""
+
+
+def void_receipt(
+    table: TableName, reason: str, *, flow_run_id: str, started_at: datetime, at: datetime
+) -> Receipt:
+    """What says that nothing of what earlier receipts say is sure to be there.
+
+    Args:
+        table: The target.
+        reason: Why, in words that do for a label.
+        flow_run_id: The run that found it.
+        started_at: When its batch began.
+        at: When it was found: receipts up to then are void.
+    """
+    return Receipt(
+        batch_id=str(uuid.uuid4()),
+        table_name=str(table),
+        mode=VOID,
+        window_start=None,
+        window_end=None,
+        window_label=reason,
+        status=VOID,
+        rows_extracted=0,
+        rows_staged=0,
+        rows_copied=0,
+        rows_inserted=0,
+        rows_updated=0,
+        rows_deleted=0,
+        rows_unchanged=0,
+        checksum="",
+        manifest_uri=None,
+        code_version=ferry.__version__,
+        flow_run_id=flow_run_id,
+        started_at=started_at,
+        finished_at=at,
+    )
+
+
+def times_columns(there: Container[str]) -> list[Column]:
+    """The columns of `ReceiptTimes` among those that a receipts table has."""
+    names = [field.name for field in dataclasses.fields(ReceiptTimes)]
+    by_name = {column.name: column for column in RECEIPT_COLUMNS}
+    return [by_name[name] for name in names if name in there]
 
 
 def to_row(receipt: Receipt) -> tuple[Any, ...]:

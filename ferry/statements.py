@@ -44,18 +44,20 @@ def create_table(
     native_type: NativeType,
     *,
     kind: str = "",
+    if_missing: bool = True,
     required: Iterable[str] = (),
     primary_key: Sequence[str] = (),
     sort_key: Sequence[str] = (),
     dist_key: str | None = None,
 ) -> str:
-    """Make the table if it is missing.
+    """Make the table.
 
     Args:
         table: Its name.
         columns: Its columns, in order.
         native_type: How the engine declares a type.
         kind: A word before TABLE, such as UNLOGGED.
+        if_missing: Whether it is no error that the table is there.
         required: Columns that are NOT NULL.
         primary_key: Columns to declare as the primary key.
         sort_key: Redshift's sort key; leave empty elsewhere.
@@ -70,9 +72,8 @@ def create_table(
     if primary_key:
         items.append(f"PRIMARY KEY ({column_list(primary_key)})")
     lines = ",\n  ".join(items)
-    text = (
-        f"CREATE {kind + ' ' if kind else ''}TABLE IF NOT EXISTS {table_sql(table)} (\n  {lines}\n)"
-    )
+    words = ["CREATE", kind, "TABLE", "IF NOT EXISTS" if if_missing else "", table_sql(table)]
+    text = f"{' '.join(filter(None, words))} (\n  {lines}\n)"
     if dist_key:
         text += f" DISTSTYLE KEY DISTKEY ({quoted(dist_key)})"
     if sort_key:
@@ -117,9 +118,15 @@ def count_rows(table: TableName) -> str:
     return f"SELECT COUNT(*) FROM {table_sql(table)}"
 
 
-def highest(table: TableName, column: str) -> str:
-    """The highest value of a column."""
-    return f"SELECT MAX({quoted(column)}) FROM {table_sql(table)}"
+def lowest_and_highest(table: TableName, column: str) -> str:
+    """The lowest and the highest value of a column."""
+    return f"SELECT MIN({quoted(column)}), MAX({quoted(column)}) FROM {table_sql(table)}"
+
+
+def highest_up_to(table: TableName, column: str, placeholder: str) -> str:
+    """The highest value of a column that is not above a bound."""
+    name = quoted(column)
+    return bound(f"SELECT MAX({name}) FROM {table_sql(table)} WHERE {name} <= {MARK}", placeholder)
 
 
 def any_row(table: TableName) -> str:
@@ -147,7 +154,7 @@ def only_within(sql: str, table: TableName, column: str, placeholder: str) -> st
     cannot hold such a row; a join alone reads them all. PostgreSQL uses an index.
     https://docs.aws.amazon.com/redshift/latest/dg/c_best-practices-sort-key.html
     """
-    return _bound(
+    return bound(
         f"{sql} AND {table_sql(table)}.{quoted(column)} BETWEEN {MARK} AND {MARK}", placeholder
     )
 
@@ -255,6 +262,51 @@ def _same_value(left: str, right: str, column: Column, pads_text: bool) -> str:
     return f"({equal} OR ({left} IS NULL AND {right} IS NULL))"
 
 
+def count_undecided(
+    staging: TableName,
+    target: TableName,
+    key: Sequence[Column],
+    version: str | None,
+    pads_text: bool,
+) -> str:
+    """How many rows of the staging table have one in the target that is no older and no newer.
+
+    To be asked when those that are alike have been taken out of it (`delete_known`).
+    """
+    sql = (
+        f"SELECT COUNT(*) FROM {table_sql(target)}, {table_sql(staging)} "
+        f"WHERE {same_key(target, staging, key, pads_text)}"
+    )
+    if version is None:
+        return sql
+    there, new = (f"{table_sql(table)}.{quoted(version)}" for table in (target, staging))
+    return f"{sql} AND ({there} = {new} OR ({there} IS NULL AND {new} IS NULL))"
+
+
+def count_equal_rows(
+    staging: TableName,
+    target: TableName,
+    columns: Sequence[Column],
+    cursor: str,
+    placeholder: str,
+    pads_text: bool,
+) -> str:
+    """How many rows the staging table has in common with the target's at or after a bound.
+
+    A row that is there twice on both sides counts twice; NULL equals NULL, as GROUP BY has it.
+    """
+    names = column_list(column.name for column in columns if not column.read_time)
+    terms = ", ".join(_key_terms([c for c in columns if not c.read_time], pads_text))
+    return bound(
+        "SELECT SUM(CASE WHEN ferry_ours < ferry_theirs THEN ferry_ours ELSE ferry_theirs END) "
+        "FROM (SELECT SUM(ferry_side) AS ferry_ours, SUM(1 - ferry_side) AS ferry_theirs FROM ("
+        f"SELECT {names}, 1 AS ferry_side FROM {table_sql(staging)} UNION ALL "
+        f"SELECT {names}, 0 AS ferry_side FROM {table_sql(target)} "
+        f"WHERE {quoted(cursor)} >= {MARK}) AS both_sides GROUP BY {terms}) AS counted",
+        placeholder,
+    )
+
+
 def delete_matching(
     target: TableName, staging: TableName, key: Sequence[Column], pads_text: bool
 ) -> str:
@@ -300,8 +352,8 @@ def delete_all(table: TableName) -> str:
     return f"DELETE FROM {table_sql(table)}"
 
 
-def _bound(sql: str, placeholder: str) -> str:
-    """A statement of ours with its parameters marked as the driver wants them.
+def bound(sql: str, placeholder: str) -> str:
+    """A statement of ours with its parameters, `MARK` each, marked as the driver wants them.
 
     A driver that formats with % takes one in a name for another parameter, unless it is doubled.
     """
@@ -314,19 +366,19 @@ def _bound(sql: str, placeholder: str) -> str:
 def delete_from(table: TableName, column: str, placeholder: str) -> str:
     """Take out the rows at or after a bound."""
     sql = f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} >= {MARK}"
-    return _bound(sql, placeholder)
+    return bound(sql, placeholder)
 
 
 def delete_where(table: TableName, column: str, placeholder: str) -> str:
     """Take out the rows whose column has a bound value."""
-    return _bound(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", placeholder)
+    return bound(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", placeholder)
 
 
 def delete_between(table: TableName, column: str, placeholder: str) -> str:
     """Take out the rows from one bound up to, but not including, another."""
     name = quoted(column)
     sql = f"DELETE FROM {table_sql(table)} WHERE {name} >= {MARK} AND {name} < {MARK}"
-    return _bound(sql, placeholder)
+    return bound(sql, placeholder)
 
 
 def insert_all(
@@ -343,13 +395,13 @@ def insert_values(table: TableName, columns: Sequence[Column], rows: int, placeh
     row = "(" + ", ".join([MARK] * len(columns)) + ")"
     names = column_list(column.name for column in columns)
     values = ", ".join([row] * rows)
-    return _bound(f"INSERT INTO {table_sql(table)} ({names}) VALUES {values}", placeholder)
+    return bound(f"INSERT INTO {table_sql(table)} ({names}) VALUES {values}", placeholder)
 
 
 def select_where(table: TableName, columns: Sequence[Column], column: str, placeholder: str) -> str:
     """The rows whose column has a bound value."""
     names = column_list(c.name for c in columns)
-    return _bound(
+    return bound(
         f"SELECT {names} FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", placeholder
     )
 
@@ -366,7 +418,7 @@ def select_newest(table: TableName, columns: Sequence[Column], by: str, rows: in
 def count_where(table: TableName, column: str, placeholder: str) -> str:
     """How many rows have a bound value in this column."""
     sql = f"SELECT COUNT(*) FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}"
-    return _bound(sql, placeholder)
+    return bound(sql, placeholder)
 
 
 def find_schema(placeholder: str) -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from ferry.coverage import ALWAYS, Coverage, Event, Standing, Status, events_of
 from ferry.errors import RequestError
 from ferry.failures import Failure
-from ferry.receipts import Receipt
+from ferry.receipts import VOID, TimeOfReceipt
 from ferry.specs import TableSpec
 from ferry.windows import day_window, zone_info
 
@@ -120,11 +120,12 @@ def _days(count: int) -> str:
 
 def tell_days(
     spec: TableSpec,
-    receipts: Sequence[Receipt],
+    receipts: Sequence[TimeOfReceipt],
     failures: Sequence[Failure],
     *,
     zone: str,
     now: datetime,
+    cursor: str | None = None,
     start: date | None = None,
 ) -> TableDays:
     """How each day of the table stands, up to the last one that is over.
@@ -136,12 +137,13 @@ def tell_days(
         failures: All its failures.
         zone: The zone in which days are counted.
         now: What tells which days are over: a run's scheduled start.
+        cursor: The cursor that the table has now, if that is known.
         start: Tell of the days from here on, too, if that is not before the spec's `start_date`.
     """
     today = now.astimezone(zone_info(zone)).date()
     if spec.mode == "full" or _by_ids(spec, receipts):
         return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
-    events = events_of(receipts, failures)
+    events = events_of(receipts, failures, cursor)
     firsts = [spec.start_date] if spec.start_date else [start, _first_day(events, zone)]
     first = min((day for day in firsts if day), default=today)
     coverage = Coverage(events)
@@ -167,7 +169,7 @@ def check_days(start: date | None, end: date | None) -> None:
         )
 
 
-def _by_ids(spec: TableSpec, receipts: Iterable[Receipt]) -> bool:
+def _by_ids(spec: TableSpec, receipts: Iterable[TimeOfReceipt]) -> bool:
     """Whether it is carried by a watermark that is no moment: its receipts do not tell days."""
     return spec.mode == "watermark" and any(
         receipt.mode == "watermark"
@@ -177,11 +179,16 @@ def _by_ids(spec: TableSpec, receipts: Iterable[Receipt]) -> bool:
     )
 
 
-def _instead(spec: TableSpec, receipts: Sequence[Receipt], failures: Sequence[Failure]) -> str:
+def _instead(
+    spec: TableSpec, receipts: Sequence[TimeOfReceipt], failures: Sequence[Failure]
+) -> str:
     what = "full" if spec.mode == "full" else "watermark without a time"
-    loaded = max((receipt.finished_at for receipt in receipts), default=None)
+    loaded = max((r.finished_at for r in receipts if r.status != VOID), default=None)
+    void = max((r for r in receipts if r.status == VOID), key=lambda r: r.finished_at, default=None)
     failed = max(failures, key=lambda failure: failure.failed_at, default=None)
     told = f"{what}: last loaded {_moment(loaded)}" if loaded else f"{what}: never loaded"
+    if void and loaded and void.finished_at >= loaded:
+        told += f"; {void.window_label}"
     if failed and (loaded is None or failed.failed_at > loaded):
         told += f"; failed {_moment(failed.failed_at)}: {failed.reason}"
     return told
@@ -200,6 +207,7 @@ def _first_day(events: Iterable[Event], zone: str) -> date | None:
             if event.start is ALWAYS
             else event.start.astimezone(local).date()
             for event in events
+            if not (event.void and event.start is ALWAYS)
         ),
         default=None,
     )

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from ferry.errors import RequestError
 
 Every = Literal["day", "hour"]
+
+
+Moment = TypeVar("Moment", date, datetime)
 
 
 def zone_info(name: str) -> ZoneInfo:
@@ -28,6 +31,17 @@ def zone_info(name: str) -> ZoneInfo:
         raise RequestError(
             f"there is no time zone {name!r}", todo="Use an IANA name such as Europe/Berlin or UTC."
         ) from error
+
+
+def clamped(moment: Moment, delta: timedelta) -> Moment:
+    """The moment (or day) so much later; the first or the last one, where the calendar ends."""
+    try:
+        return moment + delta
+    except OverflowError:
+        edge = type(moment).min if delta < timedelta() else type(moment).max
+        if isinstance(moment, datetime) and isinstance(edge, datetime):
+            edge = edge.replace(tzinfo=moment.tzinfo)
+        return edge
 
 
 @dataclass(frozen=True)
@@ -171,6 +185,18 @@ def wall_clock_bounds(start: datetime, end: datetime, zone: str) -> tuple[dateti
         first_pass(local_start).replace(tzinfo=None, fold=0),
         _after_repetition(local_end).replace(tzinfo=None, fold=0),
     )
+
+
+def read_stretch(window: Window, zone: str) -> tuple[datetime, datetime]:
+    """The moments between which a window's rows are read, with all of an hour that a zone repeats.
+
+    Args:
+        window: The window.
+        zone: The zone in which the source writes its wall-clock columns.
+    """
+    start, end = (bound.astimezone(zone_info(zone)) for bound in (window.start, window.end))
+    first, after = first_pass(start), _after_repetition(end)
+    return first.astimezone(UTC), after.astimezone(UTC)
 
 
 def _repetition(local: datetime) -> timedelta:

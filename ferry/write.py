@@ -6,6 +6,9 @@ Each works within one transaction over `Transaction`, counts what it did, and ca
 - `upsert`: rows of the batch replace the target's rows of the same key, unless the target has a
   newer version; the newest row of a key in the batch wins.
 - `replace_from`: the target's rows at or after a bound become the batch (append without a key).
+
+`write` chooses among them. A window needs a key: without one, nothing tells which of the target's
+rows it replaces.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from typing import Any, Protocol
 from ferry import statements as sql
 from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
-from ferry.errors import CountMismatchError, DataError
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row, to_row
+from ferry.errors import CountMismatchError, DataError, StaleReadError, no_window_without_key
 from ferry.schema import Column, Kind, TableName
+
+_NOT_GROUPED = (Kind.JSON, Kind.BINARY)
+"""Kinds that not every engine can group by: Redshift groups by no SUPER."""
 
 _ORDERED = (
     Kind.INT16,
@@ -68,6 +73,10 @@ class Load:
         version: Column that tells which version of a row is newer; None if it is the cursor.
         unique_key: Whether the source vouches that no key occurs twice in the batch.
         deleted: The soft-delete column, when deletions are to be applied; None to carry them over.
+        others_landed: Whether other batches of the table have landed since this one was read.
+        allow_empty: Whether a copy of no rows may empty a target that has some.
+        max_shrink_percent: How much fewer rows a full copy may have than the target; None for
+            no limit.
     """
 
     target: TableName
@@ -79,35 +88,101 @@ class Load:
     version: str | None = None
     unique_key: bool = False
     deleted: Column | None = None
+    others_landed: bool = False
+    allow_empty: bool = False
+    max_shrink_percent: int | None = None
+
+
+def write(
+    tx: Transaction,
+    load: Load,
+    capabilities: Capabilities,
+    mode: str,
+    start: CursorValue | None = None,
+) -> Landed:
+    """Let the batch into its target, by the algorithm that its mode and its key ask for.
+
+    Args:
+        tx: The transaction that writes the receipt, too.
+        load: The batch.
+        capabilities: What the warehouse can do.
+        mode: full, window or watermark.
+        start: The bound from which a watermark without a key was read; None if all was.
+
+    Raises:
+        RequestError: A window of a table without a key.
+        DataError, StaleReadError, CountMismatchError: As the algorithms below.
+    """
+    if mode == "full":
+        return replace_all(tx, load)
+    if load.key:
+        return upsert(tx, load, capabilities)
+    if mode == "window":
+        raise no_window_without_key(str(load.target))
+    return replace_from(tx, load, start, capabilities)
 
 
 def replace_all(tx: Transaction, load: Load) -> Landed:
     """Make the target hold just the batch.
 
     Raises:
+        DataError: The target would be emptied, or shrink by more than it may.
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
     deleted = tx.execute(sql.delete_all(load.target))
+    _refuse_shrinking(load, deleted)
     inserted = _insert(tx, load)
     return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
 
 
-def replace_from(tx: Transaction, load: Load, start: CursorValue | None, mark: str) -> Landed:
+def _refuse_shrinking(load: Load, before: int) -> None:
+    """A source between TRUNCATE and reload, or the wrong one, looks like one that shrank."""
+    if before and not load.rows and not load.allow_empty:
+        raise DataError(
+            "a full copy of no rows would empty the target",
+            expected=f"rows, as the target has {before:,}",
+            found="none in the source",
+            todo="Look whether the source is the right one, and whole. If it is really empty, say "
+            "`allow_empty: true` in the table's spec.",
+        )
+    limit = load.max_shrink_percent
+    if limit is not None and load.rows and load.rows * 100 < before * (100 - limit):
+        raise DataError(
+            f"a full copy would shrink the target by more than {limit} %",
+            expected=f"at least {-(-before * (100 - limit) // 100):,} rows",
+            found=f"{load.rows:,} in the source, {before:,} in the target",
+            todo="Look whether the source is the right one, and whole. If it is, raise "
+            "`max_shrink_percent` in the table's spec.",
+        )
+
+
+def replace_from(
+    tx: Transaction, load: Load, start: CursorValue | None, capabilities: Capabilities
+) -> Landed:
     """Make the target's rows at or after `start` be the batch; without `start`, all of them.
 
-    An empty batch changes nothing: what the target has, the source has forgotten.
+    An empty batch changes nothing: what the target has, the source has forgotten. Rows that are
+    there before and after are counted as unchanged, the others as deleted and inserted; where a
+    column's values cannot be grouped, all are.
 
     Raises:
+        DataError: Without `start`, as `replace_all`.
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
     if load.staging is None:
         return Landed()
     if start is None or load.cursor is None:
         return replace_all(tx, load)
+    mark = capabilities.placeholder
+    same = 0
+    if not any(column.type.kind in _NOT_GROUPED for column in load.columns):
+        count = sql.count_equal_rows(
+            load.staging, load.target, load.columns, load.cursor, mark, capabilities.pads_text
+        )
+        same = int(tx.fetch(count, (start,))[0][0] or 0)
     deleted = tx.execute(sql.delete_from(load.target, load.cursor, mark), (start,))
     inserted = _insert(tx, load)
-    known = min(deleted, inserted)
-    return Landed(inserted=inserted - known, deleted=deleted - known, unchanged=known)
+    return Landed(inserted=inserted - same, deleted=deleted - same, unchanged=same)
 
 
 def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
@@ -115,6 +190,8 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
 
     Raises:
         DataError: A row without a full key.
+        StaleReadError: Another batch has landed since this one was read, and a row of this one
+            differs from the target's, with nothing to tell which of them is newer.
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
     if load.staging is None:
@@ -150,6 +227,11 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
     )
     unchanged = tx.execute(*narrowed(known))
     load = replace(load, rows=load.rows - unchanged)
+    if load.others_landed:
+        undecided = sql.count_undecided(
+            staging, load.target, load.key, load.version or load.cursor, pads_text
+        )
+        _refuse_stale(int(tx.fetch(*narrowed(undecided))[0][0]))
     gone = 0
     if load.deleted:
         count = sql.count_deletable(staging, load.target, load.key, load.deleted, pads_text)
@@ -164,6 +246,19 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         deleted=removed - updated,
         unchanged=duplicates + unchanged + load.rows - inserted - gone,
     )
+
+
+def _refuse_stale(rows: int) -> None:
+    """What was read before another batch landed may be older than what that one brought."""
+    if rows:
+        raise StaleReadError(
+            "another batch of the table landed since this one was read, and nothing tells which "
+            "of two versions of a row is newer",
+            expected="rows that the target has not, has alike, or has in a version that differs",
+            found=f"{rows:,} rows that differ, their version or cursor being equal",
+            todo="It has to be read again. A `version` column in the table's spec tells which "
+            "version of a row is newer.",
+        )
 
 
 def _insert(tx: Transaction, load: Load) -> int:
@@ -247,19 +342,3 @@ def _newest_only(
 def newest_table(staging: TableName) -> TableName:
     """The table beside the staging table that holds just the newest row of each key."""
     return TableName(staging.schema, f"{staging.name}_newest")
-
-
-def count_receipts(tx: Transaction, table: TableName, mark: str) -> int:
-    """How many batches of this table have landed."""
-    return int(tx.fetch(sql.count_where(RECEIPTS, "table_name", mark), (str(table),))[0][0])
-
-
-def find_receipt(tx: Transaction, batch_id: str, mark: str) -> Receipt | None:
-    """The receipt of this batch, or None if it has not landed."""
-    rows = tx.fetch(sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", mark), (batch_id,))
-    return from_row(rows[0]) if rows else None
-
-
-def write_receipt(tx: Transaction, receipt: Receipt, mark: str) -> None:
-    """Add the receipt, in the transaction that changed the target."""
-    tx.execute(sql.insert_values(RECEIPTS, RECEIPT_COLUMNS, 1, mark), to_row(receipt))

@@ -29,9 +29,10 @@ from ferry.specs import Mode, TableSpec
 from tasks import copy, extract, for_table, in_place, stage, upsert
 from tasks.artifacts import cosmetic
 from tasks.history import record_failure
+from tasks.landed import already_landed
 from tasks.stage import discard, discard_forgotten
 from tasks.target import drop_forgotten
-from tasks.upsert import already_landed, drop_staging
+from tasks.upsert import drop_staging
 
 WORK_FOLDER = Path(gettempdir()) / f"ferry-{os.getuid()}"
 FORGOTTEN_SECONDS = 86_400

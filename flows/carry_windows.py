@@ -15,7 +15,7 @@ from ferry.windows import Window
 from flows.carry_batch import WORK_FOLDER, load_road
 from flows.carry_many import Outcome, carry_many
 from flows.table_specs import load_table_specs
-from tasks.history import read_history
+from tasks.history import read_run
 from tasks.step import for_table
 from tasks.windows_progress import WindowsProgress
 
@@ -52,8 +52,7 @@ def carry_windows(
     batches = window_batches(
         spec, [Window(start, end, zone) for start, end in windows], backfill_run_id, scheduled_start
     )
-    history = for_table(read_history, spec)(spec.target, road.warehouse)
-    landed = {receipt.batch_id for receipt in history.receipts}
+    landed = for_table(read_run, spec)(backfill_run_id, spec.target, road.warehouse).receipts
     left = [batch for batch in batches if batch.id not in landed]
     with WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress:
         outcomes = carry_many(left, road, at_once=max_concurrency, report=progress.report)

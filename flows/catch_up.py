@@ -120,4 +120,4 @@ def _to_catch_up(batch: Batch, road: Road) -> list[Window]:
     if batch.window is None or spec.start_date is None:
         return []
     past = past_windows(spec.start_date, batch.window, "hour" if spec.every == "hour" else "day")
-    return not_loaded(past, read_coverage(batch.target, road.warehouse))
+    return not_loaded(past, read_coverage(batch.spec, road.warehouse))

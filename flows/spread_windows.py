@@ -31,7 +31,7 @@ from ferry.errors import ConfigurationError, RetriableError
 from ferry.schema import TableName
 from ferry.windows import Window
 from flows.carry_many import Outcome, Report
-from tasks.history import History, read_history
+from tasks.history import RunHistory, read_run
 from tasks.step import for_table
 
 DEPLOYMENT = "carry-windows/backfill"
@@ -46,7 +46,7 @@ POLL_SECONDS = 2.0
 COUNT_EVERY_SECONDS = 10.0
 WARN_AFTER_SECONDS = 60.0
 
-ReadHistory = Callable[[TableName, Warehouse], History]
+ReadRun = Callable[[str, TableName, Warehouse], RunHistory]
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ class Spread:
                     )
                 if count.due():
                     with suppress(RetriableError):  # the next time will do as well
-                        report(*_counts(self._gather(batches, read_history.fn)))
+                        report(*_counts(self._gather(batches, read_run.fn)))
         except BaseException:
             self._cancel()
             raise
-        outcomes = self._gather(batches, for_table(read_history, batches[0].spec))
+        outcomes = self._gather(batches, for_table(read_run, batches[0].spec))
         report(*_counts(outcomes))
         return outcomes
 
@@ -213,13 +213,13 @@ class Spread:
             why = f"{run.state.name} run {run.name}: {run.state.message or 'no reason given'}"
             self._told |= {batch.id: why for batch in group.batches}
 
-    def _gather(self, batches: Sequence[Batch], read: ReadHistory) -> list[Outcome]:
+    def _gather(self, batches: Sequence[Batch], read: ReadRun) -> list[Outcome]:
         """What became of the windows: the receipt of each, or why there is none."""
-        history = read(batches[0].target, self._warehouse)
-        receipts = {receipt.batch_id: receipt for receipt in history.receipts}
+        history = read(self._flow_run_id, batches[0].target, self._warehouse)
+        receipts = history.receipts
         failures = {
             failure.batch_id: failure.reason
-            for failure in sorted(history.failures, key=lambda failure: failure.failed_at)
+            for failure in history.failures
             if failure.failed_at >= self._begun_at
         }
         outcomes = []

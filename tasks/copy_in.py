@@ -15,8 +15,9 @@ from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
 from ferry.errors import CountMismatchError, FerryError, SchemaError
 from ferry.schema import Column, TableName
+from tasks.own_tables import make_schema
 from tasks.step import STEP, located, tell
-from tasks.target import drop_quietly, make_schema
+from tasks.target import drop_quietly
 
 
 @task(name="copy", task_run_name="copy {batch}", **STEP)

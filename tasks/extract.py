@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import pyarrow as pa
 from prefect import task
+from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from blocks.stages.part_files import write_parts
 from blocks.warehouse import Warehouse
-from ferry import statements as sql
 from ferry.batch import Batch, CursorValue, Extract, ExtractQuery, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import ConfigurationError, DataError, IncompleteReadError
-from ferry.plan import find_cursor, plan_query
-from ferry.schema import TableSchema, target_columns
+from ferry.plan import find_cursor, plan_query, stored_bound
+from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs import TableSpec
-from ferry.target import plan_target, within_limits
+from ferry.target import TargetPlan, plan_target, within_limits
+from ferry.unix_time import to_unix
+from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
+from tasks.landed import (
+    counts_no_time,
+    in_older_rows,
+    landings,
+    tell_of_another_cursor,
+    watermark,
+)
 from tasks.progress import Progress
 from tasks.readers import place_among_readers
 from tasks.step import STEP, located, tell
-from tasks.target import landed_batches
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
@@ -48,28 +57,32 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         schema = source.describe(spec.source_name, spec.exclude)
         capabilities = warehouse.capabilities
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
-        batches_before = landed_batches(batch, warehouse) if batch.overwrites_newer else 0
+        before = landings(batch, warehouse)
         existing = warehouse.describe(batch.target)
-        plan_target(batch.target, existing, columns, capabilities, spec.target_only)
+        plan = plan_target(batch.target, existing, columns, capabilities, spec.target_only)
         for column in columns:
             warehouse.native_type(column.type)
-        query = plan_query(
-            spec,
-            batch.mode,
-            batch.window,
-            schema,
-            batch.scheduled_start,
-            _watermark(batch, schema, existing, warehouse),
-        )
+        known = watermark(batch, schema, existing, warehouse)
+        query = plan_query(spec, batch.mode, batch.window, schema, known.value if known else None)
+        if query.cursor:
+            tell_of_another_cursor(batch, query.cursor.lower(), before)
+        older = in_older_rows(_gained(schema, plan), query, before, source)
+        if older and batch.mode == "watermark":
+            query, known = dataclasses.replace(query, start=None), None  # all rows get the value
         _refuse_null_cursors(batch, query, source)
         shutil.rmtree(batch.folder, ignore_errors=True)
         batch.folder.mkdir(parents=True, mode=0o700)
-        reading = WholeOrPart(source.read(query), in_parts=batch.mode == "window")
+        watch = _watch(batch, schema)
+        reading = WholeOrPart(
+            source.read(query), in_parts=batch.mode == "window", see=watch.see if watch else None
+        )
         progress = Progress(
             f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
         )
         with place_among_readers(spec.source, backfill=batch.backfill):
             read_at = source.now()
+            if watch:
+                watch.begin(_clock(read_at, watch.column, batch))
             result = write_parts(
                 reading,
                 columns,
@@ -80,6 +93,8 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
                 on_batch=progress,
             )
         progress.done()
+        if watch:
+            _tell_what_is_ahead(batch, watch, known)
         tell(
             "extract %s: %s rows, %s bytes in %s files",
             batch,
@@ -92,8 +107,9 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             cursor=query.cursor.lower() if query.cursor else None,
             start=query.start if batch.mode == "watermark" else None,
             unique_key=is_unique(spec, schema),
-            batches_before=batches_before,
+            batches_before=before.batches,
             left_out=reading.left_out,
+            in_older_rows=older,
             read_at=read_at,
         )
 
@@ -105,17 +121,28 @@ class WholeOrPart:
         batches: The source's.
         in_parts: Whether the rest may land. Only in a window: a full copy would delete what was
             left out, and a watermark would pass it by.
+        see: Shown each batch.
     """
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], *, in_parts: bool) -> None:
+    def __init__(
+        self,
+        batches: Iterator[pa.RecordBatch],
+        *,
+        in_parts: bool,
+        see: Callable[[pa.RecordBatch], None] | None = None,
+    ) -> None:
         self.left_out = ""
         self._batches = batches
         self._in_parts = in_parts
+        self._see = see
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """The batches, to the last that there is."""
         try:
-            yield from self._batches
+            for batch in self._batches:
+                if self._see:
+                    self._see(batch)
+                yield batch
         except IncompleteReadError as error:
             if not self._in_parts:
                 raise
@@ -159,15 +186,51 @@ def _refuse_null_cursors(batch: Batch, query: ExtractQuery, source: Source) -> N
         )
 
 
-def _watermark(
-    batch: Batch, schema: TableSchema, existing: TableSchema | None, warehouse: Warehouse
-) -> CursorValue | None:
-    if batch.mode != "watermark" or existing is None:
-        return None
+def _gained(schema: TableSchema, plan: TargetPlan) -> list[Column]:
+    """The source's columns that the target is going to gain."""
+    names = {column.name for column in plan.add}
+    return [column for column in schema.columns if column.name.lower() in names]
+
+
+def _watch(batch: Batch, schema: TableSchema) -> CursorWatch | None:
+    """What looks at the cursors that are read, where they are those of a watermark.
+
+    A full copy of such a table is looked at, too: the next watermark continues from it.
+    """
     cursor = find_cursor(batch.spec, schema.columns)
-    if cursor is None or existing.column(cursor.name) is None:
+    if batch.spec.mode != "watermark" or cursor is None or cursor not in schema.columns:
         return None
-    value: CursorValue | None = warehouse.fetch(sql.highest(batch.target, cursor.name.lower()))[0][
-        0
-    ]
-    return value
+    return CursorWatch(
+        schema.columns.index(cursor), cursor, counts_no_time=counts_no_time(batch, cursor)
+    )
+
+
+def _clock(read_at: datetime, cursor: Column, batch: Batch) -> CursorValue | None:
+    """The source's clock as the cursor column holds it; None if it holds no times."""
+    if cursor.type.kind in NUMBERS:
+        unit = batch.spec.cursor_unit
+        return to_unix(read_at, unit) if unit else None
+    return stored_bound(read_at, cursor.type.kind, batch.spec.wall_clock_zone)
+
+
+def _tell_what_is_ahead(batch: Batch, watch: CursorWatch, known: Watermark | None) -> None:
+    """Say what is dated ahead, and refuse what is numbered ahead of all proportion.
+
+    Raises:
+        DataError: It would hide what comes below it.
+    """
+    if watch.ahead:
+        get_run_logger().warning(
+            "%s: %s rows are dated ahead of the source's clock, by %s: they are carried, and hide "
+            "nothing that comes before them",
+            batch,
+            f"{watch.ahead:,}",
+            watch.column.name,
+        )
+    rows = watch.jumped(known)
+    if not rows:
+        return
+    refusal = refuse_jump(rows, watch.column.name)
+    if batch.spec.cursor_jumps == "error":
+        raise refusal
+    get_run_logger().warning("%s: %s", batch, refusal.problem)

@@ -9,73 +9,138 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
-from ferry import failures, receipts
+from ferry import failures
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.coverage import Coverage, coverage_of
 from ferry.errors import FerryError
 from ferry.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
-from ferry.schema import TableName
+from ferry.plan import present_cursor
+from ferry.receipts import RECEIPTS, VOID, Receipt, ReceiptTimes, times_columns
+from ferry.receipts_table import read_receipts_of, rows_held
+from ferry.schema import TableName, TableSchema
+from ferry.specs import TableSpec
+from tasks.landed import asked
+from tasks.own_tables import make_missing
 from tasks.step import STEP
-from tasks.target import make_missing
-
-
-def read_receipts(table: TableName, warehouse: Warehouse) -> list[Receipt]:
-    """All receipts of the table."""
-    existing = warehouse.describe(RECEIPTS)
-    if existing is None:
-        return []
-    mark = warehouse.capabilities.placeholder
-    columns = [column for column in RECEIPT_COLUMNS if existing.column(column.name)]
-    select = sql.select_where(RECEIPTS, columns, "table_name", mark)
-    return [receipts.from_row(row) for row in warehouse.fetch(select, (str(table),))]
 
 
 def read_failures(table: TableName, warehouse: Warehouse) -> list[Failure]:
     """All failures of the table."""
+    return _failures("table_name", str(table), warehouse)
+
+
+def _failures(column: str, value: str, warehouse: Warehouse) -> list[Failure]:
     if warehouse.describe(FAILURES) is None:
         return []
     mark = warehouse.capabilities.placeholder
-    select = sql.select_where(FAILURES, FAILURE_COLUMNS, "table_name", mark)
-    return [failures.from_row(row) for row in warehouse.fetch(select, (str(table),))]
+    select = sql.select_where(FAILURES, FAILURE_COLUMNS, column, mark)
+    return [failures.from_row(row) for row in warehouse.fetch(select, (value,))]
 
 
 @dataclass(frozen=True)
 class History:
-    """All that has happened to a table.
+    """What has happened to a table's time.
 
     Attributes:
-        receipts: What arrived.
+        receipts: What arrived, and what made that void: also that the target is gone, or empty,
+            which is found when it is asked for.
         failures: What did not.
+        cursor: The cursor that the table has now; None if nobody can tell.
     """
 
-    receipts: list[Receipt]
+    receipts: list[ReceiptTimes]
     failures: list[Failure]
+    cursor: str | None = None
 
     @property
     def coverage(self) -> Coverage:
         """Which of the table's windows are loaded, failed or missing."""
-        return coverage_of(self.receipts, self.failures)
+        return coverage_of(self.receipts, self.failures, self.cursor)
 
 
-@task(name="read history", task_run_name="read history {table}", **STEP)
-def read_history(table: TableName, warehouse: Warehouse) -> History:
-    """All receipts and failures of the table.
+@task(name="read history", task_run_name="read history {spec.target}", **STEP)
+def read_history(spec: TableSpec, warehouse: Warehouse) -> History:
+    """What has happened to the table's time, and whether its rows are still there.
 
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    return History(read_receipts(table, warehouse), read_failures(table, warehouse))
+    table = spec.target
+    existing = warehouse.describe(RECEIPTS)
+    if existing is None:
+        return History([], read_failures(table, warehouse))
+    mark = warehouse.capabilities.placeholder
+    columns = times_columns(existing.column_names)
+    select = sql.select_where(RECEIPTS, columns, "table_name", mark)
+    found = [ReceiptTimes(*row) for row in warehouse.fetch(select, (str(table),))]
+    target = warehouse.describe(table)
+    gone = _gone(table, target, found, warehouse)
+    cursor = target and present_cursor(spec, target.columns)
+    return History(
+        [*found, gone] if gone else found,
+        read_failures(table, warehouse),
+        cursor.name.lower() if cursor else None,
+    )
 
 
-def read_coverage(table: TableName, warehouse: Warehouse) -> Coverage:
+def _gone(
+    table: TableName,
+    target: TableSchema | None,
+    receipts: list[ReceiptTimes],
+    warehouse: Warehouse,
+) -> ReceiptTimes | None:
+    """What says that the rows which receipts tell of are there no more; None if they are."""
+    mark, now = warehouse.capabilities.placeholder, datetime.now(UTC)
+    if not any(receipt.status != VOID for receipt in receipts):
+        return None
+    if target is None:
+        why = "the target is gone"
+    elif not warehouse.fetch(sql.any_row(table)) and rows_held(warehouse, table, mark) > 0:
+        why = "the target has lost its rows"
+    else:
+        return None
+    at = max(now, *(receipt.finished_at for receipt in receipts))
+    return ReceiptTimes(VOID, None, None, why, VOID, at, at)
+
+
+def read_coverage(spec: TableSpec, warehouse: Warehouse) -> Coverage:
     """Which of the table's windows are loaded, failed or missing.
 
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    return coverage_of(read_receipts(table, warehouse), read_failures(table, warehouse))
+    return read_history.fn(spec, warehouse).coverage
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """What one flow run's batches have come to, in whatever process they were carried.
+
+    Attributes:
+        receipts: Of those that arrived, by batch id.
+        failures: Of those that did not, oldest first.
+    """
+
+    receipts: dict[str, Receipt]
+    failures: list[Failure]
+
+
+@task(name="read what has landed", task_run_name="read what {flow_run_id} has landed", **STEP)
+def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHistory:
+    """What a flow run's batches of this table have come to.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    name, mark = str(table), warehouse.capabilities.placeholder
+    none: list[Receipt] = []
+    receipts = asked(lambda: read_receipts_of(warehouse, flow_run_id, mark), none, warehouse)
+    failed = _failures("flow_run_id", flow_run_id, warehouse)
+    return RunHistory(
+        {receipt.batch_id: receipt for receipt in receipts if receipt.table_name == name},
+        sorted((f for f in failed if f.table_name == name), key=lambda f: f.failed_at),
+    )
 
 
 def record_failure(batch: Batch, error: Exception, warehouse: Warehouse) -> None:

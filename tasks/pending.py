@@ -24,7 +24,7 @@ from ferry.summaries import SummarySpec
 from ferry.summary_files import Summaries
 from ferry.touched import Change, touched, touched_by_summary
 from ferry.write import Transaction
-from tasks.target import make_missing
+from tasks.own_tables import make_missing
 
 
 def missing_tables(spec: SummarySpec, warehouse: Warehouse) -> list[str]:

@@ -25,7 +25,7 @@ from ferry.plan import plan_query
 from ferry.schema import TableSchema
 from ferry.specs import TableSpec
 from ferry.windows import Window
-from tasks.history import read_history
+from tasks.history import read_coverage, read_run
 from tasks.step import STEP
 
 MAX_ESTIMATES = 50
@@ -64,19 +64,19 @@ def plan_table(
     check_table(spec)
     check_range(days, spec, now)
     windows = split_range(days, step)
-    history = read_history.fn(spec.target, warehouse)
+    coverage = read_coverage(spec, warehouse)
     landed = frozenset(
         receipt.window_label
-        for receipt in history.receipts
-        if receipt.flow_run_id == flow_run_id and receipt.status == "loaded"
+        for receipt in read_run.fn(flow_run_id, spec.target, warehouse).receipts.values()
+        if receipt.status == "loaded"
     )
-    planned = plan_windows(windows, history.coverage, reprocess, landed)
+    planned = plan_windows(windows, coverage, reprocess, landed)
     schema = source.describe(spec.source_name, spec.exclude)
     for window in windows:
-        plan_query(spec, "window", window, schema, now)  # refuses what cannot be read
+        plan_query(spec, "window", window, schema)  # refuses what cannot be read
     return TablePlan(
         spec,
-        _with_rows(planned, spec, schema, source, now),
+        _with_rows(planned, spec, schema, source),
         source.row_bytes(spec.source_name),
     )
 
@@ -86,7 +86,6 @@ def _with_rows(
     spec: TableSpec,
     schema: TableSchema,
     source: Source,
-    now: datetime,
 ) -> tuple[PlannedWindow, ...]:
     """The windows with the source's guess: each stretch's is shared among its windows.
 
@@ -97,7 +96,7 @@ def _with_rows(
     def guess(stretch: tuple[PlannedWindow, ...]) -> int | None:
         first, last = stretch[0].window, stretch[-1].window
         whole = Window(first.start, last.end, first.zone)
-        return source.estimate_rows(plan_query(spec, "window", whole, schema, now))
+        return source.estimate_rows(plan_query(spec, "window", whole, schema))
 
     if all(each.skipped for each in planned):
         return planned

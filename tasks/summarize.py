@@ -48,8 +48,9 @@ from ferry.publish import (
 from ferry.schema import TableName
 from ferry.summaries import SummarySpec
 from ferry.summary_query import bound, insert_selected
+from tasks.own_tables import make, make_schema
 from tasks.step import STEP
-from tasks.target import drop_quietly, make, make_schema
+from tasks.target import drop_quietly
 from tasks.upsert import CONFLICT_ATTEMPTS, CONFLICT_PAUSE_SECONDS
 
 P = ParamSpec("P")

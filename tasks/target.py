@@ -1,10 +1,11 @@
-"""The target and the receipts table: made where they are missing, altered where they have to be."""
+"""The target: made where it is missing, altered where it has to be; staging tables dropped."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from prefect.logging import get_run_logger
 
@@ -13,42 +14,86 @@ from ferry import statements as sql
 from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied, Extract
 from ferry.capabilities import Capabilities
 from ferry.errors import FerryError
-from ferry.receipts import RECEIPTS
-from ferry.schema import Column, Kind, TableName
+from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import TargetPlan, plan_target
-from ferry.write import count_receipts
+from tasks.landed import has_landed, write_void
+from tasks.own_tables import SECOND_TRY_SECONDS, make, make_schema
 
-SECOND_TRY_SECONDS = 0.5
 FORGOTTEN_DAYS = 7
+TARGET_MADE_ANEW = "the target was made anew"
 INDEXED_ROWS = 1_000_000
 """A target whose first batch has more rows gets no index, which would take as long as the load."""
 
 
 def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
-    """Make the target and its new columns, where they are missing."""
-    spec, native = batch.spec, warehouse.native_type
+    """Make the target and its new columns, where they are missing.
+
+    Where there are receipts of batches that a new target has not, or that a new column was not in,
+    the same transaction writes that they are void.
+    """
     columns = copied.staged.extract.columns
     existing = warehouse.describe(batch.target)
-    plan = plan_target(batch.target, existing, columns, warehouse.capabilities, spec.target_only)
+    plan = plan_target(
+        batch.target, existing, columns, warehouse.capabilities, batch.spec.target_only
+    )
     if plan.create:
-        keyed, extract = warehouse.capabilities.sort_and_dist_keys, copied.staged.extract
-        make_schema(warehouse, batch.target.schema)
-        make(
-            warehouse,
-            sql.create_table(
-                batch.target,
-                columns,
-                native,
-                primary_key=_declared_key(batch, extract, warehouse.capabilities),
-                sort_key=[name.lower() for name in spec.sort_key] if keyed else (),
-                dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
-            ),
-            batch.target,
-        )
-        if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
-            key = [name.lower() for name in spec.key]
-            make(warehouse, sql.create_key_index(batch.target, key), batch.target)
-    _alter(batch, plan, warehouse)
+        _create(batch, copied, warehouse)
+    _alter(batch, copied, plan, warehouse)
+
+
+def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
+    spec, extract = batch.spec, copied.staged.extract
+    keyed = warehouse.capabilities.sort_and_dist_keys
+    statement = sql.create_table(
+        batch.target,
+        extract.columns,
+        warehouse.native_type,
+        if_missing=False,
+        primary_key=_declared_key(batch, extract, warehouse.capabilities),
+        sort_key=[name.lower() for name in spec.sort_key] if keyed else (),
+        dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
+    )
+    make_schema(warehouse, batch.target.schema)
+    _change(batch, statement, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
+    if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
+        key = [name.lower() for name in spec.key]
+        make(warehouse, sql.create_key_index(batch.target, key), batch.target)
+
+
+def _change(
+    batch: Batch,
+    statement: str,
+    is_done: Callable[[TableSchema | None], bool],
+    void: str,
+    warehouse: Warehouse,
+) -> None:
+    """Change the target, and say in the same transaction that its receipts are void, if they are.
+
+    Another run may do both at the same moment: then the statement fails, and what it was to make is
+    there already, or after a second try.
+
+    Args:
+        batch: The batch that the target is made ready for.
+        statement: What changes the target.
+        is_done: Whether the target is as the statement makes it.
+        void: Why what has landed before does not count any more; empty if it does.
+        warehouse: Where.
+    """
+    for attempt in (1, 2):
+        try:
+            with warehouse.transaction() as tx:
+                tx.execute(statement)
+                if void and has_landed(batch.target, warehouse):
+                    write_void(batch.target, void, batch.flow_run_id, tx, warehouse)
+        except FerryError as error:
+            if is_done(warehouse.describe(batch.target)):
+                return
+            if attempt == 2:
+                raise
+            get_run_logger().debug("%s is changed once more after: %s", batch.target, error)
+            time.sleep(SECOND_TRY_SECONDS)
+        else:
+            return
 
 
 def _declared_key(batch: Batch, extract: Extract, capabilities: Capabilities) -> list[str]:
@@ -72,51 +117,22 @@ def _is_indexable(batch: Batch, extract: Extract, capabilities: Capabilities) ->
     return 0 < sum(sizes) <= limit
 
 
-def _alter(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> None:
+def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse) -> None:
     native = warehouse.native_type
     for column in plan.add:
-        _add(batch.target, column, warehouse)
+        statement = sql.add_column(batch.target, column, native)
+        void = ""
+        if column.name in copied.staged.extract.in_older_rows:
+            void = f"older rows have no value in the new column {column.name}"
+        _change(batch, statement, partial(_has_column, column.name), void, warehouse)
         get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
     for column in plan.widen:
         warehouse.execute(sql.widen_column(batch.target, column, native))
         get_run_logger().warning("%s has a longer column: %s", batch.target, column.name)
 
 
-def _add(table: TableName, column: Column, warehouse: Warehouse) -> None:
-    """Add a column, unless another run has added it meanwhile."""
-    try:
-        warehouse.execute(sql.add_column(table, column, warehouse.native_type))
-    except FerryError:
-        there = warehouse.describe(table)
-        if there is None or there.column(column.name) is None:
-            raise
-
-
-def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
-    """Make one of Ferry's own tables if it is missing, and the columns that an older one lacks."""
-    existing = warehouse.describe(table)
-    if existing is not None:
-        for column in columns:
-            if existing.column(column.name) is None:
-                _add(table, column, warehouse)
-        return
-    make_schema(warehouse, table.schema)
-    required = [column.name for column in columns if not column.nullable]
-    statement = sql.create_table(table, columns, warehouse.native_type, required=required)
-    make(warehouse, statement, table)
-
-
-def make_schema(warehouse: Warehouse, schema: str) -> None:
-    """Make the schema if it is missing; where it is there, no right to make one is needed."""
-    if not warehouse.fetch(sql.find_schema(warehouse.capabilities.placeholder), (schema,)):
-        make(warehouse, sql.create_schema(schema), schema)
-
-
-def landed_batches(batch: Batch, warehouse: Warehouse) -> int:
-    """How many batches of the table have landed."""
-    if warehouse.describe(RECEIPTS) is None:
-        return 0
-    return count_receipts(warehouse, batch.target, warehouse.capabilities.placeholder)
+def _has_column(name: str, there: TableSchema | None) -> bool:
+    return there is not None and there.column(name) is not None
 
 
 def drop_quietly(warehouse: Warehouse, *tables: TableName) -> None:
@@ -136,13 +152,3 @@ def drop_forgotten(warehouse: Warehouse) -> int:
     for name in forgotten:
         warehouse.execute(sql.drop_table(TableName(STAGING_SCHEMA, name)))
     return len(forgotten)
-
-
-def make(warehouse: Warehouse, statement: str, table: object) -> None:
-    """Run a CREATE … IF NOT EXISTS, which two runs at once can make fail for one of them."""
-    try:
-        warehouse.execute(statement)
-    except FerryError as error:
-        get_run_logger().debug("making %s once more after: %s", table, error)
-        time.sleep(SECOND_TRY_SECONDS)
-        warehouse.execute(statement)

@@ -14,9 +14,9 @@ from ferry.coverage_table import COVERAGE, COVERAGE_COLUMNS, rewrite
 from ferry.errors import ConflictError, FerryError, OutcomeUnknownError
 from ferry.specs import TableSpec
 from ferry.table_days import TableDays, tell_days
-from tasks.history import read_failures, read_receipts
+from tasks.history import read_history
+from tasks.own_tables import make_missing
 from tasks.step import STEP
-from tasks.target import make_missing
 
 CONFLICT_ATTEMPTS = 4
 CONFLICT_PAUSE_SECONDS = 0.5
@@ -47,10 +47,12 @@ def tell_coverage(
         AccessError: The warehouse refuses. No retry helps.
     """
     try:
+        history = read_history.fn(spec, warehouse)
         days = tell_days(
             spec,
-            read_receipts(spec.target, warehouse),
-            read_failures(spec.target, warehouse),
+            history.receipts,
+            history.failures,
+            cursor=history.cursor,
             zone=zone or spec.zone,
             now=now,
             start=start,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from prefect import task
 from prefect.logging import get_run_logger
@@ -12,7 +13,7 @@ from prefect.logging import get_run_logger
 import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, Copied, CursorValue
+from ferry.batch import Batch, Copied, CursorValue, Extract
 from ferry.errors import (
     ConflictError,
     FatalError,
@@ -22,22 +23,16 @@ from ferry.errors import (
 )
 from ferry.plan import find_deleted, stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
+from ferry.receipts_table import count_landed, find_receipt, rows_held, write_receipt
 from ferry.schema import TableSchema
-from ferry.write import (
-    Landed,
-    Load,
-    find_receipt,
-    newest_table,
-    replace_all,
-    replace_from,
-    write_receipt,
-)
-from ferry.write import (
-    upsert as upsert_by_key,
-)
+from ferry.windows import clamped
+from ferry.write import Landed, Load, Transaction, newest_table, write
+from tasks.landed import write_void
+from tasks.own_tables import make_missing
 from tasks.step import STEP, located
-from tasks.target import drop_quietly, landed_batches, make_missing, prepare_target
+from tasks.target import drop_quietly, prepare_target
 
+TARGET_LOST_ROWS = "the target had lost its rows"
 CONFLICT_ATTEMPTS = 4
 CONFLICT_PAUSE_SECONDS = 0.5
 
@@ -106,50 +101,50 @@ def _land_receipted(
 
 
 def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime) -> Receipt:
-    capabilities = warehouse.capabilities
-    load = _load(batch, copied)
+    capabilities, extracted = warehouse.capabilities, copied.staged.extract
     with warehouse.transaction() as tx:
         if capabilities.lock_mode is not None:
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
         # Looked up on a connection of its own: read within this transaction, the receipts would
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
-        receipt_id = batch.receipt_id(
-            copied.staged.extract.left_out, copied.staged.extract.checksum
+        receipt_id = batch.receipt_id(extracted.left_out, extracted.checksum)
+        landed_now, is_there = count_landed(
+            warehouse, batch.target, batch.stretch, receipt_id, capabilities.placeholder
         )
-        landed_before = find_receipt(warehouse, receipt_id, capabilities.placeholder)
+        landed_before = is_there and find_receipt(warehouse, receipt_id, capabilities.placeholder)
         if landed_before:
             return landed_before
-        _refuse_stale_read(batch, copied, warehouse)
-        if batch.mode == "full":
-            landed = replace_all(tx, load)
-        elif load.key:
-            landed = upsert_by_key(tx, load, capabilities)
-        else:
-            landed = replace_from(tx, load, _start(batch, load, copied), capabilities.placeholder)
+        others_landed = landed_now != extracted.batches_before
+        if others_landed and batch.overwrites_newer:
+            raise _stale("another batch of the table landed since this one was read")
+        if not tx.fetch(sql.any_row(batch.target)):
+            _void_what_is_lost(batch, extracted, tx, warehouse)
+        load = _load(batch, copied, others_landed=others_landed)
+        start = _start(batch, load, copied)
+        landed = write(tx, load, capabilities, batch.mode, start)
         receipt = _receipt(batch, copied, landed, started_at)
         write_receipt(tx, receipt, capabilities.placeholder)
     return receipt
 
 
-def _refuse_stale_read(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
-    """No older version over a newer one, where no cursor in the target can tell them apart."""
-    if not batch.overwrites_newer:
-        return
-    known, found = copied.staged.extract.batches_before, landed_batches(batch, warehouse)
-    if found != known:
-        raise StaleReadError(
-            "another batch of the table landed since this one was read",
-            expected=f"{known} batches",
-            found=f"{found} batches",
-            todo="Run it again: it has to be read again.",
-        )
+def _stale(problem: str) -> StaleReadError:
+    """Nothing may come of a read that something has made stale."""
+    return StaleReadError(problem, todo="Run it again: it has to be read again.")
 
 
-def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
-    """The batch's receipt if an earlier attempt of this run has landed it."""
-    if warehouse.describe(RECEIPTS) is None:
-        return None
-    return find_receipt(warehouse, batch.id, warehouse.capabilities.placeholder)
+def _void_what_is_lost(
+    batch: Batch, extracted: Extract, tx: Transaction, warehouse: Warehouse
+) -> None:
+    """Say that what receipts tell of is not there, where the target has no rows any more.
+
+    Raises:
+        StaleReadError: The batch was read from where the target ended, which it does no more.
+    """
+    if extracted.start is not None:
+        raise _stale("the target lost its rows since this batch was read")
+    mark = warehouse.capabilities.placeholder
+    if batch.mode != "full" and rows_held(warehouse, batch.target, mark) > 0:
+        write_void(batch.target, TARGET_LOST_ROWS, batch.flow_run_id, tx, warehouse)
 
 
 def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
@@ -159,7 +154,7 @@ def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
         drop_quietly(warehouse, copied.staging_table, *newest)
 
 
-def _load(batch: Batch, copied: Copied) -> Load:
+def _load(batch: Batch, copied: Copied, *, others_landed: bool) -> Load:
     extracted, spec = copied.staged.extract, batch.spec
     schema = TableSchema(batch.target, extracted.columns)
     return Load(
@@ -172,6 +167,9 @@ def _load(batch: Batch, copied: Copied) -> Load:
         version=spec.version.lower() if spec.version else None,
         unique_key=extracted.unique_key,
         deleted=find_deleted(spec, schema.columns),
+        others_landed=others_landed,
+        allow_empty=spec.allow_empty,
+        max_shrink_percent=spec.max_shrink_percent,
     )
 
 
@@ -209,14 +207,21 @@ def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime)
         flow_run_id=batch.flow_run_id,
         started_at=started_at,
         finished_at=datetime.now(UTC),
+        cursor_name=extracted.cursor,
         read_at=extracted.read_at,
-        complete_until=_complete_until(batch, extracted.read_at),
+        complete_until=_complete_until(batch, extracted),
     )
 
 
-def _complete_until(batch: Batch, read_at: datetime | None) -> datetime | None:
+def _complete_until(batch: Batch, extracted: Extract) -> datetime | None:
     """Up to when the source's rows were certainly there to be read, by its own clock."""
-    if read_at is None or batch.mode == "watermark":
+    if extracted.read_at is None:
         return None
-    settle = 0 if batch.spec.mode == "full" else batch.spec.settle_seconds
-    return read_at - timedelta(seconds=settle)
+    # What a full copy has read counts as the windows, or the watermarks, that come after it.
+    mode = batch.spec.mode if batch.mode == "full" else batch.mode
+    late_seconds = 0
+    if mode == "window":
+        late_seconds = batch.spec.settle_seconds
+    elif mode == "watermark" and not isinstance(extracted.start, int | Decimal):
+        late_seconds = batch.spec.lag
+    return clamped(extracted.read_at, -timedelta(seconds=late_seconds))

@@ -48,6 +48,11 @@ class Journey:
         }
         self.specs_file.write_text(yaml.safe_dump(content))
 
+    def specs(self) -> dict[str, Any]:
+        """The table specs as they were written."""
+        tables: dict[str, Any] = yaml.safe_load(self.specs_file.read_text())["tables"]
+        return tables
+
     def sql(self, statement: str, rows: Sequence[Sequence[Any]] = ((),)) -> None:
         """Run a statement in the source, once for each row of parameters, marked by `?`."""
         self.run_source(statement, rows)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from ferry.coverage import Coverage, Event, Status, coverage_of
 from ferry.failures import Failure
-from ferry.receipts import Receipt
+from ferry.receipts import Receipt, void_receipt
+from ferry.schema import TableName
 from ferry.windows import Window, day_window
 
 JUNE = datetime(2023, 6, 1, tzinfo=UTC)
@@ -165,3 +166,38 @@ def test_whatever_happened_each_hour_stands_as_its_last_event_says(
     found = [last.get(hour) for hour in range(start, start + hours)]
     expected = Status.FAILED if False in found else Status.LOADED if all(found) else Status.MISSING
     assert Coverage(events).of(Window(at(start), at(start + hours))).status is expected
+
+
+def test_what_is_void_is_not_loaded_until_it_is_carried_again():
+    first, second = day_window(DAY), day_window(DAY + timedelta(days=1))
+    hour = timedelta(hours=1)
+    void = void_receipt(
+        TableName("raw_data", "nps"),
+        "the target was made anew",
+        flow_run_id="f",
+        started_at=JUNE,
+        at=JUNE + timedelta(minutes=1),  # as late as the last of what it makes void
+    )
+    before = [receipt(first, JUNE - hour), receipt(second, JUNE)]
+    coverage = coverage_of([*before, void], [])
+    for window in (first, second):
+        standing = coverage.of(window)
+        assert (standing.status, standing.reason) == (Status.MISSING, "the target was made anew")
+    again = coverage_of([*before, void, receipt(second, JUNE + hour)], [])
+    assert [again.of(window).status for window in (first, second)] == [
+        Status.MISSING,
+        Status.LOADED,
+    ]
+    failed = coverage_of([*before, void], [failure(first, JUNE + hour)])
+    assert failed.of(first).status is Status.FAILED
+
+
+def test_windows_that_another_cursor_carried_do_not_count_as_loaded():
+    window = day_window(DAY)
+    by_created = replace(receipt(window, JUNE), cursor_name="created_at")
+    assert coverage_of([by_created], [], "created_at").of(window).status is Status.LOADED
+    assert coverage_of([by_created], []).of(window).status is Status.LOADED
+    assert coverage_of([receipt(window, JUNE)], [], "modified").of(window).status is Status.LOADED
+    standing = coverage_of([by_created], [], "modified").of(window)
+    assert standing.status is Status.MISSING
+    assert standing.reason.startswith("it was carried by the cursor created_at, and the cursor is")

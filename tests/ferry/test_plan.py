@@ -1,13 +1,12 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from ferry.batch import STAGING_NAME, Batch
 from ferry.errors import RequestError, SchemaError
-from ferry.plan import choose_window, less_lag, plan_query, stored_bound
+from ferry.plan import choose_window, plan_query, stored_bound
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, target_columns
 from ferry.specs import TableSpec
 from ferry.windows import Window, day_window
@@ -68,13 +67,10 @@ def test_wrong_dates_say_which_table():
 
 def test_the_cursor_is_modified_else_created_at():
     window = day_window(date(2023, 1, 5))
-    assert plan_query(spec(), "window", window, SCHEMA, START).cursor == "Modified"
+    assert plan_query(spec(), "window", window, SCHEMA).cursor == "Modified"
     without = replace(SCHEMA, columns=(SCHEMA.columns[0], SCHEMA.columns[2]))
-    assert plan_query(spec(), "window", window, without, START).cursor == "created_at"
-    assert (
-        plan_query(spec(cursor="CREATED_AT"), "window", window, SCHEMA, START).cursor
-        == "created_at"
-    )
+    assert plan_query(spec(), "window", window, without).cursor == "created_at"
+    assert plan_query(spec(cursor="CREATED_AT"), "window", window, SCHEMA).cursor == "created_at"
 
 
 @pytest.mark.parametrize(
@@ -91,47 +87,31 @@ def test_the_cursor_is_modified_else_created_at():
 )
 def test_a_column_that_is_missing_or_of_no_use_is_named(fields: dict, message: str):
     with pytest.raises(SchemaError, match=message) as caught:
-        plan_query(spec(**fields), "window", day_window(date(2023, 1, 5)), SCHEMA, START)
+        plan_query(spec(**fields), "window", day_window(date(2023, 1, 5)), SCHEMA)
     assert "raw_data.orders" in str(caught.value)
 
 
 def test_a_window_needs_a_cursor_column():
     without = replace(SCHEMA, columns=SCHEMA.columns[:1])
     with pytest.raises(SchemaError, match="mode window needs a cursor column"):
-        plan_query(spec(), "window", day_window(date(2023, 1, 5)), without, START)
+        plan_query(spec(), "window", day_window(date(2023, 1, 5)), without)
 
 
 def test_a_watermark_reads_from_the_highest_cursor_less_the_lag():
     highest = datetime(2023, 1, 5, 12)
-    query = plan_query(spec(mode="watermark", lag=60), "watermark", None, SCHEMA, START, highest)
+    query = plan_query(spec(mode="watermark", lag=60), "watermark", None, SCHEMA, highest)
     assert (query.start, query.end) == (
         datetime(2023, 1, 5, 11, 59, tzinfo=query.start.tzinfo),
         None,
     )
-    assert less_lag(100, 10, "UTC", START) == 90
-    assert less_lag(Decimal(100), 10, "UTC", START) == 90
-    assert less_lag(date(2023, 1, 5), 3600, "UTC", START) == date(2023, 1, 4)
-    assert less_lag(None, 10, "UTC", START) is None
-
-
-def test_a_row_dated_in_the_future_does_not_stop_a_watermark():
-    assert less_lag(datetime(2099, 1, 1), 60, "UTC", START) == START - timedelta(seconds=60)
-    assert less_lag(date(2099, 1, 1), 0, "UTC", START) == START.date()
-
-
-def test_a_watermark_in_a_repeated_hour_reads_both_of_its_passes():
-    late = datetime(2023, 11, 1, tzinfo=UTC)
-    start = less_lag(datetime(2023, 10, 29, 2, 59, 50), 0, "Europe/Berlin", late)
-    assert start.replace(tzinfo=None) == datetime(2023, 10, 29, 2)
-    assert stored_bound(start, Kind.TIMESTAMP, "Europe/Berlin") == datetime(2023, 10, 29, 2)
 
 
 def test_a_cursor_of_dates_takes_whole_days_only():
     dated = replace(SCHEMA, columns=(*SCHEMA.columns, Column("day", DataType(Kind.DATE))))
     hour = Window(START, START + timedelta(hours=1))
     with pytest.raises(SchemaError, match=r"orders .*: column 'day' has no time of day"):
-        plan_query(spec(cursor="day"), "window", hour, dated, START)
-    day = plan_query(spec(cursor="day"), "window", day_window(date(2023, 1, 5)), dated, START)
+        plan_query(spec(cursor="day"), "window", hour, dated)
+    day = plan_query(spec(cursor="day"), "window", day_window(date(2023, 1, 5)), dated)
     assert day.cursor == "day"
 
 
@@ -139,7 +119,7 @@ def test_a_cursor_of_dates_takes_whole_days_only():
 def test_a_column_that_cannot_mark_deletions_is_refused(kind: Kind):
     marked = replace(SCHEMA, columns=(*SCHEMA.columns, Column("deleted", DataType(kind))))
     with pytest.raises(SchemaError, match="cannot tell which rows are deleted"):
-        plan_query(spec(mode="full", soft_deletes="apply"), "full", None, marked, START)
+        plan_query(spec(mode="full", soft_deletes="apply"), "full", None, marked)
 
 
 def test_a_bound_is_stored_as_the_column_holds_it():
@@ -195,8 +175,8 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
 def test_a_version_that_cannot_tell_which_row_is_newer_is_refused(version: str, problem: str):
     window = day_window(date(2023, 1, 5))
     with pytest.raises(SchemaError, match=problem):
-        plan_query(spec(version=version), "window", window, SCHEMA, START)
-    plan_query(spec(version="MODIFIED"), "window", window, SCHEMA, START)
+        plan_query(spec(version=version), "window", window, SCHEMA)
+    plan_query(spec(version="MODIFIED"), "window", window, SCHEMA)
 
 
 def test_a_table_that_is_only_carried_when_it_is_named_carries_days():

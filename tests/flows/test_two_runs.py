@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import pytest
-from prefect.logging import disable_run_logger
 
 from ferry.errors import ConfigurationError, DataError, SchemaError, StaleReadError
-from flows.carry_batch import Dates, load_road, make_batch
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from flows.table_specs import load_table_specs
-from tasks import copy, extract, stage, upsert
+from tests.reads import read_now_land_later
 
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
@@ -31,19 +29,6 @@ def shop(journey: Any) -> Any:
     return journey
 
 
-def read_now_land_later(mode: Any, dates: dict[str, Any], meanwhile: Any) -> Any:
-    """Extract and copy a batch; then `meanwhile` happens; then it is to land."""
-    spec = load_table_specs().named("orders")
-    with disable_run_logger():
-        batch = make_batch(spec, Dates(**dates), mode)
-        road = load_road(spec)
-        extracted = extract.fn(batch, road.source, road.warehouse)
-        copied = copy.fn(batch, stage.fn(batch, extracted, road.stage), road.stage, road.warehouse)
-    meanwhile()
-    with disable_run_logger():
-        return upsert.fn(batch, copied, road.warehouse, datetime.now(UTC))
-
-
 def changed_and_carried(shop: Any) -> None:
     shop.sql("UPDATE orders SET note = 'new', modified = '2023-01-02 10:00:00'")
     sync_table(table="orders", **SECOND)
@@ -53,7 +38,7 @@ def test_a_full_copy_that_was_read_before_another_batch_landed_does_not_bring_ol
     shop: Any,
 ) -> None:
     with pytest.raises(StaleReadError, match=r"upsert .*orders full: another batch"):
-        read_now_land_later("full", {}, lambda: changed_and_carried(shop))
+        read_now_land_later("orders", "full", {}, lambda: changed_and_carried(shop))
     assert shop.target("orders", "note") == [("new",)]
     assert shop.leftovers() == set()
 
@@ -61,7 +46,7 @@ def test_a_full_copy_that_was_read_before_another_batch_landed_does_not_bring_ol
 def test_a_window_that_was_read_before_another_batch_landed_brings_no_old_row_back(
     shop: Any,
 ) -> None:
-    receipt = read_now_land_later("window", FIRST, lambda: changed_and_carried(shop))
+    receipt = read_now_land_later("orders", "window", FIRST, lambda: changed_and_carried(shop))
     assert shop.target("orders", "note") == [("new",)]
     assert receipt.rows_unchanged == 1
 
@@ -75,7 +60,7 @@ def test_a_row_deleted_meanwhile_does_not_come_back_where_deletions_are_applied(
         sync_table(table="orders", **SECOND)
 
     with pytest.raises(StaleReadError):
-        read_now_land_later("window", FIRST, deleted)
+        read_now_land_later("orders", "window", FIRST, deleted)
     assert shop.target("orders") == []
 
 

@@ -1,0 +1,171 @@
+"""What has landed in a table before a batch of it is read, and what follows for the reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from prefect.logging import get_run_logger
+
+from blocks.source import Source
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import Batch, CursorValue, ExtractQuery
+from ferry.errors import SchemaError
+from ferry.plan import find_cursor, stored_bound
+from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
+from ferry.receipts_table import (
+    Landings,
+    count_landed,
+    find_receipt,
+    last_read,
+    read_landings,
+    void_moment,
+    write_receipt,
+)
+from ferry.schema import Column, TableName, TableSchema
+from ferry.unix_time import to_unix
+from ferry.watermark import NUMBERS, Watermark
+from ferry.write import Transaction
+from tasks.own_tables import make_missing
+
+R = TypeVar("R")
+
+
+def asked(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
+    """The answer of the receipts table; `none` where there is no such table.
+
+    One that an older Ferry made gets the columns that it lacks.
+    """
+    try:
+        return question()
+    except SchemaError:
+        if warehouse.describe(RECEIPTS) is None:
+            return none
+        make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
+        return question()
+
+
+def landings(batch: Batch, warehouse: Warehouse) -> Landings:
+    """What has landed in the batch's table."""
+    mark = warehouse.capabilities.placeholder
+    return asked(
+        lambda: read_landings(warehouse, batch.target, batch.stretch, mark), Landings(), warehouse
+    )
+
+
+def has_landed(table: TableName, warehouse: Warehouse) -> bool:
+    """Whether any batch of the table has landed."""
+    mark = warehouse.capabilities.placeholder
+    return asked(lambda: count_landed(warehouse, table, None, "", mark)[0] > 0, False, warehouse)
+
+
+def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
+    """The batch's receipt if an earlier attempt of this run has landed it."""
+    mark = warehouse.capabilities.placeholder
+    return asked(lambda: find_receipt(warehouse, batch.id, mark), None, warehouse)
+
+
+def watermark(
+    batch: Batch, schema: TableSchema, existing: TableSchema | None, warehouse: Warehouse
+) -> Watermark | None:
+    """From where on the batch is read; None to read all: nothing is known to have been read.
+
+    Args:
+        batch: The batch, in any mode; only one of mode watermark has a watermark.
+        schema: The source table.
+        existing: The target; None if there is none.
+        warehouse: Where.
+    """
+    if batch.mode != "watermark" or existing is None:
+        return None
+    cursor, unit = find_cursor(batch.spec, schema.columns), batch.spec.cursor_unit
+    there = existing.column(cursor.name) if cursor else None
+    if cursor is None or there is None:
+        return None
+    name, mark = there.name, warehouse.capabilities.placeholder
+    if counts_no_time(batch, cursor):
+        lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
+        return None if highest is None else Watermark(highest, lowest)
+    until = asked(lambda: last_read(warehouse, batch.target, name, mark), None, warehouse)
+    if until is None:
+        return None
+    bound: CursorValue | None = (
+        to_unix(until, unit)
+        if unit
+        else stored_bound(until, there.type.kind, batch.spec.wall_clock_zone)
+    )
+    (highest,) = warehouse.fetch(sql.highest_up_to(batch.target, name, mark), (bound,))[0]
+    return None if highest is None else Watermark(highest)
+
+
+def counts_no_time(batch: Batch, cursor: Column) -> bool:
+    """Whether the cursor is a number that counts something else than time."""
+    return cursor.type.kind in NUMBERS and batch.spec.cursor_unit is None
+
+
+def in_older_rows(
+    columns: Sequence[Column],
+    query: ExtractQuery,
+    before: Landings,
+    source: Source,
+) -> tuple[str, ...]:
+    """Those of the columns that rows have a value in which were carried without it.
+
+    Args:
+        columns: Columns that the target is going to gain, as the source names them.
+        query: What the batch reads: its rows get the value.
+        before: What had landed.
+        source: Where the rows are.
+    """
+    if query.cursor is None or query.start is None:
+        return ()  # all rows are read, and get it
+    stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
+    last = max((last for *_, last in before.by_cursor), default=None)
+    if query.end is not None and isinstance(query.end, datetime) and last and last > query.end:
+        stretches.append(replace(query, start=query.end, end=last, zero_dates="null"))
+    return tuple(
+        column.name.lower()
+        for column in columns
+        if any(_has_value(each, column, source) for each in stretches)
+    )
+
+
+def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
+    narrow = replace(query, schema=replace(query.schema, columns=(column,)))
+    return any(batch.num_rows > batch.column(0).null_count for batch in source.read(narrow))
+
+
+def tell_of_another_cursor(batch: Batch, cursor: str, before: Landings) -> None:
+    """Say which days were carried by another cursor than the one that the table has now."""
+    for name, windows, first, last in before.by_another(cursor):
+        get_run_logger().warning(
+            "%s: %s windows from %s to %s were carried by the cursor %s, not by %s: they do not "
+            "count as loaded any more; a backfill with reprocess=missing carries them again",
+            batch.target,
+            f"{windows:,}",
+            first.date(),
+            last.date(),
+            name,
+            cursor,
+        )
+
+
+def write_void(
+    table: TableName, reason: str, flow_run_id: str, tx: Transaction, warehouse: Warehouse
+) -> None:
+    """Say, in this transaction, that what has landed before does not count any more."""
+    mark, now = warehouse.capabilities.placeholder, datetime.now(UTC)
+    # Asked on another connection: under SERIALIZABLE isolation, reading the receipts within the
+    # transaction would make every other table's upsert conflict with it.
+    at = asked(lambda: void_moment(warehouse, table, now, mark), now, warehouse)
+    void = void_receipt(table, reason, flow_run_id=flow_run_id, started_at=now, at=at)
+    write_receipt(tx, void, mark)
+    get_run_logger().warning(
+        "%s: %s, so that what was carried before does not count as loaded any more; a backfill "
+        "with reprocess=missing carries it again",
+        table,
+        reason,
+    )

@@ -1,0 +1,55 @@
+"""Ferry's own tables in the warehouse: made where they are missing, and the columns they lack."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from prefect.logging import get_run_logger
+
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.errors import FerryError
+from ferry.schema import Column, TableName
+
+SECOND_TRY_SECONDS = 0.5
+
+
+def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
+    """Make one of Ferry's own tables if it is missing, and the columns that an older one lacks."""
+    existing = warehouse.describe(table)
+    if existing is not None:
+        for column in columns:
+            if existing.column(column.name) is None:
+                _add(table, column, warehouse)
+        return
+    make_schema(warehouse, table.schema)
+    required = [column.name for column in columns if not column.nullable]
+    statement = sql.create_table(table, columns, warehouse.native_type, required=required)
+    make(warehouse, statement, table)
+
+
+def _add(table: TableName, column: Column, warehouse: Warehouse) -> None:
+    """Add a column, unless another run has added it meanwhile."""
+    try:
+        warehouse.execute(sql.add_column(table, column, warehouse.native_type))
+    except FerryError:
+        there = warehouse.describe(table)
+        if there is None or there.column(column.name) is None:
+            raise
+
+
+def make_schema(warehouse: Warehouse, schema: str) -> None:
+    """Make the schema if it is missing; where it is there, no right to make one is needed."""
+    if not warehouse.fetch(sql.find_schema(warehouse.capabilities.placeholder), (schema,)):
+        make(warehouse, sql.create_schema(schema), schema)
+
+
+def make(warehouse: Warehouse, statement: str, table: object) -> None:
+    """Run a CREATE … IF NOT EXISTS, which two runs at once can make fail for one of them."""
+    try:
+        warehouse.execute(statement)
+    except FerryError as error:
+        get_run_logger().debug("making %s once more after: %s", table, error)
+        time.sleep(SECOND_TRY_SECONDS)
+        warehouse.execute(statement)

@@ -1,0 +1,128 @@
+"""From where on a watermark reads, and what would hide rows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.plan import stored_bound
+from ferry.schema import Column, DataType, Kind, arrow_type
+from ferry.watermark import JUMP, TOP_VALUES, CursorWatch, Watermark, less_lag, refuse_jump
+
+ID = Column("id", DataType(Kind.INT64))
+
+
+def seen(column: Column, *batches: Sequence[object], clock: object = None) -> CursorWatch:
+    number = column.type.kind in (Kind.INT64, Kind.DECIMAL)
+    watch = CursorWatch(0, column, counts_no_time=number)
+    watch.begin(clock)  # type: ignore[arg-type]
+    for values in batches:
+        array = pa.array(values, arrow_type(column.type))
+        watch.see(pa.RecordBatch.from_arrays([array], [column.name]))
+    return watch
+
+
+def jumped(*batches: Sequence[object], known: Watermark | None = None) -> int:
+    return seen(ID, *batches).jumped(known)
+
+
+def test_a_watermark_less_its_lag_is_seconds_days_or_ids_earlier():
+    assert less_lag(100, 10, "UTC") == 90
+    assert less_lag(Decimal(100), 10, "UTC") == 90
+    assert less_lag(1_672_912_800_000, 10, "UTC", "ms") == 1_672_912_790_000
+    assert less_lag(date(2023, 1, 5), 3600, "UTC") == date(2023, 1, 4)
+    assert less_lag(None, 10, "UTC") is None
+
+
+def test_a_watermark_at_the_first_moment_that_there_is_stays_there():
+    assert less_lag(datetime(1, 1, 1, 0, 0, 5), 60, "UTC").replace(tzinfo=None) == datetime.min
+    assert less_lag(date(1, 1, 1), 60, "UTC") == date.min
+
+
+def test_a_watermark_in_a_repeated_hour_reads_both_of_its_passes():
+    start = less_lag(datetime(2023, 10, 29, 2, 59, 50), 0, "Europe/Berlin")
+    assert start.replace(tzinfo=None) == datetime(2023, 10, 29, 2)
+    assert stored_bound(start, Kind.TIMESTAMP, "Europe/Berlin") == datetime(2023, 10, 29, 2)
+
+
+NOON = datetime(2023, 1, 5, 12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "clock", "values"),
+    [
+        (Kind.TIMESTAMP, NOON, [NOON, NOON + timedelta(seconds=1), None, datetime(9999, 12, 31)]),
+        (
+            Kind.TIMESTAMPTZ,
+            NOON.replace(tzinfo=UTC),
+            [
+                m.replace(tzinfo=UTC)
+                for m in (NOON, NOON + timedelta(hours=1), datetime(2037, 1, 1))
+            ],
+        ),
+        (Kind.DATE, NOON.date(), [date(2023, 1, 5), date(2023, 1, 6), date(9999, 12, 31)]),
+    ],
+)
+def test_rows_that_are_dated_ahead_are_counted(kind: Kind, clock: object, values: list[object]):
+    assert seen(Column("modified", DataType(kind)), values, clock=clock).ahead == 2
+
+
+def test_rows_of_unix_time_that_are_dated_ahead_are_counted():
+    watch = CursorWatch(0, ID, counts_no_time=False)
+    watch.begin(1_672_912_800)
+    array = pa.array([1_672_912_800, 1_672_912_801], pa.int64())
+    watch.see(pa.RecordBatch.from_arrays([array], ["id"]))
+    assert (watch.ahead, watch.jumped(None)) == (1, 0)
+
+
+def test_a_highest_number_far_beyond_all_others_is_a_jump():
+    ids = list(range(1, 1001))
+    assert jumped(ids) == 0
+    assert jumped([*ids, 2**31 - 1]) == 1
+    assert jumped([2**62], ids) == 1
+    assert jumped(ids, [2**31 - 1, 2**31 - 2]) == 2
+    assert jumped([1001, 2**31 - 1], known=Watermark(1000, 1)) == 1
+    assert jumped([2**31 - 1], known=Watermark(1000, 1)) == 1
+
+
+def test_numbers_that_grow_by_leaps_all_the_time_are_no_jump():
+    snowflakes = [number << 40 for number in range(1, 500)]
+    assert jumped(snowflakes) == 0
+    assert jumped([500 << 40], known=Watermark(499 << 40, 1 << 40)) == 0
+    assert jumped([1000 + JUMP], known=Watermark(1000, 999)) == 0
+    assert jumped([1001 + JUMP], known=Watermark(1000, 999)) == 1
+
+
+def test_many_rows_beyond_a_gap_are_no_stray_rows():
+    sparse_beginning = [1, *range(100_000, 100_050)]
+    assert jumped(sparse_beginning) == 0
+    assert jumped([*range(5000), *range(2**40, 2**40 + TOP_VALUES)]) == 0
+
+
+def test_a_gap_that_the_target_has_already_is_not_told_again():
+    assert jumped([990, 1000, 2**40, 2**40 + 1], known=Watermark(2**40, 1)) == 0
+    assert jumped([], known=Watermark(1000, 1)) == 0
+
+
+def test_unsigned_and_decimal_numbers_are_looked_at_exactly():
+    big = Column("id", DataType(Kind.DECIMAL, 20, 0))
+    low = [Decimal(2**63 + number) for number in range(100)]
+    assert seen(big, low).jumped(None) == 0
+    assert seen(big, [*low, Decimal(2**64 - 1)]).jumped(None) == 1
+
+
+@given(st.lists(st.lists(st.integers(-(2**62), 2**62), max_size=300), max_size=4))
+def test_however_it_is_cut_into_batches_the_same_is_seen(batches: list[list[int]]):
+    assert jumped(*batches) == jumped([value for batch in batches for value in batch])
+
+
+def test_a_refused_jump_says_how_to_allow_it_and_no_value():
+    text = str(refuse_jump(1, "id"))
+    assert "found 1 row(s) beyond such a gap" in text
+    assert "cursor_jumps: allow" in text

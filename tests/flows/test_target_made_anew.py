@@ -1,0 +1,202 @@
+"""Days that were loaded and are not there any more do not count as loaded."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from prefect.exceptions import FailedRun
+
+from ferry.errors import DataError, RequestError, StaleReadError
+from flows.backfill_tables import backfill
+from flows.carry_windows import carry_windows
+from flows.show_coverage import show_coverage
+from flows.sync_table import sync_table
+from tests.reads import read_now_land_later
+
+SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
+FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
+
+
+@pytest.fixture
+def people(journey: Any) -> Any:
+    """Two days of one table, both carried."""
+    journey.sql("CREATE TABLE people (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
+    journey.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    journey.write_specs(people=SPEC)
+    sync_table(table="people", run_date=FIRST)
+    sync_table(table="people", run_date=SECOND)
+    return journey
+
+
+def missing(journey: Any) -> dict[date, str]:
+    """The days of both that are not loaded, and why."""
+    (told,) = show_coverage(table="people", start_date=FIRST, end_date=THIRD).values()
+    standing = {each.day: each.standing for each in told.days}
+    return {day: each.reason for day, each in standing.items() if each.status != "loaded"}
+
+
+def fill() -> int:
+    carried = backfill(table="people", start_date=FIRST, end_date=THIRD)
+    return sum(map(len, carried.values()))
+
+
+def test_a_target_that_is_gone_has_no_loaded_days(people: Any) -> None:
+    assert missing(people) == {}
+    people.warehouse.execute(f'DROP TABLE "{people.schema}"."people"')
+    assert missing(people) == dict.fromkeys((FIRST, SECOND), "the target is gone")
+    assert fill() == 2
+    assert missing(people) == {}
+
+
+def test_a_target_made_anew_has_no_loaded_days_but_those_carried_since(people: Any) -> None:
+    people.warehouse.execute(f'ALTER TABLE "{people.schema}"."people" RENAME TO people_old')
+    sync_table(table="people", run_date=SECOND)
+    assert missing(people) == {FIRST: "the target was made anew"}
+    statuses = [receipt.status for receipt in people.receipts("people")]
+    assert statuses == ["loaded", "loaded", "void", "loaded"]
+    assert fill() == 1
+    assert people.target("people", "id") == [(1,), (2,)]
+
+
+def test_a_target_that_was_emptied_has_no_loaded_days_but_those_carried_since(people: Any) -> None:
+    people.warehouse.execute(f'DELETE FROM "{people.schema}"."people"')
+    assert missing(people) == dict.fromkeys((FIRST, SECOND), "the target has lost its rows")
+    sync_table(table="people", run_date=SECOND)
+    assert missing(people) == {FIRST: "the target had lost its rows"}
+    assert fill() == 1
+
+
+def test_a_table_whose_source_is_empty_stays_loaded(people: Any) -> None:
+    people.sql("DELETE FROM people")
+    people.write_specs(people={**SPEC, "allow_empty": True})
+    sync_table(table="people", mode="full")
+    assert missing(people) == {}
+
+
+def test_a_full_copy_of_nothing_does_not_empty_the_target(people: Any) -> None:
+    people.sql("DELETE FROM people")
+    with pytest.raises(DataError, match=r"upsert .*people full: a full copy of no rows would"):
+        sync_table(table="people", mode="full")
+    assert len(people.target("people")) == 2
+    people.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00')")
+    people.write_specs(people={**SPEC, "max_shrink_percent": 40})
+    with pytest.raises(DataError, match="by more than 40 %"):
+        sync_table(table="people", mode="full")
+    people.write_specs(people={**SPEC, "max_shrink_percent": 50})
+    assert sync_table(table="people", mode="full").rows_deleted == 2
+
+
+@pytest.mark.parametrize("declared", ["CHAR(2) NOT NULL DEFAULT 'DE'", "CHAR(2) DEFAULT 'DE'"])
+def test_days_carried_before_a_column_with_a_value_in_their_rows_are_carried_again(
+    people: Any, declared: str
+) -> None:
+    people.sql(f"ALTER TABLE people ADD COLUMN country {declared}")
+    sync_table(table="people", run_date=SECOND)
+    why = "older rows have no value in the new column country"
+    assert missing(people) == {FIRST: why}
+    assert fill() == 1
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "DE")]
+
+
+def test_days_carried_before_a_column_that_is_empty_in_their_rows_stay_loaded(people: Any) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2)")
+    people.sql("INSERT INTO people VALUES (3, '2023-01-06 11:00:00', 'FR')")
+    people.sql("INSERT INTO people VALUES (4, '2023-01-07 11:00:00', 'IT')")  # not carried yet
+    sync_table(table="people", run_date=SECOND)
+    assert missing(people) == {}
+
+
+def test_a_column_that_was_left_out_and_is_not_any_more_fills_the_days_before(people: Any) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2)")
+    people.write_specs(people={**SPEC, "exclude": ["country"]})
+    people.sql("UPDATE people SET country = 'FR'")
+    sync_table(table="people", run_date=FIRST)
+    people.write_specs(people=SPEC)
+    sync_table(table="people", run_date=FIRST)  # the day after it was carried without
+    assert list(missing(people)) == [SECOND]
+
+
+def test_a_watermark_reads_all_again_for_a_column_that_older_rows_have_a_value_in(
+    people: Any,
+) -> None:
+    people.write_specs(people={"mode": "watermark", "key": ["id"]})
+    sync_table(table="people")
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) DEFAULT 'DE'")
+    sync_table(table="people")
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "DE")]
+    assert sync_table(table="people").rows_extracted == 1
+
+
+def test_a_target_emptied_while_a_watermark_was_read_is_read_from_the_beginning(
+    people: Any,
+) -> None:
+    people.write_specs(people={"mode": "watermark", "key": ["id"]})
+    sync_table(table="people")
+    empty = f'DELETE FROM "{people.schema}"."people"'
+    with pytest.raises(StaleReadError, match="the target lost its rows since"):
+        read_now_land_later("people", None, {}, lambda: people.warehouse.execute(empty))
+
+
+def test_changing_the_cursor_puts_the_days_in_question_that_another_one_carried(
+    people: Any,
+) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN made DATETIME")
+    people.sql("UPDATE people SET made = '2023-01-05 09:00:00'")
+    people.write_specs(people={**SPEC, "cursor": "made"})
+    why = "it was carried by the cursor modified, and the cursor is now made"
+    sync_table(table="people", run_date=FIRST)
+    assert {r.cursor_name for r in people.receipts("people") if r.cursor_name} == {
+        "modified",
+        "made",
+    }
+    assert missing(people) == {SECOND: why}
+    assert fill() == 1
+
+
+def test_a_table_without_a_key_has_no_windows_whoever_asks(people: Any) -> None:
+    people.write_specs(people={"mode": "watermark"})
+    before = people.target("people")
+    windows = [("2023-01-05T00:00:00+00:00", "2023-01-06T00:00:00+00:00")]
+    with pytest.raises((RequestError, FailedRun), match="without a key"):
+        carry_windows(
+            table="people",
+            windows=windows,
+            zone="UTC",
+            backfill_run_id="r",
+            scheduled_start="2023-02-01T00:00:00+00:00",
+        )
+    assert people.target("people") == before
+
+
+def test_a_window_read_before_another_of_the_same_day_landed_is_read_again(people: Any) -> None:
+    """Where the cursor says only when a row was made, nothing tells which version is newer."""
+
+    def newer() -> None:
+        people.sql("UPDATE people SET note = 'new' WHERE id = 1")
+        sync_table(table="people", run_date=FIRST)
+
+    people.sql("ALTER TABLE people ADD COLUMN note VARCHAR(9)")
+    people.sql("UPDATE people SET note = 'old'")
+    sync_table(table="people", run_date=FIRST)
+    people.sql("UPDATE people SET note = 'older' WHERE id = 1")
+    with pytest.raises(StaleReadError, match="1 rows that differ"):
+        read_now_land_later("people", None, {"run_date": FIRST}, newer)
+    assert people.target("people", "id, note")[0] == (1, "new")
+    assert people.leftovers() == set()
+    # A window of another day holds no row of this one.
+    read_now_land_later("people", None, {"run_date": SECOND}, newer)
+    assert people.target("people", "id, note") == [(1, "new"), (2, "old")]
+
+
+def test_a_lag_tells_what_it_replaced_so_that_summaries_follow(people: Any) -> None:
+    people.sql("CREATE TABLE log (id INT, note VARCHAR(9), modified DATETIME NOT NULL)")
+    people.sql("INSERT INTO log VALUES (1, 'a', '2023-01-05 10:00:00')")
+    people.sql("INSERT INTO log VALUES (2, 'b', '2023-01-05 11:00:00')")
+    people.write_specs(log={"mode": "watermark", "lag": 7200})
+    sync_table(table="log")
+    people.sql("UPDATE log SET note = 'c' WHERE id = 1")
+    receipt = sync_table(table="log")
+    assert (receipt.rows_inserted, receipt.rows_deleted, receipt.rows_unchanged) == (1, 1, 1)
+    assert sync_table(table="log").changed == 0
