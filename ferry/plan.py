@@ -9,7 +9,7 @@ from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs import Mode, TableSpec
 from ferry.watermark import less_lag
-from ferry.windows import Window, local_midnight, run_window, zone_info
+from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
 
 DEFAULT_CURSORS = ("modified", "created_at")
 
@@ -213,7 +213,7 @@ def stored_bound(value: CursorValue | None, kind: Kind, zone: str) -> CursorValu
     date; every other value stays as it is.
     """
     if isinstance(value, datetime):
-        local = value.astimezone(zone_info(zone)) if value.tzinfo else value
+        local = on_clock(value, zone_info(zone)) if value.tzinfo else value
         if kind is Kind.TIMESTAMP:
             return local.replace(tzinfo=None)
         if kind is Kind.DATE:

@@ -16,9 +16,11 @@ from ferry.errors import RequestError
 from ferry.failures import Failure
 from ferry.receipts import VOID, TimeOfReceipt
 from ferry.specs import TableSpec
-from ferry.windows import day_window, zone_info
+from ferry.windows import day_window, on_clock, zone_info
 
 ONE_DAY = timedelta(days=1)
+FIRST_TOLD = date(1970, 1, 1)
+"""No day before it is told of, unless the table's `start_date` says so."""
 
 
 @dataclass(frozen=True)
@@ -199,15 +201,17 @@ def _moment(moment: datetime) -> str:
 
 
 def _first_day(events: Iterable[Event], zone: str) -> date | None:
-    """The first day that anything tells of; for a full copy, the last that it holds as a whole."""
+    """The first day that anything tells of; for a full copy, the last that it holds as a whole.
+
+    A lowest date of an application's own, such as 0001-01-01, makes no two thousand years of days.
+    """
     local = zone_info(zone)
-    return min(
-        (
-            event.end.astimezone(local).date() - ONE_DAY
-            if event.start is ALWAYS
-            else event.start.astimezone(local).date()
-            for event in events
-            if not (event.void and event.start is ALWAYS)
-        ),
-        default=None,
+    days = (
+        event.end.astimezone(local).date() - ONE_DAY
+        if event.start is ALWAYS
+        else on_clock(event.start, local).date()
+        for event in events
+        if not (event.void and event.start is ALWAYS)
     )
+    first = min(days, default=None)
+    return first and max(first, FIRST_TOLD)

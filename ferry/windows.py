@@ -7,16 +7,17 @@ the run's *scheduled* start, so that a retry tomorrow reads the same rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from ferry.errors import RequestError
 
 Every = Literal["day", "hour"]
-
-
 Moment = TypeVar("Moment", date, datetime)
+
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+"""A window lies within these: a day from where Python's calendar ends, whatever the zone."""
 
 
 def zone_info(name: str) -> ZoneInfo:
@@ -34,14 +35,23 @@ def zone_info(name: str) -> ZoneInfo:
 
 
 def clamped(moment: Moment, delta: timedelta) -> Moment:
-    """The moment (or day) so much later; the first or the last one, where the calendar ends."""
+    """The moment or day so much later; where the calendar ends, the first or last that there is."""
     try:
         return moment + delta
     except OverflowError:
         edge = type(moment).min if delta < timedelta() else type(moment).max
         if isinstance(moment, datetime) and isinstance(edge, datetime):
-            edge = edge.replace(tzinfo=moment.tzinfo)
+            return edge.replace(tzinfo=moment.tzinfo)
         return edge
+
+
+def on_clock(moment: datetime, zone: tzinfo) -> datetime:
+    """The moment on the zone's clock; its first or last time, where the calendar ends."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        edge = datetime.min if moment.year == 1 else datetime.max
+        return edge.replace(tzinfo=zone)
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,8 @@ class Window:
     """A half-open range of time, `[start, end)`, in a zone.
 
     Raises:
-        RequestError: A bound without a zone, or an end that is not after the start.
+        RequestError: A bound without a zone, an end that is not after the start, or a bound where
+            the calendar ends.
     """
 
     start: datetime
@@ -60,6 +71,9 @@ class Window:
         zone = zone_info(self.zone)
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise RequestError("a window's bounds need a zone", found="a bound without one")
+        for bound in (self.start, self.end):
+            if not EARLIEST <= bound <= LATEST:
+                raise _no_window(bound.isoformat())
         object.__setattr__(self, "start", self.start.astimezone(zone))
         object.__setattr__(self, "end", self.end.astimezone(zone))
         if self.end.astimezone(UTC) <= self.start.astimezone(UTC):
@@ -73,8 +87,12 @@ class Window:
     @property
     def label(self) -> str:
         """`2023-01-05` for a whole local day, else `2023-01-05T03:00+01:00/…`."""
-        if self == day_window(self.start.date(), self.zone):
-            return self.start.date().isoformat()
+        day = self.start.date()
+        if (self.start, self.end) == (
+            local_midnight(day, self.zone),
+            local_midnight(day + timedelta(days=1), self.zone),
+        ):
+            return day.isoformat()
         return f"{_moment(self.start)}/{_moment(self.end)}"
 
     @property
@@ -91,15 +109,37 @@ def _moment(moment: datetime) -> str:
     return moment.isoformat(timespec=spec)
 
 
+def _no_window(found: str) -> RequestError:
+    return RequestError(
+        "a date where the calendar ends cannot be in a window",
+        expected=f"dates from {EARLIEST.date()} to {LATEST.date()} at most",
+        found=found,
+        todo="Correct the dates.",
+    )
+
+
 def local_midnight(day: date, zone: str) -> datetime:
-    """The first moment of a local day (where a clock change skips midnight, the moment after)."""
+    """The first moment of a local day (where a clock change skips midnight, the moment after).
+
+    Raises:
+        RequestError: The day is the calendar's first, and begins before it does in UTC.
+    """
     midnight = datetime.combine(day, time.min, tzinfo=zone_info(zone))
     # Through UTC and back: a midnight that does not exist becomes the first moment that does.
-    return midnight.astimezone(UTC).astimezone(zone_info(zone))
+    try:
+        return midnight.astimezone(UTC).astimezone(zone_info(zone))
+    except OverflowError as error:
+        raise _no_window(day.isoformat()) from error
 
 
 def day_window(day: date, zone: str = "UTC") -> Window:
-    """The whole local day: 23 or 25 hours long when the clocks change."""
+    """The whole local day: 23 or 25 hours long when the clocks change.
+
+    Raises:
+        RequestError: The day is where the calendar ends.
+    """
+    if day == date.max:
+        raise _no_window(day.isoformat())
     return Window(local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone), zone)
 
 
@@ -180,7 +220,7 @@ def wall_clock_bounds(start: datetime, end: datetime, zone: str) -> tuple[dateti
     tell the first from the second. Such a bound is moved outward, to where the repeated times
     begin or end: a few rows may be read twice, which an upsert forgives, and none is missed.
     """
-    local_start, local_end = (bound.astimezone(zone_info(zone)) for bound in (start, end))
+    local_start, local_end = (on_clock(bound, zone_info(zone)) for bound in (start, end))
     return (
         first_pass(local_start).replace(tzinfo=None, fold=0),
         _after_repetition(local_end).replace(tzinfo=None, fold=0),

@@ -25,7 +25,7 @@ from ferry.plan import find_deleted, stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts_table import count_landed, find_receipt, rows_held, write_receipt
 from ferry.schema import TableSchema
-from ferry.windows import clamped
+from ferry.windows import clamped, on_clock
 from ferry.write import Landed, Load, Transaction, newest_table, write
 from tasks.landed import write_void
 from tasks.own_tables import make_missing
@@ -181,7 +181,8 @@ def _start(batch: Batch, load: Load, copied: Copied) -> CursorValue | None:
 
 
 def _moment(start: CursorValue | None) -> datetime | None:
-    return start if isinstance(start, datetime) and start.tzinfo else None
+    moment = start if isinstance(start, datetime) and start.tzinfo else None
+    return moment and on_clock(moment, UTC)
 
 
 def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import RequestError
 from ferry.schema import Column, Kind
-from ferry.windows import local_midnight, wall_clock_bounds, zone_info
+from ferry.windows import clamped, local_midnight, on_clock, wall_clock_bounds, zone_info
 
+ONE_DAY = timedelta(days=1)
 _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 CURSOR_KINDS = (*_NUMBERS, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TEXT)
 """The kinds of column that can bound a read: those with an exact order."""
@@ -71,11 +72,11 @@ def cursor_bound(  # noqa: PLR0911  # one return for each kind
     elif kind is Kind.TIMESTAMPTZ and isinstance(value, date):
         moment = value if isinstance(value, datetime) else local_midnight(value, zone)
         if moment.tzinfo is not None:
-            return moment.astimezone(UTC).replace(tzinfo=None)
+            return on_clock(moment, UTC).replace(tzinfo=None)
     elif kind is Kind.TIMESTAMP and isinstance(value, date):
         if not isinstance(value, datetime):
             return datetime(value.year, value.month, value.day)
-        local = value.astimezone(zone_info(zone)) if value.tzinfo is not None else value
+        local = on_clock(value, zone_info(zone)) if value.tzinfo is not None else value
         return local.replace(tzinfo=None)
     raise RequestError(
         f"column {column.name!r} cannot be bounded by this value",
@@ -90,5 +91,8 @@ def _first_day(value: date, zone: str) -> date:
         return value
     if value.tzinfo is None:
         value = value.replace(tzinfo=zone_info(zone))
-    day = value.astimezone(zone_info(zone)).date()
-    return day if local_midnight(day, zone) >= value else day + timedelta(days=1)
+    local = on_clock(value, zone_info(zone))
+    day = local.date()
+    if day == date.min:  # its midnight may be before the calendar's first moment in UTC
+        return day if local.time() == time.min else day + ONE_DAY
+    return day if local_midnight(day, zone) >= value else clamped(day, ONE_DAY)

@@ -1,6 +1,7 @@
 """Which days of a table are told, and which belong together."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from ferry.coverage import Status
@@ -30,6 +31,14 @@ def test_without_a_start_date_they_are_told_from_the_first_that_anything_happene
     a_full_copy = receipt(None, datetime(2023, 3, 2, 12, tzinfo=UTC), "full")
     assert bounds(tell(spec(), a_full_copy)) == (date(2023, 3, 1), date(2023, 3, 3))
     assert str(tell(spec())) == "nps: no days yet"
+
+
+def test_an_application_s_own_lowest_date_makes_no_two_thousand_years_of_days() -> None:
+    lowest = datetime.min.replace(tzinfo=UTC)
+    read = receipt(None, datetime(2023, 3, 2, 12, tzinfo=UTC), "watermark")
+    watermark = replace(read, window_start=lowest)
+    for zone in ("UTC", "Asia/Seoul", "America/New_York"):
+        assert bounds(tell(spec(), watermark, zone=zone))[0] == date(1970, 1, 1)
 
 
 def test_which_days_are_over_is_told_by_the_zone() -> None:

@@ -9,7 +9,10 @@ from ferry.errors import RequestError
 from ferry.windows import (
     Window,
     business_date,
+    clamped,
     day_window,
+    local_midnight,
+    on_clock,
     run_window,
     scheduled_window,
     wall_clock_bounds,
@@ -174,3 +177,54 @@ def test_a_row_in_the_window_is_within_its_wall_clock_bounds(offset, length, row
     written = moment.astimezone(zone_info(zone)).replace(tzinfo=None)
     if start <= moment < end:
         assert wall_start <= written < wall_end
+
+
+ENDS = ["UTC", "Asia/Seoul", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"]
+
+
+@pytest.mark.parametrize("zone", ENDS)
+@pytest.mark.parametrize("day", [date.min, date.max])
+def test_days_where_the_calendar_ends_are_refused_as_windows(day: date, zone: str):
+    with pytest.raises(RequestError, match="where the calendar ends"):
+        day_window(day, zone)
+    with pytest.raises(RequestError, match="where the calendar ends"):
+        run_window(scheduled_start=utc(2026, 1, 1), zone=zone, run_date=day)
+    edge = datetime.min if day == date.min else datetime(9999, 12, 31, 22)
+    bounds = {"window_start": edge, "window_end": edge + timedelta(hours=1)}
+    with pytest.raises(RequestError, match="where the calendar ends"):
+        run_window(scheduled_start=utc(2026, 1, 1), zone=zone, **bounds)
+
+
+@pytest.mark.parametrize("zone", ENDS)
+def test_the_first_and_the_last_window_can_be_named_compared_and_put_on_any_clock(zone: str):
+    for window in (
+        Window(utc(1, 1, 2), utc(1, 1, 2, 1), zone),
+        Window(utc(9999, 12, 29, 23), utc(9999, 12, 30), zone),
+    ):
+        assert window.label
+        for other in ENDS:
+            low, high = wall_clock_bounds(window.start, window.end, other)
+            assert high - low == timedelta(hours=1)
+
+
+def test_a_moment_is_moved_no_further_than_the_calendar_goes():
+    hour, zone = timedelta(hours=1), zone_info("Asia/Seoul")
+    low, high = datetime.min.replace(tzinfo=zone), datetime.max.replace(tzinfo=zone)
+    assert (clamped(low, -hour), clamped(high, hour)) == (low, high)
+    assert clamped(low + hour, -24 * hour) == low
+    assert clamped(utc(2023, 1, 5), hour) == utc(2023, 1, 5, 1)
+    assert (clamped(date.min, -24 * hour), clamped(date.max, 24 * hour)) == (date.min, date.max)
+    assert clamped(date(2023, 1, 5), -24 * hour) == date(2023, 1, 4)
+
+
+@pytest.mark.parametrize("zone", ENDS)
+def test_a_moment_is_on_every_clock_where_the_calendar_ends(zone: str):
+    for own in ENDS:
+        for moment in (datetime.min, datetime.max):
+            aware = moment.replace(tzinfo=zone_info(own))
+            found = on_clock(aware, zone_info(zone))
+            assert found.tzinfo is zone_info(zone)
+            assert abs(found.replace(tzinfo=None) - moment) <= timedelta(hours=30)
+            wall_clock_bounds(aware, aware, zone)
+    with pytest.raises(RequestError, match="where the calendar ends"):
+        local_midnight(date.min, "Asia/Seoul")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -75,3 +76,16 @@ def test_moments_need_a_zone_to_bound_a_column_of_moments() -> None:
     with pytest.raises(RequestError, match="without a zone"):
         cursor_bound(datetime(2023, 1, 5), at, "UTC")
     assert cursor_bound(date(2023, 1, 5), at, "Europe/Berlin") == datetime(2023, 1, 4, 23)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Seoul", "America/New_York"])
+def test_a_bound_where_the_calendar_ends_bounds_every_kind_of_column(zone: str) -> None:
+    for kind in (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ):
+        column = Column("at", DataType(kind))
+        for edge in (datetime.min, datetime.max):
+            for own in ("UTC", "Asia/Seoul", "America/New_York"):
+                bound = cursor_bound(edge.replace(tzinfo=ZoneInfo(own)), column, zone)
+                assert isinstance(bound, date)
+                assert bound.year == edge.year
+    column_of_days = Column("day", DataType(Kind.DATE))
+    assert cursor_bound(datetime(1, 1, 1, 9, tzinfo=UTC), column_of_days, "UTC") == date(1, 1, 2)

@@ -1,0 +1,94 @@
+"""Dates that no window can have, and rows that are dated where the calendar ends."""
+
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from ferry.errors import RequestError
+from flows.backfill_tables import backfill
+from flows.show_coverage import show_coverage
+from flows.sync_all import sync_all
+from flows.sync_table import sync_table
+
+ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+CURSORS = pytest.mark.parametrize(
+    ("cursor", "zone"),
+    [("modified", "Asia/Seoul"), ("modified", "America/New_York"), ("day", "Asia/Seoul")],
+)
+EDGES = [date(1, 1, 1), date(9999, 12, 31)]
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Events dated at an application's own lowest and highest date, and one between them."""
+    journey.sql("CREATE TABLE events (id INT NOT NULL PRIMARY KEY, modified DATETIME, day DATE)")
+    days = ["0001-01-01", "2023-01-05", "9999-12-31"]
+    rows = [(n, f"{day} 00:00:00", day) for n, day in enumerate(days)]
+    journey.sql("INSERT INTO events VALUES (?, ?, ?)", rows)
+    journey.write_specs(events={"mode": "window", "key": ["id"], "cursor": "modified"})
+    return journey
+
+
+def refused(state: State[Any]) -> str:
+    assert state.type is StateType.FAILED
+    return state.message or ""
+
+
+@ONE_ROAD
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Seoul", "America/New_York"])
+@pytest.mark.parametrize("day", EDGES)
+def test_a_run_for_a_day_where_the_calendar_ends_is_refused_and_says_so(
+    shop: Any, day: date, zone: str
+) -> None:
+    with pytest.raises(RequestError, match="where the calendar ends") as caught:
+        sync_table(table="events", run_date=day, zone=zone)
+    assert caught.value.table == f"{shop.schema}.events"
+    assert "where the calendar ends" in refused(
+        sync_all(run_date=day, zone=zone, return_state=True)
+    )
+    bounds = {"window_start": datetime(1, 1, 1), "window_end": datetime(1, 1, 1, 1)}
+    with pytest.raises(RequestError, match="where the calendar ends"):
+        sync_table(table="events", zone=zone, **bounds)
+
+
+@ONE_ROAD
+def test_a_backfill_and_a_coverage_to_where_the_calendar_ends_are_refused(shop: Any) -> None:
+    for zone in ("UTC", "Asia/Seoul"):
+        for start, end in ((date(1, 1, 1), date(1, 1, 2)), (date(9999, 12, 30), date.max)):
+            with pytest.raises(RequestError):
+                backfill(table="events", start_date=start, end_date=end, zone=zone)
+        state = show_coverage(start_date=date(1, 1, 1), zone=zone, return_state=True)
+        assert "where the calendar ends" in refused(state)
+
+
+@CURSORS
+def test_the_first_day_that_a_window_can_have_carries_its_rows(
+    shop: Any, cursor: str, zone: str
+) -> None:
+    shop.write_specs(
+        events={"mode": "window", "key": ["id"], "cursor": cursor, "zone": zone},
+    )
+    shop.sql("UPDATE events SET modified = '0001-01-03 12:00:00', day = '0001-01-03' WHERE id = 0")
+    receipt = sync_table(table="events", run_date=date(1, 1, 3))
+    assert (receipt.rows_inserted, receipt.window_label) == (1, "0001-01-03")
+    assert shop.target("events", "id, modified") == [(0, datetime(1, 1, 3, 12))]
+    again = sync_table(table="events", run_date=date(1, 1, 3))
+    assert (again.rows_unchanged, again.changed) == (1, 0)
+
+
+@CURSORS
+def test_a_watermark_at_the_lowest_date_there_is_goes_on_from_there(
+    shop: Any, cursor: str, zone: str
+) -> None:
+    spec = {"mode": "watermark", "key": ["id"], "cursor": cursor, "lag": 60, "zone": zone}
+    shop.write_specs(events=spec)
+    shop.sql("DELETE FROM events WHERE id > 0")
+    first, second, third = (sync_table(table="events") for _ in range(3))
+    assert (first.rows_inserted, second.changed, third.changed) == (1, 0, 0)
+    assert shop.target("events", "id, day") == [(0, date(1, 1, 1))]
+    shop.sql("INSERT INTO events VALUES (1, '2023-01-05 00:00:00', '2023-01-05')")
+    assert sync_table(table="events").rows_inserted == 1
+    assert show_coverage(table="events", return_state=True).type is StateType.COMPLETED
+    assert len(shop.receipts("events")) == 4
