@@ -124,9 +124,9 @@ def _without_the_mark(log: Log) -> Iterator[None]:
 def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> FailedRun:
     flow_name = client.read_flow(run.flow_id).name
     deployment = client.read_deployment(run.deployment_id).name if run.deployment_id else None
-    window = None
+    window = _by_schedule(run)
     with suppress(Exception):  # a message without this line is better than none
-        window = _window(flow_name, run) or _by_schedule(run)
+        window = _window(flow_name, run) or window
     return FailedRun(
         name=run.name,
         journey=f"{flow_name}/{deployment}" if deployment else flow_name,
@@ -154,10 +154,18 @@ def _window(flow_name: str, run: FlowRun) -> str | None:
         spec = load_table_specs().named(given["table"])
         mode, window = choose_window(spec, mode=given.get("mode"), zone=given.get("zone"), **dates)
         return str(window or mode)
-    if not (day or start or given.get("zone")):  # each table counts its days in a zone of its own
-        return None
     every = given.get("every", "day")
-    return str(run_window(zone=given.get("zone") or "UTC", every=every, **dates))
+    zones = [given["zone"]] if given.get("zone") else _zones(given.get("tables"), every)
+    labels = {str(run_window(zone=zone, every=every, **dates)) for zone in zones}
+    return labels.pop() if len(labels) == 1 else None
+
+
+def _zones(tables: list[str] | None, every: str) -> list[str]:
+    """The zones in which the windows of a run of sync-all are counted: its tables' own."""
+    specs = load_table_specs()
+    chosen = [specs.named(name) for name in tables] if tables else specs.values()
+    due = [spec for spec in chosen if spec.mode == "window" and (tables or spec.every == every)]
+    return [spec.zone for spec in due]
 
 
 def _by_schedule(run: FlowRun) -> str | None:

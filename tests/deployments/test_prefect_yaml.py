@@ -64,7 +64,6 @@ def test_the_daily_run_is_at_nine_one_at_a_time_and_late_dates_wait(prefect_yaml
     daily = next(d for d in prefect_yaml["deployments"] if d["name"] == "daily")
     (schedule,) = daily["schedules"]
     assert schedule["cron"] == "0 9 * * *"
-    assert schedule["timezone"] == daily["parameters"]["zone"]
     assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
@@ -73,8 +72,16 @@ def test_prices_are_updated_at_ten_one_run_at_a_time(prefect_yaml: dict[str, Any
     (daily,) = [d for d in prefect_yaml["deployments"] if d["entrypoint"] == entrypoint]
     (schedule,) = daily["schedules"]
     assert (daily["name"], schedule["cron"]) == ("daily", "0 10 * * *")
-    assert schedule["timezone"] == daily["parameters"]["zone"]
     assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_each_table_counts_its_days_in_its_own_zone_whatever_the_schedule_s(
+    prefect_yaml: dict[str, Any],
+):
+    for deployment in prefect_yaml["deployments"]:
+        given = [deployment, *deployment["schedules"], *deployment.get("triggers", [])]
+        assert all("zone" not in each.get("parameters", {}) for each in given), deployment["name"]
+        assert all(schedule.get("timezone") for schedule in deployment["schedules"])
 
 
 def test_every_parameter_of_a_flow_is_explained_in_the_form(prefect_yaml: dict[str, Any]):

@@ -298,12 +298,30 @@ class TestBackstop:
     def test_it_tells_the_schedule_of_a_run_whose_window_only_its_flow_knows(
         self, shop: Any, slack: Slack, api: Api
     ) -> None:
-        start = datetime(2023, 1, 6, 9, tzinfo=UTC)
-        run = api.client.create_flow_run(sync_all, state=Scheduled(scheduled_time=start))
-        api.client.set_flow_run_state(run.id, Crashed(message="why"), force=True)
-        backstop(run.id)
-        (message,) = slack.messages
-        assert "Window: of the run scheduled for 2023-01-06 09:00 UTC" in message
+        seoul = {**WINDOW, "zone": "Asia/Seoul"}
+        for specs, window in (
+            ({"orders": WINDOW, "nps": {"mode": "full"}}, "2023-01-05"),
+            ({"orders": seoul}, "2023-01-06"),
+            ({"orders": WINDOW, "nps": seoul}, "of the run scheduled for 2023-01-06 16:00 UTC"),
+        ):
+            shop.write_specs(**specs)
+            start = Scheduled(scheduled_time=datetime(2023, 1, 6, 16, tzinfo=UTC))
+            run = api.client.create_flow_run(sync_all, state=start)
+            api.client.set_flow_run_state(run.id, Crashed(message="why"), force=True)
+            backstop(run.id)
+            assert f"Window: {window}\n" in slack.messages.pop()
+
+    def test_it_tells_the_window_of_a_table_in_the_table_s_own_zone(
+        self, shop: Any, slack: Slack, api: Api
+    ) -> None:
+        shop.write_specs(orders={**WINDOW, "zone": "Asia/Seoul"})
+        for zone, window in ((None, "2023-01-06"), ("UTC", "2023-01-05")):
+            start = Scheduled(scheduled_time=datetime(2023, 1, 6, 16, tzinfo=UTC))
+            given = {"table": "orders", "zone": zone}
+            run = api.client.create_flow_run(sync_table, parameters=given, state=start)
+            api.client.set_flow_run_state(run.id, Crashed(message="why"), force=True)
+            backstop(run.id)
+            assert f"Window: {window}\n" in slack.messages.pop()
 
     def test_it_does_not_tell_of_a_run_that_has_gone_on(
         self, shop: Any, slack: Slack, api: Api
