@@ -209,6 +209,28 @@ def run_window(
     return Window(_in_zone(window_start, zone), _in_zone(window_end, zone), zone)
 
 
+def check_begun(window: Window, now: datetime) -> None:
+    """Refuse a window in the future: nothing can be in it yet, and it would seem to be loaded.
+
+    A window that has begun and is not over can be carried: its receipt says up to when.
+
+    Args:
+        window: The window.
+        now: The run's scheduled start, so that a retry judges the same, or the clock.
+
+    Raises:
+        RequestError: The window begins now or later. No retry helps.
+    """
+    if window.start >= now:
+        raise RequestError(
+            "the window is in the future",
+            window=window.label,
+            expected=f"a start before {on_clock(now, zone_info(window.zone)):%Y-%m-%dT%H:%M%z}",
+            found=window.start.isoformat(),
+            todo="Correct the dates, or wait until it has begun.",
+        )
+
+
 def _in_zone(moment: datetime, zone: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone_info(zone))
 

@@ -22,10 +22,11 @@ from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch, Copied, Staged
-from ferry.errors import FerryError, IncompleteReadError, StaleReadError
+from ferry.errors import FerryError, IncompleteReadError, RequestError, StaleReadError
 from ferry.plan import choose_window
 from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
+from ferry.windows import check_begun
 from tasks import copy, extract, for_table, in_place, stage, upsert
 from tasks.artifacts import cosmetic
 from tasks.history import record_failure
@@ -100,6 +101,11 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
         window_start=dates.window_start,
         window_end=dates.window_end,
     )
+    if window:
+        try:
+            check_begun(window, min(start, datetime.now(UTC)))
+        except RequestError as error:
+            raise error.at(table=str(spec.target)) from None
     return Batch(
         spec=spec,
         mode=chosen,

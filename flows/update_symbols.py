@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from blocks.sources import PriceAPISource
 from ferry.errors import ConfigurationError, RequestError
 from ferry.specs import TableSpec
-from ferry.windows import business_date, local_midnight
+from ferry.windows import business_date, check_begun, clamped, day_window, local_midnight
 from flows.carry_batch import (
     Dates,
     Road,
@@ -70,7 +70,10 @@ def update_symbols(
         The batch's receipt.
     """
     spec = load_table_specs().named(TABLE)
-    dates = _dates(spec, run_date, days, window_start, window_end, zone)
+    try:
+        dates = _dates(spec, run_date, days, window_start, window_end, zone)
+    except RequestError as error:
+        raise error.at(table=str(spec.target)) from error.__cause__
     batch = make_batch(spec, dates, mode="window")
     road = load_road(spec)
     source = road.source
@@ -107,8 +110,10 @@ def _dates(
 
     if window_start or window_end:
         return Dates(run_date, midnight(window_start), midnight(window_end), spec.wall_clock_zone)
+    if run_date:
+        check_begun(day_window(run_date, zone or spec.wall_clock_zone), scheduled_start())
     last = run_date or business_date(scheduled_start(), zone or spec.zone)
-    first, end = last - timedelta(days=days - 1), last + timedelta(days=1)
+    first, end = clamped(last, -timedelta(days=days - 1)), last + timedelta(days=1)
     return Dates(None, midnight(first), midnight(end), spec.wall_clock_zone)
 
 

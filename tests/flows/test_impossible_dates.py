@@ -1,16 +1,21 @@
-"""Dates that no window can have, and rows that are dated where the calendar ends."""
+"""Dates that no window can have yet, or ever, and rows that are dated where the calendar ends."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
 
+from ferry.coverage import Status
 from ferry.errors import RequestError
+from ferry.schema import TableName
 from flows.backfill_tables import backfill
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tests.api import Api
 
 ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 CURSORS = pytest.mark.parametrize(
@@ -92,3 +97,43 @@ def test_a_watermark_at_the_lowest_date_there_is_goes_on_from_there(
     assert sync_table(table="events").rows_inserted == 1
     assert show_coverage(table="events", return_state=True).type is StateType.COMPLETED
     assert len(shop.receipts("events")) == 4
+
+
+def test_a_window_in_the_future_is_refused_before_anything_is_read(shop: Any) -> None:
+    now = datetime.now(UTC)
+    tomorrow = now.date() + timedelta(days=2)
+    soon = {"window_start": now + timedelta(hours=1), "window_end": now + timedelta(hours=2)}
+    for given in ({"run_date": tomorrow}, soon, {"run_date": date(2999, 1, 1)}):
+        with pytest.raises(RequestError, match="is in the future") as caught:
+            sync_table(table="events", **given)
+        assert caught.value.table == f"{shop.schema}.events"
+        assert caught.value.todo
+        message = refused(sync_all(**given, return_state=True))
+        assert f"{shop.schema}.events" in message
+        assert "the window is in the future" in message
+    assert shop.warehouse.describe(TableName(shop.schema, "events")) is None
+
+
+@ONE_ROAD
+def test_which_day_is_in_the_future_is_told_by_the_zone_and_the_scheduled_start(
+    shop: Any, api: Api
+) -> None:
+    start = datetime(2023, 1, 5, 18, tzinfo=UTC)  # in Seoul, the 6th has begun
+    for zone, state_type in (("UTC", StateType.FAILED), ("Asia/Seoul", StateType.COMPLETED)):
+        given = {"table": "events", "run_date": "2023-01-06", "zone": zone}
+        run = api.client.create_flow_run(
+            sync_table, parameters=given, state=Scheduled(scheduled_time=start)
+        )
+        state: Any = run_flow(sync_table, flow_run=run, parameters=given, return_type="state")
+        assert state.type is state_type, zone
+
+
+@ONE_ROAD
+def test_a_day_that_has_begun_is_carried_and_its_receipt_says_how_far(shop: Any) -> None:
+    today = datetime.now(UTC).date()
+    receipt = sync_table(table="events", run_date=today)
+    assert receipt.status == "loaded"
+    assert receipt.complete_until == receipt.read_at
+    days = show_coverage(table="events", start_date=today - timedelta(days=1))
+    (told,) = days.values()
+    assert told.count(Status.LOADED) == 0

@@ -224,3 +224,19 @@ def test_a_scheduled_run_carries_the_seven_days_before_it_however_late(
         ("2024-03-02T00:00+00:00/2024-03-09T00:00+00:00", "loaded", 10),
         ("2024-03-03T00:00+00:00/2024-03-10T00:00+00:00", "loaded", 10),
     ]
+
+
+@ONE
+def test_days_in_the_future_or_where_the_calendar_ends_are_refused(market: Journey) -> None:
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    for given in (
+        {"run_date": tomorrow + timedelta(days=1)},
+        {"window_start": tomorrow + timedelta(days=1), "window_end": tomorrow + timedelta(days=9)},
+        {"run_date": date.max},
+        {"run_date": date(1, 1, 3)},
+        {"window_start": date.min, "window_end": FRIDAY},
+    ):
+        with pytest.raises(RequestError, match=r"in the future|where the calendar ends") as caught:
+            update_symbols(**given)
+        assert caught.value.table == f"{market.schema}.stock_prices"
+    assert market.warehouse.describe(TableName(market.schema, "stock_prices")) is None
