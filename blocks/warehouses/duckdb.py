@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import threading
@@ -57,7 +58,12 @@ WHERE database_name = current_database() AND lower(table_name) = lower(?)
 # `new_line`: guessed from the first CR it sees, also from one within quotes.
 _READ_CSV = r"""read_csv(?, columns = ?, nullstr = ?, max_line_size = ?, auto_detect = false,
     header = false, delim = ',', new_line = '\n', quote = '"', escape = '"', compression = 'zstd',
-    allow_quoted_nulls = false, null_padding = false, strict_mode = true)"""
+    allow_quoted_nulls = false, null_padding = false, strict_mode = true,
+    hive_partitioning = false, filename = false)"""
+# A folder `env=prod` on a file's way is no column: DuckDB would put `prod` in the place of the
+# column's values. https://duckdb.org/docs/stable/data/partitioning/hive_partitioning
+_READ_PARQUET = """read_parquet(?, hive_partitioning = false, filename = false,
+    file_row_number = false, union_by_name = false)"""
 
 
 class DuckDBTransaction:
@@ -288,7 +294,7 @@ def _insert(table: TableName, extract: Extract) -> str:
     target = ".".join(_quoted(name) for name in (table.schema, table.name) if name)
     names = ", ".join(_quoted(column.name) for column in extract.columns)
     if extract.format is StageFormat.PARQUET:
-        return f"INSERT INTO {target} ({names}) SELECT {names} FROM read_parquet(?)"  # noqa: S608
+        return f"INSERT INTO {target} ({names}) SELECT {names} FROM {_READ_PARQUET}"  # noqa: S608
     values = ", ".join(
         f"unhex({_quoted(column.name)})"
         if column.type.kind is Kind.BINARY
@@ -298,9 +304,19 @@ def _insert(table: TableName, extract: Extract) -> str:
     return f"INSERT INTO {target} ({names}) SELECT {values} FROM {_READ_CSV}"  # noqa: S608
 
 
+def _one_file(path: Path) -> str:
+    """The path as DuckDB reads it, so that no letter of it stands for others.
+
+    `a[b]` would read the file in a folder `ab`. With a backslash in it, it is taken as it is.
+    https://duckdb.org/docs/stable/data/multiple_files/overview#glob-syntax
+    """
+    text = str(path)
+    return text if "\\" in text else re.sub(r"([*?[])", r"[\1]", text)
+
+
 def _parameters(path: Path, extract: Extract) -> list[Any]:
     if extract.format is StageFormat.PARQUET:
-        return [str(path)]
+        return [_one_file(path)]
     as_text = {Kind.BINARY, Kind.JSON}  # become what they are in the SELECT and the INSERT
     types = {
         column.name: "VARCHAR"
@@ -308,7 +324,7 @@ def _parameters(path: Path, extract: Extract) -> list[Any]:
         else duckdb_types.native_type(column.type)
         for column in extract.columns
     }
-    return [str(path), types, extract.null_marker, _MAX_LINE_BYTES]
+    return [_one_file(path), types, extract.null_marker, _MAX_LINE_BYTES]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,59 @@ def test_a_stage_whose_path_has_odd_characters_is_read_in_place(
     for format in StageFormat:
         staged = duckdb_engine.stage_rows(TWO, [(1, "a")], format=format)
         assert duckdb_engine.warehouse.copy_in(table, staged, duckdb_engine.stage) == 1
+
+
+@pytest.mark.parametrize("format", StageFormat)
+@pytest.mark.parametrize("odd", ["a[b]", "a?", "a*", "**", "a\\[b]"])
+def test_a_folder_whose_name_is_a_pattern_brings_no_other_folders_rows(
+    duckdb_engine: Any, tmp_path: Path, odd: str, format: StageFormat
+) -> None:
+    from blocks.stages import FolderStage
+
+    folders = [tmp_path / "in" / odd, tmp_path / "in" / "ab"]
+    staged = []
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        duckdb_engine.stage = FolderStage(path=folder)
+        staged.append(duckdb_engine.stage_rows(TWO, [(number, "a")], format=format))
+    own = folders[0] / staged[0].files[0].key
+    twin = folders[1] / staged[0].files[0].key
+    twin.parent.mkdir()
+    (folders[1] / staged[1].files[0].key).rename(twin)
+    assert own.is_file()
+    table = duckdb_engine.create(TWO)
+    stage = FolderStage(path=folders[0])
+    assert duckdb_engine.warehouse.copy_in(table, staged[0], stage) == 1
+    assert duckdb_engine.warehouse.fetch("SELECT id FROM own.t") == [(0,)]
+
+
+@pytest.mark.parametrize("format", StageFormat)
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["in place", "by a copy"])
+def test_a_folder_that_looks_like_a_partition_changes_no_value(
+    duckdb_engine: Any, s3_stage: Any, tmp_path: Path, monkeypatch: Any, format: StageFormat,
+    elsewhere: bool,
+) -> None:  # fmt: skip
+    from blocks.stages import FolderStage
+
+    odd = tmp_path / "env=prod" / "id=7" / "modified=2020-01-01" / "n=abc" / "filename=x"
+    odd.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(odd))
+    duckdb_engine.stage = s3_stage if elsewhere else FolderStage(path=odd)
+    columns = (
+        Column("id", DataType(Kind.INT32)),
+        Column("env", DataType(Kind.TEXT, max_bytes=40)),
+        Column("modified", DataType(Kind.TIMESTAMP)),
+        Column("n", DataType(Kind.INT32)),
+        Column("filename", DataType(Kind.TEXT, max_bytes=40)),
+    )
+    rows = [
+        (1, "test", datetime(2023, 1, 5, 10), 5, "a"),
+        (2, "dev", datetime(2023, 1, 5, 11), None, "b"),
+    ]
+    table = duckdb_engine.create(columns)
+    staged = duckdb_engine.stage_rows(columns, rows, format=format)
+    assert duckdb_engine.warehouse.copy_in(table, staged, duckdb_engine.stage) == 2
+    assert duckdb_engine.warehouse.fetch("SELECT * FROM own.t ORDER BY id") == rows
 
 
 def test_a_row_of_many_megabytes_is_loaded(duckdb_engine: Any) -> None:
