@@ -105,9 +105,13 @@ class Batch:
         return read_stretch(self.window, self.spec.wall_clock_zone)
 
     def staging_table(self, today: date, token: str) -> TableName:
-        """A table for one attempt to copy the batch; its name tells its age, within 63 bytes."""
+        """A table for one attempt to copy the batch; its name tells its age.
+
+        Within 56 bytes, so that `_newest` can follow. The batch's id makes it another one than that
+        of a table whose name begins alike.
+        """
         batch = self.id.replace("-", "")[:12]
-        name = f"stg_{today:%Y%m%d}_{batch}_{token}_{self.spec.name[:24]}"
+        name = f"stg_{today:%Y%m%d}_{batch}_{token}_{self.spec.name[:23]}"
         return TableName(STAGING_SCHEMA, name)
 
     def receipt_id(self, left_out: str, checksum: str) -> str:
@@ -175,6 +179,7 @@ class Extract:
         in_older_rows: Columns that the target gains with this batch, and that rows which were
             carried before have a value in.
         read_at: The source's clock just before the rows were read.
+        content_bytes: Bytes of all the values as they were in memory, before compression.
     """
 
     parts: tuple[PartFile, ...]
@@ -188,6 +193,7 @@ class Extract:
     left_out: str = ""
     in_older_rows: tuple[str, ...] = ()
     read_at: datetime | None = None
+    content_bytes: int = 0
 
     @property
     def rows(self) -> int:

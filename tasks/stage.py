@@ -19,8 +19,11 @@ from tasks.step import STEP, located
 SUFFIX = {StageFormat.CSV: "csv.zst", StageFormat.PARQUET: "parquet"}
 FORGOTTEN_DAYS = 7
 UPLOADS_AT_ONCE = 4
-INSERT_BYTES = 64_000
-"""Compressed; a statement of Redshift's ends at 16 MB of text."""
+INSERT_BYTES = 1_000_000
+"""The values as they are, not compressed: a statement of Redshift's ends at 16 MB of text, and a
+text of nothing but quotes is twice as long in it."""
+_LITERAL_BYTES = 40
+"""What a number, a time or a NULL takes in a statement's text, at most."""
 _NEEDS_COPY = (Kind.BINARY, Kind.JSON)
 
 
@@ -66,10 +69,12 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
 
 def goes_by_insert(spec: TableSpec, extracted: Extract) -> bool:
     """Whether the rows are few, small and plain enough for one INSERT of bound values."""
+    if extracted.rows == 0:
+        return True
     plain = not any(column.type.kind in _NEEDS_COPY for column in extracted.columns)
-    return extracted.rows == 0 or (
-        plain and extracted.rows <= spec.insert_rows and extracted.size_bytes <= INSERT_BYTES
-    )
+    literals = extracted.rows * len(extracted.columns) * _LITERAL_BYTES
+    small = extracted.content_bytes + literals <= INSERT_BYTES
+    return plain and small and extracted.rows <= spec.insert_rows
 
 
 def prefix(spec: TableSpec) -> str:

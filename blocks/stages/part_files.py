@@ -96,7 +96,9 @@ def write_parts(
     except BaseException:
         parts.abandon()
         raise
-    return Extract(tuple(parts.complete), columns, format, marker)
+    return Extract(
+        tuple(parts.complete), columns, format, marker, content_bytes=parts.content_bytes
+    )
 
 
 def read_rows(extract: Extract) -> Iterator[tuple[Any, ...]]:
@@ -196,6 +198,7 @@ class _Parts:
     ) -> None:
         self.complete: list[PartFile] = []
         self.rows = 0
+        self.content_bytes = 0
         self._open: PartWriter | None = None
         self._folder = folder
         self._schema = arrow_schema(columns)
@@ -215,6 +218,7 @@ class _Parts:
             self._open = self._begin()
         self._open.write(batch)
         self.rows += batch.num_rows
+        self.content_bytes += batch.nbytes
         share = max(_MIN_PART_BYTES, (self.size_bytes - self._open.size_bytes) // _PART_SHARE)
         if self._open.size_bytes >= min(self._part_size_bytes, share):
             self.finish()
