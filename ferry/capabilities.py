@@ -35,6 +35,7 @@ class Capabilities:
         dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
             translated to it.
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
+        reserved_columns: Names, in lower case, that no column of a table can have.
     """
 
     stage_formats: tuple[StageFormat, ...]
@@ -52,3 +53,4 @@ class Capabilities:
     staging_table_kind: str = ""
     dialect: str = "redshift"
     hex_prefix: str = ""
+    reserved_columns: frozenset[str] = frozenset()

@@ -81,12 +81,6 @@ def create_table(
     return text
 
 
-def create_key_index(table: TableName, key: Sequence[str]) -> str:
-    """Make an index on the key, if it is missing."""
-    name = quoted(f"{table.name[:50]}_ferry_key")
-    return f"CREATE INDEX IF NOT EXISTS {name} ON {table_sql(table)} ({column_list(key)})"
-
-
 def drop_table(*tables: TableName) -> str:
     """Drop the tables that are there."""
     return f"DROP TABLE IF EXISTS {', '.join(map(table_sql, tables))}"

@@ -110,7 +110,7 @@ def check_limits(target: TableName, columns: Sequence[Column], capabilities: Cap
     """Refuse what the warehouse would cut or refuse less clearly.
 
     Raises:
-        SchemaError: Too many columns, or a name that is too long.
+        SchemaError: Too many columns, or a name that is too long or the warehouse's own.
     """
     if len(columns) > capabilities.max_columns:
         raise SchemaError(
@@ -127,4 +127,11 @@ def check_limits(target: TableName, columns: Sequence[Column], capabilities: Cap
             f"names longer than the warehouse's {limit} bytes: {', '.join(long)}",
             table=str(target),
             todo="Carry a view with shorter names.",
+        )
+    reserved = [c.name for c in columns if c.name.lower() in capabilities.reserved_columns]
+    if reserved:
+        raise SchemaError(
+            f"the warehouse keeps names of columns for itself: {', '.join(reserved)}",
+            table=str(target),
+            todo="`exclude` these columns in the table's spec, or carry a view with other names.",
         )

@@ -10,6 +10,7 @@ from functools import partial
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
+from ferry import key_index
 from ferry import statements as sql
 from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied, Extract
 from ferry.capabilities import Capabilities
@@ -56,8 +57,7 @@ def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     make_schema(warehouse, batch.target.schema)
     _change(batch, statement, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
     if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
-        key = [name.lower() for name in spec.key]
-        make(warehouse, sql.create_key_index(batch.target, key), batch.target)
+        _make_index(batch.target, [name.lower() for name in spec.key], warehouse)
 
 
 def _change(
@@ -115,6 +115,15 @@ def _is_indexable(batch: Batch, extract: Extract, capabilities: Capabilities) ->
         if c.name in key
     ]
     return 0 < sum(sizes) <= limit
+
+
+def _make_index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> None:
+    """Make an index on the key, unless the table has one of Ferry's."""
+    mark = warehouse.capabilities.placeholder
+    indexes = warehouse.fetch(key_index.find_indexes(mark), (table.schema,))
+    name = key_index.key_index_name(table, [(of, each) for of, each in indexes])
+    if name is not None:
+        make(warehouse, key_index.create_index(name, table, key), table)
 
 
 def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse) -> None:

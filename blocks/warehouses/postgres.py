@@ -18,7 +18,11 @@ from pydantic import Field
 from blocks.stage import Stage
 from blocks.warehouses import postgres_types
 from blocks.warehouses.postgres_errors import ferry_error, load_position, translated
-from blocks.warehouses.postgres_session import Connection, PostgresSessionWarehouse
+from blocks.warehouses.postgres_session import (
+    SYSTEM_COLUMNS,
+    Connection,
+    PostgresSessionWarehouse,
+)
 from ferry.batch import Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError, FerryError, SchemaError
@@ -70,6 +74,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
         staging_table_kind="UNLOGGED",
         max_index_bytes=2000,  # a third of a page, less what a row of an index needs besides
         hex_prefix="\\x",
+        reserved_columns=SYSTEM_COLUMNS,
     )
 
     copy_threads: int = Field(

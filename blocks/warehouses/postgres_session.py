@@ -48,6 +48,12 @@ SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 # Where Linux distributions keep the authorities they trust.
 _TRUSTED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
+SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+"""Every table has them, so that no column can be called so, quoted or not.
+
+https://www.postgresql.org/docs/current/ddl-system-columns.html
+"""
+
 _BYTEA, _JSON, _JSONB = 17, 114, 3802  # pg_type.oid
 
 

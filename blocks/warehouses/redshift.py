@@ -15,6 +15,7 @@ from blocks.warehouses import redshift_types
 from blocks.warehouses.postgres_errors import ferry_error, translated
 from blocks.warehouses.postgres_session import (
     CASTS,
+    SYSTEM_COLUMNS,
     Connection,
     PostgresSessionWarehouse,
     PostgresTransaction,
@@ -111,6 +112,8 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         declares_keys=True,
         pads_text=True,
         widens_text=True,
+        # https://docs.aws.amazon.com/redshift/latest/dg/r_names.html
+        reserved_columns=SYSTEM_COLUMNS | {"oid"},
     )
     _casts: ClassVar[tuple[Any, ...]] = _CASTS
 

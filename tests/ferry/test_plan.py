@@ -163,7 +163,9 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
     assert ids[0] == ids[1] != ids[2]
     assert batch().id not in ids
     long = batch(spec=spec(name="x" * 60)).staging_table(date(2023, 1, 6), "a1b2c3").name
-    assert len(long) <= 63
+    assert len(f"{long}_newest") <= 63
+    alike = batch(spec=spec(name="x" * 59 + "y")).staging_table(date(2023, 1, 6), "a1b2c3").name
+    assert long != alike
     assert STAGING_NAME.match(long)[1] == "20230106"
     assert str(batch()) == "raw_data.orders 2023-01-05"
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from ferry.batch import StageFormat
@@ -87,6 +89,13 @@ def test_too_many_columns_and_too_long_names_are_refused():
         plan([column(f"c{n}", Kind.INT32) for n in range(5)], None)
     with pytest.raises(SchemaError, match=r"longer than the warehouse's 20 bytes: é{11}"):
         plan([column("é" * 11, Kind.INT32)], None)
+
+
+@pytest.mark.parametrize("name", ["xmin", "XMIN"])
+def test_a_column_that_the_warehouse_has_itself_is_refused(name: str):
+    reserving = replace(NARROW, reserved_columns=frozenset({"xmin", "xmax"}))
+    with pytest.raises(SchemaError, match=f"names of columns for itself: {name}.*`exclude`.*view"):
+        plan_target(TARGET, None, [column("a", Kind.INT32), column(name, Kind.DATE)], reserving)
 
 
 def test_a_column_longer_than_the_warehouse_holds_gets_its_limit_and_fits_ever_after():

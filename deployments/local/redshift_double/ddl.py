@@ -98,6 +98,8 @@ def rewrite_column(statement: Statement, edits: Edits, first: int, last: int) ->
     column = statement.tokens[first].name
     if last - first < 2:
         raise syntax_error(")")
+    if column == "oid":  # the others are PostgreSQL's as well
+        raise Refusal('column name "oid" conflicts with a system column name', "42701")
     index = end = rewrite_type(statement, edits, column, first + 1)
     while index < last:
         word = statement.word(index)
