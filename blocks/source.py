@@ -39,7 +39,8 @@ class Source(Block, ABC):
     def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
         """The rows as record batches of `arrow_schema(query.schema.columns)`, in bounded memory.
 
-        All batches come from one consistent snapshot of the table.
+        All batches come from one consistent snapshot of the table. A query with a cursor leaves out
+        what `count_uncarried` counts, whether it has bounds or not.
 
         Raises:
             DataError: A value that cannot travel unchanged, with its column's name.
@@ -51,8 +52,17 @@ class Source(Block, ABC):
         """The lowest and highest value of a column; None when it has none."""
 
     @abstractmethod
-    def has_null(self, table: TableName, column: str) -> bool:
-        """Whether any row has NULL in this column."""
+    def count_uncarried(self, table: TableName, column: str) -> int:
+        """How many rows no window and no watermark over this column would ever carry.
+
+        Those whose value there is NULL, or nothing that has a place in the column's order: a zero
+        date, text that is no time. A look by the column's index, if it has one, where there are
+        none.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+        """
 
     def now(self) -> datetime:
         """The source's clock, in UTC; this machine's where the source has none of its own.

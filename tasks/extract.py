@@ -14,9 +14,9 @@ from prefect.logging import get_run_logger
 from blocks.source import Source
 from blocks.stages.part_files import write_parts
 from blocks.warehouse import Warehouse
-from ferry.batch import Batch, CursorValue, Extract, ExtractQuery, StageFormat
+from ferry.batch import Batch, CursorValue, Extract, StageFormat
 from ferry.capabilities import Capabilities
-from ferry.errors import ConfigurationError, DataError, IncompleteReadError
+from ferry.errors import ConfigurationError, IncompleteReadError
 from ferry.plan import find_cursor, plan_query, stored_bound
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs import TableSpec
@@ -33,6 +33,7 @@ from tasks.landed import (
 from tasks.progress import Progress
 from tasks.readers import place_among_readers
 from tasks.step import STEP, located, tell
+from tasks.uncarried import refuse_uncarried
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
@@ -49,7 +50,8 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
     Raises:
         SchemaError: The table or a column that the spec names is missing, or does not fit the
             target. No retry helps.
-        DataError: A value that cannot travel unchanged. No retry helps.
+        DataError: A value that cannot travel unchanged, or rows that no window and no watermark
+            would ever carry. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
     spec = batch.spec
@@ -69,7 +71,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         older = in_older_rows(_gained(schema, plan), query, before, source)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all rows get the value
-        _refuse_null_cursors(batch, query, source)
+        refuse_uncarried(spec, query, source)
         shutil.rmtree(batch.folder, ignore_errors=True)
         batch.folder.mkdir(parents=True, mode=0o700)
         watch = _watch(batch, schema)
@@ -170,20 +172,6 @@ def is_unique(spec: TableSpec, schema: TableSchema) -> bool:
     key = [schema.column(name) for name in spec.key]
     whole = {c.name for c in key if c} == set(schema.key)
     return bool(key) and whole and not any(c.nullable for c in key if c)
-
-
-def _refuse_null_cursors(batch: Batch, query: ExtractQuery, source: Source) -> None:
-    """No window and no watermark would ever carry a row whose cursor is NULL."""
-    if query.cursor is None or batch.spec.null_cursors == "ignore":
-        return
-    column = query.schema.column(query.cursor)
-    if column and column.nullable and source.has_null(query.schema.name, query.cursor):
-        raise DataError(
-            f"rows whose cursor {query.cursor!r} is NULL would never be carried",
-            expected="no NULL in the cursor column",
-            todo="Set another `cursor` in the table's spec, carry it in mode full, or leave these "
-            "rows behind with `null_cursors: ignore`.",
-        )
 
 
 def _gained(schema: TableSchema, plan: TargetPlan) -> list[Column]:

@@ -27,6 +27,7 @@ from ferry.specs import TableSpec
 from ferry.windows import Window
 from tasks.history import read_coverage, read_run
 from tasks.step import STEP
+from tasks.uncarried import refuse_uncarried
 
 MAX_ESTIMATES = 50
 """Questions to the source: its optimizer guesses for so many stretches of the range."""
@@ -59,6 +60,7 @@ def plan_table(
     Raises:
         RequestError: The range or the table cannot be backfilled. No retry helps.
         SchemaError: The table has no cursor column, or none that takes such a step.
+        DataError: Rows that no window would carry. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
     check_table(spec)
@@ -72,8 +74,8 @@ def plan_table(
     )
     planned = plan_windows(windows, coverage, reprocess, landed)
     schema = source.describe(spec.source_name, spec.exclude)
-    for window in windows:
-        plan_query(spec, "window", window, schema)  # refuses what cannot be read
+    queries = [plan_query(spec, "window", window, schema) for window in windows]
+    refuse_uncarried(spec, queries[0], source)  # before anything moves
     return TablePlan(
         spec,
         _with_rows(planned, spec, schema, source),

@@ -18,7 +18,7 @@ from blocks.sources.cursors import CURSOR_KINDS
 from blocks.sources.mysql_connection import SESSION, MySQLServer
 from blocks.sources.mysql_errors import CLIENT_ERRORS
 from blocks.sources.mysql_process import MySQLReader, ReadTimeoutError
-from blocks.sources.mysql_select import Select, table_name
+from blocks.sources.mysql_select import Select, table_name, uncarried_condition
 from blocks.sources.mysql_types import quote, select_expression
 from blocks.sources.names import carried
 from ferry.batch import CursorValue, ExtractQuery
@@ -183,13 +183,29 @@ class MySQLSource(Source):
             return low.replace(tzinfo=UTC), high.replace(tzinfo=UTC)
         return low, high
 
-    def has_null(self, table: TableName, column: str) -> bool:
-        """Whether any row has NULL in this column; by its index, if it has one."""
-        name = table_name(table, self.database)
+    def count_uncarried(self, table: TableName, column: str) -> int:
+        """How many rows have NULL or a zero date (any of the year 0) in this column.
+
+        Other dates that do not exist, such as 2023-00-15, lie between two that do: windows meet
+        them, and `zero_dates` says what becomes of them. By the column's index, if it has one.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+            AccessError, ConnectionLostError, BusyError: As for `describe`.
+        """
         with self._server.cursor() as cursor:
-            # Names are quoted.
-            cursor.execute(f"SELECT 1 FROM {name} WHERE {quote(column)} IS NULL LIMIT 1")  # noqa: S608
-            return cursor.fetchone() is not None
+            found = self._cursor_column(cursor, table, column)
+            uncarried = uncarried_condition(found)
+            if uncarried is None:
+                return 0
+            rows = f"FROM {table_name(table, self.database)} WHERE {uncarried}"  # quoted
+            cursor.execute(f"SELECT 1 {rows} LIMIT 1")
+            if cursor.fetchone() is None:
+                return 0
+            cursor.execute(f"SELECT COUNT(*) {rows}")
+            ((count,),) = cursor.fetchall()
+            return int(count)
 
     def now(self) -> datetime:
         """The server's clock, in UTC."""

@@ -11,7 +11,13 @@ import pyarrow.compute as pc
 
 from blocks.sources.batches import conform
 from blocks.sources.cursors import cursor_bounds
-from blocks.sources.mysql_types import ZERO_DATE_TYPES, bare_type, quote, select_expression
+from blocks.sources.mysql_types import (
+    ZERO_DATE_TYPES,
+    bare_type,
+    lowest_time,
+    quote,
+    select_expression,
+)
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import DataError
 from ferry.schema import Column, TableName
@@ -47,6 +53,32 @@ def literal(value: CursorValue) -> str:
 def table_name(table: TableName, database: str) -> str:
     """The table's full name, quoted."""
     return f"{quote(table.schema or database)}.{quote(table.name)}"
+
+
+def uncarried_condition(cursor: Column) -> str | None:
+    """What is true of the rows that no bounds of this cursor would take; None if no row can be."""
+    name, lowest = quote(cursor.name), lowest_time(cursor)
+    if lowest is not None:
+        return f"({name} IS NULL OR {name} < {literal(lowest)})"
+    return f"{name} IS NULL" if cursor.nullable else None
+
+
+def _bounded(query: ExtractQuery, cursor: Column) -> list[str]:
+    """What is true of the query's rows: within its bounds, and never without a cursor.
+
+    Without a bound, too: what the first run of a watermark took, no later one would ever see again.
+    """
+    name, lowest = quote(cursor.name), lowest_time(cursor)
+    low, high = cursor_bounds(query, cursor)
+    if lowest is not None:
+        # A bound before the first TIMESTAMP counts as 0 in MySQL, as the zero date does.
+        low = lowest if low is None else max(low, lowest)  # of one kind
+    conditions = [
+        f"{name} {operator} {literal(bound)}"
+        for operator, bound in ((">=", low), ("<", high))
+        if bound is not None
+    ]
+    return conditions or ([f"{name} IS NOT NULL"] if cursor.nullable else [])
 
 
 @dataclass(frozen=True)
@@ -96,11 +128,7 @@ class Select:
             items.append(f"({' | '.join(bits)}) AS z{first // _MASK_BITS}")
         # Names are quoted, and values pass through `literal`.
         source = table_name(query.schema.name, database)
-        conditions = []
-        if cursor is not None:
-            for operator, bound in zip((">=", "<"), cursor_bounds(query, cursor), strict=True):
-                if bound is not None:
-                    conditions.append(f"{quote(cursor.name)} {operator} {literal(bound)}")
+        conditions = [] if cursor is None else _bounded(query, cursor)
         rows = f"FROM {source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         return cls(
             query,

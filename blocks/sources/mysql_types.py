@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName
@@ -54,6 +55,13 @@ _CHARACTER_BYTES = {"ascii": 1, **dict.fromkeys([*_SINGLE_BYTE, "utf8", "utf8mb3
 
 ZERO_DATE_TYPES = ("date", "datetime", "timestamp")
 """The types that can hold 0000-00-00, a month or day of 0, or (by a mode of MySQL) 31 February."""
+
+_LOWEST_TIMES: dict[str, date] = {
+    "date": date.min,
+    "datetime": datetime.min,
+    # In UTC, as the session is. https://dev.mysql.com/doc/refman/8.4/en/datetime.html
+    "timestamp": datetime(1970, 1, 1, 0, 0, 1),
+}
 
 _AS_TEXT = ("decimal", "time", "json", "uuid", "inet6", "inet4")
 
@@ -144,6 +152,11 @@ def quote(name: str) -> str:
 def bare_type(column: Column) -> str:
     """The bare name of the type that the source declares: `decimal` of `decimal(12,2)`."""
     return re.split(r"[\s(]", column.native.lower(), maxsplit=1)[0]
+
+
+def lowest_time(column: Column) -> date | None:
+    """The first date or time that a window can reach; zero dates lie before it. None: no time."""
+    return _LOWEST_TIMES.get(bare_type(column))
 
 
 def select_expression(column: Column) -> str:

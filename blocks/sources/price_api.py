@@ -165,12 +165,12 @@ class PriceAPISource(Source):
         values = [value for value in self._values(table, column) if value is not None]
         return (min(values), max(values)) if values else None
 
-    def has_null(self, table: TableName, column: str) -> bool:
-        """Whether any row has NULL in this column, by reading all there is; only volume can."""
+    def count_uncarried(self, table: TableName, column: str) -> int:
+        """How many rows have NULL in this column, by reading all there is; only volume can."""
         known = self.describe(table).column(column)
         if known and not known.nullable:
-            return False
-        return any(value is None for value in self._values(table, column))
+            return 0
+        return sum(value is None for value in self._values(table, column))
 
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """Five days of trading a week for each symbol; None without both bounds."""

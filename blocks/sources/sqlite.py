@@ -17,6 +17,7 @@ from blocks.source import Source
 from blocks.sources.batches import conform
 from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
 from blocks.sources.names import carried, no_such_column, no_such_table
+from blocks.sources.sqlite_cursors import CARRIES, carried_condition, carried_value, carries
 from blocks.sources.sqlite_types import from_storage, mapped
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import (
@@ -105,19 +106,15 @@ class SQLiteSource(Source):
             sql, parameters, bounds = _select(query, cursor_column)
             cursor = connection.execute(sql, parameters)
             while fetched := cursor.fetchmany(self.batch_rows):
+                if cursor_column is not None:
+                    kind = cursor_column.type
+                    fetched = [r for r in fetched if _within(carried_value(r[-1], kind), bounds)]
+                    if not fetched:
+                        continue
                 values = [
                     [self._value(raw[n], column, table, rows) for raw in fetched]
                     for n, column in enumerate(columns)
                 ]
-                if cursor_column is not None and bounds != (None, None):
-                    keep = [
-                        _within(self._value(raw[-1], cursor_column, table, rows), bounds)
-                        for raw in fetched
-                    ]
-                    values = [
-                        [v for v, kept in zip(column, keep, strict=True) if kept]
-                        for column in values
-                    ]
                 arrays = [
                     pa.array(column, arrow_type(c.type))
                     for column, c in zip(values, columns, strict=True)
@@ -144,14 +141,26 @@ class SQLiteSource(Source):
             return None
         return self._value(low, found, table, 0), self._value(high, found, table, 0)
 
-    def has_null(self, table: TableName, column: str) -> bool:
-        """Whether any row has NULL in this column; by its index, if it has one."""
+    def count_uncarried(self, table: TableName, column: str) -> int:
+        """How many rows have NULL in this column, or what its declared type does not say.
+
+        Such as a time that is stored as a number, or as text of another form. Looks at every row.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+            AccessError, ConfigurationError, BusyError: As for `describe`.
+        """
         with self._connection() as connection:
-            found = connection.execute(
-                f"SELECT 1 FROM {_quote(table.name)} "  # noqa: S608
-                f"WHERE {_quote(column)} IS NULL LIMIT 1"
+            found = self._column(connection, table, column)
+            connection.create_function(
+                CARRIES, 1, lambda raw: carries(raw, found.type), deterministic=True
             )
-            return found.fetchone() is not None
+            condition = carried_condition(_quote(found.name), found.type)
+            counted = connection.execute(
+                f"SELECT COUNT(*) FROM {_quote(table.name)} WHERE NOT ({condition})"  # noqa: S608
+            )
+            return int(counted.fetchone()[0])
 
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """How many rows `query` will read, by counting; of times, those of the days it touches.

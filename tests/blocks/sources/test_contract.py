@@ -303,6 +303,21 @@ def test_a_column_without_values_has_no_bounds(source: Source, run: Callable[...
     assert source.bounds(TableName("", "bare"), "at") is None
 
 
+def test_rows_without_a_cursor_are_counted_and_in_no_query_over_it(source: Source) -> None:
+    schema = source.describe(NPS)
+    counts = [source.count_uncarried(NPS, name) for name in ("id", "amount", "Created_At", "day")]
+
+    assert counts == [0, 1, 1, 1]
+    assert ids(read(source, schema, cursor="id")) == [1, 2, 3, 4, 5]
+    assert ids(read(source, schema, cursor="amount")) == [1, 2, 4, 5]
+    assert ids(read(source, schema, cursor="created_at")) == [1, 2, 3, 4]
+    assert ids(read(source, schema, cursor="day", end=datetime(2023, 1, 6, tzinfo=UTC))) == [
+        1,
+        2,
+        3,
+    ]
+
+
 def test_the_estimate_is_about_right(source: Source) -> None:
     estimate = source.estimate_rows(ExtractQuery(source.describe(NPS)))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from blocks.sources.mysql_select import uncarried_condition
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
 from ferry.schema import TableName
@@ -107,3 +108,33 @@ def test_the_index_of_the_cursor_column_is_used(shop: MySQLShop) -> None:
 
     assert estimate is not None
     assert 720 <= estimate <= 2880  # it is 1440; without the index, 20000
+
+
+@pytest.mark.parametrize("null", ["NULL", "NOT NULL"])
+@pytest.mark.parametrize("definition", ["DATE", "DATETIME", "DATETIME(6)", "TIMESTAMP"])
+def test_zero_dates_are_counted_by_the_index_and_in_no_query_over_the_column(
+    shop: MySQLShop, definition: str, null: str
+) -> None:
+    shop.run(f"CREATE TABLE z (id INT PRIMARY KEY, at {definition} {null}, KEY (at))")
+    good = "2023-01-05"
+    values = ["0000-00-00", "1970-01-02", good] + [good] * 500
+    if definition != "TIMESTAMP":
+        values += ["0000-01-00", "0001-01-01", "2023-00-15"]
+    if null == "NULL":
+        values += [None]
+    with shop.connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO z VALUES (%s, %s)", list(enumerate(values)))
+    shop.run("ANALYZE TABLE z")
+    table = TableName("", "z")
+    schema = shop.source.describe(table)
+    uncarried = values.count("0000-00-00") + values.count("0000-01-00") + values.count(None)
+    condition = uncarried_condition(schema.columns[1])
+
+    assert shop.source.count_uncarried(table, "at") == uncarried
+    for bounds in ({}, {"start": datetime(1, 1, 2, tzinfo=UTC)}):
+        query = ExtractQuery(schema, "at", **bounds, zero_dates="null")
+        in_year_one = values.count("0001-01-01") if bounds else 0
+        rows = sum(batch.num_rows for batch in shop.source.read(query))
+        assert rows == len(values) - uncarried - in_year_one
+    (plan,) = shop.run(f"EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM z WHERE {condition} LIMIT 1")
+    assert "range" in plan

@@ -339,10 +339,10 @@ def test_bounds_nulls_and_estimate_are_those_of_the_rows(
     low, high = one.bounds(TABLE, "date") or (None, None)
     assert low == date(2010, 1, 4)
     assert isinstance(high, date) and datetime.now(UTC).date() - high <= timedelta(days=4)
-    assert not one.has_null(TABLE, "date")
-    assert not one.has_null(TABLE, "volume")
+    assert one.count_uncarried(TABLE, "date") == 0
+    assert one.count_uncarried(TABLE, "volume") == 0
     api.correct("AAPL", MONDAY, volume=None)
-    assert one.has_null(TABLE, "volume")
+    assert one.count_uncarried(TABLE, "volume") == 1
     assert prices.estimate_rows(ExtractQuery(prices.describe(TABLE), **WEEK)) == 15
 
 

@@ -213,3 +213,36 @@ def test_another_schema_has_no_tables(shop: SQLiteShop) -> None:
     assert shop.source.describe(TableName("main", "one")).column_names == ("id", "c")
     with pytest.raises(SchemaError):
         shop.source.describe(TableName("elsewhere", "one"))
+
+
+@pytest.mark.parametrize(
+    ("declaration", "good", "bad"),
+    [
+        ("INTEGER", [0, -(2**63), 2**63 - 1], [None, "x", 1.5, b"1"]),
+        ("SMALLINT", [-32768, 32767], [32768, -32769, "x"]),
+        ("DECIMAL(10,2)", [1, 1.25, "0.10"], [None, "x", "1e3x", b"1", 1.234, b"\xff"]),
+        ("DATE", ["2023-01-05", "0001-01-01", "9999-12-31"], [None, "", "0000-01-01", 20230105]),
+        ("DATE", ["2024-02-29"], ["2023-02-29", "2023-1-5", "now", "2023-01-05 00:00:00", "1"]),
+        (
+            "DATETIME",
+            ["2023-01-05", "2023-01-05T10:00", "2023-01-05 10:00:00.123456", "9999-12-31 23:59:59"],
+            [None, "", 1672912800, 1.5, b"2023-01-05", "now", "2023-01-05 24:00:00", "0000-00-00"],
+        ),
+        ("DATETIME", ["2023-01-05 10:00:00"], ["2023-01-05 10:00:00Z", "5.1.2023", "2023-13-01"]),
+        ("TEXT", ["", "x"], [None]),
+    ],
+)
+def test_what_has_no_place_in_a_cursors_order_is_counted_and_in_no_query_over_it(
+    shop: SQLiteShop, declaration: str, good: list[Any], bad: list[Any]
+) -> None:
+    shop.fill(declaration, *bad, *good)
+
+    assert shop.source.count_uncarried(ONE, "c") == len(bad)
+    assert len(shop.read(cursor="c")) == len(good)
+
+
+def test_a_cursor_that_is_no_utf_8_is_counted(shop: SQLiteShop) -> None:
+    shop.fill("DATETIME", "2023-01-05")
+    shop.connection.execute("INSERT INTO one (c) VALUES (CAST(x'4142ff' AS TEXT))")
+
+    assert shop.source.count_uncarried(ONE, "c") == 1

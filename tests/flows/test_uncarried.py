@@ -1,0 +1,166 @@
+"""Rows whose cursor is NULL, a zero date or no date at all: refused, or left behind, never lost.
+
+No window and no watermark would ever take them, so without a word they would be missing for good.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import StateType
+
+from ferry.errors import DataError
+from ferry.schema import TableName
+from flows.backfill_tables import backfill
+from flows.sync_table import sync_table
+
+DAY = {"run_date": date(2023, 1, 5)}
+GOOD = [(1, "2023-01-05 10:00:00"), (3, "2023-01-06 10:00:00")]
+
+NO_TIMES = [None, 1672912800, 1672912800.5, "", "05.01.2023", b"2023-01-05 10:00:00"]
+ON_SQLITE = [
+    ("DATETIME", [*NO_TIMES, "2023-01-05 10:00:00Z", "0000-00-00 00:00:00"]),
+    ("DATE", [*NO_TIMES, "2023-02-31", "0000-00-00"]),
+]
+ON_MYSQL = [
+    ("DATETIME NULL", [None, "0000-00-00 00:00:00", "0000-12-31 23:59:59"]),
+    ("DATE NOT NULL", ["0000-00-00", "0000-12-00"]),
+    ("TIMESTAMP NULL", [None, "0000-00-00 00:00:00"]),
+]
+ROADS = [
+    *[("sqlite-folder-duckdb", *case) for case in ON_SQLITE],
+    *[("mysql-folder-postgres", *case) for case in ON_MYSQL],
+    ("mysql-s3-redshift", *ON_MYSQL[0]),
+]
+NUMBERS = [("sqlite-folder-duckdb", "INTEGER", "x7"), ("mysql-folder-postgres", "INT NULL", None)]
+SAYS = r"items .*: rows whose cursor 'modified' is NULL, a zero date or no date at all would never"
+
+
+@pytest.fixture
+def road(request: pytest.FixtureRequest) -> str:
+    """The road of the case that the test is at."""
+    where: str = request.node.callspec.params["where"]
+    return where
+
+
+def shop(journey: Any, definition: str, **spec: Any) -> None:
+    journey.sql(f"CREATE TABLE items (id INT NOT NULL PRIMARY KEY, modified {definition})")
+    whole_days = definition.split(maxsplit=1)[0] == "DATE"
+    rows = [(n, at[:10] if whole_days else at) for n, at in GOOD]
+    journey.sql("INSERT INTO items VALUES (?, ?)", rows)
+    journey.write_specs(items={"mode": "window", "key": ["id"], **spec})
+
+
+def add(journey: Any, values: list[Any], first_id: int = 10) -> str:
+    """Rows with these cursors; what a refusal says of them."""
+    journey.sql("INSERT INTO items VALUES (?, ?)", list(enumerate(values, first_id)))
+    return f"found {first_id - 10 + len(values)} rows without one"
+
+
+def ids(journey: Any) -> list[int]:
+    return [row[0] for row in journey.target("items", "id")]
+
+
+def arrived(journey: Any) -> bool:
+    return journey.warehouse.describe(TableName(journey.schema, "items")) is not None
+
+
+@pytest.mark.parametrize(("where", "definition", "values"), ROADS)
+def test_a_window_refuses_what_no_window_would_carry_also_when_it_comes_later(
+    journey: Any, where: str, definition: str, values: list[Any]
+) -> None:
+    shop(journey, definition)
+    sync_table(table="items", **DAY)
+    count = add(journey, values)
+
+    with pytest.raises(DataError, match=SAYS) as caught:
+        sync_table(table="items", run_date=date(2023, 1, 6))
+    assert count in str(caught.value)
+    assert "null_cursors: ignore" in str(caught.value)
+    assert ids(journey) == [1]
+
+    journey.write_specs(items={"mode": "window", "key": ["id"], "null_cursors": "ignore"})
+    sync_table(table="items", run_date=date(2023, 1, 6))
+    assert ids(journey) == [1, 3]
+
+
+@pytest.mark.parametrize(("where", "definition", "values"), ROADS)
+def test_a_backfill_refuses_it_before_anything_moves(
+    journey: Any, where: str, definition: str, values: list[Any]
+) -> None:
+    # With zero_dates: null, too: that word is about what is carried.
+    shop(journey, definition, zero_dates="null")
+    count = add(journey, values)
+    january = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 8)}
+
+    state = backfill(table="items", **january, return_state=True)
+    assert state.type is StateType.FAILED
+    assert count in (state.message or "")
+    assert not arrived(journey)
+
+    journey.write_specs(items={"mode": "window", "key": ["id"], "null_cursors": "ignore"})
+    state = backfill(table="items", **january, return_state=True)
+    assert state.type is StateType.COMPLETED, state.message
+    assert ids(journey) == [1, 3]
+
+
+@pytest.mark.parametrize("key", [["id"], []], ids=["keyed", "keyless"])
+@pytest.mark.parametrize(("where", "definition", "values"), ROADS)
+def test_a_watermark_refuses_it_in_its_first_run_and_in_later_ones(
+    journey: Any, where: str, definition: str, values: list[Any], key: list[str]
+) -> None:
+    spec = {"mode": "watermark", "key": key, "zero_dates": "null"}
+    shop(journey, definition, **spec)
+    count = add(journey, values)
+    with pytest.raises(DataError, match=SAYS) as caught:
+        sync_table(table="items")
+    assert count in str(caught.value)
+    assert not arrived(journey)
+
+    journey.write_specs(items={**spec, "null_cursors": "ignore"})
+    sync_table(table="items")
+    assert ids(journey) == [1, 3]  # left behind by the first run as by every later one
+
+    count = add(journey, values, 10 + len(values))
+    sync_table(table="items")
+    assert ids(journey) == [1, 3]
+
+    journey.write_specs(items=spec)
+    with pytest.raises(DataError, match=count):
+        sync_table(table="items")
+    assert ids(journey) == [1, 3]
+
+
+@pytest.mark.parametrize(("where", "definition", "value"), NUMBERS)
+def test_a_watermark_of_numbers_refuses_what_is_no_number(
+    journey: Any, where: str, definition: str, value: Any
+) -> None:
+    journey.sql(f"CREATE TABLE items (id INT NOT NULL PRIMARY KEY, modified {definition})")
+    journey.sql("INSERT INTO items VALUES (?, ?)", [(1, 10), (2, 11)])
+    journey.write_specs(items={"mode": "watermark", "key": ["id"], "cursor": "modified"})
+    sync_table(table="items")
+    journey.sql("INSERT INTO items VALUES (?, ?)", [(3, value), (4, 12)])
+    with pytest.raises(DataError, match="1 row without one"):
+        sync_table(table="items")
+    journey.write_specs(
+        items={"mode": "watermark", "key": ["id"], "cursor": "modified", "null_cursors": "ignore"}
+    )
+    sync_table(table="items")
+    assert ids(journey) == [1, 2, 4]
+
+
+@pytest.mark.parametrize("where", ["mysql-folder-postgres"])
+def test_dates_that_do_not_exist_between_two_that_do_are_met_by_a_window(
+    journey: Any, where: str
+) -> None:
+    shop(journey, "DATETIME NOT NULL")
+    journey.sql("INSERT INTO items VALUES (2, '2023-01-00 00:00:00')")
+    sync_table(table="items", **DAY)  # they are in another window
+
+    with pytest.raises(DataError, match="zero or impossible dates"):
+        sync_table(table="items", run_date=date(2022, 12, 31))
+    journey.write_specs(items={"mode": "window", "key": ["id"], "zero_dates": "null"})
+    sync_table(table="items", run_date=date(2022, 12, 31))
+    assert journey.target("items", "id, modified")[1] == (2, None)
