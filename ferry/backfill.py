@@ -62,11 +62,13 @@ class TablePlan:
         spec: The table's spec.
         windows: All windows of the range, in order of time.
         row_bytes: About how many bytes a row of the source has.
+        cursor: The column that tells in which window a row is.
     """
 
     spec: TableSpec
     windows: tuple[PlannedWindow, ...]
     row_bytes: int | None = None
+    cursor: str = ""
 
     @property
     def to_run(self) -> list[PlannedWindow]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from ferry.batch import CursorValue, ExtractQuery
+from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.schema import Column, Kind, TableSchema, named_columns
-from ferry.specs import Mode, TableSpec
+from ferry.specs import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 from ferry.watermark import less_lag
 from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
-
-DEFAULT_CURSORS = ("modified", "created_at")
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _MARKS = (*_TIMES, Kind.BOOLEAN, Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
@@ -64,30 +63,6 @@ def choose_window(
     except RequestError as error:
         raise error.at(table=str(spec.target)) from error.__cause__
     return chosen, window
-
-
-def find_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
-    """The cursor column: the spec's, else `modified`, else `created_at`, else None.
-
-    Raises:
-        SchemaError: The spec's cursor is not in the table.
-    """
-    if spec.cursor:
-        named_columns((spec.cursor,), [c.name for c in columns], spec.target, "cursor")
-    names = (spec.cursor,) if spec.cursor else DEFAULT_CURSORS
-    for name in names:
-        for column in columns:
-            if column.name.lower() == name.lower():
-                return column
-    return None
-
-
-def present_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
-    """The cursor column among a target's columns, which may have lost it; raises nothing."""
-    try:
-        return find_cursor(spec, columns)
-    except SchemaError:
-        return None
 
 
 def check_version(spec: TableSpec, columns: tuple[Column, ...]) -> None:
@@ -150,7 +125,8 @@ def plan_query(
 
     Raises:
         RequestError: A window of a table without a key.
-        SchemaError: A column that the spec names is missing, or the cursor is of no use as one.
+        SchemaError: A column that the spec names is missing, the cursor is of no use as one, or
+            nobody says which of several columns it is.
     """
     columns, there = schema.columns, schema.column_names
     named_columns(spec.key, there, spec.target, "key")
@@ -158,7 +134,7 @@ def plan_query(
     named_columns((spec.dist_key,) if spec.dist_key else (), there, spec.target, "dist_key")
     find_deleted(spec, columns)
     check_version(spec, columns)
-    cursor = find_cursor(spec, columns)
+    cursor = choose_cursor(spec, columns, mode)
     zone = spec.wall_clock_zone
     if mode == "window" and not spec.key:
         raise no_window_without_key(str(spec.target))
@@ -168,7 +144,7 @@ def plan_query(
         raise SchemaError(
             f"mode {mode} needs a cursor column",
             table=str(spec.target),
-            expected=" or ".join(DEFAULT_CURSORS),
+            expected=f"one with a usual name, such as {CHANGE_TIMES[0]}, or {CREATION_TIME}",
             found=", ".join(c.name for c in columns),
             todo="Set `cursor` in the table's spec, or use mode full.",
         )

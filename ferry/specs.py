@@ -31,6 +31,18 @@ Mode = Literal["full", "window", "watermark"]
 HOURLY_SETTLE_SECONDS = 300
 """The hourly schedule starts five minutes after the hour."""
 
+CHANGE_TIMES = (
+    "modified", "updated_at", "modified_at", "updated", "last_modified", "last_updated",
+    "last_modified_at", "last_updated_at", "update_time", "updated_time", "modify_time",
+    "modified_time", "modification_time", "updated_on", "modified_on", "update_date",
+    "updated_date", "modified_date", "date_updated", "date_modified", "changed_at", "changed",
+    "last_changed", "last_update", "mtime",
+)  # fmt: skip
+"""Usual names of the column that tells when a row changed, the preferred ones first."""
+
+CREATION_TIME = "created_at"
+"""The cursor where no column tells when a row changed."""
+
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*")
 
 
@@ -87,7 +99,8 @@ class TableSpec(BaseModel):
     cursor: str | None = Field(
         default=None,
         description="Column that tells when a row changed (or its growing id, for watermark); by "
-        "default `modified` if the table has it, else `created_at`.",
+        f"default the one with a usual name ({', '.join(CHANGE_TIMES)}; also `updatedAt`), else "
+        f"`{CREATION_TIME}`. Has to be named where several columns may be meant.",
     )
     version: str | None = Field(
         default=None,

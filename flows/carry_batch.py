@@ -248,7 +248,8 @@ def show_receipt(receipt: Receipt) -> None:
         f"### {receipt.table_name}, {receipt.window_label}\n\n"
         f"| rows | |\n| --- | ---: |\n{counts}\n\n"
         f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
-        f"- batch `{receipt.batch_id}`\n"
+        + (f"- cursor `{receipt.cursor_name}`\n" if receipt.cursor_name else "")
+        + f"- batch `{receipt.batch_id}`\n"
         f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
         f"- checksum `{receipt.checksum}`\n"
         f"- Ferry {receipt.code_version}\n"

@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from ferry.backfill import PlannedWindow, TablePlan, days_label, joined
+from ferry.cursors import cursor_line
 from tasks.artifacts import cosmetic
 
 MAX_LINES = 500
@@ -28,7 +29,11 @@ def show_plan(plans: Sequence[TablePlan], left_out: dict[str, str]) -> None:
         "| --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(map(_plan_row, plans))
     ]
     parts += [f"- {name} is left out: {reason}" for name, reason in left_out.items()]
-    parts += [f"### {plan.spec.target}\n\n{_windows_table(plan.windows)}" for plan in plans]
+    parts += [
+        f"### {plan.spec.target}\n\nBy {cursor_line(plan.spec, plan.cursor)}.\n\n"
+        + _windows_table(plan.windows)
+        for plan in plans
+    ]
     with cosmetic("the plan"):
         create_markdown_artifact(key="backfill-plan", markdown="\n\n".join(parts))
 

@@ -16,8 +16,9 @@ from blocks.stages.part_files import write_parts
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch, CursorValue, Extract, StageFormat
 from ferry.capabilities import Capabilities
+from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ConfigurationError, IncompleteReadError
-from ferry.plan import find_cursor, plan_query, stored_bound
+from ferry.plan import plan_query, stored_bound
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs import TableSpec
 from ferry.target import TargetPlan, plan_target, within_limits
@@ -98,11 +99,12 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         if watch:
             _tell_what_is_ahead(batch, watch, known)
         tell(
-            "extract %s: %s rows, %s bytes in %s files",
+            "extract %s: %s rows, %s bytes in %s files%s",
             batch,
             f"{result.rows:,}",
             f"{result.size_bytes:,}",
             len(result.parts),
+            f", by {cursor_line(spec, query.cursor)}" if query.cursor else "",
         )
         return dataclasses.replace(
             result,

@@ -13,9 +13,9 @@ from ferry import failures
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.coverage import Coverage, coverage_of
+from ferry.cursors import present_cursor
 from ferry.errors import FerryError
 from ferry.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
-from ferry.plan import present_cursor
 from ferry.receipts import RECEIPTS, VOID, Receipt, ReceiptTimes, times_columns
 from ferry.receipts_table import read_receipts_of, rows_held
 from ferry.schema import TableName, TableSchema

@@ -13,8 +13,9 @@ from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, CursorValue, ExtractQuery
+from ferry.cursors import find_cursor
 from ferry.errors import SchemaError
-from ferry.plan import find_cursor, stored_bound
+from ferry.plan import stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
 from ferry.receipts_table import (
     Landings,
@@ -81,7 +82,7 @@ def watermark(
     """
     if batch.mode != "watermark" or existing is None:
         return None
-    cursor, unit = find_cursor(batch.spec, schema.columns), batch.spec.cursor_unit
+    cursor, unit = find_cursor(batch.spec, schema.columns, batch.mode), batch.spec.cursor_unit
     there = existing.column(cursor.name) if cursor else None
     if cursor is None or there is None:
         return None

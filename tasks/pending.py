@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from blocks.warehouse import Warehouse
+from ferry.cursors import find_cursor
 from ferry.partitions import EVERYTHING, Span, covered, from_text, merged
-from ferry.plan import find_cursor
 from ferry.publications import (
     OWN_TABLES,
     PUBLICATIONS,

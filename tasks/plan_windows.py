@@ -80,6 +80,7 @@ def plan_table(
         spec,
         _with_rows(planned, spec, schema, source),
         source.row_bytes(spec.source_name),
+        queries[0].cursor or "",
     )
 
 

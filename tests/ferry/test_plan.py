@@ -65,14 +65,6 @@ def test_wrong_dates_say_which_table():
         )
 
 
-def test_the_cursor_is_modified_else_created_at():
-    window = day_window(date(2023, 1, 5))
-    assert plan_query(spec(), "window", window, SCHEMA).cursor == "Modified"
-    without = replace(SCHEMA, columns=(SCHEMA.columns[0], SCHEMA.columns[2]))
-    assert plan_query(spec(), "window", window, without).cursor == "created_at"
-    assert plan_query(spec(cursor="CREATED_AT"), "window", window, SCHEMA).cursor == "created_at"
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
