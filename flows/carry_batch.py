@@ -37,6 +37,8 @@ from tasks.upsert import drop_staging
 
 WORK_FOLDER = Path(gettempdir()) / f"ferry-{os.getuid()}"
 FORGOTTEN_SECONDS = 86_400
+READ_AGAIN = 3
+"""How often a batch is read again because another one landed since."""
 
 RECEIPT_FIELDS = (
     "rows_extracted",
@@ -171,11 +173,13 @@ def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt
 
 
 def _arrive(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
-    try:
-        return _steps(batch, road, started_at, together)
-    except StaleReadError as error:
-        get_run_logger().warning("%s is read again: %s", batch, error)
-        return _steps(batch, road, datetime.now(UTC), together)
+    for _ in range(READ_AGAIN):
+        try:
+            return _steps(batch, road, started_at, together)
+        except StaleReadError as error:
+            get_run_logger().warning("%s is read again: %s", batch, error)
+            started_at = datetime.now(UTC)
+    return _steps(batch, road, started_at, together)
 
 
 def _steps(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
