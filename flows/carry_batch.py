@@ -74,6 +74,11 @@ class Dates:
     window_end: datetime | None = None
     zone: str | None = None
 
+    @property
+    def given(self) -> bool:
+        """Whether a person, and not the schedule, says what is carried."""
+        return bool(self.run_date or self.window_start or self.window_end)
+
 
 def scheduled_start() -> datetime:
     """When the current flow run was to start: the same over retries and late starts.

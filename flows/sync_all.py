@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from threading import Event
 from typing import Any
 
 from prefect import flow, task
@@ -23,6 +24,7 @@ from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line,
 from flows.catch_up import CaughtUp, catch_up_tables
 from flows.follow_summaries import follow
 from flows.notify_failure import tell
+from flows.settle import wait_until_settled
 from flows.table_specs import load_table_specs
 from tasks.artifacts import cosmetic
 
@@ -39,9 +41,17 @@ MAX_REASONS = 20
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def sync_one(batch: Batch) -> Receipt:
-    """Carry one table; its steps are tasks of their own, with retries of their own."""
+def sync_one(batch: Batch, *, stop: Event, settle: bool) -> Receipt:
+    """Carry one table; its steps are tasks of their own, with retries of their own.
+
+    Args:
+        batch: What is to be carried.
+        stop: Once it is set, nothing waits any more.
+        settle: Whether the window has to settle first.
+    """
     road = load_road(batch.spec)
+    if settle:
+        wait_until_settled(batch, road.source, stop)
     receipt = carry(batch, road)
     tidy(batch, road)
     return receipt
@@ -94,6 +104,7 @@ def sync_all(
     )
     dates = Dates(run_date, window_start, window_end, zone)
     batches: list[Batch] = []
+    stop = Event()
     futures: dict[str, PrefectFuture[Receipt]] = {}
     receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
@@ -104,16 +115,19 @@ def sync_all(
             failures[str(spec.target)] = str(error)
         else:
             batches.append(batch)
-            futures[str(spec.target)] = sync_one.submit(batch)
-    wait(list(futures.values()))
+            futures[str(spec.target)] = sync_one.submit(batch, stop=stop, settle=not dates.given)
+    try:
+        wait(list(futures.values()))
+    except BaseException:  # a cancelled run ends here, by a signal
+        stop.set()
+        raise
     for name, future in futures.items():
         result = future.result(raise_on_failure=False)
         if isinstance(result, Receipt):
             receipts[name] = result
         else:
             failures[name] = str(result)
-    explicit = run_date or window_start or window_end
-    caught_up = [] if explicit else catch_up_tables(batches)
+    caught_up = [] if dates.given else catch_up_tables(batches)
     _show(receipts, failures, caught_up)
     late_receipts = [receipt for each in caught_up for receipt in each.receipts]
     published = follow([*receipts.values(), *late_receipts])

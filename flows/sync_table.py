@@ -12,6 +12,7 @@ from ferry.specs import Mode
 from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line
 from flows.follow_summaries import follow
 from flows.notify_failure import tell
+from flows.settle import wait_until_settled
 from flows.table_specs import load_table_specs
 
 
@@ -49,6 +50,9 @@ def sync_table(
         The batch's receipt.
     """
     spec = load_table_specs().named(table)
-    batch = make_batch(spec, Dates(run_date, window_start, window_end, zone), mode)
-    receipt = carry(batch, load_road(spec))
+    dates = Dates(run_date, window_start, window_end, zone)
+    batch, road = make_batch(spec, dates, mode), load_road(spec)
+    if not dates.given:
+        wait_until_settled(batch, road.source)
+    receipt = carry(batch, road)
     return follow([receipt]).after(summary_line(receipt), receipt)

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.objects import State, StateType
+from prefect.deployments import run_deployment
+from prefect.flow_engine import run_flow
+from prefect.states import Cancelling, Scheduled
 
+from flows import settle
 from flows.backfill_tables import backfill
+from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tasks.readers import readers_limit
+from tests.api import Api, eventually
 
 HOURLY = {"mode": "window", "key": ["id"], "every": "hour"}
+ROOT = Path(__file__).parents[2]
+ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 TEN, ELEVEN = datetime(2023, 1, 5, 10, tzinfo=UTC), datetime(2023, 1, 5, 11, tzinfo=UTC)
+FIVE_PAST = ELEVEN + timedelta(minutes=5)
 
 
 @pytest.fixture
@@ -43,13 +61,28 @@ def late_sale(shop: Any, request: pytest.FixtureRequest, at: str) -> Iterator[No
 
 
 @pytest.fixture
-def clock(shop: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
-    """Sets the source's clock."""
+def clock(shop: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets the source's clock, which then stands, or goes."""
 
-    def set_clock(moment: datetime) -> None:
-        monkeypatch.setattr(type(shop.source), "now", lambda _: moment)
+    def set_clock(moment: datetime, *, goes: bool = False) -> None:
+        begun = time.monotonic()
+
+        def now(_: Any) -> datetime:
+            return moment + timedelta(seconds=time.monotonic() - begun if goes else 0)
+
+        monkeypatch.setattr(type(shop.source), "now", now)
 
     return set_clock
+
+
+def run_at(api: Api, start: datetime, **given: Any) -> State[Any]:
+    """Run sync-all as if it had been scheduled for this moment."""
+    given = {"every": "hour", **given}
+    run = api.client.create_flow_run(
+        sync_all, parameters=given, state=Scheduled(scheduled_time=start)
+    )
+    state: Any = run_flow(sync_all, flow_run=run, parameters=given, return_type="state")
+    return state
 
 
 def test_a_row_that_commits_after_its_hour_was_read_is_missing_and_the_backfill_brings_it(
@@ -90,3 +123,89 @@ def test_what_settles_is_by_the_source_clock_and_by_the_table_s_own_word(
     settled = [r.read_at - r.complete_until for r in (daily, slow, full, copied)]
     assert settled == [timedelta(seconds=s) for s in (0, 3600, 3600, 0)]
     assert {r.read_at for r in (daily, slow, full, copied)} == {now - timedelta(days=400)}
+
+
+def test_the_hourly_run_waits_until_its_window_has_settled_by_the_source_s_clock(
+    shop: Any, clock: Any, api: Api, request: pytest.FixtureRequest
+) -> None:
+    clock(FIVE_PAST - timedelta(seconds=4), goes=True)
+    with ThreadPoolExecutor() as threads:
+        committed = threading.Event()
+
+        def sell() -> None:
+            with late_sale(shop, request, at="2023-01-05 10:59:59"):
+                committed.wait(2)
+
+        sale = threads.submit(sell)
+        state = run_at(api, FIVE_PAST)
+        sale.result()
+
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("sales", "id") == [(1,), (2,)]
+    (receipt,) = shop.receipts("sales")
+    assert ELEVEN <= receipt.complete_until < ELEVEN + timedelta(seconds=60)
+    log = eventually(lambda: waits(api, state))
+    assert len(log) == 1
+
+
+def waits(api: Api, state: State[Any]) -> list[str]:
+    log = api.log(str(state.state_details.flow_run_id))
+    return [line for line in log if "waits" in line and "for what commits late" in line]
+
+
+@ONE_ROAD
+@pytest.mark.parametrize(("behind", "most"), [(0.5, 15.0), (7200.0, 15.0)])
+def test_a_source_whose_clock_stands_is_not_waited_for_in_vain_and_the_receipt_tells(
+    shop: Any, clock: Any, api: Api, monkeypatch: Any, behind: float, most: float
+) -> None:
+    monkeypatch.setattr(settle, "PATIENCE_SECONDS", 1.0)
+    shop.write_specs(sales={**HOURLY, "settle": 1, "catch_up": True, "start_date": TEN.date()})
+    clock(ELEVEN + timedelta(seconds=1 - behind))
+    begun = time.monotonic()
+    state = run_at(api, FIVE_PAST, tables=["sales"])
+    assert time.monotonic() - begun < most + 30  # of which the hours before take most
+    assert state.type is StateType.COMPLETED, state.message
+    first = shop.receipts("sales")[0]
+    assert first.complete_until == ELEVEN - timedelta(seconds=behind)
+
+    shop.sql("INSERT INTO sales VALUES (2, '2023-01-05 10:59:59')")
+    clock(ELEVEN + timedelta(hours=1, seconds=2))
+    run_at(api, FIVE_PAST + timedelta(hours=1), tables=["sales"])
+    assert shop.target("sales", "id") == [(1,), (2,)]
+
+
+@ONE_ROAD
+def test_a_person_may_carry_a_window_that_has_not_settled(shop: Any, clock: Any) -> None:
+    clock(ELEVEN - timedelta(minutes=30))
+    begun = time.monotonic()
+    receipt = sync_table(table="sales", window_start=TEN, window_end=ELEVEN)
+    state = sync_all(every="hour", window_start=TEN, window_end=ELEVEN, return_state=True)
+    assert state.type is StateType.COMPLETED
+    assert time.monotonic() - begun < 30
+    assert receipt.complete_until == ELEVEN - timedelta(minutes=35)
+
+
+@ONE_ROAD
+@pytest.mark.parametrize(
+    ("flow", "parameters"), [(sync_all, {"every": "hour"}), (sync_table, {"table": "sales"})]
+)
+def test_what_waits_holds_no_place_among_readers_and_ends_at_once_when_it_is_cancelled(
+    shop: Any, api: Api, flow: Any, parameters: dict[str, Any]
+) -> None:
+    shop.write_specs(sales={**HOURLY, "settle": 86_400})
+    limit = GlobalConcurrencyLimitCreate(name=readers_limit(shop.name), limit=1)
+    api.client.create_global_concurrency_limit(limit)
+    flow.to_deployment("waits").apply()
+    run: Any = run_deployment(f"{flow.name}/waits", parameters=parameters, timeout=0)
+    execute = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
+    process = subprocess.Popen(execute, cwd=ROOT)
+    try:
+        assert eventually(lambda: any("waits" in line for line in api.log(run.id)), 90)
+        assert sync_table(table="sales", run_date=TEN.date()).rows_extracted == 1
+        begun = time.monotonic()
+        api.client.set_flow_run_state(run.id, Cancelling())
+        process.wait(60)
+    finally:
+        process.kill()
+    assert eventually(lambda: api.flow_run(run.id).state_type is StateType.CANCELLED)
+    assert time.monotonic() - begun < 45
