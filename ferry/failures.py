@@ -13,6 +13,7 @@ from typing import Any
 
 from ferry.batch import Batch
 from ferry.errors import FerryError
+from ferry.lookback import own_window
 from ferry.receipts import RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
 
@@ -67,8 +68,11 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
 
 
 def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
-    """The failure of this batch; only errors of ours are quoted, others may hold anything."""
-    window = batch.window
+    """The failure of this batch; only errors of ours are quoted, others may hold anything.
+
+    What a scheduled run was to carry again besides its own window is there as it was.
+    """
+    window = batch.window and own_window(batch.spec, batch.window, batch.scheduled_start)
     reason = str(error) if isinstance(error, FerryError) else "see the log of its run"
     return Failure(
         batch_id=batch.id,
@@ -76,7 +80,7 @@ def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
         mode=batch.mode,
         window_start=window.start if window else None,
         window_end=window.end if window else None,
-        window_label=batch.label,
+        window_label=window.label if window else batch.label,
         error=type(error).__name__,
         reason=reason.encode()[: REASON_BYTES - 4].decode(errors="ignore"),
         flow_run_id=batch.flow_run_id,

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
+from ferry.lookback import from_midnight, own_window, with_lookback
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 from ferry.watermark import less_lag
@@ -28,6 +29,8 @@ def choose_window(
     window_end: datetime | None = None,
 ) -> tuple[Mode, Window | None]:
     """The mode and the window of a run; a window only for mode window.
+
+    Without dates the table's `lookback` is in it, too.
 
     Raises:
         RequestError: Dates for a mode that takes none, a mode that the spec has no key for, or
@@ -62,7 +65,8 @@ def choose_window(
         )
     except RequestError as error:
         raise error.at(table=str(spec.target)) from error.__cause__
-    return chosen, window
+    by_schedule = not (run_date or window_start or window_end)
+    return chosen, with_lookback(spec, window) if by_schedule else window
 
 
 def check_version(spec: TableSpec, columns: tuple[Column, ...]) -> None:
@@ -157,7 +161,9 @@ def plan_query(
             found=cursor.native or str(cursor.type),
             todo="Choose another `cursor` in the table's spec.",
         )
-    if window:
+    if window and cursor.type.kind is Kind.DATE:
+        if own_window(spec, window, scheduled_start) != window:
+            window = from_midnight(window, zone)  # a lookback is whole days there
         _refuse_part_of_a_day(spec, cursor, window)
     start = window.start if window else less_lag(watermark, spec.lag, zone, spec.cursor_unit)
     end = window.end if window else None
@@ -169,9 +175,7 @@ def _refuse_part_of_a_day(spec: TableSpec, cursor: Column, window: Window) -> No
     days = [
         bound.astimezone(zone_info(spec.wall_clock_zone)) for bound in (window.start, window.end)
     ]
-    if cursor.type.kind is Kind.DATE and any(
-        bound != local_midnight(bound.date(), spec.wall_clock_zone) for bound in days
-    ):
+    if any(bound != local_midnight(bound.date(), spec.wall_clock_zone) for bound in days):
         raise SchemaError(
             f"column {cursor.name!r} has no time of day, so a window over it is whole days",
             table=str(spec.target),

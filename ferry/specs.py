@@ -148,8 +148,9 @@ class TableSpec(BaseModel):
     lookback: int = Field(
         default=0,
         ge=0,
+        le=315_360_000,
         description="window: each scheduled run carries again what is up to so many seconds "
-        "before its own window, in one read with it.",
+        "before its own window, in one read with it; of a cursor without a time, whole days.",
     )
     lag: int = Field(
         default=0,

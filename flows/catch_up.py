@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 
 from ferry.batch import Batch
 from ferry.errors import AccessError, ConfigurationError, FerryError, RetriableError
+from ferry.lookback import own_window
 from ferry.past_windows import not_loaded, past_windows
 from ferry.receipts import Receipt
 from ferry.windows import Window
@@ -119,5 +120,6 @@ def _to_catch_up(batch: Batch, road: Road) -> list[Window]:
     spec = batch.spec
     if batch.window is None or spec.start_date is None:
         return []
-    past = past_windows(spec.start_date, batch.window, "hour" if spec.every == "hour" else "day")
+    own = own_window(spec, batch.window, batch.scheduled_start)
+    past = past_windows(spec.start_date, own, "hour" if spec.every == "hour" else "day")
     return not_loaded(past, read_coverage(batch.spec, road.warehouse))

@@ -27,6 +27,7 @@ from prefect.utilities.urls import url_for
 
 from blocks.notifier import load_notifier, send
 from ferry.errors import FerryError
+from ferry.lookback import own_window
 from ferry.notice import FailedRun, failure_notice
 from ferry.plan import choose_window
 from ferry.windows import run_window
@@ -153,7 +154,7 @@ def _window(flow_name: str, run: FlowRun) -> str | None:
     if flow_name == "sync-table":
         spec = load_table_specs().named(given["table"])
         mode, window = choose_window(spec, mode=given.get("mode"), zone=given.get("zone"), **dates)
-        return str(window or mode)
+        return str(own_window(spec, window, run.expected_start_time) if window else mode)
     every = given.get("every", "day")
     zones = [given["zone"]] if given.get("zone") else _zones(given.get("tables"), every)
     labels = {str(run_window(zone=zone, every=every, **dates)) for zone in zones}

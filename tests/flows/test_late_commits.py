@@ -21,8 +21,10 @@ from prefect.deployments import run_deployment
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelling, Scheduled
 
+from ferry.coverage import Status
 from flows import settle
 from flows.backfill_tables import backfill
+from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tasks.readers import readers_limit
@@ -209,3 +211,61 @@ def test_what_waits_holds_no_place_among_readers_and_ends_at_once_when_it_is_can
         process.kill()
     assert eventually(lambda: api.flow_run(run.id).state_type is StateType.CANCELLED)
     assert time.monotonic() - begun < 45
+
+
+@pytest.mark.parametrize("cursor", ["modified", "stamp", "day"])
+def test_the_next_scheduled_run_brings_what_committed_late_within_its_lookback(
+    journey: Any, api: Api, cursor: str
+) -> None:
+    stamp = "DATETIME" if hasattr(journey.source, "path") else "TIMESTAMP NULL"
+    columns = f"id INT NOT NULL PRIMARY KEY, modified DATETIME, stamp {stamp}, day DATE"
+    journey.sql(f"CREATE TABLE sales ({columns})")
+    spec = {"mode": "window", "key": ["id"], "cursor": cursor, "lookback": 7200}
+    journey.write_specs(sales={**spec, "start_date": date(2023, 1, 3), "catch_up": True})
+
+    def sell(number: int, at: str) -> None:
+        journey.sql("INSERT INTO sales VALUES (?, ?, ?, ?)", [(number, at, at, at[:10])])
+
+    def morning(day: int) -> State[Any]:
+        return run_at(api, datetime(2023, 1, day, 9, tzinfo=UTC), every="day")
+
+    sell(1, "2023-01-04 23:00:00")
+    assert morning(5).type is StateType.COMPLETED
+    sell(2, "2023-01-04 22:30:00")  # as if it had committed just now
+    sell(3, "2023-01-05 12:00:00")
+    sell(4, "2023-01-06 00:00:00")
+    state = morning(6)
+
+    assert state.message == "1 tables carried"  # the days before are there
+    assert journey.target("sales", "id") == [(1,), (2,), (3,)]
+    third, *_, wide = journey.receipts("sales")
+    assert (wide.rows_extracted, wide.rows_inserted, wide.rows_unchanged) == (3, 2, 1)
+    assert wide.window_start.astimezone(UTC) == datetime(2023, 1, 4, 22, tzinfo=UTC)
+    assert wide.window_end.astimezone(UTC) == datetime(2023, 1, 6, tzinfo=UTC)
+    assert third.window_start.astimezone(UTC) == datetime(2023, 1, 3, 22, tzinfo=UTC)
+    assert [len(journey.receipts("sales")), journey.receipts("sales")[1].window_label] == [
+        3,
+        "2023-01-03",
+    ]
+    (days,) = show_coverage(table="sales", end_date=date(2023, 1, 6)).values()
+    assert days.count(Status.LOADED) == 3
+
+
+@ONE_ROAD
+def test_a_lookback_that_fails_leaves_the_days_before_it_loaded(shop: Any, api: Api) -> None:
+    daily = {"mode": "window", "key": ["code"], "cursor": "modified", "lookback": 3 * 86_400}
+    shop.sql("CREATE TABLE visits (id INT, code INT, modified DATETIME)")
+    shop.write_specs(visits={**daily, "start_date": date(2023, 1, 1)})
+    backfill(table="visits", start_date=date(2023, 1, 1), end_date=date(2023, 1, 5))
+    shop.sql("INSERT INTO visits VALUES (1, NULL, '2023-01-05 12:00:00')")
+
+    start = datetime(2023, 1, 6, 9, tzinfo=UTC)
+    assert run_at(api, start, every="day").type is StateType.FAILED
+    (days,) = show_coverage(table="visits", end_date=date(2023, 1, 6)).values()
+    assert (days.count(Status.LOADED), days.count(Status.FAILED)) == (4, 1)
+
+    shop.sql("UPDATE visits SET code = 1")
+    run_at(api, start, every="day")
+    (days,) = show_coverage(table="visits", end_date=date(2023, 1, 6)).values()
+    assert days.count(Status.LOADED) == 5
+    assert sync_table(table="visits", run_date=date(2023, 1, 5)).window_label == "2023-01-05"
