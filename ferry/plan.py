@@ -144,6 +144,7 @@ def plan_query(
         raise no_window_without_key(str(spec.target))
     if mode == "full":
         return ExtractQuery(schema, zone=zone, zero_dates=spec.zero_dates)
+    _refuse_part_of_the_primary_key(spec, schema)
     if cursor is None:
         raise SchemaError(
             f"mode {mode} needs a cursor column",
@@ -168,6 +169,21 @@ def plan_query(
     start = window.start if window else less_lag(watermark, spec.lag, zone, spec.cursor_unit)
     end = window.end if window else None
     return ExtractQuery(schema, cursor.name, start, end, zone, spec.zero_dates)
+
+
+def _refuse_part_of_the_primary_key(spec: TableSpec, schema: TableSchema) -> None:
+    """Rows that the source tells apart would be taken for versions of one row."""
+    key, primary = {name.lower() for name in spec.key}, {name.lower() for name in schema.key}
+    if key and key < primary and spec.on_repeated_key == "error":
+        raise SchemaError(
+            f"the key ({', '.join(spec.key)}) is only a part of the source's primary key, so rows "
+            "that differ would be taken for one",
+            table=str(spec.target),
+            expected=f"`key: [{', '.join(schema.key)}]`",
+            found=f"`key: [{', '.join(spec.key)}]`",
+            todo="Name the whole primary key in the table's spec; or say `on_repeated_key: newest`,"
+            " and of the rows of one key only the newest is carried.",
+        )
 
 
 def _refuse_part_of_a_day(spec: TableSpec, cursor: Column, window: Window) -> None:

@@ -48,7 +48,7 @@ class Receipt:
         rows_inserted: Rows whose key was new (all rows, for full).
         rows_updated: Rows that replaced another version.
         rows_deleted: Rows taken out of the target.
-        rows_unchanged: Rows the target had already, as they are or newer, and duplicates.
+        rows_unchanged: Rows the target had already, as they are or newer.
         checksum: SHA-256 of the part files.
         manifest_uri: Where the batch was staged; None if it went by INSERT or was empty.
         code_version: Ferry's version.

@@ -153,50 +153,11 @@ def only_within(sql: str, table: TableName, column: str, placeholder: str) -> st
     )
 
 
-def count_repeated_keys(table: TableName, key: Sequence[Column], pads_text: bool) -> str:
-    """How many keys occur more than once."""
-    terms = ", ".join(_key_terms(key, pads_text))
-    return (
-        f"SELECT COUNT(*) FROM (SELECT {terms} FROM {table_sql(table)} "
-        f"GROUP BY {terms} HAVING COUNT(*) > 1) AS repeated"
-    )
-
-
-def _key_terms(key: Sequence[Column], pads_text: bool) -> list[str]:
+def key_terms(key: Sequence[Column], pads_text: bool, prefix: str = "") -> list[str]:
     """What rows of one key have in common: where blanks are padded, the text's length as well."""
-    terms = [quoted(column.name) for column in key]
+    terms = [prefix + quoted(column.name) for column in key]
     padded = [column for column in key if pads_text and column.type.kind is Kind.TEXT]
-    return terms + [f"OCTET_LENGTH({quoted(column.name)})" for column in padded]
-
-
-def create_newest(
-    newest: TableName,
-    table: TableName,
-    columns: Sequence[Column],
-    key: Sequence[Column],
-    version: str | None,
-    pads_text: bool,
-) -> str:
-    """A copy of the table with just the newest row of each key.
-
-    Rows that tie on the version are told apart by their other columns (but for JSON and binary,
-    which have no order everywhere), so that a second run picks the same one.
-    """
-    names = column_list(column.name for column in columns)
-    unordered = (Kind.JSON, Kind.BINARY)
-    others = [
-        c.name
-        for c in columns
-        if c not in key and c.name != version and c.type.kind not in unordered
-    ]
-    newest_first = ([version] if version else []) + others or [column.name for column in key]
-    order = ", ".join(f"{quoted(name)} DESC NULLS LAST" for name in newest_first)
-    terms = ", ".join(_key_terms(key, pads_text))
-    return (
-        f"CREATE TABLE {table_sql(newest)} AS SELECT {names} FROM (SELECT {names}, "
-        f"ROW_NUMBER() OVER (PARTITION BY {terms} ORDER BY {order}) AS ferry_rank "
-        f"FROM {table_sql(table)}) AS ranked WHERE ferry_rank = 1"
-    )
+    return terms + [f"OCTET_LENGTH({prefix}{quoted(column.name)})" for column in padded]
 
 
 def same_key(left: TableName, right: TableName, key: Sequence[Column], pads_text: bool) -> str:
@@ -237,7 +198,7 @@ def delete_known(
     """
     ours, theirs = table_sql(staging), table_sql(target)
     same = " AND ".join(
-        _same_value(f"{ours}.{quoted(c.name)}", f"{theirs}.{quoted(c.name)}", c, pads_text)
+        same_value(f"{ours}.{quoted(c.name)}", f"{theirs}.{quoted(c.name)}", c, pads_text)
         for c in columns
         if c not in key and not c.read_time
     )
@@ -251,7 +212,8 @@ def delete_known(
     return f"DELETE FROM {ours} USING {theirs} WHERE {one} AND {known}"
 
 
-def _same_value(left: str, right: str, column: Column, pads_text: bool) -> str:
+def same_value(left: str, right: str, column: Column, pads_text: bool) -> str:
+    """Two values are equal, or both are NULL."""
     equal = _equal(left, right, column, pads_text)
     return f"({equal} OR ({left} IS NULL AND {right} IS NULL))"
 
@@ -290,7 +252,7 @@ def count_equal_rows(
     A row that is there twice on both sides counts twice; NULL equals NULL, as GROUP BY has it.
     """
     names = column_list(column.name for column in columns if not column.read_time)
-    terms = ", ".join(_key_terms([c for c in columns if not c.read_time], pads_text))
+    terms = ", ".join(key_terms([c for c in columns if not c.read_time], pads_text))
     return bound(
         "SELECT SUM(CASE WHEN ferry_ours < ferry_theirs THEN ferry_ours ELSE ferry_theirs END) "
         "FROM (SELECT SUM(ferry_side) AS ferry_ours, SUM(1 - ferry_side) AS ferry_theirs FROM ("

@@ -21,6 +21,7 @@ from ferry import statements as sql
 from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
 from ferry.errors import CountMismatchError, DataError, StaleReadError, no_window_without_key
+from ferry.repeated_keys import count_repeated_keys, count_undecided_keys, create_newest
 from ferry.schema import Column, Kind, TableName
 
 _NOT_GROUPED = (Kind.JSON, Kind.BINARY)
@@ -51,12 +52,24 @@ class Transaction(Protocol):
 
 @dataclass(frozen=True)
 class Landed:
-    """What a write algorithm did to the target, in rows."""
+    """What a write algorithm did to the target, in rows.
+
+    Attributes:
+        inserted: Rows whose key was new.
+        updated: Rows that replaced another version.
+        deleted: Rows taken out of the target.
+        unchanged: Rows that the target has already, as they are or newer, and deletions of rows
+            that it does not have.
+        superseded: Rows of which the batch itself had another one of the same key that won.
+        undecided_keys: Keys of superseded rows that differed, and of which none was newer.
+    """
 
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
     unchanged: int = 0
+    superseded: int = 0
+    undecided_keys: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,8 @@ class Load:
         allow_empty: Whether a copy of no rows may empty a target that has some.
         max_shrink_percent: How much fewer rows a full copy may have than the target; None for
             no limit.
+        any_may_win: Whether of rows of one key that differ, and of which none is newer, any one may
+            win; else they are refused.
     """
 
     target: TableName
@@ -91,6 +106,7 @@ class Load:
     others_landed: bool = False
     allow_empty: bool = False
     max_shrink_percent: int | None = None
+    any_may_win: bool = False
 
 
 def write(
@@ -189,7 +205,7 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
     """Let the batch's rows replace the target's rows of the same key, never an older a newer one.
 
     Raises:
-        DataError: A row without a full key.
+        DataError: A row without a full key, or rows of one key that differ and none is newer.
         StaleReadError: Another batch has landed since this one was read, and a row of this one
             differs from the target's, with nothing to tell which of them is newer.
         CountMismatchError: The staging table does not hold the rows that were copied.
@@ -205,10 +221,10 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         span = _check_keys(tx, load, _ranged(load))
         is_new = span is not None and not _occupied(tx, load, span, capabilities.placeholder)
     pads_text = capabilities.pads_text
-    load, staging, duplicates = _newest_only(tx, load, load.staging, pads_text)
+    load, staging, repeated = _newest_only(tx, load, load.staging, pads_text)
     if is_new:
         inserted = _insert(tx, load)
-        return Landed(inserted=inserted, unchanged=duplicates + load.rows - inserted)
+        return replace(repeated, inserted=inserted, unchanged=load.rows - inserted)
 
     def narrowed(text: str) -> tuple[str, tuple[Any, ...]]:
         if span is None:
@@ -240,11 +256,12 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
     removed = tx.execute(*narrowed(matching))
     inserted = _insert(tx, load)
     updated = min(inserted, removed - gone)
-    return Landed(
+    return replace(
+        repeated,
         inserted=inserted - updated,
         updated=updated,
         deleted=removed - updated,
-        unchanged=duplicates + unchanged + load.rows - inserted - gone,
+        unchanged=unchanged + load.rows - inserted - gone,
     )
 
 
@@ -327,16 +344,37 @@ def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _Span | N
 
 def _newest_only(
     tx: Transaction, load: Load, staging: TableName, pads_text: bool
-) -> tuple[Load, TableName, int]:
-    """The load without older duplicates of a key, its table, and how many there were."""
-    if load.unique_key or not tx.fetch(sql.count_repeated_keys(staging, load.key, pads_text))[0][0]:
-        return load, staging, 0
+) -> tuple[Load, TableName, Landed]:
+    """The load with just one row of each key, the newest; its table; and what became of the rest.
+
+    Raises:
+        DataError: Rows of one key differ and none is newer, and not any of them may win.
+    """
+    if load.unique_key or not tx.fetch(count_repeated_keys(staging, load.key, pads_text))[0][0]:
+        return load, staging, Landed()
     newest = newest_table(staging)
     tx.execute(sql.drop_table(newest))
     version = load.version or load.cursor
-    tx.execute(sql.create_newest(newest, staging, load.columns, load.key, version, pads_text))
+    tx.execute(create_newest(newest, staging, load.columns, load.key, version, pads_text))
     rows = int(tx.fetch(sql.count_rows(newest))[0][0])
-    return replace(load, staging=newest, rows=rows), newest, load.rows - rows
+    undecided = count_undecided_keys(newest, staging, load.columns, load.key, version, pads_text)
+    keys = int(tx.fetch(undecided)[0][0])
+    if keys and not load.any_may_win:
+        _refuse_undecided(load, version, keys)
+    repeated = Landed(superseded=load.rows - rows, undecided_keys=keys)
+    return replace(load, staging=newest, rows=rows), newest, repeated
+
+
+def _refuse_undecided(load: Load, version: str | None, keys: int) -> None:
+    names = ", ".join(column.name for column in load.key)
+    raise DataError(
+        f"rows of one key ({names}) differ, and none of them is newer"
+        + (f" by {version!r}" if version else ""),
+        expected="one row of each key, or one that is newer than the others",
+        found=f"{keys:,} keys with such rows",
+        todo="Name all columns that identify a row as `key`, or what tells the newer row as "
+        "`version`; or say `on_repeated_key: newest`, and one of them wins.",
+    )
 
 
 def newest_table(staging: TableName) -> TableName:

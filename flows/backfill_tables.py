@@ -198,6 +198,7 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
         landed = [outcome.receipt for outcome in outcomes if outcome.receipt]
         failed = [outcome for outcome in outcomes if not outcome.receipt]
         receipts[table] = landed
+        superseded = sum(r.rows_superseded or 0 for r in landed)
         lines.append(
             f"{table}: {len(landed)} windows carried, {len(failed)} failed, "
             f"{len(plan.windows) - len(outcomes)} skipped; "
@@ -205,6 +206,7 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
             f"{sum(r.rows_inserted for r in landed):,} inserted, "
             f"{sum(r.rows_updated for r in landed):,} updated, "
             f"{sum(r.rows_unchanged for r in landed):,} unchanged"
+            + (f", {superseded:,} superseded" if superseded else "")
         )
         failures += [(table, outcome) for outcome in failed]
         get_run_logger().info("%s", lines[-1])

@@ -48,6 +48,7 @@ RECEIPT_FIELDS = (
     "rows_updated",
     "rows_deleted",
     "rows_unchanged",
+    "rows_superseded",
 )
 
 
@@ -251,6 +252,7 @@ def show_receipt(receipt: Receipt) -> None:
     counts = "\n".join(
         f"| {field.removeprefix('rows_')} | {getattr(receipt, field):,} |"
         for field in RECEIPT_FIELDS
+        if field != "rows_superseded" or receipt.rows_superseded
     )
     took = (receipt.finished_at - receipt.started_at).total_seconds()
     markdown = (
@@ -277,4 +279,5 @@ def summary_line(receipt: Receipt) -> str:
         f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "
         f"{receipt.rows_inserted:,} inserted, {receipt.rows_updated:,} updated, "
         f"{receipt.rows_deleted:,} deleted, {receipt.rows_unchanged:,} unchanged"
+        + (f", {receipt.rows_superseded:,} superseded" if receipt.rows_superseded else "")
     )

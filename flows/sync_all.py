@@ -176,7 +176,8 @@ def _show(
 def _row(r: Receipt, what: str = "") -> str:
     return (
         f"| {r.table_name} | {what}{r.window_label} | {r.rows_extracted:,} | {r.rows_inserted:,} | "
-        f"{r.rows_updated:,} | {r.rows_deleted:,} | {r.rows_unchanged:,} |"
+        f"{r.rows_updated:,} | {r.rows_deleted:,} | {r.rows_unchanged:,}"
+        + (f", {r.rows_superseded:,} superseded |" if r.rows_superseded else " |")
     )
 
 

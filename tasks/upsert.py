@@ -71,7 +71,7 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
                 raise
         drop_staging(copied, warehouse)
         get_run_logger().info(
-            "upsert %s: %s inserted, %s updated, %s deleted, %s unchanged",
+            "upsert %s: %s inserted, %s updated, %s deleted, %s unchanged%s",
             batch,
             *(
                 f"{rows:,}"
@@ -82,6 +82,7 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
                     receipt.rows_unchanged,
                 )
             ),
+            f", {receipt.rows_superseded:,} superseded" if receipt.rows_superseded else "",
         )
         return receipt
 
@@ -124,6 +125,13 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
         landed = write(tx, load, capabilities, batch.mode, start)
         receipt = _receipt(batch, copied, landed, started_at)
         write_receipt(tx, receipt, capabilities.placeholder)
+    if landed.undecided_keys:
+        get_run_logger().warning(
+            "upsert %s: %s keys had rows that differ and of which none is newer: one of each key "
+            "won, as `on_repeated_key: newest` says",
+            batch,
+            f"{landed.undecided_keys:,}",
+        )
     return receipt
 
 
@@ -170,6 +178,7 @@ def _load(batch: Batch, copied: Copied, *, others_landed: bool) -> Load:
         others_landed=others_landed,
         allow_empty=spec.allow_empty,
         max_shrink_percent=spec.max_shrink_percent,
+        any_may_win=spec.on_repeated_key == "newest",
     )
 
 
@@ -202,6 +211,7 @@ def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime)
         rows_updated=landed.updated,
         rows_deleted=landed.deleted,
         rows_unchanged=landed.unchanged,
+        rows_superseded=landed.superseded,
         checksum=extracted.checksum,
         manifest_uri=staged.manifest_uri,
         code_version=ferry.__version__,

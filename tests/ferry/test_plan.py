@@ -83,6 +83,34 @@ def test_a_column_that_is_missing_or_of_no_use_is_named(fields: dict, message: s
     assert "raw_data.orders" in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["window", "watermark"])
+@pytest.mark.parametrize(
+    ("key", "primary", "refused"),
+    [
+        (["id"], ("ID", "note"), True),
+        (["NOTE"], ("ID", "note"), True),
+        (["note", "id"], ("ID", "note"), False),
+        (["id", "note"], ("ID",), False),  # more than it takes
+        (["note"], ("ID",), False),  # another key, which the catalog says nothing of
+        (["id"], (), False),
+        (["id"], ("ID", "excluded"), True),
+    ],
+)
+def test_a_key_that_is_a_part_of_the_primary_key_is_refused(
+    mode: str, key: list[str], primary: tuple[str, ...], refused: bool
+):
+    schema, window = replace(SCHEMA, key=primary), day_window(date(2023, 1, 5))
+    ask = (mode, window if mode == "window" else None, schema, START)
+    if refused:
+        with pytest.raises(SchemaError, match="only a part of the source's primary key") as caught:
+            plan_query(spec(key=key), *ask)
+        assert f"expected `key: [{', '.join(primary)}]`" in str(caught.value)
+        plan_query(spec(key=key, on_repeated_key="newest"), *ask)
+    else:
+        plan_query(spec(key=key), *ask)
+    plan_query(spec(key=key), "full", None, schema, START)
+
+
 def test_a_window_needs_a_cursor_column():
     without = replace(SCHEMA, columns=SCHEMA.columns[:1])
     with pytest.raises(SchemaError, match="mode window needs a cursor column"):

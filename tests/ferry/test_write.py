@@ -13,6 +13,7 @@ from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import CountMismatchError, DataError, RequestError, StaleReadError
+from ferry.repeated_keys import count_repeated_keys
 from ferry.schema import Column, DataType, Kind, TableName
 from ferry.write import Landed, Load, replace_all, replace_from, upsert, write
 
@@ -74,6 +75,7 @@ def load(rows: Sequence[tuple[Any, ...]], **changes: Any) -> Load:
         "rows": len(rows),
         "key": KEY,
         "cursor": "modified",
+        "any_may_win": True,
     }
     return Load(**{**values, **changes})
 
@@ -101,6 +103,12 @@ def newest(rows: Sequence[tuple[Any, ...]]) -> dict[tuple[int, int], tuple[Any, 
         if key not in best or order(one) > order(best[key]):
             best[key] = one
     return best
+
+
+def undecided(rows: Sequence[tuple[Any, ...]]) -> set[tuple[int, int]]:
+    """The model: keys of which several rows are the newest, and not all of these are one."""
+    best = newest(rows)
+    return {one[:2] for one in rows if one[2] == best[one[:2]][2] and one != best[one[:2]]}
 
 
 def older(there: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
@@ -132,7 +140,30 @@ def test_upsert_is_what_the_model_says(
     assert landed.inserted == len(expected.keys() - target.keys())
     assert landed.deleted == len(target.keys() - expected.keys())
     assert landed.updated == sum(target[k] != expected[k] for k in target.keys() & expected.keys())
-    assert sum((landed.inserted, landed.updated, landed.deleted, landed.unchanged)) == len(rows)
+    assert landed.superseded == len(rows) - len(newest(rows))
+    counts = (landed.inserted, landed.updated, landed.deleted, landed.unchanged, landed.superseded)
+    assert sum(counts) == len(rows)
+    assert landed.undecided_keys == len(undecided(rows))
+
+
+@settings(max_examples=150, deadline=None)
+@given(before=batch, rows=batch)
+def test_rows_of_one_key_that_differ_and_none_is_newer_are_refused(
+    engine: Engine, before: list, rows: list
+):
+    engine.put(TARGET, list(newest(before).values()))
+    engine.put(STAGING, rows)
+    there, keys = engine.rows(), undecided(rows)
+    strict = load(rows, any_may_win=False)
+    if not keys:
+        assert upsert(engine, strict, CAPABILITIES).undecided_keys == 0
+        return
+    with pytest.raises(DataError, match="differ, and none of them is newer") as refused:
+        upsert(engine, strict, CAPABILITIES)
+    assert "(id, Part)" in str(refused.value)
+    assert f"found {len(keys)} keys" in str(refused.value)
+    assert "on_repeated_key: newest" in str(refused.value)
+    assert engine.rows() == there
 
 
 @settings(max_examples=80, deadline=None)
@@ -146,7 +177,9 @@ def test_the_same_batch_again_changes_nothing(engine: Engine, before: list, rows
 
     landed = upsert(engine, load(rows), CAPABILITIES)
 
-    assert landed == Landed(unchanged=len(rows))
+    assert landed.unchanged == len(newest(rows))
+    assert landed.superseded == len(rows) - len(newest(rows))
+    assert (landed.inserted, landed.updated, landed.deleted) == (0, 0, 0)
     assert engine.rows() == after
 
 
@@ -174,7 +207,7 @@ def test_the_version_tells_which_row_is_newer_where_it_is_not_the_cursor(engine:
     landed = upsert(engine, load(rows, version="gone"), CAPABILITIES)
 
     assert engine.rows() == [(1, 1, 5, "newest", 3), (2, 2, 1, "newer", 3)]
-    assert landed == Landed(updated=1, unchanged=2)
+    assert landed == Landed(updated=1, unchanged=1, superseded=1)
 
 
 def test_a_row_that_was_only_read_again_is_not_written_again(engine: Engine):
@@ -187,6 +220,37 @@ def test_a_row_that_was_only_read_again_is_not_written_again(engine: Engine):
 
     assert engine.rows() == [(1, 1, 5, "same", None), (2, 2, 6, "after", None)]
     assert landed == Landed(updated=1, unchanged=1)
+
+
+def test_rows_of_one_key_that_were_only_read_at_other_times_are_one(engine: Engine):
+    rows = [(1, 1, 6, "same", None), (1, 1, 7, "same", None)]
+    engine.put(TARGET, [])
+    engine.put(STAGING, rows)
+    columns = tuple(replace(c, read_time=c.name == "modified") for c in COLUMNS)
+
+    strict = load(rows, columns=columns, cursor=None, any_may_win=False)
+
+    assert upsert(engine, strict, CAPABILITIES) == Landed(inserted=1, superseded=1)
+
+
+def test_rows_of_one_key_that_differ_are_refused_where_nothing_tells_the_newer(engine: Engine):
+    rows = [(1, 1, 6, "one", None), (1, 1, 7, "other", None), (2, 2, 7, "b", None)]
+    engine.put(TARGET, [])
+    engine.put(STAGING, rows)
+    with pytest.raises(DataError, match="none of them is newer; expected") as refused:
+        upsert(engine, load(rows, cursor=None, any_may_win=False), CAPABILITIES)
+    assert "found 1 keys" in str(refused.value)
+
+
+def test_the_newest_row_tells_whether_a_repeated_key_is_deleted(engine: Engine):
+    there = (1, 1, 1, "old", None)
+    gone, back = (1, 1, 2, "gone", 1), (1, 1, 3, "back", None)
+    for rows, expected in (([gone, back], [back]), ([(1, 1, 4, *gone[3:]), back], [])):
+        engine.put(TARGET, [there])
+        engine.put(STAGING, rows)
+        landed = upsert(engine, load(rows, deleted=COLUMNS[4], any_may_win=False), CAPABILITIES)
+        assert engine.rows() == expected
+        assert (landed.updated + landed.deleted, landed.superseded) == (1, 1)
 
 
 def test_rows_doubled_in_the_target_by_others_become_one(engine: Engine):
@@ -330,5 +394,5 @@ def test_keys_that_differ_in_trailing_blanks_stay_two_where_comparing_ignores_bl
     key = (Column("code", DataType(Kind.TEXT, max_bytes=9)), Column("n", INT))
     condition = sql.same_key(TARGET, STAGING, key, pads_text=True)
     assert condition.count("OCTET_LENGTH") == 2
-    assert 'OCTET_LENGTH("code")' in sql.count_repeated_keys(STAGING, key, pads_text=True)
+    assert 'OCTET_LENGTH("code")' in count_repeated_keys(STAGING, key, pads_text=True)
     assert "OCTET_LENGTH" not in sql.same_key(TARGET, STAGING, key, pads_text=False)
