@@ -28,6 +28,7 @@ demo: $(VENV)/.installed ## Carry a small shop from SQLite to DuckDB, and tell t
 
 test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.programs
+	@$(PYTHON) -m deployments.local.mysql_program
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, and the import boundaries

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from blocks.stages import FolderStage, S3Stage
     from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
     from deployments.local.redshift_double import RedshiftDouble
-    from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
+    from deployments.local.servers import S3, Certificates, MariaDB, MySQL, Postgres, PrefectServer
     from tests.api import Api
     from tests.journey import Journey
 
@@ -63,6 +63,17 @@ def mariadb(servers_folder: Path, certificates: Certificates) -> Iterator[MariaD
 
     server = MariaDB.start(
         servers_folder / "mariadb", password=planted_secret("mariadb"), certificates=certificates
+    )
+    yield server
+    server.stop(discard=True)
+
+
+@pytest.fixture(scope="session")
+def mysql(servers_folder: Path, certificates: Certificates) -> Iterator[MySQL]:
+    from deployments.local.servers import MySQL
+
+    server = MySQL.start(
+        servers_folder / "mysql", password=planted_secret("mysql"), certificates=certificates
     )
     yield server
     server.stop(discard=True)

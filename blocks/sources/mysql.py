@@ -286,7 +286,8 @@ def _is_empty(cursor: Cursor, select: Select) -> bool:
 
 
 def _explained_rows(cursor: Cursor, select: Select) -> int:
-    cursor.execute(f"EXPLAIN {select.sql}")
+    # MySQL 9 answers by default as a tree, in which no column tells the rows.
+    cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {select.sql}")
     names = [str(d[0]).lower() for d in cursor.description or ()]
     plans = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     return max((int(plan["rows"]) for plan in plans if plan.get("rows") is not None), default=0)

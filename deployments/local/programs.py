@@ -142,6 +142,19 @@ def _install(missing: Sequence[str]) -> None:
             _run([*as_root, "rm", "-f", _NO_CLUSTER])
 
 
+def install_packages(packages: Sequence[str]) -> None:
+    """Install these by apt.
+
+    Raises:
+        ProgramsMissingError: apt, or the right to use it, is not there, or it failed.
+    """
+    as_root = _root_prefix()
+    if as_root is None or shutil.which("apt-get") is None:
+        raise ProgramsMissingError(f"apt cannot be used here to install {', '.join(packages)}.")
+    _say(f"Installing {', '.join(packages)} ...")
+    _apt_install(as_root, packages)
+
+
 def _root_prefix() -> list[str] | None:
     """What to put before a command to run it as root; None where that is not possible."""
     if os.geteuid() == 0:

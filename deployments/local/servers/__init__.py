@@ -8,6 +8,7 @@ takes the folder away as well.
 
 from deployments.local.servers.certificates import Certificates
 from deployments.local.servers.mariadb_server import MariaDB
+from deployments.local.servers.mysql_server import MySQL
 from deployments.local.servers.postgres_server import Postgres
 from deployments.local.servers.prefect_server import PrefectServer, ProcessWorker
 from deployments.local.servers.process import ServerProcess, StartError, free_port
@@ -18,6 +19,7 @@ __all__ = [
     "S3",
     "Certificates",
     "MariaDB",
+    "MySQL",
     "Postgres",
     "PrefectServer",
     "ProcessWorker",

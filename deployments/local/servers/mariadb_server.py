@@ -8,9 +8,10 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pymysql
 
@@ -37,6 +38,8 @@ class MariaDB(Server):
         ca_path: The authority that vouches for the server's certificate.
         process: The server's process; its log is ``mariadb.log`` in the folder.
     """
+
+    name: ClassVar[str] = "mariadb"
 
     port: int
     user: str
@@ -74,28 +77,29 @@ class MariaDB(Server):
 
         Raises:
             StartError: It did not come up; a retry does not help before its log is read.
-            ProgramsMissingError: MariaDB is not installed.
+            ProgramsMissingError: The server is not installed.
         """
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         password = password if password is not None else secrets.token_urlsafe(18)
         certificates = certificates or Certificates.make(folder / "tls")
         port = free_port(port)
-        data = _make_data(folder)
+        data = cls._make_data(folder)
         # A socket's path may have some 100 characters, so it cannot lie in the folder.
-        short_name = f"ferry-mariadb-{hashlib.sha256(bytes(folder)).hexdigest()[:12]}"
+        short_name = f"ferry-{cls.name}-{hashlib.sha256(bytes(folder)).hexdigest()[:12]}"
         sockets = Path(tempfile.gettempdir()) / short_name
         sockets.mkdir(mode=0o700, exist_ok=True)
+        init_file = _write_init_file(folder, cls._first_statements, user, password, database)
         command: list[str | Path] = [
-            programs.find("mariadbd"),
+            cls._program(),
             "--no-defaults",
-            *_as_root(),
+            *as_root(),
             f"--datadir={data}",
             f"--bind-address={LOOPBACK}",
             f"--port={port}",
-            f"--socket={sockets / 'mariadb.sock'}",
-            f"--pid-file={folder / 'mariadbd.pid'}",
-            f"--init-file={_write_init_file(folder, user, password, database)}",
+            f"--socket={sockets / 'server.sock'}",
+            f"--pid-file={folder / 'server.pid'}",
+            f"--init-file={init_file}",
             f"--ssl-ca={certificates.ca_path}",
             f"--ssl-cert={certificates.cert_path}",
             f"--ssl-key={certificates.key_path}",
@@ -103,16 +107,59 @@ class MariaDB(Server):
             "--collation-server=utf8mb4_unicode_ci",
             "--skip-name-resolve",
             "--local-infile=ON",
-            "--performance-schema=OFF",
             "--innodb-buffer-pool-size=256M",
-            "--innodb-log-file-size=256M",
             "--innodb-flush-log-at-trx-commit=2",
             "--innodb-doublewrite=OFF",
+            *cls._own_options,
         ]
-        process = ServerProcess.launch("mariadb", command, folder, outlive=outlive)
+        process = ServerProcess.launch(cls.name, command, folder, outlive=outlive)
         server = cls(port, user, password, database, certificates.ca_path, process, sockets)
         process.wait_until(server._answers, timeout_seconds)
         return server
+
+    _own_options: ClassVar[Sequence[str]] = (
+        "--performance-schema=OFF",
+        "--innodb-log-file-size=256M",
+    )
+    _first_statements: ClassVar[Sequence[str]] = ("DELETE FROM mysql.global_priv WHERE User = ''",)
+
+    @staticmethod
+    def _program() -> Path:
+        return programs.find("mariadbd")
+
+    @staticmethod
+    def _make_command(data: Path) -> list[str | Path]:
+        """What makes the system tables in this folder."""
+        return [
+            programs.find("mariadb-install-db"),
+            "--no-defaults",
+            *as_root(),
+            f"--datadir={data}",
+            "--auth-root-authentication-method=socket",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        ]
+
+    @classmethod
+    def _make_data(cls, folder: Path) -> Path:
+        """The data folder, complete: it gets its name only when the system tables are made."""
+        data, unfinished = folder / "data", folder / "data.unfinished"
+        if data.exists():
+            return data
+        shutil.rmtree(unfinished, ignore_errors=True)
+        made = subprocess.run(
+            cls._make_command(unfinished),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise StartError(
+                f"no {cls.name} data could be made in {folder}:\n{made.stdout[-3000:]}"
+            )
+        return unfinished.rename(data)
 
     def connect(self, database: str | None = None) -> pymysql.Connection[Any]:
         """A connection of the server's user, over verified TLS, that may load local files."""
@@ -145,43 +192,18 @@ class MariaDB(Server):
         shutil.rmtree(self._socket_folder, ignore_errors=True)
 
 
-def _make_data(folder: Path) -> Path:
-    """The data folder, complete: it gets its name only when the system tables are made."""
-    data, unfinished = folder / "data", folder / "data.unfinished"
-    if data.exists():
-        return data
-    shutil.rmtree(unfinished, ignore_errors=True)
-    made = subprocess.run(
-        [
-            programs.find("mariadb-install-db"),
-            "--no-defaults",
-            *_as_root(),
-            f"--datadir={unfinished}",
-            "--auth-root-authentication-method=socket",
-            "--skip-test-db",
-            "--skip-name-resolve",
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if made.returncode != 0:
-        raise StartError(f"mariadb-install-db failed in {folder}:\n{made.stdout[-3000:]}")
-    return unfinished.rename(data)
-
-
-def _as_root() -> list[str]:
-    """MariaDB runs as root only when asked to; the data then may lie where only root can read."""
+def as_root() -> list[str]:
+    """They run as root only when asked to; the data then may lie where only root can read."""
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
-def _write_init_file(folder: Path, user: str, password: str, database: str) -> Path:
+def _write_init_file(
+    folder: Path, first: Sequence[str], user: str, password: str, database: str
+) -> Path:
     """The statements that the server runs before it listens, each on one line."""
     who = f"{_literal(user)}@'%'"
     statements = [
-        "DELETE FROM mysql.global_priv WHERE User = ''",
+        *first,
         f"CREATE DATABASE IF NOT EXISTS {_identifier(database)}",
         f"CREATE USER IF NOT EXISTS {who}",
         f"ALTER USER {who} IDENTIFIED BY {_literal(password)}",

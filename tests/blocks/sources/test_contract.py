@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -25,6 +25,7 @@ from ferry.batch import ExtractQuery
 from ferry.errors import RequestError, SchemaError
 from ferry.schema import Kind, TableName, TableSchema, arrow_schema
 from ferry.windows import day_window
+from tests.mysql_shop import SERVERS, ServerName, opened_shop
 
 NPS = TableName("", "nps")
 ROWS = [
@@ -36,12 +37,17 @@ ROWS = [
 ]
 
 
-def _mysql(request: pytest.FixtureRequest, _: Path) -> tuple[Source, Callable[..., Any]]:
-    shop = request.getfixturevalue("shop")
-    return shop.source, shop.run
+Engine = tuple[Source, Callable[..., Any]]
 
 
-def _sqlite(_: pytest.FixtureRequest, folder: Path) -> tuple[Source, Callable[..., Any]]:
+@contextlib.contextmanager
+def _mysql(request: pytest.FixtureRequest, server: ServerName, _: Path) -> Iterator[Engine]:
+    with opened_shop(request.getfixturevalue(server)) as shop:
+        yield shop.source, shop.run
+
+
+@contextlib.contextmanager
+def _sqlite(_: pytest.FixtureRequest, __: None, folder: Path) -> Iterator[Engine]:
     path = folder / "shop.sqlite"
 
     def run(sql: str, parameters: Any = ()) -> None:
@@ -50,28 +56,33 @@ def _sqlite(_: pytest.FixtureRequest, folder: Path) -> tuple[Source, Callable[..
             connection.execute(sql.replace("%s", "?").replace("`", '"'), values)
 
     run("CREATE TABLE made (id INTEGER)")
-    return SQLiteSource(path=str(path)), run
+    yield SQLiteSource(path=str(path)), run
 
 
 # An engine without an entry here fails: nothing is skipped.
-ENGINES: dict[type[Source], Callable[..., tuple[Source, Callable[..., Any]]]] = {
-    MySQLSource: _mysql,
-    SQLiteSource: _sqlite,
+ENGINES: dict[type[Source], tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    MySQLSource: (_mysql, SERVERS),
+    SQLiteSource: (_sqlite, (None,)),
 }
 
 
-@pytest.fixture(params=DATABASES, ids=lambda engine: engine.__name__)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Source, Callable[..., Any]]:
-    return ENGINES[request.param](request, tmp_path)
+@pytest.fixture(
+    params=[(kind, server) for kind in DATABASES for server in ENGINES[kind][1]],
+    ids=lambda each: "-".join(filter(None, (each[0].__name__, each[1]))),
+)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    kind, server = request.param
+    with ENGINES[kind][0](request, server, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
-def run(engine: tuple[Source, Callable[..., Any]]) -> Callable[..., Any]:
+def run(engine: Engine) -> Callable[..., Any]:
     return engine[1]
 
 
 @pytest.fixture
-def source(engine: tuple[Source, Callable[..., Any]]) -> Source:
+def source(engine: Engine) -> Source:
     source, run = engine
     run(
         "CREATE TABLE nps (id BIGINT NOT NULL PRIMARY KEY, score SMALLINT, amount DECIMAL(10,2), "

@@ -22,30 +22,37 @@ from ferry.errors import (
     FerryError,
 )
 from ferry.schema import TableName
+from tests.mysql_shop import SERVERS
 
 if TYPE_CHECKING:
     from deployments.local.servers import MariaDB
-    from tests.blocks.sources.conftest import MySQLShop
+    from tests.mysql_shop import MySQLShop
 
 SECRET = "p@ss:w/rd#%?&'+é `x"
 
 
-@pytest.fixture(scope="module")
-def guarded(servers_folder: Path, certificates: Any) -> Iterator[MariaDB]:
+@pytest.fixture(scope="module", params=SERVERS)
+def guarded(
+    request: pytest.FixtureRequest, servers_folder: Path, certificates: Any
+) -> Iterator[MariaDB]:
     """A server whose user has a password with every character that means something somewhere."""
-    from deployments.local.servers import MariaDB
+    from deployments.local.servers import MariaDB, MySQL
 
-    with MariaDB.start(
-        servers_folder / "guarded", password=SECRET.replace("é", ""), certificates=certificates
+    kind = {"mariadb": MariaDB, "mysql": MySQL}[request.param]
+    with kind.start(
+        servers_folder / f"guarded-{request.param}",
+        password=SECRET.replace("é", ""),
+        certificates=certificates,
     ) as server:
         with server.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SET NAMES utf8mb4")
             cursor.execute("CREATE TABLE IF NOT EXISTS t (id INT)")
             cursor.execute("INSERT INTO t VALUES (1)")
             connection.commit()
-            cursor.execute(
-                b"SET PASSWORD = PASSWORD('" + SECRET.replace("'", "''").encode() + b"')"
-            )
+            password = b"'" + SECRET.replace("'", "''").encode() + b"'"
+            if kind is MariaDB:
+                password = b"PASSWORD(" + password + b")"
+            cursor.execute(b"SET PASSWORD = " + password)
         server.password = SECRET
         yield server
 
@@ -133,8 +140,10 @@ def test_the_password_is_in_no_argument_and_no_environment(
 
 
 def test_rows_come_over_tls_also_on_loopback(shop: MySQLShop) -> None:
-    sql = "SELECT VARIABLE_VALUE AS c0 FROM information_schema.SESSION_STATUS " + (
-        "WHERE VARIABLE_NAME = 'SSL_CIPHER'"
+    schema = "performance_schema" if shop.server.name == "mysql" else "information_schema"
+    sql = (
+        f"SELECT VARIABLE_VALUE AS c0 FROM {schema}.session_status "
+        "WHERE VARIABLE_NAME = 'Ssl_cipher'"
     )
     for source, encrypted in (
         (shop.source, True),

@@ -13,7 +13,7 @@ from ferry.errors import DataError
 from ferry.schema import TableName
 
 if TYPE_CHECKING:
-    from tests.blocks.sources.conftest import MySQLShop
+    from tests.mysql_shop import MySQLShop
 
 IMPOSSIBLE = ["'0000-00-00'", "'2023-00-15'", "'2023-05-00'", "'2023-02-31'"]
 
@@ -99,7 +99,10 @@ def test_a_window_of_times_does_not_meet_zero_dates(shop: MySQLShop) -> None:
 
 def test_the_index_of_the_cursor_column_is_used(shop: MySQLShop) -> None:
     shop.run("CREATE TABLE i (id INT PRIMARY KEY, at DATETIME(6), KEY (at))")
-    shop.run("INSERT INTO i SELECT seq, '2023-01-01' + INTERVAL seq MINUTE FROM seq_1_to_20000")
+    shop.run(
+        "INSERT INTO i SELECT seq, '2023-01-01' + INTERVAL seq MINUTE "
+        f"FROM {shop.numbers(1, 20000)}"
+    )
     shop.run("ANALYZE TABLE i")
     day = datetime(2023, 1, 5, tzinfo=UTC), datetime(2023, 1, 6, tzinfo=UTC)
     schema = shop.source.describe(TableName("", "i"))

@@ -34,13 +34,13 @@ from ferry.errors import (
 from ferry.schema import TableName
 
 if TYPE_CHECKING:
-    from tests.blocks.sources.conftest import MySQLShop
+    from tests.mysql_shop import MySQLShop
 
 
 @pytest.fixture
 def many(shop: MySQLShop) -> MySQLShop:
     shop.run("CREATE TABLE many (id INT PRIMARY KEY, c CHAR(200))")
-    shop.run("INSERT INTO many SELECT seq, REPEAT('x', 200) FROM seq_1_to_100000")
+    shop.run(f"INSERT INTO many SELECT seq, REPEAT('x', 200) FROM {shop.numbers(1, 100000)}")
     return shop
 
 
@@ -124,7 +124,7 @@ def test_a_statement_that_waits_too_long_is_ended_on_the_server_too(shop: MySQLS
     shop.run("CREATE TABLE many (id INT PRIMARY KEY)")
     shop.run("INSERT INTO many VALUES (1)")
     schema = shop.source.describe(TableName("", "many"))
-    shop.run("CREATE OR REPLACE VIEW slow AS SELECT id + SLEEP(30) AS id FROM many")
+    shop.run("CREATE VIEW slow AS SELECT id + SLEEP(30) AS id FROM many")
     slow = shop.source.describe(TableName("", "slow"))
     source = shop.make_source(read_timeout_seconds=2)
 
@@ -290,7 +290,7 @@ def test_a_lock_that_is_not_given_is_retriable(shop: MySQLShop) -> None:
 
 
 def test_memory_stays_bounded(many: MySQLShop) -> None:
-    many.run("INSERT INTO many SELECT seq, REPEAT('x', 200) FROM seq_100001_to_400000")
+    many.run(f"INSERT INTO many SELECT seq, REPEAT('x', 200) FROM {many.numbers(100001, 400000)}")
     program = """
 import json, resource, sys
 sys.path.insert(0, sys.argv[1])
@@ -419,7 +419,7 @@ class TestEmptyWindow:
         self, shop: MySQLShop, reading_processes: Callable[[], list[Path]]
     ) -> None:
         shop.run("CREATE TABLE t (id INT PRIMARY KEY, n INT, KEY (n))")
-        shop.run("INSERT INTO t SELECT seq, seq FROM seq_1_to_5000")
+        shop.run(f"INSERT INTO t SELECT seq, seq FROM {shop.numbers(1, 5000)}")
         query = ExtractQuery(shop.source.describe(TableName("", "t")), "n", 6000, 7000)
 
         assert list(shop.source.read(query)) == []
@@ -431,7 +431,7 @@ class TestEmptyWindow:
         self, shop: MySQLShop, reading_processes: Callable[[], list[Path]]
     ) -> None:
         shop.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)")
-        shop.run("INSERT INTO t SELECT seq, seq FROM seq_1_to_5000")
+        shop.run(f"INSERT INTO t SELECT seq, seq FROM {shop.numbers(1, 5000)}")
         query = ExtractQuery(shop.source.describe(TableName("", "t")), "n", 6000, 7000)
 
         assert sum(batch.num_rows for batch in shop.source.read(query)) == 0

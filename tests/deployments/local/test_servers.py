@@ -18,6 +18,7 @@ from deployments.local.servers import (
     S3,
     Certificates,
     MariaDB,
+    MySQL,
     Postgres,
     PrefectServer,
     ProcessWorker,
@@ -26,6 +27,7 @@ from deployments.local.servers import (
     StartError,
     free_port,
 )
+from tests.mysql_shop import opened_shop
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -130,50 +132,66 @@ def test_certificates_are_made_once_and_their_key_is_private(tmp_path: Path) -> 
     assert made.key_path.stat().st_mode & 0o077 == 0
 
 
-class TestMariaDB:
-    def test_data_and_new_passwords_survive_a_restart_on_the_folder(self, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [MariaDB, MySQL])
+class TestMariaDBAndMySQL:
+    def test_data_and_new_passwords_survive_a_restart_on_the_folder(
+        self, kind: type[MariaDB], tmp_path: Path
+    ) -> None:
         with (
-            MariaDB.start(tmp_path / "m", password="one") as server,
+            kind.start(tmp_path / "m", password="one") as server,
             server.connect() as connection,
         ):
             connection.cursor().execute("CREATE TABLE kept (a INT)")
-        with MariaDB.start(tmp_path / "m", password="it's \\ two") as server:
+        with kind.start(tmp_path / "m", password="it's \\ two") as server:
             with server.connect() as connection, connection.cursor() as cursor:
                 assert cursor.execute("SELECT * FROM kept") == 0
             assert "it's" not in repr(server)
         server.stop(discard=True)
         assert not (tmp_path / "m").exists()
 
-    def test_an_unfinished_data_folder_does_not_hinder_a_start(self, tmp_path: Path) -> None:
+    def test_an_unfinished_data_folder_does_not_hinder_a_start(
+        self, kind: type[MariaDB], tmp_path: Path
+    ) -> None:
         (tmp_path / "m" / "data.unfinished" / "mysql").mkdir(parents=True)
-        with MariaDB.start(tmp_path / "m") as server:
+        with kind.start(tmp_path / "m") as server:
             server.connect().close()
 
-    def test_another_authority_is_refused(self, mariadb: MariaDB, tmp_path: Path) -> None:
+    @pytest.fixture
+    def server(self, kind: type[MariaDB], request: pytest.FixtureRequest) -> MariaDB:
+        server: MariaDB = request.getfixturevalue(kind.name)
+        return server
+
+    def test_it_is_what_it_is_called(self, server: MariaDB) -> None:
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT VERSION()")
+            ((version,),) = cursor.fetchall()
+        assert ("MariaDB" in version) is (server.name == "mariadb")
+
+    def test_another_authority_is_refused(self, server: MariaDB, tmp_path: Path) -> None:
         other = Certificates.make(tmp_path)
         with pytest.raises(pymysql.err.OperationalError, match="certificate verify failed"):
             pymysql.connect(
-                host=mariadb.host,
-                port=mariadb.port,
-                user=mariadb.user,
-                password=mariadb.password,
+                host=server.host,
+                port=server.port,
+                user=server.user,
+                password=server.password,
                 ssl_ca=str(other.ca_path),
                 ssl_verify_cert=True,
                 ssl_verify_identity=True,
             )
 
-    def test_the_user_is_no_administrator(self, mariadb: MariaDB) -> None:
-        with mariadb.connect() as connection, connection.cursor() as cursor:
-            for forbidden in ("SELECT * FROM mysql.global_priv", "CREATE DATABASE elsewhere"):
+    def test_the_user_is_no_administrator(self, server: MariaDB) -> None:
+        with server.connect() as connection, connection.cursor() as cursor:
+            for forbidden in ("SELECT * FROM mysql.tables_priv", "CREATE DATABASE elsewhere"):
                 with pytest.raises(pymysql.err.OperationalError, match="denied"):
                     cursor.execute(forbidden)
 
-    def test_a_session_may_write_zero_dates(self, mariadb: MariaDB, mysql_database: str) -> None:
-        with mariadb.connect(mysql_database) as connection, connection.cursor() as cursor:
-            cursor.execute("SET sql_mode = ''")
-            cursor.execute("CREATE TABLE zero (at DATETIME)")
-            cursor.execute("INSERT INTO zero VALUES ('0000-00-00 00:00:00')")
-            assert cursor.execute("SELECT * FROM zero WHERE at = '0000-00-00'") == 1
+    def test_a_session_may_write_zero_dates(self, server: MariaDB) -> None:
+        with opened_shop(server) as shop:
+            shop.run("SET sql_mode = ''")
+            shop.run("CREATE TABLE zero (at DATETIME)")
+            shop.run("INSERT INTO zero VALUES ('0000-00-00 00:00:00')")
+            assert len(shop.run("SELECT * FROM zero WHERE at = '0000-00-00'")) == 1
 
 
 class TestPostgres:
