@@ -19,6 +19,9 @@ from blocks.sources.mysql_errors import error_of_code
 from blocks.sources.mysql_reader import DONE
 from ferry.errors import ConnectionLostError, DataError, FerryError
 
+BATCH_BYTES = 4 * 1024 * 1024
+"""A batch has about so many bytes, and never many more than the rows fetched at a time."""
+
 _PROGRAM = Path(__file__).with_name("mysql_reader.py")
 
 
@@ -73,10 +76,12 @@ class MySQLReader:
         url: ConnectorX's connection URL; it holds the password and goes to the process by a pipe.
         sql: The statement.
         session: Statements that set the session first.
-        batch_rows: Rows in a batch.
+        batch_rows: Rows in a batch, at most.
         read_timeout_seconds: How long to wait for a batch.
         place: Server and database, for messages.
         ca_path: PEM file of the authorities that may vouch for the server; None for the machine's.
+        fetch_rows: Rows that are fetched at a time, however long they are; None for `batch_rows`.
+        batch_bytes: A batch that has so many bytes takes no more.
     """
 
     url: str
@@ -86,6 +91,8 @@ class MySQLReader:
     read_timeout_seconds: float
     place: str
     ca_path: str | None = None
+    fetch_rows: int | None = None
+    batch_bytes: int = BATCH_BYTES
 
     def batches(self) -> Generator[pa.RecordBatch]:
         """The result as it comes; the process ends with an iterator that is abandoned.
@@ -125,6 +132,8 @@ class MySQLReader:
                     "sql": self.sql,
                     "session": list(self.session),
                     "batch_rows": self.batch_rows,
+                    "fetch_rows": self.fetch_rows or self.batch_rows,
+                    "batch_bytes": self.batch_bytes,
                     "read_timeout_seconds": self.read_timeout_seconds,
                 }
             ).encode()

@@ -51,7 +51,10 @@ def main() -> int:
 
 
 def _read(request: dict[str, Any]) -> None:
-    """Read `sql` from `url`, after the `session` statements, in batches of `batch_rows`.
+    """Read `sql` from `url`, after the `session` statements, in batches of `batch_rows` at most.
+
+    ConnectorX makes batches of just so many rows, however long they are. So it is asked for
+    `fetch_rows` at a time, which are put together until there are `batch_bytes`.
 
     When no batch arrives for `read_timeout_seconds`, SIGALRM ends this process, whatever it is
     waiting for. While the reader of its output takes its time, the clock stands.
@@ -65,18 +68,38 @@ def _read(request: dict[str, Any]) -> None:
         request["url"],
         request["sql"],
         return_type="arrow_stream",
-        batch_size=int(request["batch_rows"]),
+        batch_size=int(request["fetch_rows"]),
         pre_execution_query=request["session"],
     )
     writer = pa.ipc.new_stream(sys.stdout.buffer, reader.schema)
+    fetched: list[pa.RecordBatch] = []
+    rows = size_bytes = 0
     for batch in reader:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        writer.write_batch(batch)
+        fetched.append(batch)
+        rows, size_bytes = rows + batch.num_rows, size_bytes + batch.nbytes
+        del batch
+        full = rows + int(request["fetch_rows"]) > int(request["batch_rows"])
+        if full or size_bytes >= int(request["batch_bytes"]):
+            _write(writer, fetched)
+            rows = size_bytes = 0
         signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
     signal.setitimer(signal.ITIMER_REAL, 0)
+    _write(writer, fetched)
     writer.close()
     sys.stdout.buffer.write(DONE)
     sys.stdout.flush()
+
+
+def _write(writer: Any, fetched: list[Any]) -> None:
+    """Write what was fetched as one batch, and forget it."""
+    import pyarrow as pa  # noqa: PLC0415  # imported already
+
+    if len(fetched) == 1:
+        writer.write_batch(fetched[0])
+    elif fetched:
+        writer.write_table(pa.Table.from_batches(fetched).combine_chunks())
+    fetched.clear()
 
 
 def _failure(error: BaseException) -> dict[str, object]:

@@ -33,6 +33,7 @@ from ferry.errors import (
 from ferry.schema import Column, Kind, TableName, TableSchema, arrow_type
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP)
+_BATCH_BYTES = 4 * 1024 * 1024
 
 
 class SQLiteSource(Source):
@@ -64,7 +65,9 @@ class SQLiteSource(Source):
     busy_timeout_seconds: float = Field(
         default=10, gt=0, description="How long to wait for another program's lock on the file."
     )
-    batch_rows: int = Field(default=16_384, ge=1, description="Rows in a batch.")
+    batch_rows: int = Field(
+        default=16_384, ge=1, description="Rows in a batch, at most; of long rows, fewer."
+    )
 
     def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
         """The table's or view's columns, types and primary key, from the declarations.
@@ -105,14 +108,15 @@ class SQLiteSource(Source):
             cursor_column = self._cursor_column(connection, query)
             sql, parameters, bounds = _select(query, cursor_column)
             cursor = connection.execute(sql, parameters)
-            while fetched := cursor.fetchmany(self.batch_rows):
+            for fetched in _fetched(cursor, self.batch_rows):
+                kept = fetched
                 if cursor_column is not None:
                     kind = cursor_column.type
-                    fetched = [r for r in fetched if _within(carried_value(r[-1], kind), bounds)]
-                    if not fetched:
-                        continue
+                    kept = [r for r in fetched if _within(carried_value(r[-1], kind), bounds)]
+                if not kept:
+                    continue
                 values = [
-                    [self._value(raw[n], column, table, rows) for raw in fetched]
+                    [self._value(raw[n], column, table, rows) for raw in kept]
                     for n, column in enumerate(columns)
                 ]
                 arrays = [
@@ -120,7 +124,7 @@ class SQLiteSource(Source):
                     for column, c in zip(values, columns, strict=True)
                 ]
                 yield conform(arrays, columns, table, rows)
-                rows += len(fetched)
+                rows += len(kept)
 
     def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
         """The lowest and highest value of a column; None when it has none. Times have no zone.
@@ -250,6 +254,20 @@ class SQLiteSource(Source):
             raise _sqlite_error(error, str(file)) from RuntimeError(
                 getattr(error, "sqlite_errorname", type(error).__name__)
             )
+
+
+def _fetched(cursor: sqlite3.Cursor, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows in lists of so many; of fewer, where their text and blobs come to 4 MB."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    for row in cursor:
+        rows.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if len(rows) >= batch_rows or size >= _BATCH_BYTES:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
 
 
 def _select(
