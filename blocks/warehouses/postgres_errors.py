@@ -30,12 +30,17 @@ _FROM_FIRST_TO_LAST_QUOTE = re.compile(r"""["'].*["']""", re.DOTALL)
 
 # Redshift: "1023" with DETAIL "Serializable isolation violation on table - …" and SQLSTATE XX000
 # https://docs.aws.amazon.com/redshift/latest/dg/c_serial_isolation-serializable-isolation-troubleshooting.html
-# The others: DDL of another session came between.
+# The others: DDL of another session came between, or the workload manager stopped the statement
+# in favour of another one; the same statement can take place a moment later.
 _CONFLICT = re.compile(
     r"^(error:? *)?1023\b|serializable isolation violation|conflict with concurrent transaction"
-    r"|could not open relation with oid|tuple concurrently updated",
+    r"|dropped by concurrent transaction|could not open relation with oid"
+    r"|relation with oid \d+ does not exist|cache lookup failed|could not find tuple"
+    r"|tuple concurrently (updated|deleted)|query \(\d+\) cancell?ed by wlm abort",
     re.IGNORECASE,
 )
+_OF_VALUES = ("22", "23", "P0")
+"""Classes of codes whose texts may quote any value, so that words in them tell nothing."""
 _BUSY = re.compile(
     r"too many (clients|connections)|connection limit|connection slots|starting up|shutting down"
     r"|slow ?down|Status (0|50[03])\b|RequestTimeout|query (was )?cancell?ed|statement timeout",
@@ -150,7 +155,7 @@ def _kind(  # noqa: PLR0911 - a table in the order of precedence
         return OutcomeUnknownError
     if lost:
         return ConnectionLostError
-    if code in {"40001", "40P01"} or _CONFLICT.search(text):
+    if code in {"40001", "40P01"} or (code[:2] not in _OF_VALUES and _CONFLICT.search(text)):
         return ConflictError
     if code == "23505" and constraint.startswith("pg_"):  # two sessions made one schema or table
         return ConflictError

@@ -124,6 +124,24 @@ class TestFaults:
         assert is_complete(shop)
         assert shop.receipts("orders")[1:] == [receipt]
 
+    @pytest.mark.parametrize(
+        ("at", "text"),
+        [
+            (r"^INSERT INTO .*orders.* SELECT", "table 109311 dropped by concurrent transaction"),
+            (r"^LOCK TABLE", "Relation with OID 109311 does not exist."),
+            (r"^SELECT .*svv_columns", "cache lookup failed for relation 109311"),
+            (r"^COPY", "Query (7) cancelled by WLM abort action of Query Monitoring Rule"),
+        ],
+    )
+    def test_ddl_of_others_beside_a_run_is_waited_out(
+        self, shop: Any, redshift_double: Any, at: str, text: str
+    ):
+        redshift_double.inject(Fault("ddl_conflict", at, message=text))
+        receipt = sync_table(table="orders", mode="full")
+        assert is_complete(shop)
+        assert shop.receipts("orders")[1:] == [receipt]
+        assert shop.leftovers() == set()
+
     def test_a_connection_lost_in_copy_is_tried_again(self, shop: Any, redshift_double: Any):
         redshift_double.inject(Fault("cut_before", r"^COPY"))
         sync_table(table="orders", mode="full")

@@ -16,7 +16,7 @@ class Fault:
 
     Attributes:
         kind: ``serialization`` answers error 1023 with SQLSTATE XX000; ``ddl_conflict`` answers
-            "conflict with concurrent transaction"; ``cut_after`` lets the statement run and closes
+            ``message`` with SQLSTATE XX000; ``cut_after`` lets the statement run and closes
             the connection without an answer (on COMMIT: the outcome is unknown to the client);
             ``cut_before`` closes it before the statement runs; ``stall`` waits, within the reach
             of statement_timeout and cancel requests, before the statement runs and is answered.
@@ -24,6 +24,7 @@ class Fault:
         nth: The first matching statement that it applies to, counted from 1.
         times: How many matching statements it applies to from there on.
         seconds: How long a stall lasts.
+        message: What ``ddl_conflict`` answers.
     """
 
     kind: FaultKind
@@ -31,6 +32,7 @@ class Fault:
     nth: int = 1
     times: int = 1
     seconds: float = 0.0
+    message: str = "could not complete because of conflict with concurrent transaction"
 
 
 class FaultBook:

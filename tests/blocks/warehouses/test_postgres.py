@@ -198,6 +198,15 @@ def test_a_lost_connection_is_told_apart_before_and_at_commit(postgres_engine: A
         warehouse.fetch("SELECT pg_terminate_backend(%s)", (pid,))
 
 
+@pytest.mark.parametrize("words", ["cache lookup failed", "could not open relation with oid"])
+def test_words_of_a_value_make_no_conflict(postgres_engine: Any, words: str) -> None:
+    table = f'"{postgres_engine.schema}"."t"'
+    postgres_engine.warehouse.execute(f"CREATE TABLE {table} (name text PRIMARY KEY)")
+    with pytest.raises(DataError):
+        for _ in range(2):
+            postgres_engine.warehouse.execute(f"INSERT INTO {table} VALUES (%s)", (words,))
+
+
 def test_a_deadlock_is_a_conflict(postgres_engine: Any) -> None:
     table = f'"{postgres_engine.schema}"."t"'
     postgres_engine.create(TWO)

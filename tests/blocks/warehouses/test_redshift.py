@@ -135,6 +135,28 @@ def test_what_goes_wrong_is_classified(
     assert landed == (1 if fault.kind == "cut_after" else 0)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "could not complete because of conflict with concurrent transaction",
+        "table 109311 dropped by concurrent transaction",
+        "cache lookup failed for relation 109311",
+        "could not find tuple for relation 109311",
+        "could not open relation with OID 109311",
+        "Relation with OID 109311 does not exist.",
+        "tuple concurrently deleted",
+        'Query (220321) cancelled by WLM abort action of Query Monitoring Rule "short".',
+    ],
+)
+def test_what_another_sessions_ddl_or_the_queue_broke_off_is_a_conflict(
+    redshift_engine: Any, redshift_double: RedshiftDouble, text: str
+) -> None:
+    table = redshift_engine.create(TWO)
+    redshift_double.inject(Fault("ddl_conflict", "insert", message=text))
+    with pytest.raises(ConflictError), redshift_engine.warehouse.transaction() as tx:
+        tx.execute(f'INSERT INTO "{table.schema}"."t" VALUES (1, \'a\')')
+
+
 def test_a_connection_lost_while_a_load_commits_is_retriable(
     redshift_engine: Any, redshift_double: RedshiftDouble
 ) -> None:
