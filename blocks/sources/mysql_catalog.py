@@ -11,6 +11,7 @@ from typing import Any
 
 from pymysql.cursors import Cursor
 
+from blocks.sources.mysql_errors import no_right_to_read
 from blocks.sources.mysql_types import CatalogColumn, quote
 from blocks.sources.names import no_such_column, no_such_table
 from ferry.schema import Column, TableName
@@ -76,6 +77,7 @@ def read(cursor: Cursor, table: TableName, database: str, place: str) -> Catalog
 
     Raises:
         SchemaError: The catalog shows no such table to this user.
+        AccessError: It shows the table, which the user may not read.
         pymysql.MySQLError: The caller turns it into Ferry's.
     """
     rows = _rows(cursor, _COLUMNS, table, database)
@@ -83,6 +85,8 @@ def read(cursor: Cursor, table: TableName, database: str, place: str) -> Catalog
         schema = table.schema or database
         cursor.execute(_TABLES, (schema,))
         names = [str(name) for (name,) in cursor.fetchall()]
+        if table.name in names:  # some right shows the table, and none its columns
+            raise no_right_to_read(f"{quote(schema)}.{quote(table.name)}", place)
         shown = f"database {schema!r} of {place.partition('/')[0]}"
         raise no_such_table(table, shown, names)
     key = tuple(str(row[1]) for row in _rows(cursor, _KEY, table, database))

@@ -22,6 +22,44 @@ _ACCESS = {
     1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1372, 1524, 1698, 1820, 1862,
     2026, 2058, 2059, 2061, 3118, 3159, 4151,
 }  # fmt: skip
+# What of it was refused, and what to do. Where there is no word for a number, the general one.
+_REFUSED: dict[int, tuple[str, str]] = dict.fromkeys(
+    (1045, 1698),
+    ("wrong user or password", "Correct `user` and `password` in the source block."),
+)
+_REFUSED |= {
+    1049: ("there is no such database", "Correct `database` in the source block."),
+    1044: (
+        "the user has no right to the database, or there is none of that name",
+        "Correct `database` in the source block, or have the user given the right: "
+        "GRANT SELECT ON {database}.* TO the user.",
+    ),
+    1130: (
+        "the server takes no connection of anybody from this machine",
+        "Have its administrator allow the user from here.",
+    ),
+    1142: (
+        "the user has not the right SELECT on the table",
+        "Have it given: GRANT SELECT ON {database}.<the table> TO the user.",
+    ),
+    1143: (
+        "the user has not the right SELECT on a column of the table",
+        "Have it given: GRANT SELECT ON {database}.<the table> TO the user; or `exclude` the "
+        "column in the table's spec.",
+    ),
+    1227: (
+        "the user has not the right PROCESS, or another one that is the server's own",
+        "Have it given: GRANT PROCESS ON *.* TO the user.",
+    ),
+    1370: (
+        "the user has not the right EXECUTE on a routine that a view calls",
+        "Have it given: GRANT EXECUTE ON {database}.* TO the user.",
+    ),
+}
+_REFUSED |= dict.fromkeys(
+    (1820, 1862), ("the password has expired", "Have the user given a new one.")
+)
+_REFUSED |= dict.fromkeys((3118, 4151), ("the user is locked", "Have it unlocked."))
 _LOST = {
     1053, 1077, 1079, 1080, 1152, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1189, 1190, 1927,
     2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031,
@@ -32,6 +70,10 @@ _BUSY = {
 }  # fmt: skip
 _SCHEMA = {1051, 1054, 1103, 1146, 1356}
 
+_CHECK_ALL = (
+    "Check user, password and database in the source block, TLS, and that the user may connect "
+    "from here and SELECT from the table."
+)
 
 CLIENT_ERRORS = 2000
 """Numbers below are the server's own; from here on, the connection failed."""
@@ -70,11 +112,12 @@ def error_of_code(code: int, place: str) -> FerryError:
     """
     number = f"error {code}" if code else "no error number"
     if code in _ACCESS:
+        problem, todo = _REFUSED.get(code, ("", _CHECK_ALL))
+        database = place.rpartition("/")[2]
         return AccessError(
-            f"{place} refused access",
+            f"{place} refused access" + (f": {problem}" if problem else ""),
             found=number,
-            todo="Check user, password and database in the source block, TLS, and that the user "
-            "may connect from here and SELECT from the table.",
+            todo=todo.format(database=f"`{database}`"),
         )
     if code in _BUSY:
         return BusyError(
@@ -98,4 +141,17 @@ def error_of_code(code: int, place: str) -> FerryError:
         f"{place} refused the statement",
         found=number,
         todo="Look the number up in the server's manual.",
+    )
+
+
+def no_right_to_read(table: str, place: str) -> AccessError:
+    """The error for a table that is there and that the user may not read.
+
+    Args:
+        table: Its quoted name.
+        place: Server and database, for the message.
+    """
+    return AccessError(
+        f"{place} refused access: the user has not the right SELECT on {table}",
+        todo=f"Have it given: GRANT SELECT ON {table} TO the user.",
     )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import psycopg2
 
+from blocks.warehouses.postgres_access import explain_access
 from ferry.errors import (
     AccessError,
     BusyError,
@@ -77,17 +78,20 @@ _PROBLEM: dict[type[FerryError], str] = {
 
 
 @contextmanager
-def translated(*, committing: bool = False) -> Iterator[None]:
+def translated(*, committing: bool = False, statement: str = "", user: str = "") -> Iterator[None]:
     """Raise what the driver raises as a `FerryError`, chained and free of values.
 
     Args:
         committing: Whether COMMIT is what runs: if the connection goes then, the outcome is
             unknown.
+        statement: What runs, without its parameters: it tells which right was needed.
+        user: Who runs it.
     """
     try:
         yield
     except psycopg2.Error as error:
-        raise ferry_error(error, committing=committing) from error
+        translation = ferry_error(error, committing=committing, statement=statement, user=user)
+        raise translation from error
     except (ValueError, UnicodeError) as error:  # a NUL or half a surrogate pair in a parameter
         kind = type(error).__name__
         raise DataError(
@@ -97,7 +101,9 @@ def translated(*, committing: bool = False) -> Iterator[None]:
         ) from _without_values(error, kind)
 
 
-def ferry_error(error: psycopg2.Error, *, committing: bool = False) -> FerryError:
+def ferry_error(
+    error: psycopg2.Error, *, committing: bool = False, statement: str = "", user: str = ""
+) -> FerryError:
     """The driver's error as one of ours; the driver's own is redacted in place."""
     code = error.pgcode or ""
     message = error.diag.message_primary or str(error)
@@ -109,7 +115,10 @@ def ferry_error(error: psycopg2.Error, *, committing: bool = False) -> FerryErro
         text += ": Serializable isolation violation"
     found = f"{text} (SQLSTATE {code})" if code else text
     redact(error, found)
-    return kind(_PROBLEM[kind], found=found, todo=_TODO.get(kind))
+    problem, todo = _PROBLEM[kind], _TODO.get(kind)
+    if kind is AccessError and (told := explain_access(message, statement, user)):
+        problem, todo = f"{problem}: {told[0]}", told[1]
+    return kind(problem, found=found, todo=todo)
 
 
 def redact(error: psycopg2.Error, text: str) -> None:

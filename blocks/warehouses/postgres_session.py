@@ -6,7 +6,7 @@ import re
 import select
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -83,15 +83,18 @@ class PostgresTransaction:
                 sign is written `%%`.
             parameters: The values to bind.
         """
-        with translated(), self._cursor(sql) as cursor:
+        with self._translated(sql), self._cursor(sql) as cursor:
             cursor.execute(sql, _bound(parameters))
             return max(cursor.rowcount, 0)
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query. JSON comes as text, binary as bytes, moments in UTC."""
-        with translated(), self._cursor(sql) as cursor:
+        with self._translated(sql), self._cursor(sql) as cursor:
             cursor.execute(sql, _bound(parameters))
             return cursor.fetchall()
+
+    def _translated(self, sql: str) -> AbstractContextManager[None]:
+        return translated(statement=sql, user=self._connection.info.user)
 
     def _cursor(self, sql: str) -> psycopg2.extensions.cursor:
         self._connection.changed |= not _KEEPS_SESSION.match(sql)

@@ -1,10 +1,13 @@
 """Bad input: a clear error that says what to do, and a target that is as it was."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+import pymysql
 import pytest
 from prefect.exceptions import ParameterTypeError
 from pydantic import SecretStr
@@ -61,7 +64,7 @@ def narrow_target(journey: Any) -> None:
         "modified TIMESTAMP)"
     )
     journey.warehouse.execute(
-        f"INSERT INTO \"{journey.schema}\".\"orders\" VALUES (1, 'first', '2023-01-01 10:00:00')"
+        f'INSERT INTO "{journey.schema}"."orders" VALUES (1, 1, \'2023-01-01 10:00:00\')'
     )
 
 
@@ -170,12 +173,45 @@ def refused(journey: Any, error: type[FerryError], *says: str) -> None:
     assert (journey.target("orders"), journey.receipts("orders")) == (target, receipts)
 
 
+@contextmanager
+def owner_of(mariadb: Any) -> Iterator[Any]:
+    """A cursor of the server's own administrator, by the socket that only this account may use."""
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT @@socket")
+        ((socket,),) = cursor.fetchall()
+    with (
+        closing(pymysql.connect(unix_socket=socket, user="root")) as connection,
+        connection.cursor() as cursor,
+    ):
+        yield cursor
+
+
 @pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
 class TestSource:
     def test_a_wrong_password_is_refused(self, loaded: Any):
         loaded.source.password = SecretStr(SECRET)
         loaded.source.save(loaded.name, overwrite=True)
-        refused(loaded, AccessError, "extract", loaded.schema, "2023-01-01")
+        refused(loaded, AccessError, "extract", loaded.schema, "2023-01-01", "wrong user or passw")
+
+    def test_an_unknown_database_is_refused(self, loaded: Any):
+        loaded.source.database = "test_nobody_made_this"
+        loaded.source.save(loaded.name, overwrite=True)
+        refused(loaded, AccessError, "test_nobody", "there is no such database", "`database`")
+
+    def test_a_right_that_the_user_has_not_is_named(self, loaded: Any, mariadb: Any):
+        database = loaded.source.database
+        with owner_of(mariadb) as cursor:
+            cursor.execute("CREATE OR REPLACE USER clerk@'%%' IDENTIFIED BY %s", (SECRET,))
+            loaded.source.user, loaded.source.password = "clerk", SecretStr(SECRET)
+            loaded.source.save(loaded.name, overwrite=True)
+            refused(loaded, AccessError, "no right to the database", f"SELECT ON `{database}`.*")
+            cursor.execute(f"GRANT SELECT (id), INSERT ON `{database}`.orders TO clerk@'%'")
+            cursor.execute(f"CREATE VIEW `{database}`.v AS SELECT * FROM `{database}`.orders")
+            cursor.execute(f"GRANT SHOW VIEW ON `{database}`.v TO clerk@'%'")
+            loaded.write_specs(orders={**SPEC, "source_table": "v"})
+            refused(loaded, AccessError, "not the right SELECT", f"SELECT ON `{database}`.`v`")
+            cursor.execute(f"GRANT SELECT ON `{database}`.v TO clerk@'%'")
+        assert sync_table(table="orders", **DAY).rows_extracted == 2
 
     def test_a_wrong_ca_is_refused(self, loaded: Any, another_ca: str):
         loaded.source.ca_path = another_ca
@@ -204,7 +240,11 @@ def postgres_execute(postgres: Any) -> Callable[..., None]:
 class TestWarehouse:
     def test_a_wrong_password_is_refused(self, loaded: Any):
         self.registered(loaded, password=SecretStr(SECRET))
-        refused(loaded, AccessError, "password")
+        refused(loaded, AccessError, "wrong user or password", "Correct `user` and `password`")
+
+    def test_an_unknown_database_is_refused(self, loaded: Any):
+        self.registered(loaded, database="nobody_made_this")
+        refused(loaded, AccessError, "there is no such database", "Correct `database`")
 
     def test_a_wrong_ca_is_refused(self, loaded: Any, another_ca: str):
         self.registered(loaded, sslrootcert=another_ca)
@@ -216,6 +256,28 @@ class TestWarehouse:
         execute("CREATE ROLE nobody LOGIN PASSWORD %s", (SECRET,))
         self.registered(loaded, user="nobody", password=SecretStr(SECRET))
         refused(loaded, AccessError, "permission denied")
+
+    def test_each_right_that_is_missing_is_named_with_the_grant_that_gives_it(self, loaded: Any):
+        admin, given = loaded.warehouse, set()
+        admin.execute("DROP ROLE IF EXISTS apprentice")
+        admin.execute("CREATE ROLE apprentice LOGIN PASSWORD %s", (SECRET,))
+        self.registered(loaded, user="apprentice", password=SecretStr(SECRET))
+        try:
+            while True:
+                try:
+                    receipt = sync_table(table="orders", **DAY)
+                    break
+                except AccessError as error:
+                    (grant,) = re.findall(r"GRANT .* TO \"apprentice\";", str(error))
+                    assert grant not in given, error
+                    given.add(grant)
+                    admin.execute(grant)
+            assert receipt.rows_inserted == 1
+            assert any(f'ON SCHEMA "{loaded.schema}"' in grant for grant in given)
+            assert any("INSERT" in grant and '"receipts"' in grant for grant in given)
+        finally:
+            admin.execute("DROP OWNED BY apprentice")
+            admin.execute("DROP ROLE apprentice")
 
     def registered(self, journey: Any, **changes: Any) -> None:
         changed = journey.warehouse.model_copy(update=changes)

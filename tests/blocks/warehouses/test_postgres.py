@@ -129,25 +129,25 @@ def test_the_primary_key_and_characters_are_described(postgres_engine: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("fields", "error"),
+    ("fields", "error", "says"),
     [
-        ({"password": PASSWORD}, AccessError),
-        ({"user": "nobody_here", "password": PASSWORD}, AccessError),
-        ({"database": "no_such", "password": None}, AccessError),
-        ({"sslrootcert": None, "password": PASSWORD}, AccessError),
-        ({"sslrootcert": "/no/such/file", "password": PASSWORD}, AccessError),
-        ({"port": 1, "password": PASSWORD}, ConnectionLostError),
-        ({"host": "no-such-host.invalid", "password": PASSWORD}, ConnectionLostError),
+        ({"password": PASSWORD}, AccessError, "wrong user or password"),
+        ({"user": "nobody_here", "password": PASSWORD}, AccessError, "wrong user or password"),
+        ({"database": "no_such", "password": None}, AccessError, "no such database"),
+        ({"sslrootcert": None, "password": PASSWORD}, AccessError, "certificate"),
+        ({"sslrootcert": "/no/such/file", "password": PASSWORD}, AccessError, "certificate"),
+        ({"port": 1, "password": PASSWORD}, ConnectionLostError, "connection"),
+        ({"host": "no-such-host.invalid", "password": PASSWORD}, ConnectionLostError, "connection"),
     ],
     ids=["password", "user", "database", "untrusted", "no-ca-file", "port", "host"],
 )
 def test_why_nobody_gets_in_is_told_without_the_password(
-    postgres_engine: Any, fields: dict[str, Any], error: type[Exception]
+    postgres_engine: Any, fields: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     password = fields["password"] or postgres_engine.warehouse.password.get_secret_value()
     warehouse = changed(postgres_engine, **{**fields, "password": password})
     assert password not in repr(warehouse)
-    with pytest.raises(error) as caught:
+    with pytest.raises(error, match=says) as caught:
         warehouse.fetch("SELECT 1")
     said = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__)
     assert password not in said

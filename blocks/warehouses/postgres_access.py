@@ -1,0 +1,107 @@
+"""Which right a refusal of PostgreSQL or Redshift is about, and the statement that gives it.
+
+The texts that are read here quote names of users, databases, schemas and tables only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ferry.statements import quoted
+
+# (text, what it means, what to do), of a connection that was refused.
+_CONNECTING = (
+    (
+        r"password authentication failed|no password supplied|role .* does not exist",
+        "wrong user or password",
+        "Correct `user` and `password` of the warehouse block.",
+    ),
+    (
+        r"database .* does not exist",
+        "there is no such database",
+        "Correct `database` of the warehouse block.",
+    ),
+    (
+        r"no pg_hba\.conf entry",
+        "the server takes no such connection from this machine",
+        "Have its administrator allow the user from here, or correct `sslmode` of the block.",
+    ),
+    (
+        r"certificate|does not match host name|does not support SSL",
+        "the server's certificate does not verify, or it has none",
+        "Set `sslrootcert` to the authority that signed it, and `host` to the name in it.",
+    ),
+)
+_DENIED = re.compile(
+    r"permission denied for (table|relation|view|materialized view|schema|database) (.+)",
+    re.IGNORECASE,
+)
+_NOT_OWNER = re.compile(r"must be (?:the )?owner of (\w+) (.+)", re.IGNORECASE)
+_VERB = re.compile(r"\s*(\w+)")
+
+_RIGHTS_ON_TABLE = {
+    "SELECT": "SELECT",
+    "DELETE": "SELECT, DELETE",
+    "UPDATE": "SELECT, UPDATE",
+    "COPY": "INSERT",
+    "TRUNCATE": "TRUNCATE",
+}
+_ALL_ON_TABLE = "SELECT, INSERT, UPDATE, DELETE"
+
+
+def explain_access(message: str, statement: str, user: str) -> tuple[str, str] | None:
+    """What was refused and what to do about it; None if the text is of another kind.
+
+    Args:
+        message: The server's primary message.
+        statement: What was sent; empty when it was the connection that was refused.
+        user: Who sent it; empty if that is not known.
+    """
+    message = message.strip().split("\n")[0]
+    who = quoted(user) if user else "the block's user"
+    if found := _DENIED.search(message):
+        kind, name = found[1].lower(), found[2].strip().strip('"')
+        right, what = _right(kind, name, statement)
+        return (
+            f"the right {right} on {what} is missing",
+            f"Have its owner run: GRANT {right} ON {what} TO {who};",
+        )
+    if found := _NOT_OWNER.search(message):
+        name = _full_name(found[2].strip().strip('"'), statement)
+        return (
+            f"only the owner of {name} may alter or drop it",
+            "Let the block's user own it, or have its owner run: "
+            f"ALTER {_object(found[1].lower())} {name} OWNER TO {who};",
+        )
+    if statement:
+        return None
+    for text, problem, todo in _CONNECTING:
+        if re.search(text, message, re.IGNORECASE):
+            return problem, todo
+    return None
+
+
+def _right(kind: str, name: str, statement: str) -> tuple[str, str]:
+    """The right that the statement needs on the thing, and the thing as GRANT names it."""
+    verb = found[1].upper() if (found := _VERB.match(statement)) else ""
+    if kind == "database":
+        return ("CREATE" if statement else "CONNECT"), f"DATABASE {quoted(name)}"
+    if kind == "schema":
+        return ("USAGE, CREATE" if verb == "CREATE" else "USAGE"), f"SCHEMA {quoted(name)}"
+    if verb == "INSERT":  # into the one table, from the other
+        into = re.match(r"\s*INSERT INTO (\S+)", statement, re.IGNORECASE)
+        right = "INSERT" if into and quoted(name) in into[1] else "SELECT"
+    else:
+        right = _RIGHTS_ON_TABLE.get(verb, _ALL_ON_TABLE)
+    return right, f"TABLE {_full_name(name, statement)}"
+
+
+def _full_name(name: str, statement: str) -> str:
+    """The name with the schema that the statement gives it."""
+    last = quoted(name)
+    schema = re.search(r'("(?:[^"]|"")+")\.' + re.escape(last), statement)
+    return f"{schema[1]}.{last}" if schema else last
+
+
+def _object(kind: str) -> str:
+    return "TABLE" if kind == "relation" else kind.upper()
