@@ -12,6 +12,7 @@ from prefect.blocks.core import Block
 from blocks.stage import Stage
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
+from ferry.retype import Held, View
 from ferry.schema import DataType, TableName, TableSchema
 from ferry.write import Transaction
 
@@ -39,6 +40,17 @@ class Warehouse(Block, ABC):
     @abstractmethod
     def describe(self, table: TableName) -> TableSchema | None:
         """The table's columns and types from the catalog, or None if there is no such table."""
+
+    def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:  # noqa: ARG002
+        """The views that a column's type cannot be changed under, in the order to drop them.
+
+        None where views are looked up anew whenever they are read.
+        """
+        return ()
+
+    def held_columns(self, table: TableName) -> Held:  # noqa: ARG002
+        """Columns whose type cannot be changed at all, each with what it is a part of."""
+        return Held()
 
     @abstractmethod
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:

@@ -29,6 +29,11 @@ class Capabilities:
         pads_text: Whether comparing text ignores trailing blanks, so that equality alone does not
             see a change in them.
         widens_text: Whether a column's VARCHAR length can be raised, and has to be.
+        alters_types: Whether ALTER COLUMN … TYPE takes any type; where not, a column of another
+            type is filled and swapped for the old one.
+        parses_json: The function that makes JSON of text, where a cast would make a string of it.
+        unbound_view: What ends the CREATE of a view that is not bound to its tables' columns;
+            empty where all views are, or none.
         placeholder: How the driver marks a bound parameter.
         staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
             UNLOGGED, so that loading it costs less.
@@ -49,6 +54,9 @@ class Capabilities:
     max_index_bytes: int = 0
     pads_text: bool = False
     widens_text: bool = False
+    alters_types: bool = False
+    parses_json: str = ""
+    unbound_view: str = ""
     placeholder: str = "%s"
     staging_table_kind: str = ""
     dialect: str = "redshift"

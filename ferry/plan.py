@@ -7,7 +7,7 @@ from datetime import date, datetime
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
-from ferry.lookback import from_midnight, own_window, with_lookback
+from ferry.lookback import from_midnight, with_lookback
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 from ferry.watermark import less_lag
@@ -117,6 +117,7 @@ def plan_query(
     window: Window | None,
     schema: TableSchema,
     watermark: CursorValue | None = None,
+    own: Window | None = None,
 ) -> ExtractQuery:
     """Which rows of the source to read.
 
@@ -126,6 +127,7 @@ def plan_query(
         window: The window, for mode window.
         schema: The source table, with the columns that are carried.
         watermark: From where on to read, for mode watermark (`ferry.watermark`); None to read all.
+        own: The window without the lookback (`ferry.lookback`); None if it has none.
 
     Raises:
         RequestError: A window of a table without a key.
@@ -163,7 +165,7 @@ def plan_query(
             todo="Choose another `cursor` in the table's spec.",
         )
     if window and cursor.type.kind is Kind.DATE:
-        if own_window(spec, window, scheduled_start) != window:
+        if own not in (None, window):
             window = from_midnight(window, zone)  # a lookback is whole days there
         _refuse_part_of_a_day(spec, cursor, window)
     start = window.start if window else less_lag(watermark, spec.lag, zone, spec.cursor_unit)

@@ -74,11 +74,13 @@ def create_table(
     lines = ",\n  ".join(items)
     words = ["CREATE", kind, "TABLE", "IF NOT EXISTS" if if_missing else "", table_sql(table)]
     text = f"{' '.join(filter(None, words))} (\n  {lines}\n)"
-    if dist_key:
-        text += f" DISTSTYLE KEY DISTKEY ({quoted(dist_key)})"
-    if sort_key:
-        text += f" SORTKEY ({column_list(sort_key)})"
-    return text
+    return text + storage_keys(sort_key, dist_key)
+
+
+def storage_keys(sort_key: Sequence[str], dist_key: str | None) -> str:
+    """What ends a CREATE TABLE with Redshift's sort key and distribution key."""
+    text = f" DISTSTYLE KEY DISTKEY ({quoted(dist_key)})" if dist_key else ""
+    return text + (f" SORTKEY ({column_list(sort_key)})" if sort_key else "")
 
 
 def drop_table(*tables: TableName) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
-from ferry.schema import Column, Kind, TableName, TableSchema, fits
+from ferry.retype import Held, Retype, grown
+from ferry.retype_refused import Changes
+from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
+from ferry.statements import NativeType
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,16 @@ class TargetPlan:
     Attributes:
         create: The table is missing.
         add: Columns that the source has gained.
-        widen: Text columns that have to become longer.
+        widen: Text columns that have to become longer, by a statement outside transactions.
+        retype: Columns whose type has to grow.
+        remake: Columns that become of another type while every row is replaced.
     """
 
     create: bool = False
     add: tuple[Column, ...] = ()
     widen: tuple[Column, ...] = ()
+    retype: tuple[Retype, ...] = ()
+    remake: tuple[Retype, ...] = ()
 
 
 def plan_target(
@@ -31,12 +38,17 @@ def plan_target(
     columns: Sequence[Column],
     capabilities: Capabilities,
     target_only: Sequence[str] = (),
+    *,
+    native_type: NativeType = str,
+    held: Callable[[], Held] = Held,
+    replaced: bool = False,
 ) -> TargetPlan:
     """What has to be done to the target so that these columns fit.
 
-    A column that the source has gained is added. A text column that has become longer is widened.
-    Everything else that differs is refused: it needs a person's decision. So is a column that the
-    source has not, or no longer: a row that is written anew loses its value there.
+    A column that the source has gained is added. One whose type has grown without any value being
+    lost is given the greater type. Everything else that differs is refused: it needs a person's
+    decision, unless every row is replaced. So is a column that the source has not, or no longer: a
+    row that is written anew loses its value there.
 
     Args:
         target: The target.
@@ -44,6 +56,9 @@ def plan_target(
         columns: The columns to load.
         capabilities: What the warehouse can do.
         target_only: Columns of the target that the spec knows to be missing in the source.
+        native_type: How the warehouse declares a type, for the statements in a message.
+        held: Asks the warehouse which columns' types cannot be changed; only if some have to be.
+        replaced: Whether the batch is to replace every row of the target.
 
     Raises:
         SchemaError: Columns or types do not fit; the message lists every one of them.
@@ -51,42 +66,57 @@ def plan_target(
     check_limits(target, columns, capabilities)
     if existing is None:
         return TargetPlan(create=True)
-    add, widen, problems = [], [], []
+    add, changes = _compare(existing, columns, native_type)
+    widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
+    unfit = [c for c in changes if not c.grows]
+    retype = [c for c in changes if c not in widen and c not in unfit]
+    holding = held() if unfit or retype else Held()
+    told = Changes(target, existing, native_type, capabilities, holding)
+    if unfit and not replaced:
+        raise told.undecided(unfit)
+    if stuck := [each for each in (*retype, *unfit) if each.there.name in holding.columns]:
+        raise told.refused(stuck, replaced=replaced)
+    known = {column.name for column in columns} | {name.lower() for name in target_only}
+    gone = [column.name for column in existing.columns if column.name.lower() not in known]
+    if gone:
+        raise told.lost(gone, add)
+    return TargetPlan(
+        add=tuple(add),
+        widen=tuple(change.wanted for change in widen),
+        retype=tuple(retype),
+        remake=tuple(unfit),
+    )
+
+
+def _compare(
+    existing: TableSchema, columns: Sequence[Column], native_type: NativeType
+) -> tuple[list[Column], list[Retype]]:
+    """The columns that the target lacks, and those whose type does not fit."""
+    add, changes = [], []
     for column in columns:
         there = existing.column(column.name)
         if there is None:
             add.append(column)
         elif not fits(column.type, there.type):
-            if _can_widen(column, there, capabilities):
-                widen.append(column)
-            else:
-                problems.append(
-                    f"{column.name} is {column.type} in the source and {there.native or there.type}"
-                    " in the target"
-                )
-    if problems:
-        raise SchemaError(
-            "the target's columns do not fit: " + "; ".join(problems),
-            table=str(target),
-            todo="Change the target's column, `exclude` it in the table's spec, or rename the "
-            "target and let it be made again.",
-        )
-    known = {column.name for column in columns} | {name.lower() for name in target_only}
-    gone = [column.name for column in existing.columns if column.name.lower() not in known]
-    if gone:
-        raise SchemaError(
-            f"the target has columns that the source has not: {', '.join(gone)}",
-            table=str(target),
-            todo="If they were dropped or renamed in the source, drop or rename them in the "
-            "target. If they are to stay, name them in `target_only` in the table's spec: rows "
-            "that change will have NULL there.",
-        )
-    return TargetPlan(add=tuple(add), widen=tuple(widen))
+            wanted = grown(column.type, there.type)
+            if wanted and not _declarable(wanted, native_type):
+                wanted = None
+            new = replace(column, name=there.name, type=wanted or column.type)
+            changes.append(Retype(there, new, column.type, grows=wanted is not None))
+    return add, changes
 
 
-def _can_widen(column: Column, there: Column, capabilities: Capabilities) -> bool:
-    longer = column.type.kind is there.type.kind is Kind.TEXT
-    return longer and capabilities.widens_text
+def _is_text(change: Retype) -> bool:
+    return change.wanted.type.kind is change.there.type.kind is Kind.TEXT
+
+
+def _declarable(data_type: DataType, native_type: NativeType) -> bool:
+    """Whether the warehouse has a type that holds such values."""
+    try:
+        native_type(data_type)
+    except SchemaError:
+        return False
+    return True
 
 
 def within_limits(columns: Sequence[Column], capabilities: Capabilities) -> tuple[Column, ...]:

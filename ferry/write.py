@@ -115,6 +115,7 @@ def write(
     capabilities: Capabilities,
     mode: str,
     start: CursorValue | None = None,
+    emptied: Sequence[str] = (),
 ) -> Landed:
     """Let the batch into its target, by the algorithm that its mode and its key ask for.
 
@@ -124,13 +125,14 @@ def write(
         capabilities: What the warehouse can do.
         mode: full, window or watermark.
         start: The bound from which a watermark without a key was read; None if all was.
+        emptied: Statements to run in a full copy while the target has no rows.
 
     Raises:
         RequestError: A window of a table without a key.
         DataError, StaleReadError, CountMismatchError: As the algorithms below.
     """
     if mode == "full":
-        return replace_all(tx, load)
+        return replace_all(tx, load, emptied)
     if load.key:
         return upsert(tx, load, capabilities)
     if mode == "window":
@@ -138,8 +140,13 @@ def write(
     return replace_from(tx, load, start, capabilities)
 
 
-def replace_all(tx: Transaction, load: Load) -> Landed:
+def replace_all(tx: Transaction, load: Load, emptied: Sequence[str] = ()) -> Landed:
     """Make the target hold just the batch.
+
+    Args:
+        tx: The transaction.
+        load: The batch.
+        emptied: Statements to run while the target has no rows.
 
     Raises:
         DataError: The target would be emptied, or shrink by more than it may.
@@ -147,6 +154,8 @@ def replace_all(tx: Transaction, load: Load) -> Landed:
     """
     deleted = tx.execute(sql.delete_all(load.target))
     _refuse_shrinking(load, deleted)
+    for statement in emptied:
+        tx.execute(statement)
     inserted = _insert(tx, load)
     return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
 

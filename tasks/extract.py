@@ -18,10 +18,11 @@ from ferry.batch import Batch, CursorValue, Extract, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ConfigurationError, IncompleteReadError
+from ferry.lookback import own_window
 from ferry.plan import plan_query, stored_bound
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs import TableSpec
-from ferry.target import TargetPlan, plan_target, within_limits
+from ferry.target import TargetPlan, within_limits
 from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
 from tasks.landed import (
@@ -33,6 +34,7 @@ from tasks.landed import (
 )
 from tasks.progress import Progress
 from tasks.readers import place_among_readers
+from tasks.retype import plan_columns
 from tasks.step import STEP, located, tell
 from tasks.uncarried import refuse_uncarried
 
@@ -62,11 +64,18 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
         before = landings(batch, warehouse)
         existing = warehouse.describe(batch.target)
-        plan = plan_target(batch.target, existing, columns, capabilities, spec.target_only)
+        plan = plan_columns(batch, existing, columns, warehouse)
         for column in columns:
             warehouse.native_type(column.type)
         known = watermark(batch, schema, existing, warehouse)
-        query = plan_query(spec, batch.mode, batch.window, schema, known.value if known else None)
+        query = plan_query(
+            spec,
+            batch.mode,
+            batch.window,
+            schema,
+            known.value if known else None,
+            batch.window and own_window(spec, batch.window, batch.scheduled_start),
+        )
         if query.cursor:
             tell_of_another_cursor(batch, query.cursor.lower(), before)
         older = in_older_rows(_gained(schema, plan), query, before, source)

@@ -16,9 +16,10 @@ from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied, Extract
 from ferry.capabilities import Capabilities
 from ferry.errors import FerryError
 from ferry.schema import Kind, TableName, TableSchema
-from ferry.target import TargetPlan, plan_target
+from ferry.target import TargetPlan
 from tasks.landed import has_landed, write_void
 from tasks.own_tables import SECOND_TRY_SECONDS, make, make_schema
+from tasks.retype import plan_columns, retype, widen
 
 FORGOTTEN_DAYS = 7
 TARGET_MADE_ANEW = "the target was made anew"
@@ -34,12 +35,11 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
     """
     columns = copied.staged.extract.columns
     existing = warehouse.describe(batch.target)
-    plan = plan_target(
-        batch.target, existing, columns, warehouse.capabilities, batch.spec.target_only
-    )
+    plan = plan_columns(batch, existing, columns, warehouse)
     if plan.create:
         _create(batch, copied, warehouse)
     _alter(batch, copied, plan, warehouse)
+    retype(batch, plan, columns, warehouse)
 
 
 def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
@@ -136,8 +136,7 @@ def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse)
         _change(batch, statement, partial(_has_column, column.name), void, warehouse)
         get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
     for column in plan.widen:
-        warehouse.execute(sql.widen_column(batch.target, column, native))
-        get_run_logger().warning("%s has a longer column: %s", batch.target, column.name)
+        widen(batch, column, warehouse)
 
 
 def _has_column(name: str, there: TableSchema | None) -> bool:

@@ -29,6 +29,7 @@ from ferry.windows import clamped, on_clock
 from ferry.write import Landed, Load, Transaction, newest_table, write
 from tasks.landed import write_void
 from tasks.own_tables import make_missing
+from tasks.retype import remake
 from tasks.step import STEP, located
 from tasks.target import drop_quietly, prepare_target
 
@@ -122,7 +123,8 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
             _void_what_is_lost(batch, extracted, tx, warehouse)
         load = _load(batch, copied, others_landed=others_landed)
         start = _start(batch, load, copied)
-        landed = write(tx, load, capabilities, batch.mode, start)
+        emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
+        landed = write(tx, load, capabilities, batch.mode, start, emptied)
         receipt = _receipt(batch, copied, landed, started_at)
         write_receipt(tx, receipt, capabilities.placeholder)
     if landed.undecided_keys:

@@ -23,6 +23,7 @@ from blocks.warehouses.duckdb_errors import translated
 from ferry.batch import Extract, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
+from ferry.retype import Held
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.write import Transaction
 
@@ -52,6 +53,15 @@ FROM duckdb_constraints()
 WHERE database_name = current_database() AND lower(table_name) = lower(?)
   AND lower(schema_name) = lower(COALESCE(NULLIF(?, ''), current_schema()))
   AND constraint_type = 'PRIMARY KEY'
+"""
+_CONSTRAINED = _DESCRIBE_KEY.replace(
+    "SELECT constraint_column_names", "SELECT DISTINCT unnest(constraint_column_names)"
+).replace("constraint_type = 'PRIMARY KEY'", "constraint_type <> 'NOT NULL'")
+_INDEXED = """
+SELECT 1 FROM duckdb_indexes()
+WHERE database_name = current_database() AND lower(table_name) = lower(?)
+  AND lower(schema_name) = lower(COALESCE(NULLIF(?, ''), current_schema()))
+LIMIT 1
 """
 # Nothing is guessed: https://duckdb.org/docs/stable/data/csv/overview#parameters
 # `allow_quoted_nulls` off: a quoted value is a value, even if it looks like the marker.
@@ -119,6 +129,7 @@ class DuckDBWarehouse(Warehouse):
         max_text_bytes=None,
         max_columns=10_000,  # DuckDB documents no limit
         dialect="duckdb",
+        alters_types=True,
         placeholder="?",
     )
 
@@ -155,6 +166,17 @@ class DuckDBWarehouse(Warehouse):
             for name, native, nullable in rows
         )
         return TableSchema(table, columns, tuple(keys[0][0]) if keys else ()) if rows else None
+
+    def held_columns(self, table: TableName) -> Held:
+        """Columns of keys, other constraints and indexes: DuckDB alters the type of none of them.
+
+        Views are looked up anew whenever they are read; none is bound to a column.
+        """
+        names = (table.name, table.schema)
+        held = {name: "a key or constraint" for (name,) in self.fetch(_CONSTRAINED, names)}
+        if self.fetch(_INDEXED, names):
+            held |= {name: "a table with an index" for name, *_ in self.fetch(_DESCRIBE, names)}
+        return Held(held)
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged files into an existing, empty table; returns the rows loaded.

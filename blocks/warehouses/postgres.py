@@ -23,9 +23,11 @@ from blocks.warehouses.postgres_session import (
     Connection,
     PostgresSessionWarehouse,
 )
+from blocks.warehouses.postgres_views import bound_views
 from ferry.batch import Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError, FerryError, SchemaError
+from ferry.retype import View
 from ferry.schema import Column, DataType, TableName, TableSchema
 
 _CHUNK_BYTES = 1 << 20
@@ -70,6 +72,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
         max_text_bytes=None,
         max_columns=1600,
         dialect="postgres",
+        alters_types=True,
         lock_mode="IN SHARE ROW EXCLUSIVE MODE",  # other writers wait, readers do not
         staging_table_kind="UNLOGGED",
         max_index_bytes=2000,  # a third of a page, less what a row of an index needs besides
@@ -104,6 +107,10 @@ class PostgresWarehouse(PostgresSessionWarehouse):
         by_number = {number: name for name, _, _, number, _ in named}
         key = tuple(by_number[number] for number in rows[0][4] or ())
         return TableSchema(table, columns, key)
+
+    def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
+        """The views over a column, and over these, in the order in which to drop them."""
+        return bound_views(self.fetch, table, column)
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged CSV files into an existing, empty table; returns the rows loaded.

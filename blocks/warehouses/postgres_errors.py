@@ -118,7 +118,14 @@ def ferry_error(
     problem, todo = _PROBLEM[kind], _TODO.get(kind)
     if kind is AccessError and (told := explain_access(message, statement, user)):
         problem, todo = f"{problem}: {told[0]}", told[1]
+    if _bound_to(code, message):
+        todo = "Drop the views that are bound to the column, run it again, make the views again."
     return kind(problem, found=found, todo=todo)
+
+
+def _bound_to(code: str, text: str) -> bool:
+    """Whether something is bound to the column that was to change: a view, as a rule."""
+    return code == "2BP01" or (code == "0A000" and "used by a view or rule" in text)
 
 
 def redact(error: psycopg2.Error, text: str) -> None:
@@ -172,6 +179,8 @@ def _kind(  # noqa: PLR0911 - a table in the order of precedence
         return BusyError
     if code[:2] == "28" or code in {"42501", "3D000"}:
         return AccessError
+    if _bound_to(code, text):
+        return SchemaError
     if code in {"3F000", "54011"} or (code[:2] == "42" and code != "42601"):
         return SchemaError
     if code[:2] in {"22", "23"} or code == "54000":

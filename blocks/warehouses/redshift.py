@@ -20,11 +20,14 @@ from blocks.warehouses.postgres_session import (
     PostgresSessionWarehouse,
     PostgresTransaction,
 )
+from blocks.warehouses.postgres_views import bound_views
 from blocks.warehouses.redshift_load_errors import load_error
 from ferry.batch import Extract, Staged, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
+from ferry.retype import Held, View
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
+from ferry.statements import storage_keys
 
 # No value that could be in the data is ever taken for NULL: the marker is made for the run. Off:
 # what changes data silently (ACCEPTINVCHARS, ACCEPTANYDATE, EMPTYASNULL, TRUNCATECOLUMNS) and what
@@ -65,6 +68,14 @@ WHERE table_name = %s AND table_schema = %s
 ORDER BY ordinal_position
 """
 _DESCRIBE_OWN = _DESCRIBE.replace("table_schema = %s", "table_schema = current_schema()")
+# https://docs.aws.amazon.com/redshift/latest/dg/r_SVV_REDSHIFT_COLUMNS.html
+_HELD = """
+SELECT column_name, distkey, sortkey, is_nullable
+FROM svv_redshift_columns
+WHERE database_name = current_database() AND table_name = %s
+  AND schema_name = COALESCE(NULLIF(%s, ''), current_schema())
+ORDER BY sortkey, ordinal_position
+"""
 _SESSION = "SELECT pg_backend_pid(), getdate()"
 _VARBYTE = 6551  # pg_type.oid in Redshift; its values come as hex digits
 _CASTS = (
@@ -114,6 +125,8 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         widens_text=True,
         # https://docs.aws.amazon.com/redshift/latest/dg/r_names.html
         reserved_columns=SYSTEM_COLUMNS | {"oid"},
+        parses_json="JSON_PARSE",
+        unbound_view="WITH NO SCHEMA BINDING",
     )
     _casts: ClassVar[tuple[Any, ...]] = _CASTS
 
@@ -152,6 +165,26 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
             for name, native, *sizes, nullable in self.fetch(query, names)
         )
         return TableSchema(table, columns) if columns else None
+
+    def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
+        """The views over a column, and over these, in the order in which to drop them.
+
+        Late-binding views are not bound to it.
+        """
+        return bound_views(self.fetch, table, column)
+
+    def held_columns(self, table: TableName) -> Held:
+        """Columns that cannot be dropped, or not be made again as they are.
+
+        Those of the distribution and the sort key, and those that are NOT NULL, as the primary
+        key's are: a column with that constraint cannot be added to a table with rows.
+        """
+        rows = self.fetch(_HELD, (table.name, table.schema))
+        held = {name: "the primary key, or NOT NULL" for name, _, _, null in rows if null == "NO"}
+        dist = [name for name, distkey, _, _ in rows if distkey]
+        sort = [name for name, _, sortkey, _ in rows if sortkey]
+        held |= dict.fromkeys(sort, "the sort key") | dict.fromkeys(dist, "the distribution key")
+        return Held(held, storage_keys(sort, dist[0] if dist else None))
 
     def copy_in(
         self,

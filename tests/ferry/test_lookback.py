@@ -83,10 +83,10 @@ def test_over_a_column_of_dates_a_lookback_is_whole_days(zone: str, days: int) -
     table = spec(lookback=86_400, cursor="day", zone=zone)
     own = scheduled_window(START + timedelta(days=1), zone)
     window = with_lookback(table, own)
-    query = plan_query(table, "window", window, schema, START + timedelta(days=1))
+    query = plan_query(table, "window", window, schema, own=own)
     assert isinstance(query.start, datetime)
     assert query.start.date() == date(2023, 3, 27) - timedelta(days=days)
     assert (query.start.hour, query.end) == (0, own.end)
     part_of_a_day = Window(own.start + HOUR, own.end, zone)
     with pytest.raises(SchemaError, match="has no time of day"):
-        plan_query(table, "window", part_of_a_day, schema, START + timedelta(days=1))
+        plan_query(table, "window", part_of_a_day, schema, own=part_of_a_day)

@@ -5,7 +5,8 @@ import pytest
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
-from ferry.schema import Column, DataType, Kind, TableName, TableSchema
+from ferry.retype import Held
+from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
 from ferry.target import TargetPlan, plan_target, within_limits
 
 TARGET = TableName("raw_data", "t")
@@ -50,26 +51,104 @@ def test_a_new_column_is_added_and_longer_text_widened():
     )
 
 
+def decimal(precision: int, scale: int) -> Column:
+    return column("a", Kind.DECIMAL, precision=precision, scale=scale)
+
+
+def of(kind: Kind) -> Column:
+    return column("a", kind)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "grown"),
+    [
+        (of(Kind.INT64), of(Kind.INT32), of(Kind.INT64)),
+        (of(Kind.INT32), of(Kind.INT16), of(Kind.INT32)),
+        (of(Kind.FLOAT64), of(Kind.FLOAT32), of(Kind.FLOAT64)),
+        (of(Kind.TIMESTAMP), of(Kind.DATE), of(Kind.TIMESTAMP)),
+        (of(Kind.INT16), of(Kind.BOOLEAN), of(Kind.INT16)),
+        (decimal(14, 4), decimal(10, 2), decimal(14, 4)),
+        (decimal(12, 4), decimal(12, 2), decimal(14, 4)),
+        (decimal(8, 4), decimal(10, 1), decimal(13, 4)),
+        (decimal(20, 0), of(Kind.INT64), decimal(20, 0)),
+        (decimal(10, 2), of(Kind.INT64), decimal(21, 2)),
+        (of(Kind.INT64), decimal(18, 0), decimal(19, 0)),
+        (of(Kind.BINARY), column("a", Kind.BINARY, max_bytes=10), of(Kind.BINARY)),
+    ],
+)
+def test_a_type_grows_so_that_it_holds_what_comes_and_what_is_there(
+    ours: Column, theirs: Column, grown: Column
+):
+    (change,) = plan([ours], [theirs]).retype
+    assert (change.there, change.wanted) == (theirs, grown)
+    assert fits(ours.type, grown.type)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (column("a", Kind.INT64), column("a", Kind.INT32)),
-        (column("a", Kind.TEXT, max_bytes=5), column("a", Kind.INT32)),
-        (column("a", Kind.FLOAT64), column("a", Kind.FLOAT32)),
-        (column("a", Kind.TIMESTAMP), column("a", Kind.TIMESTAMPTZ)),
-        (column("a", Kind.TIMESTAMP), column("a", Kind.DATE)),
-        (
-            column("a", Kind.DECIMAL, precision=12, scale=4),
-            column("a", Kind.DECIMAL, precision=12, scale=2),
-        ),
-        (column("a", Kind.INT64), column("a", Kind.DECIMAL, precision=18, scale=0)),
-        (column("a", Kind.JSON), column("a", Kind.TEXT, max_bytes=10)),
-        (column("a", Kind.BINARY), column("a", Kind.BINARY, max_bytes=10)),
+        (column("a", Kind.TEXT, max_bytes=5), of(Kind.INT32)),
+        (of(Kind.INT32), column("a", Kind.TEXT, max_bytes=5)),
+        (of(Kind.TIMESTAMP), of(Kind.TIMESTAMPTZ)),
+        (of(Kind.TIMESTAMPTZ), of(Kind.TIMESTAMP)),
+        (of(Kind.TIMESTAMPTZ), of(Kind.DATE)),
+        (of(Kind.DATE), of(Kind.TIMESTAMP)),
+        (of(Kind.FLOAT64), decimal(10, 2)),
+        (of(Kind.FLOAT64), of(Kind.INT64)),
+        (of(Kind.BOOLEAN), of(Kind.INT16)),
+        (of(Kind.JSON), column("a", Kind.TEXT, max_bytes=10)),
+        (of(Kind.INT16), of(Kind.OTHER)),
     ],
 )
 def test_a_type_that_cannot_hold_every_value_is_refused(ours: Column, theirs: Column):
     with pytest.raises(SchemaError, match=r"raw_data.t: the target's columns do not fit: a is"):
         plan([ours], [theirs])
+
+
+def test_a_type_that_the_warehouse_cannot_declare_is_a_persons_decision():
+    def native(data_type: DataType) -> str:
+        if (data_type.precision or 0) > 38:
+            raise SchemaError("no such type")
+        return str(data_type)
+
+    there = TableSchema(TARGET, (decimal(38, 0),))
+    with pytest.raises(SchemaError, match="do not fit"):
+        plan_target(TARGET, there, [decimal(38, 2)], NARROW, native_type=native)
+
+
+def test_a_full_copy_replaces_columns_of_any_other_type_and_no_column_that_only_the_target_has():
+    there = TableSchema(TARGET, (of(Kind.INT32), column("b", Kind.DATE)))
+    ours = [column("a", Kind.TEXT, max_bytes=5)]
+    made = plan_target(TARGET, there, ours, NARROW, ["b"], replaced=True)
+    assert [change.wanted for change in made.remake] == ours
+    with pytest.raises(SchemaError, match='DROP COLUMN "b";'):
+        plan_target(TARGET, there, ours, NARROW, replaced=True)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_column_of_a_key_is_refused_with_what_to_run(replaced: bool):
+    there = TableSchema(TARGET, (Column("a", DataType(Kind.INT32), False, "integer"),))
+    held = Held({"a": "the sort key"}, ' SORTKEY ("a")')
+    with pytest.raises(SchemaError) as caught:
+        plan_target(
+            TARGET,
+            there,
+            [of(Kind.INT64)],
+            NARROW,
+            native_type=lambda t: str(t.kind),
+            held=lambda: held,
+            replaced=replaced,
+        )
+    assert "a (of the sort key)" in str(caught.value)
+    expected = (
+        'ALTER TABLE "raw_data"."t" RENAME TO "t_before";'
+        if replaced
+        else 'BEGIN; CREATE TABLE "raw_data"."t_retyped" ("a" int64 NOT NULL) SORTKEY ("a"); '
+        'INSERT INTO "raw_data"."t_retyped" ("a") SELECT CAST("a" AS int64) FROM '
+        '"raw_data"."t"; DROP TABLE "raw_data"."t"; '
+        'ALTER TABLE "raw_data"."t_retyped" RENAME TO "t"; COMMIT;'
+    )
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,11 @@ class DeclaredKeys:
             if word in {"PRIMARY", "PRIMARY KEY"}:
                 names = [t for t in statement.tokens[start:end] if t.kind in {"word", "quoted"}]
                 columns = [_quoted(t.name) for t in names if t.word not in {word, "KEY"}]
-                self._columns[database, _name(statement, first)] = ", ".join(columns)
+                self._columns[database, table_name(statement, first)] = ", ".join(columns)
 
     async def index(self, session: Session, statement: Statement) -> None:
         """Make the index if the statement inserts into a table that waits for it and has rows."""
-        name = _name(statement, 2)
+        name = table_name(statement, 2)
         columns = self._columns.get((session.database, name))
         if columns is None or session.status == "E":
             return
@@ -54,7 +54,8 @@ class DeclaredKeys:
             await session.run(f"CREATE INDEX ON {found.rows[0][0]} ({columns})")
 
 
-def _name(statement: Statement, first: int) -> str:
+def table_name(statement: Statement, first: int) -> str:
+    """The table's quoted name, which begins at a token of the statement."""
     end = statement.qualified_name(first)
     return ".".join(_quoted(t.name) for t in statement.tokens[first:end] if t.word != ".")
 

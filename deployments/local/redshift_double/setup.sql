@@ -20,6 +20,25 @@ CREATE TABLE IF NOT EXISTS redshift_double.load_commits (
     status integer DEFAULT 1);
 GRANT SELECT, INSERT ON redshift_double.load_errors, redshift_double.load_commits TO PUBLIC;
 
+-- The distribution and sort keys that CREATE TABLE named, which PostgreSQL knows nothing of.
+CREATE TABLE IF NOT EXISTS redshift_double.storage_keys (
+    relation oid, "column" name, distkey boolean, sortkey integer);
+GRANT SELECT, INSERT ON redshift_double.storage_keys TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION redshift_double.require_no_key(relation regclass, dropped name)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+BEGIN
+    SELECT k.distkey, k.sortkey INTO held FROM redshift_double.storage_keys k
+    WHERE k.relation = require_no_key.relation AND k."column" = dropped;
+    IF held.distkey THEN
+        RAISE EXCEPTION 'cannot drop distkey column "%"', dropped USING ERRCODE = '0A000';
+    ELSIF held.sortkey > 0 THEN
+        RAISE EXCEPTION 'cannot drop sortkey column "%"', dropped USING ERRCODE = '0A000';
+    END IF;
+END $$;
+
 -- VARCHAR(n) counts bytes, CHAR is ASCII, DECIMAL(19, s) stops at int64 -------------------------
 
 CREATE OR REPLACE FUNCTION redshift_double.add_checks(relation regclass) RETURNS void
@@ -261,6 +280,17 @@ GRANT SELECT ON redshift_double.columns TO PUBLIC;
 CREATE OR REPLACE VIEW pg_catalog.svv_columns AS
 SELECT *, NULL::text AS remarks FROM redshift_double.columns;
 
+CREATE OR REPLACE VIEW pg_catalog.svv_redshift_columns AS
+SELECT c.table_catalog::text AS database_name, c.table_schema::text AS schema_name,
+       c.table_name::text AS table_name, c.column_name::text AS column_name,
+       c.ordinal_position::integer AS ordinal_position, c.data_type::text AS data_type,
+       c.column_default::text AS column_default, c.is_nullable::text AS is_nullable,
+       'none'::text AS encoding, COALESCE(k.distkey, false) AS distkey,
+       COALESCE(k.sortkey, 0) AS sortkey, NULL::text AS column_acl, NULL::text AS remarks
+FROM redshift_double.columns c
+LEFT JOIN redshift_double.storage_keys k ON k."column" = c.column_name AND k.relation =
+    to_regclass(quote_ident(c.table_schema) || '.' || quote_ident(c.table_name));
+
 CREATE OR REPLACE VIEW pg_catalog.svv_tables AS
 SELECT table_catalog, table_schema, table_name, table_type, NULL::text AS remarks
 FROM information_schema.tables;
@@ -297,5 +327,6 @@ WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 
 
 GRANT SELECT ON pg_catalog.stl_load_errors, pg_catalog.sys_load_error_detail,
     pg_catalog.stl_load_commits, pg_catalog.svv_columns, pg_catalog.svv_tables,
+    pg_catalog.svv_redshift_columns,
     pg_catalog.svv_redshift_schemas, pg_catalog.pg_table_def, pg_catalog.svv_table_info TO PUBLIC;
 RESET allow_system_table_mods;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from deployments.local.redshift_double import ddl, rules, wire
+from deployments.local.redshift_double import ddl, rules, storage_keys, wire
 from deployments.local.redshift_double.copy_load import copy
 from deployments.local.redshift_double.errors import Cut, Refusal, syntax_error, unsupported
 from deployments.local.redshift_double.rewrite import rewrite
@@ -114,7 +114,12 @@ async def _perform(session: Session, statement: Statement, *, hidden: bool) -> R
         name = statement.slice(source, statement.qualified_name(source)).lower()
         check = f"SELECT redshift_double.require_table({literal(name)})"
         (await session.run(check)).require()
-    return await session.run(text, Show.NOTHING if hidden else Show.ALL)
+    if statement.shape.startswith("ALTER TABLE"):
+        await storage_keys.check_drop(session, statement)
+    result = await session.run(text, Show.NOTHING if hidden else Show.ALL)
+    if not result.error and _CREATE_TABLE.match(statement.shape):
+        await storage_keys.note(session, statement)
+    return result
 
 
 Special = Callable[[Session, Statement], Awaitable[Result]]

@@ -195,6 +195,45 @@ def test_widening_a_varchar_works_outside_a_transaction_only(tables):
         tables.execute("INSERT INTO t VALUES (3, '€€€€')")
 
 
+def test_a_column_is_filled_and_swapped_for_another_within_a_transaction(tables):
+    for end, kind in (("ROLLBACK", "integer"), ("COMMIT", "bigint")):
+        tables.execute("BEGIN")
+        tables.execute("LOCK TABLE t")
+        tables.execute("ALTER TABLE t ADD COLUMN new bigint")
+        tables.execute("UPDATE t SET new = CAST(id AS bigint)")
+        tables.execute("ALTER TABLE t DROP COLUMN id")
+        tables.execute("ALTER TABLE t RENAME COLUMN new TO id")
+        tables.execute(end)
+        found = "SELECT data_type FROM svv_columns WHERE table_name = 't' AND column_name = 'id'"
+        assert rows(tables, found) == [(kind,)]
+        assert rows(tables, "SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_column_under_a_view_is_neither_dropped_nor_widened(tables):
+    tables.execute("CREATE VIEW v AS SELECT id, name FROM t")
+    with pytest.raises(psycopg2.errors.DependentObjectsStillExist):
+        tables.execute("ALTER TABLE t DROP COLUMN id")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="used by a view or rule"):
+        tables.execute("ALTER TABLE t ALTER COLUMN name TYPE varchar(9)")
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "(a int, b int, c int) DISTSTYLE KEY DISTKEY (a) SORTKEY (c, b)",
+        '(a int DISTKEY, "b" int, c int) COMPOUND SORTKEY (c, "b")',
+    ],
+)
+def test_columns_of_distribution_and_sort_keys_are_told_and_not_dropped(redshift, declared):
+    redshift.execute(f"CREATE TABLE k {declared}")
+    redshift.execute(f"CREATE TABLE IF NOT EXISTS k {declared}")
+    told = "SELECT column_name, distkey, sortkey FROM svv_redshift_columns WHERE table_name = 'k'"
+    assert sorted(rows(redshift, told)) == [("a", True, 0), ("b", False, 2), ("c", False, 1)]
+    for column, key in (("a", "distkey"), ("b", "sortkey"), ("c", "sortkey")):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match=key):
+            redshift.execute(f"ALTER TABLE k DROP COLUMN {column}")
+
+
 def test_declared_types_appear_in_the_catalog(redshift):
     redshift.execute(
         "CREATE TABLE c (a varchar, b text, c varchar(max), d varchar(7), e super, f varbyte,"
