@@ -40,6 +40,9 @@ class Capabilities:
         dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
             translated to it.
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
+        json_digits: The most digits that it keeps of a number within JSON, where it keeps JSON
+            parsed, so that a repeated key loses a value; None where it keeps the text.
+        nul_in_text: Whether a text can have a NUL character in it.
         reserved_columns: Names, in lower case, that no column of a table can have.
     """
 
@@ -61,4 +64,6 @@ class Capabilities:
     staging_table_kind: str = ""
     dialect: str = "redshift"
     hex_prefix: str = ""
+    json_digits: int | None = None
+    nul_in_text: bool = False
     reserved_columns: frozenset[str] = frozenset()

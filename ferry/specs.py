@@ -188,6 +188,11 @@ class TableSpec(BaseModel):
         "by default no such limit.",
     )
     exclude: tuple[str, ...] = Field(default=(), description="Columns that are not carried.")
+    as_text: tuple[str, ...] = Field(
+        default=(),
+        description="Columns that become text in the warehouse, exactly as the source writes them: "
+        "JSON, or decimals of more digits than the warehouse has.",
+    )
     target_only: tuple[str, ...] = Field(
         default=(),
         description="Columns of the target that the source has not; rows that change get NULL "
@@ -240,6 +245,9 @@ class TableSpec(BaseModel):
             raise ValueError("soft_deletes: apply needs a key: the columns that identify a row")
         if self.catch_up and (self.mode != "window" or self.start_date is None):
             raise ValueError("catch_up needs mode window and a start_date")
+        columns = {name.lower() for name in (self.cursor, self.version) if name}
+        if columns.intersection(name.lower() for name in self.as_text):
+            raise ValueError("as_text: a cursor or a version has an order, which its text has not")
         if self.lookback and self.mode != "window":
             raise ValueError("lookback is for mode window; a watermark has `lag`")
         return self

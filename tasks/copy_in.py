@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect import task
 
@@ -13,11 +15,13 @@ from blocks.stages.part_files import read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
-from ferry.errors import CountMismatchError, FerryError, SchemaError
+from ferry.errors import CountMismatchError, DataError, FerryError, SchemaError
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
 from tasks.step import STEP, located, tell
 from tasks.target import drop_quietly
+
+Rows = Sequence[Sequence[Any]]
 
 
 @task(name="copy", task_run_name="copy {batch}", **STEP)
@@ -27,7 +31,8 @@ def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Co
     Safe to repeat: every attempt makes a staging table of its own, and drops it when it fails.
 
     Raises:
-        DataError: A value that does not fit, with file, line and column. No retry helps.
+        DataError: A value that does not fit, with file, line and column, or by INSERT with row and
+            column. No retry helps.
         CountMismatchError: The warehouse loaded another number of rows than were staged.
         AccessError: The warehouse may not read the stage. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
@@ -62,12 +67,46 @@ def _make(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> 
 def _load(table: TableName, staged: Staged, stage: Stage, warehouse: Warehouse) -> int:
     if staged.manifest:
         return warehouse.copy_in(table, staged, stage)
-    rows = list(read_rows(staged.extract))
-    mark = warehouse.capabilities.placeholder
-    return warehouse.execute(
-        sql.insert_values(table, staged.extract.columns, len(rows), mark),
-        [value for row in rows for value in row],
-    )
+    return _insert(table, staged.extract.columns, list(read_rows(staged.extract)), warehouse)
+
+
+def _insert(table: TableName, columns: Sequence[Column], rows: Rows, warehouse: Warehouse) -> int:
+    statement = sql.insert_values(table, columns, len(rows), warehouse.capabilities.placeholder)
+    try:
+        return warehouse.execute(statement, [value for row in rows for value in row])
+    except DataError as error:
+        told = (_refused_place(table, columns, rows, warehouse), error.found)
+        error.found = ": ".join(str(part) for part in told if part) or None
+        raise
+
+
+def _refused_place(
+    table: TableName, columns: Sequence[Column], rows: Rows, warehouse: Warehouse
+) -> str:
+    """Which row and column the warehouse refuses, found by trying each alone; nothing stays."""
+
+    def is_refused(some: Sequence[Column], values: Sequence[Any]) -> bool:
+        statement = sql.insert_values(table, some, 1, warehouse.capabilities.placeholder)
+        try:
+            with warehouse.transaction() as tx:
+                tx.execute(statement, values)
+                raise _TriedError
+        except _TriedError:
+            return False
+        except DataError:
+            return True
+
+    with suppress(FerryError):  # such as a connection that is lost: what is known has to do
+        for number, row in enumerate(rows, start=1):
+            if is_refused(columns, row):
+                for column, value in zip(columns, row, strict=True):
+                    if is_refused((column,), (value,)):
+                        return f"column {column.name}, row {number} of {len(rows)}"
+    return ""
+
+
+class _TriedError(Exception):
+    """Rolls a transaction back that was only tried."""
 
 
 def _compare(staged: Staged, rows: int) -> None:

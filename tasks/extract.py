@@ -24,6 +24,7 @@ from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs import TableSpec
 from ferry.target import TargetPlan, within_limits
 from ferry.unix_time import to_unix
+from ferry.value_types import carried_as_text, check_types
 from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
 from tasks.landed import (
     counts_no_time,
@@ -60,13 +61,13 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
     spec = batch.spec
     with located(batch, "extract"):
         schema = source.describe(spec.source_name, spec.exclude)
+        schema = carried_as_text(schema, spec.as_text)
         capabilities = warehouse.capabilities
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
         before = landings(batch, warehouse)
         existing = warehouse.describe(batch.target)
         plan = plan_columns(batch, existing, columns, warehouse)
-        for column in columns:
-            warehouse.native_type(column.type)
+        check_types(batch.target, columns, warehouse.native_type)
         known = watermark(batch, schema, existing, warehouse)
         query = plan_query(
             spec,
@@ -102,6 +103,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
                 format=stage_format(spec, capabilities),
                 part_size_bytes=spec.part_size_mb * 1_000_000,
                 hex_prefix=capabilities.hex_prefix,
+                capabilities=capabilities,
                 on_batch=progress,
             )
         progress.done()

@@ -23,7 +23,9 @@ import zstandard
 from blocks.stages.csv_lines import CsvLines, new_null_marker
 from blocks.stages.keys import open_part
 from blocks.stages.part_writers import CsvPartWriter, ParquetPartWriter, PartWriter
+from blocks.stages.value_checks import ValueChecks
 from ferry.batch import Extract, PartFile, StageFormat
+from ferry.capabilities import Capabilities
 from ferry.errors import DataError, SchemaError
 from ferry.schema import Column, Kind, arrow_schema
 
@@ -49,6 +51,7 @@ def write_parts(
     hex_prefix: str = "",
     on_batch: Callable[[int, int], None] | None = None,
     null_marker: str | None = None,
+    capabilities: Capabilities | None = None,
 ) -> Extract:
     """The rows of all batches, in compressed part files in this folder.
 
@@ -67,10 +70,11 @@ def write_parts(
         hex_prefix: What the warehouse wants before the hex digits of binary values in CSV.
         on_batch: Called in this thread with the rows and the compressed bytes written so far.
         null_marker: What stands for NULL in CSV; a random one by default.
+        capabilities: What the warehouse can hold: any other value is refused. None checks nothing.
 
     Raises:
         DataError: A text value equals the null marker: a new attempt makes another marker. Or a
-            decimal that travels as text is not one.
+            decimal that travels as text is not one. Or one that the warehouse cannot hold.
         SchemaError: A batch is not of the columns' Arrow types.
         OSError: The disk is full, or the like.
         Exception: Whatever `batches` or `on_batch` raises. After any error no part is left.
@@ -79,7 +83,9 @@ def write_parts(
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in (*folder.glob("part-[0-9]*"), *folder.glob(".part-[0-9]*.tmp")):
         leftover.unlink()
-    parts = _Parts(folder, columns, format, part_size_bytes, CsvLines(columns, marker, hex_prefix))
+    lines = CsvLines(columns, marker, hex_prefix)
+    checks = ValueChecks(columns, capabilities) if capabilities else None
+    parts = _Parts(folder, columns, format, part_size_bytes, lines, checks)
     report = on_batch or (lambda _rows, _bytes: None)
     waiting: deque[Future[None]] = deque()
     try:
@@ -195,12 +201,14 @@ class _Parts:
         format: StageFormat,
         part_size_bytes: int,
         lines: CsvLines,
+        checks: ValueChecks | None,
     ) -> None:
         self.complete: list[PartFile] = []
         self.rows = 0
         self.content_bytes = 0
         self._open: PartWriter | None = None
         self._folder = folder
+        self._checks = checks
         self._schema = arrow_schema(columns)
         self._format = format
         self._part_size_bytes = part_size_bytes
@@ -216,6 +224,8 @@ class _Parts:
         self._check(batch)
         if self._open is None:
             self._open = self._begin()
+        if self._checks:
+            self._checks.refuse(batch, self._open.name, self._open.rows)
         self._open.write(batch)
         self.rows += batch.num_rows
         self.content_bytes += batch.nbytes

@@ -57,6 +57,11 @@ class PartWriter(ABC):
         self._file = _HashedFile(self._temporary)
 
     @property
+    def name(self) -> str:
+        """The part's name."""
+        return self._path.name
+
+    @property
     def size_bytes(self) -> int:
         """Compressed bytes so far, without the end of the file."""
         return self._file.size_bytes

@@ -131,6 +131,7 @@ class DuckDBWarehouse(Warehouse):
         dialect="duckdb",
         alters_types=True,
         placeholder="?",
+        nul_in_text=True,
     )
 
     path: Path = Field(description="The database file; made, with its folders, when missing.")

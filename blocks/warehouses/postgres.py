@@ -77,6 +77,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
         staging_table_kind="UNLOGGED",
         max_index_bytes=2000,  # a third of a page, less what a row of an index needs besides
         hex_prefix="\\x",
+        json_digits=16_383,  # of a numeric, after its point; before it there can be more
         reserved_columns=SYSTEM_COLUMNS,
     )
 

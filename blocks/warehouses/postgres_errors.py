@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import psycopg2
 
 from blocks.warehouses.postgres_access import explain_access
+from blocks.warehouses.redshift_types import MAX_VARCHAR_BYTES
 from ferry.errors import (
     AccessError,
     BusyError,
@@ -24,6 +25,7 @@ from ferry.errors import (
     OutcomeUnknownError,
     SchemaError,
 )
+from ferry.value_advice import CORRECT, CORRECT_OR_WIDEN, NO_SUCH_TEXT, TOO_LONG, json_as_text
 
 # The texts of these quote names only; every other text is cut where it begins to quote.
 _NAMES_ONLY = re.compile(r"23|28|3D000|3F000|42(?!601|883)|55P03|57|40")
@@ -63,7 +65,7 @@ _TODO: dict[type[FerryError], str] = {
     ConnectionLostError: "Try again; check host, port and network if it comes back.",
     OutcomeUnknownError: "Look the batch up in the receipts before trying again.",
     SchemaError: "Compare the table's columns with what is loaded.",
-    DataError: "Correct the value in the source, or widen the column.",
+    DataError: CORRECT,
 }
 _PROBLEM: dict[type[FerryError], str] = {
     AccessError: "the warehouse refuses access",
@@ -97,7 +99,7 @@ def translated(*, committing: bool = False, statement: str = "", user: str = "")
         raise DataError(
             "a parameter cannot be sent as text",
             found=f"{kind} from the driver",
-            todo=_TODO[DataError],
+            todo=NO_SUCH_TEXT,
         ) from _without_values(error, kind)
 
 
@@ -115,7 +117,8 @@ def ferry_error(
         text += ": Serializable isolation violation"
     found = f"{text} (SQLSTATE {code})" if code else text
     redact(error, found)
-    problem, todo = _PROBLEM[kind], _TODO.get(kind)
+    problem = _PROBLEM[kind]
+    todo = _advice(code, message) if kind is DataError else _TODO.get(kind)
     if kind is AccessError and (told := explain_access(message, statement, user)):
         problem, todo = f"{problem}: {told[0]}", told[1]
     if _bound_to(code, message):
@@ -126,6 +129,19 @@ def ferry_error(
 def _bound_to(code: str, text: str) -> bool:
     """Whether something is bound to the column that was to change: a view, as a rule."""
     return code == "2BP01" or (code == "0A000" and "used by a view or rule" in text)
+
+
+def _advice(code: str, message: str) -> str:
+    """What to do about a value that the server refuses, by the cause."""
+    if code == "22001":
+        return TOO_LONG if f"({MAX_VARCHAR_BYTES})" in message else CORRECT_OR_WIDEN
+    if code == "22003":
+        return CORRECT_OR_WIDEN
+    if code in {"22021", "22P03"}:
+        return NO_SUCH_TEXT
+    if code == "22P05" or "json" in message:
+        return json_as_text()
+    return CORRECT
 
 
 def redact(error: psycopg2.Error, text: str) -> None:
@@ -144,7 +160,9 @@ def load_position(error: psycopg2.Error, columns: Sequence[str]) -> str:
     To be called before `ferry_error`.
     """
     match = re.match(
-        r"COPY .*?, line (\d+)(?:, column ([^:]+))?", error.diag.context or "", re.DOTALL
+        r"(?:JSON data, line [^\n]*\n)?COPY .*?, line (\d+)(?:, column ([^:]+))?",
+        error.diag.context or "",
+        re.DOTALL,
     )
     if match is None:
         return ""

@@ -123,6 +123,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         declares_keys=True,
         pads_text=True,
         widens_text=True,
+        json_digits=38,  # what SUPER makes of longer numbers is unproven
         # https://docs.aws.amazon.com/redshift/latest/dg/r_names.html
         reserved_columns=SYSTEM_COLUMNS | {"oid"},
         parses_json="JSON_PARSE",

@@ -12,6 +12,7 @@ from datetime import datetime
 from blocks.warehouse import Warehouse
 from blocks.warehouses.postgres_errors import without_quotes
 from ferry.errors import DataError, FatalError
+from ferry.value_advice import CORRECT, NO_SUCH_TEXT, TOO_LONG, json_as_text
 
 # SYS_… is on clusters and serverless, STL_… on clusters only.
 # The raw line and field stand there too; they are never read.
@@ -51,9 +52,21 @@ def load_error(redshift: Warehouse, session: tuple[int, datetime]) -> DataError 
                 "the warehouse cannot hold a value",
                 found=f"file {file.rpartition('/')[2]}, line {line}, column {column} ({native}): "
                 f"{_reason(reason)} (error {code})",
-                todo="Correct the value in the source, or widen the column.",
+                todo=_advice(code, column, native),
             )
     return None
+
+
+def _advice(code: str, column: str, native: str) -> str:
+    """What to do, by the error's code: the table is Ferry's, as wide as the source allows.
+
+    https://docs.aws.amazon.com/redshift/latest/dg/r_Load_Error_Reference.html
+    """
+    if code == "1204" and native.startswith(("varchar", "character", "varb", "binary")):
+        return TOO_LONG
+    if code == "1224":  # no SUPER
+        return json_as_text(column)
+    return NO_SUCH_TEXT if code in {"1218", "1219", "1220"} else CORRECT
 
 
 def _reason(text: str) -> str:

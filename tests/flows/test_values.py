@@ -236,7 +236,7 @@ def refused(journey: Any, value: str, *says: str) -> None:
 
 @ON_REDSHIFT
 def test_text_over_the_limit_is_refused_and_told_with_its_place(journey: Any) -> None:
-    refused(journey, "é" * 32_768, "copy", "body", "part-00000")
+    refused(journey, "é" * 32_768, "extract", "body", "part-00000")
 
 
 @ON_REDSHIFT
@@ -251,4 +251,4 @@ def test_text_of_just_the_limit_in_bytes_arrives(journey: Any) -> None:
 
 @ON_BOTH
 def test_a_nul_that_the_target_cannot_hold_is_refused(journey: Any) -> None:
-    refused(journey, "before\0after", "copy", "part-00000")
+    refused(journey, "before\0after", "extract", "body", "part-00000")

@@ -110,6 +110,18 @@ def test_a_nul_in_text_is_a_data_error_with_its_place(postgres_engine: Any) -> N
         postgres_engine.warehouse.fetch("SELECT %s", ("a\0b",))
 
 
+def test_json_that_the_server_refuses_is_told_with_its_line_and_column(
+    postgres_engine: Any,
+) -> None:
+    columns = (*TWO, Column("doc", DataType(Kind.JSON)))
+    table = postgres_engine.create(columns)
+    for bad in (rb'{""s3cret"": ""\u0000""}', rb'{""s3cret"": ""\ud800""}', rb"{s3cret}"):
+        staged = postgres_engine.stage_text(columns, b'1,"a","{}"\n2,"b","' + bad + b'"\n')
+        with pytest.raises(DataError, match=r"part-0\.csv, line 2, column doc.*`as_text") as caught:
+            postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage)
+        assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_the_primary_key_and_characters_are_described(postgres_engine: Any) -> None:
     postgres_engine.warehouse.execute(
         f'CREATE TABLE "{postgres_engine.schema}"."t" (a varchar(5), gone int, b int, '
