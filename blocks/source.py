@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 
 import pyarrow as pa
-from prefect.blocks.core import Block
 
+from blocks.named import NamedBlock
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.schema import TableName, TableSchema
 
 
-class Source(Block, ABC):
+class Source(NamedBlock, ABC):
     """A database that tables are read from.
 
     A block is a plain value, shared by threads: what it has open between calls, the process keeps

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import BinaryIO
 
-from prefect.blocks.core import Block
-
+from blocks.named import NamedBlock
 from ferry.batch import PartFile, StagedFile
 
 
-class Stage(Block, ABC):
+class Stage(NamedBlock, ABC):
     """A place where part files wait for the warehouse: a bucket, a folder."""
 
     @abstractmethod

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from prefect.blocks.core import Block
-
+from blocks.named import NamedBlock
 from blocks.stage import Stage
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
@@ -17,7 +16,7 @@ from ferry.schema import DataType, TableName, TableSchema
 from ferry.write import Transaction
 
 
-class Warehouse(Block, ABC):
+class Warehouse(NamedBlock, ABC):
     """A database that tables are loaded into.
 
     A block is a plain value, shared by threads: what it has open between calls, the process keeps

@@ -181,7 +181,7 @@ def failed_event(failure: Failure) -> Event | None:
         failure.window_end.astimezone(UTC),
         failure.failed_at,
         loaded=False,
-        reason=failure.reason,
+        reason=failure.told,
     )
 
 

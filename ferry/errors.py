@@ -17,7 +17,8 @@ FerryError
     ├── IncompleteReadError   a part of what was asked for could not be read; the rest was
     ├── CountMismatchError    two steps disagree about the number of rows
     ├── CheckFailedError      a summary's check failed; what is published stays as it was
-    └── StaleReadError        another batch landed since this one was read; read it again
+    ├── StaleReadError        another batch landed since this one was read; read it again
+    └── UnknownError          anything else: a mistake in Ferry, an answer that it does not know
 ```
 
 Tasks retry the first branch only (`is_retriable`). A message says which table, window and step,
@@ -37,6 +38,7 @@ class FerryError(Exception):
         table: The table it happened to, as people know it (`raw_data.nps`).
         window: The label of the window it happened in.
         step: extract, stage, copy, upsert, or the like.
+        block: The block it came from, `mysql-source/billing`.
         expected: What should have been there.
         found: What was there instead. Never a row's values.
         todo: What the reader can do about it.
@@ -49,6 +51,7 @@ class FerryError(Exception):
         table: str | None = None,
         window: str | None = None,
         step: str | None = None,
+        block: str | None = None,
         expected: object = None,
         found: object = None,
         todo: str | None = None,
@@ -58,21 +61,29 @@ class FerryError(Exception):
         self.table = table
         self.window = window
         self.step = step
+        self.block = block
         self.expected = expected
         self.found = found
         self.todo = todo
 
     def at(
-        self, *, table: str | None = None, window: str | None = None, step: str | None = None
+        self,
+        *,
+        table: str | None = None,
+        window: str | None = None,
+        step: str | None = None,
+        block: str | None = None,
     ) -> Self:
         """Fill in where it happened, keeping what is already known; returns the same error."""
         self.table = self.table or table
         self.window = self.window or window
         self.step = self.step or step
+        self.block = self.block or block
         return self
 
     def __str__(self) -> str:
-        where = " ".join(part for part in (self.step, self.table, self.window) if part)
+        at = f"at {self.block}" if self.block else None
+        where = " ".join(part for part in (self.step, self.table, self.window, at) if part)
         text = f"{where}: {self.problem}" if where else self.problem
         if self.expected is not None:
             text += f"; expected {self.expected}"
@@ -154,6 +165,13 @@ class StaleReadError(FatalError):
     """Another batch of the table landed since this one was read.
 
     Trying the same step again cannot help; reading the batch again does.
+    """
+
+
+class UnknownError(FatalError):
+    """Something that Ferry does not know: a mistake of its own, or an answer never met before.
+
+    It has the class of the error that was met, and never its text, which may hold anything.
     """
 
 

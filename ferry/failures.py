@@ -14,6 +14,7 @@ from typing import Any
 from ferry.batch import Batch
 from ferry.errors import FerryError
 from ferry.lookback import own_window
+from ferry.reasons import SEE_THE_LOG
 from ferry.receipts import RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
 
@@ -52,6 +53,11 @@ class Failure:
     flow_run_id: str
     failed_at: datetime
 
+    @property
+    def told(self) -> str:
+        """The reason with the error's class, as `ferry.reasons.reason_of` has it of an error."""
+        return f"{self.error}: {self.reason}"
+
 
 FAILURE_COLUMNS: tuple[Column, ...] = (
     Column("batch_id", _TEXT, nullable=False),
@@ -73,7 +79,7 @@ def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
     What a scheduled run was to carry again besides its own window is there as it was.
     """
     window = batch.window and own_window(batch.spec, batch.window, batch.scheduled_start)
-    reason = str(error) if isinstance(error, FerryError) else "see the log of its run"
+    reason = str(error) if isinstance(error, FerryError) else SEE_THE_LOG
     return Failure(
         batch_id=batch.id,
         table_name=str(batch.target),

@@ -1,4 +1,4 @@
-"""The message that is sent about a failed run: bounded in length, and free of secrets.
+"""The message that is sent about a failed run: bounded in length, free of secrets, and plain text.
 
 A run's state message holds one reason per line; before them, if there are several, a line that says
 how many failed.
@@ -35,7 +35,11 @@ TOLD_PARAMETERS = (
 )
 """What of a run's parameters is told besides `table`; anything else is not."""
 
-_PREFECT_S = re.compile(r"^Flow run encountered an exception[:.] *(?:[\w.]*(?:Error|Exception): )?")
+_PREFECT_S = re.compile(r"^Flow run encountered an exception[:.] *")
+
+_LOOK_ALIKES = str.maketrans("<>`", "\u2039\u203a'")
+_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069]+")
 
 
 @dataclass(frozen=True)
@@ -75,18 +79,19 @@ def failure_notice(run: FailedRun) -> Notice:
     started_with = [
         f"{name}={_said(given[name])}" for name in TOLD_PARAMETERS if given.get(name) is not None
     ]
+    flow = f"Flow: {plain(run.journey)}"
     lines = [
         f"Table: {_said(given['table'])}" if given.get("table") else "",
         f"Window: {_said(run.window)}" if run.window else "",
         *_reasons(run.message),
         _clip(
-            f"Flow: {run.journey}" + (f", with {' '.join(started_with)}" if started_with else ""),
+            f"{flow}, with {' '.join(started_with)}" if started_with else flow,
             2 * MAX_LINE_LENGTH,
         ),
         f"Run: {run.link}",
     ]
     return Notice(
-        subject=_clip(f"Ferry: {run.name} {_how(run.ended)}", MAX_LINE_LENGTH),
+        subject=_clip(f"Ferry: {plain(run.name)} {_how(run.ended)}", MAX_LINE_LENGTH),
         body="\n".join(line for line in lines if line),
     )
 
@@ -100,7 +105,7 @@ def _reasons(message: str) -> list[str]:
     lines = [line.strip() for line in _PREFECT_S.sub("", message).splitlines() if line.strip()]
     kept: list[str] = []
     for line in lines[:MAX_REASONS]:
-        reason = _clip(line, MAX_REASON_LENGTH)
+        reason = _clip(plain(line), MAX_REASON_LENGTH)
         if sum(map(len, kept)) + len(reason) > MAX_REASONS_LENGTH:
             break
         kept.append(reason)
@@ -112,7 +117,19 @@ def _reasons(message: str) -> list[str]:
 
 def _said(value: Any) -> str:
     listed = isinstance(value, list | tuple)
-    return _clip(",".join(map(str, value)) if listed else str(value), MAX_LINE_LENGTH)
+    return _clip(plain(",".join(map(str, value)) if listed else str(value)), MAX_LINE_LENGTH)
+
+
+def plain(text: str) -> str:
+    """The text on one line, as no service reads it for anything else: mentions, links, code.
+
+    A table's name or a date may be anything that somebody gave a run. Slack reads `<!channel>` and
+    `<https://…|link>`, others `@everyone`, HTML and Markdown. Escapes differ between them, and what
+    sends to Slack undoes its own for just these; so what begins them is replaced by what looks
+    alike. Prefect's own webhook fills in what stands in double braces.
+    """
+    text = " ".join(_CONTROL.sub(" ", text).split()).translate(_LOOK_ALIKES)
+    return _MENTION.sub("@\u200b", text).replace("](", "] (").replace("{{", "{ {")
 
 
 def _clip(text: str, length: int) -> str:

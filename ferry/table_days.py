@@ -192,7 +192,7 @@ def _instead(
     if void and loaded and void.finished_at >= loaded:
         told += f"; {void.window_label}"
     if failed and (loaded is None or failed.failed_at > loaded):
-        told += f"; failed {_moment(failed.failed_at)}: {failed.reason}"
+        told += f"; failed {_moment(failed.failed_at)}: {failed.told}"
     return told
 
 

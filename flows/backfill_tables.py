@@ -35,8 +35,9 @@ from flows.spread_windows import Spread, make_groups
 from flows.table_specs import load_table_specs
 from tasks.artifacts import cosmetic
 from tasks.backfill_page import plan_line, show_plan
+from tasks.cells import escaped
 from tasks.plan_windows import plan_table
-from tasks.step import for_table
+from tasks.step import explains, for_table
 from tasks.windows_progress import WindowsProgress
 
 ALL = "all"
@@ -53,6 +54,7 @@ def _run_name() -> str:
 
 
 @flow(name="backfill", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+@explains
 def backfill(
     table: str | list[str],
     start_date: date,
@@ -226,7 +228,7 @@ def _show(lines: Sequence[str], failures: Sequence[tuple[str, Outcome]]) -> None
     markdown = "\n".join(f"- {line}" for line in lines)
     if failures:
         markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
-            f"| {table} | {outcome.window.label} | {outcome.reason.replace('|', '/')} |"
+            f"| {table} | {outcome.window.label} | {escaped(outcome.reason)} |"
             for table, outcome in failures
         )
     with cosmetic("what was carried"):

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from prefect.logging import get_run_logger
-
 from ferry.batch import Batch
-from ferry.errors import FerryError
 from ferry.receipts import Receipt
 from ferry.windows import Window
 from flows.carry_batch import Road, StoppedError, Together, carry
+from tasks.step import log_failure
 
 LOOK_EVERY_SECONDS = 1.0
 STOP_SECONDS = 10.0
@@ -124,14 +122,10 @@ def _join(threads: Sequence[Thread]) -> None:
 def _carry_one(batch: Batch, road: Road, together: Together) -> Outcome:
     try:
         return Outcome(_window(batch), carry(batch, road, together))
-    except FerryError as error:
-        get_run_logger().error("%s", error)
-        return Outcome(_window(batch), reason=str(error))
     except StoppedError as stopped:
         return Outcome(_window(batch), reason=str(stopped))
     except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
-        get_run_logger().exception("%s failed in a way that Ferry does not know", batch)
-        return Outcome(_window(batch), reason=f"{batch}: {type(error).__name__}, see the run's log")
+        return Outcome(_window(batch), reason=log_failure(error, str(batch.target), batch.label))
 
 
 def _counts(outcomes: Collection[Outcome]) -> tuple[int, int, int]:

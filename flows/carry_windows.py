@@ -16,7 +16,7 @@ from flows.carry_batch import WORK_FOLDER, load_road
 from flows.carry_many import Outcome, carry_many
 from flows.table_specs import load_table_specs
 from tasks.history import read_run
-from tasks.step import for_table
+from tasks.step import explains, for_table
 from tasks.windows_progress import WindowsProgress
 
 
@@ -27,6 +27,7 @@ def _run_name() -> str:
 
 
 @flow(name="carry-windows", flow_run_name=_run_name)
+@explains
 def carry_windows(
     table: str,
     windows: list[tuple[datetime, datetime]],

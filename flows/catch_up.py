@@ -12,13 +12,15 @@ from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 
 from ferry.batch import Batch
-from ferry.errors import AccessError, ConfigurationError, FerryError, RetriableError
+from ferry.errors import AccessError, ConfigurationError, RetriableError
 from ferry.lookback import own_window
 from ferry.past_windows import not_loaded, past_windows
+from ferry.reasons import reason_of
 from ferry.receipts import Receipt
 from ferry.windows import Window
 from flows.carry_batch import Road, StoppedError, Together, carry, load_road, summary_line
 from tasks.history import read_coverage
+from tasks.step import explains, log_failure
 
 GIVE_UP_AFTER = 3
 NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
@@ -66,8 +68,9 @@ def catch_up_tables(batches: Iterable[Batch]) -> list[CaughtUp]:
     found = []
     for table, future in futures.items():
         result = future.result(raise_on_failure=False)
-        known = isinstance(result, CaughtUp)
-        found.append(result if known else CaughtUp(table, reasons=(str(result),)))
+        if isinstance(result, BaseException):
+            result = CaughtUp(table, reasons=(reason_of(result),))
+        found.append(result)
     return [each for each in found if each.receipts or each.reasons]
 
 
@@ -77,6 +80,7 @@ def catch_up_tables(batches: Iterable[Batch]) -> list[CaughtUp]:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
+@explains
 def catch_up(batch: Batch, stop: Event) -> CaughtUp:
     """Carry what is not loaded between the table's `start_date` and the batch, oldest first.
 
@@ -97,15 +101,15 @@ def catch_up(batch: Batch, stop: Event) -> CaughtUp:
     reasons: list[str] = []
     in_a_row = 0
     for number, window in enumerate(windows):
+        late = replace(batch, window=window)
         try:
-            receipts.append(carry(replace(batch, window=window), road, together))
-        except FerryError as error:
-            log.error("%s", error)
-            reasons.append(str(error))
-            in_a_row = in_a_row + 1 if isinstance(error, NOT_THE_WINDOWS_FAULT) else 0
+            receipts.append(carry(late, road, together))
         except StoppedError as stopped:
             reasons.append(str(stopped))
             break
+        except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
+            reasons.append(log_failure(error, str(late.target), late.label))
+            in_a_row = in_a_row + 1 if isinstance(error, NOT_THE_WINDOWS_FAULT) else 0
         else:
             log.info("caught up: %s", summary_line(receipts[-1]))
             in_a_row = 0

@@ -26,12 +26,13 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from blocks.notifier import load_notifier, send
-from ferry.errors import FerryError
 from ferry.lookback import own_window
 from ferry.notice import FailedRun, failure_notice
 from ferry.plan import choose_window
+from ferry.reasons import reason_of
 from ferry.windows import run_window
 from flows.table_specs import load_table_specs
+from tasks.step import explains
 from tasks.told import Mark, forget_old_marks
 
 SETTING = "FERRY_NOTIFY"
@@ -63,8 +64,7 @@ def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
             if mine:
                 _send(run, state, slug, mark, log)
     except Exception as error:  # noqa: BLE001  # the run's own failure is the one that counts
-        reason = str(error) if isinstance(error, FerryError) else type(error).__name__
-        log.error("NOBODY WAS NOTIFIED of this failure by %s: %s", slug, reason)
+        log.error("NOBODY WAS NOTIFIED of this failure by %s: %s", slug, reason_of(error))
 
 
 @flow(
@@ -73,6 +73,7 @@ def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     retries=3,
     retry_delay_seconds=60,
 )
+@explains
 def notify_failure(flow_run_id: UUID) -> Any:
     """Send the message about a failed run, unless the run's own hook has sent it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from ferry.summaries import SummarySpec
 from ferry.summary_files import Summaries
 from tasks.newest import newest_rows, show
 from tasks.pending import missing_tables, plan_build
+from tasks.step import log_failure
 from tasks.summarize import build_aside, check, for_summary, publish
 from tasks.target import drop_quietly
 
@@ -75,6 +76,7 @@ def publish_summaries(
     summaries: Summaries,
     tables: TableSpecs,
     accepted: Sequence[str] = (),
+    broken: Mapping[str, str] | None = None,
 ) -> Published:
     """Build and publish these summaries, one after the other; call it inside a flow.
 
@@ -85,8 +87,11 @@ def publish_summaries(
         summaries: All summaries.
         tables: All table specs.
         accepted: Labels of checks that may fail this once.
+        broken: Why others cannot be built at all, by their tables' names.
     """
-    published, log = Published(), get_run_logger()
+    published, log = Published(failures=dict(broken or {})), get_run_logger()
+    for reason in published.failures.values():
+        log.error("%s", reason)
     warehouses: dict[str, Warehouse] = {}
     for order in orders:
         spec, target = order.spec, str(order.spec.target)
@@ -107,9 +112,8 @@ def publish_summaries(
             if missing:
                 raise _missing(spec, missing)
             publication = _publish_one(order, summaries, tables, warehouse, accepted)
-        except FerryError as error:
-            published.failures[target] = str(error)
-            log.error("%s", error)
+        except Exception as error:  # noqa: BLE001  # the others are built, whatever it is
+            published.failures[target] = log_failure(error, target)
         else:
             published.publications += [publication] if publication else []
     return published

@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
-from ferry.errors import FerryError
+from ferry.reasons import explained, reason_of
 from ferry.specs import TableSpec
 from ferry.table_days import TableDays, check_days
 from ferry.windows import zone_info
@@ -25,6 +25,7 @@ from flows.table_specs import load_table_specs
 from tasks import for_table
 from tasks.artifacts import cosmetic
 from tasks.coverage_page import artifact_key, overview_page, table_page
+from tasks.step import explains
 from tasks.tell_coverage import tell_coverage
 
 MAX_TABLES_AT_ONCE = 4
@@ -43,6 +44,7 @@ def _run_name() -> str:
     on_crashed=[tell],
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
 )
+@explains
 def show_coverage(
     table: str | list[str] | None = None,
     start_date: date | None = None,
@@ -76,8 +78,8 @@ def show_coverage(
         try:
             if spec.warehouse not in warehouses:
                 warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
-        except FerryError as error:
-            untold[str(spec.target)] = str(error)
+        except Exception as error:  # noqa: BLE001  # the others are told, whatever it is
+            untold[str(spec.target)] = reason_of(explained(error).at(table=str(spec.target)))
             continue
         futures[str(spec.target)] = for_table(tell_coverage, spec).submit(
             spec,
@@ -92,7 +94,7 @@ def show_coverage(
         if isinstance(result, TableDays):
             told[name] = result.within(start_date, end_date)
         else:
-            untold[name] = str(result)
+            untold[name] = reason_of(result)
     _show(told, untold)
     summary = "; ".join(map(str, told.values()))
     if untold:

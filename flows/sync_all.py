@@ -16,7 +16,7 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
-from ferry.errors import FerryError
+from ferry.reasons import explained, reason_of
 from ferry.receipts import Receipt
 from ferry.specs import TableSpec
 from ferry.windows import Every
@@ -27,6 +27,8 @@ from flows.notify_failure import tell
 from flows.settle import wait_until_settled
 from flows.table_specs import load_table_specs
 from tasks.artifacts import cosmetic
+from tasks.cells import escaped
+from tasks.step import explains
 
 MAX_TABLES_AT_ONCE = 4
 MAX_ROWS = 100
@@ -41,6 +43,7 @@ MAX_REASONS = 20
     cache_policy=NO_CACHE,
     persist_result=False,
 )
+@explains
 def sync_one(batch: Batch, *, stop: Event, settle: bool) -> Receipt:
     """Carry one table; its steps are tasks of their own, with retries of their own.
 
@@ -70,6 +73,7 @@ def _run_name() -> str:
     on_crashed=[tell],
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
 )
+@explains
 def sync_all(
     every: Every = "day",
     tables: list[str] | None = None,
@@ -111,8 +115,8 @@ def sync_all(
     for spec in due:
         try:
             batch = make_batch(spec, dates if spec.mode == "window" else Dates())
-        except FerryError as error:
-            failures[str(spec.target)] = str(error)
+        except Exception as error:  # noqa: BLE001  # the others are carried, whatever it is
+            failures[str(spec.target)] = reason_of(explained(error).at(table=str(spec.target)))
         else:
             batches.append(batch)
             futures[str(spec.target)] = sync_one.submit(batch, stop=stop, settle=not dates.given)
@@ -126,7 +130,7 @@ def sync_all(
         if isinstance(result, Receipt):
             receipts[name] = result
         else:
-            failures[name] = str(result)
+            failures[name] = reason_of(result)
     caught_up = [] if dates.given else catch_up_tables(batches)
     _show(receipts, failures, caught_up)
     late_receipts = [receipt for each in caught_up for receipt in each.receipts]
@@ -182,4 +186,4 @@ def _row(r: Receipt, what: str = "") -> str:
 
 
 def _failed_row(name: str, reason: str) -> str:
-    return f"| {name} | **failed**: {reason.replace('|', '/')} | | | | | |"
+    return f"| {name} | **failed**: {escaped(reason)} | | | | | |"

@@ -14,6 +14,7 @@ from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.settle import wait_until_settled
 from flows.table_specs import load_table_specs
+from tasks.step import explains
 
 
 def _run_name() -> str:
@@ -23,6 +24,7 @@ def _run_name() -> str:
 
 
 @flow(name="sync-table", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+@explains
 def sync_table(
     table: str,
     run_date: date | None = None,

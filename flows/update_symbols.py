@@ -28,6 +28,7 @@ from flows.carry_batch import (
 from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
+from tasks.step import explains
 
 TABLE = "stock_prices"
 
@@ -44,6 +45,7 @@ def _run_name() -> str:
     on_failure=[tell],
     on_crashed=[tell],
 )
+@explains
 def update_symbols(
     symbols: list[str] | None = None,
     run_date: date | None = None,

@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 from ferry.backfill import PlannedWindow, TablePlan, days_label, joined
 from ferry.cursors import cursor_line
 from tasks.artifacts import cosmetic
+from tasks.cells import escaped
 
 MAX_LINES = 500
 
@@ -28,7 +29,7 @@ def show_plan(plans: Sequence[TablePlan], left_out: dict[str, str]) -> None:
         "| table | windows | to carry | skipped | rows, about | bytes, about |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(map(_plan_row, plans))
     ]
-    parts += [f"- {name} is left out: {reason}" for name, reason in left_out.items()]
+    parts += [f"- {name} is left out: {escaped(reason)}" for name, reason in left_out.items()]
     parts += [
         f"### {plan.spec.target}\n\nBy {cursor_line(plan.spec, plan.cursor)}.\n\n"
         + _windows_table(plan.windows)

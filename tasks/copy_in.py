@@ -18,13 +18,14 @@ from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
 from ferry.errors import CountMismatchError, DataError, FerryError, SchemaError
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
-from tasks.step import STEP, located, tell
+from tasks.step import STEP, explains, located, tell
 from tasks.target import drop_quietly
 
 Rows = Sequence[Sequence[Any]]
 
 
 @task(name="copy", task_run_name="copy {batch}", **STEP)
+@explains
 def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Copied:
     """Load the batch into its staging table: by COPY, or by INSERT when it is a handful of rows.
 

@@ -36,11 +36,12 @@ from tasks.landed import (
 from tasks.progress import Progress
 from tasks.readers import place_among_readers
 from tasks.retype import plan_columns
-from tasks.step import STEP, located, tell
+from tasks.step import STEP, explains, located, tell
 from tasks.uncarried import refuse_uncarried
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
+@explains
 def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
     """Read the batch's rows into compressed part files; refuse early what cannot land.
 

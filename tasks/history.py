@@ -22,7 +22,7 @@ from ferry.schema import TableName, TableSchema
 from ferry.specs import TableSpec
 from tasks.landed import asked
 from tasks.own_tables import make_missing
-from tasks.step import STEP
+from tasks.step import STEP, explains
 
 
 def read_failures(table: TableName, warehouse: Warehouse) -> list[Failure]:
@@ -60,6 +60,7 @@ class History:
 
 
 @task(name="read history", task_run_name="read history {spec.target}", **STEP)
+@explains
 def read_history(spec: TableSpec, warehouse: Warehouse) -> History:
     """What has happened to the table's time, and whether its rows are still there.
 
@@ -127,6 +128,7 @@ class RunHistory:
 
 
 @task(name="read what has landed", task_run_name="read what {flow_run_id} has landed", **STEP)
+@explains
 def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHistory:
     """What a flow run's batches of this table have come to.
 

@@ -26,7 +26,7 @@ from ferry.schema import TableSchema
 from ferry.specs import TableSpec
 from ferry.windows import Window
 from tasks.history import read_coverage, read_run
-from tasks.step import STEP
+from tasks.step import STEP, explains
 from tasks.uncarried import refuse_uncarried
 
 MAX_ESTIMATES = 50
@@ -34,6 +34,7 @@ MAX_ESTIMATES = 50
 
 
 @task(name="plan", task_run_name="plan {spec.target} {days}", **STEP)
+@explains
 def plan_table(
     spec: TableSpec,
     days: Range,

@@ -14,7 +14,7 @@ from ferry.batch import Batch, Extract, Staged, StagedFile, StageFormat
 from ferry.errors import CountMismatchError, FerryError
 from ferry.schema import Kind
 from ferry.specs import TableSpec
-from tasks.step import STEP, located
+from tasks.step import STEP, explains, located
 
 SUFFIX = {StageFormat.CSV: "csv.zst", StageFormat.PARQUET: "parquet"}
 FORGOTTEN_DAYS = 7
@@ -28,6 +28,7 @@ _NEEDS_COPY = (Kind.BINARY, Kind.JSON)
 
 
 @task(name="stage", task_run_name="stage {batch}", **STEP)
+@explains
 def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
     """Upload the parts and, last, the manifest; an empty or tiny batch needs neither.
 

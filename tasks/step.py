@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import MissingContextError
+from prefect.flow_engine import FlowRunTimeoutError
 from prefect.logging import get_run_logger
+from prefect.task_engine import TaskRunTimeoutError
 
 from ferry.batch import Batch
 from ferry.errors import FatalError, FerryError, RetriableError, is_retriable
+from ferry.reasons import explained, reason_of
 from ferry.specs import TableSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 RETRY_JITTER = 0.5
+
+PREFECT_S_OWN = (FlowRunTimeoutError, TaskRunTimeoutError)
+"""Errors by which Prefect ends a run whose time is over."""
+
+
+def explains(function: Callable[P, R]) -> Callable[P, R]:
+    """Let nothing but errors of ours leave a flow or a task: stands right above its function.
+
+    Prefect puts the text of whatever leaves into the run's state and its log, with all that caused
+    it; the text of a driver's error may hold values (`ferry.reasons`).
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except PREFECT_S_OWN:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, it leaves explained
+            told = _known(error)
+        raise told  # not while the other is handled, which would chain it again
+
+    # Prefect would look the names in the annotations up in this module.
+    run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    return run
+
+
+def log_failure(error: Exception, table: str, window: str | None = None) -> str:
+    """Log why something failed, and return it.
+
+    Args:
+        error: What it failed with.
+        table: Where, for errors that do not say.
+        window: The label of the window.
+    """
+    told = _known(error, table=table, window=window)
+    get_run_logger().error("%s", reason_of(told))
+    return reason_of(told)
+
+
+def _known(error: Exception, **where: str | None) -> FerryError:
+    """The error as one of ours, at its place; one that was not is logged with its traceback."""
+    told = explained(error).at(**where)
+    if told is not error:
+        with suppress(MissingContextError):
+            get_run_logger().error("%s", reason_of(told), exc_info=told)
+    return told
 
 
 def retry_may_help(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
@@ -97,24 +150,39 @@ def in_place(step: Task[P, R], spec: TableSpec) -> Callable[P, R]:
 
 
 @contextmanager
-def located(batch: Batch, step: str) -> Iterator[None]:
+def placed(table: str, window: str | None, step: str) -> Iterator[None]:
     """Let every error that passes say the table, as the warehouse names it, window and step.
 
     Raises:
-        FatalError: This machine's own disk failed.
+        UnknownError: What is not ours, without its text.
     """
     try:
         yield
     except FerryError as error:
-        error.table = str(batch.target)
-        error.at(window=batch.label, step=step)
+        error.table = table
+        error.at(window=window, step=step)
         raise
-    except OSError as error:
-        raise FatalError(
-            "this machine cannot write or read the part files",
-            table=str(batch.target),
-            window=batch.label,
-            step=step,
-            found=error.strerror or type(error).__name__,
-            todo="Make room, or set TMPDIR to a folder that the worker can write.",
-        ) from error
+    except PREFECT_S_OWN:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it is, it leaves explained
+        unknown = _known(error, table=table, window=window, step=step)
+        raise unknown from unknown.__cause__
+
+
+@contextmanager
+def located(batch: Batch, step: str) -> Iterator[None]:
+    """As `placed`, for a step of a batch.
+
+    Raises:
+        FatalError: This machine's own disk failed.
+        UnknownError: What is not ours, without its text.
+    """
+    with placed(str(batch.target), batch.label, step):
+        try:
+            yield
+        except OSError as error:
+            raise FatalError(
+                "this machine cannot write or read the part files",
+                found=error.strerror or type(error).__name__,
+                todo="Make room, or set TMPDIR to a folder that the worker can write.",
+            ) from error

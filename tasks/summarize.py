@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
@@ -49,7 +48,7 @@ from ferry.schema import TableName
 from ferry.summaries import SummarySpec
 from ferry.summary_query import bound, insert_selected
 from tasks.own_tables import make, make_schema
-from tasks.step import STEP
+from tasks.step import STEP, explains, placed
 from tasks.target import drop_quietly
 from tasks.upsert import CONFLICT_ATTEMPTS, CONFLICT_PAUSE_SECONDS
 
@@ -57,15 +56,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@contextmanager
-def _located(build: Build, step: str) -> Iterator[None]:
+def _located(build: Build, step: str) -> AbstractContextManager[None]:
     """Let every error that passes say the summary, the partitions and the step."""
-    try:
-        yield
-    except FerryError as error:
-        error.table = str(build.spec.target)
-        error.at(window=build.label, step=step)
-        raise
+    return placed(str(build.spec.target), build.label, step)
 
 
 def for_summary(step: Task[P, R], spec: SummarySpec) -> Task[P, R]:
@@ -76,6 +69,7 @@ def for_summary(step: Task[P, R], spec: SummarySpec) -> Task[P, R]:
 
 
 @task(name="build", task_run_name="build {build}", **STEP)
+@explains
 def build_aside(build: Build, warehouse: Warehouse) -> Built:
     """Run the summary's query into a table of its own, which nobody reads.
 
@@ -109,6 +103,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
 
 
 @task(name="check", task_run_name="check {side} of {build}", **STEP)
+@explains
 def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -> list[CheckResult]:
     """Ask the summary's checks of one side, and write down how each went.
 
@@ -174,6 +169,7 @@ def _tell(build: Build, results: list[CheckResult]) -> None:
 
 
 @task(name="publish", task_run_name="publish {built.build}", **STEP)
+@explains
 def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> Publication:
     """Let readers see what was built, in one transaction: the old rows, or the new ones.
 

@@ -11,18 +11,19 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry.coverage_table import COVERAGE, COVERAGE_COLUMNS, rewrite
-from ferry.errors import ConflictError, FerryError, OutcomeUnknownError
+from ferry.errors import ConflictError, OutcomeUnknownError
 from ferry.specs import TableSpec
 from ferry.table_days import TableDays, tell_days
 from tasks.history import read_history
 from tasks.own_tables import make_missing
-from tasks.step import STEP
+from tasks.step import STEP, explains, placed
 
 CONFLICT_ATTEMPTS = 4
 CONFLICT_PAUSE_SECONDS = 0.5
 
 
 @task(name="coverage", task_run_name="coverage of {spec.name}", **STEP)
+@explains
 def tell_coverage(
     spec: TableSpec,
     warehouse: Warehouse,
@@ -46,7 +47,7 @@ def tell_coverage(
         ConnectionLostError, BusyError, ConflictError, OutcomeUnknownError: A retry may help.
         AccessError: The warehouse refuses. No retry helps.
     """
-    try:
+    with placed(str(spec.target), None, "coverage"):
         history = read_history.fn(spec, warehouse)
         days = tell_days(
             spec,
@@ -59,10 +60,7 @@ def tell_coverage(
         )
         make_missing(COVERAGE, COVERAGE_COLUMNS, warehouse)
         _write(days, warehouse)
-    except FerryError as error:
-        error.at(table=str(spec.target), step="coverage")
-        raise
-    return days
+        return days
 
 
 def _write(days: TableDays, warehouse: Warehouse) -> None:

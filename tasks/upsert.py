@@ -30,7 +30,7 @@ from ferry.write import Landed, Load, Transaction, newest_table, write
 from tasks.landed import write_void
 from tasks.own_tables import make_missing
 from tasks.retype import remake
-from tasks.step import STEP, located
+from tasks.step import STEP, explains, located
 from tasks.target import drop_quietly, prepare_target
 
 TARGET_LOST_ROWS = "the target had lost its rows"
@@ -39,6 +39,7 @@ CONFLICT_PAUSE_SECONDS = 0.5
 
 
 @task(name="upsert", task_run_name="upsert {batch}", **STEP)
+@explains
 def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime) -> Receipt:
     """Change the target and write the receipt, both or neither; a batch lands once.
 

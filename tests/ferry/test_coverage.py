@@ -109,7 +109,10 @@ def test_a_source_whose_clock_runs_behind_is_complete_as_far_as_its_own_clock_sa
 def test_a_failure_counts_until_the_window_is_loaded_again_and_says_why() -> None:
     loaded, hour = receipt(day_window(DAY), JUNE), timedelta(hours=1)
     failed = coverage_of([loaded], [failure(day_window(DAY), JUNE + hour)]).of(day_window(DAY))
-    assert (failed.status, failed.reason) == (Status.FAILED, "the server refuses")
+    assert (failed.status, failed.reason) == (
+        Status.FAILED,
+        "AccessError: the server refuses",
+    )
     mended = coverage_of([loaded], [failure(day_window(DAY), JUNE - hour)])
     assert mended.of(day_window(DAY)).status is Status.LOADED
 

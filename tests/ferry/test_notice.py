@@ -48,7 +48,8 @@ def test_the_subject_says_how_it_ended(ended: str, said: str):
 
 def test_what_prefect_puts_before_the_reason_is_left_out():
     message = "Flow run encountered an exception: SchemaError: extract a.b: there is no table 'b'"
-    assert "Reason: extract a.b: there is" in failure_notice(run(message=message)).body
+    body = failure_notice(run(message=message)).body
+    assert "Reason: SchemaError: extract a.b: there is" in body  # the class stays: the runbook's
 
 
 def test_of_many_reasons_the_first_are_told_and_the_others_counted():
@@ -58,6 +59,41 @@ def test_of_many_reasons_the_first_are_told_and_the_others_counted():
     assert lines[1] == "Reason: 25 of 30 tables failed:"
     assert lines[2:12] == [f"- {reason}" for reason in reasons[:10]]
     assert lines[12] == "and 15 more, on the run's page"
+
+
+HOSTILE = [
+    "<!channel>",
+    "!channel>",
+    "&lt;!here|now&gt;",
+    "<@U012345|boss>",
+    "<http://evil.example/a|raw_data.nps>",
+    "[raw_data.nps](http://evil.example/a)",
+    "<b onload=x>",
+    "@everyone look",
+    "@here",
+    "`code`",
+    "nps\nReason: all is well",
+    "nps\u2028Run: http://evil.example",
+    "a\u202eb",
+    "{{ token }}",
+]
+MARKUP = ("<", ">", "`", "](", "{{", "@everyone", "@here", "\u2028", "\u202e")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("where", ["table", "run_date", "mode", "tables", "window", "name", "why"])
+def test_what_somebody_gave_a_run_is_text_and_nothing_else_in_the_message(where: str, text: str):
+    known: dict[str, Any] = {"window": {"window": text}, "name": {"name": text}}.get(
+        where, {"parameters": {where: [text] if where == "tables" else text}}
+    )
+    if where == "why":
+        known = {"message": f"there is no table {text!r}".replace("\\n", " ")}
+    notice = failure_notice(run(**known))
+    subject, body = notice.subject, notice.body
+    assert [mark for mark in MARKUP if mark in subject + body] == []
+    assert "\n" not in subject
+    starts = [line.partition(":")[0] for line in body.splitlines()]
+    assert len(starts) == len(set(starts))  # no line that is not ours
 
 
 def test_parameters_that_are_not_known_are_not_told():

@@ -48,14 +48,17 @@ def test_which_days_are_over_is_told_by_the_zone() -> None:
     assert len(tell(table, now=midnight_in_tokyo).days) == 2
 
 
+KIND = "AccessError"
+
+
 def test_days_that_follow_on_one_another_and_stand_alike_are_joined() -> None:
     failed = (failure(date(2023, 3, 2)), failure(date(2023, 3, 3), "another reason"))
     told = tell(spec(start_date=date(2023, 2, 25)), *loaded(date(2023, 2, 27)), failed=failed)
     assert told.to_repair() == [
         Stretch(date(2023, 2, 25), date(2023, 2, 26), Status.MISSING, ""),
         Stretch(date(2023, 2, 28), date(2023, 3, 1), Status.MISSING, ""),
-        Stretch(date(2023, 3, 2), date(2023, 3, 2), Status.FAILED, "the server refuses"),
-        Stretch(date(2023, 3, 3), date(2023, 3, 3), Status.FAILED, "another reason"),
+        Stretch(date(2023, 3, 2), date(2023, 3, 2), Status.FAILED, f"{KIND}: the server refuses"),
+        Stretch(date(2023, 3, 3), date(2023, 3, 3), Status.FAILED, f"{KIND}: another reason"),
     ]
 
 

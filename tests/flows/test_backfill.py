@@ -159,8 +159,9 @@ def test_days_that_fail_are_named_with_their_reason_and_a_second_run_finishes_th
     assert state.type is StateType.FAILED
     assert state.message == (
         f"3 windows failed:\n{shop.schema}.nps 2023-07-01, 2023-07-02, 2023-07-10: "
-        f"upsert {shop.schema}.nps …: rows without a full key (id, score); expected no NULL in the "
-        "key; found 1 rows. Choose a key whose columns are never NULL."
+        f"DataError: upsert {shop.schema}.nps … at postgres-warehouse/{shop.name}: "
+        "rows without a full key (id, score); expected no NULL in the key; found 1 rows. "
+        "Choose a key whose columns are never NULL."
     )
     assert len(ids(shop)) == 7 * ROWS_A_DAY
     page = {a.key: str(a.data) for a in api.artifacts(state.state_details.flow_run_id)}["backfill"]

@@ -108,7 +108,8 @@ def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
     for again in (False, True):
         state = run_at(api, morning(5))
         assert state.type is StateType.FAILED
-        reason = f"upsert {table} 2023-01-02: rows without a full key (code)"
+        where = f"upsert {table} 2023-01-02 at postgres-warehouse/{shop.name}"
+        reason = f"DataError: {where}: rows without a full key (code)"
         assert (state.message or "").startswith(
             f"1 past window(s) could not be caught up: {reason}"
         )

@@ -33,6 +33,7 @@ from tests.slack import HOST, TOKEN, WEBHOOK, Slack, running_slack
 ROOT = Path(__file__).parents[2]
 DAY = date(2023, 1, 5)
 WINDOW = {"mode": "window", "key": ["id"]}
+SOURCE = "sqlite-source"
 LOUD = "NOBODY WAS NOTIFIED of this failure by"
 
 
@@ -99,7 +100,8 @@ def test_a_failed_run_is_told_once_with_table_window_reason_and_link(
     subject, *lines = message.splitlines()
     assert subject == "Ferry: sync nps 2023-01-05 failed"
     assert lines[:2] == ["Table: nps", "Window: 2023-01-05"]
-    assert lines[2].startswith(f"Reason: extract {shop.schema}.nps 2023-01-05: there is no table")
+    where = f"extract {shop.schema}.nps 2023-01-05 at {SOURCE}/{shop.name}"
+    assert lines[2].startswith(f"Reason: SchemaError: {where}: there is no table")
     assert "Flow: sync-table, with run_date=2023-01-05" in lines
     assert lines[-1] == f"Run: {prefect_server.ui_url}/runs/flow-run/{run_id(state)}"
     assert slack.posted[0]["path"] == WEBHOOK.removeprefix(f"https://{HOST}")
@@ -114,7 +116,7 @@ def test_tables_that_fail_in_one_run_are_in_one_message(shop: Any, slack: Slack)
     assert "Reason: 2 of 3 tables failed:" in lines
     assert "Window: 2023-01-05" in lines
     for table in ("nps", "visits"):
-        where = f"- extract {shop.schema}.{table} 2023-01-05: there is no table"
+        where = f"- SchemaError: extract {shop.schema}.{table} 2023-01-05 at {SOURCE}/{shop.name}: "
         assert sum(line.startswith(where) for line in lines) == 1
 
 
@@ -131,7 +133,7 @@ def test_a_backfill_sends_one_summary_of_all_its_windows(shop: Any, slack: Slack
     assert lines[0] == "Ferry: backfill visits 2023-01-01 to 2023-01-05 failed"
     assert "Reason: 2 windows failed:" in lines
     (reason,) = (line for line in lines if line.startswith(f"- {shop.schema}.visits"))
-    assert "2023-01-02, 2023-01-03: upsert" in reason
+    assert "2023-01-02, 2023-01-03: DataError: upsert" in reason
     assert "rows without a full key" in reason
 
 
@@ -143,6 +145,15 @@ def test_no_secret_is_told(shop: Any, slack: Slack) -> None:
     (message,) = slack.messages
     assert "Access denied" in message or "password" in message
     assert "p1anted" not in message
+
+
+def test_what_somebody_gave_a_run_reaches_slack_as_text_alone(shop: Any, slack: Slack) -> None:
+    table = "<!channel> <http://evil.example/|nps> `x` &lt;!here&gt;"
+    assert sync_table(table=table, run_date=DAY, return_state=True).is_failed()
+    (posted,) = slack.posted
+    sent = str(posted)
+    assert "evil.example" in sent  # the name is told
+    assert [mark for mark in ("<!", "<http://evil", "`", "|nps>", "<@") if mark in sent] == []
 
 
 def test_success_is_not_told(shop: Any, slack: Slack) -> None:
@@ -254,7 +265,7 @@ def test_another_kind_of_block_notifies_too_and_its_address_is_told_no_more_than
 
     (sent, refused) = slack.posted
     assert sent["title"] == "Ferry: sync nps 2023-01-05 failed"
-    assert sent["text"].startswith("Table: nps\nWindow: 2023-01-05\nReason: extract")
+    assert sent["text"].startswith("Table: nps\nWindow: 2023-01-05\nReason: SchemaError: extract")
     assert sent["path"] == refused["path"] == f"/{TOKEN}"
     (said,) = [r.getMessage() for r in caplog.records if LOUD in r.getMessage()]
     assert said.endswith("not sent; found HTTP 500")
@@ -283,7 +294,7 @@ class TestBackstop:
         slack.status = 200
         assert backstop(failed).type is StateType.COMPLETED
         (message,) = slack.messages
-        assert "Table: nps\nWindow: 2023-01-05\nReason: extract" in message
+        assert "Table: nps\nWindow: 2023-01-05\nReason: SchemaError: extract" in message
         assert backstop(failed).type is StateType.COMPLETED
         assert len(slack.messages) == 1
 

@@ -71,8 +71,9 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
     assert state.message == "orders: 1 day missing, 1 failed of 5"
     page = pages(api, state)["coverage-orders"]
     assert "Jan 2023  # # X o # \u00b7 \u00b7" in page
-    where = f"upsert {shop.schema}.orders 2023-01-03"
-    assert f"| 2023-01-03 | 1 | failed | {where}: rows without a full key (code);" in page
+    where = f"DataError: upsert {shop.schema}.orders 2023-01-03"
+    assert f"| 2023-01-03 | 1 | failed | {where}" in page
+    assert "rows without a full key (code);" in page
     assert "| 2023-01-04 | 1 | missing | no run has carried it |" in page
     assert (
         "--param start_date=2023-01-03 \\\n    --param end_date=2023-01-05 --param zone=UTC "

@@ -54,6 +54,10 @@ def test_all_tables_are_carried_and_each_has_its_receipt(shop: Any) -> None:
     assert shop.leftovers() == set()
 
 
+def slug(shop: Any) -> str:
+    return f"{type(shop.source).get_block_type_slug()}/{shop.name}"
+
+
 def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
     shop: Any, api: Api
 ) -> None:
@@ -63,7 +67,7 @@ def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
 
     assert state.type is StateType.FAILED
     where = f"extract {shop.schema}.nps 2023-01-02"
-    reason = f"1 of 3 tables failed: {where}: there is no table 'nps' in "
+    reason = f"1 of 3 tables failed: SchemaError: {where} at {slug(shop)}: there is no table 'nps' "
     assert (state.message or "").startswith(reason)
     assert carried(shop) == {"orders": ["2023-01-02"], "visits": ["2023-01-02"]}
     (page,) = [a for a in api.artifacts(state.state_details.flow_run_id) if a.key == "sync-all"]
