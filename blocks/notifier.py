@@ -14,16 +14,41 @@ from inspect import iscoroutine
 from typing import Any
 
 import httpx
-import prefect.blocks.notifications  # noqa: F401  # so that Block.load knows its kinds
+from apprise import Apprise
 from prefect.blocks.abstract import NotificationBlock, NotificationError
 from prefect.blocks.core import Block
+from prefect.blocks.notifications import AppriseNotificationBlock, SlackWebhook
 from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import SecretStr
 
 from ferry.errors import AccessError, ConfigurationError
 from ferry.notice import Notice
 
+# Prefect's block takes these itself, without Apprise.
+_SLACK_GOV = re.compile(r"https?://hooks\.slack-gov\.com/services/\w+/\w+/\w+/?")
 _SENDERS = ("apprise", "urllib3", "httpx", "httpcore")
+
+
+def slack_webhook(address: str) -> SlackWebhook:
+    """The notification block of a Slack webhook, whose address is looked at first.
+
+    Raises:
+        ConfigurationError: Nothing can be sent to that address. The text holds nothing of it.
+    """
+    if not _can_be_read(address):
+        raise ConfigurationError(
+            "the webhook's address cannot be read",
+            expected="https://hooks.slack.com/services/…/…/…, as Slack shows it",
+            found="another kind of address, which is not shown: it may hold the token",
+            todo="Copy it again from Slack's page of the incoming webhook.",
+        )
+    return SlackWebhook(url=SecretStr(address))
+
+
+def _can_be_read(address: str) -> bool:
+    """Whether the library that sends understands the address; about others it tells all of it."""
+    with _discreetly(logging.CRITICAL):
+        return bool(_SLACK_GOV.fullmatch(address)) or Apprise().add(address)
 
 
 def load_notifier(slug: str) -> NotificationBlock:
@@ -33,7 +58,8 @@ def load_notifier(slug: str) -> NotificationBlock:
         slug: The block's type and name, `slack-webhook/ferry`.
 
     Raises:
-        ConfigurationError: There is none of that name, it cannot be read, or it cannot notify.
+        ConfigurationError: There is none of that name, it or its address cannot be read, or it
+            cannot notify.
     """
     try:
         with _discreetly(logging.CRITICAL):
@@ -55,6 +81,13 @@ def load_notifier(slug: str) -> NotificationBlock:
             found=type(block).__name__,
             todo="Correct FERRY_NOTIFY.",
         )
+    if isinstance(block, AppriseNotificationBlock):
+        address = block.url.get_secret_value()
+        if not _can_be_read(address):
+            raise ConfigurationError(
+                f"the address in the notification block {slug!r} cannot be read",
+                todo="Correct it in Prefect's UI, or register the block again.",
+            )
     return block
 
 

@@ -22,14 +22,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from prefect.blocks.core import Block
-from prefect.blocks.notifications import SlackWebhook
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import SecretStr
 
+from blocks.notifier import slack_webhook
 from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
@@ -37,6 +38,15 @@ from deployments.guards import register_limits, register_watch
 from ferry.errors import ConfigurationError
 
 SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
+
+SETTINGS = {
+    "FERRY_MYSQL": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "CA"),
+    "FERRY_S3": ("ENDPOINT", "REGION", "BUCKET", "ACCESS_KEY", "SECRET_KEY"),
+    "FERRY_WAREHOUSE": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "IAM_ROLE", "CA"),
+    "FERRY_PRICES": ("URL", "SYMBOLS"),
+    "FERRY_NOTIFY": ("SLACK_URL",),
+}
+"""What is read from the environment; another name that begins so is a mistake."""
 
 
 def register(profile: str) -> list[str]:
@@ -46,8 +56,10 @@ def register(profile: str) -> list[str]:
     stands for one system.
 
     Raises:
-        ConfigurationError: A setting is missing.
+        ConfigurationError: A setting is missing or wrong.
     """
+    _refuse_misspelled()
+    slack = _slack()  # before anything is saved
     folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()
     blocks: dict[str, Block] = (
         {
@@ -70,15 +82,15 @@ def register(profile: str) -> list[str]:
         blocks[PRICES] = _prices()
         roles.append((PRICES, SOURCES))
     for name, kinds in roles:
-        for kind in kinds:
-            if not isinstance(blocks[name], kind):
-                _delete(kind, name)
+        for other in kinds:
+            if not isinstance(blocks[name], other):
+                _delete(other, name)
         blocks[name].save(name, overwrite=True)
         names.append(f"{type(blocks[name]).get_block_type_slug()}/{name}")
-    if slack_url := os.environ.get("FERRY_NOTIFY_SLACK_URL"):
-        SlackWebhook(url=SecretStr(slack_url)).save("ferry", overwrite=True)
+    if slack:
+        slack.save("ferry", overwrite=True)
         names.append("slack-webhook/ferry")
-    names += register_limits(SOURCE, int(os.environ.get("FERRY_READERS", "4")))
+    names += register_limits(SOURCE, _number("FERRY_READERS", "4"))
     if profile != "embedded":  # whose server lives no longer than its only process
         names.append(register_watch())
     return names
@@ -91,10 +103,32 @@ def _delete(kind: type[Block], name: str) -> None:
         return
 
 
+def _refuse_misspelled() -> None:
+    known = [f"{group}_{name}" for group, names in SETTINGS.items() for name in names]
+    groups = tuple(f"{group}_" for group in SETTINGS)
+    for name in sorted(os.environ):
+        if name.startswith(groups) and name not in known:
+            meant = get_close_matches(name, known, n=1)
+            raise ConfigurationError(
+                f"there is no setting {name}",
+                expected=meant[0] if meant else f"one of {', '.join(known)}",
+                todo="Correct its name, or unset it.",
+            )
+
+
+def _slack() -> Block | None:
+    address = os.environ.get("FERRY_NOTIFY_SLACK_URL", "").strip()
+    try:
+        return slack_webhook(address) if address else None
+    except ConfigurationError as error:
+        error.problem = f"FERRY_NOTIFY_SLACK_URL: {error.problem}"
+        raise
+
+
 def _mysql() -> MySQLSource:
     return MySQLSource(
         host=_setting("FERRY_MYSQL_HOST"),
-        port=int(_setting("FERRY_MYSQL_PORT", "3306")),
+        port=_number("FERRY_MYSQL_PORT", "3306"),
         user=_setting("FERRY_MYSQL_USER"),
         password=SecretStr(_setting("FERRY_MYSQL_PASSWORD")),
         database=_setting("FERRY_MYSQL_DATABASE"),
@@ -130,7 +164,7 @@ def _s3() -> S3Stage:
 def _redshift() -> RedshiftWarehouse:
     return RedshiftWarehouse(
         host=_setting("FERRY_WAREHOUSE_HOST"),
-        port=int(_setting("FERRY_WAREHOUSE_PORT", "5439")),
+        port=_number("FERRY_WAREHOUSE_PORT", "5439"),
         user=_setting("FERRY_WAREHOUSE_USER"),
         password=SecretStr(_setting("FERRY_WAREHOUSE_PASSWORD")),
         database=_setting("FERRY_WAREHOUSE_DATABASE"),
@@ -145,6 +179,15 @@ def _setting(name: str, default: str | None = None) -> str:
     if not value:
         raise ConfigurationError(f"the setting {name} is missing", todo=f"Set it: {name}=…")
     return value
+
+
+def _number(name: str, default: str) -> int:
+    value = _setting(name, default)
+    if not value.isdecimal():
+        raise ConfigurationError(
+            f"the setting {name} is no number", expected="digits alone", todo=f"Correct {name}."
+        )
+    return int(value)
 
 
 def main() -> None:

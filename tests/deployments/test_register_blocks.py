@@ -1,0 +1,114 @@
+"""Registration refuses what is wrong before it saves anything, and never prints a secret."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prefect.blocks.notifications import SlackWebhook
+from pydantic import SecretStr
+
+from blocks.notifier import load_notifier, slack_webhook
+from deployments import register_blocks
+from deployments.local.servers import PrefectServer
+from ferry.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "p1antedp1antedp1anted1234"
+GOOD = f"https://hooks.slack.com/services/T0P1ANTED/B0P1ANTED/{TOKEN}"
+UNREADABLE = [
+    GOOD.replace("https", "htps"),
+    GOOD.replace("https://", ""),
+    GOOD.replace("hooks.slack.com", "hooks.slack.com.example"),
+    GOOD.replace("/B0P1ANTED", ""),
+    GOOD.replace("/services", ""),
+    f"<{GOOD}>",
+    TOKEN,
+]
+
+
+def register(**settings: str) -> subprocess.CompletedProcess[str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("FERRY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "deployments.register_blocks", "--profile", "embedded"],
+        cwd=ROOT,
+        env=ours | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("address", UNREADABLE)
+def test_an_address_that_cannot_be_read_is_refused_and_not_shown(
+    address: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(ConfigurationError) as refused:
+        slack_webhook(address)
+    printed = capfd.readouterr()
+    told = f"{refused.value} {refused.value!r} {caplog.text} {printed.out} {printed.err}"
+    assert TOKEN not in told and "P1ANTED" not in told
+    assert "hooks.slack.com" in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["hooks.slack.com", "hooks.slack-gov.com"])
+def test_slack_s_addresses_are_taken(host: str) -> None:
+    address = GOOD.replace("hooks.slack.com", host)
+    assert slack_webhook(address).url.get_secret_value() == address
+
+
+def test_registration_ends_with_an_error_and_saves_nothing(
+    prefect_server: PrefectServer, tmp_path: Path
+) -> None:
+    done = register(FERRY_NOTIFY_SLACK_URL=UNREADABLE[0], FERRY_DATA=str(tmp_path))
+    assert done.returncode != 0
+    assert "FERRY_NOTIFY_SLACK_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert TOKEN not in done.stdout + done.stderr
+    assert "registered" not in done.stdout
+
+
+def test_a_block_whose_address_cannot_be_read_is_refused_and_not_shown(
+    prefect_server: PrefectServer,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # only while it is made
+    SlackWebhook(url=SecretStr(UNREADABLE[0])).save("unreadable", overwrite=True)
+    logging.getLogger("apprise").setLevel(logging.NOTSET)
+    with caplog.at_level(logging.DEBUG), pytest.raises(ConfigurationError, match="cannot be read"):
+        load_notifier("slack-webhook/unreadable")
+    printed = capfd.readouterr()
+    assert TOKEN not in caplog.text + printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FERRY_MYSQL_PASWORD", "FERRY_MYSQL_PASSWORD"),
+        ("FERRY_WAREHOUSE_IAMROLE", "FERRY_WAREHOUSE_IAM_ROLE"),
+        ("FERRY_NOTIFY_SLACK", "FERRY_NOTIFY_SLACK_URL"),
+    ],
+)
+def test_a_misspelled_setting_says_which_was_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "p1anted")
+    with pytest.raises(ConfigurationError) as refused:
+        register_blocks.register("embedded")
+    assert name in str(refused.value) and meant in str(refused.value)
+    assert "p1anted" not in str(refused.value)
+
+
+def test_every_setting_that_is_read_is_a_known_one() -> None:
+    import re
+
+    text = Path(register_blocks.__file__).read_text()
+    read = set(re.findall(r'"(FERRY_(?:MYSQL|S3|WAREHOUSE|PRICES|NOTIFY)_\w+)"', text))
+    groups = register_blocks.SETTINGS.items()
+    assert read == {f"{group}_{name}" for group, names in groups for name in names}
