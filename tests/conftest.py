@@ -131,6 +131,7 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
     """A real Prefect server; Prefect in this process, and in its children, then talks to it."""
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
@@ -138,12 +139,18 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
 
     from deployments.local.servers import PrefectServer
 
-    server = PrefectServer.start(servers_folder / "prefect")
+    server = PrefectServer.start(
+        servers_folder / "prefect", auth_string=f"ferry:{planted_secret('prefect')}"
+    )
     with (
         pytest.MonkeyPatch.context() as patch,
         # Without heartbeats: their thread costs half a second at the end of every flow run.
         temporary_settings(
-            {PREFECT_API_URL: server.api_url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+            {
+                PREFECT_API_URL: server.api_url,
+                PREFECT_API_AUTH_STRING: server.auth_string,
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+            }
         ),
     ):
         for name, value in server.client_env.items():

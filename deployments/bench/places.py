@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 from prefect.blocks.core import Block
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import SecretStr
@@ -103,7 +103,9 @@ def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Place
         )
         prefect = stack.enter_context(PrefectServer.start(folder / "prefect"))
         _make_tables(mariadb, nps_rows, orders_rows)
-        with temporary_settings({PREFECT_API_URL: prefect.api_url}):
+        with temporary_settings(
+            {PREFECT_API_URL: prefect.api_url, PREFECT_API_AUTH_STRING: prefect.auth_string}
+        ):
             _register(folder, mariadb, s3, postgres, double)
         (folder / "tmp").mkdir()
         yield Places(

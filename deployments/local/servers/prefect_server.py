@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import sys
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -30,11 +32,14 @@ class PrefectServer(Server):
         home: Its ``PREFECT_HOME``, in the folder; also for clients that are to keep off the
             user's own profiles.
         process: The server's process; its log is ``prefect.log`` in the folder.
+        auth_string: ``user:password``, without which its API answers nobody. The API hands out
+            the blocks' secrets, and workers run what it says.
     """
 
     port: int
     home: Path
     process: ServerProcess
+    auth_string: str = field(repr=False)
     host: str = LOOPBACK
 
     @property
@@ -49,14 +54,19 @@ class PrefectServer(Server):
 
     @property
     def client_env(self) -> dict[str, str]:
-        """The environment variables that point Prefect's clients to this server."""
-        return {"PREFECT_API_URL": self.api_url, "PREFECT_HOME": str(self.home)}
+        """The environment variables that let Prefect's clients in to this server."""
+        return {
+            "PREFECT_API_URL": self.api_url,
+            "PREFECT_API_AUTH_STRING": self.auth_string,
+            "PREFECT_HOME": str(self.home),
+        }
 
     @classmethod
     def start(
         cls,
         folder: Path,
         *,
+        auth_string: str | None = None,
         port: int | None = None,
         timeout_seconds: float = 120,
         outlive: bool = False,
@@ -65,6 +75,8 @@ class PrefectServer(Server):
 
         Args:
             folder: The server's own; runs and deployments from an earlier time are there again.
+            auth_string: ``user:password``, made up if None; goes by the environment, so that no
+                list of processes shows it.
             port: The port to prefer; any free one if None or taken.
             timeout_seconds: How long to wait until it answers.
             outlive: Let it live on when this process ends.
@@ -76,18 +88,22 @@ class PrefectServer(Server):
         home = folder / "home"
         home.mkdir(parents=True, exist_ok=True)
         port = free_port(port)
+        auth_string = auth_string or f"ferry:{secrets.token_urlsafe(18)}"
         env = without_prefect_settings(os.environ) | {
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             # Else the pages ask port 4200, whatever the --port.
             "PREFECT_SERVER_UI_API_URL": f"http://{LOOPBACK}:{port}/api",
+            "PREFECT_SERVER_API_AUTH_STRING": auth_string,
+            # Else a page of anybody's, open in the same browser, may ask, too.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port}",
             "DO_NOT_TRACK": "1",
         }
         command = [sys.executable, "-m", "prefect", "server", "start"]
         command += ["--host", LOOPBACK, "--port", str(port), "--analytics-off"]
         process = ServerProcess.launch("prefect", command, folder, env=env, outlive=outlive)
-        server = cls(port, home, process)
-        process.wait_until(lambda: _get(f"{server.api_url}/health") is True, timeout_seconds)
+        server = cls(port, home, process, auth_string)
+        process.wait_until(lambda: _get(server, "health") is True, timeout_seconds)
         return server
 
 
@@ -167,16 +183,17 @@ def without_prefect_settings(env: Mapping[str, str]) -> dict[str, str]:
 
 def _workers(server: PrefectServer, pool: str) -> set[str]:
     """The names of the workers that the server has heard of."""
-    found = _get(f"{server.api_url}/work_pools/{pool}/workers/filter", body={})
+    found = _get(server, f"work_pools/{pool}/workers/filter", body={})
     return {worker["name"] for worker in found} if isinstance(found, list) else set()
 
 
-def _get(url: str, body: object | None = None) -> object:
+def _get(server: PrefectServer, path: str, body: object | None = None) -> object:
     """The JSON answer, to a POST where there is a body; None if there is no good answer."""
+    credentials = base64.b64encode(server.auth_string.encode()).decode()
     request = urllib.request.Request(
-        url,
+        f"{server.api_url}/{path}",
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", "Authorization": f"Basic {credentials}"},
     )
     try:
         with urllib.request.urlopen(request, timeout=5) as response:

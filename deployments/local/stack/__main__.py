@@ -68,14 +68,17 @@ def _welcome(stack: Stack) -> str:
     module = f"{python} -m deployments.local.stack"
     if stack.folder != FOLDER:
         module += f" --folder {stack.folder}"
-    api = stack.env["PREFECT_API_URL"]
+    api, auth_path = stack.env["PREFECT_API_URL"], stack.prefect_env_path
+    auth = os.path.relpath(auth_path) if auth_path.is_relative_to(Path.cwd()) else str(auth_path)
+    auth = auth if os.sep in auth else f"./{auth}"
     return f"""\
 Prefect UI:  {api.removesuffix("/api")}
+It asks for: PREFECT_API_AUTH_STRING in {auth}
 Logs:        {stack.folder}/*/*.log
 
 Carry a day, look at its receipt, stop everything:
 
-  export PREFECT_API_URL={api}
+  . {shlex.quote(auth)}
   {prefect} deployment run sync-table/on-demand \\
       --param table=nps --param run_date=2023-01-05 --watch
   {module} query {shlex.quote(_RECEIPTS)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -110,8 +111,14 @@ def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
     stack.add(double)
     prices = PriceServer.start(folder / "prices", port=_PORTS["prices"], outlive=True)
     stack.add(prices)
-    server = PrefectServer.start(folder / "prefect", port=_PORTS["prefect"], outlive=True)
+    server = PrefectServer.start(
+        folder / "prefect",
+        auth_string=f"ferry:{passwords['prefect']}",
+        port=_PORTS["prefect"],
+        outlive=True,
+    )
     stack.add(server)
+    _write_exports(stack.prefect_env_path, server)
     stack.env = environment(mariadb, s3, postgres, double, prices) | server.client_env
     stack.save()
     worker = ProcessWorker.start(
@@ -162,11 +169,19 @@ def _make_shop(made: Path, mariadb: MariaDB, nps_rows: int, orders_rows: int) ->
 def _passwords(folder: Path) -> dict[str, str]:
     """The stack's passwords, made once, so that blocks registered earlier go on working."""
     path = folder / "passwords.json"
-    if not path.exists():
-        names = ("mariadb", "s3", "postgres")
-        write_private(path, json.dumps({name: secrets.token_urlsafe(18) for name in names}))
-    passwords: dict[str, str] = json.loads(path.read_text())
+    before: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    names = ("mariadb", "s3", "postgres", "prefect")
+    passwords = {name: before.get(name) or secrets.token_urlsafe(18) for name in names}
+    if passwords != before:
+        write_private(path, json.dumps(passwords))
     return passwords
+
+
+def _write_exports(path: Path, server: PrefectServer) -> None:
+    """What a shell has to read before it can talk to the stack's Prefect server."""
+    names = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
+    exports = [f"export {name}={shlex.quote(server.client_env[name])}\n" for name in names]
+    write_private(path, "".join(exports))
 
 
 def _run(what: str, stack: Stack, module: str, *arguments: str) -> None:

@@ -25,6 +25,11 @@ class Stack:
     processes: list[ServerProcess] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def prefect_env_path(self) -> Path:
+        """What a shell reads to talk to the stack's Prefect server; for its owner only."""
+        return self.folder / "prefect.env"
+
     @classmethod
     def load(cls, folder: Path) -> Self | None:
         """The stack that `save` told of; None if there is none."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -263,6 +265,38 @@ class TestPrefect:
         with urllib.request.urlopen(f"{prefect_server.ui_url}/ui-settings") as response:
             assert json.load(response)["api_url"] == prefect_server.api_url
         assert os.environ["PREFECT_API_URL"] == prefect_server.api_url
+
+    @pytest.mark.parametrize("auth_string", [None, "ferry:another", ":"])
+    def test_its_api_answers_nobody_without_the_auth_string(
+        self, prefect_server: PrefectServer, auth_string: str | None
+    ) -> None:
+        for path in ("block_documents/filter", "deployments/filter", "logs/filter"):
+            request = urllib.request.Request(f"{prefect_server.api_url}/{path}", data=b"{}")
+            request.add_header("Content-Type", "application/json")
+            if auth_string:
+                token = base64.b64encode(auth_string.encode()).decode()
+                request.add_header("Authorization", f"Basic {token}")
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request)
+            assert refused.value.code == 401
+
+    def test_its_pages_ask_for_the_auth_string_and_no_other_origin_may_ask(
+        self, prefect_server: PrefectServer
+    ) -> None:
+        with urllib.request.urlopen(f"{prefect_server.ui_url}/ui-settings") as response:
+            assert json.load(response)["auth"] == "BASIC"
+        request = urllib.request.Request(f"{prefect_server.api_url}/health")
+        request.add_header("Origin", "http://elsewhere.example")
+        with urllib.request.urlopen(request) as response:
+            assert response.headers["Access-Control-Allow-Origin"] is None
+
+    def test_no_list_of_processes_and_no_log_shows_the_auth_string(
+        self, prefect_server: PrefectServer
+    ) -> None:
+        process = prefect_server.process
+        password = prefect_server.auth_string.partition(":")[2]
+        shown = Path(f"/proc/{process.pid}/cmdline").read_text() + repr(prefect_server)
+        assert password not in shown + process.log_path.read_text() + str(process.record())
 
     def test_a_worker_is_known_to_the_server(
         self, prefect_server: PrefectServer, tmp_path: Path

@@ -133,6 +133,31 @@ def test_up_prints_where_the_ui_is_and_can_be_repeated(running: Running) -> None
     assert running.command("status").stdout.count(" runs ") == 7
 
 
+def test_prefect_s_api_answers_only_with_the_stack_s_auth_string_which_a_private_file_exports(
+    running: Running,
+) -> None:
+    exports = running.stack.prefect_env_path
+    assert exports.stat().st_mode & 0o077 == 0
+    assert f". {exports}" in running.printed
+    listing = f"{sys.executable} -m prefect work-pool ls"
+    outside = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
+    for command, works in [(listing, False), (f". {exports}; {listing}", True)]:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=REPOSITORY,
+            env=outside
+            | {"PREFECT_HOME": str(running.folder / "nobody"), "PREFECT_API_AUTH_STRING": "x:y"}
+            | {"PREFECT_API_URL": running.stack.env["PREFECT_API_URL"]},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert (done.returncode == 0) is works, done.stdout + done.stderr
+        assert ("ferry-pool" in done.stdout) is works
+        assert ("401" in done.stdout + done.stderr) is not works
+
+
 def test_the_deployments_are_there_with_their_schedules(running: Running) -> None:
     listed = json.loads(running.prefect("deployment", "ls", "--output", "json"))
     assert {deployment["name"] for deployment in listed} >= {"daily", "hourly", "on-demand"}
@@ -283,7 +308,10 @@ def test_no_secret_is_printed_logged_or_stored_in_plain_text(running: Running) -
     logs = "".join(process.log_path.read_text() for process in running.stack.processes)
     logs += (running.folder / "redshift" / "statements.jsonl").read_text()
     database = b"".join(p.read_bytes() for p in (running.folder / "prefect").rglob("prefect.db*"))
-    for name in SECRETS:
-        secret = running.stack.env[f"FERRY_{name}"]
+    found = [running.stack.env[f"FERRY_{name}"] for name in SECRETS]
+    found.append(running.stack.env["PREFECT_API_AUTH_STRING"].partition(":")[2])
+    arguments = [Path(f"/proc/{p.pid}/cmdline").read_text() for p in running.stack.processes]
+    logs += "".join(arguments)
+    for secret in found:
         assert secret not in running.printed + logs
         assert secret.encode() not in database
