@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -299,10 +300,12 @@ class TableSpecs(dict[str, TableSpec]):
         for spec in self.values():
             if table in (spec.name, str(spec.target)):
                 return spec
+        meant = get_close_matches(table, self, n=1)
         raise RequestError(
             f"there is no table {table!r} among the specs",
             expected="one of " + (", ".join(sorted(self)) or "none at all"),
-            todo="Check the spelling, or add the table to the specs.",
+            todo=(f"Did you mean {meant[0]}? " if meant else "")
+            + "Check the spelling, or add the table to the specs.",
         )
 
 

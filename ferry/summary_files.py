@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pydantic import ValidationError
 
 from ferry.errors import RequestError, SpecError
+from ferry.reasons import reason_of
 from ferry.summaries import SummarySpec
 from ferry.summary_query import WRITTEN_IN, parse_query
 from ferry.yaml_file import YamlFile, read_yaml
@@ -17,18 +20,53 @@ DIALECTS = ("postgres", "duckdb")
 """The dialects that a `query.<dialect>.sql` can be written in; `query.sql` is Redshift's."""
 
 
+@dataclass(frozen=True)
+class BrokenSummary:
+    """A summary whose files cannot be read; it stops no other.
+
+    Attributes:
+        name: Its folder's.
+        error: What is wrong, with file, line and field.
+        text: All that stands in its files.
+    """
+
+    name: str
+    error: SpecError
+    text: str
+
+    @property
+    def target(self) -> str:
+        """Its table, as far as that can be told."""
+        found = dict(re.findall(r"(?m)^(schema|table): *[\"']?(\w+)", self.text))
+        return f"{found.get('schema', 'analytics')}.{found.get('table', self.name)}"
+
+    def mentions(self, table: str) -> bool:
+        """Whether the name, schema.table, stands in its files, so that it is likely to read it."""
+        return bool(re.search(rf"(?<![\w.]){re.escape(table)}(?!\w)", self.text.replace('"', "")))
+
+
 class Summaries(dict[str, SummarySpec]):
-    """The specs by name, in an order in which each comes after those that it reads."""
+    """The specs by name, in an order in which each comes after those that it reads.
+
+    Attributes:
+        broken: Those that cannot be read.
+    """
+
+    broken: tuple[BrokenSummary, ...] = ()
 
     def named(self, summary: str) -> SummarySpec:
         """The spec of that summary, by its name or its table's.
 
         Raises:
+            SpecError: Its files cannot be read.
             RequestError: There is none of that name.
         """
         for spec in self.values():
             if summary in (spec.name, str(spec.target)):
                 return spec
+        for broken in self.broken:
+            if summary in (broken.name, broken.target):
+                raise broken.error
         raise RequestError(
             f"there is no summary {summary!r}",
             expected="one of " + (", ".join(sorted(self)) or "none at all"),
@@ -48,6 +86,54 @@ class Summaries(dict[str, SummarySpec]):
                 reached.add((spec.warehouse, str(spec.target)))
                 found.append(spec)
         return found
+
+    def broken_from(self, tables: Iterable[str]) -> dict[str, str]:
+        """Why summaries that seem to read one of these tables cannot be built, by their tables."""
+        names = list(tables)
+        return {
+            broken.target: reason_of(broken.error)
+            for broken in self.broken
+            if any(map(broken.mentions, names))
+        }
+
+
+def read_summaries(found: Mapping[str, Mapping[str, str]]) -> Summaries:
+    """The summaries of all folders; what is wrong with one of them stops no other.
+
+    Args:
+        found: The folders' files, with their content, by the folders' names.
+
+    Raises:
+        SpecError: Several read each other in circles or have one table, and no single one is to
+            blame.
+    """
+    specs, errors = dict[str, SummarySpec](), dict[str, SpecError]()
+    for name, files in found.items():
+        try:
+            specs[name] = parse_summary(name, files)
+        except SpecError as error:
+            errors[name] = error
+    try:
+        summaries = order_summaries(specs.values())
+    except SpecError as error:
+        blamed = [name for name in specs if _fits(s for s in specs.values() if s.name != name)]
+        if not blamed:
+            raise
+        errors |= dict.fromkeys(blamed, error)
+        summaries = order_summaries(spec for name, spec in specs.items() if name not in blamed)
+    summaries.broken = tuple(
+        BrokenSummary(name, error, "\n".join(found[name].values()))
+        for name, error in sorted(errors.items())
+    )
+    return summaries
+
+
+def _fits(specs: Iterable[SummarySpec]) -> bool:
+    try:
+        order_summaries(specs)
+    except SpecError:
+        return False
+    return True
 
 
 def parse_summary(name: str, files: Mapping[str, str]) -> SummarySpec:

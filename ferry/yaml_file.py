@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import yaml
@@ -58,14 +60,36 @@ class YamlFile:
             known: The fields that there are.
             at: Where the model stands in the file.
         """
-        problems = []
+        problems, known = [], list(known)
         for detail in error.errors(include_url=False, include_input=False):
             path = (*at, *detail["loc"])
             line = self.line(path)
             if at and detail["loc"] and line == self.line(at):  # it came from the defaults
                 line = self.line(("defaults", *detail["loc"]), line)
-            problems.append(self.problem(path, detail["msg"].removeprefix("Value error, "), line))
+            message = detail["msg"].removeprefix("Value error, ")
+            meant = self._meant(detail["type"], path, known, detail.get("ctx", {}))
+            problems.append(self.problem(path, message + meant, line))
         return SpecError("\n".join(problems), todo=f"Known fields: {', '.join(known)}.")
+
+    def _meant(self, kind: str, path: Sequence[Step], fields: list[str], context: Any) -> str:
+        """What a misspelled field, or word in one, is most like."""
+        if kind == "extra_forbidden":
+            said, words = path[-1], fields
+        elif kind == "literal_error":
+            said, words = self._value(path), re.findall(r"'(\w+)'", str(context.get("expected")))
+        else:
+            return ""
+        meant = get_close_matches(str(said), words, n=1)
+        return f"; did you mean {meant[0]}?" if meant else ""
+
+    def _value(self, path: Sequence[Step]) -> Any:
+        found = self.data
+        for step in path:
+            try:
+                found = found[step]
+            except (KeyError, IndexError, TypeError):
+                return ""
+        return found
 
 
 def read_yaml(text: str, name: str) -> YamlFile:

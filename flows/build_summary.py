@@ -17,6 +17,7 @@ from flows.notify_failure import tell
 from flows.publish_summaries import Order, publish_summaries
 from flows.summary_specs import load_summaries
 from flows.table_specs import load_table_specs
+from tasks.step import explains
 
 
 def _run_name() -> str:
@@ -26,6 +27,7 @@ def _run_name() -> str:
 
 
 @flow(name="build-summary", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+@explains
 def build_summary(
     summary: str | None = None,
     table: str | None = None,
@@ -60,9 +62,12 @@ def build_summary(
     orders += [Order(spec) for spec in after if spec not in chosen]
     order = list(summaries.values())
     orders.sort(key=lambda each: order.index(each.spec))
-    published = publish_summaries(orders, summaries, tables, accept or ())
+    changed = [table] if table else []
+    broken = summaries.broken_from([*changed, *(str(each.spec.target) for each in orders)])
+    published = publish_summaries(orders, summaries, tables, accept or (), broken)
     if published.failures:
-        return published.failed(f"{len(published.failures)} of {len(orders)} summaries failed:")
+        asked = len(orders) + len(broken)
+        return published.failed(f"{len(published.failures)} of {asked} summaries failed:")
     done = "; ".join(map(str, published.publications)) or f"no summary reads {table}"
     names = {str(spec.target): spec.name for spec in summaries.values()}
     return Completed(

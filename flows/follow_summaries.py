@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_run_logger
 
 from ferry.errors import SpecError
+from ferry.reasons import reason_of
 from ferry.receipts import Receipt
 from flows.table_specs import load_table_specs
 
@@ -43,7 +44,12 @@ def follow_tables(names: Iterable[str]) -> Published:
         summaries, tables = load_summaries(), load_table_specs()
     except SpecError as error:
         get_run_logger().error("no summary is built: %s", error)
-        return Published(failures={"summaries": str(error)})
+        return Published(failures={"summaries": reason_of(error)})
     changed = [(t.warehouse, str(t.target)) for t in tables.values() if str(t.target) in carried]
     orders = [Order(spec) for spec in summaries.reached_from(changed)]
-    return publish_summaries(orders, summaries, tables)
+    reached = [str(order.spec.target) for order in orders]
+    behind = summaries.broken_from([*carried, *reached])
+    for broken in summaries.broken:
+        if broken.target not in behind:
+            get_run_logger().warning("another summary is left alone: %s", broken.error)
+    return publish_summaries(orders, summaries, tables, broken=behind)

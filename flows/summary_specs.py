@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ferry.errors import SpecError
-from ferry.summary_files import Summaries, order_summaries, parse_summary
+from ferry.summary_files import Summaries, read_summaries
 
 DEFAULT_FOLDER = Path(__file__).parents[1] / "deployments" / "summaries"
 
@@ -14,10 +14,10 @@ DEFAULT_FOLDER = Path(__file__).parents[1] / "deployments" / "summaries"
 def load_summaries() -> Summaries:
     """The summaries in the folder that `FERRY_SUMMARIES` names, each after those that it reads.
 
-    By default, `deployments/summaries`.
+    By default, `deployments/summaries`. A misspelled one is among `broken`, alone.
 
     Raises:
-        SpecError: A file cannot be read or is misspelled; with file, line and field.
+        SpecError: The folder cannot be read, or its summaries read each other in a circle.
     """
     folder = Path(os.environ.get("FERRY_SUMMARIES") or DEFAULT_FOLDER)
     try:
@@ -36,4 +36,4 @@ def load_summaries() -> Summaries:
             f"the summaries cannot be read from {folder}",
             todo="Set FERRY_SUMMARIES to the folder of their folders; files are in UTF-8.",
         ) from error
-    return order_summaries(parse_summary(name, files) for name, files in found.items())
+    return read_summaries(found)

@@ -70,3 +70,18 @@ def test_the_json_schema_knows_every_field_and_forbids_others():
     assert {"mode", "key", "cursor", "schema"} <= set(table["properties"])
     assert table["additionalProperties"] is False
     json.dumps(schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("tables: {nps: {modes: full}}", "mode"),
+        ("tables: {nps: {mode: windw, key: [id]}}", "window"),
+        ("tables: {nps: {mode: window, keys: [id]}}", "key"),
+        ("tables: {nps: {mode: full, curser: id}}", "cursor"),
+        ("tables: {nps: {mode: full, null_cursors: ignroe}}", "ignore"),
+    ],
+)
+def test_a_misspelled_field_or_word_says_which_was_meant(text: str, meant: str) -> None:
+    with pytest.raises(SpecError, match=rf"did you mean {meant}\?"):
+        parse_table_specs(text, "tables.yaml")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect import flow
 
+from flows.build_summary import build_summary
 from flows.follow_summaries import follow
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -172,3 +173,68 @@ def test_a_summary_whose_tables_are_not_there_yet_is_left_alone(answered: Any):
 
     assert state.is_completed()
     assert "mau_summary" not in state.message
+
+
+SALES = """owner: sales
+description: Orders a day.
+schema: {schema}
+warehouse: {warehouse}
+columns:
+  day: {{type: date, description: The day.}}
+  orders: {{type: bigint, description: How many.}}
+grain: [day]
+publish: replace
+reads: {{{schema}.orders: }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("summary.yaml", "publish:", "publihs:"),
+        ("summary.yaml", "grain: [", "grain: [["),
+        ("summary.yaml", "columns:", "columns: []\nothers:"),
+        ("query.sql", "SELECT", "SELEKT"),
+        ("query.sql", "COUNT(*) AS orders", "COUNT(*)"),
+    ],
+)
+@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+def test_a_typo_in_one_summary_fails_only_the_runs_of_tables_that_it_reads(
+    survey: Any, file: str, old: str, new: str
+) -> None:
+    journey = survey.journey
+    folder = survey.folder / "sales"
+    folder.mkdir()
+    text = SALES.format(schema=journey.schema, warehouse=journey.name)
+    (folder / "summary.yaml").write_text(text)
+    query = (
+        f"SELECT modified::date AS day, COUNT(*) AS orders FROM {journey.schema}.orders GROUP BY 1"
+    )
+    (folder / "query.sql").write_text(query)
+    journey.sql("CREATE TABLE orders (id INTEGER NOT NULL PRIMARY KEY, modified DATETIME)")
+    journey.sql("INSERT INTO orders VALUES (?, ?)", [(1, "2023-01-05 10:00:00")])
+    orders = {"mode": "window", "key": ["id"]}
+    journey.write_specs(nps={**orders, "cursor": "created_at"}, orders=orders)
+    survey.answer(5, [10, 0])
+    survey.edit("sales", file, old, new)
+    day = {"run_date": date(2023, 1, 5)}
+
+    nps = sync_table(table="nps", **day, return_state=True)
+    assert nps.is_completed(), nps.message
+    assert journey.target("nps_summary", "day", "day") == [(date(2023, 1, 5),)]
+
+    state = sync_table(table="orders", **day, return_state=True)
+    assert state.is_failed()
+    assert "These rows have arrived; not up to date are 1 summary: SpecError: " in state.message
+    assert f"sales/{file}" in state.message
+    assert journey.target("orders", "id") == [(1,)]
+
+    asked = build_summary(summary="sales", return_state=True)
+    assert asked.is_failed() and f"sales/{file}" in asked.message
+    both = build_summary(table=f"{journey.schema}.orders", return_state=True)
+    assert both.is_failed() and f"sales/{file}" in both.message
+    assert build_summary(summary="nps_summary", return_state=True).is_completed()
+
+    survey.edit("sales", file, new, old)
+    assert sync_table(table="orders", **day, return_state=True).is_completed()
+    assert journey.target("sales", "day, orders", "day") == [(date(2023, 1, 5), 1)]
