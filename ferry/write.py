@@ -87,6 +87,7 @@ class Load:
         unique_key: Whether the source vouches that no key occurs twice in the batch.
         deleted: The soft-delete column, when deletions are to be applied; None to carry them over.
         others_landed: Whether other batches of the table have landed since this one was read.
+        into_empty: Whether the target has no rows; None if nobody has looked.
         allow_empty: Whether a copy of no rows may empty a target that has some.
         max_shrink_percent: How much fewer rows a full copy may have than the target; None for
             no limit.
@@ -104,6 +105,7 @@ class Load:
     unique_key: bool = False
     deleted: Column | None = None
     others_landed: bool = False
+    into_empty: bool | None = None
     allow_empty: bool = False
     max_shrink_percent: int | None = None
     any_may_win: bool = False
@@ -221,7 +223,10 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
     """
     if load.staging is None:
         return Landed()
-    if not tx.fetch(sql.any_row(load.target)):
+    empty = load.into_empty
+    if empty is None:
+        empty = not tx.fetch(sql.any_row(load.target))
+    if empty:
         if load.unique_key and load.deleted is None:
             return Landed(inserted=_insert(tx, load))
         span, is_new = None, True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -120,9 +121,10 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
         others_landed = landed_now != extracted.batches_before
         if others_landed and batch.overwrites_newer:
             raise _stale("another batch of the table landed since this one was read")
-        if not tx.fetch(sql.any_row(batch.target)):
+        empty = not tx.fetch(sql.any_row(batch.target))
+        if empty:
             _void_what_is_lost(batch, extracted, tx, warehouse)
-        load = _load(batch, copied, others_landed=others_landed)
+        load = replace(_load(batch, copied), others_landed=others_landed, into_empty=empty)
         start = _start(batch, load, copied)
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, start, emptied)
@@ -165,7 +167,7 @@ def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
         drop_quietly(warehouse, copied.staging_table, *newest)
 
 
-def _load(batch: Batch, copied: Copied, *, others_landed: bool) -> Load:
+def _load(batch: Batch, copied: Copied) -> Load:
     extracted, spec = copied.staged.extract, batch.spec
     schema = TableSchema(batch.target, extracted.columns)
     return Load(
@@ -178,7 +180,6 @@ def _load(batch: Batch, copied: Copied, *, others_landed: bool) -> Load:
         version=spec.version.lower() if spec.version else None,
         unique_key=extracted.unique_key,
         deleted=find_deleted(spec, schema.columns),
-        others_landed=others_landed,
         allow_empty=spec.allow_empty,
         max_shrink_percent=spec.max_shrink_percent,
         any_may_win=spec.on_repeated_key == "newest",
