@@ -374,8 +374,9 @@ class TestReaderThatWaits:
     def test_it_waits_without_a_clock(
         self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
     ) -> None:
-        list(read_in_part(many.make_source(read_timeout_seconds=1), many))
-        time.sleep(1.5)
+        source = many.make_source(read_timeout_seconds=2, batch_rows=1000)
+        list(read_in_part(source, many))
+        time.sleep(2.5)
 
         assert len(reading_processes()) == 1
 
