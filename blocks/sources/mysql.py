@@ -15,9 +15,15 @@ from pymysql.cursors import Cursor
 from blocks.source import Source
 from blocks.sources import mysql_catalog as catalog
 from blocks.sources.cursors import CURSOR_KINDS
+from blocks.sources.mysql_characters import count_invalid, invalid_text
 from blocks.sources.mysql_connection import SESSION, MySQLServer
 from blocks.sources.mysql_errors import CLIENT_ERRORS
-from blocks.sources.mysql_process import BATCH_BYTES, MySQLReader, ReadTimeoutError
+from blocks.sources.mysql_process import (
+    BATCH_BYTES,
+    MySQLReader,
+    ReadTimeoutError,
+    UnreadableError,
+)
 from blocks.sources.mysql_select import Select, table_name, uncarried_condition
 from blocks.sources.mysql_types import quote, select_expression
 from blocks.sources.names import carried
@@ -163,6 +169,8 @@ class MySQLSource(Source):
             except FerryError as error:
                 if isinstance(error.__cause__, ReadTimeoutError):
                     self._server.kill(select.tag)
+                if isinstance(error.__cause__, UnreadableError):
+                    self._refuse_invalid(select)
                 error.at(table=str(table), step="extract")
                 raise
 
@@ -251,6 +259,23 @@ class MySQLSource(Source):
                 cursor, query.schema.name, query.cursor
             )
         return Select.build(query, bound, self.database, f"ferry-{secrets.token_hex(8)}")
+
+    def _refuse_invalid(self, select: Select) -> None:
+        """Tell which columns have text that is no Unicode, if that is why it cannot be read.
+
+        Raises:
+            DataError: There is some.
+        """
+        table = select.query.schema.name
+        texts, counting = count_invalid(select.query.schema.columns, select.from_where)
+        counts: list[tuple[Column, int]] = []
+        with contextlib.suppress(FerryError), self._server.cursor() as cursor:
+            if texts:
+                cursor.execute(counting)
+                counts = list(zip(texts, map(int, cursor.fetchone() or ()), strict=False))
+        found = [(column, count) for column, count in counts if count]
+        if found:
+            raise invalid_text(found, table, table_name(table, self.database))
 
     def _cursor_column(self, cursor: Cursor, table: TableName, name: str) -> Column:
         found = catalog.read(cursor, table, self.database, self._server.place).column(name, table)

@@ -33,6 +33,10 @@ class ReadTimeoutError(ReaderStoppedError):
     """The reading process ended because no rows arrived in time."""
 
 
+class UnreadableError(ReaderStoppedError):
+    """The reading process ended because ConnectorX cannot read a value."""
+
+
 def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
     """A new process, which trusts the authorities in `ca_path` and no others.
 
@@ -171,9 +175,8 @@ class MySQLReader:
         if exit_code == -signal.SIGALRM:
             return ReadTimeoutError("stopped by its clock")
         told = _told(failure)
-        return ReaderStoppedError(
-            f"exit code {exit_code}, {told.get('type')}, error {told.get('code')}"
-        )
+        kind = UnreadableError if told.get("kind") == "unreadable" else ReaderStoppedError
+        return kind(f"exit code {exit_code}, {told.get('type')}, error {told.get('code')}")
 
 
 def _told(failure: bytes) -> dict[str, object]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from blocks.sources.batches import conform
 from blocks.sources.cursors import cursor_bounds
+from blocks.sources.mysql_characters import lossy_columns, masks, refuse_lost
 from blocks.sources.mysql_types import (
     ZERO_DATE_TYPES,
     bare_type,
@@ -86,7 +87,8 @@ class Select:
     """A SELECT over one table, and how to read its result.
 
     The result's columns are the query's in their order (under names of our own, as those of the
-    table may be anything), then bit masks that tell which dates were not NULL in the table.
+    table may be anything), then bit masks that tell which dates were not NULL in the table,
+    and in which columns characters were lost.
 
     Attributes:
         query: What to read.
@@ -94,6 +96,8 @@ class Select:
         dates: Places of the columns whose dates are checked; empty if they may become NULL.
         tag: A word in the statement, by which it is found in the server's process list.
         any_sql: A statement that gives one row if the other gives any.
+        lossy: Places of the columns whose characters the server may lose; masks tell of them, too.
+        from_where: What is read, without its columns.
     """
 
     query: ExtractQuery
@@ -101,6 +105,8 @@ class Select:
     any_sql: str
     dates: tuple[int, ...]
     tag: str
+    lossy: tuple[int, ...] = ()
+    from_where: str = ""
 
     @classmethod
     def build(cls, query: ExtractQuery, cursor: Column | None, database: str, tag: str) -> Select:
@@ -126,6 +132,8 @@ class Select:
                 for bit, n in enumerate(dates[first : first + _MASK_BITS])
             ]
             items.append(f"({' | '.join(bits)}) AS z{first // _MASK_BITS}")
+        lossy = lossy_columns(columns)
+        items += masks(columns, lossy)
         # Names are quoted, and values pass through `literal`.
         source = table_name(query.schema.name, database)
         conditions = [] if cursor is None else _bounded(query, cursor)
@@ -136,16 +144,22 @@ class Select:
             f"SELECT /* {tag} */ 1 {rows} LIMIT 1",
             dates,
             tag,
+            lossy,
+            rows,
         )
 
     def batch(self, result: pa.RecordBatch, rows_before: int) -> pa.RecordBatch:
         """The result's batch as the query wants it.
 
         Raises:
-            DataError: Dates that are none, or a value that its column's type cannot hold.
+            DataError: Dates that are none, characters that were lost, or a value that its column's
+                type cannot hold.
         """
         columns = self.query.schema.columns
         self._refuse_zero_dates(result, rows_before)
+        lost = result.columns[len(columns) + -(-len(self.dates) // _MASK_BITS) :]
+        rows = rows_before + result.num_rows
+        refuse_lost(lost, columns, self.lossy, self.query.schema.name, rows)
         arrays = result.columns[: len(columns)]
         return conform(arrays, columns, self.query.schema.name, rows_before)
 

@@ -53,6 +53,9 @@ _SINGLE_BYTE = [
 ]  # fmt: skip
 _CHARACTER_BYTES = {"ascii": 1, **dict.fromkeys([*_SINGLE_BYTE, "utf8", "utf8mb3", "ucs2"], 3)}
 
+_CONVERTED_WHOLE = {"latin1", "utf8", "utf8mb3", "utf8mb4", "utf16", "utf16le", "utf32", "binary"}
+"""Character sets of which the server can turn every character into utf8mb4."""
+
 ZERO_DATE_TYPES = ("date", "datetime", "timestamp")
 """The types that can hold 0000-00-00, a month or day of 0, or (by a mode of MySQL) 31 February."""
 
@@ -106,7 +109,10 @@ class CatalogColumn:
                 todo="Leave it out with `exclude` in the table's spec, or read a view that turns "
                 "it into text.",
             )
-        return Column(self.name, data_type, self.nullable, self.column_type)
+        native, character_set = self.column_type, (self.character_set or "utf8mb4").lower()
+        if character_set not in _CONVERTED_WHOLE:  # how `mysql_characters` knows it
+            native += f" character set {character_set}"
+        return Column(self.name, data_type, self.nullable, native)
 
     def _data_type(self) -> DataType | None:  # noqa: PLR0911  # one return for each family
         kind = self.data_type.lower()

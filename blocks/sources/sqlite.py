@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -332,11 +333,13 @@ def _sqlite_error(error: sqlite3.Error, path: str) -> FerryError:
         return ConfigurationError(f"{path} is not a SQLite database, or is damaged")
     if code == sqlite3.SQLITE_IOERR:
         return ConnectionLostError(f"{path} could not be read", todo="It is tried again.")
-    if "decode to UTF-8" in str(error):
+    undecoded = re.match(r"Could not decode to UTF-8 column '(.*?)' with text '", str(error))
+    if undecoded:
         return DataError(
             f"{path} holds text that is not UTF-8",
             step="extract",
-            todo="Correct it, or declare that column as BLOB.",
+            found=f"some in column {undecoded[1]!r}",
+            todo="Correct it, declare that column as BLOB, or `exclude` it in the table's spec.",
         )
     return SchemaError(
         f"{path} refused the statement", todo="Run again: the declarations are read anew."

@@ -139,7 +139,7 @@ def _advice(code: str, message: str) -> str:
         return CORRECT_OR_WIDEN
     if code in {"22021", "22P03"}:
         return NO_SUCH_TEXT
-    if code == "22P05" or "json" in message:
+    if code == "22P05" or "type json" in message.partition('"')[0]:
         return json_as_text()
     return CORRECT
 

@@ -127,7 +127,7 @@ def test_text_that_is_not_utf_8_is_refused_without_being_told(shop: SQLiteShop) 
     shop.fill("TEXT")
     shop.connection.execute("INSERT INTO one (c) VALUES (CAST(x'4142ff' AS TEXT))")
 
-    with pytest.raises(DataError, match="UTF-8") as caught:
+    with pytest.raises(DataError, match=r"UTF-8; found some in column .c.\. ") as caught:
         shop.read()
     assert "AB" not in "".join(traceback.format_exception(caught.value))
 

@@ -1,0 +1,122 @@
+"""No character is lost on its way out of MySQL without a word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from blocks.sources import MySQLSource
+from ferry.batch import ExtractQuery
+from ferry.errors import DataError
+from ferry.schema import TableName
+
+if TYPE_CHECKING:
+    from tests.blocks.sources.conftest import MySQLShop
+
+T = TableName("", "words")
+
+
+def read(source: MySQLSource, **query: Any) -> list[tuple[Any, ...]]:
+    schema = source.describe(T)
+    batches = list(source.read(ExtractQuery(schema, **query)))
+    return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("character_set", "lost", "kept"),
+    [
+        ("cp1251", "98", "CFF0E82C3F3F"),
+        ("gbk", "A2E3", "B0A13F"),
+        ("hebrew", "D9", "E03F"),
+        ("cp1257", "A1", "413F"),
+        ("ascii", None, "413F"),
+        ("cp932", None, "ED40FA5C3F"),  # one character, spelled in two ways
+        ("latin1", None, "813FE4"),
+        ("utf8mb4", None, "F09F9A803F"),
+        ("ucs2", None, "003F00E4"),
+    ],
+)
+@pytest.mark.parametrize("type", ["VARCHAR(30)", "TEXT", "LONGTEXT"])
+def test_a_character_without_unicode_is_refused_by_column_and_question_marks_pass(
+    shop: MySQLShop, character_set: str, lost: str | None, kept: str, type: str
+) -> None:
+    source, run = shop.make_source(), shop.run
+    run(
+        f"CREATE TABLE words (id INT PRIMARY KEY, a VARCHAR(9), day DATE, "
+        f"t {type} CHARACTER SET {character_set})"
+    )
+    good = f"'?', '2023-01-05', _{character_set} X'{kept}')"
+    run(f"INSERT INTO words VALUES (1, {good}, (2, {good}")
+    run("INSERT INTO words VALUES (3, NULL, NULL, NULL), (4, '', NULL, '')")
+    rows = read(source)
+    assert [row[0] for row in rows] == [1, 2, 3, 4]
+    assert [row[3] for row in rows][2:] == [None, ""]
+    assert rows[0][3].count("?") == (kept.count("3F"))
+    if lost is None:
+        return
+
+    values = ", ".join(f"({n}, '', NULL, _{character_set} X'{lost}3F')" for n in (5, 6))
+    run(f"INSERT INTO words VALUES {values}")
+    with pytest.raises(DataError, match="put \\? in their place") as caught:
+        read(source)
+    message = str(caught.value)
+    for part in ("words", "2 rows in 't'", "within the first 6", "`exclude`", "USING utf8mb4)"):
+        assert part in message
+    assert len(read(source, cursor="id", end=5)) == 4  # other windows are not affected
+
+
+def test_many_columns_are_told_apart(shop: MySQLShop) -> None:
+    source, run = shop.make_source(), shop.run
+    names = [f"c{n}" for n in range(40)]
+    declared = ", ".join(f"{name} VARCHAR(5) CHARACTER SET cp1251" for name in names)
+    run(f"CREATE TABLE words (id INT PRIMARY KEY, day DATE, {declared})")
+    values = ["'x'"] * 40
+    run(f"INSERT INTO words VALUES (1, NULL, {', '.join(values)})")
+    assert len(read(source)) == 1
+    for n in (0, 29, 30, 39):
+        values[n] = "_cp1251 X'98'"
+    run(f"INSERT INTO words VALUES (2, '2023-01-05', {', '.join(values)})")
+    with pytest.raises(DataError) as caught:
+        read(source)
+    assert "1 rows in 'c0', 1 rows in 'c29', 1 rows in 'c30', 1 rows in 'c39'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("character_set", "value"),
+    [("utf8mb3", "61EDA08062"), ("utf8mb4", "EDA080"), ("ucs2", "D83D0041")],
+)
+def test_text_that_is_no_unicode_is_told_by_column_with_a_way_to_find_and_to_carry_it(
+    shop: MySQLShop, character_set: str, value: str
+) -> None:
+    source, run = shop.make_source(), shop.run
+    run(
+        "CREATE TABLE words (id INT PRIMARY KEY, a VARCHAR(9) CHARACTER SET utf8mb4, "
+        f"t VARCHAR(30) CHARACTER SET {character_set}, u TEXT CHARACTER SET {character_set})"
+    )
+    run("INSERT INTO words VALUES (1, 'ok', 'ok', 'ok'), (2, NULL, NULL, NULL)")
+    bad = f"_{character_set} X'{value}'"
+    run(f"INSERT INTO words VALUES (3, '', {bad}, {bad}), (4, '', {bad}, '')")
+    with pytest.raises(DataError) as caught:
+        read(source)
+    message = str(caught.value)
+    for part in (
+        "words",
+        "2 rows in 't'",
+        "1 rows in 'u'",
+        "`exclude`",
+        "CONVERT(CONVERT(`t` USING",
+    ):
+        assert part in message
+
+    search = message.partition("SELECT * FROM ")[2].partition(";")[0]
+    with source._server.cursor() as cursor:
+        cursor.execute(f"SELECT id FROM {search} ORDER BY id")
+        assert cursor.fetchall() == ((3,), (4,))
+    assert len(read(source, cursor="id", end=3)) == 2
+
+    made = ", ".join(f"CONVERT(CONVERT({c} USING utf16) USING utf8mb4) AS {c}" for c in "tu")
+    run(f"CREATE VIEW seen AS SELECT id, {made} FROM words")
+    schema = source.describe(TableName("", "seen"))
+    (batch,) = source.read(ExtractQuery(schema))
+    assert "?" in batch.to_pylist()[2]["t"]
