@@ -95,7 +95,7 @@ def show_coverage(
             told[name] = result.within(start_date, end_date)
         else:
             untold[name] = reason_of(result)
-    _show(told, untold)
+    _show(told, untold, of_all=_is_all(table))
     summary = "; ".join(map(str, told.values()))
     if untold:
         reasons = "; ".join(untold.values())
@@ -107,13 +107,17 @@ def show_coverage(
 def _chosen(table: str | list[str] | None) -> list[TableSpec]:
     """The specs of these tables, each once."""
     specs = load_table_specs()
-    names = [table] if isinstance(table, str) else table or []
-    if not names or ALL in names:
+    if _is_all(table):
         return list(specs.values())
+    names = [table] if isinstance(table, str) else table or []
     return list({spec.name: spec for spec in map(specs.named, names)}.values())
 
 
-def _show(told: dict[str, TableDays], untold: dict[str, str]) -> None:
+def _is_all(table: str | list[str] | None) -> bool:
+    return not table or ALL in ([table] if isinstance(table, str) else table)
+
+
+def _show(told: dict[str, TableDays], untold: dict[str, str], *, of_all: bool) -> None:
     log = get_run_logger()
     for days in told.values():
         log.info("%s", days)
@@ -127,7 +131,7 @@ def _show(told: dict[str, TableDays], untold: dict[str, str]) -> None:
         log.error("%s", reason)
     with cosmetic("the coverage"):
         create_markdown_artifact(
-            key="coverage",
+            key="coverage" if of_all else "selected-coverage",  # the page of all stays as it is
             description="What is loaded, missing or failed",
             markdown=overview_page(told.values(), untold),
         )

@@ -150,6 +150,18 @@ def test_a_day_of_a_table_carried_by_the_hour_is_loaded_when_all_its_hours_are(s
 
 
 @ONE_ROAD
+@pytest.mark.parametrize("table", ["orders", ["orders"]])
+def test_a_run_for_one_table_leaves_the_page_of_all_as_it_is(
+    shop: Any, api: Api, table: str | list[str]
+) -> None:
+    sync_table(table="orders", run_date=date(2023, 1, 4))
+    for of_all in (None, "all", ["all", "orders"]):
+        assert "coverage" in pages(api, run(table=of_all, end_date=date(2023, 1, 6)))
+    found = pages(api, run(table=table, end_date=date(2023, 1, 6)))
+    assert set(found) == {"coverage-orders", "selected-coverage"}
+
+
+@ONE_ROAD
 def test_a_table_that_cannot_be_told_stops_no_other_and_fails_the_run(shop: Any, api: Api) -> None:
     shop.write_specs(orders=ORDERS, nps={**ORDERS, "warehouse": "no-such-block"})
     sync_table(table="orders", run_date=date(2023, 1, 4))
