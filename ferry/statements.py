@@ -379,6 +379,13 @@ def count_where(table: TableName, column: str, placeholder: str) -> str:
     return bound(sql, placeholder)
 
 
+def count_between(table: TableName, column: str, placeholder: str) -> str:
+    """How many rows have the column from one bound up to, but not including, another."""
+    name = quoted(column)
+    sql = f"SELECT COUNT(*) FROM {table_sql(table)} WHERE {name} >= {MARK} AND {name} < {MARK}"
+    return bound(sql, placeholder)
+
+
 def find_schema(placeholder: str) -> str:
     """One row if there is a schema of the bound name."""
     return f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {placeholder}"

@@ -36,6 +36,7 @@ from flows.table_specs import load_table_specs
 from tasks.artifacts import cosmetic
 from tasks.backfill_page import plan_line, show_plan
 from tasks.cells import escaped
+from tasks.left_in_target import count_left, left_line
 from tasks.plan_windows import plan_table
 from tasks.step import explains, for_table
 from tasks.windows_progress import WindowsProgress
@@ -194,7 +195,7 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
 
 
 def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
-    lines, failures, receipts = [], [], {}
+    lines, failures, receipts, left = [], [], {}, []
     for plan, outcomes in carried:
         table = str(plan.spec.target)
         landed = [outcome.receipt for outcome in outcomes if outcome.receipt]
@@ -212,7 +213,8 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
         )
         failures += [(table, outcome) for outcome in failed]
         get_run_logger().info("%s", lines[-1])
-    _show(lines, failures)
+        left += _left(plan.spec, outcomes)
+    _show([*lines, *left], failures)
     published = follow_tables(receipts)
     if failures:
         told = [f"{len(failures)} windows failed:"]
@@ -222,6 +224,17 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
         told += [" ".join(reason.split()) for reason in published.failures.values()]
         return Failed(message="\n".join(told))
     return published.after("; ".join(lines), receipts)
+
+
+def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
+    """The line about rows that the source no longer has, if there are any."""
+    carried = [(outcome.window, outcome.receipt) for outcome in outcomes if outcome.receipt]
+    rows = count_left(spec, carried, load_road(spec).warehouse) if carried else None
+    if not rows:
+        return []
+    line = left_line(spec, rows)
+    get_run_logger().warning("%s", line)
+    return [line]
 
 
 def _show(lines: Sequence[str], failures: Sequence[tuple[str, Outcome]]) -> None:

@@ -63,6 +63,36 @@ def carried_days(shop: Any) -> Counter[str]:
     return Counter(receipt.window_label for receipt in shop.receipts("nps"))
 
 
+def page_of(api: Api, state: State[Any]) -> str:
+    flow_run_id = state.state_details.flow_run_id
+    assert flow_run_id
+    return {a.key: str(a.data) for a in api.artifacts(flow_run_id)}["backfill"]
+
+
+def test_rows_that_the_source_no_longer_has_are_counted_and_stay(shop: Any, api: Api) -> None:
+    again = {"reprocess": "all", "max_concurrency": 2}
+    assert "not in the source's" not in page_of(api, run())
+    shop.sql("DELETE FROM nps WHERE id IN (0, 1, 14)")
+    shop.sql("UPDATE nps SET modified = '2023-08-05 00:00:00' WHERE id = 29")  # leaves its window
+
+    state = run(**again)
+
+    assert state.type is StateType.COMPLETED, state.message
+    page = page_of(api, state)
+    assert f"{shop.schema}.nps: at least 4 rows of the target in these windows" in page
+    assert "Ferry does not delete them" in page
+    log = "\n".join(api.log(state.state_details.flow_run_id))
+    assert "at least 4 rows" in log
+    assert ids(shop) == list(range(10 * ROWS_A_DAY))
+    assert sum(r.rows_deleted for r in shop.receipts("nps")) == 0
+    only_one = run(**again, start_date=date(2023, 7, 5), end_date=date(2023, 7, 6))
+    assert "at least 1 rows" in page_of(api, only_one)  # 14 was on the 5th
+    assert "not in the source's" not in page_of(api, run(start_date=date(2023, 7, 2), **NEXT))
+
+
+NEXT = {"end_date": date(2023, 7, 4), "reprocess": "all"}
+
+
 def forget(shop: Any, *days: str) -> None:
     """Take days out of the target and out of the receipts."""
     mark = shop.warehouse.capabilities.placeholder
