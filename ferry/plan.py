@@ -10,6 +10,7 @@ from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, with_lookback
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
+from ferry.unix_time import to_unix
 from ferry.watermark import less_lag
 from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
 
@@ -144,6 +145,8 @@ def plan_query(
     zone = spec.wall_clock_zone
     if mode == "window" and not spec.key:
         raise no_window_without_key(str(spec.target))
+    if spec.cursor_unit and cursor:
+        _refuse_no_unix_time(spec, cursor)
     if mode == "full":
         return ExtractQuery(schema, zone=zone, zero_dates=spec.zero_dates)
     _refuse_part_of_the_primary_key(spec, schema)
@@ -155,22 +158,45 @@ def plan_query(
             found=", ".join(c.name for c in columns),
             todo="Set `cursor` in the table's spec, or use mode full.",
         )
-    usable = _TIMES if mode == "window" else _TIMES + _NUMBERS
-    if cursor.type.kind not in usable:
+    by_number = mode == "watermark" or spec.cursor_unit is not None
+    if cursor.type.kind not in (_TIMES + _NUMBERS if by_number else _TIMES):
         raise SchemaError(
             f"column {cursor.name!r} cannot be the cursor of mode {mode}",
             table=str(spec.target),
             expected="a date or time" + ("" if mode == "window" else ", or a number"),
             found=cursor.native or str(cursor.type),
-            todo="Choose another `cursor` in the table's spec.",
+            todo="Choose another `cursor` in the table's spec"
+            + (
+                ", or say what it counts, if that is Unix time: `cursor_unit: s`, ms or us."
+                if cursor.type.kind in _NUMBERS
+                else "."
+            ),
         )
-    if window and cursor.type.kind is Kind.DATE:
-        if own not in (None, window):
-            window = from_midnight(window, zone)  # a lookback is whole days there
-        _refuse_part_of_a_day(spec, cursor, window)
-    start = window.start if window else less_lag(watermark, spec.lag, zone, spec.cursor_unit)
-    end = window.end if window else None
+    start: CursorValue | None
+    end: CursorValue | None
+    if window is None:
+        start, end = less_lag(watermark, spec.lag, zone, spec.cursor_unit), None
+    elif spec.cursor_unit:
+        start, end = (to_unix(bound, spec.cursor_unit) for bound in (window.start, window.end))
+    else:
+        if cursor.type.kind is Kind.DATE:
+            if own not in (None, window):
+                window = from_midnight(window, zone)  # a lookback is whole days there
+            _refuse_part_of_a_day(spec, cursor, window)
+        start, end = window.start, window.end
     return ExtractQuery(schema, cursor.name, start, end, zone, spec.zero_dates)
+
+
+def _refuse_no_unix_time(spec: TableSpec, cursor: Column) -> None:
+    """Only whole numbers count Unix time."""
+    if cursor.type.kind not in _NUMBERS or cursor.type.scale:
+        raise SchemaError(
+            f"column {cursor.name!r} is no whole number, so it counts no Unix time",
+            table=str(spec.target),
+            expected=f"a whole number, as `cursor_unit: {spec.cursor_unit}` says",
+            found=cursor.native or str(cursor.type),
+            todo="Choose another `cursor` in the table's spec, or leave `cursor_unit` out.",
+        )
 
 
 def _refuse_part_of_the_primary_key(spec: TableSpec, schema: TableSchema) -> None:

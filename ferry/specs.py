@@ -132,7 +132,7 @@ class TableSpec(BaseModel):
     cursor_unit: Literal["s", "ms", "us"] | None = Field(
         default=None,
         description="The cursor is a whole number that counts Unix time in this unit: seconds, "
-        "milliseconds or microseconds since 1970-01-01 UTC.",
+        "milliseconds or microseconds since 1970-01-01 UTC. 0 is no time, as NULL is none.",
     )
     cursor_jumps: Literal["error", "allow"] = Field(
         default="error",

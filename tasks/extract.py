@@ -80,7 +80,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         )
         if query.cursor:
             tell_of_another_cursor(batch, query.cursor.lower(), before)
-        older = in_older_rows(_gained(schema, plan), query, before, source)
+        older = in_older_rows(_gained(schema, plan), query, before, source, spec.cursor_unit)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all rows get the value
         refuse_uncarried(spec, query, source)

@@ -27,7 +27,7 @@ from ferry.receipts_table import (
     write_receipt,
 )
 from ferry.schema import Column, TableName, TableSchema
-from ferry.unix_time import to_unix
+from ferry.unix_time import UnixUnit, to_unix
 from ferry.watermark import NUMBERS, Watermark
 from ferry.write import Transaction
 from tasks.own_tables import make_missing
@@ -112,6 +112,7 @@ def in_older_rows(
     query: ExtractQuery,
     before: Landings,
     source: Source,
+    unit: UnixUnit | None = None,
 ) -> tuple[str, ...]:
     """Those of the columns that rows have a value in which were carried without it.
 
@@ -120,12 +121,14 @@ def in_older_rows(
         query: What the batch reads: its rows get the value.
         before: What had landed.
         source: Where the rows are.
+        unit: What the cursor counts, if it is Unix time.
     """
     if query.cursor is None or query.start is None:
         return ()  # all rows are read, and get it
     stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
-    last = max((last for *_, last in before.by_cursor), default=None)
-    if query.end is not None and isinstance(query.end, datetime) and last and last > query.end:
+    read_to = max((last for *_, last in before.by_cursor), default=None)
+    last = to_unix(read_to, unit) if read_to and unit else read_to
+    if query.end is not None and last and last > query.end:  # type: ignore[operator]  # of a window
         stretches.append(replace(query, start=query.end, end=last, zero_dates="null"))
     return tuple(
         column.name.lower()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from blocks.source import Source
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
@@ -22,13 +24,25 @@ def refuse_uncarried(spec: TableSpec, query: ExtractQuery, source: Source) -> No
     """
     if query.cursor is None or spec.null_cursors == "ignore":
         return
-    if count := source.count_uncarried(query.schema.name, query.cursor):
+    count = source.count_uncarried(query.schema.name, query.cursor)
+    if spec.cursor_unit:
+        count += _zeros(query, source)
+    if count:
         raise DataError(
-            f"rows whose cursor {query.cursor!r} is NULL, a zero date or no date at all would "
-            "never be carried",
+            f"rows whose cursor {query.cursor!r} is NULL, "
+            + ("0" if spec.cursor_unit else "a zero date or no date at all")
+            + " would never be carried",
             table=str(spec.target),
             expected="in every row a value that windows and watermarks can reach",
             found=f"{count:,} {'row' if count == 1 else 'rows'} without one",
             todo="Correct them in the source, set another `cursor` in the table's spec, carry it "
             "in mode full, or leave these rows behind with `null_cursors: ignore`.",
         )
+
+
+def _zeros(query: ExtractQuery, source: Source) -> int:
+    """How many rows have 0 as their Unix time, which is what is written where there is none."""
+    cursor = query.schema.column(query.cursor or "")
+    schema = replace(query.schema, columns=(cursor,)) if cursor else query.schema
+    zeros = replace(query, schema=schema, start=0, end=1, zero_dates="null")
+    return sum(batch.num_rows for batch in source.read(zeros))

@@ -26,6 +26,7 @@ from ferry.plan import find_deleted, stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts_table import count_landed, find_receipt, rows_held, write_receipt
 from ferry.schema import TableSchema
+from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
 from ferry.write import Landed, Load, Transaction, newest_table, write
 from tasks.landed import write_void
@@ -193,6 +194,11 @@ def _start(batch: Batch, load: Load, copied: Copied) -> CursorValue | None:
     return stored_bound(start, cursor.type.kind, batch.spec.wall_clock_zone) if cursor else None
 
 
+def _as_moment(start: CursorValue | None, unit: UnixUnit | None) -> CursorValue | None:
+    """The watermark as people know it: of Unix time, the moment."""
+    return from_unix(start, unit) if unit and isinstance(start, int | Decimal) else start
+
+
 def _moment(start: CursorValue | None) -> datetime | None:
     moment = start if isinstance(start, datetime) and start.tzinfo else None
     return moment and on_clock(moment, UTC)
@@ -200,13 +206,14 @@ def _moment(start: CursorValue | None) -> datetime | None:
 
 def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:
     staged, extracted, window = copied.staged, copied.staged.extract, batch.window
+    start = _as_moment(extracted.start, batch.spec.cursor_unit)
     return Receipt(
         batch_id=batch.receipt_id(extracted.left_out, extracted.checksum),
         table_name=str(batch.target),
         mode=batch.mode,
-        window_start=window.start if window else _moment(extracted.start),
+        window_start=window.start if window else _moment(start),
         window_end=window.end if window else None,
-        window_label=f"from {extracted.start}" if extracted.start is not None else batch.label,
+        window_label=f"from {start}" if start is not None else batch.label,
         status="partial" if batch.part or extracted.left_out else "loaded",
         rows_extracted=extracted.rows,
         rows_staged=staged.rows,
@@ -224,11 +231,11 @@ def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime)
         finished_at=datetime.now(UTC),
         cursor_name=extracted.cursor,
         read_at=extracted.read_at,
-        complete_until=_complete_until(batch, extracted),
+        complete_until=_complete_until(batch, extracted, start),
     )
 
 
-def _complete_until(batch: Batch, extracted: Extract) -> datetime | None:
+def _complete_until(batch: Batch, extracted: Extract, start: CursorValue | None) -> datetime | None:
     """Up to when the source's rows were certainly there to be read, by its own clock."""
     if extracted.read_at is None:
         return None
@@ -237,6 +244,6 @@ def _complete_until(batch: Batch, extracted: Extract) -> datetime | None:
     late_seconds = 0
     if mode == "window":
         late_seconds = batch.spec.settle_seconds
-    elif mode == "watermark" and not isinstance(extracted.start, int | Decimal):
+    elif mode == "watermark" and not isinstance(start, int | Decimal):
         late_seconds = batch.spec.lag
     return clamped(extracted.read_at, -timedelta(seconds=late_seconds))

@@ -111,6 +111,47 @@ def test_a_key_that_is_a_part_of_the_primary_key_is_refused(
     plan_query(spec(key=key), "full", None, schema, START)
 
 
+UNIX = replace(
+    SCHEMA,
+    columns=(
+        Column("id", INT),
+        Column("seen", DataType(Kind.INT32)),
+        Column("big", DataType(Kind.DECIMAL, 20, 0)),
+        Column("exact", DataType(Kind.DECIMAL, 20, 3)),
+        Column("at", TIMESTAMP),
+    ),
+)
+
+
+@pytest.mark.parametrize("cursor", ["seen", "big"])
+@pytest.mark.parametrize(("unit", "each"), [("s", 1), ("ms", 1_000), ("us", 1_000_000)])
+def test_a_window_of_unix_time_has_whole_numbers_as_bounds(cursor: str, unit: str, each: int):
+    window = day_window(date(2023, 3, 26), "Europe/Berlin")  # of 23 hours
+    query = plan_query(spec(cursor=cursor, cursor_unit=unit), "window", window, UNIX)
+    assert (query.start, query.end) == (1679785200 * each, (1679785200 + 23 * 3600) * each)
+    assert (query.cursor, query.schema) == (cursor, UNIX)
+
+
+def test_a_watermark_of_unix_time_goes_back_by_seconds():
+    ask = ("watermark", None, UNIX, 1679785200_000)
+    query = plan_query(spec(cursor="seen", cursor_unit="ms", lag=60), *ask)
+    assert (query.start, query.end) == (1679785140_000, None)
+
+
+@pytest.mark.parametrize("cursor", ["exact", "at"])
+@pytest.mark.parametrize("mode", ["window", "watermark", "full"])
+def test_what_is_no_whole_number_counts_no_unix_time(cursor: str, mode: str):
+    window = day_window(date(2023, 1, 5)) if mode == "window" else None
+    with pytest.raises(SchemaError, match=f"'{cursor}' is no whole number") as caught:
+        plan_query(spec(cursor=cursor, cursor_unit="s"), mode, window, UNIX)
+    assert "leave `cursor_unit` out" in str(caught.value)
+
+
+def test_a_number_as_the_cursor_of_windows_is_asked_what_it_counts():
+    with pytest.raises(SchemaError, match="`cursor_unit: s`, ms or us"):
+        plan_query(spec(cursor="seen"), "window", day_window(date(2023, 1, 5)), UNIX)
+
+
 def test_a_window_needs_a_cursor_column():
     without = replace(SCHEMA, columns=SCHEMA.columns[:1])
     with pytest.raises(SchemaError, match="mode window needs a cursor column"):
