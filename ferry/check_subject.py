@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from ferry.partitions import EVERYTHING, Span, window_values
 from ferry.schema import TableName
 from ferry.statements import column_list, quoted, table_sql
+from ferry.windows import local_midnight
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Subject:
         spans: What is built.
         partition: The column that tells a row's partition; None if the summary has none.
         reads: The tables that it reads, by name, with the column that ties each to the partitions.
+        moments: Those of them whose column has a zone, so that it is compared with moments.
+        zone: The zone in which such a column is counted into partitions.
     """
 
     target: TableName
@@ -32,6 +36,8 @@ class Subject:
     spans: tuple[Span, ...]
     partition: str | None
     reads: Mapping[str, str | None]
+    moments: frozenset[str] = frozenset()
+    zone: str = "UTC"
 
     @property
     def whole(self) -> bool:
@@ -44,6 +50,11 @@ class Subject:
         values: dict[str, Any] = window_values(Span(self.spans[0].start, self.spans[-1].end))
         for number, span in enumerate(self.spans):
             values[f"span_{number}_start"], values[f"span_{number}_end"] = span.start, span.end
+        if self.moments and not self.whole:
+            days = self.spans[0].start.date(), self.spans[-1].end.date()
+            values["moment_start"], values["moment_end"] = (
+                local_midnight(day, self.zone).astimezone(UTC) for day in days
+            )
         return values
 
     def about_to_be(self, mark: Callable[[str], str]) -> str:

@@ -145,11 +145,11 @@ def _place(table: str | None, subject: Subject) -> tuple[str, str]:
         return table_sql(subject.built), ""
     schema, _, name = table.partition(".")
     tie = subject.reads.get(table)
-    within = (
-        f" AND {quoted(tie)} >= {marked('window_start')} AND {quoted(tie)} < {marked('window_end')}"
-        if tie and not subject.whole
-        else ""
-    )
+    within = ""
+    if tie and not subject.whole:
+        bounds = "moment" if table in subject.moments else "window"
+        first, end = marked(f"{bounds}_start"), marked(f"{bounds}_end")
+        within = f" AND {quoted(tie)} >= {first} AND {quoted(tie)} < {end}"
     return table_sql(TableName(schema, name)), within
 
 

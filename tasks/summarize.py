@@ -44,7 +44,7 @@ from ferry.publish import (
     replace,
     write_publication,
 )
-from ferry.schema import TableName
+from ferry.schema import Kind, TableName
 from ferry.summaries import SummarySpec
 from ferry.summary_query import bound, insert_selected
 from tasks.own_tables import make, make_schema
@@ -128,6 +128,8 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
             spans=build.spans,
             partition=spec.partition.column if spec.partition else None,
             reads={name: read.column if read else None for name, read in spec.reads.items()},
+            moments=frozenset() if built else _moments(spec, warehouse),
+            zone=spec.zone,
         )
         own = built_in(subject, spec.grain, capabilities) if built else []
         asked = own + [
@@ -141,6 +143,20 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
         _record(build, results, warehouse)
         _tell(build, results)
         return results
+
+
+def _moments(spec: SummarySpec, warehouse: Warehouse) -> frozenset[str]:
+    """The tables that are checked and whose tie to the partitions is a column with a zone."""
+    checked = {getattr(each, "table", None) for each in spec.input_check}
+    found = set()
+    for name, read in spec.reads.items():
+        if name in checked and read and read.column:
+            schema, _, table = name.partition(".")
+            there = warehouse.describe(TableName(schema, table))
+            column = there.column(read.column) if there else None
+            if column and column.type.kind is Kind.TIMESTAMPTZ:
+                found.add(name)
+    return frozenset(found)
 
 
 def _record(build: Build, results: list[CheckResult], warehouse: Warehouse) -> None:

@@ -1,4 +1,5 @@
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -135,6 +136,28 @@ def test_an_input_check_looks_at_the_window_of_a_table_that_is_tied_to_it():
     (loose,) = ask({**bounds, "table": "raw.y"}, subject(DAY), "input_check").statements
     assert loose.values == (10,)
     (whole,) = ask({**bounds, "table": "raw.x"}, subject(), "input_check").statements
+    assert whole.values == (10,)
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "end"),
+    [
+        ("UTC", datetime(2023, 3, 26), datetime(2023, 3, 27)),
+        ("Asia/Seoul", datetime(2023, 3, 25, 15), datetime(2023, 3, 26, 15)),
+        ("Europe/Berlin", datetime(2023, 3, 25, 23), datetime(2023, 3, 26, 22)),
+    ],
+)
+def test_a_column_with_a_zone_is_compared_with_the_moments_of_the_summary_s_days(
+    zone: str, start: datetime, end: datetime
+):
+    day = Span(datetime(2023, 3, 26), datetime(2023, 3, 27))
+    about = replace(subject(day), moments=frozenset({"raw.x"}), zone=zone)
+    bounds = {"bounds": "score", "max": 10, "table": "raw.x"}
+    (tied,) = ask(bounds, about, "input_check").statements
+    assert tied.values == (10, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    (without,) = ask(bounds, replace(about, moments=frozenset()), "input_check").statements
+    assert without.values == (10, day.start, day.end)
+    (whole,) = ask(bounds, replace(about, spans=(EVERYTHING,)), "input_check").statements
     assert whole.values == (10,)
 
 
