@@ -34,6 +34,15 @@ class View:
         kind = "MATERIALIZED VIEW" if self.materialized else "VIEW"
         return f"DROP {kind} {table_sql(self.name)};"
 
+    @property
+    def show(self) -> str:
+        """The query that shows its text."""
+        kind = "matview" if self.materialized else "view"
+        return (
+            f"SELECT definition FROM pg_{kind}s WHERE schemaname = {_literal(self.name.schema)} "  # noqa: S608
+            f"AND {kind}name = {_literal(self.name.name)};"
+        )
+
 
 @dataclass(frozen=True)
 class Held:
@@ -63,6 +72,10 @@ class Retype:
     wanted: Column
     source: DataType
     grows: bool = True
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def grown(source: DataType, target: DataType) -> DataType | None:

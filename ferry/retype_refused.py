@@ -111,7 +111,7 @@ def refuse_bound(
     Args:
         target: The target.
         views: For each column that has to change, its views in the order to drop them.
-        statements: What changes the columns.
+        statements: What changes the columns and keeps their values.
         capabilities: What the warehouse can do.
 
     Raises:
@@ -125,21 +125,19 @@ def refuse_bound(
         f"{column} under {', '.join(str(view.name) for view in reversed(each))}"
         for column, each in bound.items()
     )
-    shown = " ".join(
-        f"SELECT pg_get_viewdef({_literal(table_sql(view.name))}::regclass);" for view in all_views
-    )
+    shown = " ".join(view.show for view in all_views)
     unbound = (
         f" A view that ends with {capabilities.unbound_view} is not bound to its columns."
         if capabilities.unbound_view
         else ""
     )
+    runs = f", which runs {' '.join(f'{each};' for each in statements)}" if statements else "."
     raise SchemaError(
         f"columns have to change that views are bound to: {told}",
         table=str(target),
         todo=f"Keep the views' text ({shown}), drop them: "
-        f"{' '.join(view.drop for view in all_views)} Run the table again, which runs "
-        f"{_script(statements)} Then make the views again, with what was granted on them."
-        + unbound,
+        f"{' '.join(view.drop for view in all_views)} Run the table again{runs} Then make the "
+        "views again, with what was granted on them." + unbound,
     )
 
 
@@ -154,7 +152,3 @@ def _told(changes: Sequence[Retype]) -> str:
 def _script(statements: Iterable[str]) -> str:
     """The statements as one transaction, to be pasted."""
     return " ".join(f"{each};" for each in ("BEGIN", *statements, "COMMIT"))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

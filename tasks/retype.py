@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prefect.logging import get_run_logger
 
@@ -10,7 +10,7 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import FerryError
-from ferry.retype import change_type, make_anew
+from ferry.retype import Held, change_type, make_anew
 from ferry.retype_refused import refuse_bound
 from ferry.schema import Column, TableSchema, fits
 from ferry.target import TargetPlan, plan_target
@@ -30,27 +30,36 @@ def plan_columns(
     Raises:
         SchemaError: Columns that a person has to decide on, or that views or keys hold.
     """
-    plan = plan_target(
-        batch.target,
-        existing,
-        columns,
-        warehouse.capabilities,
-        batch.spec.target_only,
-        native_type=warehouse.native_type,
-        held=lambda: warehouse.held_columns(batch.target),
-        replaced=batch.mode == "full",
-    )
+    plan = _plan(batch, existing, columns, warehouse, lambda: warehouse.held_columns(batch.target))
     names = [c.name for c in plan.widen] + [c.there.name for c in (*plan.retype, *plan.remake)]
     views = {name: warehouse.bound_views(batch.target, name) for name in names}
     refuse_bound(batch.target, views, _statements(batch, plan, warehouse), warehouse.capabilities)
     return plan
 
 
+def _plan(
+    batch: Batch,
+    existing: TableSchema | None,
+    columns: Sequence[Column],
+    warehouse: Warehouse,
+    held: Callable[[], Held] = Held,
+) -> TargetPlan:
+    return plan_target(
+        batch.target,
+        existing,
+        columns,
+        warehouse.capabilities,
+        batch.spec.target_only,
+        native_type=warehouse.native_type,
+        held=held,
+        replaced=batch.mode == "full",
+    )
+
+
 def _statements(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> list[str]:
     native, capabilities = warehouse.native_type, warehouse.capabilities
     widened = [sql.widen_column(batch.target, column, native) for column in plan.widen]
     changes = [change_type(batch.target, each, native, capabilities) for each in plan.retype]
-    changes += [make_anew(batch.target, each, native, capabilities) for each in plan.remake]
     return [*widened, *(statement for each in changes for statement in each)]
 
 
@@ -79,7 +88,7 @@ def retype(batch: Batch, plan: TargetPlan, columns: Sequence[Column], warehouse:
         if capabilities.lock_mode is not None:
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
         existing = warehouse.describe(batch.target)
-        changes = plan_columns(batch, existing, columns, warehouse).retype
+        changes = _plan(batch, existing, columns, warehouse).retype
         for change in changes:
             for statement in change_type(batch.target, change, warehouse.native_type, capabilities):
                 tx.execute(statement)
@@ -100,7 +109,7 @@ def remake(batch: Batch, columns: Sequence[Column], warehouse: Warehouse) -> lis
     """
     existing = warehouse.describe(batch.target)
     statements = []
-    for change in plan_columns(batch, existing, columns, warehouse).remake:
+    for change in _plan(batch, existing, columns, warehouse).remake:
         statements += make_anew(batch.target, change, warehouse.native_type, warehouse.capabilities)
         get_run_logger().warning(
             "%s is replaced with a column of another type: %s, %s before",

@@ -62,10 +62,11 @@ def explain_access(message: str, statement: str, user: str) -> tuple[str, str] |
     if found := _DENIED.search(message):
         kind, name = found[1].lower(), found[2].strip().strip('"')
         right, what = _right(kind, name, statement)
-        return (
-            f"the right {right} on {what} is missing",
-            f"Have its owner run: GRANT {right} ON {what} TO {who};",
-        )
+        todo = f"Have its owner run: GRANT {right} ON {what} TO {who};"
+        if statement.lstrip().upper().startswith("LOCK"):
+            # https://docs.aws.amazon.com/redshift/latest/dg/r_LOCK.html
+            todo += f" Redshift lets only the owner lock it: ALTER {what} OWNER TO {who};"
+        return f"the right {right} on {what} is missing", todo
     if found := _NOT_OWNER.search(message):
         name = _full_name(found[2].strip().strip('"'), statement)
         return (

@@ -18,13 +18,14 @@ _VIEWS = """
 SELECT DISTINCT vn.nspname, v.relname, v.relkind
 FROM pg_catalog.pg_class AS t
 JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid
-JOIN pg_catalog.pg_depend AS used ON used.refobjid = t.oid AND used.refobjsubid = a.attnum
+JOIN pg_catalog.pg_depend AS used ON used.refobjid = t.oid
 JOIN pg_catalog.pg_depend AS owned ON owned.objid = used.objid AND owned.deptype = 'i'
 JOIN pg_catalog.pg_class AS v ON v.oid = owned.refobjid
 JOIN pg_catalog.pg_namespace AS vn ON vn.oid = v.relnamespace
+LEFT JOIN pg_catalog.pg_attribute AS a
+  ON a.attrelid = used.refobjid AND a.attnum = used.refobjsubid AND a.attnum > 0
 WHERE t.relname = %s AND tn.nspname = COALESCE(NULLIF(%s, ''), current_schema())
-  AND a.attnum > 0 AND v.relkind IN ('v', 'm') AND v.oid <> t.oid"""
+  AND v.relkind IN ('v', 'm') AND v.oid <> t.oid"""
 _OF_COLUMN = _VIEWS + " AND a.attname = %s"
 
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from blocks.warehouses import DuckDBWarehouse
 from ferry.batch import StageFormat
 from ferry.errors import AccessError, BusyError, DataError
-from ferry.schema import Column, DataType, Kind
+from ferry.schema import Column, DataType, Kind, TableName
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 
@@ -232,3 +232,14 @@ def test_what_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="DuckDB refuses"):
         DuckDBWarehouse(path=tmp_path / "blocked.duckdb", busy_timeout_seconds=0).fetch("SELECT 1")
     assert (tmp_path / "blocked.duckdb").stat().st_size == before
+
+
+def test_columns_whose_type_duckdb_does_not_alter_are_told(duckdb_warehouse: Any) -> None:
+    table = TableName("main", "t")
+    duckdb_warehouse.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, c INT CHECK (c > 0), n INT NOT NULL)"
+    )
+    assert set(duckdb_warehouse.held_columns(table).columns) == {"id", "u", "c"}
+    duckdb_warehouse.execute("CREATE INDEX i ON t (n)")
+    assert set(duckdb_warehouse.held_columns(table).columns) == {"id", "u", "c", "n"}
+    assert duckdb_warehouse.bound_views(table, "n") == ()

@@ -19,6 +19,7 @@ from ferry.errors import (
     DataError,
     FatalError,
     OutcomeUnknownError,
+    SchemaError,
 )
 from ferry.schema import Column, DataType, Kind
 
@@ -294,3 +295,25 @@ def test_no_files_are_no_rows(postgres_engine: Any) -> None:
     table = postgres_engine.create(TWO)
     staged = dataclasses.replace(postgres_engine.stage_rows(TWO, [(1, "a")]), files=())
     assert postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage) == 0
+
+
+def test_views_over_a_column_are_told_in_the_order_in_which_they_can_be_dropped(
+    postgres_engine: Any,
+) -> None:
+    table, warehouse = postgres_engine.create(TWO), postgres_engine.warehouse
+    schema = f'"{postgres_engine.schema}"'
+    for statement in (
+        "VIEW {s}.low AS SELECT name FROM {s}.t",
+        "MATERIALIZED VIEW {s}.mid AS SELECT name FROM {s}.low",
+        "VIEW {s}.top AS SELECT t.name FROM {s}.t, {s}.mid",
+        "VIEW {s}.beside AS SELECT id FROM {s}.t",
+    ):
+        warehouse.execute("CREATE " + statement.format(s=schema))
+    with pytest.raises(SchemaError, match="Drop the views"):
+        warehouse.execute(f"ALTER TABLE {schema}.t ALTER COLUMN name TYPE varchar(9)")
+    views = warehouse.bound_views(table, "name")
+    assert [view.name.name for view in views] == ["top", "mid", "low"]
+    for view in views:
+        assert "name" in warehouse.fetch(view.show)[0][0]
+        warehouse.execute(view.drop)
+    warehouse.execute(f"ALTER TABLE {schema}.t ALTER COLUMN name TYPE varchar(9)")
