@@ -48,7 +48,7 @@ def _naming(operation: Callable[..., Any]) -> Callable[..., Any]:
 
         @wraps(operation)
         def read(self: NamedBlock, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            with _named(self):
+            with naming(self):
                 yield from operation(self, *args, **kwargs)
 
         return read
@@ -57,21 +57,22 @@ def _naming(operation: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(operation)
         @contextmanager
         def enter(self: NamedBlock, *args: Any, **kwargs: Any) -> Iterator[Any]:
-            with _named(self), operation(self, *args, **kwargs) as entered:
+            with naming(self), operation(self, *args, **kwargs) as entered:
                 yield entered
 
         return enter
 
     @wraps(operation)
     def call(self: NamedBlock, *args: Any, **kwargs: Any) -> Any:
-        with _named(self):
+        with naming(self):
             return operation(self, *args, **kwargs)
 
     return call
 
 
 @contextmanager
-def _named(block: NamedBlock) -> Iterator[None]:
+def naming(block: NamedBlock) -> Iterator[None]:
+    """Let every error that passes name the block, unless it names one already."""
     try:
         yield
     except FerryError as error:

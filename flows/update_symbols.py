@@ -123,8 +123,9 @@ def _only(source: PriceAPISource, symbols: list[str]) -> PriceAPISource:
     """The source with these symbols alone."""
     fields = {name: getattr(source, name) for name in PriceAPISource.model_fields}
     try:
-        return PriceAPISource(**{**fields, "symbols": symbols})
+        checked = PriceAPISource(**{**fields, "symbols": symbols})
     except ValidationError as error:
         raise RequestError(
             "these are no symbols", found=", ".join(symbols)[:200], todo="Correct `symbols`."
         ) from error
+    return source.model_copy(update={"symbols": checked.symbols})  # which keeps the block's name

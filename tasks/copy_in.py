@@ -39,7 +39,7 @@ def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Co
         ConnectionLostError, BusyError: A retry may help.
     """
     extracted = staged.extract
-    with located(batch, "copy"):
+    with located(batch, "copy", warehouse):
         if staged.rows == 0:
             return Copied(None, 0, staged)
         table = batch.staging_table(datetime.now(UTC).date(), secrets.token_hex(3))

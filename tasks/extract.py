@@ -60,7 +60,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         ConnectionLostError, BusyError: A retry may help.
     """
     spec = batch.spec
-    with located(batch, "extract"):
+    with located(batch, "extract", source):
         schema = source.describe(spec.source_name, spec.exclude)
         schema = carried_as_text(schema, spec.as_text)
         capabilities = warehouse.capabilities

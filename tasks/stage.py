@@ -38,7 +38,7 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
         AccessError: No such bucket, or no permission. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
-    with located(batch, "stage"):
+    with located(batch, "stage", stage):
         if goes_by_insert(batch.spec, extracted):
             return Staged((), None, extracted)
         where = f"{prefix(batch.spec)}{batch.label_slug}/{batch.id}/{uuid.uuid4().hex[:8]}"

@@ -20,6 +20,7 @@ from prefect.flow_engine import FlowRunTimeoutError
 from prefect.logging import get_run_logger
 from prefect.task_engine import TaskRunTimeoutError
 
+from blocks.named import NamedBlock, naming
 from ferry.batch import Batch
 from ferry.errors import FatalError, FerryError, RetriableError, is_retriable
 from ferry.reasons import explained, reason_of
@@ -170,8 +171,8 @@ def placed(table: str, window: str | None, step: str) -> Iterator[None]:
 
 
 @contextmanager
-def located(batch: Batch, step: str) -> Iterator[None]:
-    """As `placed`, for a step of a batch.
+def located(batch: Batch, step: str, block: NamedBlock) -> Iterator[None]:
+    """As `placed`, for a step of a batch over this block, which errors name unless they name one.
 
     Raises:
         FatalError: This machine's own disk failed.
@@ -179,7 +180,8 @@ def located(batch: Batch, step: str) -> Iterator[None]:
     """
     with placed(str(batch.target), batch.label, step):
         try:
-            yield
+            with naming(block):
+                yield
         except OSError as error:
             raise FatalError(
                 "this machine cannot write or read the part files",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
@@ -13,6 +14,7 @@ from prefect import Task, task
 from prefect.logging import get_run_logger
 
 import ferry
+from blocks.named import naming
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA
@@ -56,9 +58,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _located(build: Build, step: str) -> AbstractContextManager[None]:
-    """Let every error that passes say the summary, the partitions and the step."""
-    return placed(str(build.spec.target), build.label, step)
+@contextmanager
+def _located(build: Build, step: str, warehouse: Warehouse) -> Iterator[None]:
+    """Let every error that passes say the summary, the partitions, the step and the block."""
+    with placed(str(build.spec.target), build.label, step), naming(warehouse):
+        yield
 
 
 def for_summary(step: Task[P, R], spec: SummarySpec) -> Task[P, R]:
@@ -81,7 +85,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, capabilities = build.spec, warehouse.capabilities
-    with _located(build, "build"):
+    with _located(build, "build", warehouse):
         name = f"stg_{datetime.now(UTC):%Y%m%d}_{build.id.replace('-', '')[:12]}_"
         table = TableName(STAGING_SCHEMA, f"{name}{secrets.token_hex(3)}_{spec.table[:24]}")
         make_schema(warehouse, STAGING_SCHEMA)
@@ -119,7 +123,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, capabilities = build.spec, warehouse.capabilities
-    with _located(build, side):
+    with _located(build, side, warehouse):
         subject = Subject(
             target=spec.target,
             columns=tuple(spec.columns),
@@ -198,7 +202,7 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     build = built.build
-    with _located(build, "publish"):
+    with _located(build, "publish", warehouse):
         _prepare(build, warehouse)
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             try:

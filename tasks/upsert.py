@@ -59,7 +59,7 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
         SchemaError, DataError, CountMismatchError: The target is as it was. No retry helps.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
-    with located(batch, "upsert"):
+    with located(batch, "upsert", warehouse):
         prepare_target(batch, copied, warehouse)
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             try:

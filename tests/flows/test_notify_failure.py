@@ -378,5 +378,7 @@ def test_a_summary_that_its_check_held_back_is_told_with_check_expected_and_foun
     assert message.startswith("Ferry: sync nps full failed\nTable: nps\n")
     assert f"{name} full: 2 read, 2 inserted" in message
     assert "These rows have arrived; not up to date are 2 summaries" in message
-    assert f"input_check {name}_summary all: 1 of 2 checks failed: scores are 0 to 10" in message
+    where = f"{name}_summary all at duckdb-warehouse/{survey.journey.name}"
+    why = "1 of 2 checks failed: scores are 0 to 10"
+    assert f"CheckFailedError: input_check {where}: {why}" in message
     assert "expected no rows outside of 0 to 10; found 1 rows outside of 0 to 10" in message

@@ -37,7 +37,7 @@ def changed_and_carried(shop: Any) -> None:
 def test_a_full_copy_that_was_read_before_another_batch_landed_does_not_bring_old_rows_back(
     shop: Any,
 ) -> None:
-    with pytest.raises(StaleReadError, match=r"upsert .*orders full: another batch"):
+    with pytest.raises(StaleReadError, match=r"upsert .*orders full at .*: another batch"):
         read_now_land_later("orders", "full", {}, lambda: changed_and_carried(shop))
     assert shop.target("orders", "note") == [("new",)]
     assert shop.leftovers() == set()

@@ -1,0 +1,102 @@
+"""Every error of Ferry's that leaves a block names it, whatever kind of operation it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from blocks.named import NamedBlock
+from blocks.sources import SOURCES
+from blocks.stages import STAGES
+from blocks.warehouses import WAREHOUSES
+from ferry.errors import AccessError, FerryError, StaleReadError
+
+KINDS = (*SOURCES, *STAGES, *WAREHOUSES)
+
+
+class Role(NamedBlock):
+    def call(self) -> None: ...
+
+    def read(self) -> Iterator[int]:
+        yield 0
+
+    @contextmanager
+    def enter(self) -> Iterator[int]:
+        yield 0
+
+
+class Engine(Role):
+    _block_type_slug = "engine"
+
+    def call(self) -> None:
+        raise AccessError("refused")
+
+    def read(self) -> Iterator[int]:
+        yield 1
+        raise AccessError("refused")
+
+    @contextmanager
+    def enter(self) -> Iterator[int]:
+        raise AccessError("refused")
+        yield 1
+
+    def other(self) -> None:
+        raise AccessError("not one of the role's operations")
+
+
+def saved() -> Engine:
+    engine = Engine()
+    engine._block_document_name = "billing"
+    return engine
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda engine: engine.call(),
+        lambda engine: list(engine.read()),
+        lambda engine: engine.enter().__enter__(),
+    ],
+    ids=["call", "read", "enter"],
+)
+def test_an_operation_s_error_names_the_block(use: Any) -> None:
+    with pytest.raises(AccessError, match=r"^at engine/billing: refused$"):
+        use(saved())
+    with pytest.raises(AccessError, match=r"^refused$"):
+        use(Engine())  # neither saved nor loaded: it has no name
+
+
+def test_an_error_that_names_a_block_keeps_it() -> None:
+    class Proxy(Role):
+        _block_type_slug = "proxy"
+
+        def call(self) -> None:
+            saved().call()
+
+    proxy = Proxy()
+    proxy._block_document_name = "front"
+    with pytest.raises(AccessError, match="engine/billing"):
+        proxy.call()
+
+
+def test_what_the_user_of_a_context_raises_is_the_same_error() -> None:
+    class Open(Role):
+        @contextmanager
+        def enter(self) -> Iterator[int]:
+            yield 1
+
+    error = StaleReadError("stale")
+    with pytest.raises(FerryError) as raised, Open().enter() as entered:
+        assert entered == 1
+        raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_kind_of_block_names_itself_in_all_it_does(kind: type[NamedBlock]) -> None:
+    assert len(kind._operations) >= 5
+    for name in kind._operations:
+        assert hasattr(getattr(kind, name), "__wrapped__"), name
