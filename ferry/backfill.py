@@ -7,11 +7,11 @@ where the calendar is: days at midnight in the zone, weeks before Monday, months
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from ferry.coverage import Coverage, Status
 from ferry.errors import RequestError
@@ -142,6 +142,29 @@ def check_table(spec: TableSpec) -> None:
             table=str(spec.target),
             expected="a key, so that a row that is there already is not doubled",
             todo="Add `key` to the table's spec.",
+        )
+
+
+def check_unchanged(spec: TableSpec, planned: Mapping[str, Any]) -> None:
+    """Refuse a spec that is not the one with which the windows were planned.
+
+    Args:
+        spec: The table's spec, as the table specs say now.
+        planned: What it said then: `TableSpec.as_planned`.
+
+    Raises:
+        RequestError: They differ; the message names the fields. No retry helps.
+    """
+    now = spec.as_planned
+    changed = [name for name in planned if planned[name] != now.get(name)]
+    if changed:
+        raise RequestError(
+            "the table's spec is not the one that the backfill was planned with",
+            table=f"{planned.get('schema')}.{planned.get('name')}",
+            expected=", ".join(f"{name}={planned[name]}" for name in changed)[:500],
+            found=", ".join(f"{name}={now.get(name)}" for name in changed)[:500],
+            todo="Start the backfill again: it plans with the spec as it is now, and does what is "
+            "left.",
         )
 
 

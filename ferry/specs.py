@@ -261,6 +261,11 @@ class TableSpec(BaseModel):
         return HOURLY_SETTLE_SECONDS if self.every == "hour" else 0
 
     @property
+    def as_planned(self) -> dict[str, Any]:
+        """All of it as JSON, for runs that are to carry what was planned with it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
     def wall_clock_zone(self) -> str:
         """The zone in which the source writes columns that have none of their own."""
         return self.source_zone or self.zone

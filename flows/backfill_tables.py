@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -25,10 +25,11 @@ from ferry.backfill import (
     in_order,
 )
 from ferry.errors import RequestError
+from ferry.reasons import reason_of
 from ferry.specs import TableSpec, TableSpecs
 from flows.carry_batch import load_road, scheduled_start, tidy
 from flows.carry_many import Outcome, carry_many
-from flows.carry_windows import reasons, window_batches
+from flows.carry_windows import MAX_REASONS, reasons, window_batches
 from flows.follow_summaries import follow_tables
 from flows.notify_failure import tell
 from flows.spread_windows import Spread, make_groups
@@ -72,8 +73,9 @@ def backfill(
 
     The summaries that read the tables are then built once, for the partitions that were changed.
 
-    The plan is shown before the first row moves. A window that fails does not stop the others; the
-    run then ends Failed and names each with its reason. Run it again with the same dates: it does
+    The plan is shown before the first row moves. A window that fails does not stop the others, nor
+    does one of several tables that cannot be planned; the run then ends Failed and names each with
+    its reason. Run it again with the same dates: it does
     only what is left.
 
     Args:
@@ -104,15 +106,25 @@ def backfill(
         )
     specs, left_out = _chosen(load_table_specs(), table)
     days = [Range(start_date, end_date, zone or spec.zone) for spec in specs]
-    for spec, one in zip(specs, days, strict=True):  # all of them, before any server is asked
-        check_table(spec)
-        check_range(one, spec, scheduled_start())
-    plans = [_plan(spec, one, step, reprocess) for spec, one in zip(specs, days, strict=True)]
-    show_plan(plans, left_out)
+    unplanned: dict[str, str] = {}
+    if table != ALL:
+        for spec, one in zip(specs, days, strict=True):  # all of them, before any server is asked
+            check_table(spec)
+            check_range(one, spec, scheduled_start())
+    plans = []
+    for spec, one in zip(specs, days, strict=True):
+        try:
+            plans.append(_plan(spec, one, step, reprocess))
+        except Exception as error:
+            if len(specs) == 1:
+                raise
+            unplanned[str(spec.target)] = reason_of(error)
+            get_run_logger().error("%s cannot be planned: %s", spec.target, reason_of(error))
+    show_plan(plans, left_out, unplanned)
     if dry_run:
-        return Completed(message="Dry run: " + "; ".join(map(plan_line, plans)))
+        return _planned(plans, unplanned)
     how = How(order, max_concurrency, workers)
-    return _ended([(plan, _carry(plan, how)) for plan in plans])
+    return _ended([(plan, _carry(plan, how)) for plan in plans], unplanned)
 
 
 @dataclass(frozen=True)
@@ -167,6 +179,26 @@ def _plan(spec: TableSpec, days: Range, step: Step, reprocess: Reprocess) -> Tab
     )
 
 
+def _planned(plans: Sequence[TablePlan], unplanned: Mapping[str, str]) -> Any:
+    told = "Dry run: " + ("; ".join(map(plan_line, plans)) or "no table can be planned")
+    if unplanned:
+        return Failed(message="\n".join([told, *_told_unplanned(unplanned)]))
+    return Completed(message=told)
+
+
+def _told_unplanned(unplanned: Mapping[str, str]) -> list[str]:
+    """Why tables could not be planned, a line each, after one that says how many."""
+    if not unplanned:
+        return []
+    reasons_ = [f"{table}: {' '.join(reason.split())}" for table, reason in unplanned.items()]
+    more = len(reasons_) - MAX_REASONS
+    return [
+        f"{len(unplanned)} tables could not be planned, and were not carried:",
+        *reasons_[:MAX_REASONS],
+        *([f"and {more} more"] if more > 0 else []),
+    ]
+
+
 def _carry(plan: TablePlan, how: How) -> list[Outcome]:
     spec, run_id = plan.spec, str(flow_run.id)
     road = load_road(spec)
@@ -194,7 +226,7 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
     return outcomes
 
 
-def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
+def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mapping[str, str]) -> Any:
     lines, failures, receipts, left = [], [], {}, []
     for plan, outcomes in carried:
         table = str(plan.spec.target)
@@ -214,10 +246,11 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]]) -> Any:
         failures += [(table, outcome) for outcome in failed]
         get_run_logger().info("%s", lines[-1])
         left += _left(plan.spec, outcomes)
-    _show([*lines, *left], failures)
+    _show([*lines, *left], failures, unplanned)
     published = follow_tables(receipts)
-    if failures:
-        told = [f"{len(failures)} windows failed:"]
+    if failures or unplanned:
+        told = _told_unplanned(unplanned)
+        told += [f"{len(failures)} windows failed:"] if failures else []
         for table in dict.fromkeys(name for name, _ in failures):
             theirs = [outcome for name, outcome in failures if name == table]
             told += [f"{table} {reason}" for reason in reasons(theirs)]
@@ -237,8 +270,15 @@ def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
     return [line]
 
 
-def _show(lines: Sequence[str], failures: Sequence[tuple[str, Outcome]]) -> None:
+def _show(
+    lines: Sequence[str],
+    failures: Sequence[tuple[str, Outcome]],
+    unplanned: Mapping[str, str],
+) -> None:
     markdown = "\n".join(f"- {line}" for line in lines)
+    markdown += "".join(
+        f"\n- **{table} could not be planned**: {escaped(why)}" for table, why in unplanned.items()
+    )
     if failures:
         markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
             f"| {table} | {outcome.window.label} | {escaped(outcome.reason)} |"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from ferry.backfill import check_table, check_unchanged
 from ferry.batch import Batch
+from ferry.errors import RequestError
 from ferry.specs import TableSpec
-from ferry.windows import Window
+from ferry.windows import Window, check_begun
 from flows.carry_batch import WORK_FOLDER, load_road
 from flows.carry_many import Outcome, carry_many
 from flows.table_specs import load_table_specs
@@ -35,6 +37,7 @@ def carry_windows(
     backfill_run_id: str,
     scheduled_start: datetime,
     max_concurrency: int = 4,
+    planned_spec: dict[str, Any] | None = None,
 ) -> Any:
     """Carry a group of a backfill's windows. The flow `backfill` starts it; you need not.
 
@@ -47,12 +50,25 @@ def carry_windows(
         backfill_run_id: The backfill's flow run: its windows land once, whoever carries them.
         scheduled_start: When the backfill was to start.
         max_concurrency: How many windows are under way at a time.
+        planned_spec: The table's spec as the backfill planned with it. If the table specs say
+            otherwise by now, nothing is carried.
+
+    Raises:
+        RequestError: The table has no windows, a window is in the future, or the spec is another
+            one than the backfill's. No retry helps.
     """
     spec = load_table_specs().named(table)
+    if planned_spec is not None:
+        check_unchanged(spec, planned_spec)
+    check_table(spec)
+    bounded = [Window(start, end, zone) for start, end in windows]
+    try:
+        for window in bounded:
+            check_begun(window, min(scheduled_start, datetime.now(UTC)))
+    except RequestError as error:
+        raise error.at(table=str(spec.target)) from None
     road = load_road(spec)
-    batches = window_batches(
-        spec, [Window(start, end, zone) for start, end in windows], backfill_run_id, scheduled_start
-    )
+    batches = window_batches(spec, bounded, backfill_run_id, scheduled_start)
     landed = for_table(read_run, spec)(backfill_run_id, spec.target, road.warehouse).receipts
     left = [batch for batch in batches if batch.id not in landed]
     with WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress:

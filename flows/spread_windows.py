@@ -7,6 +7,8 @@ read from the receipts and failures, never from the runs: their results stay whe
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections import deque
@@ -160,6 +162,8 @@ class Spread:
 
     def _run(self, group: Group) -> FlowRun:
         windows = [batch.window for batch in group.batches if batch.window]
+        planned = group.batches[0].spec.as_planned
+        spec = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:12]
         try:
             run = run_deployment(
                 DEPLOYMENT,
@@ -170,10 +174,13 @@ class Spread:
                     "backfill_run_id": self._flow_run_id,
                     "scheduled_start": group.batches[0].scheduled_start.isoformat(),
                     "max_concurrency": self._max_concurrency,
+                    "planned_spec": planned,
                 },
                 timeout=0,
-                # The same windows and attempt find the same run, also after this one was restarted.
-                idempotency_key=f"{self._flow_run_id} {self._table} {group.name} {group.attempt}",
+                # The same windows, attempt and spec find the same run, also after this one was
+                # restarted.
+                idempotency_key=f"{self._flow_run_id} {self._table} {group.name} {group.attempt} "
+                + spec,
             )
         except ObjectNotFound as error:
             raise ConfigurationError(

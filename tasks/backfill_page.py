@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from prefect.artifacts import create_markdown_artifact
@@ -16,12 +16,15 @@ from tasks.cells import escaped
 MAX_LINES = 500
 
 
-def show_plan(plans: Sequence[TablePlan], left_out: dict[str, str]) -> None:
+def show_plan(
+    plans: Sequence[TablePlan], left_out: Mapping[str, str], unplanned: Mapping[str, str]
+) -> None:
     """Show which windows are going to be carried, and which not, and why.
 
     Args:
         plans: The tables' plans.
         left_out: Tables that cannot be backfilled, with the reason.
+        unplanned: Tables whose planning failed, with the reason.
     """
     for plan in plans:
         get_run_logger().info("%s", plan_line(plan))
@@ -30,6 +33,10 @@ def show_plan(plans: Sequence[TablePlan], left_out: dict[str, str]) -> None:
         "| --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(map(_plan_row, plans))
     ]
     parts += [f"- {name} is left out: {escaped(reason)}" for name, reason in left_out.items()]
+    parts += [
+        f"- **{name} could not be planned**: {escaped(reason)}"
+        for name, reason in unplanned.items()
+    ]
     parts += [
         f"### {plan.spec.target}\n\nBy {cursor_line(plan.spec, plan.cursor)}.\n\n"
         + _windows_table(plan.windows)

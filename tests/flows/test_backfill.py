@@ -250,6 +250,36 @@ def test_several_tables_or_all_that_have_windows(shop: Any, api: Api) -> None:
     assert f"- {shop.schema}.colours is left out: a table in mode full" in pages["backfill-plan"]
 
 
+def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_reason(
+    shop: Any, api: Api
+) -> None:
+    late = {**WINDOW, "start_date": date(2023, 7, 2)}
+    shop.sql("CREATE TABLE late (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    shop.write_specs(gone=WINDOW, nps=WINDOW, late=late, lost={**WINDOW, "source": "no-such"})
+    days = {"end_date": date(2023, 7, 3)}
+    gone, late_, lost = (f"{shop.schema}.{name}" for name in ("gone", "late", "lost"))
+    dry = failed(table="all", dry_run=True, **days)
+    assert f"{shop.schema}.nps: 2 of 2 windows to carry" in dry
+    state = run(table="all", **days)
+
+    assert state.type is StateType.FAILED
+    message = state.message or ""
+    assert message.startswith("3 tables could not be planned, and were not carried:\n")
+    lines = message.splitlines()
+    for told in (dry.splitlines(), lines):
+        (why,) = (line for line in told if line.startswith(f"{gone}: "))
+        assert "SchemaError" in why and "there is no table" in why
+        assert any(line.startswith(f"{late_}: RequestError") for line in told)
+        assert any(line.startswith(f"{lost}: ConfigurationError") for line in told)
+    assert len(shop.receipts("nps")) == 2
+    pages = {a.key: str(a.data) for a in api.artifacts(state.state_details.flow_run_id)}
+    for page in ("backfill-plan", "backfill"):
+        assert pages[page].count("could not be planned") == 3
+        assert "there is no table" in pages[page]
+    assert "there is no table" in failed(table=["nps", "gone"], **days)
+    assert "there is no table" in failed(table="gone", **days)
+
+
 @ONE_ROAD
 @pytest.mark.parametrize(
     ("parameters", "problem"),

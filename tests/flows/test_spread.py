@@ -22,6 +22,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from deployments.guards import register_watch
 from deployments.local.redshift_double import Fault
 from deployments.local.servers import ProcessWorker
+from ferry.schema import TableName
+from flows import spread_windows
 from flows.backfill_tables import backfill
 from tests.api import eventually
 
@@ -115,3 +117,34 @@ def test_a_worker_that_dies_with_its_runs_takes_no_row_along_and_none_comes_twic
     runs = children(begun)
     assert {run.state_type for run in runs} == {StateType.COMPLETED, StateType.CRASHED}
     assert len({run.idempotency_key for run in runs}) == len(runs)
+
+
+@pytest.mark.timeout(600)
+def test_a_spec_that_changes_meanwhile_is_refused_by_the_workers_and_nothing_lands_elsewhere(
+    shop: Any, two_workers: list[ProcessWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, hand_over = f"{shop.schema}_moved", spread_windows.run_deployment
+
+    def after_a_change(*args: Any, **kwargs: Any) -> Any:
+        shop.write_specs(nps={"mode": "window", "key": ["id"], "insert_rows": 0, "schema": moved})
+        return hand_over(*args, **kwargs)
+
+    monkeypatch.setattr(spread_windows, "run_deployment", after_a_change)
+    thread, states = in_background(workers=2)
+    thread.join(400)
+    assert states and states[0].type is StateType.FAILED
+    message = states[0].message or ""
+    assert "the table's spec is not the one that the backfill was planned with" in message
+    assert f"expected schema={shop.schema}; found schema={moved}" in message
+    assert shop.receipts("nps") == []
+    assert shop.warehouse.describe(TableName(shop.schema, "nps")) is None
+    assert shop.warehouse.describe(TableName(moved, "nps")) is None
+
+    thread, states = in_background(workers=2)
+    thread.join(400)
+    try:
+        assert states and states[0].type is StateType.COMPLETED, states and states[0].message
+        rows = shop.warehouse.fetch(f'SELECT COUNT(*) FROM "{moved}"."nps"')
+        assert rows[0][0] == 4 * DAYS
+    finally:
+        shop.warehouse.execute(f'DROP SCHEMA IF EXISTS "{moved}" CASCADE')

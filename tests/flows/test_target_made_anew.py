@@ -77,7 +77,9 @@ def test_a_table_whose_source_is_empty_stays_loaded(people: Any) -> None:
 
 def test_a_full_copy_of_nothing_does_not_empty_the_target(people: Any) -> None:
     people.sql("DELETE FROM people")
-    with pytest.raises(DataError, match=r"upsert .*people full at .*: a full copy of no rows would"):
+    with pytest.raises(
+        DataError, match=r"upsert .*people full at .*: a full copy of no rows would"
+    ):
         sync_table(table="people", mode="full")
     assert len(people.target("people")) == 2
     people.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00')")
