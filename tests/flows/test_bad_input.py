@@ -60,7 +60,7 @@ def with_full(journey: Any) -> None:
 def other_target(journey: Any) -> None:
     journey.warehouse.execute(f'DROP TABLE "{journey.schema}"."orders"')
     journey.warehouse.execute(
-        f'CREATE TABLE "{journey.schema}"."orders" (id SMALLINT, note VARCHAR(200), '
+        f'CREATE TABLE "{journey.schema}"."orders" (id SMALLINT, note BIGINT, '
         "modified TIMESTAMP)"
     )
     journey.warehouse.execute(
