@@ -51,7 +51,8 @@ class Batch:
         work_folder: Where part files may stand, on the local disk.
         attempt: 1 for the run's first attempt.
         part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
-        backfill: Whether it is one of a backfill's, which makes way for other readers.
+        backfill: Whether it is one of many past windows, a backfill's or those caught up: they make
+            way for other readers, and what would refuse the whole table was looked at before.
     """
 
     spec: TableSpec

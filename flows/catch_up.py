@@ -101,7 +101,7 @@ def catch_up(batch: Batch, stop: Event) -> CaughtUp:
     reasons: list[str] = []
     in_a_row = 0
     for number, window in enumerate(windows):
-        late = replace(batch, window=window)
+        late = replace(batch, window=window, backfill=True)
         try:
             receipts.append(carry(late, road, together))
         except StoppedError as stopped:

@@ -83,7 +83,8 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         older = in_older_rows(_gained(schema, plan), query, before, source, spec.cursor_unit)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all rows get the value
-        refuse_uncarried(spec, query, source)
+        if not batch.backfill:  # the plan of a backfill, or the run's own window, has looked
+            refuse_uncarried(spec, query, source)
         shutil.rmtree(batch.folder, ignore_errors=True)
         batch.folder.mkdir(parents=True, mode=0o700)
         watch = _watch(batch, schema)
