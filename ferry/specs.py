@@ -19,11 +19,20 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from ferry.batch import StageFormat
 from ferry.errors import RequestError
 from ferry.schema import TableName
+from ferry.source_names import parse_source_name
 from ferry.windows import Every, zone_info
 from ferry.yaml_file import read_yaml
 
@@ -65,9 +74,17 @@ def _zone(name: str) -> str:
 
 
 def _source_name(name: str) -> str:
-    if not name or any(mark in name for mark in "\"'`;\\\0\n"):
-        raise ValueError("a source table's name has no quotes, semicolons, backslashes or newlines")
+    parse_source_name(name)
     return name
+
+
+def _marking(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(
+            "YAML reads yes, no, on, off, true and false without quotes as a boolean: write text "
+            "in quotes, and a boolean's or a number's values as 1 and 0"
+        )
+    return value
 
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
@@ -83,7 +100,8 @@ class TableSpec(BaseModel):
     name: Identifier = Field(description="The table's name in the warehouse.")
     source: str = Field(description="Name of the source block to read from.")
     source_table: SourceName = Field(
-        description="The table in the source, `table` or `database.table`; by default, its name."
+        description="The table in the source, `table` or `database.table`; by default, its name. A "
+        'name with a dot in it stands in backticks, within quotes for YAML: "`app.users`".'
     )
     stage: str = Field(default="lake", description="Name of the stage block.")
     warehouse: str = Field(default="warehouse", description="Name of the warehouse block.")
@@ -167,10 +185,10 @@ class TableSpec(BaseModel):
         default="deleted",
         description="The column that marks a deleted row: not NULL, not false and not 0.",
     )
-    deleted_values: tuple[str | int, ...] = Field(
+    deleted_values: tuple[Annotated[str | int, BeforeValidator(_marking)], ...] = Field(
         default=(),
         description="The values of `deleted_column` that mark a deleted row, such as [Y]; by "
-        "default any but NULL, false and 0.",
+        "default any but NULL, false and 0. Upper and lower case and blanks count.",
     )
     on_repeated_key: Literal["error", "newest"] = Field(
         default="error",
@@ -244,6 +262,8 @@ class TableSpec(BaseModel):
             raise ValueError("mode window needs a key: the columns that identify a row")
         if self.soft_deletes == "apply" and not self.key:
             raise ValueError("soft_deletes: apply needs a key: the columns that identify a row")
+        if self.deleted_values and self.soft_deletes != "apply":
+            raise ValueError("deleted_values needs soft_deletes: apply")
         if self.catch_up and (self.mode != "window" or self.start_date is None):
             raise ValueError("catch_up needs mode window and a start_date")
         columns = {name.lower() for name in (self.cursor, self.version) if name}
@@ -278,8 +298,7 @@ class TableSpec(BaseModel):
     @property
     def source_name(self) -> TableName:
         """The table in the source."""
-        database, _, table = self.source_table.rpartition(".")
-        return TableName(database, table)
+        return parse_source_name(self.source_table)
 
 
 class TablesFile(BaseModel):

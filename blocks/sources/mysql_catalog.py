@@ -83,12 +83,16 @@ def read(cursor: Cursor, table: TableName, database: str, place: str) -> Catalog
     rows = _rows(cursor, _COLUMNS, table, database)
     if not rows:
         schema = table.schema or database
-        cursor.execute(_TABLES, (schema,))
-        names = [str(name) for (name,) in cursor.fetchall()]
+        shown = f"database {schema!r} of {place.partition('/')[0]}"
+
+        def names_in(name: str) -> list[str]:
+            cursor.execute(_TABLES, (name or database,))
+            return [str(there) for (there,) in cursor.fetchall()]
+
+        names = names_in(schema)
         if table.name in names:  # some right shows the table, and none its columns
             raise no_right_to_read(f"{quote(schema)}.{quote(table.name)}", place)
-        shown = f"database {schema!r} of {place.partition('/')[0]}"
-        raise no_such_table(table, shown, names)
+        raise no_such_table(table, shown, names, names_in)
     key = tuple(str(row[1]) for row in _rows(cursor, _KEY, table, database))
     checks: set[str] = set()
     cursor.execute("SELECT VERSION()")

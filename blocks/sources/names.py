@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from ferry.errors import SchemaError
 from ferry.schema import TableName, named_columns
@@ -22,14 +22,28 @@ def carried(names: Collection[str], exclude: Collection[str], table: TableName) 
     return kept
 
 
-def no_such_table(table: TableName, place: str, names: Iterable[str]) -> SchemaError:
+def no_such_table(
+    table: TableName,
+    place: str,
+    names: Iterable[str],
+    names_in: Callable[[str], Iterable[str]] = lambda _: (),
+) -> SchemaError:
     """The error for a table that the catalog does not show, with names that come close.
 
     Args:
         table: The table that was asked for.
         place: The database, as its users know it.
         names: The tables and views that are there.
+        names_in: Those of any database; of the connection's own for an empty name.
     """
+    if dotted := _in_backticks(table, names_in):
+        return SchemaError(
+            f"there is no table {table.name!r} in {place}",
+            table=str(table),
+            expected=f"perhaps {dotted}, which is there",
+            todo="A name with a dot in it stands in backticks, within quotes for YAML: "
+            f'`source_table: "{dotted}"`.',
+        )
     return SchemaError(
         f"there is no table {table.name!r} in {place}",
         table=str(table),
@@ -46,6 +60,18 @@ def no_such_column(column: str, table: TableName, names: Iterable[str]) -> Schem
         expected=_close(column, names),
         todo="Check the spelling of `cursor`, `key` and `exclude` in the table's spec.",
     )
+
+
+def _in_backticks(table: TableName, names_in: Callable[[str], Iterable[str]]) -> str | None:
+    """How the table is to be written if there is one whose name has the dot in it."""
+    whole = str(table)
+    dots = [at for at, letter in enumerate(whole) if letter == "."] if table.schema else []
+    asked = [("", whole), *((whole[:at], whole[at + 1 :]) for at in dots[:-1])] if dots else []
+    for database, name in asked:
+        for there in names_in(database):
+            if there.lower() == name.lower():
+                return f"`{database}`.`{there}`" if database else f"`{there}`"
+    return None
 
 
 def _close(name: str, names: Iterable[str]) -> str | None:

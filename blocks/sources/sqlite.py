@@ -230,7 +230,10 @@ class SQLiteSource(Source):
         if rows:
             return [(str(n), str(t), bool(not_null), int(pk)) for n, t, not_null, pk in rows]
         names = connection.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")
-        raise no_such_table(table, self.path, [str(name) for (name,) in names.fetchall()])
+        there = [str(name) for (name,) in names.fetchall()]
+        raise no_such_table(
+            table, self.path, there, lambda name: there if name in ("", "main") else ()
+        )
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
