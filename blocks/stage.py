@@ -36,5 +36,14 @@ class Stage(NamedBlock, ABC):
         """Remove these files; one that is gone already is no error."""
 
     @abstractmethod
+    def now(self) -> datetime:
+        """The moment by the clock that tells when files were stored; aware, to the second.
+
+        Raises:
+            AccessError: No such bucket, or no permission.
+            ConnectionLostError, BusyError: Network or throttling; a retry may help.
+        """
+
+    @abstractmethod
     def discard_older(self, prefix: str, before: datetime) -> int:
         """Remove files under the prefix stored before that moment; returns how many."""

@@ -86,7 +86,6 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         if not batch.backfill:  # the plan of a backfill, or the run's own window, has looked
             refuse_uncarried(spec, query, source)
         shutil.rmtree(batch.folder, ignore_errors=True)
-        batch.folder.mkdir(parents=True, mode=0o700)
         watch = _watch(batch, schema)
         reading = WholeOrPart(
             source.read(query), in_parts=batch.mode == "window", see=watch.see if watch else None

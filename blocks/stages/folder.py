@@ -9,17 +9,24 @@ import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import Field
 
+from blocks.private_files import make_folders, new_private_file
 from blocks.stage import Stage
-from blocks.stages.keys import checked_key, checked_moment, manifest_text, open_part
+from blocks.stages.keys import (
+    changed_part,
+    checked_key,
+    checked_moment,
+    manifest_text,
+    open_part,
+)
 from ferry.batch import PartFile, StagedFile
-from ferry.errors import AccessError, BusyError, DataError, FatalError, RequestError
+from ferry.errors import AccessError, BusyError, FatalError, RequestError
 
 _CHUNK_BYTES = 1 << 20
 _TEMPORARY = ".storing-"
@@ -29,7 +36,8 @@ _BUSY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, e
 class FolderStage(Stage):
     """A folder in which part files wait for the warehouse.
 
-    A file is copied under another name, flushed to the disk, and renamed: whole or not there. URIs
+    A file is copied under another name, flushed to the disk, and renamed: whole or not there. Files
+    and the folders below it are made for the user that runs Ferry alone (modes 0600 and 0700). URIs
     are `file://` and the absolute path as it is, not percent-encoded, as DuckDB reads them.
 
     Example:
@@ -63,10 +71,7 @@ class FolderStage(Stage):
             found = self._store(file, key)
         if found != (part.size_bytes, part.sha256):
             self._at(key).unlink(missing_ok=True)
-            raise DataError(
-                f"the part file {part.path.name} has changed since it was written",
-                todo="Run the batch again from extract on, and check the disk.",
-            )
+            raise changed_part(part)
         return StagedFile(key, self._uri(key), part.size_bytes, part.rows)
 
     def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
@@ -99,6 +104,22 @@ class FolderStage(Stage):
         for file in files:
             with self._explained(f"removing {file.key!r}"):
                 self._remove(self._at(file.key))
+
+    def now(self) -> datetime:
+        """The moment by the file system's clock: on a disk that machines share, its server's.
+
+        Raises:
+            AccessError: No such folder, or no permission.
+            BusyError: The disk is full or fails; a retry may help.
+        """
+        with self._explained("asking the clock"):
+            path = self._root() / f"{_TEMPORARY}{uuid.uuid4().hex}"
+            with os.fdopen(new_private_file(path), "wb") as file:
+                try:
+                    seconds = os.fstat(file.fileno()).st_mtime
+                finally:
+                    path.unlink(missing_ok=True)
+        return datetime.fromtimestamp(seconds, UTC)
 
     def discard_older(self, prefix: str, before: datetime) -> int:
         """Remove files under the prefix stored before that moment; returns how many.
@@ -142,9 +163,9 @@ class FolderStage(Stage):
 
     def _new_file(self, path: Path) -> BinaryIO:
         while True:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # `discard` took the empty folder meanwhile
-                return path.open("xb")
+                make_folders(path.parent)
+                return os.fdopen(new_private_file(path), "wb")
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)

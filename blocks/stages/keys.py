@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import BinaryIO
 
+from blocks.private_files import open_itself
 from ferry.batch import PartFile, StagedFile
-from ferry.errors import FatalError, RequestError
+from ferry.errors import DataError, FatalError, RequestError
 
 
 def checked_key(key: str) -> str:
@@ -57,15 +59,24 @@ def manifest_text(files: Sequence[StagedFile]) -> bytes:
 
 
 def open_part(part: PartFile) -> BinaryIO:
-    """The part's bytes.
+    """The part's bytes; through a link, never.
 
     Raises:
         FatalError: It is not on this machine's disk any more; extract has to run again.
+        OSError: It is a link, or cannot be read.
     """
     with suppress(FileNotFoundError):
-        return part.path.open("rb")
+        return os.fdopen(open_itself(part.path), "rb")
     raise FatalError(
         f"the part file {part.path.name} is not on this machine any more",
         step="stage",
         todo="Run the whole batch again: parts stand on the disk of the machine that read them.",
+    )
+
+
+def changed_part(part: PartFile) -> DataError:
+    """What to raise where a part's bytes are not those that were hashed when it was written."""
+    return DataError(
+        f"the part file {part.path.name} has changed since it was written",
+        todo="Run the batch again from extract on, and check the disk.",
     )

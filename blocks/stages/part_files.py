@@ -7,11 +7,13 @@ whatever the table's size.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,8 +22,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import zstandard
 
+from blocks.private_files import make_private_folder
 from blocks.stages.csv_lines import CsvLines, new_null_marker
-from blocks.stages.keys import open_part
+from blocks.stages.keys import changed_part, open_part
 from blocks.stages.part_writers import CsvPartWriter, ParquetPartWriter, PartWriter
 from blocks.stages.value_checks import ValueChecks
 from ferry.batch import Extract, PartFile, StageFormat
@@ -63,8 +66,8 @@ def write_parts(
     Args:
         batches: Batches of `arrow_schema(columns)`, up to the columns' names.
         columns: The columns as the warehouse names them.
-        folder: A folder for these parts alone, made if missing. Parts that an earlier attempt left
-            in it are removed first.
+        folder: A folder for these parts alone, made if missing, and this user's alone. Parts that
+            an earlier attempt left in it are removed first.
         format: CSV (docs/staged-files.md tells the dialect) or Parquet; both zstd-compressed.
         part_size_bytes: Begin another part when one has this many compressed bytes.
         hex_prefix: What the warehouse wants before the hex digits of binary values in CSV.
@@ -76,11 +79,12 @@ def write_parts(
         DataError: A text value equals the null marker: a new attempt makes another marker. Or a
             decimal that travels as text is not one. Or one that the warehouse cannot hold.
         SchemaError: A batch is not of the columns' Arrow types.
+        ConfigurationError: The folder is another user's, or others may write to it.
         OSError: The disk is full, or the like.
         Exception: Whatever `batches` or `on_batch` raises. After any error no part is left.
     """
     marker = (null_marker or new_null_marker()) if format is StageFormat.CSV else ""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     for leftover in (*folder.glob("part-[0-9]*"), *folder.glob(".part-[0-9]*.tmp")):
         leftover.unlink()
     lines = CsvLines(columns, marker, hex_prefix)
@@ -126,10 +130,13 @@ def read_rows(extract: Extract) -> Iterator[tuple[Any, ...]]:
 def _read(part: PartFile, extract: Extract) -> pa.Table:
     try:
         with open_part(part) as file:
-            if extract.format is StageFormat.CSV:
-                table = _read_csv(file, extract)
-            else:
-                table = pq.ParquetFile(file).read()
+            content = file.read()
+        if hashlib.sha256(content).hexdigest() != part.sha256:
+            raise changed_part(part)
+        if extract.format is StageFormat.CSV:
+            table = _read_csv(BytesIO(content), extract)
+        else:
+            table = pq.ParquetFile(BytesIO(content)).read()
         if table.num_rows == part.rows:
             return table
         found = f"{table.num_rows} rows"

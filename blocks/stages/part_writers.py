@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from blocks.private_files import new_private_file
 from blocks.stages.csv_lines import CsvLines
 from ferry.batch import PartFile
 
@@ -18,13 +20,13 @@ _ZSTD_LEVEL = 1
 
 
 class _HashedFile:
-    """A new file that counts and hashes what is written to it."""
+    """A new file, this user's alone, that counts and hashes what is written to it."""
 
     def __init__(self, path: Path) -> None:
         self.size_bytes = 0
         self.closed = False
         self._hash = hashlib.sha256()
-        self._file = path.open("wb")
+        self._file = os.fdopen(new_private_file(path), "wb")
 
     def write(self, data: bytes) -> int:
         self._hash.update(data)

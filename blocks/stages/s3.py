@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import time
-import zlib
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, BinaryIO, Literal, Self
 
 from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
@@ -16,12 +17,18 @@ from prefect_aws import AwsCredentials
 from pydantic import Field, model_validator
 
 from blocks.stage import Stage
-from blocks.stages.keys import checked_key, checked_moment, manifest_text, open_part
+from blocks.stages.digests import PIECE_BYTES, Digests
+from blocks.stages.keys import (
+    changed_part,
+    checked_key,
+    checked_moment,
+    manifest_text,
+    open_part,
+)
 from blocks.stages.s3_errors import explain_code, explained, explained_body
 from ferry.batch import PartFile, StagedFile
-from ferry.errors import ConfigurationError, ConnectionLostError, DataError
+from ferry.errors import ConfigurationError, ConnectionLostError, FerryError
 
-_MULTIPART_BYTES = 16 << 20
 _DELETE_AT_ONCE = 1000  # what DeleteObjects takes
 _CLIENT_SECONDS = 600
 """Clients are made anew every ten minutes: the keys of an assumed role expire, and stay in one."""
@@ -31,8 +38,7 @@ class S3Stage(Stage):
     """An S3 bucket in which part files wait for the warehouse.
 
     Keys are relative to `prefix`; URIs are whole: `s3://<bucket>/<prefix>/<key>`. What was stored
-    is verified: boto3 sends a checksum with every request, and S3 answers with the same checksum
-    of what it has; where it does not, the size is read back.
+    is verified by its SHA-256, which S3 answers with; where it does not, the bytes are read back.
 
     Example:
         ```python
@@ -96,7 +102,7 @@ class S3Stage(Stage):
     def put(self, part: PartFile, key: str) -> StagedFile:
         """Store the part under the key, whole or not at all; storing it again changes nothing.
 
-        Parts above 16 MiB go up in several pieces at once, of which nothing is seen before the
+        Parts from 16 MiB on go up in several pieces at once, of which nothing is seen before the
         last has arrived.
 
         Raises:
@@ -109,28 +115,14 @@ class S3Stage(Stage):
         """
         full_key = self._full_key(key)
         with explained(self.bucket_name, f"storing {full_key!r}"), open_part(part) as file:
-            client = self._client()
+            digests = Digests.of(file)
+            if (digests.size_bytes, digests.whole.hex()) != (part.size_bytes, part.sha256):
+                raise changed_part(part)
+            file.seek(0)
             settings = {**self._encryption(), "Metadata": {"sha256": part.sha256}}
-            if part.size_bytes < _MULTIPART_BYTES:
-                content = file.read()
-                if len(content) != part.size_bytes:
-                    raise DataError(
-                        f"the part file {part.path.name} has changed since it was written",
-                        todo="Run the batch again from extract on, and check the disk.",
-                    )
-                return self._put(client, content, key, part.rows, settings)
-            client.upload_fileobj(
-                file,
-                self.bucket_name,
-                full_key,
-                ExtraArgs=settings,
-                Config=TransferConfig(
-                    multipart_threshold=_MULTIPART_BYTES,
-                    multipart_chunksize=_MULTIPART_BYTES,
-                    max_concurrency=4,
-                ),
-            )
-            return self._verified(client, key, part.size_bytes, part.rows)
+            upload = self._put if part.size_bytes < PIECE_BYTES else self._put_in_pieces
+            upload(file, full_key, digests, settings)
+        return StagedFile(key, self._uri(full_key), part.size_bytes, part.rows)
 
     def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
         """Store the manifest, Redshift's format: every file mandatory, with its size.
@@ -142,8 +134,9 @@ class S3Stage(Stage):
         text, full_key = manifest_text(files), self._full_key(key)
         with explained(self.bucket_name, f"storing {full_key!r}"):
             settings = {**self._encryption(), "ContentType": "application/json"}
-            rows = sum(file.rows for file in files)
-            return self._put(self._client(), text, key, rows, settings)
+            self._put(BytesIO(text), full_key, Digests.of(BytesIO(text)), settings)
+        rows = sum(file.rows for file in files)
+        return StagedFile(key, self._uri(full_key), len(text), rows)
 
     def open(self, file: StagedFile) -> BinaryIO:
         """The file's bytes as a stream; S3's errors while reading it are Ferry's errors, too.
@@ -164,6 +157,27 @@ class S3Stage(Stage):
             FerryError: As for `put`; some of the files may be gone by then.
         """
         self._delete([self._full_key(file.key) for file in files])
+
+    def now(self) -> datetime:
+        """The moment by S3's own clock, to the second.
+
+        Raises:
+            ConfigurationError: The server does not tell it.
+            FerryError: As for `put`.
+        """
+        with explained(self.bucket_name, "asking the clock"):
+            answer = self._client().list_objects_v2(
+                Bucket=self.bucket_name, Prefix=self.prefix.strip("/"), MaxKeys=1
+            )
+        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        try:
+            return parsedate_to_datetime(told).astimezone(UTC)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the server of bucket {self.bucket_name!r} does not tell its time",
+                expected="the header Date in each answer",
+                todo="Old files are not removed: nobody can tell how old they are.",
+            ) from error
 
     def discard_older(self, prefix: str, before: datetime) -> int:
         """Remove files under the prefix stored before that moment; returns how many.
@@ -208,31 +222,65 @@ class S3Stage(Stage):
                     raise explain_code(error.get("Code", "unknown"), 0, where, self.bucket_name)
 
     def _put(
-        self, client: Any, content: bytes, key: str, rows: int, settings: dict[str, Any]
-    ) -> StagedFile:
+        self, content: BinaryIO, full_key: str, digests: Digests, settings: dict[str, Any]
+    ) -> None:
         """Store the content by one request, and see that what S3 has is it."""
-        full_key = self._full_key(key)
-        answer = client.put_object(
+        answer = self._client().put_object(
             Bucket=self.bucket_name,
             Key=full_key,
-            Body=content,
+            Body=content.read(),
+            ChecksumSHA256=digests.of_one,  # S3 refuses other bytes
             **settings,
         )
-        checksum = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
-        if answer.get("ChecksumCRC32") != checksum:  # another server than Amazon's may not tell it
-            return self._verified(client, key, len(content), rows)
-        return StagedFile(key, self._uri(full_key), len(content), rows)
+        if answer.get("ChecksumSHA256") != digests.of_one:
+            self._compare(full_key, digests)
 
-    def _verified(self, client: Any, key: str, size_bytes: int, rows: int) -> StagedFile:
-        full_key = self._full_key(key)
-        found = client.head_object(Bucket=self.bucket_name, Key=full_key)["ContentLength"]
-        if found != size_bytes:
-            raise ConnectionLostError(
-                f"{full_key!r} is not whole in bucket {self.bucket_name!r}",
-                expected=f"{size_bytes} bytes",
-                found=f"{found} bytes",
-            )
-        return StagedFile(key, self._uri(full_key), size_bytes, rows)
+    def _put_in_pieces(
+        self, content: BinaryIO, full_key: str, digests: Digests, settings: dict[str, Any]
+    ) -> None:
+        """Store the content by several requests at once, and see that what S3 has is it."""
+        client = self._client()
+        if client.meta.config.request_checksum_calculation == "when_supported":
+            settings = {**settings, "ChecksumAlgorithm": "SHA256"}
+        client.upload_fileobj(
+            content,
+            self.bucket_name,
+            full_key,
+            ExtraArgs=settings,
+            Config=TransferConfig(
+                multipart_threshold=PIECE_BYTES,
+                multipart_chunksize=PIECE_BYTES,
+                max_concurrency=4,
+            ),
+        )
+        answer = client.head_object(Bucket=self.bucket_name, Key=full_key, ChecksumMode="ENABLED")
+        if answer.get("ChecksumSHA256", "").partition("-")[0] != digests.of_pieces:
+            self._compare(full_key, digests)
+
+    def _compare(self, full_key: str, digests: Digests) -> None:
+        """Read back what is stored, and remove it if it is not what was sent.
+
+        S3 itself tells the digest. Another server may not, or in another form; this costs as much
+        as the upload.
+
+        Raises:
+            ConnectionLostError: It is something else; a retry may help.
+        """
+        what = f"reading {full_key!r}"
+        try:
+            stored = self._client().get_object(Bucket=self.bucket_name, Key=full_key)["Body"]
+            with explained_body(stored, self.bucket_name, what) as content:
+                found = Digests.of(content)
+            if found.whole != digests.whole:
+                raise ConnectionLostError(
+                    f"{full_key!r} in bucket {self.bucket_name!r} is not what was sent",
+                    expected=f"{digests.size_bytes} bytes with SHA-256 {digests.whole.hex()}",
+                    found=f"{found.size_bytes} bytes with SHA-256 {found.whole.hex()}",
+                )
+        except ConnectionLostError:
+            with suppress(FerryError):
+                self._delete([full_key])
+            raise
 
     def _uri(self, full_key: str) -> str:
         return f"s3://{self.bucket_name}/{full_key}"

@@ -73,6 +73,7 @@ _NO_CONNECTION = (
     aws.HTTPClientError,  # timeouts, closed connections
     aws.ResponseStreamingError,
     aws.IncompleteReadError,
+    aws.FlexibleChecksumError,  # of what was read back
     ConnectionError,
     TimeoutError,
 )

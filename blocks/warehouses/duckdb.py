@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,10 +16,12 @@ from typing import Any, ClassVar
 import duckdb
 from pydantic import Field, field_validator
 
+from blocks.private_files import OTHERS, make_folders, private_umask
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.warehouses import duckdb_types
 from blocks.warehouses.duckdb_errors import translated
+from blocks.work_folder import work_folder
 from ferry.batch import Extract, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
@@ -134,7 +136,10 @@ class DuckDBWarehouse(Warehouse):
         nul_in_text=True,
     )
 
-    path: Path = Field(description="The database file; made, with its folders, when missing.")
+    path: Path = Field(
+        description="The database file; made, with its folders, when missing, and then for the "
+        "user that runs Ferry alone. One that is there keeps its rights."
+    )
     busy_timeout_seconds: float = Field(
         default=60.0,
         ge=0,
@@ -262,12 +267,24 @@ class DuckDBWarehouse(Warehouse):
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own, closed at the end; see `_connect`."""
-        connection = self._connect()
+        with private_umask() if self._is_private() else nullcontext():
+            connection = self._connect()
+            try:
+                yield connection
+            finally:
+                with _door:
+                    connection.close()
+
+    def _is_private(self) -> bool:
+        """Whether the file is its user's alone, or not made yet: so is what DuckDB puts beside it.
+
+        The log of changes and the folder for what does not fit in memory hold rows, too, and DuckDB
+        makes them anew whenever it needs them.
+        """
         try:
-            yield connection
-        finally:
-            with _door:
-                connection.close()
+            return not self._file().stat().st_mode & OTHERS
+        except OSError:
+            return True
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the database that this process shares.
@@ -279,7 +296,7 @@ class DuckDBWarehouse(Warehouse):
         path = self._file()
         deadline = time.monotonic() + self.busy_timeout_seconds
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
         except OSError as error:
             raise AccessError(f"the folder {path.parent} cannot be made") from error
         while True:
@@ -357,7 +374,7 @@ def _on_disk(file: StagedFile, stage: Stage) -> Iterator[Path]:
     if own.is_absolute() and own.is_file():
         yield own
         return
-    with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
+    with tempfile.TemporaryDirectory(dir=work_folder()) as folder:
         copy = Path(folder) / "part"
         with closing(stage.open(file)) as content, copy.open("wb") as spool:
             shutil.copyfileobj(content, spool, 1 << 20)

@@ -60,8 +60,7 @@ def with_full(journey: Any) -> None:
 def other_target(journey: Any) -> None:
     journey.warehouse.execute(f'DROP TABLE "{journey.schema}"."orders"')
     journey.warehouse.execute(
-        f'CREATE TABLE "{journey.schema}"."orders" (id SMALLINT, note BIGINT, '
-        "modified TIMESTAMP)"
+        f'CREATE TABLE "{journey.schema}"."orders" (id SMALLINT, note BIGINT, modified TIMESTAMP)'
     )
     journey.warehouse.execute(
         f'INSERT INTO "{journey.schema}"."orders" VALUES (1, 1, \'2023-01-01 10:00:00\')'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -102,3 +103,20 @@ def test_a_folder_without_permission_is_an_access_error(stage: FolderStage, part
 def test_the_uri_is_the_path_as_it_is(stage: FolderStage, part: PartFile) -> None:
     staged = stage.put(part, "t/2023-01-05T03:00+01:00/100% x")
     assert staged.uri == f"file://{stage.path}/t/2023-01-05T03:00+01:00/100% x"
+
+
+def test_what_the_stage_makes_is_its_users_alone_and_what_was_there_is_left(tmp_path: Path) -> None:
+    (root := tmp_path / "stage").mkdir()
+    root.chmod(0o755)
+    (known := root / "known").mkdir()
+    known.chmod(0o750)
+    made = FolderStage(path=root).write_manifest([], "known/new/newer/manifest.json")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (root, *root.rglob("*"))}
+    assert modes == {
+        "stage": 0o755,
+        "known": 0o750,
+        "new": 0o700,
+        "newer": 0o700,
+        "manifest.json": 0o600,
+    }
+    assert made.size_bytes > 0

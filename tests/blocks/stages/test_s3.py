@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import os
 import socket
 import threading
 import time
@@ -25,6 +27,7 @@ from prefect_aws import AwsCredentials
 from pydantic import ValidationError
 
 from blocks.stages import S3Stage
+from blocks.stages.digests import Digests
 from blocks.stages.s3_errors import explain
 from deployments.local.servers import S3, PrefectServer, RcloneS3, free_port
 from ferry.batch import PartFile, StagedFile
@@ -189,46 +192,118 @@ def test_a_stream_that_is_cut_does_not_end_as_if_it_were_whole() -> None:
         stage(endpoint).open(StagedFile("k", "", 1000, 1)).read()
 
 
-def test_what_was_stored_is_measured(part: PartFile) -> None:
-    def keeps_less(request: BaseHTTPRequestHandler) -> None:
+def answers(stored: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Takes what comes, and has something else, perhaps."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        content = stored if request.command == "GET" else b""
         request.send_response(200)
-        request.send_header("Content-Length", "7" if request.command == "HEAD" else "0")
+        for name, value in headers.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.send_header("Content-Length", str(len(content)))
         request.end_headers()
+        request.wfile.write(content)
 
-    with server(keeps_less) as (endpoint, _), pytest.raises(ConnectionLostError) as caught:
+    return answer
+
+
+def test_what_was_stored_is_read_back_where_its_digest_is_not_told(part: PartFile) -> None:
+    content = part.path.read_bytes()
+    with server(answers(content)) as (endpoint, seen):
+        assert stage(endpoint).put(part, "k").size_bytes == 1000
+    assert seen == ["PUT", "GET"]
+
+
+@pytest.mark.parametrize("stored", [b"0123456789" * 99, b"1123456789" * 100, b""])
+@pytest.mark.parametrize("told", [{}, {"x_amz_checksum_sha256": "AAAA"}])
+def test_a_server_that_has_other_bytes_than_were_sent_is_found_out(
+    part: PartFile, stored: bytes, told: dict[str, str]
+) -> None:
+    with (
+        server(answers(stored, **told)) as (endpoint, seen),
+        pytest.raises(ConnectionLostError, match=f"not what was sent.*{part.sha256}|Checksum"),
+    ):
         stage(endpoint).put(part, "k")
-    assert "expected 1000 bytes; found 7 bytes" in str(caught.value)
+    assert seen == ["PUT", "GET", "POST"]  # it is removed
 
 
-def test_a_server_that_answers_with_the_checksum_is_asked_once(part: PartFile) -> None:
-    asked = []
+def test_a_server_that_answers_with_the_digest_is_asked_once(part: PartFile) -> None:
+    digest = base64.b64encode(bytes.fromhex(part.sha256)).decode()
 
     def knows(request: BaseHTTPRequestHandler) -> None:
-        asked.append(request.command)
-        request.send_response(200)
-        request.send_header("x-amz-checksum-crc32", request.headers["x-amz-checksum-crc32"] or "")
-        request.send_header("Content-Length", "0")
-        request.end_headers()
+        told = request.headers["x-amz-checksum-sha256"]
+        assert told == digest  # so that S3 takes no other bytes
+        answers(b"", x_amz_checksum_sha256=told)(request)
 
-    with server(knows) as (endpoint, _):
+    with server(knows) as (endpoint, seen):
         assert stage(endpoint).put(part, "k").size_bytes == 1000
-    assert asked == ["PUT"]
+    assert seen == ["PUT"]
 
 
-def test_a_server_that_has_other_bytes_is_asked_again(part: PartFile) -> None:
-    def has_others(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.send_header("x-amz-checksum-crc32", "AAAAAA==")
-        request.send_header("Content-Length", "999" if request.command == "HEAD" else "0")
-        request.end_headers()
+@pytest.fixture
+def large_part(tmp_path: Path) -> PartFile:
+    content = os.urandom((33 << 20) + 1)
+    path = tmp_path / "large"
+    path.write_bytes(content)
+    return PartFile(path, 10, len(content), hashlib.sha256(content).hexdigest())
 
-    with server(has_others) as (endpoint, _), pytest.raises(ConnectionLostError, match="999"):
-        stage(endpoint).put(part, "k")
+
+@pytest.mark.parametrize("calculation", ["when_supported", "when_required"])
+def test_a_part_in_pieces_is_verified_by_its_digest(
+    s3: S3, bucket: str, large_part: PartFile, calculation: str
+) -> None:
+    whole = stage(s3.endpoint, bucket)
+    parameters = whole.credentials.aws_client_parameters
+    parameters.config = {**parameters.config, "request_checksum_calculation": calculation}
+    whole.put(large_part, "k")
+    found = s3.client().head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    with large_part.path.open("rb") as file:
+        expected = Digests.of(file).of_pieces
+    told = found.get("ChecksumSHA256", "").partition("-")[0] == expected
+    assert told is (calculation == "when_supported")
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: b"x" + c[1:]])
+@pytest.mark.parametrize(
+    ("which", "call"), [("part", "PutObject"), ("large_part", "CompleteMultipartUpload")]
+)
+def test_an_upload_that_arrives_cut_or_altered_is_found_out_and_removed(
+    s3: S3,
+    bucket: str,
+    request: pytest.FixtureRequest,
+    which: str,
+    call: str,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    part: PartFile = request.getfixturevalue(which)
+    damaged = stage(s3.endpoint, bucket, connect_timeout_seconds=9.5)  # a client of its own
+    other = s3.client()
+
+    def alter(parsed: dict[str, Any], **_: Any) -> None:
+        other.put_object(Bucket=bucket, Key="k", Body=damage(part.path.read_bytes()))
+        parsed.pop("ChecksumSHA256", None)
+
+    events = damaged._client().meta.events
+    events.register(f"after-call.s3.{call}", alter)
+    try:
+        with pytest.raises(ConnectionLostError, match="not what was sent"):
+            damaged.put(part, "k")
+    finally:
+        events.unregister(f"after-call.s3.{call}", alter)
+    assert "Contents" not in other.list_objects_v2(Bucket=bucket)
 
 
 def test_a_part_that_is_not_as_it_was_written_is_not_stored(part: PartFile) -> None:
-    part.path.write_bytes(b"short")
-    with pytest.raises(DataError, match="has changed"):
+    for content in (b"short", b"1123456789" * 100):
+        part.path.write_bytes(content)
+        with pytest.raises(DataError, match="has changed"):
+            stage("http://127.0.0.1:1").put(part, "k")
+
+
+def test_a_part_is_not_read_through_a_link(part: PartFile) -> None:
+    moved = part.path.rename(part.path.with_name("elsewhere"))
+    part.path.symlink_to(moved)
+    with pytest.raises(FatalError, match="cannot be read"):
         stage("http://127.0.0.1:1").put(part, "k")
 
 

@@ -193,6 +193,18 @@ def test_discard_older_removes_what_is_under_the_prefix_and_older(
     assert case.stage.discard_older("", datetime.now(UTC) + hour) == 1
 
 
+def test_the_clock_of_the_stage_is_the_one_by_which_files_grow_old(
+    case: Case, make_part: Callable[..., PartFile]
+) -> None:
+    before = case.stage.now()
+    case.stage.put(make_part(), "t/part")
+    assert abs(before - datetime.now(UTC)) < timedelta(seconds=5)  # on one machine all agree
+    assert case.stage.discard_older("t", before - timedelta(seconds=2)) == 0
+    assert case.stage.discard_older("t", case.stage.now() + timedelta(seconds=2)) == 1
+    with pytest.raises(AccessError):
+        case.homeless.now()
+
+
 def test_discard_older_wants_a_moment_with_a_zone(case: Case) -> None:
     with pytest.raises(RequestError, match="zone"):
         case.stage.discard_older("t", datetime(2023, 1, 1))

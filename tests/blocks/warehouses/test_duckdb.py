@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -243,3 +245,48 @@ def test_columns_whose_type_duckdb_does_not_alter_are_told(duckdb_warehouse: Any
     duckdb_warehouse.execute("CREATE INDEX i ON t (n)")
     assert set(duckdb_warehouse.held_columns(table).columns) == {"id", "u", "c", "n"}
     assert duckdb_warehouse.bound_views(table, "n") == ()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The rights of all that stands in the folder."""
+    return {str(p.relative_to(folder)): stat.S_IMODE(p.stat().st_mode) for p in folder.rglob("*")}
+
+
+@pytest.fixture
+def usual_mask() -> Any:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def test_the_file_its_folders_and_what_stands_beside_it_are_made_private(
+    tmp_path: Path, usual_mask: None
+) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "new" / "newer" / "w.duckdb")
+    warehouse.fetch("SELECT 1")
+    private = {"new": 0o700, "new/newer": 0o700, "new/newer/w.duckdb": 0o600}
+    assert modes(tmp_path) == private
+    warehouse.execute("CREATE TABLE t (id INTEGER)")
+    with warehouse._connection() as kept:  # a log is only there while somebody is
+        warehouse.execute("INSERT INTO t VALUES (1)")
+        assert modes(tmp_path) == {**private, "new/newer/w.duckdb.wal": 0o600}
+        kept.execute("SET memory_limit = '20MB'")
+        kept.execute("SET preserve_insertion_order = false")
+        kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(20_000_000)")
+        kept.execute("CREATE TEMP TABLE more AS SELECT n::VARCHAR || '-' AS n FROM big")
+        spilled = {n: m for n, m in modes(tmp_path).items() if ".tmp" in n}
+        assert set(spilled.values()) == {0o700, 0o600}
+    (tmp_path / "ours").touch()
+    assert modes(tmp_path)["ours"] == 0o644  # the process's mask is as it was
+
+
+def test_a_file_that_is_there_keeps_the_rights_its_owner_gave_it(
+    tmp_path: Path, usual_mask: None
+) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "w.duckdb")
+    warehouse.execute("CREATE TABLE t (id INTEGER)")
+    warehouse.path.chmod(0o640)
+    with warehouse._connection():
+        warehouse.execute("INSERT INTO t VALUES (1)")
+        assert modes(tmp_path) == {"w.duckdb": 0o640, "w.duckdb.wal": 0o644}
+    assert modes(tmp_path) == {"w.duckdb": 0o640}

@@ -1,0 +1,49 @@
+"""SHA-256 of what is stored, in the form in which S3 tells it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import BinaryIO, Self
+
+PIECE_BYTES = 16 << 20
+"""From this size on a file is stored in pieces of it."""
+
+
+@dataclass(frozen=True)
+class Digests:
+    """What a file's bytes are known by.
+
+    Attributes:
+        size_bytes: How many they are.
+        whole: The SHA-256 of all of them.
+        pieces: Those of each piece of `PIECE_BYTES`, the last one shorter.
+    """
+
+    size_bytes: int
+    whole: bytes
+    pieces: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, content: BinaryIO) -> Self:
+        """Of all that is left of the content, read a piece at a time."""
+        whole, pieces, size_bytes = hashlib.sha256(), [], 0
+        while piece := content.read(PIECE_BYTES):
+            whole.update(piece)
+            pieces.append(hashlib.sha256(piece).digest())
+            size_bytes += len(piece)
+        return cls(size_bytes, whole.digest(), tuple(pieces))
+
+    @property
+    def of_one(self) -> str:
+        """What S3 answers of a file that was stored by one request."""
+        return base64.b64encode(self.whole).decode()
+
+    @property
+    def of_pieces(self) -> str:
+        """What S3 answers of one in pieces, before a dash and their number: of their digests.
+
+        Source: Amazon S3 User Guide, "Checking object integrity", on composite checksums.
+        """
+        return base64.b64encode(hashlib.sha256(b"".join(self.pieces)).digest()).decode()
