@@ -83,9 +83,14 @@ def storage_keys(sort_key: Sequence[str], dist_key: str | None) -> str:
     return text + (f" SORTKEY ({column_list(sort_key)})" if sort_key else "")
 
 
-def drop_table(*tables: TableName) -> str:
-    """Drop the tables that are there."""
-    return f"DROP TABLE IF EXISTS {', '.join(map(table_sql, tables))}"
+def drop_table(table: TableName) -> str:
+    """Drop the table if it is there. One in each statement: DuckDB takes no list."""
+    return f"DROP TABLE IF EXISTS {table_sql(table)}"
+
+
+def today() -> str:
+    """The day by the warehouse's own clock, whichever machine asks."""
+    return "SELECT CURRENT_DATE"
 
 
 def add_column(table: TableName, column: Column, native_type: NativeType) -> str:

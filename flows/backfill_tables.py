@@ -27,13 +27,14 @@ from ferry.backfill import (
 from ferry.errors import RequestError
 from ferry.reasons import reason_of
 from ferry.specs import TableSpec, TableSpecs
-from flows.carry_batch import load_road, scheduled_start, tidy
+from flows.carry_batch import load_road, scheduled_start
 from flows.carry_many import Outcome, carry_many
 from flows.carry_windows import MAX_REASONS, reasons, window_batches
 from flows.follow_summaries import follow_tables
 from flows.notify_failure import tell
 from flows.spread_windows import Spread, make_groups
 from flows.table_specs import load_table_specs
+from flows.tidy import tidied
 from tasks.artifacts import cosmetic
 from tasks.backfill_page import plan_line, show_plan
 from tasks.cells import escaped
@@ -206,7 +207,10 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
     if not windows:
         return []
     batches = window_batches(spec, windows, run_id, scheduled_start())
-    with WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress:
+    with (
+        tidied(spec, road.stage, road.warehouse),
+        WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress,
+    ):
         # One at a time where nothing may land between a window's reading and its writing.
         one_by_one = how.order == "strict" or batches[0].overwrites_newer
         if how.workers > 1 and not one_by_one:
@@ -222,7 +226,6 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
                 report=progress.report,
                 stop_at_failure=how.order == "strict",
             )
-    tidy(batches[0], road)
     return outcomes
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import threading
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
-from tempfile import gettempdir
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
@@ -21,8 +16,9 @@ from blocks.registry import load_source, load_stage, load_warehouse
 from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
+from blocks.work_folder import work_folder
 from ferry.batch import Batch, Copied, Staged
-from ferry.errors import FerryError, IncompleteReadError, RequestError, StaleReadError
+from ferry.errors import IncompleteReadError, RequestError, StaleReadError
 from ferry.plan import choose_window
 from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
@@ -31,12 +27,9 @@ from tasks import copy, extract, for_table, in_place, stage, upsert
 from tasks.artifacts import cosmetic
 from tasks.history import record_failure
 from tasks.landed import already_landed
-from tasks.stage import discard, discard_forgotten
-from tasks.target import drop_forgotten
+from tasks.stage import discard
 from tasks.upsert import drop_staging
 
-WORK_FOLDER = Path(gettempdir()) / f"ferry-{os.getuid()}"
-FORGOTTEN_SECONDS = 86_400
 READ_AGAIN = 3
 """How often a batch is read again because another one landed since."""
 
@@ -120,7 +113,7 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
         window=window,
         flow_run_id=str(flow_run.id),
         scheduled_start=start,
-        work_folder=WORK_FOLDER,
+        work_folder=work_folder(),
         attempt=flow_run.run_count,
     )
 
@@ -208,10 +201,11 @@ def _steps(batch: Batch, road: Road, started_at: datetime, together: Together | 
         if extracted.rows:
             copied = step(copy, spec)(batch, staged, road.stage, road.warehouse)
         with together.turn:
-            if together.stop.is_set():
-                drop_staging(copied, road.warehouse)
             go_on()
             receipt = step(upsert, spec)(batch, copied, road.warehouse, started_at)
+    except Exception:  # given up: every attempt of a step has failed
+        drop_staging(copied, road.warehouse)
+        raise
     finally:
         discard(spec, staged, road.stage)
     if extracted.left_out:
@@ -225,26 +219,6 @@ def _steps(batch: Batch, road: Road, started_at: datetime, together: Together | 
             todo="Correct what is wrong, and carry the window again: it does not count as loaded.",
         )
     return receipt
-
-
-def tidy(batch: Batch, road: Road) -> None:
-    """Remove what killed runs left behind: staged files, staging tables, local part files.
-
-    A failure is logged and does not fail the run: its rows have landed, and the next run tidies.
-    """
-    try:
-        files, tables = discard_forgotten(batch.spec, road.stage), drop_forgotten(road.warehouse)
-    except FerryError as error:
-        get_run_logger().warning("%s could not be tidied up yet: %s", batch.target, error)
-        return
-    if files or tables:
-        get_run_logger().info(
-            "%s: removed %s staged files and %s staging tables", batch.target, files, tables
-        )
-    for folder in WORK_FOLDER.glob("*-*"):
-        with suppress(OSError):  # another run has just removed it
-            if time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def show_receipt(receipt: Receipt) -> None:

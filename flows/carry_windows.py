@@ -9,14 +9,16 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from blocks.work_folder import work_folder
 from ferry.backfill import check_table, check_unchanged
 from ferry.batch import Batch
 from ferry.errors import RequestError
 from ferry.specs import TableSpec
 from ferry.windows import Window, check_begun
-from flows.carry_batch import WORK_FOLDER, load_road
+from flows.carry_batch import load_road
 from flows.carry_many import Outcome, carry_many
 from flows.table_specs import load_table_specs
+from flows.tidy import tidied
 from tasks.history import read_run
 from tasks.step import explains, for_table
 from tasks.windows_progress import WindowsProgress
@@ -71,7 +73,10 @@ def carry_windows(
     batches = window_batches(spec, bounded, backfill_run_id, scheduled_start)
     landed = for_table(read_run, spec)(backfill_run_id, spec.target, road.warehouse).receipts
     left = [batch for batch in batches if batch.id not in landed]
-    with WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress:
+    with (
+        tidied(spec, road.stage, road.warehouse),
+        WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress,
+    ):
         outcomes = carry_many(left, road, at_once=max_concurrency, report=progress.report)
     failed = [outcome for outcome in outcomes if outcome.receipt is None]
     if failed:
@@ -91,7 +96,7 @@ def window_batches(
             window=window,
             flow_run_id=backfill_run_id,
             scheduled_start=scheduled_start,
-            work_folder=WORK_FOLDER,
+            work_folder=work_folder(),
             backfill=True,
         )
         for window in windows

@@ -20,12 +20,13 @@ from ferry.reasons import explained, reason_of
 from ferry.receipts import Receipt
 from ferry.specs import TableSpec
 from ferry.windows import Every
-from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line, tidy
+from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line
 from flows.catch_up import CaughtUp, catch_up_tables
 from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.settle import wait_until_settled
 from flows.table_specs import load_table_specs
+from flows.tidy import tidied
 from tasks.artifacts import cosmetic
 from tasks.cells import escaped
 from tasks.step import explains
@@ -55,9 +56,8 @@ def sync_one(batch: Batch, *, stop: Event, settle: bool) -> Receipt:
     road = load_road(batch.spec)
     if settle:
         wait_until_settled(batch, road.source, stop)
-    receipt = carry(batch, road)
-    tidy(batch, road)
-    return receipt
+    with tidied(batch.spec, road.stage, road.warehouse):
+        return carry(batch, road)
 
 
 def _run_name() -> str:

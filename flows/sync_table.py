@@ -14,6 +14,7 @@ from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.settle import wait_until_settled
 from flows.table_specs import load_table_specs
+from flows.tidy import tidied
 from tasks.step import explains
 
 
@@ -56,5 +57,6 @@ def sync_table(
     batch, road = make_batch(spec, dates, mode), load_road(spec)
     if not dates.given:
         wait_until_settled(batch, road.source)
-    receipt = carry(batch, road)
+    with tidied(spec, road.stage, road.warehouse):
+        receipt = carry(batch, road)
     return follow([receipt]).after(summary_line(receipt), receipt)

@@ -23,11 +23,11 @@ from flows.carry_batch import (
     make_batch,
     scheduled_start,
     summary_line,
-    tidy,
 )
 from flows.follow_summaries import follow
 from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
+from flows.tidy import tidied
 from tasks.step import explains
 
 TABLE = "stock_prices"
@@ -92,8 +92,8 @@ def update_symbols(
         road = Road(chosen, road.stage, road.warehouse)
         if not set(chosen.symbols).issuperset(source.symbols):
             batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
-    receipt = carry(batch, road)
-    tidy(batch, road)
+    with tidied(spec, road.stage, road.warehouse):
+        receipt = carry(batch, road)
     return follow([receipt]).after(summary_line(receipt), receipt)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from prefect import task
@@ -19,7 +18,7 @@ from ferry.errors import CountMismatchError, DataError, FerryError, SchemaError
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
 from tasks.step import STEP, explains, located, tell
-from tasks.target import drop_quietly
+from tasks.target import drop_quietly, today
 
 Rows = Sequence[Sequence[Any]]
 
@@ -42,12 +41,12 @@ def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Co
     with located(batch, "copy", warehouse):
         if staged.rows == 0:
             return Copied(None, 0, staged)
-        table = batch.staging_table(datetime.now(UTC).date(), secrets.token_hex(3))
-        _make(table, extracted.columns, warehouse)
+        table = batch.staging_table(today(warehouse), secrets.token_hex(3))
         try:
+            _make(table, extracted.columns, warehouse)
             rows = _load(table, staged, stage, warehouse)
             _compare(staged, rows)
-        except FerryError:
+        except Exception:
             drop_quietly(warehouse, table)
             raise
         tell("copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from prefect import task
 from prefect.logging import get_run_logger
@@ -14,10 +14,12 @@ from ferry.batch import Batch, Extract, Staged, StagedFile, StageFormat
 from ferry.errors import CountMismatchError, FerryError
 from ferry.schema import Kind
 from ferry.specs import TableSpec
-from tasks.step import STEP, explains, located
+from tasks.step import RETRY_JITTER, STEP, explains, located
 
 SUFFIX = {StageFormat.CSV: "csv.zst", StageFormat.PARQUET: "parquet"}
 FORGOTTEN_DAYS = 7
+IN_USE_DAYS = 2
+"""For so long, and its retries' waits, a batch may need its files: its upload and its COPY."""
 UPLOADS_AT_ONCE = 4
 INSERT_BYTES = 1_000_000
 """The values as they are, not compressed: a statement of Redshift's ends at 16 MB of text, and a
@@ -43,6 +45,7 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
             return Staged((), None, extracted)
         where = f"{prefix(batch.spec)}{batch.label_slug}/{batch.id}/{uuid.uuid4().hex[:8]}"
         files: dict[int, StagedFile] = {}
+        manifest: StagedFile | None = None
 
         def put(number: int) -> None:
             key = f"{where}/part-{number:05}.{SUFFIX[extracted.format]}"
@@ -54,17 +57,17 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
                 list(uploads.map(put, range(1, len(extracted.parts))))
             parts = [files[number] for number in range(len(extracted.parts))]
             manifest = stage.write_manifest(parts, f"{where}/manifest.json")
-        except FerryError:
-            _discard_quietly(stage, list(files.values()))
+            staged = Staged(tuple(parts), manifest, extracted)
+            if staged.rows != extracted.rows:
+                raise CountMismatchError(
+                    "rows staged are not the rows extracted",
+                    expected=extracted.rows,
+                    found=staged.rows,
+                    todo="Run it again; nothing has reached the warehouse.",
+                )
+        except Exception:
+            _discard_quietly(stage, [*files.values(), *([manifest] if manifest else [])])
             raise
-        staged = Staged(tuple(parts), manifest, extracted)
-        if staged.rows != extracted.rows:
-            raise CountMismatchError(
-                "rows staged are not the rows extracted",
-                expected=extracted.rows,
-                found=staged.rows,
-                todo="Run it again; nothing has reached the warehouse.",
-            )
         return staged
 
 
@@ -96,10 +99,12 @@ def discard(spec: TableSpec, staged: Staged, stage: Stage) -> None:
 def discard_forgotten(spec: TableSpec, stage: Stage) -> int:
     """Remove the table's staged files that nobody needs any more; returns how many.
 
-    These are files older than `keep_staged_days`, and what killed runs left behind a week ago.
+    These are files older than `keep_staged_days`, and what killed runs left behind a week ago: by
+    the clock of the stage, whatever this machine's says.
     """
-    days = spec.keep_staged_days or FORGOTTEN_DAYS
-    return stage.discard_older(prefix(spec), datetime.now(UTC) - timedelta(days=days))
+    days = max(spec.keep_staged_days or FORGOTTEN_DAYS, IN_USE_DAYS)
+    waits = timedelta(seconds=spec.retries * spec.retry_delay_seconds * (1 + RETRY_JITTER))
+    return stage.discard_older(prefix(spec), stage.now() - timedelta(days=days) - waits)
 
 
 def _discard_quietly(stage: Stage, files: list[StagedFile]) -> None:

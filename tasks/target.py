@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 
 from prefect.logging import get_run_logger
@@ -143,20 +143,37 @@ def _has_column(name: str, there: TableSchema | None) -> bool:
     return there is not None and there.column(name) is not None
 
 
-def drop_quietly(warehouse: Warehouse, *tables: TableName) -> None:
-    """Drop staging tables; a failure is only logged, `drop_forgotten` drops them later."""
-    try:
-        warehouse.execute(sql.drop_table(*tables))
-    except FerryError as error:
-        get_run_logger().warning("a staging table could not be dropped yet: %s", error)
+def drop_quietly(warehouse: Warehouse, *tables: TableName) -> int:
+    """Drop staging tables, each on its own; returns how many were.
+
+    A failure is only logged: `drop_forgotten` drops them later.
+    """
+    dropped = 0
+    for table in tables:
+        try:
+            warehouse.execute(sql.drop_table(table))
+            dropped += 1
+        except FerryError as error:
+            get_run_logger().warning("%s could not be dropped yet: %s", table, error)
+    return dropped
+
+
+def today(warehouse: Warehouse) -> date:
+    """The day by the warehouse's clock, in UTC: it names staging tables and tells their age.
+
+    The machines' own clocks would not do: one that is late would make tables which another one
+    holds for forgotten.
+    """
+    day: date = warehouse.fetch(sql.today())[0][0]
+    return day
 
 
 def drop_forgotten(warehouse: Warehouse) -> int:
     """Drop staging tables that killed runs left behind a week ago; returns how many."""
     found = warehouse.fetch(sql.find_tables(warehouse.capabilities.placeholder), (STAGING_SCHEMA,))
-    oldest = f"{datetime.now(UTC) - timedelta(days=FORGOTTEN_DAYS):%Y%m%d}"
-    matches = [STAGING_NAME.match(name) for (name,) in found]
-    forgotten = [match.string for match in matches if match and match[1] < oldest]
-    for name in forgotten:
-        warehouse.execute(sql.drop_table(TableName(STAGING_SCHEMA, name)))
-    return len(forgotten)
+    matches = [match for (name,) in found if (match := STAGING_NAME.match(name))]
+    if not matches:
+        return 0
+    oldest = f"{today(warehouse) - timedelta(days=FORGOTTEN_DAYS):%Y%m%d}"
+    forgotten = [TableName(STAGING_SCHEMA, match.string) for match in matches if match[1] < oldest]
+    return drop_quietly(warehouse, *forgotten)

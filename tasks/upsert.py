@@ -162,7 +162,7 @@ def _void_what_is_lost(
 
 
 def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
-    """Drop the batch's staging tables; a failure is only logged, the rows have landed."""
+    """Drop the batch's staging tables; a failure is only logged."""
     if copied.staging_table:
         newest = [] if copied.staged.extract.unique_key else [newest_table(copied.staging_table)]
         drop_quietly(warehouse, copied.staging_table, *newest)

@@ -204,6 +204,16 @@ def test_an_api_that_stays_busy_lands_nothing(market: Journey, price_api: PriceA
 
 
 @ONE
+def test_what_killed_runs_left_is_removed_also_when_a_symbol_failed(market: Journey) -> None:
+    forgotten = "stg_20230105_0b9d0b9d0b9d_0b9d0b_stock_prices"
+    market.warehouse.execute("CREATE SCHEMA IF NOT EXISTS ferry")
+    market.warehouse.execute(f"CREATE TABLE ferry.{forgotten} (id INTEGER)")
+    with pytest.raises(IncompleteReadError, match="NOPE"):
+        update_symbols(symbols=["AAPL", "NOPE"], run_date=FRIDAY)
+    assert market.leftovers() == set()
+
+
+@ONE
 def test_another_kind_of_source_is_refused(market: Journey, sqlite_source: Any) -> None:
     PriceAPISource.delete(market.name)
     sqlite_source[0].save(market.name)
