@@ -29,6 +29,8 @@ from __future__ import annotations
 
 from typing import Self
 
+from ferry.bounded import shortened
+
 
 class FerryError(Exception):
     """Something that Ferry understood and can explain.
@@ -84,11 +86,12 @@ class FerryError(Exception):
     def __str__(self) -> str:
         at = f"at {self.block}" if self.block else None
         where = " ".join(part for part in (self.step, self.table, self.window, at) if part)
-        text = f"{where}: {self.problem}" if where else self.problem
+        problem = shortened(self.problem)
+        text = f"{where}: {problem}" if where else problem
         if self.expected is not None:
-            text += f"; expected {self.expected}"
+            text += f"; expected {shortened(str(self.expected))}"
         if self.found is not None:
-            text += f"; found {self.found}"
+            text += f"; found {shortened(str(self.found))}"
         if self.todo:
             text += f". {self.todo}"
         return text

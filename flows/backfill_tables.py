@@ -24,12 +24,13 @@ from ferry.backfill import (
     check_table,
     in_order,
 )
+from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import RequestError
 from ferry.reasons import reason_of
 from ferry.specs import TableSpec, TableSpecs
 from flows.carry_batch import load_road, scheduled_start
 from flows.carry_many import Outcome, carry_many
-from flows.carry_windows import MAX_REASONS, reasons, window_batches
+from flows.carry_windows import reasons, window_batches
 from flows.follow_summaries import follow_tables
 from flows.notify_failure import tell
 from flows.spread_windows import Spread, make_groups
@@ -37,13 +38,15 @@ from flows.table_specs import load_table_specs
 from flows.tidy import tidied
 from tasks.artifacts import cosmetic
 from tasks.backfill_page import plan_line, show_plan
-from tasks.cells import escaped
+from tasks.cells import short
 from tasks.left_in_target import count_left, left_line
 from tasks.plan_windows import plan_table
 from tasks.step import explains, for_table
 from tasks.windows_progress import WindowsProgress
 
 ALL = "all"
+MAX_NAMES = 5
+"""The run's name has so many of its tables'."""
 
 Concurrency = Annotated[int, Field(ge=1, le=64)]
 
@@ -51,7 +54,7 @@ Concurrency = Annotated[int, Field(ge=1, le=64)]
 def _run_name() -> str:
     given = flow_run.parameters
     table = given["table"]
-    tables = table if isinstance(table, str) else ", ".join(table)
+    tables = table if isinstance(table, str) else ", ".join(first_of(table, MAX_NAMES))
     dry = "dry run: " if given.get("dry_run") else ""
     return f"{dry}backfill {tables} {given['start_date']} to {given['end_date']}"
 
@@ -181,7 +184,9 @@ def _plan(spec: TableSpec, days: Range, step: Step, reprocess: Reprocess) -> Tab
 
 
 def _planned(plans: Sequence[TablePlan], unplanned: Mapping[str, str]) -> Any:
-    told = "Dry run: " + ("; ".join(map(plan_line, plans)) or "no table can be planned")
+    told = "Dry run: " + (
+        "; ".join(first_of(map(plan_line, plans), MAX_REASONS)) or "no table can be planned"
+    )
     if unplanned:
         return Failed(message="\n".join([told, *_told_unplanned(unplanned)]))
     return Completed(message=told)
@@ -191,12 +196,10 @@ def _told_unplanned(unplanned: Mapping[str, str]) -> list[str]:
     """Why tables could not be planned, a line each, after one that says how many."""
     if not unplanned:
         return []
-    reasons_ = [f"{table}: {' '.join(reason.split())}" for table, reason in unplanned.items()]
-    more = len(reasons_) - MAX_REASONS
+    each = (f"{table}: {on_one_line(reason)}" for table, reason in unplanned.items())
     return [
         f"{len(unplanned)} tables could not be planned, and were not carried:",
-        *reasons_[:MAX_REASONS],
-        *([f"and {more} more"] if more > 0 else []),
+        *first_of(each, MAX_REASONS),
     ]
 
 
@@ -257,9 +260,9 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
         for table in dict.fromkeys(name for name, _ in failures):
             theirs = [outcome for name, outcome in failures if name == table]
             told += [f"{table} {reason}" for reason in reasons(theirs)]
-        told += [" ".join(reason.split()) for reason in published.failures.values()]
-        return Failed(message="\n".join(told))
-    return published.after("; ".join(lines), receipts)
+        told += map(on_one_line, published.failures.values())
+        return Failed(message="\n".join(first_of(told, MAX_REASONS + 1)))
+    return published.after("; ".join(first_of(lines, MAX_REASONS)), receipts)
 
 
 def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
@@ -278,14 +281,18 @@ def _show(
     failures: Sequence[tuple[str, Outcome]],
     unplanned: Mapping[str, str],
 ) -> None:
-    markdown = "\n".join(f"- {line}" for line in lines)
-    markdown += "".join(
-        f"\n- **{table} could not be planned**: {escaped(why)}" for table, why in unplanned.items()
-    )
+    told = [f"- {line}" for line in lines]
+    told += [
+        f"- **{table} could not be planned**: {short(why)}" for table, why in unplanned.items()
+    ]
+    markdown = "\n".join(first_of(told, MAX_ROWS, "- and {:,} more"))
     if failures:
-        markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
-            f"| {table} | {outcome.window.label} | {escaped(outcome.reason)} |"
+        rows = (
+            f"| {table} | {outcome.window.label} | {short(outcome.reason)} |"
             for table, outcome in failures
+        )
+        markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
+            first_of(rows, MAX_ROWS, "| and {:,} more in `ferry.failures` | | |")
         )
     with cosmetic("what was carried"):
         create_markdown_artifact(key="backfill", markdown=markdown)

@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from blocks.work_folder import work_folder
 from ferry.backfill import check_table, check_unchanged
 from ferry.batch import Batch
+from ferry.bounded import MAX_REASONS, first_of, shortened
 from ferry.errors import RequestError
 from ferry.specs import TableSpec
 from ferry.windows import Window, check_begun
@@ -103,7 +104,8 @@ def window_batches(
     ]
 
 
-MAX_REASONS = 20
+MAX_LABELS = 10
+"""A reason names so many of the windows that failed for it; `ferry.failures` has them all."""
 
 
 def reasons(failed: list[Outcome]) -> list[str]:
@@ -112,6 +114,8 @@ def reasons(failed: list[Outcome]) -> list[str]:
     for outcome in failed:
         reason = outcome.reason.replace(outcome.window.label, "…")
         by_reason.setdefault(reason, []).append(outcome.window.label)
-    told = [f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()]
-    more = len(told) - MAX_REASONS
-    return told[:MAX_REASONS] + ([f"and {more} more reasons"] if more > 0 else [])
+    told = [
+        f"{', '.join(first_of(labels, MAX_LABELS))}: {shortened(reason)}"
+        for reason, labels in by_reason.items()
+    ]
+    return first_of(told, MAX_REASONS, "and {:,} more reasons")

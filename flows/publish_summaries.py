@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
+from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import FerryError, SchemaError, SpecError, StaleReadError
 from ferry.partitions import Span
 from ferry.publications import Build, Publication
@@ -55,7 +56,7 @@ class Published:
 
     def failed(self, head: str) -> State[Any]:
         """The state of a run that failed, one reason per line."""
-        reasons = [" ".join(reason.split()) for reason in self.failures.values()]
+        reasons = first_of(map(on_one_line, self.failures.values()), MAX_REASONS)
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
 
     def after(self, carried: str, data: Any = None) -> State[Any]:
@@ -68,7 +69,8 @@ class Published:
         if self.failures:
             head = f"{carried}. These rows have arrived; not up to date are {len(self.failures)} "
             return self.failed(head + ("summary:" if len(self.failures) == 1 else "summaries:"))
-        return Completed(message="; ".join([carried, *map(str, self.publications)]), data=data)
+        told = first_of(map(str, self.publications), MAX_REASONS)
+        return Completed(message="; ".join([carried, *told]), data=data)
 
 
 def publish_summaries(

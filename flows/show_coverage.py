@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
+from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.reasons import explained, reason_of
 from ferry.specs import TableSpec
 from ferry.table_days import TableDays, check_days
@@ -34,7 +35,7 @@ ALL = "all"
 
 def _run_name() -> str:
     table = flow_run.parameters.get("table") or ALL
-    return f"coverage {table if isinstance(table, str) else ', '.join(table)}"
+    return f"coverage {table if isinstance(table, str) else ', '.join(first_of(table, 5))}"
 
 
 @flow(
@@ -96,9 +97,9 @@ def show_coverage(
         else:
             untold[name] = reason_of(result)
     _show(told, untold, of_all=_is_all(table))
-    summary = "; ".join(map(str, told.values()))
+    summary = "; ".join(first_of(map(str, told.values()), MAX_REASONS))
     if untold:
-        reasons = "; ".join(untold.values())
+        reasons = "; ".join(first_of(map(on_one_line, untold.values()), MAX_REASONS))
         of = f"{len(untold)} of {len(told) + len(untold)} tables cannot be told"
         return Failed(message=f"{of}: {reasons}" + (f"; {summary}" if summary else ""))
     return Completed(message=summary, data=told)

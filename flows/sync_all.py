@@ -16,6 +16,7 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
+from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.reasons import explained, reason_of
 from ferry.receipts import Receipt
 from ferry.specs import TableSpec
@@ -28,14 +29,10 @@ from flows.settle import wait_until_settled
 from flows.table_specs import load_table_specs
 from flows.tidy import tidied
 from tasks.artifacts import cosmetic
-from tasks.cells import escaped
+from tasks.cells import short
 from tasks.step import explains
 
 MAX_TABLES_AT_ONCE = 4
-MAX_ROWS = 100
-"""The run's page has so many of the past windows of a table; the receipts have them all."""
-MAX_REASONS = 20
-"""The run's message has so many reasons why past windows failed; `ferry.failures` has them all."""
 
 
 @task(
@@ -141,13 +138,11 @@ def sync_all(
         counts += [f"{len(late):,} past window(s) could not be caught up"] if late else []
         behind = len(published.failures)
         counts += [f"{behind} summaries are not up to date"] if behind else []
-        named = [*failures.values(), *published.failures.values(), *late[:MAX_REASONS]]
-        reasons = [" ".join(reason.split()) for reason in named]  # one line each
-        if len(late) > MAX_REASONS:
-            reasons.append(f"and {len(late) - MAX_REASONS:,} more")
+        kinds = (failures.values(), published.failures.values(), late)
+        reasons = [each for kind in kinds for each in first_of(map(on_one_line, kind), MAX_REASONS)]
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
-    told = [f"{len(receipts)} tables carried", *map(str, caught_up)]
+    told = [f"{len(receipts)} tables carried", *first_of(map(str, caught_up), MAX_REASONS)]
     return published.after("; ".join(told), receipts)
 
 
@@ -164,11 +159,14 @@ def _show(
         log.info("%s", summary_line(receipt))
     for reason in failures.values():
         log.error("%s", reason)
-    rows = [_row(receipt) for receipt in receipts.values()]
-    rows += [_failed_row(name, reason) for name, reason in failures.items()]
-    for each in caught_up:
-        rows += [_row(receipt, "caught up: ") for receipt in each.receipts[-MAX_ROWS:]]
-        rows += [_failed_row(each.table, reason) for reason in each.reasons[-MAX_ROWS:]]
+    kinds = (
+        [_row(receipt) for receipt in receipts.values()],
+        [_failed_row(name, reason) for name, reason in failures.items()],
+        [_row(r, "caught up: ") for each in caught_up for r in reversed(each.receipts)],
+        [_failed_row(each.table, why) for each in caught_up for why in reversed(each.reasons)],
+    )
+    more = "| and {:,} more | | | | | | |"
+    rows = [row for kind in kinds for row in first_of(kind, MAX_ROWS, more)]
     with cosmetic("what was carried"):
         create_markdown_artifact(
             key="sync-all",
@@ -186,4 +184,4 @@ def _row(r: Receipt, what: str = "") -> str:
 
 
 def _failed_row(name: str, reason: str) -> str:
-    return f"| {name} | **failed**: {escaped(reason)} | | | | | |"
+    return f"| {name} | **failed**: {short(reason)} | | | | | |"

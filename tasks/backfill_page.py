@@ -9,11 +9,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from ferry.backfill import PlannedWindow, TablePlan, days_label, joined
+from ferry.bounded import MAX_ROWS, first_of
 from ferry.cursors import cursor_line
 from tasks.artifacts import cosmetic
-from tasks.cells import escaped
+from tasks.cells import short
 
-MAX_LINES = 500
+MAX_LINES, MIN_LINES = 500, 5
+"""Lines on the page about the windows of all tables, and about those of one of very many."""
 
 
 def show_plan(
@@ -30,17 +32,18 @@ def show_plan(
         get_run_logger().info("%s", plan_line(plan))
     parts = [
         "| table | windows | to carry | skipped | rows, about | bytes, about |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(map(_plan_row, plans))
+        "| --- | ---: | ---: | ---: | ---: | ---: |\n"
+        + "\n".join(first_of(map(_plan_row, plans), MAX_LINES, "| and {:,} more | | | | | |"))
     ]
-    parts += [f"- {name} is left out: {escaped(reason)}" for name, reason in left_out.items()]
-    parts += [
-        f"- **{name} could not be planned**: {escaped(reason)}"
-        for name, reason in unplanned.items()
-    ]
+    told = (f"- {name} is left out: {short(reason)}" for name, reason in left_out.items())
+    parts += first_of(told, MAX_ROWS, "- and {:,} more are left out")
+    told = (f"- **{name} could not be planned**: {short(why)}" for name, why in unplanned.items())
+    parts += first_of(told, MAX_ROWS, "- and {:,} more could not be planned")
+    each = max(MIN_LINES, MAX_LINES // max(1, len(plans)))
     parts += [
         f"### {plan.spec.target}\n\nBy {cursor_line(plan.spec, plan.cursor)}.\n\n"
-        + _windows_table(plan.windows)
-        for plan in plans
+        + _windows_table(plan.windows, each)
+        for plan in plans[: MAX_LINES // MIN_LINES]
     ]
     with cosmetic("the plan"):
         create_markdown_artifact(key="backfill-plan", markdown="\n\n".join(parts))
@@ -65,7 +68,7 @@ def _count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 
 
-def _windows_table(windows: Iterable[PlannedWindow]) -> str:
+def _windows_table(windows: Iterable[PlannedWindow], limit: int) -> str:
     """The windows; those that follow on one another and are to have the same fate, in one line."""
     lines = []
     for skipped, group in groupby(windows, key=lambda planned: planned.skipped):
@@ -77,7 +80,5 @@ def _windows_table(windows: Iterable[PlannedWindow]) -> str:
             f"| {days_label(stretch)} | {len(members):,} | {skipped or 'carry'} | "
             f"{'' if skipped else _count(known)} |"
         )
-    more = len(lines) - MAX_LINES
-    if more > 0:
-        lines = [*lines[:MAX_LINES], f"| and {more:,} more lines | | | |"]
+    lines = first_of(lines, limit, "| and {:,} more lines | | | |")
     return "| windows | number | | rows, about |\n| --- | ---: | --- | ---: |\n" + "\n".join(lines)

@@ -8,10 +8,14 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from ferry.bounded import on_one_line
+
 _LONGEST = 60
 """Characters of a text value; more would push the figures out of sight."""
 
 _LARGE = 1e9
+
+REASON_CHARACTERS = 300
 
 _MARKS = re.compile(r"[\\`*\[\]<>|~&!]|(?<!\w)_|_(?!\w)")
 """What markdown takes for something else than text; `_` only where it begins or ends a word."""
@@ -20,6 +24,11 @@ _MARKS = re.compile(r"[\\`*\[\]<>|~&!]|(?<!\w)_|_(?!\w)")
 def escaped(text: str) -> str:
     """The text on one line, as it is: neither markdown, nor HTML, nor the end of a cell."""
     return _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def short(text: str) -> str:
+    """A reason as it fits in one cell of a table."""
+    return escaped(on_one_line(text, REASON_CHARACTERS))
 
 
 def cell(value: Any) -> str:

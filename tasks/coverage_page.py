@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ferry.bounded import MAX_ROWS, first_of
 from ferry.coverage import Status
 from ferry.day_calendar import SIGNS, calendar
 from ferry.table_days import ONE_DAY, Stretch, TableDays
-from tasks.cells import escaped
+from tasks.cells import short
 
 MAX_STRETCHES = 100
-REASON_CHARACTERS = 300
+MAX_TABLES = 1_000
+"""Lines on the page of all tables; `ferry.coverage` has them all."""
 
 
 def table_page(table: TableDays) -> str:
     """The page of one table: totals, calendar, and what is to be repaired, with the command."""
     title = f"### {table.spec.target}\n\n"
     if not table.days:
-        return f"{title}{_short(str(table))}\n"
+        return f"{title}{short(str(table))}\n"
     first, last = table.days[0].day, table.days[-1].day
     totals = ", ".join(f"{table.count(status):,} {status}" for status in SIGNS)
     return (
@@ -40,8 +42,12 @@ def overview_page(tables: Iterable[TableDays], untold: dict[str, str]) -> str:
     lines = [
         "| table | days | loaded | missing | failed | newest gap |",
         "| --- | --- | ---: | ---: | ---: | --- |",
-        *map(_line, tables),
-        *(f"| {name} | **not told**: {_short(why)} | | | | |" for name, why in untold.items()),
+        *first_of(map(_line, tables), MAX_TABLES, "| and {:,} more tables | | | | | |"),
+        *first_of(
+            (f"| {name} | **not told**: {short(why)} | | | | |" for name, why in untold.items()),
+            MAX_ROWS,
+            "| and {:,} more | **not told** | | | | |",
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -49,7 +55,7 @@ def overview_page(tables: Iterable[TableDays], untold: dict[str, str]) -> str:
 def _line(table: TableDays) -> str:
     name = f"[{table.spec.target}](/artifacts/key/{artifact_key(table.spec.name)})"
     if not table.days:
-        return f"| {name} | {_short(table.instead or 'none yet')} | | | | |"
+        return f"| {name} | {short(table.instead or 'none yet')} | | | | |"
     counts = " | ".join(
         f"{table.count(status):,}" for status in (Status.LOADED, Status.MISSING, Status.FAILED)
     )
@@ -63,20 +69,13 @@ def artifact_key(name: str) -> str:
     return "coverage-" + "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
-def _short(text: str) -> str:
-    """Text as it fits in one cell of a table."""
-    one_line = " ".join(text.split())
-    longer = len(one_line) > REASON_CHARACTERS
-    return escaped(f"{one_line[: REASON_CHARACTERS - 1]}…" if longer else one_line)
-
-
 def _repairs(table: TableDays) -> str:
     stretches = table.to_repair()
     if not stretches:
         return "Nothing is missing, and nothing has failed."
     rows = [
         f"| {each} | {each.days:,} | {each.status} | "
-        f"{_short(each.reason) or 'no run has carried it'} |"
+        f"{short(each.reason) or 'no run has carried it'} |"
         for each in reversed(stretches[-MAX_STRETCHES:])
     ]
     more = len(stretches) - MAX_STRETCHES

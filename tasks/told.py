@@ -8,8 +8,10 @@ told again: the number of the attempt is in the name.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
@@ -19,6 +21,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 PREFIX = "ferry_told_"
 SENDING, SENT = "sending", "sent"
 KEPT = timedelta(days=30)
+PAGE = 200
+"""The most that Prefect's server gives at once."""
+MOST = 1_000
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,39 @@ class Mark:
 
 
 def forget_old_marks(client: SyncPrefectClient, now: datetime | None = None) -> int:
-    """Delete marks that nobody will ask for any more; returns how many."""
+    """Delete marks that nobody will ask for any more, page by page; returns how many.
+
+    At most `MOST` of them: it is called before a message is sent, which is not to wait for it, and
+    each message comes with one mark.
+    """
     before = (now or datetime.now(UTC)) - KEPT
-    chosen = {"variables": {"name": {"like_": PREFIX}}}
+    deleted = kept = 0
+    while deleted < MOST:
+        page = _page(client, offset=kept)
+        old = [
+            mark
+            for mark in page
+            if mark["name"].startswith(PREFIX) and datetime.fromisoformat(mark["updated"]) < before
+        ]
+        for mark in old:
+            with suppress(ObjectNotFound):  # somebody else has just done it
+                client.delete_variable_by_name(mark["name"])
+        deleted += len(old)
+        kept += len(page) - len(old)
+        if len(page) < PAGE:
+            break
+    return deleted
+
+
+def _page(client: SyncPrefectClient, offset: int) -> list[dict[str, Any]]:
+    """Some of the marks, in the order of their names; other variables may be among them."""
+    chosen = {
+        "variables": {"name": {"like_": PREFIX}},
+        "sort": "NAME_ASC",
+        "offset": offset,
+        "limit": PAGE,
+    }
     response = client.request("POST", "/variables/filter", json=chosen)
     response.raise_for_status()
-    old = [
-        found["name"]
-        for found in response.json()
-        if found["name"].startswith(PREFIX) and datetime.fromisoformat(found["updated"]) < before
-    ]
-    for name in old:
-        try:
-            client.delete_variable_by_name(name)
-        except ObjectNotFound:  # somebody else has just done it
-            continue
-    return len(old)
+    found: list[dict[str, Any]] = response.json()
+    return found

@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.blocks.system import Secret
+from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 from prefect.states import Crashed, Failed, Scheduled
@@ -26,6 +27,7 @@ from flows import notify_failure as notify
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tasks import told
 from tasks.told import KEPT, PREFIX, Mark, forget_old_marks
 from tests.api import Api, eventually
 from tests.slack import HOST, TOKEN, WEBHOOK, Slack, running_slack
@@ -364,6 +366,34 @@ class TestBackstop:
         assert forget_old_marks(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
         assert api.client.read_variable_by_name(mark.name) is None
         assert mark.name.startswith(PREFIX)
+
+    def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(told, "PAGE", 2)
+        later = datetime.now(UTC) + KEPT + timedelta(hours=1)
+        forget_old_marks(api.client, later)
+        foreign = "a_ferry_told_of_another_kind"
+        names = [f"{PREFIX}{number}" for number in range(7)]
+        for name in (foreign, *names):
+            api.client.create_variable(VariableCreate(name=name, value="sent"))
+        assert forget_old_marks(api.client) == 0
+        assert forget_old_marks(api.client, later) == 7
+        assert all(api.client.read_variable_by_name(name) is None for name in names)
+        assert api.client.read_variable_by_name(foreign) is not None
+        api.client.delete_variable_by_name(foreign)
+
+    def test_a_message_does_not_wait_until_all_old_marks_are_forgotten(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(told, "PAGE", 2)
+        monkeypatch.setattr(told, "MOST", 3)
+        later = datetime.now(UTC) + KEPT + timedelta(hours=1)
+        while forget_old_marks(api.client, later):
+            pass
+        for number in range(7):
+            api.client.create_variable(VariableCreate(name=f"{PREFIX}{number}", value="sent"))
+        assert [forget_old_marks(api.client, later) for _ in range(3)] == [4, 3, 0]
 
 
 def test_a_summary_that_its_check_held_back_is_told_with_check_expected_and_found(
