@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.cursors import choose_cursor
+from ferry.deletions import Deletion, deletion
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, with_lookback
 from ferry.schema import Column, Kind, TableSchema, named_columns
@@ -15,7 +16,6 @@ from ferry.watermark import less_lag
 from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
-_MARKS = (*_TIMES, Kind.BOOLEAN, Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 
 
@@ -90,26 +90,18 @@ def check_version(spec: TableSpec, columns: tuple[Column, ...]) -> None:
         )
 
 
-def find_deleted(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
-    """The soft-delete column whose deletions are to be applied; None to carry them over.
+def find_deleted(spec: TableSpec, columns: tuple[Column, ...]) -> Deletion | None:
+    """How rows are marked whose deletions are to be applied; None to carry deletions over.
 
     Raises:
-        SchemaError: Deletions are to be applied and the column is not there.
+        SchemaError: Deletions are to be applied, and the column is not there or cannot tell them.
     """
     if spec.soft_deletes != "apply":
         return None
     there = [c.name for c in columns]
     (name,) = named_columns((spec.deleted_column,), there, spec.target, "deleted_column")
     column = next(c for c in columns if c.name.lower() == name)
-    if column.type.kind not in _MARKS:
-        raise SchemaError(
-            f"column {column.name!r} cannot tell which rows are deleted",
-            table=str(spec.target),
-            expected="a boolean, a whole number, a date or a time",
-            found=column.native or str(column.type),
-            todo="Choose another `deleted_column`, or carry deletions as they are.",
-        )
-    return column
+    return deletion(column, spec.deleted_values, spec.target)
 
 
 def plan_query(

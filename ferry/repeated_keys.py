@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ferry.errors import DataError
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import column_list, key_terms, quoted, same_key, same_value, table_sql
 
@@ -86,4 +87,16 @@ def count_undecided_keys(
     return (
         f"SELECT COUNT(*) FROM (SELECT {terms} FROM {table_sql(newest)}, {table_sql(table)} "
         f"WHERE {' AND '.join(tests)} GROUP BY {terms}) AS undecided"
+    )
+
+
+def undecided_keys(key: Sequence[Column], version: str | None, keys: int) -> DataError:
+    """The error for keys that have rows which differ, and of which none is newer."""
+    return DataError(
+        f"rows of one key ({', '.join(column.name for column in key)}) differ, and none of them is "
+        "newer" + (f" by {version!r}" if version else ""),
+        expected="one row of each key, or one that is newer than the others",
+        found=f"{keys:,} keys with such rows",
+        todo="Name all columns that identify a row as `key`, or what tells the newer row as "
+        "`version`; or say `on_repeated_key: newest`, and one of them wins.",
     )

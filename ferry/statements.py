@@ -196,12 +196,13 @@ def delete_known(
     version: str | None,
     *,
     pads_text: bool,
-    deleted: Column | None = None,
+    deleted: str | None = None,
 ) -> str:
     """Take out of the staging table what the target has already: the same row, or a newer one.
 
     A row without a version is older than one that has one. A row whose deletion is to be applied
-    (`deleted` marks it) stays, even if the target has it. When a row was read makes no difference.
+    (`deleted` is the condition for it) stays, even if the target has it. When a row was read makes
+    no difference.
     """
     ours, theirs = table_sql(staging), table_sql(target)
     same = " AND ".join(
@@ -211,7 +212,7 @@ def delete_known(
     )
     known = f"({same or '1 = 1'})"
     if deleted:
-        known = f"({known} AND NOT {is_deleted(deleted, ours + '.')})"
+        known = f"({known} AND NOT {deleted})"
     if version:
         there, new = f"{theirs}.{quoted(version)}", f"{ours}.{quoted(version)}"
         known = f"({there} > {new} OR ({there} IS NOT NULL AND {new} IS NULL) OR {known})"
@@ -280,34 +281,24 @@ def delete_matching(
     )
 
 
-def is_deleted(column: Column, prefix: str = "") -> str:
-    """The condition that a soft-delete column marks a row: not NULL, not false and not 0."""
-    name = prefix + quoted(column.name)
-    if column.type.kind is Kind.BOOLEAN:
-        return f"({name} IS NOT NULL AND {name} = TRUE)"
-    if column.type.kind in (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL):
-        return f"({name} IS NOT NULL AND {name} <> 0)"
-    return f"({name} IS NOT NULL)"
-
-
 def count_deletable(
     staging: TableName,
     target: TableName,
     key: Sequence[Column],
-    deleted: Column,
+    deleted: str,
     pads_text: bool,
 ) -> str:
-    """How many rows of the target the staging table marks as deleted."""
+    """How many rows of the target the staging table marks as deleted, by this condition."""
     return (
         f"SELECT COUNT(*) FROM {table_sql(target)}, {table_sql(staging)} "
         f"WHERE {same_key(target, staging, key, pads_text)} "
-        f"AND {is_deleted(deleted, table_sql(staging) + '.')}"
+        f"AND {deleted}"
     )
 
 
-def count_deleted(staging: TableName, deleted: Column) -> str:
-    """How many rows of the staging table are marked as deleted."""
-    return f"SELECT COUNT(*) FROM {table_sql(staging)} WHERE {is_deleted(deleted)}"
+def count_deleted(staging: TableName, deleted: str) -> str:
+    """How many rows of the staging table are marked as deleted, by this condition."""
+    return f"SELECT COUNT(*) FROM {table_sql(staging)} WHERE {deleted}"
 
 
 def delete_all(table: TableName) -> str:
@@ -319,7 +310,10 @@ def bound(sql: str, placeholder: str) -> str:
     """A statement of ours with its parameters, `MARK` each, marked as the driver wants them.
 
     A driver that formats with % takes one in a name for another parameter, unless it is doubled.
+    One without parameters stays as it is.
     """
+    if MARK not in sql:
+        return sql
     parts = sql.split(MARK)
     if "%" in placeholder:
         parts = [part.replace("%", "%%") for part in parts]

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from ferry import repeated_keys
 from ferry import statements as sql
 from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
+from ferry.deletions import Deletion
 from ferry.errors import CountMismatchError, DataError, StaleReadError, no_window_without_key
-from ferry.repeated_keys import count_repeated_keys, count_undecided_keys, create_newest
 from ferry.schema import Column, Kind, TableName
 
 _NOT_GROUPED = (Kind.JSON, Kind.BINARY)
@@ -85,7 +86,8 @@ class Load:
         cursor: Column that the batch's bounds are on; None if there is none.
         version: Column that tells which version of a row is newer; None if it is the cursor.
         unique_key: Whether the source vouches that no key occurs twice in the batch.
-        deleted: The soft-delete column, when deletions are to be applied; None to carry them over.
+        deleted: How a row is marked as deleted, when deletions are to be applied; None to carry
+            them over.
         others_landed: Whether other batches of the table have landed since this one was read.
         into_empty: Whether the target has no rows; None if nobody has looked.
         allow_empty: Whether a copy of no rows may empty a target that has some.
@@ -103,7 +105,7 @@ class Load:
     cursor: str | None = None
     version: str | None = None
     unique_key: bool = False
-    deleted: Column | None = None
+    deleted: Deletion | None = None
     others_landed: bool = False
     into_empty: bool | None = None
     allow_empty: bool = False
@@ -134,7 +136,7 @@ def write(
         DataError, StaleReadError, CountMismatchError: As the algorithms below.
     """
     if mode == "full":
-        return replace_all(tx, load, emptied)
+        return replace_all(tx, load, capabilities, emptied)
     if load.key:
         return upsert(tx, load, capabilities)
     if mode == "window":
@@ -142,12 +144,15 @@ def write(
     return replace_from(tx, load, start, capabilities)
 
 
-def replace_all(tx: Transaction, load: Load, emptied: Sequence[str] = ()) -> Landed:
+def replace_all(
+    tx: Transaction, load: Load, capabilities: Capabilities, emptied: Sequence[str] = ()
+) -> Landed:
     """Make the target hold just the batch.
 
     Args:
         tx: The transaction.
         load: The batch.
+        capabilities: What the warehouse can do.
         emptied: Statements to run while the target has no rows.
 
     Raises:
@@ -158,7 +163,7 @@ def replace_all(tx: Transaction, load: Load, emptied: Sequence[str] = ()) -> Lan
     _refuse_shrinking(load, deleted)
     for statement in emptied:
         tx.execute(statement)
-    inserted = _insert(tx, load)
+    inserted = _insert(tx, load, capabilities)
     return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
 
 
@@ -199,7 +204,7 @@ def replace_from(
     if load.staging is None:
         return Landed()
     if start is None or load.cursor is None:
-        return replace_all(tx, load)
+        return replace_all(tx, load, capabilities)
     mark = capabilities.placeholder
     same = 0
     if not any(column.type.kind in _NOT_GROUPED for column in load.columns):
@@ -208,7 +213,7 @@ def replace_from(
         )
         same = int(tx.fetch(count, (start,))[0][0] or 0)
     deleted = tx.execute(sql.delete_from(load.target, load.cursor, mark), (start,))
-    inserted = _insert(tx, load)
+    inserted = _insert(tx, load, capabilities)
     return Landed(inserted=inserted - same, deleted=deleted - same, unchanged=same)
 
 
@@ -228,7 +233,7 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         empty = not tx.fetch(sql.any_row(load.target))
     if empty:
         if load.unique_key and load.deleted is None:
-            return Landed(inserted=_insert(tx, load))
+            return Landed(inserted=_insert(tx, load, capabilities))
         span, is_new = None, True
         _check_keys(tx, load, None)
     else:
@@ -237,15 +242,18 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
     pads_text = capabilities.pads_text
     load, staging, repeated = _newest_only(tx, load, load.staging, pads_text)
     if is_new:
-        inserted = _insert(tx, load)
+        inserted = _insert(tx, load, capabilities)
         return replace(repeated, inserted=inserted, unchanged=load.rows - inserted)
 
-    def narrowed(text: str) -> tuple[str, tuple[Any, ...]]:
-        if span is None:
-            return text, ()
+    def narrowed(text: str, values: tuple[Any, ...] = ()) -> tuple[str, tuple[Any, ...]]:
         mark = capabilities.placeholder
-        return sql.only_within(text, load.target, span.column, mark), (span.low, span.high)
+        if span is None:
+            return sql.bound(text, mark), values
+        text = sql.only_within(text, load.target, span.column, mark)
+        return text, (*values, span.low, span.high)
 
+    prefix = sql.table_sql(staging) + "."
+    marked, marks = load.deleted.condition(pads_text, prefix) if load.deleted else (None, ())
     known = sql.delete_known(
         staging,
         load.target,
@@ -253,9 +261,9 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         load.key,
         load.version or load.cursor,
         pads_text=pads_text,
-        deleted=load.deleted,
+        deleted=marked,
     )
-    unchanged = tx.execute(*narrowed(known))
+    unchanged = tx.execute(*narrowed(known, marks))
     load = replace(load, rows=load.rows - unchanged)
     if load.others_landed:
         undecided = sql.count_undecided(
@@ -263,12 +271,12 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         )
         _refuse_stale(int(tx.fetch(*narrowed(undecided))[0][0]))
     gone = 0
-    if load.deleted:
-        count = sql.count_deletable(staging, load.target, load.key, load.deleted, pads_text)
-        gone = int(tx.fetch(*narrowed(count))[0][0])
+    if marked:
+        count = sql.count_deletable(staging, load.target, load.key, marked, pads_text)
+        gone = int(tx.fetch(*narrowed(count, marks))[0][0])
     matching = sql.delete_matching(load.target, staging, load.key, pads_text)
     removed = tx.execute(*narrowed(matching))
-    inserted = _insert(tx, load)
+    inserted = _insert(tx, load, capabilities)
     updated = min(inserted, removed - gone)
     return replace(
         repeated,
@@ -292,16 +300,20 @@ def _refuse_stale(rows: int) -> None:
         )
 
 
-def _insert(tx: Transaction, load: Load) -> int:
+def _insert(tx: Transaction, load: Load, capabilities: Capabilities) -> int:
     """Insert the staging table's rows, but for those to be deleted; returns how many."""
     if load.staging is None:
         return 0
-    unless = sql.is_deleted(load.deleted) if load.deleted else None
-    inserted = tx.execute(sql.insert_all(load.target, load.staging, load.columns, unless))
-    left_out = (
-        int(tx.fetch(sql.count_deleted(load.staging, load.deleted))[0][0]) if load.deleted else 0
-    )
-    _expect(load, inserted + left_out)
+    if load.deleted is None:
+        inserted = tx.execute(sql.insert_all(load.target, load.staging, load.columns))
+        _expect(load, inserted)
+        return inserted
+    mark = capabilities.placeholder
+    marked, marks = load.deleted.condition(capabilities.pads_text)
+    insert = sql.insert_all(load.target, load.staging, load.columns, marked)
+    inserted = tx.execute(sql.bound(insert, mark), marks)
+    count = sql.bound(sql.count_deleted(load.staging, marked), mark)
+    _expect(load, inserted + int(tx.fetch(count, marks)[0][0]))
     return inserted
 
 
@@ -364,31 +376,21 @@ def _newest_only(
     Raises:
         DataError: Rows of one key differ and none is newer, and not any of them may win.
     """
-    if load.unique_key or not tx.fetch(count_repeated_keys(staging, load.key, pads_text))[0][0]:
+    repeats = repeated_keys.count_repeated_keys(staging, load.key, pads_text)
+    if load.unique_key or not tx.fetch(repeats)[0][0]:
         return load, staging, Landed()
     newest = newest_table(staging)
     tx.execute(sql.drop_table(newest))
     version = load.version or load.cursor
-    tx.execute(create_newest(newest, staging, load.columns, load.key, version, pads_text))
+    rules = (load.columns, load.key, version, pads_text)
+    tx.execute(repeated_keys.create_newest(newest, staging, *rules))
     rows = int(tx.fetch(sql.count_rows(newest))[0][0])
-    undecided = count_undecided_keys(newest, staging, load.columns, load.key, version, pads_text)
+    undecided = repeated_keys.count_undecided_keys(newest, staging, *rules)
     keys = int(tx.fetch(undecided)[0][0])
     if keys and not load.any_may_win:
-        _refuse_undecided(load, version, keys)
+        raise repeated_keys.undecided_keys(load.key, version, keys)
     repeated = Landed(superseded=load.rows - rows, undecided_keys=keys)
     return replace(load, staging=newest, rows=rows), newest, repeated
-
-
-def _refuse_undecided(load: Load, version: str | None, keys: int) -> None:
-    names = ", ".join(column.name for column in load.key)
-    raise DataError(
-        f"rows of one key ({names}) differ, and none of them is newer"
-        + (f" by {version!r}" if version else ""),
-        expected="one row of each key, or one that is newer than the others",
-        found=f"{keys:,} keys with such rows",
-        todo="Name all columns that identify a row as `key`, or what tells the newer row as "
-        "`version`; or say `on_repeated_key: newest`, and one of them wins.",
-    )
 
 
 def newest_table(staging: TableName) -> TableName:

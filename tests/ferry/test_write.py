@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
+from ferry.deletions import Deletion
 from ferry.errors import CountMismatchError, DataError, RequestError, StaleReadError
 from ferry.repeated_keys import count_repeated_keys
 from ferry.schema import Column, DataType, Kind, TableName
@@ -132,7 +133,7 @@ def test_upsert_is_what_the_model_says(
             expected.pop(key, None)
         else:
             expected[key] = new
-    deleted = COLUMNS[4] if apply_deletes else None
+    deleted = Deletion(COLUMNS[4]) if apply_deletes else None
 
     landed = upsert(engine, load(rows, deleted=deleted), CAPABILITIES)
 
@@ -248,7 +249,9 @@ def test_the_newest_row_tells_whether_a_repeated_key_is_deleted(engine: Engine):
     for rows, expected in (([gone, back], [back]), ([(1, 1, 4, *gone[3:]), back], [])):
         engine.put(TARGET, [there])
         engine.put(STAGING, rows)
-        landed = upsert(engine, load(rows, deleted=COLUMNS[4], any_may_win=False), CAPABILITIES)
+        landed = upsert(
+            engine, load(rows, deleted=Deletion(COLUMNS[4]), any_may_win=False), CAPABILITIES
+        )
         assert engine.rows() == expected
         assert (landed.updated + landed.deleted, landed.superseded) == (1, 1)
 
@@ -273,8 +276,8 @@ def test_a_staging_table_that_holds_other_rows_than_were_copied_is_refused(
     wrong = load([row, row], unique_key=unique_key)
     for refused in (
         lambda: upsert(engine, wrong, CAPABILITIES),
-        lambda: replace_all(engine, wrong),
-        lambda: replace_all(engine, replace(wrong, deleted=COLUMNS[4])),
+        lambda: replace_all(engine, wrong, CAPABILITIES),
+        lambda: replace_all(engine, replace(wrong, deleted=Deletion(COLUMNS[4])), CAPABILITIES),
     ):
         with pytest.raises(CountMismatchError, match="expected 2; found 1"):
             refused()
@@ -291,18 +294,18 @@ def test_full_replaces_everything(engine: Engine):
     old, new = (1, 1, 1, "old", None), (2, 2, 2, "new", None)
     engine.put(TARGET, [old])
     engine.put(STAGING, [new, new])
-    assert replace_all(engine, load([new, new])) == Landed(inserted=2, deleted=1)
+    assert replace_all(engine, load([new, new]), CAPABILITIES) == Landed(inserted=2, deleted=1)
     assert engine.rows() == [new, new]
 
 
 def test_a_full_copy_of_no_rows_empties_the_target_only_where_the_spec_says_so(engine: Engine):
     engine.put(TARGET, [(1, 1, 1, "old", None)])
     with pytest.raises(DataError, match=r"would empty the target.*`allow_empty: true`"):
-        replace_all(engine, load([]))
+        replace_all(engine, load([]), CAPABILITIES)
     engine.put(TARGET, [(1, 1, 1, "old", None)])  # as the transaction that fails leaves it
-    assert replace_all(engine, load([], allow_empty=True)) == Landed(deleted=1)
+    assert replace_all(engine, load([], allow_empty=True), CAPABILITIES) == Landed(deleted=1)
     assert engine.rows() == []
-    assert replace_all(engine, load([])) == Landed()  # what is empty stays so
+    assert replace_all(engine, load([]), CAPABILITIES) == Landed()  # what is empty stays so
 
 
 def test_a_full_copy_shrinks_the_target_by_no_more_than_the_spec_says(engine: Engine):
@@ -310,12 +313,12 @@ def test_a_full_copy_shrinks_the_target_by_no_more_than_the_spec_says(engine: En
     for kept, limit in ((8, 20), (9, 10), (10, 0), (1, None), (1, 90)):
         engine.put(TARGET, rows)
         engine.put(STAGING, rows[:kept])
-        replace_all(engine, load(rows[:kept], max_shrink_percent=limit))
+        replace_all(engine, load(rows[:kept], max_shrink_percent=limit), CAPABILITIES)
     for kept, limit in ((7, 20), (8, 19), (9, 0)):
         engine.put(TARGET, rows)
         engine.put(STAGING, rows[:kept])
         with pytest.raises(DataError, match=rf"by more than {limit} %.*found {kept} in the source"):
-            replace_all(engine, load(rows[:kept], max_shrink_percent=limit))
+            replace_all(engine, load(rows[:kept], max_shrink_percent=limit), CAPABILITIES)
 
 
 def test_a_window_without_a_key_is_refused_and_the_target_is_as_it_was(engine: Engine):
