@@ -1,6 +1,6 @@
 # Ferry. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format stack stop bench lock clean
+.PHONY: help demo test model lint format stack stop bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,9 @@ test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.programs
 	@$(PYTHON) -m deployments.local.mysql_program
 	$(BIN)/python -m pytest $(ARGS)
+
+model: $(VENV)/.installed-dev ## Let thousands of simulated fortnights pass (ARGS="--worlds 100 --seed 7")
+	$(BIN)/python -m tests.model $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, and the import boundaries
 	$(BIN)/ruff check .

@@ -1,0 +1,33 @@
+"""Some hundred worlds: whatever coverage calls loaded is there, whatever befell it.
+
+A failure prints the world: its seed, its spec, all that happened, and the first row that differs.
+`python -m tests.model --worlds 1 --seed N --verbose` lets the world of that seed pass again, and
+`make model` thousands of them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model.run import live
+from tests.model.world import Kind, make_world
+
+WORLDS_OF_A_KIND = 8
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_whatever_is_called_loaded_is_there_and_no_row_is_lost_doubled_or_older(
+    kind: Kind,
+) -> None:
+    landed = 0
+    for seed in range(WORLDS_OF_A_KIND):
+        outcome = live(make_world(seed, kinds=(kind,)))
+        assert not outcome.broken, str(outcome)
+        landed += outcome.landed
+    assert landed > WORLDS_OF_A_KIND * 4, "too little arrived for this to prove anything"
+
+
+def test_a_world_is_made_again_from_its_seed() -> None:
+    first, second = (live(make_world(4, kinds=(Kind.WATERMARK,))) for _ in range(2))
+    assert str(first) == str(second)
+    assert first.landed > 8
