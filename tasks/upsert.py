@@ -243,7 +243,8 @@ def _complete_until(batch: Batch, extracted: Extract, start: CursorValue | None)
     mode = batch.spec.mode if batch.mode == "full" else batch.mode
     late_seconds = 0
     if mode == "window":
-        late_seconds = batch.spec.settle_seconds
+        lag = batch.spec.lag if batch.spec.mode == "watermark" else 0  # of a backfill's window
+        late_seconds = max(batch.spec.settle_seconds, lag)
     elif mode == "watermark" and not isinstance(start, int | Decimal):
         late_seconds = batch.spec.lag
     return clamped(extracted.read_at, -timedelta(seconds=late_seconds))
