@@ -1,7 +1,7 @@
 """Where this process keeps files of rows until they are loaded, and what others left behind there.
 
 ```
-<TMPDIR>/ferry-<uid>/     this user's alone
+<TMPDIR>/ferry-private-<uid>/     this user's alone
   on-<host>-<token>/      one for each process, which holds a lock on it for as long as it lives
     <batch>-<pid>/        the part files of one batch
 ```
@@ -87,7 +87,7 @@ def remove_forgotten() -> int:
 
 
 def _root() -> Path:
-    root = Path(gettempdir()) / f"ferry-{os.getuid()}"
+    root = Path(gettempdir()) / f"ferry-private-{os.geteuid()}"
     make_private_folder(root)
     return root
 
@@ -101,7 +101,10 @@ def _make(root: Path) -> _Own:
     while True:
         folder = root / f"{_of_this_host()}{secrets.token_hex(6)}"
         folder.mkdir(0o700)
-        descriptor = _open(folder)
+        try:
+            descriptor = _open(folder)
+        except FileNotFoundError:  # taken for forgotten before it could be locked
+            continue
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         own = _Own(os.getpid(), folder, descriptor)

@@ -28,7 +28,7 @@ from pathlib import Path
 from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from blocks.notifier import slack_webhook
 from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
@@ -198,6 +198,10 @@ def main() -> None:
         names = register(parser.parse_args().profile)
     except ConfigurationError as error:
         sys.exit(str(error))
+    except ValidationError as error:  # its text holds the values, as its chain would
+        told = error.errors(include_input=False, include_context=False, include_url=False)
+        fields = ", ".join(".".join(map(str, each["loc"])) for each in told)
+        sys.exit(f"{error.title}: settings that do not fit: {fields}")
     sys.stdout.write("".join(f"registered {name}\n" for name in names))
 
 

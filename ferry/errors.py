@@ -31,6 +31,9 @@ from typing import Self
 
 from ferry.bounded import shortened
 
+MAX_TODO_CHARACTERS = 10_000
+"""Of what is to be done: statements to run, as a rule for a few columns."""
+
 
 class FerryError(Exception):
     """Something that Ferry understood and can explain.
@@ -93,7 +96,7 @@ class FerryError(Exception):
         if self.found is not None:
             text += f"; found {shortened(str(self.found))}"
         if self.todo:
-            text += f". {self.todo}"
+            text += f". {shortened(self.todo, MAX_TODO_CHARACTERS)}"
         return text
 
     def __reduce__(self) -> tuple[object, ...]:

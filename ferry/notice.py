@@ -129,7 +129,7 @@ def plain(text: str) -> str:
     alike. Prefect's own webhook fills in what stands in double braces.
     """
     text = " ".join(_CONTROL.sub(" ", text).split()).translate(_LOOK_ALIKES)
-    return _MENTION.sub("@\u200b", text).replace("](", "] (").replace("{{", "{ {")
+    return re.sub(r"\{(?=\{)", "{ ", _MENTION.sub("@\u200b", text).replace("](", "] ("))
 
 
 def _clip(text: str, length: int) -> str:

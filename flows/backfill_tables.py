@@ -26,7 +26,6 @@ from ferry.backfill import (
 )
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import RequestError
-from ferry.reasons import reason_of
 from ferry.specs import TableSpec, TableSpecs
 from flows.carry_batch import load_road, scheduled_start
 from flows.carry_many import Outcome, carry_many
@@ -41,7 +40,7 @@ from tasks.backfill_page import plan_line, show_plan
 from tasks.cells import short
 from tasks.left_in_target import count_left, left_line
 from tasks.plan_windows import plan_table
-from tasks.step import explains, for_table
+from tasks.step import explains, for_table, log_failure
 from tasks.windows_progress import WindowsProgress
 
 ALL = "all"
@@ -122,8 +121,7 @@ def backfill(
         except Exception as error:
             if len(specs) == 1:
                 raise
-            unplanned[str(spec.target)] = reason_of(error)
-            get_run_logger().error("%s cannot be planned: %s", spec.target, reason_of(error))
+            unplanned[str(spec.target)] = log_failure(error, str(spec.target))
     show_plan(plans, left_out, unplanned)
     if dry_run:
         return _planned(plans, unplanned)

@@ -18,7 +18,7 @@ from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.batch import Batch, Copied, Staged
-from ferry.errors import IncompleteReadError, RequestError, StaleReadError
+from ferry.errors import FatalError, IncompleteReadError, RequestError, StaleReadError
 from ferry.plan import choose_window
 from ferry.receipts import Receipt
 from ferry.specs import Mode, TableSpec
@@ -131,7 +131,7 @@ class Together:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-class StoppedError(Exception):
+class StoppedError(FatalError):
     """The run was cancelled; the target is as it was before this window."""
 
 

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from blocks.work_folder import work_folder
 from ferry.backfill import check_table, check_unchanged
 from ferry.batch import Batch
-from ferry.bounded import MAX_REASONS, first_of, shortened
+from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import RequestError
 from ferry.specs import TableSpec
 from ferry.windows import Window, check_begun
@@ -115,7 +115,7 @@ def reasons(failed: list[Outcome]) -> list[str]:
         reason = outcome.reason.replace(outcome.window.label, "…")
         by_reason.setdefault(reason, []).append(outcome.window.label)
     told = [
-        f"{', '.join(first_of(labels, MAX_LABELS))}: {shortened(reason)}"
+        f"{', '.join(first_of(labels, MAX_LABELS))}: {on_one_line(reason)}"
         for reason, labels in by_reason.items()
     ]
     return first_of(told, MAX_REASONS, "and {:,} more reasons")

@@ -15,12 +15,14 @@ from ferry.batch import Batch
 from ferry.errors import AccessError, ConfigurationError, RetriableError
 from ferry.lookback import own_window
 from ferry.past_windows import not_loaded, past_windows
+from ferry.plan import plan_query
 from ferry.reasons import reason_of
 from ferry.receipts import Receipt
 from ferry.windows import Window
 from flows.carry_batch import Road, StoppedError, Together, carry, load_road, summary_line
 from tasks.history import read_coverage
 from tasks.step import explains, log_failure
+from tasks.uncarried import refuse_uncarried
 
 GIVE_UP_AFTER = 3
 NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
@@ -92,10 +94,14 @@ def catch_up(batch: Batch, stop: Event) -> CaughtUp:
         stop: Once it is set, no window begins another step.
 
     Raises:
-        FerryError: The receipts cannot be read.
+        FerryError: The receipts cannot be read, or rows have a cursor that no window takes.
     """
     road = load_road(batch.spec)
     windows = _to_catch_up(batch, road)
+    if windows:  # as the plan of a backfill does, before anything moves
+        schema = road.source.describe(batch.spec.source_name, batch.spec.exclude)
+        query = plan_query(batch.spec, "window", windows[0], schema)
+        refuse_uncarried(batch.spec, query, road.source)
     log, together = get_run_logger(), Together(stop=stop)
     receipts: list[Receipt] = []
     reasons: list[str] = []

@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
-from ferry.reasons import explained, reason_of
+from ferry.reasons import reason_of
 from ferry.specs import TableSpec
 from ferry.table_days import TableDays, check_days
 from ferry.windows import zone_info
@@ -26,7 +26,7 @@ from flows.table_specs import load_table_specs
 from tasks import for_table
 from tasks.artifacts import cosmetic
 from tasks.coverage_page import artifact_key, overview_page, table_page
-from tasks.step import explains
+from tasks.step import explains, known
 from tasks.tell_coverage import tell_coverage
 
 MAX_TABLES_AT_ONCE = 4
@@ -80,7 +80,7 @@ def show_coverage(
             if spec.warehouse not in warehouses:
                 warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
         except Exception as error:  # noqa: BLE001  # the others are told, whatever it is
-            untold[str(spec.target)] = reason_of(explained(error).at(table=str(spec.target)))
+            untold[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
             continue
         futures[str(spec.target)] = for_table(tell_coverage, spec).submit(
             spec,

@@ -17,7 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.reasons import explained, reason_of
+from ferry.reasons import reason_of
 from ferry.receipts import Receipt
 from ferry.specs import TableSpec
 from ferry.windows import Every
@@ -30,7 +30,7 @@ from flows.table_specs import load_table_specs
 from flows.tidy import tidied
 from tasks.artifacts import cosmetic
 from tasks.cells import short
-from tasks.step import explains
+from tasks.step import explains, known
 
 MAX_TABLES_AT_ONCE = 4
 
@@ -109,11 +109,11 @@ def sync_all(
     futures: dict[str, PrefectFuture[Receipt]] = {}
     receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
-    for spec in due:
+    for spec in sorted(due, key=lambda each: each.settle_seconds):  # who waits holds a place
         try:
             batch = make_batch(spec, dates if spec.mode == "window" else Dates())
         except Exception as error:  # noqa: BLE001  # the others are carried, whatever it is
-            failures[str(spec.target)] = reason_of(explained(error).at(table=str(spec.target)))
+            failures[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
         else:
             batches.append(batch)
             futures[str(spec.target)] = sync_one.submit(batch, stop=stop, settle=not dates.given)

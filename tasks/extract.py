@@ -83,7 +83,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         older = in_older_rows(_gained(schema, plan), query, before, source, spec.cursor_unit)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all rows get the value
-        if not batch.backfill:  # the plan of a backfill, or the run's own window, has looked
+        if not batch.backfill:  # whoever planned many past windows has looked
             refuse_uncarried(spec, query, source)
         shutil.rmtree(batch.folder, ignore_errors=True)
         watch = _watch(batch, schema)

@@ -12,14 +12,15 @@ from ferry import statements as sql
 from ferry.backfill import joined
 from ferry.cursors import find_cursor
 from ferry.plan import stored_bound
-from ferry.reasons import explained, reason_of
+from ferry.reasons import reason_of
 from ferry.receipts import Receipt
 from ferry.schema import Kind
 from ferry.specs import TableSpec
 from ferry.windows import Window
+from tasks.step import known
 
 MAX_STRETCHES = 50
-"""Questions to the warehouse; a backfill with more gaps than that is not counted."""
+"""Of one question to the warehouse; a backfill with more gaps than that is not counted."""
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 
@@ -43,7 +44,7 @@ def count_left(
     try:
         found = _rows_in(stretches, spec, warehouse)
     except Exception as error:  # noqa: BLE001  # what was carried has landed
-        why = reason_of(explained(error))
+        why = reason_of(known(error, table=str(spec.target)))
         get_run_logger().warning("rows left in %s are not counted: %s", spec.target, why)
         return None
     if found is None:
@@ -57,15 +58,14 @@ def _rows_in(stretches: Sequence[Window], spec: TableSpec, warehouse: Warehouse)
     cursor = find_cursor(spec, existing.columns) if existing else None
     if cursor is None or cursor.type.kind not in _TIMES:
         return None
-    count = sql.count_between(spec.target, cursor.name, warehouse.capabilities.placeholder)
-    rows = 0
-    for stretch in stretches:
-        bounds = [
-            stored_bound(moment.astimezone(UTC), cursor.type.kind, spec.wall_clock_zone)
-            for moment in (stretch.start, stretch.end)
-        ]
-        rows += int(warehouse.fetch(count, bounds)[0][0])
-    return rows
+    mark = warehouse.capabilities.placeholder
+    count = sql.count_within(spec.target, cursor.name, len(stretches), mark)
+    bounds = [
+        stored_bound(moment.astimezone(UTC), cursor.type.kind, spec.wall_clock_zone)
+        for stretch in stretches
+        for moment in (stretch.start, stretch.end)
+    ]
+    return int(warehouse.fetch(count, bounds)[0][0])
 
 
 def left_line(spec: TableSpec, rows: int) -> str:

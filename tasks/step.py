@@ -49,7 +49,7 @@ def explains(function: Callable[P, R]) -> Callable[P, R]:
         except PREFECT_S_OWN:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, it leaves explained
-            told = _known(error)
+            told = known(error)
         raise told  # not while the other is handled, which would chain it again
 
     # Prefect would look the names in the annotations up in this module.
@@ -65,12 +65,12 @@ def log_failure(error: Exception, table: str, window: str | None = None) -> str:
         table: Where, for errors that do not say.
         window: The label of the window.
     """
-    told = _known(error, table=table, window=window)
+    told = known(error, table=table, window=window)
     get_run_logger().error("%s", reason_of(told))
     return reason_of(told)
 
 
-def _known(error: Exception, **where: str | None) -> FerryError:
+def known(error: Exception, **where: str | None) -> FerryError:
     """The error as one of ours, at its place; one that was not is logged with its traceback."""
     told = explained(error).at(**where)
     if told is not error:
@@ -166,7 +166,7 @@ def placed(table: str, window: str | None, step: str) -> Iterator[None]:
     except PREFECT_S_OWN:
         raise
     except Exception as error:  # noqa: BLE001  # whatever it is, it leaves explained
-        unknown = _known(error, table=table, window=window, step=step)
+        unknown = known(error, table=table, window=window, step=step)
         raise unknown from unknown.__cause__
 
 

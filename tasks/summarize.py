@@ -23,7 +23,6 @@ from ferry.checks import CheckResult, Side, built_in, judged, question
 from ferry.errors import (
     CheckFailedError,
     ConflictError,
-    FerryError,
     OutcomeUnknownError,
     SchemaError,
     StaleReadError,
@@ -51,7 +50,7 @@ from ferry.summaries import SummarySpec
 from ferry.summary_query import bound, insert_selected
 from tasks.own_tables import make, make_schema
 from tasks.step import STEP, explains, placed
-from tasks.target import drop_quietly
+from tasks.target import drop_quietly, today
 from tasks.upsert import CONFLICT_ATTEMPTS, CONFLICT_PAUSE_SECONDS
 
 P = ParamSpec("P")
@@ -86,7 +85,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
     """
     spec, capabilities = build.spec, warehouse.capabilities
     with _located(build, "build", warehouse):
-        name = f"stg_{datetime.now(UTC):%Y%m%d}_{build.id.replace('-', '')[:12]}_"
+        name = f"stg_{today(warehouse):%Y%m%d}_{build.id.replace('-', '')[:12]}_"
         table = TableName(STAGING_SCHEMA, f"{name}{secrets.token_hex(3)}_{spec.table[:24]}")
         make_schema(warehouse, STAGING_SCHEMA)
         kind = capabilities.staging_table_kind
@@ -99,7 +98,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
             for span in build.spans:
                 statement = bound(insert, window_values(span), capabilities)
                 rows += warehouse.execute(statement.sql, statement.values)
-        except FerryError:
+        except Exception:
             drop_quietly(warehouse, table)
             raise
         get_run_logger().info("build %s: %s rows", build, f"{rows:,}")

@@ -24,7 +24,9 @@ _FLOAT_DIGITS = 15
 """A float gives back so many digits as they were written (IEEE 754 binary64) …"""
 _FLOAT_EXPONENT = 300
 """… with an exponent of no more than this."""
-_ODD = r"-0|[0-9][eE][+-]?[0-9]|[0-9.]{39}|\\u(0000|[dD][89a-fA-F])"
+# A number stands behind one of these: a date or a UUID within a text has `-0` and `3e5`, too.
+_NUMBER = r"(?:^|[\[:,\s])"
+_ODD = _NUMBER + r"(?:-0|-?[0-9.]+[eE]|-?[0-9.]{39})|\\u(0000|[dD][89a-fA-F])"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -74,7 +76,7 @@ def _keep_all(pairs: list[tuple[str, Any]]) -> list[Any]:
     return [each for pair in pairs for each in pair]
 
 
-_UNREPEATED = json.JSONDecoder(object_pairs_hook=_refuse_repeated)
+_UNREPEATED = json.JSONDecoder(object_pairs_hook=_refuse_repeated, strict=False)
 
 
 def _odd_decoder(digits: int) -> json.JSONDecoder:
@@ -82,7 +84,9 @@ def _odd_decoder(digits: int) -> json.JSONDecoder:
         if not _is_kept(text, digits):
             raise _ChangedError("a number would be changed: -0, or one of too many digits")
 
-    return json.JSONDecoder(object_pairs_hook=_keep_all, parse_int=check, parse_float=check)
+    return json.JSONDecoder(
+        object_pairs_hook=_keep_all, parse_int=check, parse_float=check, strict=False
+    )
 
 
 def _is_kept(text: str, digits: int) -> bool:

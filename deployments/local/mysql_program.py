@@ -97,7 +97,7 @@ def _unpack(mirror: str) -> None:
     """
     _say(f"Unpacking a MySQL server into {FOLDER} (once; about a minute and 700 MB) ...")
     if shutil.which("debootstrap") is None:
-        install_packages(["debootstrap"])
+        install_packages(["debootstrap", "gpgv", "debian-archive-keyring", "ca-certificates"])
     unfinished = FOLDER.with_name(f"mysql.{os.getpid()}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

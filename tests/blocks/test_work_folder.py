@@ -56,7 +56,7 @@ def another_run(temporary: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]
 def test_the_folder_is_this_processs_own_and_private(temporary: Path) -> None:
     folder = work_folder()
     assert folder == work_folder()
-    assert folder.parent == temporary / f"ferry-{os.getuid()}"
+    assert folder.parent == temporary / f"ferry-private-{os.geteuid()}"
     assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder.parent)} == {0o700}
 
 
@@ -67,7 +67,7 @@ def test_a_folder_that_somebody_removed_is_made_anew() -> None:
 
 
 def test_another_users_folder_is_refused_before_a_row_is_written(temporary: Path) -> None:
-    (taken := temporary / f"ferry-{os.getuid()}").mkdir()
+    (taken := temporary / f"ferry-private-{os.geteuid()}").mkdir()
     taken.chmod(0o777)
     with pytest.raises(ConfigurationError, match="not this user's alone"):
         work_folder()

@@ -112,3 +112,11 @@ def test_every_setting_that_is_read_is_a_known_one() -> None:
     read = set(re.findall(r'"(FERRY_(?:MYSQL|S3|WAREHOUSE|PRICES|NOTIFY)_\w+)"', text))
     groups = register_blocks.SETTINGS.items()
     assert read == {f"{group}_{name}" for group, names in groups for name in names}
+
+
+def test_a_setting_that_no_block_takes_is_named_and_not_shown(tmp_path: Path) -> None:
+    address = f"htp://user:{TOKEN}@prices.example/?apikey={TOKEN}"
+    ended = register(FERRY_DATA=str(tmp_path), FERRY_PRICES_URL=address)
+    assert ended.returncode != 0
+    assert "settings that do not fit: base_url" in ended.stderr
+    assert TOKEN not in ended.stdout + ended.stderr

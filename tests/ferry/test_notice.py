@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.notice import FailedRun, failure_notice
+from ferry.notice import FailedRun, failure_notice, plain
 
 
 def run(**known: Any) -> FailedRun:
@@ -111,3 +111,8 @@ def test_it_is_never_longer_than_slack_shows(message: str, table: str, tables: l
     notice = failure_notice(run(name=table, message=message, parameters=parameters, window=table))
     assert len(notice.subject) <= 200
     assert len(notice.body) <= 3_000
+
+
+def test_no_run_of_braces_is_a_placeholder_of_prefect_s_webhook():
+    for braces in range(2, 6):
+        assert "{{" not in plain("{" * braces + "token" + "}" * braces)

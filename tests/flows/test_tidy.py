@@ -259,7 +259,7 @@ def test_a_temporary_folder_that_another_user_has_taken_is_refused(
     shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place := tmp_path / "shared").mkdir()
-    (taken := place / f"ferry-{os.getuid()}").mkdir()
+    (taken := place / f"ferry-private-{os.geteuid()}").mkdir()
     taken.chmod(0o777)
     monkeypatch.setattr("tempfile.tempdir", str(place))
     assert "not this user's alone" in str(run(CARRY["sync_table"]))

@@ -5,15 +5,18 @@ No window and no watermark would ever take them, so without a word they would be
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
 
 from ferry.errors import DataError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
+from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 
 DAY = {"run_date": date(2023, 1, 5)}
@@ -164,3 +167,20 @@ def test_dates_that_do_not_exist_between_two_that_do_are_met_by_a_window(
     journey.write_specs(items={"mode": "window", "key": ["id"], "zero_dates": "null"})
     sync_table(table="items", run_date=date(2022, 12, 31))
     assert journey.target("items", "id, modified")[1] == (2, None)
+
+
+def scheduled_run(api: Any, start: datetime) -> Any:
+    """The state of sync-all, as if it had been scheduled for this moment."""
+    run = api.client.create_flow_run(sync_all, state=Scheduled(scheduled_time=start))
+    return run_flow(sync_all, flow_run=run, return_type="state")
+
+
+@pytest.mark.parametrize("where", ["sqlite-folder-duckdb", "mysql-folder-postgres"])
+def test_past_windows_are_refused_as_the_run_s_own_is(where: str, journey: Any, api: Any) -> None:
+    shop(journey, "DATETIME NULL", catch_up=True, start_date="2023-01-05")
+    says = add(journey, [None, None])
+    for scheduled in (datetime(2023, 1, 7, 9, tzinfo=UTC), datetime(2023, 1, 8, 9, tzinfo=UTC)):
+        state = scheduled_run(api, scheduled)
+        assert state.type is StateType.FAILED
+        assert says in state.message
+    assert journey.receipts("items") == []

@@ -29,6 +29,8 @@ def changed(*texts: str | None, digits: int = 38) -> tuple[int, str] | None:
         ('"\\u0000"', "NUL"),
         ('["a", {"b": ["\\u0000"]}]', "NUL"),
         ('{"\\u0000": 1}', "NUL"),
+        ('{"a": "\t", "a": 2}', "key occurs twice"),
+        ('{"day": "2023-01-05", "n": -0}', "number"),
         ('"\\ud800"', "half of a surrogate pair"),
         ('{"a": "x\\uDC00y"}', "half of a surrogate pair"),
         ('{"a": ' * 2000 + "1" + "}" * 2000, "nested too deeply"),
