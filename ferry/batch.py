@@ -176,6 +176,7 @@ class Extract:
         unique_key: Whether the source itself vouches that no key occurs twice.
         batches_before: Batches that may hold the same rows (`Batch.stretch`) and had landed before
             it was read.
+        voids_before: How often what had landed had been said to be void before it was read.
         left_out: What could not be read and why, when the rest of the window could.
         in_older_rows: Columns that the target gains with this batch, and that rows which were
             carried before have a value in.
@@ -191,6 +192,7 @@ class Extract:
     start: CursorValue | None = None
     unique_key: bool = False
     batches_before: int = 0
+    voids_before: int = 0
     left_out: str = ""
     in_older_rows: tuple[str, ...] = ()
     read_at: datetime | None = None

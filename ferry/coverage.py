@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
@@ -113,18 +113,18 @@ def _last_wins(events: list[Event]) -> list[tuple[datetime, datetime, Event]]:
     """The events cut so that none overlap, in order of time; the later event hides the earlier."""
     by_start = sorted(events, key=lambda event: event.start)
     bounds = sorted({event.start for event in events} | {event.end for event in events})
-    open_events: list[tuple[float, int, Event]] = []
+    open_events: list[tuple[float, bool, int, Event]] = []
     segments: list[tuple[datetime, datetime, Event]] = []
     begun = 0
     for start, end in pairwise(bounds):
         while begun < len(by_start) and by_start[begun].start <= start:
             event = by_start[begun]
-            heapq.heappush(open_events, (-event.at.timestamp(), begun, event))
+            heapq.heappush(open_events, (-event.at.timestamp(), not event.void, begun, event))
             begun += 1
-        while open_events and open_events[0][2].end <= start:
+        while open_events and open_events[0][3].end <= start:
             heapq.heappop(open_events)
         if open_events:
-            event = open_events[0][2]
+            event = open_events[0][3]
             if segments and segments[-1][2] is event:
                 segments[-1] = (segments[-1][0], end, event)
             else:
@@ -189,8 +189,16 @@ def events_of(
     receipts: Iterable[TimeOfReceipt], failures: Iterable[Failure], cursor: str | None = None
 ) -> list[Event]:
     """What the receipts and the failures of one table tell of times, by the cursor it has now."""
-    events = [loaded_event(receipt, cursor) for receipt in receipts]
-    return [event for event in (*events, *map(failed_event, failures)) if event]
+    told = [loaded_event(receipt, cursor) for receipt in receipts]
+    events = [event for event in (*told, *map(failed_event, failures)) if event]
+    # A void is of all that was told before, also where the source's clock is ahead of the worker's.
+    latest = max((event.end for event in events), default=None)
+    return [
+        replace(event, end=max(event.end, latest))
+        if latest and event.void and event.start is ALWAYS
+        else event
+        for event in events
+    ]
 
 
 def coverage_of(

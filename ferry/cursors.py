@@ -62,20 +62,18 @@ def find_cursor(
     if spec.cursor:
         (name,) = named_columns((spec.cursor,), [c.name for c in columns], spec.target, "cursor")
         return next(c for c in columns if c.name.lower() == name)
-    usable = [c for c in columns if c.type.kind in _usable_kinds(spec, mode or spec.mode)]
+    not_carried = {name.lower() for name in spec.target_only}
+    usable = [
+        c
+        for c in columns
+        if c.type.kind in _usable_kinds(spec, mode or spec.mode)
+        and c.name.lower() not in not_carried
+    ]
     by_name = {_plain(column.name): column for column in reversed(usable)}
     for name in (*CHANGE_TIMES, CREATION_TIME):
         if column := by_name.get(_plain(name)):
             return column
     return None
-
-
-def present_cursor(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
-    """The cursor column among a target's columns, which may have lost it; raises nothing."""
-    try:
-        return find_cursor(spec, columns)
-    except SchemaError:
-        return None
 
 
 def cursor_line(spec: TableSpec, cursor: str) -> str:

@@ -211,7 +211,8 @@ def select_new_receipts(mark: str) -> str:
     names = sql.column_list(column.name for column in RECEIPT_COLUMNS)
     return (
         f"SELECT {names} FROM {sql.table_sql(RECEIPTS)} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {mark} AND rows_inserted + rows_updated + rows_deleted > 0 "
+        f"WHERE table_name = {mark} AND status <> 'void' "
+        "AND rows_inserted + rows_updated + rows_deleted > 0 "
         f"AND batch_id NOT IN {_summarized(mark)} ORDER BY finished_at"
     )
 

@@ -120,8 +120,8 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("complete_until", _MOMENT),
     Column("rows_superseded", _COUNT),
 )
-"""A table that an older Ferry made lacks the last of them: `tasks.target.make_missing` adds them,
-so each new column is nullable and stands at the end."""
+"""A table that an older Ferry made lacks the last of them, which `tasks.own_tables.make_missing`
+adds: so each new column is nullable and stands at the end."""
 
 
 VOID = "void"
@@ -150,7 +150,13 @@ TimeOfReceipt = Receipt | ReceiptTimes
 
 
 def void_receipt(
-    table: TableName, reason: str, *, flow_run_id: str, started_at: datetime, at: datetime
+    table: TableName,
+    reason: str,
+    *,
+    flow_run_id: str,
+    started_at: datetime,
+    at: datetime,
+    rows_lost: int = 0,
 ) -> Receipt:
     """What says that nothing of what earlier receipts say is sure to be there.
 
@@ -160,6 +166,7 @@ def void_receipt(
         flow_run_id: The run that found it.
         started_at: When its batch began.
         at: When it was found: receipts up to then are void.
+        rows_lost: How many rows the target had by its receipts, if it has none any more.
     """
     return Receipt(
         batch_id=str(uuid.uuid4()),
@@ -174,7 +181,7 @@ def void_receipt(
         rows_copied=0,
         rows_inserted=0,
         rows_updated=0,
-        rows_deleted=0,
+        rows_deleted=rows_lost,
         rows_unchanged=0,
         checksum="",
         manifest_uri=None,

@@ -20,21 +20,64 @@ _BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
+class ByCursor:
+    """Windows that were read by one cursor.
+
+    Attributes:
+        cursor: The cursor.
+        windows: How many they are.
+        first: The first moment of them.
+        last: The first moment after them.
+        landed_at: When the last of them landed.
+    """
+
+    cursor: str
+    windows: int
+    first: datetime
+    last: datetime
+    landed_at: datetime
+
+
+@dataclass(frozen=True)
 class Landings:
     """What has landed in a table before a batch of it is read.
 
     Attributes:
         batches: How many batches that may hold the same rows: those of the batch's stretch of time.
-        by_cursor: For each cursor that windows were read by: how many, the first and the last
-            moment of them.
+        voids: How often what had landed was said to be void.
+        read_to: Up to which moment anything was carried, by a window or otherwise.
+        by_cursor: The windows, for each cursor that they were read by.
     """
 
     batches: int = 0
-    by_cursor: tuple[tuple[str, int, datetime, datetime], ...] = ()
+    voids: int = 0
+    read_to: datetime | None = None
+    by_cursor: tuple[ByCursor, ...] = ()
 
-    def by_another(self, cursor: str) -> list[tuple[str, int, datetime, datetime]]:
-        """Those that were read by another cursor than this one."""
-        return [each for each in self.by_cursor if each[0] != cursor]
+    def by_another(self, cursor: str) -> list[ByCursor]:
+        """Those that were read by another cursor, none by this one since."""
+        own = max(
+            (each.landed_at for each in self.by_cursor if each.cursor == cursor), default=None
+        )
+        others = [each for each in self.by_cursor if each.cursor != cursor]
+        return [each for each in others if own is None or each.landed_at > own]
+
+
+@dataclass(frozen=True)
+class LandedNow:
+    """What has landed in a table when a batch of it is about to land.
+
+    Attributes:
+        batches: How many batches that may hold the same rows.
+        voids: How often what had landed was said to be void.
+        last_void: When that was said last; None if it was not.
+        this_one: Whether the batch itself has landed.
+    """
+
+    batches: int
+    voids: int
+    last_void: datetime | None
+    this_one: bool
 
 
 Stretch = tuple[datetime, datetime] | None
@@ -57,35 +100,47 @@ def read_landings(tx: Transaction, table: TableName, stretch: Stretch, mark: str
     """What has landed in this table."""
     condition, values = _overlapping(stretch)
     text = sql.bound(
-        f"SELECT cursor_name, COUNT(CASE WHEN {condition} THEN 1 END), COUNT(window_end), "  # noqa: S608  # names of ours
-        f"MIN(window_start), MAX(window_end) FROM {_RECEIPTS} "
-        f"WHERE table_name = {sql.MARK} AND status <> {sql.MARK} GROUP BY cursor_name",
+        f"SELECT cursor_name, COUNT(CASE WHEN status <> {sql.MARK} AND {condition} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), COUNT(window_end), MIN(window_start), "
+        f"MAX(window_end), MAX(CASE WHEN status <> {sql.MARK} "
+        "THEN COALESCE(window_end, read_at, started_at) END), MAX(finished_at) "
+        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} GROUP BY cursor_name",
         mark,
     )
-    found = tx.fetch(text, (*values, str(table), VOID))
+    found = tx.fetch(text, (VOID, *values, VOID, VOID, str(table)))
     return Landings(
         sum(int(batches) for _, batches, *_ in found),
+        sum(int(voids) for _, _, voids, *_ in found),
+        max((read_to for *_, read_to, _ in found if read_to), default=None),
         tuple(
-            (cursor, int(windows), first, last)
-            for cursor, _, windows, first, last in found
+            ByCursor(cursor, int(windows), first, last, landed_at)
+            for cursor, _, _, windows, first, last, _, landed_at in found
             if cursor is not None and windows
         ),
     )
 
 
-def count_landed(
+def read_landed_now(
     tx: Transaction, table: TableName, stretch: Stretch, batch_id: str, mark: str
-) -> tuple[int, bool]:
-    """How many batches have landed that may hold the same rows, and whether this one has."""
+) -> LandedNow:
+    """What has landed in this table that a batch has to know which is about to land."""
     condition, values = _overlapping(stretch)
     text = sql.bound(
-        f"SELECT COUNT(CASE WHEN {condition} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN batch_id = {sql.MARK} THEN 1 END) FROM {_RECEIPTS} "
-        f"WHERE table_name = {sql.MARK} AND status <> {sql.MARK}",
+        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} AND {condition} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), "
+        f"MAX(CASE WHEN status = {sql.MARK} THEN finished_at END), "
+        f"COUNT(CASE WHEN batch_id = {sql.MARK} THEN 1 END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK}",
         mark,
     )
-    ((batches, own),) = tx.fetch(text, (*values, batch_id, str(table), VOID))
-    return int(batches), bool(own)
+    found = tx.fetch(text, (VOID, *values, VOID, VOID, batch_id, str(table)))
+    ((batches, voids, last, own),) = found
+    return LandedNow(int(batches), int(voids), last, bool(own))
+
+
+def has_receipts(tx: Transaction, table: TableName, mark: str) -> bool:
+    """Whether any batch of the table has landed."""
+    return bool(tx.fetch(sql.count_where(RECEIPTS, "table_name", mark), (str(table),))[0][0])
 
 
 def find_receipt(tx: Transaction, batch_id: str, mark: str) -> Receipt | None:
@@ -126,15 +181,29 @@ def last_void(tx: Transaction, table: TableName, mark: str) -> datetime:
     return moment or _BEFORE_ALL
 
 
-def rows_held(tx: Transaction, table: TableName, mark: str) -> int:
-    """How many rows the table has by its receipts, those that are void left out."""
+def holds_rows(tx: Transaction, table: TableName, mark: str) -> bool:
+    """Whether the table has rows by its receipts: carried into it, or found there."""
     text = sql.bound(
-        f"SELECT SUM(rows_inserted - rows_deleted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        "SELECT COUNT(CASE WHEN rows_deleted > 0 THEN 1 END), "  # noqa: S608  # names of ours
+        f"SUM(rows_updated + rows_unchanged) FROM {_RECEIPTS} "
         f"WHERE table_name = {sql.MARK} AND finished_at > {sql.MARK}",
         mark,
     )
+    if rows_held(tx, table, mark) > 0:
+        return True
     since = last_void(tx, table, mark)
-    return int(tx.fetch(text, (str(table), since))[0][0] or 0)
+    ((deletions, found_there),) = tx.fetch(text, (str(table), since))
+    return not deletions and bool(found_there)
+
+
+def rows_held(tx: Transaction, table: TableName, mark: str) -> int:
+    """How many rows the table has by its receipts; a void of an empty table took them all out."""
+    text = sql.bound(
+        f"SELECT SUM(rows_inserted - rows_deleted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"WHERE table_name = {sql.MARK}",
+        mark,
+    )
+    return int(tx.fetch(text, (str(table),))[0][0] or 0)
 
 
 def last_read(tx: Transaction, table: TableName, cursor: str, mark: str) -> datetime | None:

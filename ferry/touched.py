@@ -48,7 +48,8 @@ def touched(
         return EVERYTHING
     if read is None or read.column is None or read.column != cursor or kind not in _KINDS:
         return EVERYTHING
-    if receipt.mode == "full" or receipt.window_start is None:
+    by_another = receipt.cursor_name and receipt.cursor_name != cursor  # before the spec changed
+    if receipt.mode == "full" or receipt.window_start is None or by_another:
         return EVERYTHING
     if (receipt.rows_updated or receipt.rows_deleted) and not read.fixed:
         return EVERYTHING

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferry.batch import CursorValue
-from ferry.errors import DataError
+from ferry.errors import DataError, SchemaError
 from ferry.schema import Column, Kind, arrow_type
 from ferry.unix_time import UnixUnit
 from ferry.windows import clamped, first_pass, zone_info
@@ -93,8 +93,17 @@ class CursorWatch:
 
     def begin(self, clock: CursorValue | None) -> None:
         """Take the source's clock, as the column holds it; None if it holds no times."""
-        if clock is not None:
+        if clock is None:
+            return
+        try:
             self._clock = pa.scalar(clock, arrow_type(self.column.type))
+        except (pa.ArrowInvalid, OverflowError) as error:
+            raise SchemaError(
+                f"the column {self.column.name!r} cannot hold the present in its `cursor_unit`",
+                expected="numbers wide enough for the time of now",
+                found=self.column.native or str(self.column.type),
+                todo="Correct `cursor_unit` in the table's spec.",
+            ) from error
 
     def see(self, batch: pa.RecordBatch) -> None:
         """Count what is dated ahead; of other numbers keep the highest, and the lowest."""
@@ -127,7 +136,9 @@ class CursorWatch:
         lowest = self._lowest
         if known is not None:
             high = int(known.value)  # type: ignore[arg-type]  # of numbers it is one
-            values = [high, *(value for value in values if value > high)]
+            values = [value for value in values if value > high]
+            if len(values) < TOP_VALUES:  # else there may be more between them and the target's
+                values.insert(0, high)
             bounds = [known.lowest, lowest, high]
             lowest = min(int(bound) for bound in bounds if bound is not None)  # type: ignore[arg-type]
         for place in range(len(values) - 1, 0, -1):

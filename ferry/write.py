@@ -160,16 +160,16 @@ def replace_all(
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
     deleted = tx.execute(sql.delete_all(load.target))
-    _refuse_shrinking(load, deleted)
     for statement in emptied:
         tx.execute(statement)
     inserted = _insert(tx, load, capabilities)
+    _refuse_shrinking(load, inserted, deleted)
     return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
 
 
-def _refuse_shrinking(load: Load, before: int) -> None:
+def _refuse_shrinking(load: Load, rows: int, before: int) -> None:
     """A source between TRUNCATE and reload, or the wrong one, looks like one that shrank."""
-    if before and not load.rows and not load.allow_empty:
+    if before and not rows and not load.allow_empty:
         raise DataError(
             "a full copy of no rows would empty the target",
             expected=f"rows, as the target has {before:,}",
@@ -178,11 +178,11 @@ def _refuse_shrinking(load: Load, before: int) -> None:
             "`allow_empty: true` in the table's spec.",
         )
     limit = load.max_shrink_percent
-    if limit is not None and load.rows and load.rows * 100 < before * (100 - limit):
+    if limit is not None and rows and rows * 100 < before * (100 - limit):
         raise DataError(
             f"a full copy would shrink the target by more than {limit} %",
             expected=f"at least {-(-before * (100 - limit) // 100):,} rows",
-            found=f"{load.rows:,} in the source, {before:,} in the target",
+            found=f"{rows:,} in the source, {before:,} in the target",
             todo="Look whether the source is the right one, and whole. If it is, raise "
             "`max_shrink_percent` in the table's spec.",
         )

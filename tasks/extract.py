@@ -124,6 +124,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             start=query.start if batch.mode == "watermark" else None,
             unique_key=is_unique(spec, schema),
             batches_before=before.batches,
+            voids_before=before.voids,
             left_out=reading.left_out,
             in_older_rows=older,
             read_at=read_at,

@@ -13,11 +13,11 @@ from ferry import failures
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.coverage import Coverage, coverage_of
-from ferry.cursors import present_cursor
+from ferry.cursors import find_cursor
 from ferry.errors import FerryError
 from ferry.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
 from ferry.receipts import RECEIPTS, VOID, Receipt, ReceiptTimes, times_columns
-from ferry.receipts_table import read_receipts_of, rows_held
+from ferry.receipts_table import holds_rows, last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
 from ferry.specs import TableSpec
 from tasks.landed import asked
@@ -77,12 +77,19 @@ def read_history(spec: TableSpec, warehouse: Warehouse) -> History:
     found = [ReceiptTimes(*row) for row in warehouse.fetch(select, (str(table),))]
     target = warehouse.describe(table)
     gone = _gone(table, target, found, warehouse)
-    cursor = target and present_cursor(spec, target.columns)
     return History(
         [*found, gone] if gone else found,
         read_failures(table, warehouse),
-        cursor.name.lower() if cursor else None,
+        _present_cursor(spec, target),
     )
+
+
+def _present_cursor(spec: TableSpec, target: TableSchema | None) -> str | None:
+    """The cursor that the table has now, also where the target does not have it yet."""
+    if spec.cursor:
+        return spec.cursor.lower()
+    cursor = find_cursor(spec, target.columns) if target else None
+    return cursor.name.lower() if cursor else None
 
 
 def _gone(
@@ -97,7 +104,7 @@ def _gone(
         return None
     if target is None:
         why = "the target is gone"
-    elif not warehouse.fetch(sql.any_row(table)) and rows_held(warehouse, table, mark) > 0:
+    elif not warehouse.fetch(sql.any_row(table)) and holds_rows(warehouse, table, mark):
         why = "the target has lost its rows"
     else:
         return None
@@ -119,7 +126,7 @@ class RunHistory:
     """What one flow run's batches have come to, in whatever process they were carried.
 
     Attributes:
-        receipts: Of those that arrived, by batch id.
+        receipts: Of those that arrived and are not void since, by batch id.
         failures: Of those that did not, oldest first.
     """
 
@@ -138,6 +145,9 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
     name, mark = str(table), warehouse.capabilities.placeholder
     none: list[Receipt] = []
     receipts = asked(lambda: read_receipts_of(warehouse, flow_run_id, mark), none, warehouse)
+    if receipts:
+        void = last_void(warehouse, table, mark)
+        receipts = [receipt for receipt in receipts if receipt.finished_at > void]
     failed = _failures("flow_run_id", flow_run_id, warehouse)
     return RunHistory(
         {receipt.batch_id: receipt for receipt in receipts if receipt.table_name == name},

@@ -19,10 +19,12 @@ from ferry.plan import stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
 from ferry.receipts_table import (
     Landings,
-    count_landed,
     find_receipt,
+    has_receipts,
     last_read,
+    last_void,
     read_landings,
+    rows_held,
     void_moment,
     write_receipt,
 )
@@ -60,13 +62,16 @@ def landings(batch: Batch, warehouse: Warehouse) -> Landings:
 def has_landed(table: TableName, warehouse: Warehouse) -> bool:
     """Whether any batch of the table has landed."""
     mark = warehouse.capabilities.placeholder
-    return asked(lambda: count_landed(warehouse, table, None, "", mark)[0] > 0, False, warehouse)
+    return asked(lambda: has_receipts(warehouse, table, mark), False, warehouse)
 
 
 def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
-    """The batch's receipt if an earlier attempt of this run has landed it."""
+    """The batch's receipt if an earlier attempt of this run has landed it, and it is not void."""
     mark = warehouse.capabilities.placeholder
-    return asked(lambda: find_receipt(warehouse, batch.id, mark), None, warehouse)
+    receipt = asked(lambda: find_receipt(warehouse, batch.id, mark), None, warehouse)
+    if receipt and receipt.finished_at > last_void(warehouse, batch.target, mark):
+        return receipt
+    return None
 
 
 def watermark(
@@ -87,12 +92,12 @@ def watermark(
     if cursor is None or there is None:
         return None
     name, mark = there.name, warehouse.capabilities.placeholder
-    if counts_no_time(batch, cursor):
-        lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
-        return None if highest is None else Watermark(highest, lowest)
     until = asked(lambda: last_read(warehouse, batch.target, name, mark), None, warehouse)
     if until is None:
         return None
+    if counts_no_time(batch, cursor):
+        lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
+        return None if highest is None else Watermark(highest, lowest)
     bound: CursorValue | None = (
         to_unix(until, unit)
         if unit
@@ -126,8 +131,7 @@ def in_older_rows(
     if query.cursor is None or query.start is None:
         return ()  # all rows are read, and get it
     stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
-    read_to = max((last for *_, last in before.by_cursor), default=None)
-    last = to_unix(read_to, unit) if read_to and unit else read_to
+    last = to_unix(before.read_to, unit) if before.read_to and unit else before.read_to
     if query.end is not None and last and last > query.end:  # type: ignore[operator]  # of a window
         stretches.append(replace(query, start=query.end, end=last, zero_dates="null"))
     return tuple(
@@ -144,28 +148,46 @@ def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
 
 def tell_of_another_cursor(batch: Batch, cursor: str, before: Landings) -> None:
     """Say which days were carried by another cursor than the one that the table has now."""
-    for name, windows, first, last in before.by_another(cursor):
+    for each in before.by_another(cursor):
         get_run_logger().warning(
-            "%s: %s windows from %s to %s were carried by the cursor %s, not by %s: they do not "
+            "%s: %s windows from %s up to %s were carried by the cursor %s, not by %s: they do not "
             "count as loaded any more; a backfill with reprocess=missing carries them again",
             batch.target,
-            f"{windows:,}",
-            first.date(),
-            last.date(),
-            name,
+            f"{each.windows:,}",
+            each.first.date(),
+            each.last.date(),
+            each.cursor,
             cursor,
         )
 
 
 def write_void(
-    table: TableName, reason: str, flow_run_id: str, tx: Transaction, warehouse: Warehouse
-) -> None:
-    """Say, in this transaction, that what has landed before does not count any more."""
+    table: TableName,
+    reason: str,
+    flow_run_id: str,
+    tx: Transaction,
+    warehouse: Warehouse,
+    *,
+    emptied: bool,
+) -> datetime:
+    """Say, in this transaction, that what has landed before does not count any more; returns when.
+
+    Args:
+        table: The target.
+        reason: Why.
+        flow_run_id: The run that found it.
+        tx: The transaction.
+        warehouse: Where.
+        emptied: Whether the target has no rows any more.
+    """
     mark, now = warehouse.capabilities.placeholder, datetime.now(UTC)
     # Asked on another connection: under SERIALIZABLE isolation, reading the receipts within the
     # transaction would make every other table's upsert conflict with it.
     at = asked(lambda: void_moment(warehouse, table, now, mark), now, warehouse)
-    void = void_receipt(table, reason, flow_run_id=flow_run_id, started_at=now, at=at)
+    lost = asked(lambda: rows_held(warehouse, table, mark), 0, warehouse) if emptied else 0
+    void = void_receipt(
+        table, reason, flow_run_id=flow_run_id, started_at=now, at=at, rows_lost=max(0, lost)
+    )
     write_receipt(tx, void, mark)
     get_run_logger().warning(
         "%s: %s, so that what was carried before does not count as loaded any more; a backfill "
@@ -173,3 +195,4 @@ def write_void(
         table,
         reason,
     )
+    return at

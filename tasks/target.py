@@ -27,22 +27,27 @@ INDEXED_ROWS = 1_000_000
 """A target whose first batch has more rows gets no index, which would take as long as the load."""
 
 
-def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
+def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> int:
     """Make the target and its new columns, where they are missing.
 
     Where there are receipts of batches that a new target has not, or that a new column was not in,
     the same transaction writes that they are void.
+
+    Returns:
+        How often it wrote that.
     """
     columns = copied.staged.extract.columns
     existing = warehouse.describe(batch.target)
     plan = plan_columns(batch, existing, columns, warehouse)
+    voids = 0
     if plan.create:
-        _create(batch, copied, warehouse)
-    _alter(batch, copied, plan, warehouse)
+        voids += _create(batch, copied, warehouse)
+    voids += _alter(batch, copied, plan, warehouse)
     retype(batch, plan, columns, warehouse)
+    return voids
 
 
-def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
+def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> bool:
     spec, extract = batch.spec, copied.staged.extract
     keyed = warehouse.capabilities.sort_and_dist_keys
     statement = sql.create_table(
@@ -55,9 +60,10 @@ def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> None:
         dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
     )
     make_schema(warehouse, batch.target.schema)
-    _change(batch, statement, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
+    void = _change(batch, statement, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
     if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
         _make_index(batch.target, [name.lower() for name in spec.key], warehouse)
+    return void
 
 
 def _change(
@@ -66,7 +72,7 @@ def _change(
     is_done: Callable[[TableSchema | None], bool],
     void: str,
     warehouse: Warehouse,
-) -> None:
+) -> bool:
     """Change the target, and say in the same transaction that its receipts are void, if they are.
 
     Another run may do both at the same moment: then the statement fails, and what it was to make is
@@ -78,22 +84,30 @@ def _change(
         is_done: Whether the target is as the statement makes it.
         void: Why what has landed before does not count any more; empty if it does.
         warehouse: Where.
+
+    Returns:
+        Whether this very call has said that the receipts are void.
     """
     for attempt in (1, 2):
         try:
             with warehouse.transaction() as tx:
                 tx.execute(statement)
-                if void and has_landed(batch.target, warehouse):
-                    write_void(batch.target, void, batch.flow_run_id, tx, warehouse)
+                says_so = bool(void) and has_landed(batch.target, warehouse)
+                if says_so:
+                    emptied = void == TARGET_MADE_ANEW
+                    write_void(
+                        batch.target, void, batch.flow_run_id, tx, warehouse, emptied=emptied
+                    )
         except FerryError as error:
             if is_done(warehouse.describe(batch.target)):
-                return
+                return False
             if attempt == 2:
                 raise
             get_run_logger().debug("%s is changed once more after: %s", batch.target, error)
             time.sleep(SECOND_TRY_SECONDS)
         else:
-            return
+            return says_so
+    return False
 
 
 def _declared_key(batch: Batch, extract: Extract, capabilities: Capabilities) -> list[str]:
@@ -126,17 +140,18 @@ def _make_index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> N
         make(warehouse, key_index.create_index(name, table, key), table)
 
 
-def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse) -> None:
-    native = warehouse.native_type
+def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse) -> int:
+    native, voids = warehouse.native_type, 0
     for column in plan.add:
         statement = sql.add_column(batch.target, column, native)
         void = ""
         if column.name in copied.staged.extract.in_older_rows:
             void = f"older rows have no value in the new column {column.name}"
-        _change(batch, statement, partial(_has_column, column.name), void, warehouse)
+        voids += _change(batch, statement, partial(_has_column, column.name), void, warehouse)
         get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
     for column in plan.widen:
         widen(batch, column, warehouse)
+    return voids
 
 
 def _has_column(name: str, there: TableSchema | None) -> bool:

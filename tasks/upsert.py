@@ -24,7 +24,7 @@ from ferry.errors import (
 )
 from ferry.plan import find_deleted, stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
-from ferry.receipts_table import count_landed, find_receipt, rows_held, write_receipt
+from ferry.receipts_table import find_receipt, holds_rows, read_landed_now, write_receipt
 from ferry.schema import TableSchema
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
@@ -35,6 +35,7 @@ from tasks.retype import remake
 from tasks.step import STEP, explains, located
 from tasks.target import drop_quietly, prepare_target
 
+_NEXT_MOMENT = timedelta(microseconds=1)
 TARGET_LOST_ROWS = "the target had lost its rows"
 CONFLICT_ATTEMPTS = 4
 CONFLICT_PAUSE_SECONDS = 0.5
@@ -60,10 +61,10 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     with located(batch, "upsert", warehouse):
-        prepare_target(batch, copied, warehouse)
+        own_voids = prepare_target(batch, copied, warehouse)
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             try:
-                receipt = _land_receipted(batch, copied, warehouse, started_at)
+                receipt = _land_receipted(batch, copied, warehouse, started_at, own_voids)
                 break
             except (ConflictError, OutcomeUnknownError) as error:
                 if attempt == CONFLICT_ATTEMPTS:
@@ -92,20 +93,22 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
 
 
 def _land_receipted(
-    batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime
+    batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime, own_voids: int
 ) -> Receipt:
     """Land the batch; make the receipts table if that is what was missing, and land it again.
 
     Another run may have made it meanwhile; whatever else is missing is missing again.
     """
     try:
-        return _land(batch, copied, warehouse, started_at)
+        return _land(batch, copied, warehouse, started_at, own_voids)
     except SchemaError:
         make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
-        return _land(batch, copied, warehouse, started_at)
+        return _land(batch, copied, warehouse, started_at, own_voids)
 
 
-def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime) -> Receipt:
+def _land(
+    batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime, own_voids: int
+) -> Receipt:
     capabilities, extracted = warehouse.capabilities, copied.staged.extract
     with warehouse.transaction() as tx:
         if capabilities.lock_mode is not None:
@@ -113,23 +116,28 @@ def _land(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: dateti
         # Looked up on a connection of its own: read within this transaction, the receipts would
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
         receipt_id = batch.receipt_id(extracted.left_out, extracted.checksum)
-        landed_now, is_there = count_landed(
+        now = read_landed_now(
             warehouse, batch.target, batch.stretch, receipt_id, capabilities.placeholder
         )
-        landed_before = is_there and find_receipt(warehouse, receipt_id, capabilities.placeholder)
+        landed_before = now.this_one and find_receipt(
+            warehouse, receipt_id, capabilities.placeholder
+        )
         if landed_before:
             return landed_before
-        others_landed = landed_now != extracted.batches_before
+        others_landed = now.batches != extracted.batches_before
         if others_landed and batch.overwrites_newer:
             raise _stale("another batch of the table landed since this one was read")
+        if now.voids != extracted.voids_before + own_voids:
+            raise _stale("the target was made anew, or gained a column, since this batch was read")
+        last_void = now.last_void
         empty = not tx.fetch(sql.any_row(batch.target))
         if empty:
-            _void_what_is_lost(batch, extracted, tx, warehouse)
+            last_void = _void_what_is_lost(batch, extracted, tx, warehouse) or last_void
         load = replace(_load(batch, copied), others_landed=others_landed, into_empty=empty)
         start = _start(batch, load, copied)
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, start, emptied)
-        receipt = _receipt(batch, copied, landed, started_at)
+        receipt = _after(last_void, _receipt(batch, copied, landed, started_at))
         write_receipt(tx, receipt, capabilities.placeholder)
     if landed.undecided_keys:
         get_run_logger().warning(
@@ -146,19 +154,31 @@ def _stale(problem: str) -> StaleReadError:
     return StaleReadError(problem, todo="Run it again: it has to be read again.")
 
 
+def _after(void: datetime | None, receipt: Receipt) -> Receipt:
+    """The receipt, dated after the last void: what told that may have a clock that is ahead."""
+    if void is None:
+        return receipt
+    return replace(receipt, finished_at=max(receipt.finished_at, void + _NEXT_MOMENT))
+
+
 def _void_what_is_lost(
     batch: Batch, extracted: Extract, tx: Transaction, warehouse: Warehouse
-) -> None:
+) -> datetime | None:
     """Say that what receipts tell of is not there, where the target has no rows any more.
+
+    Returns:
+        When that was said; None if the receipts tell of no rows.
 
     Raises:
         StaleReadError: The batch was read from where the target ended, which it does no more.
     """
     if extracted.start is not None:
         raise _stale("the target lost its rows since this batch was read")
-    mark = warehouse.capabilities.placeholder
-    if batch.mode != "full" and rows_held(warehouse, batch.target, mark) > 0:
-        write_void(batch.target, TARGET_LOST_ROWS, batch.flow_run_id, tx, warehouse)
+    if not holds_rows(warehouse, batch.target, warehouse.capabilities.placeholder):
+        return None
+    return write_void(
+        batch.target, TARGET_LOST_ROWS, batch.flow_run_id, tx, warehouse, emptied=True
+    )
 
 
 def drop_staging(copied: Copied, warehouse: Warehouse) -> None:

@@ -204,3 +204,15 @@ def test_windows_that_another_cursor_carried_do_not_count_as_loaded():
     standing = coverage_of([by_created], [], "modified").of(window)
     assert standing.status is Status.MISSING
     assert standing.reason.startswith("it was carried by the cursor created_at, and the cursor is")
+
+
+def test_a_void_is_of_all_before_it_whatever_the_clocks_say():
+    full = receipt(None, JUNE, "full")
+    at_once = void_receipt(
+        TableName("raw_data", "nps"), "gone", flow_run_id="f", started_at=JUNE, at=full.finished_at
+    )
+    assert coverage_of([full, at_once], []).of(day_window(DAY)).status is Status.MISSING
+    ahead = replace(full, complete_until=JUNE + timedelta(days=3))  # the source's clock is
+    day_after = day_window(JUNE.date() + timedelta(days=1))
+    assert coverage_of([ahead], []).of(day_after).status is Status.LOADED
+    assert coverage_of([ahead, at_once], []).of(day_after).status is Status.MISSING

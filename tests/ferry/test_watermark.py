@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry.errors import SchemaError
 from ferry.plan import stored_bound
 from ferry.schema import Column, DataType, Kind, arrow_type
 from ferry.watermark import JUMP, TOP_VALUES, CursorWatch, Watermark, less_lag, refuse_jump
@@ -126,3 +127,14 @@ def test_a_refused_jump_says_how_to_allow_it_and_no_value():
     text = str(refuse_jump(1, "id"))
     assert "found 1 row(s) beyond such a gap" in text
     assert "cursor_jumps: allow" in text
+
+
+def test_many_new_numbers_without_a_gap_are_no_jump():
+    assert jumped(list(range(1001, 12_501)), known=Watermark(1000, 1)) == 0
+    assert jumped([*range(1001, 1051), 2**31], known=Watermark(1000, 1)) == 1
+
+
+def test_a_cursor_that_cannot_hold_the_present_in_its_unit_is_refused():
+    watch = CursorWatch(0, Column("at", DataType(Kind.INT32)), counts_no_time=False)
+    with pytest.raises(SchemaError, match=r"cannot hold the present in its `cursor_unit`"):
+        watch.begin(1_672_912_800_000)

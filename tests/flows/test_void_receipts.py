@@ -1,0 +1,161 @@
+"""What receipts say of rows that are not there any more, or not whole, is never taken for loaded."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from typing import Any
+
+import pytest
+
+from ferry.errors import DataError, StaleReadError
+from flows.backfill_tables import backfill
+from flows.show_coverage import show_coverage
+from flows.sync_table import sync_table
+from tasks import upsert
+from tests.reads import read_now_land_later
+
+FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
+SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
+
+
+@pytest.fixture
+def people(journey: Any) -> Any:
+    """Two days of one table, of which none is carried."""
+    journey.sql(
+        "CREATE TABLE people (id BIGINT NOT NULL PRIMARY KEY, created_at DATETIME NOT NULL)"
+    )
+    journey.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    journey.write_specs(people=SPEC)
+    return journey
+
+
+def missing() -> dict[date, str]:
+    """The days of both that are not loaded, and why."""
+    (told,) = show_coverage(table="people", start_date=FIRST, end_date=THIRD).values()
+    standing = {each.day: each.standing for each in told.days}
+    return {day: each.reason for day, each in standing.items() if each.status != "loaded"}
+
+
+def fill(**given: Any) -> int:
+    carried = backfill(table="people", start_date=FIRST, end_date=THIRD, **given)
+    return sum(map(len, carried.values()))
+
+
+def run(journey: Any, statement: str) -> None:
+    journey.warehouse.execute(statement.format(f'"{journey.schema}"."people"'))
+
+
+def test_a_watermark_of_ids_reads_all_again_after_a_run_that_died_behind_its_new_column(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.write_specs(people={"mode": "watermark", "key": ["id"], "cursor": "id"})
+    sync_table(table="people")
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[upsert.fn.__module__], "_land", lambda *_: 1 / 0)
+        with pytest.raises(Exception, match="ZeroDivisionError"):
+            sync_table(table="people")
+    sync_table(table="people")
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "DE")]
+    assert sync_table(table="people").rows_extracted == 1
+
+
+def test_rows_that_were_carried_again_and_are_gone_then_are_missed(people: Any) -> None:
+    fill()
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+    fill(reprocess="all")
+    assert missing() == {}
+    run(people, "DELETE FROM {}")
+    assert set(missing()) == {FIRST, SECOND}
+    sync_table(table="people", run_date=SECOND)
+    assert set(missing()) == {FIRST}
+
+
+def test_rows_that_a_target_had_before_and_are_gone_are_missed(people: Any) -> None:
+    run(people, f'CREATE SCHEMA IF NOT EXISTS "{people.schema}"')
+    run(people, "CREATE TABLE {} (id BIGINT, created_at TIMESTAMP)")
+    run(people, "INSERT INTO {} VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    fill()
+    assert missing() == {}
+    run(people, "DELETE FROM {}")
+    assert set(missing()) == {FIRST, SECOND}
+
+
+def test_a_watermark_read_before_the_target_was_made_anew_does_not_land(people: Any) -> None:
+    people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00')")
+    people.write_specs(people={"mode": "watermark", "key": ["id"]})
+    sync_table(table="people")
+
+    def made_anew() -> None:
+        run(people, "DROP TABLE {}")
+        sync_table(table="people", mode="window", run_date=SECOND)
+
+    with pytest.raises(StaleReadError, match="made anew, or gained a column, since this batch"):
+        read_now_land_later("people", None, {}, made_anew)
+    sync_table(table="people")
+    assert people.target("people", "id") == [(1,), (2,), (3,)]
+
+
+def test_a_window_read_before_the_target_gained_a_column_does_not_land(people: Any) -> None:
+    fill()
+
+    def another_column() -> None:
+        people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+        sync_table(table="people", run_date=SECOND)
+
+    with pytest.raises(Exception, match="columns that the source has not|gained a column"):
+        read_now_land_later("people", None, {"run_date": FIRST}, another_column)
+    assert set(missing()) == {FIRST}
+
+
+def test_a_column_is_looked_for_in_whatever_was_carried_before(people: Any) -> None:
+    sync_table(table="people", mode="full")
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+    fill(reprocess="all", max_concurrency=1)
+    sync_table(table="people", run_date=FIRST)
+    assert missing() == {}
+    people.sql("ALTER TABLE people ADD COLUMN city CHAR(2) NOT NULL DEFAULT 'X'")
+    sync_table(table="people", run_date=FIRST)
+    assert set(missing()) == {SECOND}
+
+
+def test_a_full_copy_of_rows_that_are_all_deleted_does_not_empty_the_target(people: Any) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN deleted INT NOT NULL DEFAULT 0")
+    people.write_specs(people={"mode": "full", "key": ["id"], "soft_deletes": "apply"})
+    sync_table(table="people")
+    people.sql("UPDATE people SET deleted = 1")
+    with pytest.raises(DataError, match="would empty the target"):
+        sync_table(table="people")
+    assert len(people.target("people")) == 2
+
+
+def test_a_cursor_that_the_target_has_not_yet_puts_the_days_in_question(people: Any) -> None:
+    fill()
+    people.sql("ALTER TABLE people ADD COLUMN edited_on DATETIME")
+    people.sql("UPDATE people SET edited_on = created_at")
+    people.write_specs(people={**SPEC, "cursor": "edited_on"})
+    assert set(missing()) == {FIRST, SECOND}
+    assert fill() == 2
+    assert missing() == {}
+
+
+def test_a_column_of_the_target_alone_is_not_its_cursor(people: Any) -> None:
+    people.write_specs(people={**SPEC, "target_only": ["updated_at"]})
+    fill()
+    run(people, "ALTER TABLE {} ADD COLUMN updated_at TIMESTAMP")
+    assert missing() == {}
+    assert fill() == 0
+
+
+def test_a_backfill_begun_again_carries_what_is_void_since(people: Any) -> None:
+    from tasks.history import read_run
+
+    receipt = sync_table(table="people", run_date=FIRST)
+    table = receipt.table_name
+    run(people, "DROP TABLE {}")
+    sync_table(table="people", run_date=SECOND)
+    from ferry.schema import TableName
+
+    name = TableName(*table.split("."))
+    assert read_run.fn(receipt.flow_run_id, name, people.warehouse).receipts == {}
