@@ -116,7 +116,9 @@ def test_every_setting_that_is_read_is_a_known_one() -> None:
 
 def test_a_setting_that_no_block_takes_is_named_and_not_shown(tmp_path: Path) -> None:
     address = f"htp://user:{TOKEN}@prices.example/?apikey={TOKEN}"
-    ended = register(FERRY_DATA=str(tmp_path), FERRY_PRICES_URL=address)
+    ended = register(
+        FERRY_DATA=str(tmp_path), FERRY_PRICES_URL=address, FERRY_PRICES_SYMBOLS="AAPL"
+    )
     assert ended.returncode != 0
     assert "settings that do not fit: base_url" in ended.stderr
     assert TOKEN not in ended.stdout + ended.stderr

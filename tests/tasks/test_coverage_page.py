@@ -15,7 +15,9 @@ def test_it_says_what_is_not_loaded_and_why() -> None:
     assert page.count("\nFeb 2023  ") == page.count("\nMar 2023  ") == 1
     lines = [line for line in page.splitlines() if line.startswith("| 2023")]
     assert lines[0] == "| 2023-03-03 | 1 | missing | no run has carried it |"
-    assert lines[2].startswith(r"| 2023-02-27 | 1 | failed | no \| pipe, no \<tag\>, zzz")
+    assert lines[2].startswith(
+        r"| 2023-02-27 | 1 | failed | AccessError: no \| pipe, no \<tag\>, zzz"
+    )
     assert len(lines[2]) < 350
     assert lines[3] == "| 2023-02-22 to 2023-02-26 | 5 | missing | no run has carried it |"
 

@@ -9,6 +9,7 @@ from prefect import flow, task
 from prefect.client.schemas.objects import StateType, TaskRun
 from prefect.runtime import flow_run
 
+from blocks.sources import SQLiteSource
 from ferry.batch import Batch
 from ferry.errors import (
     BusyError,
@@ -43,7 +44,7 @@ def fail(api: Api, error: FerryError, **fields: Any) -> tuple[int, FerryError, T
     @task(name="copy", task_run_name="copy {batch}", **STEP)
     def failing(batch: Batch) -> None:
         attempts.append(str(flow_run.id))
-        with located(batch, "copy"):
+        with located(batch, "copy", SQLiteSource(path="shop.sqlite")):
             raise error
 
     @flow

@@ -278,6 +278,7 @@ class TestPrefect:
                 request.add_header("Authorization", f"Basic {token}")
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(request)
+            refused.value.close()
             assert refused.value.code == 401
 
     def test_its_pages_ask_for_the_auth_string_and_no_other_origin_may_ask(

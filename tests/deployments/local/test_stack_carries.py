@@ -147,6 +147,7 @@ def test_prefect_s_api_answers_only_with_the_stack_s_auth_string_which_a_private
             cwd=REPOSITORY,
             env=outside
             | {"PREFECT_HOME": str(running.folder / "nobody"), "PREFECT_API_AUTH_STRING": "x:y"}
+            | {"COLUMNS": "200"}
             | {"PREFECT_API_URL": running.stack.env["PREFECT_API_URL"]},
             capture_output=True,
             text=True,
