@@ -67,6 +67,14 @@ def test_the_daily_run_is_at_nine_one_at_a_time_and_late_dates_wait(prefect_yaml
     assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
+def test_the_hourly_run_is_at_five_past_one_at_a_time(prefect_yaml: dict[str, Any]):
+    hourly = next(d for d in prefect_yaml["deployments"] if d["name"] == "hourly")
+    (schedule,) = hourly["schedules"]
+    assert schedule["cron"] == "5 * * * *"
+    assert hourly["parameters"] == {"every": "hour"}
+    assert hourly["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
 def test_prices_are_updated_at_ten_one_run_at_a_time(prefect_yaml: dict[str, Any]):
     entrypoint = "flows.update_symbols.update_symbols"
     (daily,) = [d for d in prefect_yaml["deployments"] if d["entrypoint"] == entrypoint]
