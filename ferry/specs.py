@@ -110,7 +110,7 @@ class TableSpec(BaseModel):
     )
     mode: Mode = Field(
         description="full: all of it, replacing the target. window: rows whose cursor is in the "
-        "run's window. watermark: rows at or after the target's highest cursor, less the lag."
+        "run's window. watermark: rows at or after the highest cursor read so far, less the lag."
     )
     key: tuple[str, ...] = Field(
         default=(), description="Columns that identify a row; needed for window."
