@@ -27,7 +27,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
 from ferry.retype import Held, View
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import storage_keys
+from ferry.statements import quoted, storage_keys, table_sql
 
 # No value that could be in the data is ever taken for NULL: the marker is made for the run. Off:
 # what changes data silently (ACCEPTINVCHARS, ACCEPTANYDATE, EMPTYASNULL, TRUNCATECOLUMNS) and what
@@ -68,6 +68,13 @@ WHERE table_name = %s AND table_schema = %s
 ORDER BY ordinal_position
 """
 _DESCRIBE_OWN = _DESCRIBE.replace("table_schema = %s", "table_schema = current_schema()")
+_THERE = """
+SELECT 1
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relname = %s AND n.nspname = COALESCE(NULLIF(%s, ''), current_schema())
+  AND c.relkind IN ('r', 'v')
+"""
 # https://docs.aws.amazon.com/redshift/latest/dg/r_SVV_REDSHIFT_COLUMNS.html
 _HELD = """
 SELECT column_name, distkey, sortkey, is_nullable
@@ -153,9 +160,17 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
 
         A column of a type that Ferry does not load is there, as `Kind.OTHER`. No key is told:
         Redshift does not enforce any.
+
+        Raises:
+            AccessError: There is such a table, of which SVV_COLUMNS shows this user nothing.
         """
         query = _DESCRIBE_OWN if not table.schema else _DESCRIBE
         names = (table.name, table.schema) if table.schema else (table.name,)
+        rows = self.fetch(query, names)
+        if not rows and self.fetch(_THERE, (table.name, table.schema)):
+            rows = self.fetch(query, names)  # it may have been made in between
+            if not rows:
+                raise self._may_not_see(table)
         columns = tuple(
             Column(
                 name,
@@ -163,9 +178,17 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
                 nullable.upper() == "YES",
                 redshift_types.declared(native, *sizes),
             )
-            for name, native, *sizes, nullable in self.fetch(query, names)
+            for name, native, *sizes, nullable in rows
         )
         return TableSchema(table, columns) if columns else None
+
+    def _may_not_see(self, table: TableName) -> AccessError:
+        name = table_sql(table)
+        return AccessError(
+            f"the warehouse refuses access: the right SELECT on TABLE {name} is missing",
+            todo="Have its owner run: GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE "
+            f"{name} TO {quoted(self.user)};",
+        )
 
     def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
         """The views over a column, and over these, in the order in which to drop them.

@@ -75,7 +75,7 @@ def test_a_backfill_of_which_all_windows_fail(
     ]
     plan = TablePlan(spec(), tuple(PlannedWindow(o.window) for o in outcomes))
     with disable_run_logger():
-        state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 9)
+        state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 9, {})
     assert size(state.message) < MESSAGE_BYTES
     assert "more" in (state.message or "")
     assert "ferry.failures" in pages[0]
@@ -93,7 +93,8 @@ def test_the_plan_of_a_backfill_of_many_windows_and_tables(pages: list[str]) -> 
     )
     plans = [TablePlan(spec(f"t{n}"), windows) for n in range(300)]
     with disable_run_logger():
-        backfill_page.show_plan(plans, {f"t{n}": REASON for n in range(MANY)})
+        many = {f"t{n}": REASON for n in range(MANY)}
+        backfill_page.show_plan(plans, many, many)
     assert size(pages[0]) < 2 * PAGE_BYTES
 
 
