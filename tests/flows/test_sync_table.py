@@ -220,7 +220,7 @@ def test_staged_files_are_kept_when_the_spec_asks(shop):
 def test_a_missing_target_is_made_with_the_keys_of_its_spec(shop, redshift_double):
     shop.write_specs(orders={**SPEC, "sort_key": ["modified", "id"], "dist_key": "id"})
     sync_table(table="orders", run_date=date(2023, 1, 2))
-    created = f'CREATE TABLE IF NOT EXISTS "{shop.schema}"."orders"'
+    created = f'CREATE TABLE "{shop.schema}"."orders"'
     (made,) = [s.sql for s in redshift_double.statements() if s.sql.startswith(created)]
     assert made.endswith(') DISTSTYLE KEY DISTKEY ("id") SORTKEY ("modified", "id")')
 
@@ -238,7 +238,7 @@ def test_a_primary_key_is_declared_only_if_the_source_vouches_for_it(
     journey.sql("INSERT INTO t VALUES (1, '2023-01-02')")
     journey.write_specs(t=SPEC)
     sync_table(table="t", run_date=date(2023, 1, 2))
-    created = f'CREATE TABLE IF NOT EXISTS "{journey.schema}"."t"'
+    created = f'CREATE TABLE "{journey.schema}"."t"'
     (made,) = [s.sql for s in redshift_double.statements() if s.sql.startswith(created)]
     assert ('PRIMARY KEY ("id")' in made) == declared
 

@@ -46,7 +46,7 @@ CARRY: dict[str, Any] = {
 def shop(journey: Any) -> Any:
     """A table of which the source does not say that its key is unique, and one key is twice."""
     journey.sql("CREATE TABLE orders (id BIGINT NOT NULL, note VARCHAR(9), modified DATETIME)")
-    rows = [(n % 4, f"note {n}", "2023-01-01 10:00:00") for n in range(5)]
+    rows = [(n % 4, f"note {n}", f"2023-01-01 10:00:0{n}") for n in range(5)]
     journey.sql("INSERT INTO orders VALUES (?, ?, ?)", rows)
     journey.write_specs(orders=SPEC)
     return journey
