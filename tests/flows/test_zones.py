@@ -104,7 +104,7 @@ def test_a_window_without_an_offset_is_meant_in_the_table_s_own_zone(shop: Any) 
 def test_backfills_and_coverage_count_days_in_the_table_s_own_zone(shop: Any) -> None:
     dates = {"start_date": DAY, "end_date": date(2024, 1, 7)}
     backfill(**deployed(backfill, "on-demand"), table="orders", **dates)
-    assert days(shop) == ["2024-01-05", "2024-01-06"]
+    assert sorted(days(shop)) == ["2024-01-05", "2024-01-06"]  # they land in any order
     assert [row[0] for row in shop.target("orders", "id")] == list(range(16, 32))
 
     for name in ("on-demand", "daily"):
