@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -99,9 +100,10 @@ def catch_up(batch: Batch, stop: Event) -> CaughtUp:
     road = load_road(batch.spec)
     windows = _to_catch_up(batch, road)
     if windows:  # as the plan of a backfill does, before anything moves
-        schema = road.source.describe(batch.spec.source_name, batch.spec.exclude)
-        query = plan_query(batch.spec, "window", windows[0], schema)
-        refuse_uncarried(batch.spec, query, road.source)
+        with suppress(*NOT_THE_WINDOWS_FAULT):  # which the windows meet, and tell
+            schema = road.source.describe(batch.spec.source_name, batch.spec.exclude)
+            query = plan_query(batch.spec, "window", windows[0], schema)
+            refuse_uncarried(batch.spec, query, road.source)
     log, together = get_run_logger(), Together(stop=stop)
     receipts: list[Receipt] = []
     reasons: list[str] = []
