@@ -249,10 +249,11 @@ def test_part_files_are_written_to_a_folder_of_this_process_alone(
         assert all(path.parent.stat().st_mode & 0o077 == 0 for path in seen)
         return extract(batch, copied, *rest)
 
+    before = set(work_folder().iterdir())  # what other tests in this process have left
     monkeypatch.setattr(upsert, "fn", look)
     assert run(CARRY["backfill"]) is None
     assert {path.parents[1] for path in seen} == {work_folder()}
-    assert list(work_folder().iterdir()) == []
+    assert set(work_folder().iterdir()) == before
 
 
 def test_a_temporary_folder_that_another_user_has_taken_is_refused(
