@@ -144,9 +144,9 @@ def has_receipts(tx: Transaction, table: TableName, mark: str) -> bool:
 
 
 def find_receipt(tx: Transaction, batch_id: str, mark: str) -> Receipt | None:
-    """The receipt of this batch, or None if it has not landed."""
+    """The receipt of this batch, or None if it has not landed; the last, if one before is void."""
     rows = tx.fetch(sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", mark), (batch_id,))
-    return from_row(rows[0]) if rows else None
+    return max(map(from_row, rows), key=lambda receipt: receipt.finished_at, default=None)
 
 
 def read_receipts_of(tx: Transaction, flow_run_id: str, mark: str) -> list[Receipt]:

@@ -122,7 +122,7 @@ def _land(
         landed_before = now.this_one and find_receipt(
             warehouse, receipt_id, capabilities.placeholder
         )
-        if landed_before:
+        if landed_before and (not now.last_void or landed_before.finished_at > now.last_void):
             return landed_before
         others_landed = now.batches != extracted.batches_before
         if others_landed and batch.overwrites_newer:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from prefect.logging import disable_run_logger
 
 from ferry.errors import DataError, StaleReadError
+from ferry.windows import day_window
 from flows.backfill_tables import backfill
+from flows.carry_batch import Together, carry, load_road
+from flows.carry_windows import window_batches
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+from flows.table_specs import load_table_specs
 from tasks import upsert
 from tests.reads import read_now_land_later
 
@@ -146,6 +151,19 @@ def test_a_column_of_the_target_alone_is_not_its_cursor(people: Any) -> None:
     run(people, "ALTER TABLE {} ADD COLUMN updated_at TIMESTAMP")
     assert missing() == {}
     assert fill() == 0
+
+
+def test_a_batch_that_landed_in_a_target_that_is_gone_lands_once_more(people: Any) -> None:
+    spec = load_table_specs().named("people")
+    day = day_window(FIRST)
+    (batch,) = window_batches(spec, [day], "a-run", datetime(2023, 2, 1, tzinfo=UTC))
+    with disable_run_logger():
+        carry(batch, load_road(spec), Together())
+        run(people, "DROP TABLE {}")
+        for _ in range(2):
+            carry(batch, load_road(spec), Together())
+    assert people.target("people", "id") == [(1,)]
+    assert [r.status for r in people.receipts("people")] == ["loaded", "void", "loaded"]
 
 
 def test_a_backfill_begun_again_carries_what_is_void_since(people: Any) -> None:
