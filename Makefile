@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 3
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
@@ -29,7 +30,7 @@ demo: $(VENV)/.installed ## Carry a small shop from SQLite to DuckDB, and tell t
 test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.programs
 	@$(PYTHON) -m deployments.local.mysql_program
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 model: $(VENV)/.installed-dev ## Let thousands of simulated fortnights pass (ARGS="--worlds 100 --seed 7")
 	$(BIN)/python -m tests.model $(ARGS)

@@ -2,7 +2,8 @@
 
 A test that needs a place of its own asks for `mysql_database`, `pg_schema` or `bucket`; one that
 needs the block over it, for `s3_stage`, `folder_stage`, `postgres_warehouse` or
-`redshift_warehouse`. Every password is a planted secret, which `test_no_secrets.py` looks for.
+`redshift_warehouse`. Every password is a planted secret, which is looked for in all that the
+servers were told when they stop.
 """
 
 from __future__ import annotations
@@ -28,20 +29,11 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
 
 ROADS = ("sqlite-folder-duckdb", "mysql-folder-postgres", "mysql-s3-redshift")
 
-PLANTED = "p1anted"
-"""Stands in every secret and in every row value that must not be told."""
-
-LAST = ("test_no_secrets.py", "test_sql_is_redshift.py")
-"""They look at what all the other tests have left behind."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In their order, but for the last."""
-    items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
-
 
 def planted_secret(whose: str) -> str:
     """A password that is known again wherever it leaks, and hard on whoever quotes badly."""
+    from tests.afterwards import PLANTED
+
     return f"""{PLANTED}-{whose}@/:?#%25&'"\\ ;$"""
 
 
@@ -111,6 +103,7 @@ def redshift_double(
     servers_folder: Path, postgres: Postgres, s3: S3, certificates: Certificates
 ) -> Iterator[RedshiftDouble]:
     from deployments.local.redshift_double import RedshiftDouble
+    from tests import afterwards
 
     folder = servers_folder / "redshift"
     folder.mkdir()
@@ -123,7 +116,10 @@ def redshift_double(
         tls_key=certificates.key_path,
     )
     yield double
+    leaking = afterwards.statements_with_secrets(double)
+    strange = afterwards.not_redshift(double, postgres.database)
     double.stop()
+    assert (leaking, strange) == ([], {})
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +134,7 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
     )
 
     from deployments.local.servers import PrefectServer
+    from tests.afterwards import tables_with_secrets
 
     server = PrefectServer.start(
         servers_folder / "prefect", auth_string=f"ferry:{planted_secret('prefect')}"
@@ -157,7 +154,9 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
             patch.setitem(os.environ, name, value)
         yield server
         APILogHandler().flush()  # what is still to be sent has nowhere to go afterwards
+        _, leaking = tables_with_secrets(server)
     server.stop(discard=True)
+    assert leaking == set()
 
 
 @pytest.fixture(scope="session")

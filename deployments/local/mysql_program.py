@@ -115,12 +115,31 @@ def _unpack(mirror: str) -> None:
         raise ProgramsMissingError(
             f"debootstrap ended with {made.returncode}:\n{made.stdout[-2000:]}\n{_TODO}"
         )
-    for needless in ("var/cache/apt", "var/lib/apt", "usr/share/doc", "usr/share/locale"):
-        shutil.rmtree(root / needless, ignore_errors=True)
+    _keep_only_usr(root)
     (unfinished / "mysqld").write_text(_WRAPPER)
     (unfinished / "mysqld").chmod(0o755)
     shutil.rmtree(FOLDER, ignore_errors=True)
     unfinished.rename(FOLDER)
+
+
+def _keep_only_usr(root: Path) -> None:
+    """Take away what no server needs: above all the devices, which whoever copies the folder reads.
+
+    A copy of ``/dev/full`` has no end but the disk's.
+
+    Raises:
+        ProgramsMissingError: Something is still mounted there, and would be taken away with it.
+    """
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    if held := [mount for mount in mounts if Path(mount).is_relative_to(root.resolve())]:
+        raise ProgramsMissingError(f"Still mounted below {root}: {', '.join(held)}; unmount it")
+    for place in root.iterdir():
+        if place.is_symlink() or not place.is_dir():
+            place.unlink()
+        elif place.name != "usr":
+            shutil.rmtree(place)
+    for needless in ("doc", "locale", "man"):
+        shutil.rmtree(root / "usr" / "share" / needless, ignore_errors=True)
 
 
 # --no-defaults has to stay the first option. The loader is the one its libraries belong to.

@@ -106,3 +106,19 @@ def test_an_unpacking_that_fails_leaves_nothing_and_says_what_to_do(
         mysql_program._unpack("http://near.test/debian")
     assert list(tmp_path.glob("*unfinished*")) == []
     assert not (tmp_path / "unpacked").exists()
+
+
+def test_of_what_is_unpacked_only_files_stay_that_a_copy_can_read(
+    monkeypatch: pytest.MonkeyPatch, nothing_found: None, tmp_path: Path
+) -> None:
+    bootstrap = make_program(tmp_path / "bin" / "debootstrap", "")
+    bootstrap.write_text(
+        "#!/bin/sh\ncd /; for last; do before=$root; root=$last; done; root=$before\n"
+        "mkdir -p $root/dev $root/var/lib $root/usr/sbin $root/usr/share/doc\n"
+        "mkfifo $root/dev/full; ln -s usr/lib $root/lib; echo x >$root/usr/sbin/mysqld\n"
+    )
+    monkeypatch.setenv("PATH", f"{bootstrap.parent}:/bin:/usr/bin")
+    mysql_program._unpack("http://near.test/debian")
+    left = [path for path in (tmp_path / "unpacked").rglob("*") if not path.is_dir()]
+    assert sorted(path.name for path in left) == ["mysqld", "mysqld"]
+    assert all(path.is_file() for path in left)
