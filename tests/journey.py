@@ -73,6 +73,15 @@ class Journey:
         )
         return [from_row(row) for row in rows]
 
+    def has_landed(self, table: str) -> bool:
+        """Whether a batch of the table has ever landed: its target is there, or a receipt."""
+        known = self.warehouse.fetch(
+            "SELECT table_schema, table_name FROM information_schema.tables"
+        )
+        return (self.schema, table) in known or (
+            ("ferry", "receipts") in known and bool(self.receipts(table))
+        )
+
     def leftovers(self) -> set[str]:
         """Staging tables that this journey left in the warehouse."""
         return self._staging_tables() - self._staging_before

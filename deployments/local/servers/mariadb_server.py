@@ -89,12 +89,15 @@ class MariaDB(Server):
         short_name = f"ferry-{cls.name}-{hashlib.sha256(bytes(folder)).hexdigest()[:12]}"
         sockets = Path(tempfile.gettempdir()) / short_name
         sockets.mkdir(mode=0o700, exist_ok=True)
+        # A server that starts removes what others of its kind have in a folder that they share.
+        (temporary := folder / "tmp").mkdir(exist_ok=True)
         init_file = _write_init_file(folder, cls._first_statements, user, password, database)
         command: list[str | Path] = [
             cls._program(),
             "--no-defaults",
             *as_root(),
             f"--datadir={data}",
+            f"--tmpdir={temporary}",
             f"--bind-address={LOOPBACK}",
             f"--port={port}",
             f"--socket={sockets / 'server.sock'}",
