@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ferry.bounded import shortened
+
 MAX_REASONS = 11  # with the line before them
 MAX_REASON_LENGTH = 900
 MAX_REASONS_LENGTH = 1_900
@@ -105,7 +107,7 @@ def _reasons(message: str) -> list[str]:
     lines = [line.strip() for line in _PREFECT_S.sub("", message).splitlines() if line.strip()]
     kept: list[str] = []
     for line in lines[:MAX_REASONS]:
-        reason = _clip(plain(line), MAX_REASON_LENGTH)
+        reason = shortened(plain(line), MAX_REASON_LENGTH)
         if sum(map(len, kept)) + len(reason) > MAX_REASONS_LENGTH:
             break
         kept.append(reason)

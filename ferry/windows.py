@@ -158,6 +158,14 @@ def business_date(scheduled_start: datetime, zone: str = "UTC") -> date:
     return scheduled_start.astimezone(zone_info(zone)).date() - timedelta(days=1)
 
 
+def days_until(
+    run_date: date | None, days: int, scheduled_start: datetime, zone: str
+) -> tuple[date, date]:
+    """The days up to a day and that one, `[first, end)`: by default up to the business date."""
+    last = run_date or business_date(scheduled_start, zone)
+    return clamped(last, -timedelta(days=days - 1)), last + timedelta(days=1)
+
+
 def scheduled_window(scheduled_start: datetime, zone: str = "UTC", every: Every = "day") -> Window:
     """The window that a scheduled run carries: the day, or the full hour, before its start."""
     if every == "day":

@@ -26,10 +26,11 @@ from ferry.backfill import (
 )
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import RequestError
+from ferry.failed_windows import FailedWindow, failed_lines
 from ferry.specs import TableSpec, TableSpecs
 from flows.carry_batch import load_road, scheduled_start
 from flows.carry_many import Outcome, carry_many
-from flows.carry_windows import reasons, window_batches
+from flows.carry_windows import failed_windows, window_batches
 from flows.follow_summaries import follow_tables
 from flows.notify_failure import tell
 from flows.spread_windows import Spread, make_groups
@@ -231,11 +232,12 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
 
 
 def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mapping[str, str]) -> Any:
-    lines, failures, receipts, left = [], [], {}, []
+    lines, receipts, left = [], {}, []
+    failures: list[FailedWindow] = []
     for plan, outcomes in carried:
         table = str(plan.spec.target)
         landed = [outcome.receipt for outcome in outcomes if outcome.receipt]
-        failed = [outcome for outcome in outcomes if not outcome.receipt]
+        failed = failed_windows(plan.spec, outcomes)
         receipts[table] = landed
         superseded = sum(r.rows_superseded or 0 for r in landed)
         lines.append(
@@ -247,19 +249,17 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
             f"{sum(r.rows_unchanged for r in landed):,} unchanged"
             + (f", {superseded:,} superseded" if superseded else "")
         )
-        failures += [(table, outcome) for outcome in failed]
+        failures += failed
         get_run_logger().info("%s", lines[-1])
         left += _left(plan.spec, outcomes)
     _show([*lines, *left], failures, unplanned)
     published = follow_tables(receipts)
     if failures or unplanned:
-        told = _told_unplanned(unplanned)
-        told += [f"{len(failures)} windows failed:"] if failures else []
-        for table in dict.fromkeys(name for name, _ in failures):
-            theirs = [outcome for name, outcome in failures if name == table]
-            told += [f"{table} {reason}" for reason in reasons(theirs)]
+        reasons = failed_lines(failures)
+        told = [f"{len(failures):,} windows failed:"] if len(reasons) > 1 else []
+        told += [*reasons, *_told_unplanned(unplanned)]
         told += map(on_one_line, published.failures.values())
-        return Failed(message="\n".join(first_of(told, MAX_REASONS + 1)))
+        return Failed(message="\n".join(first_of(told, 2 * MAX_REASONS)))
     return published.after("; ".join(first_of(lines, MAX_REASONS)), receipts)
 
 
@@ -276,7 +276,7 @@ def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
 
 def _show(
     lines: Sequence[str],
-    failures: Sequence[tuple[str, Outcome]],
+    failures: Sequence[FailedWindow],
     unplanned: Mapping[str, str],
 ) -> None:
     told = [f"- {line}" for line in lines]
@@ -285,10 +285,7 @@ def _show(
     ]
     markdown = "\n".join(first_of(told, MAX_ROWS, "- and {:,} more"))
     if failures:
-        rows = (
-            f"| {table} | {outcome.window.label} | {short(outcome.reason)} |"
-            for table, outcome in failures
-        )
+        rows = (f"| {each.table} | {each.window} | {short(each.reason)} |" for each in failures)
         markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
             first_of(rows, MAX_ROWS, "| and {:,} more in `ferry.failures` | | |")
         )

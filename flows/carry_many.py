@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from ferry.batch import Batch
+from ferry.failed_windows import NOT_BEGUN
 from ferry.receipts import Receipt
 from ferry.windows import Window
 from flows.carry_batch import Road, StoppedError, Together, carry
@@ -88,8 +89,7 @@ def carry_many(
         together.stop.set()
         _join(threads)
     return [
-        outcomes.get(batch.id) or Outcome(_window(batch), reason="not begun: one before it failed")
-        for batch in batches
+        outcomes.get(batch.id) or Outcome(_window(batch), reason=NOT_BEGUN) for batch in batches
     ]
 
 

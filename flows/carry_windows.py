@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,8 @@ from prefect.states import Completed, Failed
 from blocks.work_folder import work_folder
 from ferry.backfill import check_table, check_unchanged
 from ferry.batch import Batch
-from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import RequestError
+from ferry.failed_windows import FailedWindow, failed_lines
 from ferry.specs import TableSpec
 from ferry.windows import Window, check_begun
 from flows.carry_batch import load_road
@@ -79,10 +80,10 @@ def carry_windows(
         WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress,
     ):
         outcomes = carry_many(left, road, at_once=max_concurrency, report=progress.report)
-    failed = [outcome for outcome in outcomes if outcome.receipt is None]
+    failed = failed_windows(spec, outcomes)
     if failed:
-        told = "\n".join([f"{len(failed)} of {len(batches)} windows failed:", *reasons(failed)])
-        return Failed(message=told)
+        head = f"{len(failed):,} of {len(batches):,} windows failed:"
+        return Failed(message="\n".join([head, *failed_lines(failed)]))
     return Completed(message=f"{len(batches)} windows are there")
 
 
@@ -104,18 +105,7 @@ def window_batches(
     ]
 
 
-MAX_LABELS = 10
-"""A reason names so many of the windows that failed for it; `ferry.failures` has them all."""
-
-
-def reasons(failed: list[Outcome]) -> list[str]:
-    """What failed and why, a line each; windows that failed for the same reason stand together."""
-    by_reason: dict[str, list[str]] = {}
-    for outcome in failed:
-        reason = outcome.reason.replace(outcome.window.label, "…")
-        by_reason.setdefault(reason, []).append(outcome.window.label)
-    told = [
-        f"{', '.join(first_of(labels, MAX_LABELS))}: {on_one_line(reason)}"
-        for reason, labels in by_reason.items()
-    ]
-    return first_of(told, MAX_REASONS, "and {:,} more reasons")
+def failed_windows(spec: TableSpec, outcomes: Iterable[Outcome]) -> list[FailedWindow]:
+    """Those of the windows that did not arrive, with their reasons."""
+    table = str(spec.target)
+    return [FailedWindow(table, each.window, each.reason) for each in outcomes if not each.receipt]

@@ -14,6 +14,7 @@ from prefect.logging import get_run_logger
 
 from ferry.batch import Batch
 from ferry.errors import AccessError, ConfigurationError, RetriableError
+from ferry.failed_windows import FailedWindow
 from ferry.lookback import own_window
 from ferry.past_windows import not_loaded, past_windows
 from ferry.plan import plan_query
@@ -37,12 +38,17 @@ class CaughtUp:
     Attributes:
         table: The table, as the warehouse names it.
         receipts: Of those that arrived, oldest first.
-        reasons: Why each of the others did not; one for all that were not tried any more.
+        failed: The others, and why; one of no window for all that were not tried any more.
     """
 
     table: str
     receipts: tuple[Receipt, ...] = ()
-    reasons: tuple[str, ...] = ()
+    failed: tuple[FailedWindow, ...] = ()
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why windows did not arrive, one for each."""
+        return [each.reason for each in self.failed]
 
     def __str__(self) -> str:
         labels = [receipt.window_label for receipt in self.receipts]
@@ -72,7 +78,7 @@ def catch_up_tables(batches: Iterable[Batch]) -> list[CaughtUp]:
     for table, future in futures.items():
         result = future.result(raise_on_failure=False)
         if isinstance(result, BaseException):
-            result = CaughtUp(table, reasons=(reason_of(result),))
+            result = CaughtUp(table, failed=(FailedWindow(table, None, reason_of(result)),))
         found.append(result)
     return [each for each in found if each.receipts or each.reasons]
 
@@ -106,26 +112,28 @@ def catch_up(batch: Batch, stop: Event) -> CaughtUp:
             refuse_uncarried(batch.spec, query, road.source)
     log, together = get_run_logger(), Together(stop=stop)
     receipts: list[Receipt] = []
-    reasons: list[str] = []
+    failed: list[FailedWindow] = []
+    table = str(batch.target)
     in_a_row = 0
     for number, window in enumerate(windows):
         late = replace(batch, window=window, backfill=True)
         try:
             receipts.append(carry(late, road, together))
         except StoppedError as stopped:
-            reasons.append(str(stopped))
+            failed.append(FailedWindow(table, window, str(stopped)))
             break
         except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
-            reasons.append(log_failure(error, str(late.target), late.label))
+            failed.append(FailedWindow(table, window, log_failure(error, table, late.label)))
             in_a_row = in_a_row + 1 if isinstance(error, NOT_THE_WINDOWS_FAULT) else 0
         else:
             log.info("caught up: %s", summary_line(receipts[-1]))
             in_a_row = 0
         left = len(windows) - number - 1
         if in_a_row == GIVE_UP_AFTER and left:
-            reasons.append(f"{batch.target}: {left:,} more windows are left to the next run")
+            why = f"{table}: {left:,} more windows are left to the next run"
+            failed.append(FailedWindow(table, None, why))
             break
-    return CaughtUp(str(batch.target), tuple(receipts), tuple(reasons))
+    return CaughtUp(table, tuple(receipts), tuple(failed))
 
 
 def _to_catch_up(batch: Batch, road: Road) -> list[Window]:

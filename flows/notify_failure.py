@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -26,11 +25,9 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from blocks.notifier import load_notifier, send
-from ferry.lookback import own_window
 from ferry.notice import FailedRun, failure_notice
-from ferry.plan import choose_window
 from ferry.reasons import reason_of
-from ferry.windows import run_window
+from ferry.told_window import by_schedule, told_window
 from flows.table_specs import load_table_specs
 from tasks.step import explains
 from tasks.told import Mark, forget_old_marks
@@ -38,8 +35,6 @@ from tasks.told import Mark, forget_old_marks
 SETTING = "FERRY_NOTIFY"
 HOOK_SECONDS = 60.0
 """For how long the backstop waits for a hook that is about to send."""
-
-DATES = ("run_date", "window_start", "window_end", "start", "end")
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
@@ -126,9 +121,11 @@ def _without_the_mark(log: Log) -> Iterator[None]:
 def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> FailedRun:
     flow_name = client.read_flow(run.flow_id).name
     deployment = client.read_deployment(run.deployment_id).name if run.deployment_id else None
-    window = _by_schedule(run)
-    with suppress(Exception):  # a message without this line is better than none
-        window = _window(flow_name, run) or window
+    start, window = run.expected_start_time, None
+    if start is not None:
+        window = by_schedule(run.parameters, start)
+        with suppress(Exception):  # a message without this line is better than none
+            window = told_window(flow_name, run.parameters, start, load_table_specs) or window
     return FailedRun(
         name=run.name,
         journey=f"{flow_name}/{deployment}" if deployment else flow_name,
@@ -138,40 +135,3 @@ def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> F
         window=window,
         link=url_for("flow-run", run.id) or str(run.id),
     )
-
-
-def _window(flow_name: str, run: FlowRun) -> str | None:
-    """The window as the flow itself chooses it, for a run that ended before it said so."""
-    given = run.parameters
-    if flow_name not in ("sync-table", "sync-all") or run.expected_start_time is None:
-        return None
-    day, start, end = (given.get(name) for name in ("run_date", "window_start", "window_end"))
-    dates: dict[str, Any] = {
-        "scheduled_start": run.expected_start_time,
-        "run_date": date.fromisoformat(day) if day else None,
-        "window_start": datetime.fromisoformat(start) if start else None,
-        "window_end": datetime.fromisoformat(end) if end else None,
-    }
-    if flow_name == "sync-table":
-        spec = load_table_specs().named(given["table"])
-        mode, window = choose_window(spec, mode=given.get("mode"), zone=given.get("zone"), **dates)
-        return str(own_window(spec, window, run.expected_start_time) if window else mode)
-    every = given.get("every", "day")
-    zones = [given["zone"]] if given.get("zone") else _zones(given.get("tables"), every)
-    labels = {str(run_window(zone=zone, every=every, **dates)) for zone in zones}
-    return labels.pop() if len(labels) == 1 else None
-
-
-def _zones(tables: list[str] | None, every: str) -> list[str]:
-    """The zones in which the windows of a run of sync-all are counted: its tables' own."""
-    specs = load_table_specs()
-    chosen = [specs.named(name) for name in tables] if tables else specs.values()
-    due = [spec for spec in chosen if spec.mode == "window" and (tables or spec.every == every)]
-    return [spec.zone for spec in due]
-
-
-def _by_schedule(run: FlowRun) -> str | None:
-    """What a window that only the flow knows depends on, for a run without dates."""
-    if run.expected_start_time is None or any(run.parameters.get(name) for name in DATES):
-        return None
-    return f"of the run scheduled for {run.expected_start_time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

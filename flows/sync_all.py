@@ -17,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
+from ferry.failed_windows import failed_lines
 from ferry.reasons import reason_of
 from ferry.receipts import Receipt
 from ferry.specs import TableSpec
@@ -132,14 +133,15 @@ def sync_all(
     _show(receipts, failures, caught_up)
     late_receipts = [receipt for each in caught_up for receipt in each.receipts]
     published = follow([*receipts.values(), *late_receipts])
-    late = [reason for each in caught_up for reason in each.reasons]
+    late = [failed for each in caught_up for failed in each.failed]
     if failures or late:
         counts = [f"{len(failures)} of {len(due)} tables failed"] if failures else []
         counts += [f"{len(late):,} past window(s) could not be caught up"] if late else []
         behind = len(published.failures)
         counts += [f"{behind} summaries are not up to date"] if behind else []
-        kinds = (failures.values(), published.failures.values(), late)
+        kinds = (failures.values(), published.failures.values())
         reasons = [each for kind in kinds for each in first_of(map(on_one_line, kind), MAX_REASONS)]
+        reasons += failed_lines(late)
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
     told = [f"{len(receipts)} tables carried", *first_of(map(str, caught_up), MAX_REASONS)]

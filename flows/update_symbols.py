@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from textwrap import shorten
 from typing import Annotated, Any
 
@@ -14,7 +14,8 @@ from pydantic import Field, ValidationError
 from blocks.sources import PriceAPISource
 from ferry.errors import ConfigurationError, RequestError
 from ferry.specs import TableSpec
-from ferry.windows import business_date, check_begun, clamped, day_window, local_midnight
+from ferry.told_window import PRICES as TABLE
+from ferry.windows import check_begun, day_window, days_until, local_midnight
 from flows.carry_batch import (
     Dates,
     Road,
@@ -29,8 +30,6 @@ from flows.notify_failure import tell
 from flows.table_specs import load_table_specs
 from flows.tidy import tidied
 from tasks.step import explains
-
-TABLE = "stock_prices"
 
 
 def _run_name() -> str:
@@ -114,8 +113,7 @@ def _dates(
         return Dates(run_date, midnight(window_start), midnight(window_end), spec.wall_clock_zone)
     if run_date:
         check_begun(day_window(run_date, zone or spec.wall_clock_zone), scheduled_start())
-    last = run_date or business_date(scheduled_start(), zone or spec.zone)
-    first, end = clamped(last, -timedelta(days=days - 1)), last + timedelta(days=1)
+    first, end = days_until(run_date, days, scheduled_start(), zone or spec.zone)
     return Dates(None, midnight(first), midnight(end), spec.wall_clock_zone)
 
 

@@ -21,11 +21,13 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
+from ferry.told_window import WINDOW_OF
 from flows.notify_failure import tell
 from flows.sync_table import sync_table
 from tests.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 SILENT = {"notify-failure", "carry-windows"}
 
 
@@ -76,16 +78,20 @@ def test_the_server_starts_it_once_for_each_run_that_failed_or_crashed(
 
 
 def test_the_flows_that_it_watches_are_those_with_the_hook() -> None:
-    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     flows = [
         load_flow_from_entrypoint(each["entrypoint"], use_placeholder_flow=False)
-        for each in deployments
+        for each in DEPLOYMENTS
     ]
     tell_of = {
         each.name
         for each in flows
         if tell in each.on_failure_hooks and tell in each.on_crashed_hooks
     }
-    (trigger,) = next(each for each in deployments if each["name"] == "backstop")["triggers"]
+    (trigger,) = next(each for each in DEPLOYMENTS if each["name"] == "backstop")["triggers"]
     assert set(trigger["match_related"]["prefect.resource.name"]) == tell_of
     assert {each.name for each in flows} - SILENT == tell_of
+
+
+def test_the_window_of_each_of_them_is_known() -> None:
+    (trigger,) = next(each for each in DEPLOYMENTS if each["name"] == "backstop")["triggers"]
+    assert set(trigger["match_related"]["prefect.resource.name"]) == set(WINDOW_OF)

@@ -188,7 +188,7 @@ def test_days_that_fail_are_named_with_their_reason_and_a_second_run_finishes_th
 
     assert state.type is StateType.FAILED
     assert state.message == (
-        f"3 windows failed:\n{shop.schema}.nps 2023-07-01, 2023-07-02, 2023-07-10: "
+        f"{shop.schema}.nps: 3 windows failed, 2023-07-01 to 2023-07-02, 2023-07-10: "
         f"DataError: upsert {shop.schema}.nps … at postgres-warehouse/{shop.name}: "
         "rows without a full key (id, score); expected no NULL in the key; found 1 rows. "
         "Choose a key whose columns are never NULL."
@@ -210,7 +210,9 @@ def test_strict_order_ends_at_the_first_failure_and_says_what_was_not_begun(shop
     shop.sql("UPDATE nps SET score = NULL WHERE id = 3")
     told = failed(order="strict", end_date=date(2023, 7, 5))
     assert told.startswith("3 windows failed:\n")
-    assert "2023-07-03, 2023-07-04: not begun: one before it failed" in told
+    (why, not_begun) = told.splitlines()[1:]
+    assert "nps: 1 window failed, 2023-07-02: DataError: upsert" in why
+    assert "2 windows failed, 2023-07-03 to 2023-07-04: not begun: one before" in not_begun
     assert list(carried_days(shop)) == ["2023-07-01"]
 
 

@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import disable_run_logger
 
 from ferry.backfill import PlannedWindow, TablePlan
+from ferry.failed_windows import FailedWindow, failed_lines
 from ferry.receipts import Receipt
 from ferry.specs import TableSpec
 from ferry.windows import Window
@@ -71,20 +72,21 @@ def test_a_backfill_of_which_all_windows_fail(
 ) -> None:
     monkeypatch.setattr(backfill_tables, "follow_tables", lambda _: Published())
     outcomes = [
-        Outcome(window(n), reason=REASON if alike else f"{n}: {REASON}") for n in range(MANY)
+        Outcome(window(n), reason=REASON if alike else f"no{n}: {REASON}") for n in range(MANY)
     ]
     plan = TablePlan(spec(), tuple(PlannedWindow(o.window) for o in outcomes))
     with disable_run_logger():
         state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 9, {})
     assert size(state.message) < MESSAGE_BYTES
-    assert "more" in (state.message or "")
+    assert "it does not fit | at all" in (state.message or "")
     assert "ferry.failures" in pages[0]
     assert size(pages[0]) < PAGE_BYTES
-    told = carry_windows.reasons(outcomes)
+    told = failed_lines(carry_windows.failed_windows(spec(), outcomes))
     assert size("\n".join(told)) < MESSAGE_BYTES
-    assert window(0).label in told[0]
     assert told[-1].endswith("more reasons") is not alike
-    assert ("and 19,990 more" in told[0]) is alike
+    counted, rest = told[0].split(" failed, ", 1)
+    assert counted == f"raw_data.t: {MANY:,} windows" if alike else "raw_data.t: 1 window"
+    assert rest.startswith("2000-01-01") and "it does not fit" in rest
 
 
 def test_the_plan_of_a_backfill_of_many_windows_and_tables(pages: list[str]) -> None:
@@ -102,7 +104,11 @@ def test_a_run_of_many_tables_of_which_all_fail(pages: list[str]) -> None:
     names = [f"raw_data.t{n}" for n in range(MANY)]
     receipts = {name: receipt(n) for n, name in enumerate(names)}
     late = [
-        CaughtUp(name, tuple(receipt(n) for n in range(100)), (REASON,) * 100)
+        CaughtUp(
+            name,
+            tuple(receipt(n) for n in range(100)),
+            (FailedWindow(name, window(0), REASON),) * 100,
+        )
         for name in names[:90]
     ]
     with disable_run_logger():

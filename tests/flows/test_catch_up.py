@@ -111,7 +111,8 @@ def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
         where = f"upsert {table} 2023-01-02 at postgres-warehouse/{shop.name}"
         reason = f"DataError: {where}: rows without a full key (code)"
         assert (state.message or "").startswith(
-            f"1 past window(s) could not be caught up: {reason}"
+            "1 past window(s) could not be caught up: "
+            f"{table}: 1 window failed, 2023-01-02: {reason.replace('2023-01-02', '…')}"
         )
         assert carried(shop) == ["04", "01", "03", *(["04"] if again else [])]
 
@@ -140,9 +141,9 @@ def test_while_the_source_refuses_the_rest_is_left_to_the_next_run(shop: Any, ap
     assert state.type is StateType.FAILED
     head, *reasons = (state.message or "").splitlines()
     assert head == "1 of 1 tables failed and 4 past window(s) could not be caught up:"
-    assert [
-        f" 2023-01-{day} " in reason.replace(":", " ")
-        for day, reason in zip(("11", "01", "02", "03"), reasons, strict=False)
-    ] == [True] * 4
-    assert reasons[-1] == f"{shop.schema}.orders: 7 more windows are left to the next run"
+    own, late, left = reasons
+    assert " 2023-01-11 " in own.replace(":", " ")
+    assert late.startswith(f"{shop.schema}.orders: 3 windows failed, 2023-01-01 to 2023-01-03: ")
+    assert "AccessError" in late
+    assert left == f"{shop.schema}.orders: 7 more windows are left to the next run"
     assert carried(shop) == []

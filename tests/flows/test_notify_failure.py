@@ -133,9 +133,9 @@ def test_a_backfill_sends_one_summary_of_all_its_windows(shop: Any, slack: Slack
     (message,) = slack.messages
     lines = message.splitlines()
     assert lines[0] == "Ferry: backfill visits 2023-01-01 to 2023-01-05 failed"
-    assert "Reason: 2 windows failed:" in lines
-    (reason,) = (line for line in lines if line.startswith(f"- {shop.schema}.visits"))
-    assert "2023-01-02, 2023-01-03: DataError: upsert" in reason
+    assert lines[2] == "Window: 2023-01-01 to 2023-01-04"
+    (reason,) = (line for line in lines if line.startswith(f"Reason: {shop.schema}.visits: "))
+    assert "2 windows failed, 2023-01-02 to 2023-01-03: DataError: upsert" in reason
     assert "rows without a full key" in reason
 
 
