@@ -2,30 +2,52 @@
 
 Below level WARNING the libraries that they send with log whole addresses, and a webhook's address
 is a secret; so does Apprise, at any level, about one that it cannot read.
+
+A service that does not answer in time may have taken the message all the same. Apprise waits four
+seconds, and says of every error of the network that a connection failed; so it gets more time here,
+and what it caught is looked at while it logs that.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from inspect import iscoroutine
 from typing import Any
 
 import httpx
+import requests
 from apprise import Apprise
 from prefect.blocks.abstract import NotificationBlock, NotificationError
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import AppriseNotificationBlock, SlackWebhook
 from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import SecretStr
+from urllib3.exceptions import ProtocolError, ReadTimeoutError  # which requests brings
 
-from ferry.errors import AccessError, ConfigurationError
+from ferry.errors import AccessError, ConfigurationError, OutcomeUnknownError
 from ferry.notice import Notice
 
 # Prefect's block takes these itself, without Apprise.
 _SLACK_GOV = re.compile(r"https?://hooks\.slack-gov\.com/services/\w+/\w+/\w+/?")
+ANSWER_SECONDS = 30.0
+"""For how long a service that has the message may take to answer."""
+
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_AFTERWARDS = (
+    requests.ReadTimeout,
+    ReadTimeoutError,
+    ProtocolError,
+    HTTPException,
+    ConnectionResetError,
+    BrokenPipeError,
+    ssl.SSLEOFError,
+)
 _SENDERS = ("apprise", "urllib3", "httpx", "httpcore")
 
 
@@ -95,19 +117,72 @@ def send(notice: Notice, block: NotificationBlock) -> None:
     """Send the message; returns once the service has taken it.
 
     Raises:
-        AccessError: The service refused it or did not answer. The text holds no address.
+        AccessError: The service refused it or could not be reached. The text holds no address.
+        OutcomeUnknownError: The service did not answer: it may have taken the message.
     """
+    _be_patient(block)
     try:
-        with _discreetly(logging.WARNING), block.raise_on_failure():
+        with _discreetly(logging.WARNING), _unanswered() as unanswered, block.raise_on_failure():
             sent: Any = block.notify(notice.body, notice.subject)
             if iscoroutine(sent):
                 run_coro_as_sync(sent)
     except NotificationError as error:
+        if unanswered:
+            raise _perhaps_sent(unanswered[0]) from None
         raise AccessError("not sent", found=_without_secrets(error.log, block)) from None
+    except httpx.TransportError as error:
+        if isinstance(error, _NEVER_SENT):
+            raise AccessError("not sent", found=type(error).__name__) from None
+        raise _perhaps_sent(type(error).__name__) from None
     except httpx.HTTPStatusError as error:  # its text holds the address
         raise AccessError("not sent", found=f"HTTP {error.response.status_code}") from None
     except Exception as error:  # noqa: BLE001  # whatever its kind raises; may hold the address
         raise AccessError("not sent", found=type(error).__name__) from None
+
+
+def _perhaps_sent(found: str) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "perhaps sent: the service did not answer",
+        expected=f"an answer within {ANSWER_SECONDS:.0f} s",
+        found=found,
+        todo="Look whether the message is there.",
+    )
+
+
+def _be_patient(block: NotificationBlock) -> None:
+    """Let Apprise wait for an answer for as long as we do; an address may say `?rto=` more."""
+    for service in getattr(block, "_apprise_client", ()):
+        service.socket_read_timeout = max(service.socket_read_timeout, ANSWER_SECONDS)
+
+
+@contextmanager
+def _unanswered() -> Iterator[list[str]]:
+    """The kinds of errors that Apprise meets after a message has left for the service."""
+    found: list[str] = []
+
+    def look(_record: logging.LogRecord) -> bool:
+        error = sys.exc_info()[1]  # it logs while it handles the error, and then forgets it
+        if isinstance(error, requests.RequestException) and _had_left(error):
+            found.append(type(error).__name__)
+        return True
+
+    logger = logging.getLogger("apprise")
+    logger.addFilter(look)
+    try:
+        yield found
+    finally:
+        logger.removeFilter(look)
+
+
+def _had_left(error: BaseException) -> bool:
+    """Whether this or an error that it holds is one of a connection that stood.
+
+    Behind a proxy urllib3 calls it a proxy that cannot be reached, and holds the real one.
+    """
+    held = [*error.args, getattr(error, "reason", None)]
+    return isinstance(error, _AFTERWARDS) or any(
+        _had_left(each) for each in held if isinstance(each, BaseException)
+    )
 
 
 @contextmanager

@@ -120,7 +120,7 @@ class ConflictError(RetriableError):
 
 
 class OutcomeUnknownError(RetriableError):
-    """The connection was lost at COMMIT: look the batch up in the receipts before anything else."""
+    """An answer was lost: to a COMMIT, so look the batch up in the receipts, or to a message."""
 
 
 class FatalError(FerryError):

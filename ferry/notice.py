@@ -19,6 +19,8 @@ MAX_REASONS_LENGTH = 1_900
 MAX_LINE_LENGTH = 200
 """All of them together stay below the 3,000 characters at which Slack cuts a text."""
 
+SENT_AGAIN = "Sent once more: nobody answered the first time, so it may be there already."
+
 TOLD_PARAMETERS = (
     "tables",
     "every",
@@ -75,8 +77,13 @@ class Notice:
     body: str
 
 
-def failure_notice(run: FailedRun) -> Notice:
-    """The one message about a failed run: table, window, reasons, and the run's link."""
+def failure_notice(run: FailedRun, *, again: bool = False) -> Notice:
+    """The message about a failed run: table, window, reasons, and the run's link.
+
+    Args:
+        run: The run.
+        again: Whether it may have arrived before: nobody answered then.
+    """
     given = run.parameters
     started_with = [
         f"{name}={_said(given[name])}" for name in TOLD_PARAMETERS if given.get(name) is not None
@@ -91,6 +98,7 @@ def failure_notice(run: FailedRun) -> Notice:
             2 * MAX_LINE_LENGTH,
         ),
         f"Run: {run.link}",
+        SENT_AGAIN if again else "",
     ]
     return Notice(
         subject=_clip(f"Ferry: {plain(run.name)} {_how(run.ended)}", MAX_LINE_LENGTH),

@@ -25,6 +25,7 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from blocks.notifier import load_notifier, send
+from ferry.errors import OutcomeUnknownError
 from ferry.notice import FailedRun, failure_notice
 from ferry.reasons import reason_of
 from ferry.told_window import by_schedule, told_window
@@ -33,6 +34,7 @@ from tasks.step import explains
 from tasks.told import Mark, forget_old_marks
 
 SETTING = "FERRY_NOTIFY"
+PERHAPS = "it is not known whether %s was notified of this failure: %s"
 HOOK_SECONDS = 60.0
 """For how long the backstop waits for a hook that is about to send."""
 
@@ -58,6 +60,8 @@ def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
                 mine = mark.claim()
             if mine:
                 _send(run, state, slug, mark, log)
+    except OutcomeUnknownError as error:
+        log.error(PERHAPS, slug, reason_of(error))
     except Exception as error:  # noqa: BLE001  # the run's own failure is the one that counts
         log.error("NOBODY WAS NOTIFIED of this failure by %s: %s", slug, reason_of(error))
 
@@ -76,7 +80,8 @@ def notify_failure(flow_run_id: UUID) -> Any:
         flow_run_id: The run that failed or crashed.
 
     Raises:
-        FerryError: The message could not be sent; the run is retried.
+        FerryError: The message could not be sent; the run is retried. A message that was perhaps
+            sent is sent once more at most, by whoever comes first.
     """
     slug = os.environ.get(SETTING)
     if not slug:
@@ -86,17 +91,27 @@ def notify_failure(flow_run_id: UUID) -> Any:
         run = client.read_flow_run(flow_run_id)
         if run.state is None or not (run.state.is_failed() or run.state.is_crashed()):
             return Completed(message="nothing to tell: the run is not failed any more")
-        mark = Mark.of(run, client)
-        if not mark.claim_patiently(HOOK_SECONDS):
-            return Completed(message="nothing to do: the run's own hook has sent the message")
-        _send(run, run.state, slug, mark, get_run_logger())
+        mark = Mark.of(run, client).claim_patiently(HOOK_SECONDS)
+        if mark is None:
+            return Completed(message="nothing to do: the message was sent, or perhaps sent twice")
+        try:
+            _send(run, run.state, slug, mark, get_run_logger())
+        except OutcomeUnknownError as error:
+            if not mark.again:
+                raise
+            return Completed(message=PERHAPS % (slug, reason_of(error)))
     return Completed(message=f"{slug} was notified")
 
 
 def _send(run: FlowRun, state: State[Any], slug: str, mark: Mark, log: Log) -> None:
     """Send the message of a run whose mark is claimed; give the claim back if that fails."""
     try:
-        send(failure_notice(_failed_run(run, state, mark.client)), load_notifier(slug))
+        notice = failure_notice(_failed_run(run, state, mark.client), again=mark.again)
+        send(notice, load_notifier(slug))
+    except OutcomeUnknownError:
+        with _without_the_mark(log):
+            mark.doubt()
+        raise
     except BaseException:
         with _without_the_mark(log):
             mark.release()

@@ -3,13 +3,16 @@
 The hook of a run and the backstop may come at the same time. The server lets only one of them make
 the variable of a name, and that one sends. A run that is started once more, and fails again, is
 told again: the number of the attempt is in the name.
+
+A message that nobody answered may have arrived. Its mark says so, and a second mark lets it be sent
+once more; there is no third.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +22,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 PREFIX = "ferry_told_"
-SENDING, SENT = "sending", "sent"
+SENDING, SENT, PERHAPS = "sending", "sent", "perhaps sent"
 KEPT = timedelta(days=30)
 PAGE = 200
 """The most that Prefect's server gives at once."""
@@ -28,10 +31,17 @@ MOST = 1_000
 
 @dataclass(frozen=True)
 class Mark:
-    """The mark of one attempt of one run."""
+    """The mark of one attempt of one run, made by whoever is going to send its message.
+
+    Attributes:
+        client: Prefect's.
+        name: The variable's.
+        again: Whether it is the second one, for a message that was perhaps sent before.
+    """
 
     client: SyncPrefectClient
     name: str
+    again: bool = False
 
     @classmethod
     def of(cls, run: FlowRun, client: SyncPrefectClient) -> Mark:
@@ -46,21 +56,31 @@ class Mark:
             return False
         return True
 
-    def claim_patiently(self, seconds: float) -> bool:
-        """Like `claim`, but whoever is sending gets this long to finish; then it is taken over."""
+    def claim_patiently(self, seconds: float) -> Mark | None:
+        """The mark with which the caller is to send; None if there is nothing to send any more.
+
+        Whoever is sending gets this long to finish. If it does not, or does not know whether the
+        message was taken, the second mark is claimed, which is the last: so there are two messages
+        at most.
+        """
         deadline = time.monotonic() + seconds
         while not self.claim():
             found = self.client.read_variable_by_name(self.name)
             if found and found.value == SENT:
-                return False
-            if found and time.monotonic() >= deadline:
-                return True
+                return None
+            if found and (found.value == PERHAPS or time.monotonic() >= deadline):
+                second = replace(self, name=f"{self.name}_again", again=True)
+                return second if second.claim() else None
             time.sleep(0.5)
-        return True
+        return self
 
     def confirm(self) -> None:
         """The message was sent."""
         self.client.update_variable(VariableUpdate(name=self.name, value=SENT))
+
+    def doubt(self) -> None:
+        """The message was perhaps sent: it may be sent once more, if this is the first mark."""
+        self.client.update_variable(VariableUpdate(name=self.name, value=PERHAPS))
 
     def release(self) -> None:
         """The message could not be sent: somebody else may try."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +33,8 @@ class Slack:
     def __init__(self, folder: Path) -> None:
         self.posted: list[dict[str, Any]] = []
         self.status = 200
+        self.delay_seconds = 0.0
+        self.hangs_up = False
         self.ca_path = folder / "slack.pem"
         _make_certificate(self.ca_path)
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -48,18 +51,24 @@ class Slack:
                 self.connection = tls.wrap_socket(self.connection, server_side=True)
                 self.rfile = self.connection.makefile("rb")
                 self.wfile = self.connection.makefile("wb", buffering=0)
-                self.handle_one_request()
+                with suppress(OSError):
+                    self.handle_one_request()
                 self.close_connection = True
                 self.connection.close()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 slack.posted.append(json.loads(body) | {"path": self.path})
+                if slack.hangs_up:
+                    self.close_connection = True
+                    return
+                time.sleep(slack.delay_seconds)
                 answer = b"ok" if slack.status == 200 else b"something went wrong"
                 self.send_response(slack.status)
                 self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                with suppress(OSError):  # whoever asked may have gone meanwhile
+                    self.end_headers()
+                    self.wfile.write(answer)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from apprise import URLBase
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.blocks.system import Secret
 from prefect.client.schemas.actions import VariableCreate
@@ -22,6 +23,7 @@ from prefect.deployments import run_deployment
 from prefect.states import Crashed, Failed, Scheduled
 from pydantic import SecretStr
 
+from blocks import notifier
 from deployments.local.servers import PrefectServer
 from flows import notify_failure as notify
 from flows.backfill_tables import backfill
@@ -36,6 +38,8 @@ ROOT = Path(__file__).parents[2]
 DAY = date(2023, 1, 5)
 WINDOW = {"mode": "window", "key": ["id"]}
 SOURCE = "sqlite-source"
+UNKNOWN = "it is not known whether"
+ALL_SAID = "nothing to do: the message was sent, or perhaps sent twice"
 LOUD = "NOBODY WAS NOTIFIED of this failure by"
 
 
@@ -57,7 +61,7 @@ def slack(
 ) -> Slack:
     """Nothing posted yet, and this process and its children lead to it."""
     slack_server.posted.clear()
-    slack_server.status = 200
+    slack_server.status, slack_server.delay_seconds, slack_server.hangs_up = 200, 0.0, False
     for name, value in slack_server.env.items():
         monkeypatch.setenv(name, value)
     SlackWebhook(url=SecretStr(WEBHOOK)).save("test-ferry", overwrite=True)
@@ -246,6 +250,75 @@ def test_a_message_that_cannot_be_sent_is_logged_loudly_and_hides_nothing(
     assert TOKEN not in "\n".join(api.log(run.id))
 
 
+def with_its_retries(flow_run_id: UUID) -> State[Any]:
+    """The backstop with the retries that it has, without the minutes between them."""
+    flow = notify.notify_failure.with_options(retry_delay_seconds=0)
+    state: State[Any] = flow(flow_run_id=flow_run_id, return_state=True)
+    return state
+
+
+def test_a_receiver_that_takes_its_time_gets_one_message(
+    shop: Any, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apprise itself waits for four seconds."""
+    slack.delay_seconds = 6
+    failed = run_id(fail())
+    assert with_its_retries(failed).message == ALL_SAID
+    assert len(slack.messages) == 1
+
+
+@pytest.mark.parametrize("how", ["answers too late", "hangs up"])
+@pytest.mark.parametrize("block", ["slack-webhook", "custom-webhook"])
+def test_a_receiver_that_does_not_answer_gets_two_messages_at_most(
+    shop: Any,
+    slack: Slack,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+    block: str,
+) -> None:
+    monkeypatch.setattr(notifier, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(URLBase, "socket_read_timeout", 1.0)
+    slack.hangs_up, slack.delay_seconds = how == "hangs up", 3.0
+    if block == "custom-webhook":
+        address = f"{slack.env['HTTPS_PROXY']}/hook"
+        fields = {"title": "{{subject}}", "text": "{{body}}"}
+        CustomWebhookNotificationBlock(
+            name="ours", url=address, json_data=fields, timeout=1.0
+        ).save("test-ferry", overwrite=True)
+    monkeypatch.setenv("FERRY_NOTIFY", f"{block}/test-ferry")
+
+    with caplog.at_level(logging.INFO):
+        failed = run_id(fail())
+    (said,) = [r for r in caplog.records if UNKNOWN in r.getMessage()]
+    assert said.levelno == logging.ERROR
+    assert LOUD not in caplog.text and TOKEN not in caplog.text
+    mark = api.client.read_variable_by_name(Mark.of(api.flow_run(failed), api.client).name)
+    assert mark and mark.value == "perhaps sent"
+
+    for _ in range(2):  # events may come twice
+        assert with_its_retries(failed).type is StateType.COMPLETED
+    slack.hangs_up, slack.delay_seconds = False, 0.0
+    assert with_its_retries(failed).message == ALL_SAID
+    first, second = map(str, slack.posted)
+    assert "Sent once more: nobody answered the first time" in second
+    assert "Sent once more" not in first
+
+
+def test_a_refusal_after_a_message_that_was_perhaps_sent_is_tried_again(
+    shop: Any, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack.hangs_up = True
+    failed = run_id(fail())
+    slack.hangs_up, slack.status = False, 500
+    assert backstop(failed).type is StateType.FAILED
+    slack.status = 200
+    assert backstop(failed).type is StateType.COMPLETED
+    assert [status for status in map(str, slack.posted) if "Sent once more" in status]
+    assert len(slack.messages) == 3  # of which Slack took the last, and perhaps the first
+
+
 def test_another_kind_of_block_notifies_too_and_its_address_is_told_no_more_than_slack_s(
     shop: Any,
     slack: Slack,
@@ -357,6 +430,20 @@ class TestBackstop:
         assert len(slack.messages) == 1
         assert backstop(run.id).type is StateType.COMPLETED
         assert len(slack.messages) == 1
+
+    def test_it_does_not_tell_again_of_one_that_was_told_twice(
+        self, shop: Any, slack: Slack, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two backstops, of which one took over from a hook and died as well."""
+        monkeypatch.setattr(notify, "HOOK_SECONDS", 0.1)
+        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
+        api.client.set_flow_run_state(run.id, Failed(message="why"), force=True)
+        mark = Mark.of(api.client.read_flow_run(run.id), api.client)
+        assert mark.claim()
+        second = mark.claim_patiently(0.1)
+        assert second and second.again
+        assert backstop(run.id).type is StateType.COMPLETED
+        assert slack.posted == []
 
     def test_old_marks_are_forgotten(self, shop: Any, slack: Slack, api: Api) -> None:
         failed = run_id(fail())
