@@ -186,7 +186,7 @@ class Spread:
             raise ConfigurationError(
                 f"there is no deployment {DEPLOYMENT}",
                 table=self._table,
-                todo="Run `prefect --no-prompt deploy --all`, or leave `workers` at 1.",
+                todo="Run `python -m deployments.deploy`, or leave `workers` at 1.",
             ) from error
         assert isinstance(run, FlowRun)
         return run

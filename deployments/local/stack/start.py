@@ -126,7 +126,7 @@ def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
     )
     stack.add(worker)
     _run("registering the blocks", stack, "deployments.register_blocks", "--profile", "local")
-    _run("deploying", stack, "prefect", "--no-prompt", "deploy", "--all")
+    _run("deploying", stack, "deployments.deploy")
 
 
 def environment(

@@ -187,7 +187,17 @@ def test_registering_and_deploying_again_is_safe(running: Running) -> None:
         "registered ferry-backfill-readers-shop",
         "registered ferry: a run without a heartbeat has crashed",
     ]
-    running.prefect("--no-prompt", "deploy", "--all")
+    deployed = subprocess.run(
+        [sys.executable, "-m", "deployments.deploy"],
+        cwd=REPOSITORY,
+        env={**os.environ, **running.stack.env},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    listed = json.loads(running.prefect("deployment", "ls", "--output", "json"))
+    assert len(deployed.stdout.splitlines()) == len(listed)  # and no setting that differs
 
 
 def test_a_worker_carries_a_day_on_demand(running: Running) -> None:

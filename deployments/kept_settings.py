@@ -1,0 +1,173 @@
+"""What people have set of a deployment in Prefect's UI, and how it comes through the next deploy.
+
+`prefect deploy` makes everything as the file says: a pause is undone, a cron or a limit that
+somebody changed is the file's again, an automation that was turned off is on. Here a setting is a
+person's if it is not what the file said at the last deploy. It stays, unless the file says
+something else now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+
+Settings = dict[str, Any]
+"""A deployment's settings by what they are called: `paused`, `schedule every-hour: active`."""
+
+ABSENT: Final = "absent"
+"""What a setting is that is not there: a schedule that was deleted."""
+
+WHEN, ACTIVE, PARAMETERS = "when", "active", "parameters"
+_KINDS = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
+_PAUSES = {"paused": True, f": {ACTIVE}": False, ": enabled": False}
+
+
+def file_settings(deployment: Mapping[str, Any]) -> Settings:
+    """What `prefect.yaml` says of a deployment."""
+    pool = deployment.get("work_pool", {})
+    found: Settings = {
+        "paused": bool(deployment.get("paused")),
+        "parameters": deployment.get("parameters") or {},
+        "tags": sorted(deployment.get("tags") or []),
+        "concurrency limit": _limit_in_file(deployment.get("concurrency_limit")),
+        "work pool": [pool.get("name"), pool.get("work_queue_name") or "default"],
+        "job variables": pool.get("job_variables") or {},
+    }
+    if deployment.get("description"):
+        found["description"] = deployment["description"].strip()
+    for schedule in deployment.get("schedules") or []:
+        (kind,) = (kind for kind in _KINDS if kind in schedule)
+        fields = (kind, "timezone", "day_or", "anchor_date")
+        when = _KINDS[kind](**{name: schedule[name] for name in fields if name in schedule})
+        active, parameters = schedule.get("active"), schedule.get("parameters")
+        found |= _schedule(schedule["slug"], when, active is not False, parameters)
+    for trigger in deployment.get("triggers") or []:
+        found[_automation(trigger["name"])] = trigger.get("enabled", True)
+    return found
+
+
+def server_settings(deployment: DeploymentResponse, automations: Mapping[str, bool]) -> Settings:
+    """What is set of a deployment now, and which of its automations are enabled."""
+    limit, options = deployment.global_concurrency_limit, deployment.concurrency_options
+    found: Settings = {
+        "paused": deployment.paused,
+        "parameters": deployment.parameters,
+        "tags": sorted(deployment.tags),
+        "concurrency limit": None
+        if limit is None
+        else _limit(limit.limit, options.model_dump(mode="json") if options else {}),
+        "work pool": [deployment.work_pool_name, deployment.work_queue_name],
+        "job variables": deployment.job_variables or {},
+        "description": (deployment.description or "").strip(),
+    }
+    for number, each in enumerate(deployment.schedules):
+        slug = each.slug or f"without a name, number {number + 1}"
+        found |= _schedule(slug, each.schedule, each.active, each.parameters)
+    return found | {_automation(name): enabled for name, enabled in automations.items()}
+
+
+def digests(settings: Settings) -> dict[str, str]:
+    """What is remembered of the settings that a file had, to see what has changed since."""
+    return {name: _digest(value) for name, value in settings.items()}
+
+
+def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Settings:
+    """The settings that stay as people have set them.
+
+    Args:
+        file: What the file says now.
+        there: What is set now.
+        last: The digests of what it said at the last deploy; None if nobody knows. Then pauses
+            stay, and schedules that the file does not know.
+    """
+    stay: Settings = {}
+    for name in dict.fromkeys([*file, *there]):
+        said, now = file.get(name, ABSENT), there.get(name, ABSENT)
+        if _digest(said) == _digest(now) or (name == "description" and name not in file):
+            continue
+        if last is None:
+            paused = any(name.endswith(end) and now is value for end, value in _PAUSES.items())
+            if paused or said is ABSENT:
+                stay[name] = now
+        elif last.get(name, _digest(ABSENT)) == _digest(said):
+            stay[name] = now
+    return stay
+
+
+def with_settings(deployment: dict[str, Any], stay: Settings) -> dict[str, Any]:
+    """The deployment as the file says it, but for the settings that stay."""
+    merged: dict[str, Any] = json.loads(json.dumps(deployment))  # nothing shared with another one
+    pool = merged.setdefault("work_pool", {})
+    for name, value in stay.items():
+        if name in ("paused", "parameters", "tags", "description"):
+            merged[name] = value
+        elif name == "concurrency limit":
+            merged["concurrency_limit"] = value
+        elif name == "job variables":
+            pool["job_variables"] = value
+        elif name == "work pool":
+            pool["name"], pool["work_queue_name"] = value
+    merged["schedules"] = list(_schedules(merged.get("schedules") or [], stay))
+    triggers = merged.get("triggers") or []
+    for trigger in triggers:
+        trigger["enabled"] = stay.get(_automation(trigger["name"]), trigger.get("enabled", True))
+    merged["triggers"] = [each for each in triggers if each["enabled"] is not ABSENT]
+    return merged
+
+
+def _schedules(in_file: list[dict[str, Any]], stay: Settings) -> Iterator[dict[str, Any]]:
+    """The file's schedules, and those that people have made; without those they have deleted."""
+    by_slug = {schedule["slug"]: dict(schedule) for schedule in in_file}
+    for name, value in stay.items():
+        if name.startswith("schedule "):
+            slug, aspect = name.removeprefix("schedule ").rsplit(": ", 1)
+            schedule = by_slug.setdefault(slug, {"slug": slug})
+            if aspect == WHEN:
+                for kind in (*_KINDS, "timezone", "day_or"):
+                    schedule.pop(kind, None)
+                schedule.update({WHEN: ABSENT} if value is ABSENT else value)
+            elif value is not ABSENT:
+                schedule[aspect] = value
+    for schedule in by_slug.values():
+        if schedule.get(WHEN) is ABSENT or not _KINDS.keys() & schedule.keys():
+            continue
+        if schedule["slug"].startswith("without a name"):
+            del schedule["slug"]
+        yield schedule
+
+
+def _schedule(slug: str, when: Any, active: bool, parameters: Any) -> Settings:
+    return {
+        f"schedule {slug}: {WHEN}": when.model_dump(mode="json"),
+        f"schedule {slug}: {ACTIVE}": active,
+        f"schedule {slug}: {PARAMETERS}": parameters or {},
+    }
+
+
+def _automation(name: str) -> str:
+    return f"automation {name}: enabled"
+
+
+def _limit_in_file(limit: int | dict[str, Any] | None) -> Settings | None:
+    if isinstance(limit, dict):
+        return _limit(limit.get("limit"), limit)
+    return _limit(limit, {})
+
+
+def _limit(limit: int | None, options: Mapping[str, Any]) -> Settings | None:
+    if limit is None:
+        return None
+    found = {"limit": limit, "collision_strategy": options.get("collision_strategy") or "ENQUEUE"}
+    grace = options.get("grace_period_seconds")
+    return found | ({"grace_period_seconds": grace} if grace else {})
+
+
+def _digest(value: Any) -> str:
+    if isinstance(value, dict):  # an interval's anchor is the moment of its deploy
+        value = {name: each for name, each in value.items() if name != "anchor_date"}
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

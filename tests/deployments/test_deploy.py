@@ -1,0 +1,129 @@
+"""Deploying twice: what people have set in the UI stays, unless the file has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+from deployments.deploy import deploy
+from deployments.local.servers import PrefectServer
+from ferry.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+DAILY, HOURLY, BACKSTOP = "sync-all/daily", "sync-all/hourly", "notify-failure/backstop"
+CHOSEN = ("flows.sync_all.sync_all", "flows.notify_failure.notify_failure")
+AUTOMATION = "Ferry notifies of failed runs"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
+    """A Prefect server of this module's own, with a work pool: schedules make runs on it."""
+    server = PrefectServer.start(tmp_path_factory.mktemp("prefect"))
+    settings = {PREFECT_API_URL: server.api_url, PREFECT_API_AUTH_STRING: server.auth_string}
+    with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
+        for name, value in server.client_env.items():
+            patch.setenv(name, value)
+        with get_client(sync_client=True) as client:
+            client.create_work_pool(WorkPoolCreate(name="ferry-pool", type="process"))
+            yield client
+    server.stop(discard=True)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Three of the deployments of `prefect.yaml`, as they stand there."""
+    content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    content["deployments"] = [d for d in content["deployments"] if d["entrypoint"] in CHOSEN]
+    (path := tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content))
+    return path
+
+
+def change(file: Path, name: str, /, **fields: Any) -> None:
+    content = yaml.safe_load(file.read_text())
+    (deployment,) = [d for d in content["deployments"] if d["name"] == name]
+    deployment.update(fields)
+    file.write_text(yaml.safe_dump(content))
+
+
+def patch(client: SyncPrefectClient, path: str, **fields: Any) -> None:
+    """What the UI sends."""
+    client.request("PATCH", path, json=fields).raise_for_status()
+
+
+def automations(client: SyncPrefectClient) -> dict[str, bool]:
+    backstop = client.read_deployment_by_name(BACKSTOP)
+    found = client.read_resource_related_automations(f"prefect.deployment.{backstop.id}")
+    return {each.name: each.enabled for each in found}
+
+
+def limit(deployment: DeploymentResponse) -> int | None:
+    return deployment.global_concurrency_limit and deployment.global_concurrency_limit.limit
+
+
+def test_what_people_have_set_stays_unless_the_file_has_changed(
+    client: SyncPrefectClient, file: Path
+) -> None:
+    assert [each.name for each in deploy(file)] == [DAILY, HOURLY, BACKSTOP]
+    daily, hourly = (client.read_deployment_by_name(name) for name in (DAILY, HOURLY))
+    (schedule,) = daily.schedules
+    assert (schedule.active, daily.paused, limit(daily)) == (True, False, 1)
+
+    # What people do in the UI.
+    patch(client, f"/deployments/{daily.id}/schedules/{schedule.id}", active=False)
+    (every_hour,) = hourly.schedules
+    cron = {"cron": "20 * * * *", "timezone": "Europe/Berlin"}
+    patch(client, f"/deployments/{hourly.id}/schedules/{every_hour.id}", schedule=cron)
+    patch(client, f"/deployments/{hourly.id}", paused=True, concurrency_limit=3)
+    patch(client, "/work_pools/ferry-pool", concurrency_limit=7)
+    patch(client, "/work_pools/ferry-pool/queues/default", concurrency_limit=2)
+    backstop = client.read_deployment_by_name(BACKSTOP)
+    (off,) = client.read_resource_related_automations(f"prefect.deployment.{backstop.id}")
+    patch(client, f"/automations/{off.id}", enabled=False)
+
+    for _ in range(2):
+        stayed = {each.name: set(each.stay) for each in deploy(file)}
+        assert stayed == {
+            DAILY: {"schedule every-morning: active"},
+            HOURLY: {"paused", "concurrency limit", "schedule every-hour: when"},
+            BACKSTOP: {f"automation {AUTOMATION}: enabled"},
+        }
+        daily, hourly = (client.read_deployment_by_name(name) for name in (DAILY, HOURLY))
+        assert [each.active for each in daily.schedules] == [False]
+        assert [each.schedule.cron for each in hourly.schedules] == ["20 * * * *"]  # type: ignore[union-attr]
+        assert [each.schedule.timezone for each in hourly.schedules] == ["Europe/Berlin"]
+        assert (hourly.paused, limit(hourly)) == (True, 3)
+        assert automations(client) == {AUTOMATION: False}
+        assert client.read_work_pool("ferry-pool").concurrency_limit == 7
+        queue = client.read_work_queue_by_name("default", work_pool_name="ferry-pool")
+        assert queue.concurrency_limit == 2
+
+    # The file says another cron and another limit than before: these are the file's now.
+    schedule = {"cron": "30 * * * *", "timezone": "UTC", "slug": "every-hour"}
+    change(file, "hourly", schedules=[schedule], concurrency_limit=5)
+    stayed = {each.name: set(each.stay) for each in deploy(file)}
+    assert stayed[HOURLY] == {"paused"}
+    hourly = client.read_deployment_by_name(HOURLY)
+    assert [each.schedule.cron for each in hourly.schedules] == ["30 * * * *"]  # type: ignore[union-attr]
+    assert (hourly.paused, limit(hourly)) == (True, 5)
+
+    # And a schedule that the file has no more is gone.
+    change(file, "hourly", schedules=[{**schedule, "slug": "renamed"}])
+    deploy(file)
+    assert [s.slug for s in client.read_deployment_by_name(HOURLY).schedules] == ["renamed"]
+
+
+def test_what_prefect_refuses_is_told_and_not_remembered(
+    client: SyncPrefectClient, file: Path
+) -> None:
+    change(file, "daily", name="refused", work_pool={"name": "there is none"})
+    with pytest.raises(ConfigurationError, match="Prefect refuses to deploy"):
+        deploy(file)
+    assert client.read_variable_by_name("ferry_deployed_sync_all_refused") is None

@@ -1,0 +1,95 @@
+"""Which settings stay at a deploy, and what Prefect is given then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployments.kept_settings import ABSENT, digests, file_settings, kept, with_settings
+
+DEPLOYMENT: dict[str, Any] = {
+    "name": "daily",
+    "entrypoint": "flows.sync_all.sync_all",
+    "parameters": {"every": "day"},
+    "tags": ["ferry-watched"],
+    "work_pool": {"name": "ferry-pool", "job_variables": {"env": {"A": "1"}}},
+    "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
+    "schedules": [{"cron": "0 9 * * *", "timezone": "UTC", "slug": "every-morning"}],
+    "triggers": [{"name": "of failed runs", "expect": ["x"]}],
+}
+WHEN = "schedule every-morning: when"
+ACTIVE = "schedule every-morning: active"
+SAID = file_settings(DEPLOYMENT)
+LAST = digests(SAID)
+CHANGED: dict[str, Any] = {
+    "paused": True,
+    "parameters": {"every": "day", "zone": "Asia/Tokyo"},
+    "tags": ["mine"],
+    "concurrency limit": {"limit": 3, "collision_strategy": "ENQUEUE"},
+    "work pool": ["ferry-pool", "later"],
+    "job variables": {"env": {"A": "2"}},
+    WHEN: {"cron": "0 8 * * *", "timezone": "UTC", "day_or": True},
+    ACTIVE: False,
+    "schedule every-morning: parameters": {"every": "hour"},
+    "automation of failed runs: enabled": False,
+}
+
+
+def test_the_table_of_changes_has_every_setting() -> None:
+    assert set(CHANGED) == set(SAID)
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_people_have_changed_stays_and_the_next_deploy_says_so(name: str) -> None:
+    stay = kept(SAID, {**SAID, name: CHANGED[name]}, LAST)
+    assert stay == {name: CHANGED[name]}
+    assert file_settings(with_settings(DEPLOYMENT, stay)) == {**SAID, name: CHANGED[name]}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_the_file_says_anew_goes_before_what_people_have_changed(name: str) -> None:
+    before = digests({**SAID, name: "something else"})
+    assert kept(SAID, {**SAID, name: CHANGED[name]}, before) == {}
+
+
+def test_what_nobody_has_changed_follows_the_file() -> None:
+    assert kept(file_settings({**DEPLOYMENT, "tags": []}), SAID, LAST) == {}
+
+
+def test_a_pause_outlives_another_cron_in_the_file() -> None:
+    schedule = {**DEPLOYMENT["schedules"][0], "cron": "0 10 * * *"}
+    new = {**DEPLOYMENT, "schedules": [schedule]}
+    stay = kept(file_settings(new), {**SAID, ACTIVE: False}, LAST)
+    (merged,) = with_settings(new, stay)["schedules"]
+    assert merged == {**schedule, "active": False}
+
+
+def test_before_anything_is_remembered_pauses_stay_and_what_the_file_does_not_know() -> None:
+    extra = {
+        "schedule mine: when": {"cron": "0 1 * * *", "timezone": "UTC", "day_or": True},
+        "schedule mine: active": True,
+        "schedule mine: parameters": {},
+    }
+    stay = kept(SAID, {**CHANGED, **extra}, None)
+    pauses = {"paused", ACTIVE, "automation of failed runs: enabled"}
+    assert set(stay) == pauses | set(extra)
+    assert [each["slug"] for each in with_settings(DEPLOYMENT, stay)["schedules"]] == [
+        "every-morning",
+        "mine",
+    ]
+
+
+def test_a_schedule_that_people_deleted_stays_away_and_one_that_the_file_deleted_goes() -> None:
+    without = file_settings({**DEPLOYMENT, "schedules": []})
+    stay = kept(SAID, without, LAST)
+    assert stay[WHEN] is ABSENT
+    assert with_settings(DEPLOYMENT, stay)["schedules"] == []
+    assert kept(without, SAID, LAST) == {}
+
+
+def test_one_deployment_s_settings_are_no_other_s() -> None:
+    shared = {"env": {"A": "1"}}
+    one = {**DEPLOYMENT, "work_pool": {"name": "p", "job_variables": shared}}
+    with_settings(one, {"job variables": {"env": {}}})["work_pool"]["job_variables"]["env"]["B"] = 1
+    assert shared == {"env": {"A": "1"}}
