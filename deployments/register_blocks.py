@@ -22,7 +22,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from prefect.blocks.core import Block
@@ -36,17 +35,9 @@ from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
 from deployments.guards import register_limits, register_watch
 from ferry.errors import ConfigurationError
+from ferry.settings import refuse_misspelled
 
 SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
-
-SETTINGS = {
-    "FERRY_MYSQL": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "CA"),
-    "FERRY_S3": ("ENDPOINT", "REGION", "BUCKET", "ACCESS_KEY", "SECRET_KEY"),
-    "FERRY_WAREHOUSE": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "IAM_ROLE", "CA"),
-    "FERRY_PRICES": ("URL", "SYMBOLS"),
-    "FERRY_NOTIFY": ("SLACK_URL",),
-}
-"""What is read from the environment; another name that begins so is a mistake."""
 
 
 def register(profile: str) -> list[str]:
@@ -58,7 +49,7 @@ def register(profile: str) -> list[str]:
     Raises:
         ConfigurationError: A setting is missing or wrong.
     """
-    _refuse_misspelled()
+    refuse_misspelled(os.environ)
     slack = _slack()  # before anything is saved
     folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()
     blocks: dict[str, Block] = (
@@ -101,19 +92,6 @@ def _delete(kind: type[Block], name: str) -> None:
         kind.delete(name)
     except ValueError:  # there is none of that name
         return
-
-
-def _refuse_misspelled() -> None:
-    known = [f"{group}_{name}" for group, names in SETTINGS.items() for name in names]
-    groups = tuple(f"{group}_" for group in SETTINGS)
-    for name in sorted(os.environ):
-        if name.startswith(groups) and name not in known:
-            meant = get_close_matches(name, known, n=1)
-            raise ConfigurationError(
-                f"there is no setting {name}",
-                expected=meant[0] if meant else f"one of {', '.join(known)}",
-                todo="Correct its name, or unset it.",
-            )
 
 
 def _slack() -> Block | None:

@@ -1,0 +1,51 @@
+"""The settings that are read from the environment; any other name that begins so is a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from ferry.errors import ConfigurationError
+
+PREFIX = "FERRY_"
+
+REGISTERED = {
+    "FERRY_MYSQL": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "CA"),
+    "FERRY_S3": ("ENDPOINT", "REGION", "BUCKET", "ACCESS_KEY", "SECRET_KEY"),
+    "FERRY_WAREHOUSE": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "IAM_ROLE", "CA"),
+    "FERRY_PRICES": ("URL", "SYMBOLS"),
+    "FERRY_NOTIFY": ("SLACK_URL",),
+}
+"""What the registration makes blocks of."""
+
+SETTINGS = (
+    *(f"{group}_{name}" for group, names in REGISTERED.items() for name in names),
+    "FERRY_DATA",
+    "FERRY_NOTIFY",
+    "FERRY_READERS",
+    "FERRY_SUMMARIES",
+    "FERRY_TABLES",
+)
+
+ELSEWHERE = ("FERRY_MYSQLD",)
+"""What the tests and the local stack read: known, and never what was meant."""
+
+
+def refuse_misspelled(names: Iterable[str]) -> None:
+    """Refuse the first name that begins like a setting and is none.
+
+    Args:
+        names: The names in the environment.
+
+    Raises:
+        ConfigurationError: It is misspelled; the message says which was meant, and no value.
+    """
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in (*SETTINGS, *ELSEWHERE):
+            ours = {known.removeprefix(PREFIX): known for known in SETTINGS}
+            meant = get_close_matches(name.removeprefix(PREFIX), ours, n=1)
+            raise ConfigurationError(
+                f"there is no setting {name}",
+                expected=ours[meant[0]] if meant else f"one of {', '.join(SETTINGS)}",
+                todo="Correct its name, or unset it.",
+            )

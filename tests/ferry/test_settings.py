@@ -1,0 +1,54 @@
+"""A setting that is misspelled is refused, and the one that was meant is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ferry.errors import ConfigurationError
+from ferry.settings import ELSEWHERE, SETTINGS, refuse_misspelled
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("ferry", "blocks", "tasks", "flows", "deployments")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FERRY_READER", "FERRY_READERS"),
+        ("FERRY_TABELS", "FERRY_TABLES"),
+        ("FERRY_TABLE", "FERRY_TABLES"),
+        ("FERRY_SUMMARY", "FERRY_SUMMARIES"),
+        ("FERRY_DATE", "FERRY_DATA"),
+        ("FERRY_NOTIFI", "FERRY_NOTIFY"),
+        ("FERRY_MYSQL_PASWORD", "FERRY_MYSQL_PASSWORD"),
+    ],
+)
+def test_a_misspelled_setting_says_which_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no setting {name}; expected {meant}"):
+        refuse_misspelled(["PATH", *SETTINGS, name])
+
+
+def test_one_that_is_like_none_says_which_there_are() -> None:
+    with pytest.raises(ConfigurationError, match="expected one of FERRY_MYSQL_HOST, "):
+        refuse_misspelled(["FERRY_XYZZY"])
+
+
+def test_what_is_known_or_not_ours_is_let_pass() -> None:
+    refuse_misspelled([*SETTINGS, *ELSEWHERE, "PATH", "FERRYBOAT", "MY_FERRY_TABLES"])
+
+
+def test_every_setting_that_is_read_is_a_known_one_and_every_known_one_is_read() -> None:
+    files = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
+    text = "\n".join(file.read_text() for file in files if file.name != "settings.py")
+    read = set(re.findall(r'"(FERRY_[A-Z0-9_]*[A-Z0-9])"', text))
+    assert read == {*SETTINGS, *ELSEWHERE}
+
+
+def test_every_setting_for_people_is_documented() -> None:
+    text = "\n".join(file.read_text() for file in (ROOT / "docs").rglob("*.md"))
+    text += (ROOT / "deployments" / "register_blocks.py").read_text()
+    groups = ("FERRY_MYSQL_", "FERRY_S3_", "FERRY_WAREHOUSE_")
+    assert [name for name in SETTINGS if not name.startswith(groups) and name not in text] == []
