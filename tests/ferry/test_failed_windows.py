@@ -87,6 +87,10 @@ def test_what_differs_from_window_to_window_does_not_make_another_reason() -> No
     (line,) = failed_lines(failed(number, reasons[number % 2]) for number in range(10))
     assert "10 windows failed, 2020-01-01 to 2020-01-10: CountMismatchError" in line
     assert "expected 1,204 rows; found 3 rows" in line
+    crashed = "Crashed run carry nps 2020-01-{:02} to 2020-01-{:02}: Process exited with code: -9"
+    ends = [crashed.format(1 + n // 4 * 4, 4 + n // 4 * 4) for n in range(8)]
+    (line,) = failed_lines(failed(n, end) for n, end in enumerate(ends))
+    assert "8 windows failed, 2020-01-01 to 2020-01-08: Crashed run carry nps" in line
     others = ["refused: HTTP 401", "refused: HTTP 503", "error 1045 (28000)", "error 2003 (HY000)"]
     assert len(failed_lines(failed(n, reason) for n, reason in enumerate(others))) == 4
 
