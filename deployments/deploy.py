@@ -89,7 +89,15 @@ def _plan(deployment: dict[str, Any], client: SyncPrefectClient) -> Planned:
         deployment["entrypoint"], use_placeholder_flow=False
     )
     name = f"{flow.name}/{deployment['name']}"
-    said = file_settings(deployment)
+    try:
+        said = file_settings(deployment)
+    except (KeyError, ValueError) as error:
+        raise ConfigurationError(
+            f"the deployment {name} cannot be read from prefect.yaml",
+            expected="schedules with a slug and a cron, interval or rrule; triggers with a name",
+            found=f"{type(error).__name__}: {error}",
+            todo="Correct it. Settings are known again by these names at the next deploy.",
+        ) from error
     try:
         there = client.read_deployment_by_name(name)
     except ObjectNotFound:

@@ -120,6 +120,15 @@ def test_what_people_have_set_stays_unless_the_file_has_changed(
     assert [s.slug for s in client.read_deployment_by_name(HOURLY).schedules] == ["renamed"]
 
 
+def test_a_schedule_without_a_name_is_refused_before_anything_is_deployed(
+    client: SyncPrefectClient, file: Path
+) -> None:
+    change(file, "daily", schedules=[{"cron": "0 9 * * *"}], tags=["never there"])
+    with pytest.raises(ConfigurationError, match="sync-all/daily cannot be read"):
+        deploy(file)
+    assert [d for d in client.read_deployments() if "never there" in d.tags] == []
+
+
 def test_what_prefect_refuses_is_told_and_not_remembered(
     client: SyncPrefectClient, file: Path
 ) -> None:
