@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,8 @@ class Receipt:
     """The proof that one batch arrived.
 
     Attributes:
-        batch_id: The same for every attempt of one run at one window, so a batch lands once.
+        batch_id: The same for every attempt of one run at one window, so a batch lands once;
+            another one (`id_after`) where it landed once more because the first became void.
         table_name: The target, `schema.table`.
         mode: full, window or watermark; void for what is no batch.
         window_start: First moment of the window, or a watermark of times; None if all was read.
@@ -190,6 +191,32 @@ def void_receipt(
         started_at=started_at,
         finished_at=at,
     )
+
+
+def id_after(batch_id: str) -> str:
+    """The id under which a batch lands once more when the receipt of this id has become void.
+
+    Another one, so that a summary that took the first in takes this one in as well.
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{batch_id}/once more"))
+
+
+def landed_by_id(receipts: Iterable[Receipt], void: datetime) -> dict[str, Receipt]:
+    """The receipts that are not void, by the ids of the batches that they are of.
+
+    Args:
+        receipts: All that some batches have left, void ones too.
+        void: Up to when receipts are void.
+    """
+    last = {each.batch_id: each for each in sorted(receipts, key=lambda each: each.finished_at)}
+    landed = {}
+    for batch_id in last:
+        own = batch_id
+        while own in last and last[own].finished_at <= void:
+            own = id_after(own)
+        if own in last:
+            landed[batch_id] = last[own]
+    return landed
 
 
 def times_columns(there: Container[str]) -> list[Column]:

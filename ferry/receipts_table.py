@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ferry import statements as sql
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row, to_row
+from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row, id_after, to_row
 from ferry.schema import TableName
 from ferry.write import Transaction
 
 _RECEIPTS = sql.table_sql(RECEIPTS)
-_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,24 @@ def has_receipts(tx: Transaction, table: TableName, mark: str) -> bool:
     return bool(tx.fetch(sql.count_where(RECEIPTS, "table_name", mark), (str(table),))[0][0])
 
 
-def find_receipt(tx: Transaction, batch_id: str, mark: str) -> Receipt | None:
-    """The receipt of this batch, or None if it has not landed; the last, if one before is void."""
-    rows = tx.fetch(sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", mark), (batch_id,))
-    return max(map(from_row, rows), key=lambda receipt: receipt.finished_at, default=None)
+def find_landing(
+    tx: Transaction, batch_id: str, void: datetime, mark: str
+) -> tuple[str, Receipt | None]:
+    """The id under which the batch lands, and its receipt if it has landed.
+
+    Args:
+        tx: Where to ask.
+        batch_id: The batch's id, under which it lands as long as no receipt of it is void.
+        void: Up to when the table's receipts are void.
+        mark: How the driver marks a parameter.
+    """
+    select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", mark)
+    while True:
+        found = map(from_row, tx.fetch(select, (batch_id,)))
+        receipt = max(found, key=lambda receipt: receipt.finished_at, default=None)
+        if receipt is None or receipt.finished_at > void:
+            return batch_id, receipt
+        batch_id = id_after(batch_id)
 
 
 def read_receipts_of(tx: Transaction, flow_run_id: str, mark: str) -> list[Receipt]:
@@ -178,7 +192,7 @@ def last_void(tx: Transaction, table: TableName, mark: str) -> datetime:
         mark,
     )
     moment: datetime | None = tx.fetch(text, (str(table), VOID))[0][0]
-    return moment or _BEFORE_ALL
+    return moment or BEFORE_ALL
 
 
 def holds_rows(tx: Transaction, table: TableName, mark: str) -> bool:

@@ -16,7 +16,14 @@ from ferry.coverage import Coverage, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import FerryError
 from ferry.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
-from ferry.receipts import RECEIPTS, VOID, Receipt, ReceiptTimes, times_columns
+from ferry.receipts import (
+    RECEIPTS,
+    VOID,
+    Receipt,
+    ReceiptTimes,
+    landed_by_id,
+    times_columns,
+)
 from ferry.receipts_table import holds_rows, last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
 from ferry.specs import TableSpec
@@ -126,7 +133,7 @@ class RunHistory:
     """What one flow run's batches have come to, in whatever process they were carried.
 
     Attributes:
-        receipts: Of those that arrived and are not void since, by batch id.
+        receipts: Of those that arrived and are not void since, by the batches' ids.
         failures: Of those that did not, oldest first.
     """
 
@@ -145,12 +152,11 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
     name, mark = str(table), warehouse.capabilities.placeholder
     none: list[Receipt] = []
     receipts = asked(lambda: read_receipts_of(warehouse, flow_run_id, mark), none, warehouse)
-    if receipts:
-        void = last_void(warehouse, table, mark)
-        receipts = [receipt for receipt in receipts if receipt.finished_at > void]
+    own = [receipt for receipt in receipts if receipt.table_name == name]
+    landed = landed_by_id(own, last_void(warehouse, table, mark)) if own else {}
     failed = _failures("flow_run_id", flow_run_id, warehouse)
     return RunHistory(
-        {receipt.batch_id: receipt for receipt in receipts if receipt.table_name == name},
+        landed,
         sorted((f for f in failed if f.table_name == name), key=lambda f: f.failed_at),
     )
 

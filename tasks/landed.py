@@ -19,7 +19,7 @@ from ferry.plan import stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
 from ferry.receipts_table import (
     Landings,
-    find_receipt,
+    find_landing,
     has_receipts,
     last_read,
     last_void,
@@ -68,10 +68,12 @@ def has_landed(table: TableName, warehouse: Warehouse) -> bool:
 def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
     """The batch's receipt if an earlier attempt of this run has landed it, and it is not void."""
     mark = warehouse.capabilities.placeholder
-    receipt = asked(lambda: find_receipt(warehouse, batch.id, mark), None, warehouse)
-    if receipt and receipt.finished_at > last_void(warehouse, batch.target, mark):
-        return receipt
-    return None
+
+    def landing() -> Receipt | None:
+        void = last_void(warehouse, batch.target, mark)
+        return find_landing(warehouse, batch.id, void, mark)[1]
+
+    return asked(landing, None, warehouse)
 
 
 def watermark(

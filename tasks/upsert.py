@@ -24,7 +24,13 @@ from ferry.errors import (
 )
 from ferry.plan import find_deleted, stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
-from ferry.receipts_table import find_receipt, holds_rows, read_landed_now, write_receipt
+from ferry.receipts_table import (
+    BEFORE_ALL,
+    find_landing,
+    holds_rows,
+    read_landed_now,
+    write_receipt,
+)
 from ferry.schema import TableSchema
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
@@ -119,11 +125,11 @@ def _land(
         now = read_landed_now(
             warehouse, batch.target, batch.stretch, receipt_id, capabilities.placeholder
         )
-        landed_before = now.this_one and find_receipt(
-            warehouse, receipt_id, capabilities.placeholder
-        )
-        if landed_before and (not now.last_void or landed_before.finished_at > now.last_void):
-            return landed_before
+        if now.this_one:
+            void, mark = now.last_void or BEFORE_ALL, capabilities.placeholder
+            receipt_id, landed_before = find_landing(warehouse, receipt_id, void, mark)
+            if landed_before:
+                return landed_before
         others_landed = now.batches != extracted.batches_before
         if others_landed and batch.overwrites_newer:
             raise _stale("another batch of the table landed since this one was read")
@@ -137,7 +143,7 @@ def _land(
         start = _start(batch, load, copied)
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, start, emptied)
-        receipt = _after(last_void, _receipt(batch, copied, landed, started_at))
+        receipt = _after(last_void, _receipt(receipt_id, batch, copied, landed, started_at))
         write_receipt(tx, receipt, capabilities.placeholder)
     if landed.undecided_keys:
         get_run_logger().warning(
@@ -224,11 +230,13 @@ def _moment(start: CursorValue | None) -> datetime | None:
     return moment and on_clock(moment, UTC)
 
 
-def _receipt(batch: Batch, copied: Copied, landed: Landed, started_at: datetime) -> Receipt:
+def _receipt(
+    receipt_id: str, batch: Batch, copied: Copied, landed: Landed, started_at: datetime
+) -> Receipt:
     staged, extracted, window = copied.staged, copied.staged.extract, batch.window
     start = _as_moment(extracted.start, batch.spec.cursor_unit)
     return Receipt(
-        batch_id=batch.receipt_id(extracted.left_out, extracted.checksum),
+        batch_id=receipt_id,
         table_name=str(batch.target),
         mode=batch.mode,
         window_start=window.start if window else _moment(start),

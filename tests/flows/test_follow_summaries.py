@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from prefect import flow
 
+from ferry.windows import day_window
 from flows.build_summary import build_summary
+from flows.carry_batch import carry, load_road
+from flows.carry_windows import window_batches
 from flows.follow_summaries import follow
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from flows.table_specs import load_table_specs
+from tasks.history import read_run
 from tests.survey import SPEC, nps_of
 
 ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
@@ -96,6 +102,34 @@ def test_many_windows_of_one_run_are_built_once(answered: Any):
         "2023-01-01/2023-02-01",
     ]
     assert [row[2] for row in answered.published()] == [153, 5, 6, 4]
+
+
+def test_a_batch_that_lands_once_more_after_it_was_void_is_taken_in_once_more(answered: Any):
+    warehouse, schema = answered.journey.warehouse, answered.journey.schema
+    answered.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+    spec, landed = load_table_specs().named("nps"), []
+
+    @flow
+    def carry_the_same_batch_again_and_again() -> None:
+        day = day_window(date(2023, 1, 5))
+        (batch,) = window_batches(spec, [day], f"of {schema}", datetime(2023, 2, 1, tzinfo=UTC))
+        for attempt, made_anew in ((1, False), (1, True), (2, False), (1, True)):
+            if made_anew:
+                answered.answer(5, [10])
+                warehouse.execute(f'DROP TABLE "{schema}"."nps"')
+            landed.append(carry(replace(batch, attempt=attempt), load_road(spec)))
+            follow(landed[-1:])
+        history = read_run.fn(batch.flow_run_id, spec.target, warehouse)
+        landed.append(history.receipts[batch.id])
+
+    carry_the_same_batch_again_and_again()
+
+    assert answered.published() == [(date(2023, 1, 5), nps_of([*SCORES[5], 10, 10]), 8)]
+    assert answered.labels() == ["all", "2023-01-05", "2023-01-05"]
+    first, second, found, third, told = landed
+    assert found == second
+    assert told == third
+    assert len({receipt.batch_id for receipt in (first, second, third)}) == 3
 
 
 @ONE_ROAD
