@@ -84,21 +84,27 @@ Stretch = tuple[datetime, datetime] | None
 """The moments that bound what a batch reads; None for all, and for what has no end."""
 
 
-def _overlapping(stretch: Stretch) -> tuple[str, Sequence[Any]]:
-    """The condition that a receipt is of a batch that may hold the same rows, and its values."""
-    if stretch is None:
+def _overlapping(stretch: Stretch, cursor: str | None) -> tuple[str, Sequence[Any]]:
+    """The condition that a receipt is of a batch that may hold the same rows, and its values.
+
+    One that was read by another cursor may hold them whatever its window: that is a stretch of
+    another column.
+    """
+    if stretch is None or cursor is None:
         return "1 = 1", ()
     start, end = stretch
     condition = (
-        f"(window_start IS NULL OR window_start < {sql.MARK}) "
-        f"AND (window_end IS NULL OR window_end > {sql.MARK})"
+        f"((window_start IS NULL OR window_start < {sql.MARK}) "
+        f"AND (window_end IS NULL OR window_end > {sql.MARK}) OR cursor_name <> {sql.MARK})"
     )
-    return condition, (end, start)
+    return condition, (end, start, cursor)
 
 
-def read_landings(tx: Transaction, table: TableName, stretch: Stretch, mark: str) -> Landings:
-    """What has landed in this table."""
-    condition, values = _overlapping(stretch)
+def read_landings(
+    tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None, mark: str
+) -> Landings:
+    """What has landed in this table before a batch of this stretch, by this cursor, is read."""
+    condition, values = _overlapping(stretch, cursor)
     text = sql.bound(
         f"SELECT cursor_name, COUNT(CASE WHEN status <> {sql.MARK} AND {condition} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), COUNT(window_end), MIN(window_start), "
@@ -121,10 +127,24 @@ def read_landings(tx: Transaction, table: TableName, stretch: Stretch, mark: str
 
 
 def read_landed_now(
-    tx: Transaction, table: TableName, stretch: Stretch, batch_id: str, mark: str
+    tx: Transaction,
+    table: TableName,
+    stretch: Stretch,
+    cursor: str | None,
+    batch_id: str,
+    mark: str,
 ) -> LandedNow:
-    """What has landed in this table that a batch has to know which is about to land."""
-    condition, values = _overlapping(stretch)
+    """What has landed in this table that a batch has to know which is about to land.
+
+    Args:
+        tx: Where to ask.
+        table: The target.
+        stretch: What bounds the batch.
+        cursor: The cursor by which the batch was read, whatever the spec says by now.
+        batch_id: The batch's id.
+        mark: How the driver marks a parameter.
+    """
+    condition, values = _overlapping(stretch, cursor)
     text = sql.bound(
         f"SELECT COUNT(CASE WHEN status <> {sql.MARK} AND {condition} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), "

@@ -65,7 +65,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         schema = carried_as_text(schema, spec.as_text)
         capabilities = warehouse.capabilities
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
-        before = landings(batch, warehouse)
+        before = landings(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
         existing = warehouse.describe(batch.target)
         plan = plan_columns(batch, existing, columns, warehouse)
         check_types(batch.target, columns, warehouse.native_type)

@@ -51,11 +51,13 @@ def asked(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
         return question()
 
 
-def landings(batch: Batch, warehouse: Warehouse) -> Landings:
-    """What has landed in the batch's table."""
-    mark = warehouse.capabilities.placeholder
+def landings(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> Landings:
+    """What has landed in the batch's table, which is going to be read by this cursor."""
+    mark, name = warehouse.capabilities.placeholder, cursor.name.lower() if cursor else None
     return asked(
-        lambda: read_landings(warehouse, batch.target, batch.stretch, mark), Landings(), warehouse
+        lambda: read_landings(warehouse, batch.target, batch.stretch, name, mark),
+        Landings(),
+        warehouse,
     )
 
 

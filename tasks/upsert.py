@@ -123,7 +123,12 @@ def _land(
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
         receipt_id = batch.receipt_id(extracted.left_out, extracted.checksum)
         now = read_landed_now(
-            warehouse, batch.target, batch.stretch, receipt_id, capabilities.placeholder
+            warehouse,
+            batch.target,
+            batch.stretch,
+            extracted.cursor,
+            receipt_id,
+            capabilities.placeholder,
         )
         if now.this_one:
             void, mark = now.last_void or BEFORE_ALL, capabilities.placeholder

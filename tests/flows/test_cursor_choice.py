@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from ferry.errors import SchemaError
+from ferry.errors import SchemaError, StaleReadError
 from flows import carry_batch
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 from tests.api import Api
+from tests.reads import read_now_land_later
 
 DAY = {"run_date": date(2023, 1, 5)}
 
@@ -45,6 +46,22 @@ def test_a_table_is_not_carried_by_created_at_while_another_column_tells_its_cha
 
     shop.write_specs(items={**spec, "cursor": "created_at"})
     assert sync_table(table="items", **(DAY if mode == "window" else {})).rows_inserted == 1
+
+
+def test_a_window_read_by_a_cursor_that_has_changed_since_does_not_land_over_newer_rows(
+    shop: Any,
+) -> None:
+    by = {"mode": "window", "key": ["id"]}
+    shop.write_specs(items={**by, "cursor": "created_at"})
+
+    def carried_by_another_cursor() -> None:
+        shop.sql("UPDATE items SET edited = '2023-01-07 10:00:00'")
+        shop.write_specs(items={**by, "cursor": "edited"})
+        sync_table(table="items", run_date=date(2023, 1, 7))
+
+    with pytest.raises(StaleReadError, match="another batch of the table landed since"):
+        read_now_land_later("items", "window", DAY, carried_by_another_cursor)
+    assert shop.target("items", "edited") == [(datetime(2023, 1, 7, 10),)]
 
 
 def test_a_full_copy_needs_no_cursor(shop: Any) -> None:
