@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from ferry.errors import RequestError
+from ferry.windows import on_clock, zone_info
 
 PartitionBy = Literal["day", "month"]
 
@@ -146,6 +147,28 @@ def asked_span(start: date | None, end: date | None, by: PartitionBy | None) -> 
         )
     asked = Span(_midnight(start), _midnight(end))
     return whole_partitions(asked.start, asked.end, by)
+
+
+def check_begun(span: Span, zones: Iterable[str], now: datetime) -> None:
+    """Refuse partitions in the future: nothing can be in them yet.
+
+    Args:
+        span: What a person asked for.
+        zones: The zones on whose wall clocks its partitions are counted; begun on one will do.
+        now: The run's scheduled start, so that a retry judges the same, or the clock.
+
+    Raises:
+        RequestError: It begins later. No retry helps.
+    """
+    latest = max(on_clock(now, zone_info(zone)).replace(tzinfo=None) for zone in zones)
+    if span.start > latest:
+        raise RequestError(
+            "the window is in the future",
+            window=span.label,
+            expected=f"a start_date of {latest.date()} at the latest",
+            found=span.start.date(),
+            todo="Correct the dates, or wait until it has begun.",
+        )
 
 
 def _midnight(day: date) -> datetime:

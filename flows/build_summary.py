@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from prefect import flow
@@ -10,9 +10,11 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from ferry.errors import RequestError
-from ferry.partitions import asked_span
+from ferry.partitions import Span, asked_span, check_begun
+from ferry.specs import TableSpecs
 from ferry.summaries import SummarySpec
 from ferry.summary_files import Summaries
+from flows.carry_batch import scheduled_start
 from flows.notify_failure import tell
 from flows.publish_summaries import Order, publish_summaries
 from flows.summary_specs import load_summaries
@@ -45,6 +47,7 @@ def build_summary(
         table: Instead of a summary: build all those that read this table, schema.table, which was
             changed by somebody else than Ferry.
         start_date: Build only from this day on; by default everything. Whole partitions are built.
+            A day that has not begun is refused.
         end_date: Build up to, but not including, this day.
         accept: Names of checks whose failure is let pass this once.
 
@@ -54,10 +57,7 @@ def build_summary(
     summaries, tables = load_summaries(), load_table_specs()
     chosen = _chosen(summaries, summary, table)
     _refuse_unknown(chosen, accept or [])
-    orders = []
-    for spec in chosen:
-        by = spec.partition.by if spec.partition and spec.publish == "by_window" else None
-        orders.append(Order(spec, asked_span(start_date, end_date, by)))
+    orders = [Order(spec, _asked(spec, start_date, end_date, tables)) for spec in chosen]
     after = summaries.reached_from((s.warehouse, str(s.target)) for s in chosen)
     orders += [Order(spec) for spec in after if spec not in chosen]
     order = list(summaries.values())
@@ -86,6 +86,21 @@ def _chosen(summaries: Summaries, summary: str | None, table: str | None) -> lis
     if summary is not None:
         return [summaries.named(summary)]
     return [spec for spec in summaries.values() if table in spec.reads]
+
+
+def _asked(
+    spec: SummarySpec, start_date: date | None, end_date: date | None, tables: TableSpecs
+) -> Span:
+    """The span that a person asked for; days that have not begun yet are refused."""
+    by = spec.partition.by if spec.partition and spec.publish == "by_window" else None
+    try:
+        span = asked_span(start_date, end_date, by)
+        read = [each for each in tables.values() if str(each.target) in spec.reads]
+        zones = {spec.zone, *(each.wall_clock_zone for each in read)}
+        check_begun(span, zones, min(scheduled_start(), datetime.now(UTC)))
+    except RequestError as error:
+        raise error.at(table=str(spec.target)) from None
+    return span
 
 
 def _refuse_unknown(chosen: list[SummarySpec], accepted: list[str]) -> None:

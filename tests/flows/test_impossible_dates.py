@@ -12,6 +12,7 @@ from ferry.coverage import Status
 from ferry.errors import RequestError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
+from flows.build_summary import build_summary
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -126,6 +127,21 @@ def test_which_day_is_in_the_future_is_told_by_the_zone_and_the_scheduled_start(
         )
         state: Any = run_flow(sync_table, flow_run=run, parameters=given, return_type="state")
         assert state.type is state_type, zone
+
+
+@ONE_ROAD
+def test_a_summary_is_not_built_for_days_that_have_not_begun(survey: Any) -> None:
+    survey.answer(5, [9])
+    sync_table(table="nps", mode="full")
+    today = datetime.now(UTC).date()
+    for start in (today + timedelta(days=2), date(2999, 1, 1)):
+        given = {"start_date": start, "end_date": start + timedelta(days=1)}
+        message = refused(build_summary(summary="nps_summary", **given, return_state=True))
+        assert f"{survey.journey.schema}.nps_summary" in message
+        assert "the window is in the future" in message
+    assert survey.labels() == ["all"]
+    begun = {"start_date": today, "end_date": date(2999, 1, 1)}
+    assert build_summary(summary="nps_summary", **begun, return_state=True).is_completed()
 
 
 @ONE_ROAD
