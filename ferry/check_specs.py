@@ -77,6 +77,11 @@ class SqlCheck(_Check):
             raise ValueError("an sql check needs a count, equals, min or max")
         return self
 
+    @property
+    def texts(self) -> list[str]:
+        """Its queries."""
+        return [self.sql, self.equals] if isinstance(self.equals, str) else [self.sql]
+
     def _called(self) -> str:
         return " ".join(self.sql.split())[:80]
 

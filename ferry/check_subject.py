@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC
+from dataclasses import dataclass, field
 from typing import Any
 
 from ferry.partitions import EVERYTHING, Span, window_values
 from ferry.schema import TableName
 from ferry.statements import column_list, quoted, table_sql
-from ferry.windows import local_midnight
+from ferry.summary_moments import Zoned, moment_values, moments
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Subject:
         spans: What is built.
         partition: The column that tells a row's partition; None if the summary has none.
         reads: The tables that it reads, by name, with the column that ties each to the partitions.
-        moments: Those of them whose column has a zone, so that it is compared with moments.
+        zoned: The columns that have a zone, by table: they are compared with moments.
         zone: The zone in which such a column is counted into partitions.
     """
 
@@ -36,7 +35,7 @@ class Subject:
     spans: tuple[Span, ...]
     partition: str | None
     reads: Mapping[str, str | None]
-    moments: frozenset[str] = frozenset()
+    zoned: Zoned = field(default_factory=dict)
     zone: str = "UTC"
 
     @property
@@ -47,15 +46,19 @@ class Subject:
     @property
     def values(self) -> dict[str, Any]:
         """The values of the parameters in any statement."""
-        values: dict[str, Any] = window_values(Span(self.spans[0].start, self.spans[-1].end))
+        all_of_them = Span(self.spans[0].start, self.spans[-1].end)
+        values: dict[str, Any] = window_values(all_of_them)
+        values.update(moment_values(all_of_them, self.zone))
         for number, span in enumerate(self.spans):
-            values[f"span_{number}_start"], values[f"span_{number}_end"] = span.start, span.end
-        if self.moments and not self.whole:
-            days = self.spans[0].start.date(), self.spans[-1].end.date()
-            values["moment_start"], values["moment_end"] = (
-                local_midnight(day, self.zone).astimezone(UTC) for day in days
-            )
+            bounds = span.start, span.end
+            if self.partition and self.has_zone(self.target, self.partition):
+                bounds = moments(span, self.zone)
+            values[f"span_{number}_start"], values[f"span_{number}_end"] = bounds
         return values
+
+    def has_zone(self, table: TableName, column: str) -> bool:
+        """Whether this column has a zone."""
+        return column in self.zoned.get(table, ())
 
     def about_to_be(self, mark: Callable[[str], str]) -> str:
         """The table as it will be: the built rows, and the published ones that stay."""

@@ -24,7 +24,9 @@ from ferry.check_specs import (
 from ferry.check_subject import Subject
 from ferry.schema import TableName
 from ferry.statements import column_list, quoted, table_sql
+from ferry.summary_moments import by_moments
 from ferry.summary_query import Bound, bound, marked, parse_query
+from ferry.windows import on_clock, zone_info
 
 Side = Literal["input_check", "output_check"]
 Rows = Sequence[tuple[Any, ...]]
@@ -147,7 +149,7 @@ def _place(table: str | None, subject: Subject) -> tuple[str, str]:
     tie = subject.reads.get(table)
     within = ""
     if tie and not subject.whole:
-        bounds = "moment" if table in subject.moments else "window"
+        bounds = "moment" if subject.has_zone(TableName(schema, name), tie) else "window"
         first, end = marked(f"{bounds}_start"), marked(f"{bounds}_end")
         within = f" AND {quoted(tie)} >= {first} AND {quoted(tie)} < {end}"
     return table_sql(TableName(schema, name)), within
@@ -169,10 +171,9 @@ def _none(of_what: str) -> Callable[[Sequence[Rows]], Verdict]:
 
 
 def _sql(check: SqlCheck, side: Side, subject: Subject, capabilities: Capabilities) -> Asked:
-    texts = [check.sql] + ([check.equals] if isinstance(check.equals, str) else [])
     asked = []
-    for text in texts:
-        query = parse_query(text, check.label)
+    for text in check.texts:
+        query = by_moments(parse_query(text, check.label), subject.zoned)
         if side == "output_check":
             query = query.reading(subject.target, subject.about_to_be(lambda name: f":{name}"))
         asked.append(query.text(capabilities))
@@ -224,7 +225,7 @@ def _change(check: ChangeCheck, subject: Subject) -> Asked:
     def judge(answers: Sequence[Rows]) -> Verdict:
         before, after = ({row[0]: _decimal(row[1]) for row in rows} for rows in answers)
         moved = [
-            (abs(percent), f"{_day(key)} by {percent:+.1f} %")
+            (abs(percent), f"{_day(key, subject.zone)} by {percent:+.1f} %")
             for key, was in before.items()
             if was is not None
             and (percent := _moved(was, after.get(key))) is not None
@@ -255,7 +256,7 @@ def _moved(before: Decimal, after: Decimal | None) -> float | None:
     return float((now - before) / abs(before) * 100) if before else float("inf")
 
 
-def _day(key: object) -> str:
+def _day(key: object, zone: str) -> str:
     if isinstance(key, datetime):
-        key = key.date()
+        key = (on_clock(key, zone_info(zone)) if key.tzinfo else key).date()
     return key.isoformat() if isinstance(key, date) else "the table"

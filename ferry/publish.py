@@ -25,7 +25,8 @@ from ferry.publications import (
     publication_row,
     summarized_rows,
 )
-from ferry.schema import Column, TableName, TableSchema, fits
+from ferry.schema import Column, Kind, TableName, TableSchema, fits
+from ferry.summary_moments import moments
 from ferry.write import Transaction
 
 SUMMARIZED_AT_ONCE = 1000
@@ -59,7 +60,11 @@ def by_window(tx: Transaction, built: Built, capabilities: Capabilities) -> Repl
     spec = built.build.spec
     assert spec.partition is not None
     statement = sql.delete_between(spec.target, spec.partition.column, capabilities.placeholder)
-    removed = sum(tx.execute(statement, (span.start, span.end)) for span in built.build.spans)
+    has_zone = spec.kind(spec.partition.column) is Kind.TIMESTAMPTZ
+    removed = sum(
+        tx.execute(statement, moments(span, spec.zone) if has_zone else (span.start, span.end))
+        for span in built.build.spans
+    )
     return Replaced(_insert(tx, built), removed)
 
 

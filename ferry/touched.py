@@ -9,6 +9,7 @@ from ferry.receipts import Receipt
 from ferry.schema import Kind
 from ferry.specs import TableSpec
 from ferry.summaries import SummarySpec
+from ferry.summary_moments import moments
 from ferry.windows import wall_clock_bounds
 
 _KINDS = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
@@ -79,4 +80,10 @@ def touched_by_summary(
         return [EVERYTHING]
     if read is None or read.column != upstream.partition.column:
         return [EVERYTHING]
-    return [whole_partitions(span.start, span.end, summary.partition.by) for span in spans]
+    by = summary.partition.by
+    if upstream.kind(read.column) is Kind.TIMESTAMPTZ and upstream.zone != summary.zone:
+        wall_clock = [
+            wall_clock_bounds(*moments(span, upstream.zone), summary.zone) for span in spans
+        ]
+        return [whole_partitions(start, end, by) for start, end in wall_clock]
+    return [whole_partitions(span.start, span.end, by) for span in spans]

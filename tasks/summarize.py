@@ -18,6 +18,7 @@ from blocks.named import naming
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA
+from ferry.check_specs import SqlCheck
 from ferry.check_subject import Subject
 from ferry.checks import CheckResult, Side, built_in, judged, question
 from ferry.errors import (
@@ -47,7 +48,8 @@ from ferry.publish import (
 )
 from ferry.schema import Kind, TableName
 from ferry.summaries import SummarySpec
-from ferry.summary_query import bound, insert_selected
+from ferry.summary_moments import Zoned, by_moments, moment_values
+from ferry.summary_query import bound, insert_selected, parse_query
 from tasks.own_tables import make, make_schema
 from tasks.step import STEP, explains, placed
 from tasks.target import drop_quietly, today
@@ -92,11 +94,13 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
         create = sql.create_table(table, spec.schema_columns, warehouse.native_type, kind=kind)
         warehouse.execute(create)
         names = [column.name for column in spec.schema_columns]
-        insert = insert_selected(table, spec.query(capabilities.dialect), names, capabilities)
+        query = by_moments(spec.query(capabilities.dialect), _zoned(spec, warehouse))
+        insert = insert_selected(table, query, names, capabilities)
         try:
             rows = 0
             for span in build.spans:
-                statement = bound(insert, window_values(span), capabilities)
+                values = {**window_values(span), **moment_values(span, spec.zone)}
+                statement = bound(insert, values, capabilities)
                 rows += warehouse.execute(statement.sql, statement.values)
         except Exception:
             drop_quietly(warehouse, table)
@@ -131,7 +135,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
             spans=build.spans,
             partition=spec.partition.column if spec.partition else None,
             reads={name: read.column if read else None for name, read in spec.reads.items()},
-            moments=frozenset() if built else _moments(spec, warehouse),
+            zoned=_zoned(spec, warehouse),
             zone=spec.zone,
         )
         own = built_in(subject, spec.grain, capabilities) if built else []
@@ -148,18 +152,27 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
         return results
 
 
-def _moments(spec: SummarySpec, warehouse: Warehouse) -> frozenset[str]:
-    """The tables that are checked and whose tie to the partitions is a column with a zone."""
-    checked = {getattr(each, "table", None) for each in spec.input_check}
-    found = set()
-    for name, read in spec.reads.items():
-        if name in checked and read and read.column:
-            schema, _, table = name.partition(".")
-            there = warehouse.describe(TableName(schema, table))
-            column = there.column(read.column) if there else None
-            if column and column.type.kind is Kind.TIMESTAMPTZ:
-                found.add(name)
-    return frozenset(found)
+def _zoned(spec: SummarySpec, warehouse: Warehouse) -> Zoned:
+    """The columns that have a zone, of its own table and of those that it or its checks read.
+
+    None in UTC, where the days' bounds are the same moments.
+    """
+    if spec.zone == "UTC":
+        return {}
+    own = frozenset(name for name in spec.columns if spec.kind(name) is Kind.TIMESTAMPTZ)
+    read = set(spec.query(warehouse.capabilities.dialect).tables)
+    for each in (*spec.input_check, *spec.output_check):
+        for text in each.texts if isinstance(each, SqlCheck) else ():
+            read |= parse_query(text, each.label).tables
+    zoned = {spec.target: own}
+    for table in read - {spec.target}:
+        there = warehouse.describe(table)
+        zoned[table] = frozenset(
+            column.name.lower()
+            for column in (there.columns if there else ())
+            if column.type.kind is Kind.TIMESTAMPTZ
+        )
+    return zoned
 
 
 def _record(build: Build, results: list[CheckResult], warehouse: Warehouse) -> None:

@@ -151,11 +151,11 @@ def test_a_column_with_a_zone_is_compared_with_the_moments_of_the_summary_s_days
     zone: str, start: datetime, end: datetime
 ):
     day = Span(datetime(2023, 3, 26), datetime(2023, 3, 27))
-    about = replace(subject(day), moments=frozenset({"raw.x"}), zone=zone)
+    about = replace(subject(day), zoned={TableName("raw", "x"): {"created_at"}}, zone=zone)
     bounds = {"bounds": "score", "max": 10, "table": "raw.x"}
     (tied,) = ask(bounds, about, "input_check").statements
     assert tied.values == (10, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
-    (without,) = ask(bounds, replace(about, moments=frozenset()), "input_check").statements
+    (without,) = ask(bounds, replace(about, zoned={}), "input_check").statements
     assert without.values == (10, day.start, day.end)
     (whole,) = ask(bounds, replace(about, spans=(EVERYTHING,)), "input_check").statements
     assert whole.values == (10,)

@@ -173,3 +173,22 @@ def test_a_summary_of_a_summary_is_touched_where_that_was_published():
     assert touched_by_summary(parsed(), (DAY,), monthly) == [JANUARY]
     assert touched_by_summary(parsed(), (EVERYTHING,), monthly) == [EVERYTHING]
     assert touched_by_summary(None, (DAY,), monthly) == [EVERYTHING]
+
+
+@pytest.mark.parametrize(
+    ("upstream_zone", "expected"),
+    [("UTC", days("2023-01-05", "2023-01-07")), ("Asia/Seoul", DAY)],
+)
+def test_days_of_a_summary_in_another_zone_touch_all_days_that_they_reach_into(
+    upstream_zone: str, expected: Span
+):
+    moments = YAML.replace("{type: date,", "{type: timestamptz,")
+    upstream = parsed(yaml=f"{moments}zone: {upstream_zone}\n")
+    daily = parsed(
+        yaml=YAML.replace("raw_data.orders: {column: created_at", "analytics.sales: {column: day")
+        .replace("FROM analytics.sales", "FROM analytics.daily")
+        .replace("grain:", "zone: Asia/Seoul\ngrain:"),
+        sql=SQL.replace("raw_data.orders", "analytics.sales").replace("created_at", "day"),
+        name="daily",
+    )
+    assert touched_by_summary(upstream, (DAY,), daily) == [expected]
