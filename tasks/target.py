@@ -18,7 +18,7 @@ from ferry.errors import FerryError
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import TargetPlan
 from tasks.landed import has_landed, write_void
-from tasks.own_tables import SECOND_TRY_SECONDS, make, make_schema
+from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
 from tasks.retype import plan_columns, retype, widen
 
 FORGOTTEN_DAYS = 7
@@ -60,28 +60,29 @@ def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> bool:
         dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
     )
     make_schema(warehouse, batch.target.schema)
-    void = _change(batch, statement, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
+    statements = [statement]
     if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
-        _make_index(batch.target, [name.lower() for name in spec.key], warehouse)
-    return void
+        statements += _index(batch.target, [name.lower() for name in spec.key], warehouse)
+    # Together, so that no run that is killed between them leaves a target without its index.
+    return _change(batch, statements, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
 
 
 def _change(
     batch: Batch,
-    statement: str,
+    statements: Sequence[str],
     is_done: Callable[[TableSchema | None], bool],
     void: str,
     warehouse: Warehouse,
 ) -> bool:
     """Change the target, and say in the same transaction that its receipts are void, if they are.
 
-    Another run may do both at the same moment: then the statement fails, and what it was to make is
+    Another run may do both at the same moment: then a statement fails, and what it was to make is
     there already, or after a second try.
 
     Args:
         batch: The batch that the target is made ready for.
-        statement: What changes the target.
-        is_done: Whether the target is as the statement makes it.
+        statements: What changes the target.
+        is_done: Whether the target is as the statements make it.
         void: Why what has landed before does not count any more; empty if it does.
         warehouse: Where.
 
@@ -91,7 +92,8 @@ def _change(
     for attempt in (1, 2):
         try:
             with warehouse.transaction() as tx:
-                tx.execute(statement)
+                for statement in statements:
+                    tx.execute(statement)
                 says_so = bool(void) and has_landed(batch.target, warehouse)
                 if says_so:
                     emptied = void == TARGET_MADE_ANEW
@@ -131,13 +133,12 @@ def _is_indexable(batch: Batch, extract: Extract, capabilities: Capabilities) ->
     return 0 < sum(sizes) <= limit
 
 
-def _make_index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> None:
-    """Make an index on the key, unless the table has one of Ferry's."""
+def _index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> list[str]:
+    """What makes an index on the key of a new target."""
     mark = warehouse.capabilities.placeholder
     indexes = warehouse.fetch(key_index.find_indexes(mark), (table.schema,))
     name = key_index.key_index_name(table, [(of, each) for of, each in indexes])
-    if name is not None:
-        make(warehouse, key_index.create_index(name, table, key), table)
+    return [key_index.create_index(name, table, key)] if name else []
 
 
 def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse) -> int:
@@ -147,7 +148,7 @@ def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse)
         void = ""
         if column.name in copied.staged.extract.in_older_rows:
             void = f"older rows have no value in the new column {column.name}"
-        voids += _change(batch, statement, partial(_has_column, column.name), void, warehouse)
+        voids += _change(batch, [statement], partial(_has_column, column.name), void, warehouse)
         get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
     for column in plan.widen:
         widen(batch, column, warehouse)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ferry.errors import DataError
 from flows.sync_table import sync_table
 
 ORDERS = """CREATE TABLE orders (
@@ -243,11 +244,26 @@ def test_a_primary_key_is_declared_only_if_the_source_vouches_for_it(
     assert ('PRIMARY KEY ("id")' in made) == declared
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
-def test_a_target_of_few_rows_has_an_index_on_its_key(shop):
-    sync_table(table="orders", run_date=date(2023, 1, 2))
+def key_indexes(shop):
+    """The columns of each index of the target."""
     indexes = shop.warehouse.fetch(
         "SELECT indexdef FROM pg_indexes WHERE schemaname = %s AND tablename = 'orders'",
         (shop.schema,),
     )
-    assert [index.rpartition(" ")[2] for (index,) in indexes] == ["(id)"]
+    return [index.rpartition(" ")[2] for (index,) in indexes]
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+def test_a_target_of_few_rows_has_an_index_on_its_key(shop):
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    assert key_indexes(shop) == ["(id)"]
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+def test_a_target_and_its_index_are_made_together_or_neither(shop, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("ferry.key_index.create_index", lambda *_: "SELECT 1 / 0")
+        with pytest.raises(DataError):
+            sync_table(table="orders", run_date=date(2023, 1, 2))
+    sync_table(table="orders", run_date=date(2023, 1, 2))
+    assert key_indexes(shop) == ["(id)"]
