@@ -45,22 +45,10 @@ class Landings:
     Attributes:
         batches: How many batches that may hold the same rows: those of the batch's stretch of time.
         voids: How often what had landed was said to be void.
-        read_to: Up to which moment anything was carried, by a window or otherwise.
-        by_cursor: The windows, for each cursor that they were read by.
     """
 
     batches: int = 0
     voids: int = 0
-    read_to: datetime | None = None
-    by_cursor: tuple[ByCursor, ...] = ()
-
-    def by_another(self, cursor: str) -> list[ByCursor]:
-        """Those that were read by another cursor, none by this one since."""
-        own = max(
-            (each.landed_at for each in self.by_cursor if each.cursor == cursor), default=None
-        )
-        others = [each for each in self.by_cursor if each.cursor != cursor]
-        return [each for each in others if own is None or each.landed_at > own]
 
 
 @dataclass(frozen=True)
@@ -103,27 +91,51 @@ def _overlapping(stretch: Stretch, cursor: str | None) -> tuple[str, Sequence[An
 def read_landings(
     tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None, mark: str
 ) -> Landings:
-    """What has landed in this table before a batch of this stretch, by this cursor, is read."""
-    condition, values = _overlapping(stretch, cursor)
+    """What has landed in this table before a batch of this stretch, by this cursor, is read.
+
+    It is asked for each window of a backfill: only receipts that may hold the same rows are looked
+    at, and those that say that others are void, which have no window.
+    """
+    overlapping, values = _overlapping(stretch, cursor)
     text = sql.bound(
-        f"SELECT cursor_name, COUNT(CASE WHEN status <> {sql.MARK} AND {condition} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), COUNT(window_end), MIN(window_start), "
-        f"MAX(window_end), MAX(CASE WHEN status <> {sql.MARK} "
-        "THEN COALESCE(window_end, read_at, started_at) END), MAX(finished_at) "
-        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} GROUP BY cursor_name",
+        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND {overlapping}",
         mark,
     )
-    found = tx.fetch(text, (VOID, *values, VOID, VOID, str(table)))
-    return Landings(
-        sum(int(batches) for _, batches, *_ in found),
-        sum(int(voids) for _, _, voids, *_ in found),
-        max((read_to for *_, read_to, _ in found if read_to), default=None),
-        tuple(
-            ByCursor(cursor, int(windows), first, last, landed_at)
-            for cursor, _, _, windows, first, last, _, landed_at in found
-            if cursor is not None and windows
-        ),
+    ((batches, voids),) = tx.fetch(text, (VOID, VOID, str(table), *values))
+    return Landings(int(batches), int(voids))
+
+
+def read_by_others(tx: Transaction, table: TableName, cursor: str, mark: str) -> list[ByCursor]:
+    """The windows that were read by another cursor, if none was by this one since."""
+    text = sql.bound(
+        "SELECT cursor_name, COUNT(*), MIN(window_start), MAX(window_end), MAX(finished_at) "  # noqa: S608
+        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND cursor_name <> {sql.MARK} "
+        "AND window_end IS NOT NULL GROUP BY cursor_name",
+        mark,
     )
+    others = [ByCursor(*row) for row in tx.fetch(text, (str(table), cursor))]
+    if not others:
+        return []
+    text = sql.bound(
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "  # noqa: S608
+        f"AND cursor_name = {sql.MARK} AND window_end IS NOT NULL",
+        mark,
+    )
+    own = tx.fetch(text, (str(table), cursor))[0][0]
+    return [each for each in others if own is None or each.landed_at > own]
+
+
+def read_to(tx: Transaction, table: TableName, mark: str) -> datetime | None:
+    """Up to which moment anything was carried, by a window or otherwise."""
+    text = sql.bound(
+        f"SELECT MAX(COALESCE(window_end, read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
+        f"WHERE table_name = {sql.MARK} AND status <> {sql.MARK}",
+        mark,
+    )
+    moment: datetime | None = tx.fetch(text, (str(table), VOID))[0][0]
+    return moment
 
 
 def read_landed_now(
@@ -144,16 +156,16 @@ def read_landed_now(
         batch_id: The batch's id.
         mark: How the driver marks a parameter.
     """
-    condition, values = _overlapping(stretch, cursor)
+    overlapping, values = _overlapping(stretch, cursor)  # so does the batch's own, if it is there
     text = sql.bound(
-        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} AND {condition} THEN 1 END), "  # noqa: S608  # names of ours
+        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), "
         f"MAX(CASE WHEN status = {sql.MARK} THEN finished_at END), "
         f"COUNT(CASE WHEN batch_id = {sql.MARK} THEN 1 END) "
-        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK}",
+        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND {overlapping}",
         mark,
     )
-    found = tx.fetch(text, (VOID, *values, VOID, VOID, batch_id, str(table)))
+    found = tx.fetch(text, (VOID, VOID, VOID, batch_id, str(table), *values))
     ((batches, voids, last, own),) = found
     return LandedNow(int(batches), int(voids), last, bool(own))
 

@@ -78,13 +78,13 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             known.value if known else None,
             batch.window and own_window(spec, batch.window, batch.scheduled_start),
         )
-        if query.cursor:
-            tell_of_another_cursor(batch, query.cursor.lower(), before)
-        older = in_older_rows(_gained(schema, plan), query, before, source, spec.cursor_unit)
+        older = in_older_rows(batch, _gained(schema, plan), query, source, warehouse)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all rows get the value
         if not batch.backfill:  # whoever planned many past windows has looked
             refuse_uncarried(spec, query, source)
+            if query.cursor:
+                tell_of_another_cursor(batch, query.cursor.lower(), warehouse)
         shutil.rmtree(batch.folder, ignore_errors=True)
         watch = _watch(batch, schema)
         reading = WholeOrPart(

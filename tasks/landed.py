@@ -18,18 +18,21 @@ from ferry.errors import SchemaError
 from ferry.plan import stored_bound
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
 from ferry.receipts_table import (
+    ByCursor,
     Landings,
     find_landing,
     has_receipts,
     last_read,
     last_void,
+    read_by_others,
     read_landings,
+    read_to,
     rows_held,
     void_moment,
     write_receipt,
 )
 from ferry.schema import Column, TableName, TableSchema
-from ferry.unix_time import UnixUnit, to_unix
+from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, Watermark
 from ferry.write import Transaction
 from tasks.own_tables import make_missing
@@ -117,25 +120,27 @@ def counts_no_time(batch: Batch, cursor: Column) -> bool:
 
 
 def in_older_rows(
+    batch: Batch,
     columns: Sequence[Column],
     query: ExtractQuery,
-    before: Landings,
     source: Source,
-    unit: UnixUnit | None = None,
+    warehouse: Warehouse,
 ) -> tuple[str, ...]:
     """Those of the columns that rows have a value in which were carried without it.
 
     Args:
+        batch: The batch with which the target gains them.
         columns: Columns that the target is going to gain, as the source names them.
         query: What the batch reads: its rows get the value.
-        before: What had landed.
         source: Where the rows are.
-        unit: What the cursor counts, if it is Unix time.
+        warehouse: Where the receipts are.
     """
-    if query.cursor is None or query.start is None:
+    if not columns or query.cursor is None or query.start is None:
         return ()  # all rows are read, and get it
     stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
-    last = to_unix(before.read_to, unit) if before.read_to and unit else before.read_to
+    mark, unit = warehouse.capabilities.placeholder, batch.spec.cursor_unit
+    before = asked(lambda: read_to(warehouse, batch.target, mark), None, warehouse)
+    last = to_unix(before, unit) if before and unit else before
     if query.end is not None and last and last > query.end:  # type: ignore[operator]  # of a window
         stretches.append(replace(query, start=query.end, end=last, zero_dates="null"))
     return tuple(
@@ -150,9 +155,12 @@ def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
     return any(batch.num_rows > batch.column(0).null_count for batch in source.read(narrow))
 
 
-def tell_of_another_cursor(batch: Batch, cursor: str, before: Landings) -> None:
+def tell_of_another_cursor(batch: Batch, cursor: str, warehouse: Warehouse) -> None:
     """Say which days were carried by another cursor than the one that the table has now."""
-    for each in before.by_another(cursor):
+    mark, none = warehouse.capabilities.placeholder, list[ByCursor]()
+    for each in asked(
+        lambda: read_by_others(warehouse, batch.target, cursor, mark), none, warehouse
+    ):
         get_run_logger().warning(
             "%s: %s windows from %s up to %s were carried by the cursor %s, not by %s: they do not "
             "count as loaded any more; a backfill with reprocess=missing carries them again",
