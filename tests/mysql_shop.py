@@ -103,3 +103,9 @@ def opened_shop(server: MariaDB) -> Iterator[MySQLShop]:
         shop.run("SET SESSION time_zone = '+00:00', sql_mode = 'ALLOW_INVALID_DATES'")
         yield shop
         shop.run(f"DROP DATABASE `{name}`")
+
+
+def read_in_part(source: MySQLSource, shop: MySQLShop) -> Iterator[Any]:
+    """The batches of the table `many`, read as they are asked for."""
+    schema = shop.source.describe(TableName("", "many"))
+    return iter(source.read(ExtractQuery(schema)))

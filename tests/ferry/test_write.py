@@ -1,85 +1,20 @@
 """The write algorithms against a model in plain Python, on an engine that needs only pip."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferry import statements as sql
-from ferry.batch import StageFormat
-from ferry.capabilities import Capabilities
 from ferry.deletions import Deletion
 from ferry.errors import CountMismatchError, DataError, RequestError, StaleReadError
 from ferry.repeated_keys import count_repeated_keys
-from ferry.schema import Column, DataType, Kind, TableName
-from ferry.write import Landed, Load, replace_all, replace_from, upsert, write
-
-TARGET, STAGING = TableName("main", "target"), TableName("main", "staging")
-INT = DataType(Kind.INT64)
-COLUMNS = (
-    Column("id", INT),
-    Column("Part", INT),
-    Column("modified", INT),
-    Column("body", DataType(Kind.TEXT)),
-    Column("gone", INT),
-)
-KEY = COLUMNS[:2]
-CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600, placeholder="?")
-
-
-class Engine:
-    """DuckDB in memory, as a Transaction."""
-
-    def __init__(self) -> None:
-        self.connection = duckdb.connect()
-        for table in (TARGET, STAGING):
-            self.execute(
-                sql.create_table(
-                    table, COLUMNS, lambda t: {"int64": "BIGINT"}.get(t.kind, "VARCHAR")
-                )
-            )
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        result = self.connection.execute(sql, list(parameters)).fetchone()
-        return int(result[0]) if result and isinstance(result[0], int) else 0
-
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self.connection.execute(sql, list(parameters)).fetchall()
-
-    def put(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
-        self.execute(sql.delete_all(table))
-        if rows:
-            self.execute(
-                sql.insert_values(table, COLUMNS, len(rows), "?"), [v for row in rows for v in row]
-            )
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        return sorted(self.fetch(f"SELECT * FROM {sql.table_sql(TARGET)}"), key=repr)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    engine = Engine()
-    yield engine
-    engine.connection.close()
-
-
-def load(rows: Sequence[tuple[Any, ...]], **changes: Any) -> Load:
-    values = {
-        "target": TARGET,
-        "staging": STAGING if rows else None,
-        "columns": COLUMNS,
-        "rows": len(rows),
-        "key": KEY,
-        "cursor": "modified",
-        "any_may_win": True,
-    }
-    return Load(**{**values, **changes})
-
+from ferry.schema import Column, DataType, Kind
+from ferry.write import Landed, replace_all, upsert, write
+from tests.write_engine import CAPABILITIES, COLUMNS, INT, STAGING, TARGET, Engine, load
 
 small = st.integers(0, 3)
 row = st.tuples(
@@ -290,37 +225,6 @@ def test_a_null_in_the_key_is_refused_without_its_row(engine: Engine):
     assert "secret" not in str(caught.value)
 
 
-def test_full_replaces_everything(engine: Engine):
-    old, new = (1, 1, 1, "old", None), (2, 2, 2, "new", None)
-    engine.put(TARGET, [old])
-    engine.put(STAGING, [new, new])
-    assert replace_all(engine, load([new, new]), CAPABILITIES) == Landed(inserted=2, deleted=1)
-    assert engine.rows() == [new, new]
-
-
-def test_a_full_copy_of_no_rows_empties_the_target_only_where_the_spec_says_so(engine: Engine):
-    engine.put(TARGET, [(1, 1, 1, "old", None)])
-    with pytest.raises(DataError, match=r"would empty the target.*`allow_empty: true`"):
-        replace_all(engine, load([]), CAPABILITIES)
-    engine.put(TARGET, [(1, 1, 1, "old", None)])  # as the transaction that fails leaves it
-    assert replace_all(engine, load([], allow_empty=True), CAPABILITIES) == Landed(deleted=1)
-    assert engine.rows() == []
-    assert replace_all(engine, load([]), CAPABILITIES) == Landed()  # what is empty stays so
-
-
-def test_a_full_copy_shrinks_the_target_by_no_more_than_the_spec_says(engine: Engine):
-    rows = [(number, 1, 1, "x", None) for number in range(10)]
-    for kept, limit in ((8, 20), (9, 10), (10, 0), (1, None), (1, 90)):
-        engine.put(TARGET, rows)
-        engine.put(STAGING, rows[:kept])
-        replace_all(engine, load(rows[:kept], max_shrink_percent=limit), CAPABILITIES)
-    for kept, limit in ((7, 20), (8, 19), (9, 0)):
-        engine.put(TARGET, rows)
-        engine.put(STAGING, rows[:kept])
-        with pytest.raises(DataError, match=rf"by more than {limit} %.*found {kept} in the source"):
-            replace_all(engine, load(rows[:kept], max_shrink_percent=limit), CAPABILITIES)
-
-
 def test_a_window_without_a_key_is_refused_and_the_target_is_as_it_was(engine: Engine):
     rows = [(1, 1, 1, "old", None)]
     for batch in ([], [(2, 1, 1, "new", None)]):
@@ -346,44 +250,6 @@ def test_a_row_read_before_another_batch_landed_does_not_replace_one_that_is_no_
     engine.put(STAGING, sure)
     landed = upsert(engine, load(sure, others_landed=True), CAPABILITIES)
     assert landed == Landed(inserted=1, updated=1, unchanged=1)
-
-
-def test_append_reads_the_boundary_again_and_doubles_no_row(engine: Engine):
-    rows = [(1, 0, 5, "a", None), (2, 0, 6, "b", None), (3, 0, 6, "tie", None)]
-    engine.put(TARGET, rows[:2])
-    engine.put(STAGING, rows[1:])
-    landed = replace_from(engine, load(rows[1:], key=()), 6, CAPABILITIES)
-    assert engine.rows() == rows
-    assert landed == Landed(inserted=1, unchanged=1)
-
-
-def test_append_of_nothing_changes_nothing(engine: Engine):
-    engine.put(TARGET, [(1, 0, 5, "a", None)])
-    assert replace_from(engine, load([], key=()), 5, CAPABILITIES) == Landed()
-    assert len(engine.rows()) == 1
-
-
-def test_append_counts_what_changed_within_the_lag(engine: Engine):
-    same, twin = (1, 0, 6, None, 1), (2, 0, 6, "twice", None)
-    engine.put(TARGET, [(0, 0, 1, "before", None), same, twin, twin, (3, 0, 7, "old", None)])
-    batch = [same, twin, twin, twin, (3, 0, 7, "new", None)]
-    engine.put(STAGING, batch)
-    changed = replace_from(engine, load(batch, key=()), 6, CAPABILITIES)
-    assert changed == Landed(inserted=2, deleted=1, unchanged=3)
-    again = replace_from(engine, load(batch, key=()), 6, CAPABILITIES)
-    assert again == Landed(unchanged=5)
-    engine.put(STAGING, other := [same, (9, 0, 8, "instead", None)])
-    gone = replace_from(engine, load(other, key=()), 6, CAPABILITIES)
-    assert gone == Landed(inserted=1, deleted=4, unchanged=1)
-
-
-def test_append_of_values_that_cannot_be_grouped_counts_all_as_replaced(engine: Engine):
-    document = replace(COLUMNS[3], type=DataType(Kind.JSON))
-    columns = (*COLUMNS[:3], document, COLUMNS[4])
-    engine.put(TARGET, rows := [(1, 0, 6, "{}", None)])
-    engine.put(STAGING, rows)
-    landed = replace_from(engine, load(rows, key=(), columns=columns), 6, CAPABILITIES)
-    assert landed == Landed(inserted=1, deleted=1)
 
 
 def test_names_with_percent_signs_and_quotes_are_safe_with_either_kind_of_placeholder():

@@ -46,6 +46,13 @@ def shop(server: MariaDB) -> Iterator[MySQLShop]:
         yield shop
 
 
+@pytest.fixture
+def many(shop: MySQLShop) -> MySQLShop:
+    shop.run("CREATE TABLE many (id INT PRIMARY KEY, c CHAR(200))")
+    shop.run(f"INSERT INTO many SELECT seq, REPEAT('x', 200) FROM {shop.numbers(1, 100000)}")
+    return shop
+
+
 @dataclass
 class Proxy:
     """Passes bytes on to a server, until it stalls or is cut."""

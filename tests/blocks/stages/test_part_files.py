@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import os
 import re
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -18,26 +12,17 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blocks.stages import part_files
 from blocks.stages.part_files import read_rows, write_parts
 from ferry.batch import Extract, StageFormat
 from ferry.errors import DataError, FatalError, SchemaError
-from ferry.schema import Column, DataType, Kind, arrow_schema
-
-MARKER = "~null-0123456789ab~"
-FORMATS = list(StageFormat)
-
-
-def column(name: str, kind: Kind, **size: int) -> Column:
-    return Column(name, DataType(kind, **size))
-
+from ferry.schema import Column, Kind, arrow_schema
+from tests.part_rows import FORMATS, MARKER, batch_of, column, words
 
 COLUMNS = (
     column("flag", Kind.BOOLEAN),
@@ -103,12 +88,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 ROWS = st.lists(st.tuples(*(st.none() | VALUES[c.name] for c in COLUMNS)), min_size=1, max_size=12)
 
 
-def batch_of(rows: list[tuple[Any, ...]], columns: tuple[Column, ...]) -> pa.RecordBatch:
-    schema = arrow_schema(columns)
-    arrays = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(schema)]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
 def as_csv(rows: Any, columns: tuple[Column, ...], folder: Path, **options: Any) -> Extract:
     """The rows, written as one CSV file."""
     return write_parts(
@@ -127,11 +106,6 @@ def text_of(extract: Extract) -> str:
         for part in extract.parts
     )
     return content.decode()
-
-
-def words(values: list[str | None]) -> tuple[tuple[Column, ...], pa.RecordBatch]:
-    columns = (column("words", Kind.TEXT),)
-    return columns, batch_of([(value,) for value in values], columns)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -313,185 +287,6 @@ def test_columns_of_another_type_are_refused(tmp_path: Path, format: StageFormat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_no_rows_make_no_parts(tmp_path: Path, format: StageFormat) -> None:
-    columns, batch = words([])
-    for batches in ([], [batch, batch]):
-        extract = write_parts(batches, columns, tmp_path, format=format, part_size_bytes=1)
-        assert (extract.parts, extract.rows, list(read_rows(extract))) == ((), 0, [])
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_each_part_tells_its_own_rows_size_and_hash(tmp_path: Path, format: StageFormat) -> None:
-    columns, batch = words([f"w{n}" for n in range(100)])
-    extract = write_parts([batch] * 5, columns, tmp_path, format=format, part_size_bytes=1)
-    assert [part.rows for part in extract.parts] == [100] * 5
-    assert sorted(tmp_path.iterdir()) == [part.path for part in extract.parts]
-    for part in extract.parts:
-        content = part.path.read_bytes()
-        assert part.size_bytes == len(content)
-        assert part.sha256 == hashlib.sha256(content).hexdigest()
-
-
-def random_words(rows: int, seed: int = 0) -> tuple[tuple[Column, ...], pa.RecordBatch]:
-    """Text that does not compress below about a half."""
-    content = np.random.default_rng(seed).bytes(rows * 16).hex()
-    return words([content[i * 32 : i * 32 + 32] for i in range(rows)])
-
-
-def test_parts_grow_with_the_table_up_to_the_limit(tmp_path: Path) -> None:
-    columns, batch = random_words(50_000)  # some 0.9 MB compressed
-    extract = write_parts(
-        [batch] * 40, columns, tmp_path, format=StageFormat.CSV, part_size_bytes=3 << 20
-    )
-    sizes = [part.size_bytes for part in extract.parts[:-1]]
-    assert extract.rows == 40 * 50_000
-    assert len(sizes) > 8
-    assert min(sizes) >= 1 << 20
-    assert max(sizes) < 5 << 20
-    assert max(sizes) > 2 << 20
-
-
-def test_a_table_of_some_megabytes_is_at_least_two_parts(tmp_path: Path) -> None:
-    columns, batch = random_words(200_000)  # one batch of 3.6 MB compressed
-    extract = write_parts(
-        [batch], columns, tmp_path, format=StageFormat.CSV, part_size_bytes=64 << 20
-    )
-    assert len(extract.parts) >= 2
-
-
-def test_progress_is_told_in_the_callers_thread(tmp_path: Path) -> None:
-    columns, batch = words(["x"] * 10)
-    told: list[tuple[int, int]] = []
-
-    def on_batch(rows: int, size_bytes: int) -> None:
-        assert threading.current_thread() is threading.main_thread()
-        told.append((rows, size_bytes))
-
-    extract = write_parts(
-        [batch] * 9,
-        columns,
-        tmp_path,
-        format=StageFormat.CSV,
-        part_size_bytes=1 << 20,
-        on_batch=on_batch,
-    )
-    assert told == sorted(told)
-    assert len(told) > 3
-    assert told[-1] == (90, extract.size_bytes)
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_source_that_fails_leaves_no_part_and_no_thread(
-    tmp_path: Path, format: StageFormat
-) -> None:
-    columns, batch = words(["x"] * 10)
-
-    def breaks() -> Iterator[pa.RecordBatch]:
-        yield from [batch] * 6
-        raise ConnectionError("cut")
-
-    with pytest.raises(ConnectionError, match="cut"):
-        write_parts(breaks(), columns, tmp_path, format=format, part_size_bytes=1)
-    assert list(tmp_path.iterdir()) == []
-    assert not [t for t in threading.enumerate() if t.name.startswith("part-writer")]
-
-
-def test_a_writer_that_fails_stops_the_reading(tmp_path: Path) -> None:
-    columns, good = words(["x"])
-    _, bad = words([MARKER])
-    read = 0
-
-    def endless() -> Iterator[pa.RecordBatch]:
-        nonlocal read
-        while True:
-            read += 1
-            yield bad if read == 3 else good
-
-    with pytest.raises(DataError):
-        write_parts(
-            endless(),
-            columns,
-            tmp_path,
-            format=StageFormat.CSV,
-            part_size_bytes=1 << 20,
-            null_marker=MARKER,
-        )
-    assert read < 10
-    assert list(tmp_path.iterdir()) == []
-
-
-KILLED = """
-import os, sys, signal
-from pathlib import Path
-import pyarrow as pa
-from blocks.stages.part_files import write_parts
-from ferry.batch import StageFormat
-from ferry.schema import Column, DataType, Kind
-def batches():
-    for n in range(9):
-        yield pa.RecordBatch.from_arrays([pa.array([7] * 50000, pa.int64())], names=["n"])
-    os.kill(os.getpid(), signal.SIGKILL)
-write_parts(batches(), (Column("n", DataType(Kind.INT64)),), Path(sys.argv[1]),
-            format=StageFormat(sys.argv[2]), part_size_bytes=1 << 30)
-"""
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_killed_writer_leaves_nothing_that_is_taken_for_a_part(
-    tmp_path: Path, format: StageFormat
-) -> None:
-    run = [sys.executable, "-c", KILLED, str(tmp_path), str(format)]
-    env = os.environ | {"PYTHONPATH": str(Path.cwd())}
-    assert subprocess.run(run, env=env, check=False).returncode == -9
-    left = [path.name for path in tmp_path.iterdir()]
-    assert left, "it was killed in the middle"
-    assert all(name.startswith(".") and name.endswith(".tmp") for name in left)
-    columns, batch = words(["x"])
-    extract = write_parts([batch], columns, tmp_path, format=format, part_size_bytes=1)
-    assert list(tmp_path.iterdir()) == [extract.parts[0].path]
-
-
-MEMORY = """
-import resource, sys
-from pathlib import Path
-import numpy as np, pyarrow as pa
-from blocks.stages.part_files import write_parts
-from ferry.batch import StageFormat
-from ferry.schema import Column, DataType, Kind
-def batches(count):
-    rng = np.random.default_rng(0)
-    for n in range(count):
-        text = rng.bytes(12 << 20).hex()
-        offsets = np.arange(0, len(text) + 1, 64, dtype="int64")
-        yield pa.RecordBatch.from_arrays([pa.LargeStringArray.from_buffers(
-            len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text.encode()))], names=["t"])
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-def write(count):
-    write_parts(batches(count), (Column("t", DataType(Kind.TEXT)),), Path(sys.argv[1]),
-                format=StageFormat(sys.argv[2]), part_size_bytes=64 << 20)
-for _ in batches(3): pass
-before = peak()
-write(4); few = peak()
-write(12)
-print(few - before, peak() - few)
-"""
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_memory_is_bounded_whatever_the_size_of_the_table(
-    tmp_path: Path, format: StageFormat
-) -> None:
-    run = [sys.executable, "-c", MEMORY, str(tmp_path), str(format)]
-    env = os.environ | {"PYTHONPATH": str(Path.cwd())}
-    output = subprocess.run(run, env=env, check=True, capture_output=True, text=True).stdout
-    for_few_mb, more_for_many_mb = map(int, output.split())
-    assert for_few_mb < 150
-    assert more_for_many_mb < 40
-
-
 def test_parquet_has_the_exact_types(tmp_path: Path) -> None:
     extract = write_parts(
         [batch_of([(None,) * len(COLUMNS)], COLUMNS)],
@@ -502,15 +297,3 @@ def test_parquet_has_the_exact_types(tmp_path: Path) -> None:
     )
     assert extract.null_marker == ""
     assert pq.read_schema(extract.parts[0].path).equals(arrow_schema(COLUMNS))
-
-
-def test_large_batches_are_cut_into_row_groups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(part_files._SLICE_BYTES, StageFormat.PARQUET, 1 << 20)
-    columns, batch = random_words(100_000)
-    extract = write_parts(
-        [batch], columns, tmp_path, format=StageFormat.PARQUET, part_size_bytes=64 << 20
-    )
-    assert [pq.ParquetFile(part.path).num_row_groups for part in extract.parts] != [1]
-    assert sum(pq.ParquetFile(part.path).metadata.num_rows for part in extract.parts) == 100_000

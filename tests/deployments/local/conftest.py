@@ -74,6 +74,16 @@ def redshift(connect: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
+def tables(redshift: Any) -> Any:
+    """Two tables of two rows, in its schema."""
+    redshift.execute("CREATE TABLE t (id int, name varchar(5))")
+    redshift.execute("CREATE TABLE s (id int, name varchar(5))")
+    redshift.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    redshift.execute("INSERT INTO s VALUES (2, 'B'), (3, 'C')")
+    return redshift
+
+
+@pytest.fixture
 def stage(s3_client: Any) -> Callable[..., str]:
     """Uploads files and their manifest below a key of their own; returns the manifest's URI."""
 

@@ -17,15 +17,6 @@ def rows(cursor, sql):
     return cursor.fetchall()
 
 
-@pytest.fixture
-def tables(redshift):
-    redshift.execute("CREATE TABLE t (id int, name varchar(5))")
-    redshift.execute("CREATE TABLE s (id int, name varchar(5))")
-    redshift.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
-    redshift.execute("INSERT INTO s VALUES (2, 'B'), (3, 'C')")
-    return redshift
-
-
 MERGE = (
     "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = s.name "
     "WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, s.name)"
@@ -303,35 +294,6 @@ def test_names_fold_to_lower_case_and_literals_do_not(redshift):
     assert redshift.fetchall() == [('"Quoted" Text',)]
 
 
-def test_truncate_commits_the_open_transaction(tables, connect):
-    tables.execute("BEGIN")
-    tables.execute("DELETE FROM s")
-    tables.execute("TRUNCATE t")
-    tables.execute("ROLLBACK")
-    assert rows(tables, "SELECT count(*) FROM t UNION ALL SELECT count(*) FROM s") == [(0,), (0,)]
-
-
-def test_append_moves_rows_outside_a_transaction_only(tables):
-    tables.execute("BEGIN")
-    with pytest.raises(psycopg2.errors.ActiveSqlTransaction):
-        tables.execute("ALTER TABLE t APPEND FROM s")
-    tables.execute("ROLLBACK")
-    tables.execute("ALTER TABLE t APPEND FROM s")
-    assert rows(tables, "SELECT count(*) FROM t UNION ALL SELECT count(*) FROM s") == [(4,), (0,)]
-
-
-def test_append_wants_the_same_columns_unless_told(tables):
-    tables.execute("CREATE TABLE wide (id int, extra int)")
-    tables.execute("INSERT INTO wide VALUES (9, 9)")
-    for sql in ("ALTER TABLE t APPEND FROM wide", "ALTER TABLE wide APPEND FROM t"):
-        with pytest.raises(psycopg2.InternalError, match="column"):
-            tables.execute(sql)
-    tables.execute("CREATE TABLE narrow (id int)")
-    tables.execute("INSERT INTO narrow VALUES (8)")
-    tables.execute("ALTER TABLE t APPEND FROM narrow FILLTARGET")
-    assert rows(tables, "SELECT count(*) FROM t") == [(3,)]
-
-
 def test_merge_updates_and_inserts(tables):
     tables.execute(MERGE)
     assert rows(tables, "SELECT * FROM t ORDER BY id") == [(1, "a"), (2, "B"), (3, "C")]
@@ -358,14 +320,6 @@ def test_merge_remove_duplicates_wants_the_same_columns(tables):
         tables.execute("MERGE INTO t USING turned ON t.id = turned.id REMOVE DUPLICATES")
 
 
-def test_lock_must_be_the_first_statement_of_its_transaction(tables):
-    tables.execute("BEGIN")
-    tables.execute("SELECT 1")
-    with pytest.raises(psycopg2.NotSupportedError, match="first statement"):
-        tables.execute("LOCK TABLE t")
-    tables.execute("ROLLBACK")
-
-
 def test_ctas_drops_constraints_defaults_and_identity(redshift):
     redshift.execute("CREATE TABLE a (id int IDENTITY(1, 1) NOT NULL, x int DEFAULT 5)")
     redshift.execute("CREATE TABLE b AS SELECT * FROM a")
@@ -376,23 +330,6 @@ def test_temp_tables_hide_permanent_ones(tables):
     tables.execute("CREATE TEMP TABLE t AS SELECT 99 AS id")
     assert rows(tables, "SELECT * FROM t") == [(99,)]
     tables.execute("DROP TABLE t")
-
-
-def test_several_statements_in_one_message_are_one_transaction(tables):
-    with pytest.raises(psycopg2.Error):
-        tables.execute("DELETE FROM t; SELECT 1/0; SELECT 2")
-    assert rows(tables, "SELECT count(*) FROM t") == [(2,)]
-    tables.execute("DELETE FROM t; SELECT 5; SELECT 6")
-    assert tables.fetchall() == [(6,)]
-
-
-def test_a_refusal_fails_the_open_transaction(tables):
-    tables.execute("BEGIN")
-    with pytest.raises(psycopg2.Error):
-        tables.execute("SAVEPOINT a")
-    with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
-        tables.execute("SELECT 1")
-    tables.execute("ROLLBACK")
 
 
 def test_a_statement_of_more_than_16_mb_is_refused(redshift):

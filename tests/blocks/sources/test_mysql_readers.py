@@ -1,0 +1,144 @@
+"""The processes that read from a MySQL server: one waits for the next read, no one for no rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from blocks.sources import MySQLSource
+from blocks.sources.mysql_process import MySQLReader
+from ferry.batch import ExtractQuery
+from ferry.errors import SchemaError
+from ferry.schema import TableName
+from tests.mysql_shop import read_in_part
+
+if TYPE_CHECKING:
+    from tests.mysql_shop import MySQLShop
+
+
+class TestReaderThatWaits:
+    def test_one_process_reads_many_results(
+        self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        rows = [sum(batch.num_rows for batch in read_in_part(many.source, many)) for _ in range(3)]
+
+        assert rows == [100_000] * 3
+        assert len(reading_processes()) == 1
+
+    def test_each_read_has_its_own_server_and_session(self, shop: MySQLShop) -> None:
+        url = shop.source._server.url()
+        sets = MySQLReader(url, "SELECT @@net_write_timeout AS c0", ("SET @a = 7",), 9, 9, "a")
+        finds = MySQLReader(url, "SELECT @a AS c0", (), 9, 9, "b")
+
+        list(sets.batches())
+        (batch,) = finds.batches()
+
+        assert batch.column(0).to_pylist() == [None]
+
+    def test_after_an_error_another_process_reads(
+        self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        assert sum(batch.num_rows for batch in read_in_part(many.source, many)) == 100_000
+        before = reading_processes()
+        bad = MySQLReader(
+            many.source._server.url(),
+            "SELECT * FROM no_such",
+            (),
+            9,
+            9,
+            "there",
+            many.source.ca_path,
+        )
+        with pytest.raises(SchemaError):
+            list(bad.batches())
+
+        assert reading_processes() == []
+        assert sum(batch.num_rows for batch in read_in_part(many.source, many)) == 100_000
+        assert before != reading_processes()
+
+    def test_one_that_died_while_it_waited_fails_nobody(
+        self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        list(read_in_part(many.source, many))
+        (child,) = reading_processes()
+        os.kill(int(child.name), signal.SIGKILL)
+        time.sleep(0.1)
+
+        assert sum(batch.num_rows for batch in read_in_part(many.source, many)) == 100_000
+
+    def test_it_waits_without_a_clock(
+        self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        source = many.make_source(read_timeout_seconds=2, batch_rows=1000)
+        list(read_in_part(source, many))
+        time.sleep(2.5)
+
+        assert len(reading_processes()) == 1
+
+    def test_it_ends_when_the_process_that_asks_it_is_killed(self, many: MySQLShop) -> None:
+        program = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from blocks.sources import MySQLSource
+from blocks.sources.mysql_process import IDLE_READERS
+from ferry.batch import ExtractQuery
+from ferry.schema import TableName
+source = MySQLSource(**json.load(sys.stdin))
+list(source.read(ExtractQuery(source.describe(TableName("", "many")))))
+((lease,),) = IDLE_READERS._waiting.values()
+print(lease.thing.pid, flush=True)
+time.sleep(60)
+"""
+        fields = many.source.model_dump(exclude={"password"}, exclude_none=True, mode="json")
+        fields = {k: v for k, v in fields.items() if k in MySQLSource.model_fields}
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(Path.cwd())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as parent:
+            assert parent.stdin and parent.stdout
+            parent.stdin.write(json.dumps({**fields, "password": many.server.password}))
+            parent.stdin.close()
+            reader = Path("/proc") / parent.stdout.readline().strip()
+            assert b"mysql_reader" in (reader / "cmdline").read_bytes()
+            parent.kill()
+        deadline = time.monotonic() + 5
+        while reader.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+        assert not reader.exists()
+
+
+class TestEmptyWindow:
+    def test_it_is_told_without_a_reading_process(
+        self, shop: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        shop.run("CREATE TABLE t (id INT PRIMARY KEY, n INT, KEY (n))")
+        shop.run(f"INSERT INTO t SELECT seq, seq FROM {shop.numbers(1, 5000)}")
+        query = ExtractQuery(shop.source.describe(TableName("", "t")), "n", 6000, 7000)
+
+        assert list(shop.source.read(query)) == []
+        assert reading_processes() == []
+        found = dataclasses.replace(query, start=4999)
+        assert sum(batch.num_rows for batch in shop.source.read(found)) == 2
+
+    def test_where_no_index_tells_it_is_read(
+        self, shop: MySQLShop, reading_processes: Callable[[], list[Path]]
+    ) -> None:
+        shop.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)")
+        shop.run(f"INSERT INTO t SELECT seq, seq FROM {shop.numbers(1, 5000)}")
+        query = ExtractQuery(shop.source.describe(TableName("", "t")), "n", 6000, 7000)
+
+        assert sum(batch.num_rows for batch in shop.source.read(query)) == 0
+        assert len(reading_processes()) == 1
