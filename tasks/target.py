@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from prefect.logging import get_run_logger
@@ -22,6 +25,7 @@ from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
 from tasks.retype import plan_columns, retype, widen
 
 FORGOTTEN_DAYS = 7
+DAY_IS_KNOWN_SECONDS = 600
 TARGET_MADE_ANEW = "the target was made anew"
 INDEXED_ROWS = 1_000_000
 """A target whose first batch has more rows gets no index, which would take as long as the load."""
@@ -174,12 +178,42 @@ def drop_quietly(warehouse: Warehouse, *tables: TableName) -> int:
     return dropped
 
 
+@dataclass(frozen=True)
+class _KnownDay:
+    """The warehouse's day, the process's own when it asked for it, and when that was."""
+
+    day: date
+    own_day: date
+    asked_at: float
+
+
+_known_days: dict[str, _KnownDay] = {}
+_asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""By the blocks' names."""
+
+
 def today(warehouse: Warehouse) -> date:
     """The day by the warehouse's clock, in UTC: it names staging tables and tells their age.
 
     The machines' own clocks would not do: one that is late would make tables which another one
-    holds for forgotten.
+    holds for forgotten. The process remembers the answer until its own clock passes midnight, and
+    for `DAY_IS_KNOWN_SECONDS` at most: where the two clocks differ, it is no older than that.
     """
+    if warehouse.slug is None:
+        return _ask_day(warehouse)
+    with _asking[warehouse.slug]:  # the threads of a backfill all want to know at once
+        own_day, known = datetime.now(UTC).date(), _known_days.get(warehouse.slug)
+        if (
+            known is None
+            or known.own_day != own_day
+            or time.monotonic() - known.asked_at >= DAY_IS_KNOWN_SECONDS
+        ):
+            known = _KnownDay(_ask_day(warehouse), own_day, time.monotonic())
+            _known_days[warehouse.slug] = known
+        return known.day
+
+
+def _ask_day(warehouse: Warehouse) -> date:
     day: date = warehouse.fetch(sql.today())[0][0]
     return day
 
