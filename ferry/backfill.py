@@ -82,6 +82,15 @@ class TablePlan:
         return None if any(count is None for count in rows) else sum(filter(None, rows))
 
 
+def lost_since(plan: TablePlan, coverage: Coverage) -> list[PlannedWindow]:
+    """The windows that the plan left out as loaded and that are not loaded any more."""
+    return [
+        planned
+        for planned in plan.windows
+        if planned.skipped and coverage.of(planned.window).status is not Status.LOADED
+    ]
+
+
 def check_range(days: Range, spec: TableSpec, now: datetime) -> None:
     """Refuse a range that cannot be carried as a whole.
 

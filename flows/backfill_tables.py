@@ -23,11 +23,13 @@ from ferry.backfill import (
     check_range,
     check_table,
     in_order,
+    lost_since,
 )
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import RequestError
 from ferry.failed_windows import FailedWindow, failed_lines
 from ferry.specs import TableSpec, TableSpecs
+from ferry.windows import Window
 from flows.carry_batch import load_road, scheduled_start
 from flows.carry_many import Outcome, carry_many
 from flows.carry_windows import failed_windows, window_batches
@@ -39,6 +41,7 @@ from flows.tidy import tidied
 from tasks.artifacts import cosmetic
 from tasks.backfill_page import plan_line, show_plan
 from tasks.cells import short
+from tasks.history import read_history
 from tasks.left_in_target import count_left, left_line
 from tasks.plan_windows import plan_table
 from tasks.step import explains, for_table, log_failure
@@ -126,7 +129,7 @@ def backfill(
     show_plan(plans, left_out, unplanned)
     if dry_run:
         return _planned(plans, unplanned)
-    how = How(order, max_concurrency, workers)
+    how = How(order, max_concurrency, workers, reprocess)
     return _ended([(plan, _carry(plan, how)) for plan in plans], unplanned)
 
 
@@ -137,6 +140,7 @@ class How:
     order: Order
     max_concurrency: int
     workers: int
+    reprocess: Reprocess
 
 
 def _chosen(specs: TableSpecs, table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
@@ -203,12 +207,34 @@ def _told_unplanned(unplanned: Mapping[str, str]) -> list[str]:
 
 
 def _carry(plan: TablePlan, how: How) -> list[Outcome]:
+    """Carry what is to run, and then what was loaded before and is not any more.
+
+    The first batch that lands may find that the table has gained a column, or that its target lost
+    rows: then days that the plan left out as loaded are missing.
+    """
+    outcomes = _carry_windows(plan, in_order(plan.to_run, how.order), how)
+    if how.reprocess != "missing" or not outcomes:
+        return outcomes
+    road = load_road(plan.spec)
+    coverage = for_table(read_history, plan.spec)(plan.spec, road.warehouse).coverage
+    lost = lost_since(plan, coverage)
+    if lost:
+        get_run_logger().warning(
+            "%s: %s windows that were loaded when this run began are not any more, from %s on: "
+            "they are carried, too",
+            plan.spec.target,
+            f"{len(lost):,}",
+            lost[0].window.label,
+        )
+    return outcomes + _carry_windows(plan, in_order(lost, how.order), how)
+
+
+def _carry_windows(plan: TablePlan, windows: Sequence[Window], how: How) -> list[Outcome]:
     spec, run_id = plan.spec, str(flow_run.id)
     road = load_road(spec)
-    windows = in_order(plan.to_run, how.order)
     if not windows:
         return []
-    batches = window_batches(spec, windows, run_id, scheduled_start())
+    batches = window_batches(spec, list(windows), run_id, scheduled_start())
     with (
         tidied(spec, road.stage, road.warehouse),
         WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress,

@@ -102,6 +102,16 @@ def test_days_carried_before_a_column_with_a_value_in_their_rows_are_carried_aga
     assert people.target("people", "id, country") == [(1, "DE"), (2, "DE")]
 
 
+def test_a_backfill_carries_what_it_finds_to_be_missing_on_its_way(people: Any) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) DEFAULT 'DE'")
+    people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00', 'FR')")
+    carried = backfill(table="people", start_date=FIRST, end_date=date(2023, 1, 8))
+    labels = [receipt.window_label for receipt in next(iter(carried.values()))]
+    assert labels == ["2023-01-07", "2023-01-05", "2023-01-06"]
+    assert missing(people) == {}
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "DE"), (3, "FR")]
+
+
 def test_days_carried_before_a_column_that_is_empty_in_their_rows_stay_loaded(people: Any) -> None:
     people.sql("ALTER TABLE people ADD COLUMN country CHAR(2)")
     people.sql("INSERT INTO people VALUES (3, '2023-01-06 11:00:00', 'FR')")

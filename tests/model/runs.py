@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
-from ferry.backfill import Range, Reprocess, Step
+from ferry.backfill import PlannedWindow, Range, Reprocess, Step, lost_since
 from ferry.batch import Batch
 from ferry.errors import FerryError, UnknownError
 from ferry.windows import Every, Window, scheduled_window
@@ -23,6 +23,7 @@ from flows.carry_batch import Dates, Road, Together, carry, make_batch
 from flows.carry_windows import window_batches
 from flows.catch_up import catch_up
 from flows.settle import wait_until_settled
+from tasks.history import read_coverage
 from tasks.plan_windows import plan_table
 from tests.model.oracle import BrokenPromiseError
 from tests.model.places import (
@@ -242,9 +243,16 @@ class Runs:
             now=now,
             flow_run_id=job.id,
         )
-        windows = [planned.window for planned in plan.to_run]
+        failed = self._carry_windows(plan.to_run, job, road)
+        if job.reprocess == "missing" and plan.to_run:
+            lost = lost_since(plan, read_coverage(self._spec, road.warehouse))
+            failed = self._carry_windows(lost, job, road) or failed
+        return failed
+
+    def _carry_windows(self, planned: list[PlannedWindow], job: Job, road: Road) -> str:
         failed = ""
-        for batch in window_batches(self._spec, windows, job.id, now):
+        windows = [each.window for each in planned]
+        for batch in window_batches(self._spec, windows, job.id, job.scheduled):
             failed = self._carry_one(batch, road) or failed
         return failed
 

@@ -90,10 +90,10 @@ def _an_hour_is_left_out() -> Any:
 ALL = frozenset(Hazard)
 
 MUTANTS: tuple[tuple[Callable[[], Any], frozenset[Hazard], Kind, int], ...] = (
-    (_an_older_row_wins, ALL, Kind.WINDOW_VERSION, 18),
+    (_an_older_row_wins, ALL, Kind.WINDOW_VERSION, 10),
     (_a_stale_read_lands, frozenset({Hazard.OVERLAPS}), Kind.FULL, 0),
     (_appended_twice, frozenset({Hazard.LATE_COMMITS}), Kind.APPEND, 0),
-    (_loaded_before_it_is_over, ALL, Kind.WINDOW, 5),
+    (_loaded_before_it_is_over, ALL, Kind.WINDOW, 24),
     (_watermark_too_high, ALL, Kind.WATERMARK, 8),
     (_receipt_without_rows, frozenset({Hazard.DEATHS, Hazard.FAULTS}), Kind.FULL, 0),
     (_an_hour_is_left_out, frozenset(), Kind.WINDOW, 0),
