@@ -34,8 +34,11 @@ from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
 from deployments.guards import register_limits, register_watch
+from deployments.leases import free_places, free_turns, lease_warning
 from ferry.errors import ConfigurationError
 from ferry.settings import refuse_misspelled
+from flows.table_specs import load_table_specs
+from tasks.readers import backfill_limit, readers_limit
 
 SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
 
@@ -47,10 +50,11 @@ def register(profile: str) -> list[str]:
     stands for one system.
 
     Raises:
-        ConfigurationError: A setting is missing or wrong.
+        ConfigurationError: A setting is missing or wrong, or the table specs, which name sources.
     """
     refuse_misspelled(os.environ)
     slack = _slack()  # before anything is saved
+    sources = _sources()
     folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()
     blocks: dict[str, Block] = (
         {
@@ -81,10 +85,31 @@ def register(profile: str) -> list[str]:
     if slack:
         slack.save("ferry", overwrite=True)
         names.append("slack-webhook/ferry")
-    names += register_limits(SOURCE, _number("FERRY_READERS", "4"))
-    if profile != "embedded":  # whose server lives no longer than its only process
-        names.append(register_watch())
+    # An embedded server lives no longer than its only process: nobody's death goes unseen.
+    watched = profile != "embedded"
+    names += register_guards(sources, _number("FERRY_READERS", "4"), watched=watched)
     return names
+
+
+def register_guards(sources: Sequence[str], readers: int, *, watched: bool = True) -> list[str]:
+    """Register the limits on the readers of each source, and what watches over runs.
+
+    Returns:
+        The names of what was registered.
+    """
+    names = [name for source in sources for name in register_limits(source, readers)]
+    return [*names, register_watch()] if watched else names
+
+
+def free_what_nobody_holds() -> list[str]:
+    """Give back places among readers and turns of deployments; returns what was done, in lines."""
+    limits = [name(source) for source in _sources() for name in (readers_limit, backfill_limit)]
+    return free_places(limits) + free_turns()
+
+
+def _sources() -> list[str]:
+    """The sources that are read: those that the table specs name, and ours."""
+    return sorted({SOURCE, *(spec.source for spec in load_table_specs().values())})
 
 
 def _delete(kind: type[Block], name: str) -> None:
@@ -172,15 +197,20 @@ def main() -> None:
     """Register the blocks of the profile named on the command line."""
     parser = argparse.ArgumentParser(description="Register Ferry's blocks with Prefect.")
     parser.add_argument("--profile", choices=("embedded", "local", "aws"), required=True)
+    profile = parser.parse_args().profile
     try:
-        names = register(parser.parse_args().profile)
+        lines = [f"registered {name}" for name in register(profile)]
+        if profile != "embedded":  # whose server lives no longer than its only process
+            lines += free_what_nobody_holds()
+            if warning := lease_warning():
+                sys.stderr.write(f"WARNING: {warning}\n")
     except ConfigurationError as error:
         sys.exit(str(error))
     except ValidationError as error:  # its text holds the values, as its chain would
         told = error.errors(include_input=False, include_context=False, include_url=False)
         fields = ", ".join(".".join(map(str, each["loc"])) for each in told)
         sys.exit(f"{error.title}: settings that do not fit: {fields}")
-    sys.stdout.write("".join(f"registered {name}\n" for name in names))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 if __name__ == "__main__":

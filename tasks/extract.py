@@ -78,22 +78,24 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             known.value if known else None,
             batch.window and own_window(spec, batch.window, batch.scheduled_start),
         )
-        older = in_older_rows(batch, _gained(schema, plan), query, source, warehouse)
-        if older and batch.mode == "watermark":
-            query, known = dataclasses.replace(query, start=None), None  # all rows get the value
         if not batch.backfill:  # whoever planned many past windows has looked
             refuse_uncarried(spec, query, source)
             if query.cursor:
                 tell_of_another_cursor(batch, query.cursor.lower(), warehouse)
-        shutil.rmtree(batch.folder, ignore_errors=True)
-        watch = _watch(batch, schema)
-        reading = WholeOrPart(
-            source.read(query), in_parts=batch.mode == "window", see=watch.see if watch else None
-        )
-        progress = Progress(
-            f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
-        )
         with place_among_readers(spec.source, backfill=batch.backfill):
+            older = in_older_rows(batch, _gained(schema, plan), query, source, warehouse)
+            if older and batch.mode == "watermark":
+                query, known = dataclasses.replace(query, start=None), None  # all get the value
+            shutil.rmtree(batch.folder, ignore_errors=True)
+            watch = _watch(batch, schema)
+            reading = WholeOrPart(
+                source.read(query),
+                in_parts=batch.mode == "window",
+                see=watch.see if watch else None,
+            )
+            progress = Progress(
+                f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
+            )
             read_at = source.now()
             if watch:
                 watch.begin(_clock(read_at, watch.column, batch))

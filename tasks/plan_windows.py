@@ -76,7 +76,7 @@ def plan_table(
     planned = plan_windows(windows, coverage, reprocess, landed)
     schema = source.describe(spec.source_name, spec.exclude)
     queries = [plan_query(spec, "window", window, schema) for window in windows]
-    refuse_uncarried(spec, queries[0], source)  # before anything moves
+    refuse_uncarried(spec, queries[0], source, backfill=True)  # before anything moves
     return TablePlan(
         spec,
         _with_rows(planned, spec, schema, source),

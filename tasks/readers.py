@@ -1,32 +1,28 @@
 """How many read from one source at once, kept across processes and machines by Prefect.
 
 Two global concurrency limits stand for a source: one for all readers, and one, a reader smaller,
-for backfills, so that the daily run always finds a place. `deployments/register.py` makes them;
-without them nothing is limited.
+for backfills, so that the daily run always finds a place. `deployments/register_blocks.py` makes
+them; a source without them is read without a limit.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
-import httpx
-from prefect.client.orchestration import get_client
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
 
-from ferry.errors import BusyError
+from tasks.places.limits import Limits
+from tasks.places.pool import Pool
+from tasks.places.times import Times
 
-LEASE_SECONDS = 60.0
-"""A place that a killed process held is free again after this."""
+TIMES = Times()
+"""Of the pools that this process makes from now on."""
 
-_TRUSTED_SECONDS = 60.0
-_known: dict[str, tuple[float, bool]] = {}
-_asking = threading.Lock()
+_pools: dict[tuple[str | None, str, bool], Pool] = {}
+_making = threading.Lock()
 
 
 def readers_limit(source: str) -> str:
@@ -43,44 +39,37 @@ def backfill_limit(source: str) -> str:
 def place_among_readers(source: str, *, backfill: bool) -> Iterator[None]:
     """Hold a place among the readers of the source, waiting for one if there is none.
 
+    The threads of a process share its places, and keep them for as long as they read; a place that
+    was held for a minute is given back between two reads, so that other processes get their turn.
+    A wait of a minute is told, with who holds the places. Places that nobody holds any more are
+    found after another and given back to the limit. What Prefect's server does to a place while
+    somebody reads, or its absence, does not end the reading. Where it cannot be asked for a place
+    for two minutes, the source is read without one: the night's data is worth more than that the
+    source is spared.
+
     Args:
         source: The name of the source block.
         backfill: Whether it is a backfill, which leaves a place to others.
 
     Raises:
-        BusyError: Prefect could not be asked for a place; a retry may help.
+        BusyError: For half an hour, no thread of this process got a place; a retry may help.
     """
-    names = [readers_limit(source), *([backfill_limit(source)] if backfill else [])]
-    there = [name for name in names if _is_there(name)]
-    if not there:
-        yield
-        return
-    place = concurrency(there, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False)
-    with ExitStack() as held:
-        try:
-            held.enter_context(place)
-        except ConcurrencySlotAcquisitionError as error:
-            raise BusyError(
-                f"Prefect gave no place among the readers of {source!r}",
-                todo="Look whether its server is up.",
-            ) from error
+    with _pool(source, backfill).place():
         yield
 
 
-def _is_there(name: str) -> bool:
-    """Whether the limit exists; asked once a minute, since asking costs as much as a place."""
-    with _asking:
-        at, there = _known.get(name, (0.0, False))
-        if at and time.monotonic() - at < _TRUSTED_SECONDS:
-            return there
-        try:
-            with get_client(sync_client=True) as client:
-                client.read_global_concurrency_limit_by_name(name)
-            there = True
-        except ObjectNotFound:
-            there = False
-            get_run_logger().debug("there is no limit %s: readers are not limited", name)
-        except (PrefectException, httpx.HTTPError) as error:
-            get_run_logger().warning("the limit %s is unknown: %s", name, type(error).__name__)
-        _known[name] = (time.monotonic(), there)
-        return there
+def _pool(source: str, backfill: bool) -> Pool:
+    key = (PREFECT_API_URL.value(), source, backfill)
+    with _making:
+        if key not in _pools:
+            names = [readers_limit(source), *([backfill_limit(source)] if backfill else [])]
+            _pools[key] = Pool(source, Limits(names), TIMES)
+        return _pools[key]
+
+
+@atexit.register
+def _give_all_back() -> None:
+    url = PREFECT_API_URL.value()
+    for (server, *_), pool in _pools.items():
+        if url and server == url:  # a server of this process's own ends with it
+            pool.close()

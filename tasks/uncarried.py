@@ -8,15 +8,19 @@ from blocks.source import Source
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
 from ferry.specs import TableSpec
+from tasks.readers import place_among_readers
 
 
-def refuse_uncarried(spec: TableSpec, query: ExtractQuery, source: Source) -> None:
+def refuse_uncarried(
+    spec: TableSpec, query: ExtractQuery, source: Source, *, backfill: bool = False
+) -> None:
     """Refuse a read that leaves rows behind for ever, unless the spec says to leave them.
 
     Args:
         spec: The table's spec.
         query: What is to be read; without a cursor, nothing is left behind.
         source: Where from.
+        backfill: Whether a backfill asks, which leaves a place among the readers to others.
 
     Raises:
         DataError: There are such rows. No retry helps.
@@ -24,9 +28,10 @@ def refuse_uncarried(spec: TableSpec, query: ExtractQuery, source: Source) -> No
     """
     if query.cursor is None or spec.null_cursors == "ignore":
         return
-    count = source.count_uncarried(query.schema.name, query.cursor)
-    if spec.cursor_unit:
-        count += _zeros(query, source)
+    with place_among_readers(spec.source, backfill=backfill):
+        count = source.count_uncarried(query.schema.name, query.cursor)
+        if spec.cursor_unit:
+            count += _zeros(query, source)
     if count:
         raise DataError(
             f"rows whose cursor {query.cursor!r} is NULL, "

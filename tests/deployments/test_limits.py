@@ -1,8 +1,12 @@
-"""Registration makes the limits on readers, and keeps what people set."""
+"""Registration makes the limits on readers, keeps what people set, and frees what nobody holds."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +14,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
 from deployments.guards import register_limits
+from deployments.leases import free_places, free_turns, lease_warning
+from tasks.places.limits import Limits
 from tasks.readers import backfill_limit, readers_limit
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -21,6 +29,11 @@ def source(prefect_server: Any) -> str:
 def limit_of(name: str) -> int:
     with get_client(sync_client=True) as client:
         return client.read_global_concurrency_limit_by_name(name).limit
+
+
+def active(name: str) -> int:
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(name).active_slots
 
 
 def test_a_limit_that_somebody_changed_stays_until_another_is_registered(source: str) -> None:
@@ -38,3 +51,73 @@ def test_a_limit_of_an_older_ferry_that_differs_stays_too(source: str) -> None:
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(readers_limit(source), 9)
     assert register_limits(source, 4)[0] == f"{readers_limit(source)}: kept at 9, not 4"
+
+
+def test_every_source_that_a_spec_names_has_limits(source: str, tmp_path: Path) -> None:
+    specs = tmp_path / "tables.yaml"
+    specs.write_text(
+        f"defaults: {{source: {source}, stage: lake, warehouse: w, schema: raw}}\n"
+        "tables: {sales: {mode: full}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.register_blocks", "--profile", "embedded"],
+        cwd=ROOT,
+        env={
+            **{name: v for name, v in os.environ.items() if not name.startswith("FERRY_")},
+            "FERRY_TABLES": str(specs),
+            "FERRY_DATA": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in (readers_limit(source), backfill_limit(source), readers_limit("shop")):
+        assert f"registered {name}" in done.stdout
+
+
+def test_places_that_nobody_holds_are_freed_and_those_that_are_held_stay(source: str) -> None:
+    register_limits(source, 4)
+    everyone, backfills = readers_limit(source), backfill_limit(source)
+    with get_client(sync_client=True) as client:  # as a server that forgot the lease counts it
+        client.increment_concurrency_slots([everyone, backfills], 1, "concurrency")
+    held = Limits([everyone])
+    with held.opened():
+        lease = held.ask(60)
+        assert lease and lease.limits == (everyone,)
+        held.tell({everyone: 1})
+        assert next(str(state) for state in held.state()).startswith(
+            f"{everyone}: 2 of 4 places taken by process {os.getpid()} on "
+        )
+        assert sorted(free_places([everyone, backfills])) == [
+            f"{backfills}: 1 places were held by nobody, and are free again",
+            f"{everyone}: 1 places were held by nobody, and are free again",
+        ]
+        assert (active(everyone), active(backfills)) == (1, 0)
+        assert free_places([everyone, backfills]) == []
+        held.give_back(lease)
+        held.tell({})
+    assert active(everyone) == 0
+
+
+def test_a_turn_that_no_run_can_hold_is_freed(prefect_server: Any) -> None:
+    name = f"d-{uuid.uuid4().hex[:8]}"
+    with get_client(sync_client=True) as client:
+        flow = client.create_flow_from_name("sync-all")
+        deployment = client.create_deployment(
+            flow, name, concurrency_limit=1, tags=["ferry-watched"]
+        )
+        limit = client.read_deployment(deployment).global_concurrency_limit
+        assert limit
+        client.increment_concurrency_slots([limit.name], 1, "concurrency")
+        assert f"deployment {name}: 1 turns were held by runs that have ended" in "".join(
+            free_turns()
+        )
+        assert active(limit.name) == 0
+        client.delete_deployment(deployment)
+
+
+def test_a_server_whose_leases_last_is_not_warned_of(prefect_server: Any) -> None:
+    assert lease_warning() is None
+    assert (prefect_server.home / "concurrency_leases").is_dir()

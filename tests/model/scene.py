@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,11 @@ from tests.model.world import World
 from tests.model.writer import Writer
 
 MAX_LOG = 400
+
+
+def _unlimited(source: str, *, backfill: bool) -> nullcontext[None]:
+    """A place among readers who are not limited: there is no Prefect here."""
+    return nullcontext()
 
 
 @dataclass
@@ -94,7 +99,8 @@ class Scene:
         with ExitStack() as stack:
             stack.enter_context(disable_run_logger())
             stack.enter_context(simulated(self.clock))
-            stack.enter_context(patch("tasks.readers._is_there", return_value=False))
+            for reading in ("tasks.extract", "tasks.uncarried"):
+                stack.enter_context(patch(f"{reading}.place_among_readers", _unlimited))
             for name, module in list(sys.modules.items()):
                 if name.startswith("flows.") and hasattr(module, "WORK_FOLDER"):
                     stack.enter_context(patch.object(module, "WORK_FOLDER", work))

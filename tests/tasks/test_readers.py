@@ -6,15 +6,25 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect.client.orchestration import get_client
 
+from blocks.source import Source
 from deployments.guards import register_limits
+from ferry.batch import ExtractQuery
+from ferry.schema import TableName, TableSchema
+from ferry.specs import parse_table_specs
 from tasks.readers import backfill_limit, readers_limit
+from tasks.uncarried import refuse_uncarried
 from tests.api import eventually
 
 ROOT = Path(__file__).parents[2]
+
+SPECS = """
+defaults: {{source: {}, stage: lake, warehouse: w, schema: raw}}
+tables: {{sales: {{mode: window, key: [id]}}}}
+"""
 
 HOLD = """
 import sys
@@ -65,6 +75,24 @@ def test_a_backfill_waits_for_another_one_and_leaves_a_place_to_the_daily_run(
             second.communicate("\n")
     assert eventually(lambda: active(everyone) == 0)
     assert [p.returncode for p in (first, second, daily)] == [0, 0, 0]
+
+
+def test_looking_for_rows_that_no_window_takes_is_reading_too(prefect_server: Any) -> None:
+    source = f"s-{uuid.uuid4().hex[:8]}"
+    register_limits(source, 2)
+    seen = []
+
+    class Shop:
+        def count_uncarried(self, table: object, cursor: str) -> int:
+            seen.append((active(readers_limit(source)), active(backfill_limit(source))))
+            return 0
+
+    spec = parse_table_specs(SPECS.format(source), "tables.yaml").named("sales")
+    query = ExtractQuery(TableSchema(TableName("shop", "sales"), ()), cursor="modified")
+    refuse_uncarried(spec, query, cast("Source", Shop()))
+    assert eventually(lambda: active(readers_limit(source)) == 0)
+    refuse_uncarried(spec, query, cast("Source", Shop()), backfill=True)
+    assert seen == [(1, 0), (1, 1)]
 
 
 def test_a_source_without_a_limit_is_read_without_one(prefect_server: Any) -> None:

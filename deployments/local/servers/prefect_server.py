@@ -19,6 +19,8 @@ from deployments.local.servers.server import Server
 _EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 """How often the worker looks for runs: Prefect's own 10 s are long for a person who waits."""
 
+_LASTING_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -68,6 +70,7 @@ class PrefectServer(Server):
         *,
         auth_string: str | None = None,
         port: int | None = None,
+        settings: Mapping[str, str] | None = None,
         timeout_seconds: float = 120,
         outlive: bool = False,
     ) -> Self:
@@ -78,6 +81,7 @@ class PrefectServer(Server):
             auth_string: ``user:password``, made up if None; goes by the environment, so that no
                 list of processes shows it.
             port: The port to prefer; any free one if None or taken.
+            settings: Environment variables for the server besides this process's.
             timeout_seconds: How long to wait until it answers.
             outlive: Let it live on when this process ends.
 
@@ -97,7 +101,10 @@ class PrefectServer(Server):
             "PREFECT_SERVER_API_AUTH_STRING": auth_string,
             # Else a page of anybody's, open in the same browser, may ask, too.
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port}",
+            # In files of its home: else who holds which limit is forgotten when it stops.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LASTING_LEASES,
             "DO_NOT_TRACK": "1",
+            **(settings or {}),
         }
         command = [sys.executable, "-m", "prefect", "server", "start"]
         command += ["--host", LOOPBACK, "--port", str(port), "--analytics-off"]

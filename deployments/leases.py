@@ -1,0 +1,130 @@
+"""Leases at Prefect's server: whether they outlive its restart, and places that nobody holds.
+
+A server keeps leases in its memory unless it is told otherwise. When it restarts, it has forgotten
+who holds what, and goes on counting it as taken: the next run waits for a place that nobody gives
+back.
+"""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+
+from tasks.places.limits import correct, forget_the_dead, read_limits
+
+LASTING = "prefect.server.concurrency.lease_storage.filesystem"
+"""What `PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE` has to be on a server of one's own."""
+
+IN_MEMORY = (
+    "Prefect's server keeps leases in its memory: when it restarts, places among readers and the "
+    "turns of deployments stay taken by nobody, and runs wait for them. Start it with "
+    f"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE={LASTING} "
+    "('Places among readers' in the runbook)"
+)
+
+LOOKS = 4
+LOOK_EVERY_SECONDS = 1.0
+_PAGE = 200
+
+
+def lease_warning() -> str | None:
+    """What to tell whoever registers, if the server's leases do not outlive it; else None.
+
+    Prefect Cloud, whose leases last, tells nothing about itself.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            told = client.request("GET", "/admin/settings").json()
+            storage = str(told["server"]["concurrency"]["lease_storage"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return None
+    return IN_MEMORY if storage.endswith(".memory") else None
+
+
+def free_places(names: list[str]) -> list[str]:
+    """Give back to these limits the places that nobody holds any more.
+
+    Looks several times: a process tells only a moment after it took a place that it has it.
+
+    Returns:
+        What was done, a line for each limit.
+    """
+    done = []
+    with get_client(sync_client=True) as client:
+        forget_the_dead(client)
+        fewest = {state.name: state.unknown for state in read_limits(client, names)}
+        for _ in range(LOOKS - 1):
+            if not any(fewest.values()):
+                return []
+            time.sleep(LOOK_EVERY_SECONDS)
+            for state in read_limits(client, names):
+                fewest[state.name] = min(fewest[state.name], state.unknown)
+        for name, count in fewest.items():
+            if count:
+                correct(client, name, count)
+                done.append(f"{name}: {count} places were held by nobody, and are free again")
+    return done
+
+
+def free_turns() -> list[str]:
+    """Give back the turns of Ferry's deployments that only runs which have ended could hold.
+
+    Returns:
+        What was done, a line for each deployment.
+    """
+    done = []
+    with get_client(sync_client=True) as client:
+        first = _surplus(client)
+        if not first:
+            return []
+        time.sleep(LOOK_EVERY_SECONDS)  # a run may have ended between two questions
+        for limit, (deployment, surplus) in _surplus(client).items():
+            count = min(surplus, first.get(limit, (deployment, 0))[1])
+            if count:
+                correct(client, limit, count)
+                done.append(
+                    f"deployment {deployment}: {count} turns were held by runs that have ended, "
+                    "and are free again"
+                )
+    return done
+
+
+def _surplus(client: SyncPrefectClient) -> dict[str, tuple[str, int]]:
+    """By limit: its deployment, and how many turns are taken that no run can hold."""
+    found = {}
+    for deployment in client.read_deployments(limit=_PAGE):
+        limit = deployment.global_concurrency_limit
+        ours = any(tag.startswith("ferry") for tag in deployment.tags)
+        if ours and limit and limit.active_slots:
+            count = limit.active_slots - _under_way(client, deployment)
+            if count > 0:
+                found[limit.name] = (deployment.name, count)
+    return found
+
+
+def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse) -> int:
+    """How many runs of the deployment may hold a turn."""
+    only = DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id]))
+    kinds = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    running = FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds))
+    retrying = FlowRunFilterState(name=FlowRunFilterStateName(any_=["AwaitingRetry"]))
+    return sum(
+        len(
+            client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(state=state), deployment_filter=only, limit=_PAGE
+            )
+        )
+        for state in (running, retrying)
+    )

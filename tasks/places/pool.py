@@ -1,0 +1,204 @@
+"""The places among readers that this process holds, shared by its threads.
+
+A thread that begins to read takes a place that nobody uses, else waits in line; the background
+thread (`keeper.py`) asks Prefect's server for as many as there are threads in line, one at a time.
+So a thread that waits costs the server nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+
+from ferry.errors import BusyError
+from tasks.places.keeper import Keeper, logger
+from tasks.places.limits import Limits, LimitState, UnreachableError
+from tasks.places.place import Place, Waiter
+from tasks.places.times import Times
+
+LOOK_UP_SECONDS = 0.5
+"""A thread in line looks up so often, whether it has waited too long."""
+
+TELL_AGAIN_SECONDS = 600.0
+
+TURNS_APART = 4
+"""So many pauses lie between two places that go back for others' sake: one at a time is away."""
+
+
+class Pool:
+    """The places of this process among one kind of readers of one source.
+
+    Args:
+        source: The name of the source block.
+        limits: The limits at Prefect's server.
+        times: How long everything takes.
+    """
+
+    def __init__(self, source: str, limits: Limits, times: Times) -> None:
+        self.source, self.limits, self.times = source, limits, times
+        self.wake = threading.Condition()
+        self.places: list[Place] = []
+        self.owed: list[Place] = []
+        self.waiters: deque[Waiter] = deque()
+        self.states: list[LimitState] = []
+        self.keeper: Keeper | None = None
+        self.unlimited_until = 0.0
+        self.ask_at = 0.0
+        self.silent_since: float | None = None
+        self._read_at = time.monotonic()
+        self._next_turn_at = 0.0
+        self._told_at: dict[str, float] = {}
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place meanwhile, waiting for one.
+
+        Raises:
+            BusyError: Nobody in this process got one for a long time; a retry may help.
+        """
+        place = self._take()
+        try:
+            yield
+        finally:
+            self._put(place)
+
+    def _take(self) -> Place | None:
+        waiter = Waiter(time.monotonic())
+        with self.wake:
+            if waiter.since < self.unlimited_until:
+                return None
+            idle = [place for place in self.places if not place.used]
+            if idle and not self.waiters:
+                idle[-1].used = True
+                return idle[-1]
+            self.waiters.append(waiter)
+            self._start_keeper()
+            self.wake.notify()
+        try:
+            while not waiter.served.wait(LOOK_UP_SECONDS):
+                self._look_up(waiter)
+        except BaseException:
+            self._leave(waiter)
+            raise
+        return waiter.place
+
+    def _put(self, place: Place | None) -> None:
+        if place is None:
+            return
+        with self.wake:
+            now = self._read_at = time.monotonic()
+            place.used = False
+            if place not in self.places:  # by now the source has no limit
+                return
+            if place.lease is None:
+                self.places.remove(place)
+            elif now - place.since >= self.times.turn and now >= self._next_turn_at:
+                self.ask_at = now + self.times.pause
+                self._next_turn_at = now + TURNS_APART * self.times.pause
+                self.give_up(place)
+            else:
+                self.hand_on(place)
+            self._start_keeper()
+            self.wake.notify()
+
+    def hand_on(self, place: Place) -> None:
+        """Let whoever is first in line have the place; call it with the lock held."""
+        if self.waiters:
+            waiter = self.waiters.popleft()
+            place.used = True
+            waiter.place = place
+            waiter.served.set()
+        else:
+            place.idle_since = time.monotonic()
+
+    def give_up(self, place: Place) -> None:
+        """Owe the place to the server; call it with the lock held."""
+        self.places.remove(place)
+        if place.lease:
+            place.idle_since = place.renew_at = time.monotonic()
+            self.owed.append(place)
+
+    def may_tell(self, what: str) -> bool:
+        """Whether it is time to tell this: at most every ten minutes, by one of all threads."""
+        with self.wake:
+            now = time.monotonic()
+            if now - self._told_at.get(what, -math.inf) < TELL_AGAIN_SECONDS:
+                return False
+            self._told_at[what] = now
+            return True
+
+    def held(self) -> dict[str, int]:
+        """How many places of each limit this process holds; call it with the lock held."""
+        leases = [place.lease for place in (*self.places, *self.owed) if place.lease]
+        return dict(Counter(name for lease in leases for name in lease.limits))
+
+    def read_without(self) -> None:
+        """Let all in line read without a place until there is one; call it with the lock held."""
+        now = time.monotonic()
+        while self.waiters:
+            place = Place(None, now, now)
+            self.places.append(place)
+            self.hand_on(place)
+
+    def close(self) -> None:
+        """Give everything back at once, as far as the server can be asked: the process ends."""
+        with self.wake:
+            leases = [place.lease for place in (*self.places, *self.owed) if place.lease]
+            self.places, self.owed = [], []
+        if not leases:
+            return
+        try:
+            with self.limits.opened():
+                for lease in leases:
+                    self.limits.give_back(lease)
+                self.limits.tell({})
+        except UnreachableError:
+            return  # the leases end by themselves
+
+    def _start_keeper(self) -> None:
+        if self.keeper is None:
+            self.keeper = Keeper(self)
+            # In a copy of the context: it holds the flow run to whose log it writes.
+            run = copy_context().run
+            threading.Thread(
+                target=run, args=(self.keeper.run,), name="ferry-places", daemon=True
+            ).start()
+
+    def _leave(self, waiter: Waiter) -> None:
+        """Leave the line: the run was cancelled, or has waited for too long."""
+        with self.wake:
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+        self._put(waiter.place)
+
+    def _look_up(self, waiter: Waiter) -> None:
+        """Tell of a long wait, and end one that is too long.
+
+        While this process itself reads, the wait is for its own reading, and not too long.
+        """
+        with self.wake:
+            now = time.monotonic()
+            if self.silent_since is not None or any(place.used for place in self.places):
+                self._read_at = now
+            waited = now - max(waiter.since, self._read_at)
+            states = [str(state) for state in self.states]
+        if waited >= self.times.give_up:
+            raise BusyError(
+                f"no place among the readers of {self.source!r} came free "
+                f"within {self.times.give_up / 60:.0f} minutes",
+                found="; ".join(states) or None,
+                todo="See whether these runs still read, and cancel what hangs; or give the limit "
+                "more places, in Prefect's UI under Concurrency.",
+            )
+        if waited >= self.times.tell and self.may_tell("wait"):
+            logger().warning(
+                "waiting for a place among the readers of %r for %.0f s; %s",
+                self.source,
+                waited,
+                "; ".join(states) or "who holds them is not known yet",
+            )
