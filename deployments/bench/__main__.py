@@ -10,7 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from deployments.bench import backfill, floor, page, peer, table
+from deployments.bench import backfill, floor, limits, page, peer, table
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.places import SHORT, Places, open_places
 from deployments.bench.table import WAYS, Results, Samples
@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round, a tenth of the rows")
     parser.add_argument("--rounds", type=int, help="how many rounds, instead of three")
     parser.add_argument("--no-peers", action="store_true", help="leave Airflow out")
+    parser.add_argument(
+        "--limits", action="store_true", help="only what the limits on readers cost"
+    )
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     options = parser.parse_args()
     rounds, nps_rows, orders_rows = QUICK if options.quick else FULL
@@ -39,10 +42,11 @@ def main() -> None:
     # 0755: PostgreSQL, not running as root, keeps its data in it.
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as name:
         folder = Path(name)
-        python = None if options.no_peers else _environment(folder / "airflow-venv", results)
+        no_peers = options.no_peers or options.limits
+        python = None if no_peers else _environment(folder / "airflow-venv", results)
         _say("starting the servers, making the tables")
         with open_places(folder, nps_rows, orders_rows) as places:
-            for number in range(1, rounds + 1):
+            for number in range(1, 1 if options.limits else rounds + 1):
                 for each in TABLES:
                     _say(f"round {number} of {rounds}, {each}")
                     _measure_floor(places, results, each)
@@ -52,8 +56,12 @@ def main() -> None:
                 _measure_short(places, results)
                 results.flow_run.add(_run(places, "flow-run").seconds)
                 results.task_runs.add(_run(places, "task-runs").seconds)
-            _say("the year as days, as months; empty days")
-            _measure_backfills(places, results)
+            if not options.limits:
+                _say("the year as days, as months; empty days")
+                _measure_backfills(places, results)
+            _say("the same with limits on readers and without them")
+            costs = limits.measure(places, partial(_run, places), backfill.TABLE, rounds)
+            results.section += limits.table_rows(costs)
     if options.no_peers:
         results.notes.append("Airflow was left out: --no-peers.")
     lines = table.lines(results)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
@@ -19,11 +20,14 @@ from pydantic import SecretStr
 from blocks.sources import MySQLSource
 from blocks.stages import FolderStage, S3Stage
 from blocks.warehouses import PostgresWarehouse, RedshiftWarehouse
+from deployments.guards import register_limits
 from deployments.local import shop
 from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
 from deployments.local.servers.prefect_server import without_prefect_settings
 from deployments.local.shop_rows import Span
 from deployments.local.stack.double import DoubleServer
+from deployments.register_blocks import register_guards
+from tasks.readers import backfill_limit, readers_limit
 
 YEAR = Span(date(2023, 1, 1), 365)
 """The days over which the shop's rows are spread."""
@@ -33,6 +37,10 @@ SERVER_CORES = 2
 
 SCHEMA = "bench"
 """Where the targets are made, in PostgreSQL and, being the same database, in the double."""
+
+SOURCE = "bench-shop"
+READERS = 4
+"""How many may read from it at once, as registration has it."""
 
 SHORT = "nps_short"
 """The first fifth of `nps`, to see whether memory grows with the table."""
@@ -69,6 +77,22 @@ class Places:
     def empty_targets(self) -> None:
         """Drop all targets, and let PostgreSQL write out what it still holds back."""
         self.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE", "CHECKPOINT")
+
+    @contextmanager
+    def without_limits(self) -> Iterator[None]:
+        """Let everybody read from the source at once meanwhile."""
+        settings = {
+            PREFECT_API_URL: self.env["PREFECT_API_URL"],
+            PREFECT_API_AUTH_STRING: self.env["PREFECT_API_AUTH_STRING"],
+        }
+        with temporary_settings(settings):
+            with get_client(sync_client=True) as client:
+                for name in (readers_limit(SOURCE), backfill_limit(SOURCE)):
+                    client.delete_global_concurrency_limit_by_name(name)
+            try:
+                yield
+            finally:
+                register_limits(SOURCE, READERS)
 
     def execute(self, *statements: str) -> None:
         """Run statements in PostgreSQL, each committed."""
@@ -107,6 +131,7 @@ def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Place
             {PREFECT_API_URL: prefect.api_url, PREFECT_API_AUTH_STRING: prefect.auth_string}
         ):
             _register(folder, mariadb, s3, postgres, double)
+            register_guards([SOURCE], READERS)
         (folder / "tmp").mkdir()
         yield Places(
             folder,
@@ -119,6 +144,8 @@ def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Place
                 "FERRY_TABLES": str(_write_specs(folder)),
                 "TMPDIR": str(folder / "tmp"),
                 "DO_NOT_TRACK": "1",
+                # As `prefect.yaml` gives it to every run.
+                "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             },
         )
 
@@ -149,7 +176,7 @@ def _register(
         ),
     )
     blocks: dict[str, Block] = {
-        "bench-shop": MySQLSource(
+        SOURCE: MySQLSource(
             host=mariadb.host,
             port=mariadb.port,
             user=mariadb.user,
@@ -193,7 +220,7 @@ def _write_specs(folder: Path) -> Path:
         for table, cursor in KEYS.items()
         for road, (stage, warehouse) in ROADS.items()
     }
-    defaults = {"source": "bench-shop", "schema": SCHEMA, "mode": "window", "key": ["id"]}
+    defaults = {"source": SOURCE, "schema": SCHEMA, "mode": "window", "key": ["id"]}
     file = folder / "tables.yaml"
     file.write_text(yaml.safe_dump({"defaults": defaults, "tables": tables}))
     return file

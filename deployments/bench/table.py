@@ -79,7 +79,7 @@ class Results:
         ours: By way and table.
         flow_run: A flow run that does nothing.
         task_runs: The five task runs of a window.
-        section: More rows of the table.
+        section: More rows of the table; all of it, if nothing else was measured.
         notes: Lines to print below the table.
     """
 
@@ -96,7 +96,7 @@ class Results:
 
 def lines(results: Results) -> list[str]:
     """The table as markdown, its columns aligned, with the notes below it."""
-    rows = [HEAD, *_rows(results)]
+    rows = [HEAD, *(_rows(results) if results.ours else results.section)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
     text = [_line(row, widths) for row in rows]
     rule = [
