@@ -15,6 +15,7 @@ from ferry.failed_windows import NOT_BEGUN
 from ferry.receipts import Receipt
 from ferry.windows import Window
 from flows.carry_batch import Road, StoppedError, Together, carry
+from tasks.own_state import while_running
 from tasks.step import log_failure
 
 LOOK_EVERY_SECONDS = 1.0
@@ -49,8 +50,8 @@ def carry_many(
 ) -> list[Outcome]:
     """Carry windows of one table; one that fails does not stop the others.
 
-    When the run is cancelled, no window begins another step: each has landed as a whole or not at
-    all.
+    When the run is cancelled, also where nobody is left to end its process, no window begins
+    another step: each has landed as a whole or not at all.
 
     Args:
         batches: The windows, in the order in which they begin.
@@ -61,6 +62,9 @@ def carry_many(
 
     Returns:
         The outcomes in the order of the batches.
+
+    Raises:
+        Abort: The run is over already, by its state.
     """
     together, todo, done = Together(), SimpleQueue[Batch](), SimpleQueue[tuple[Batch, Outcome]]()
     for batch in batches:
@@ -78,14 +82,16 @@ def carry_many(
     for thread in threads:
         thread.start()
     try:
-        while len(outcomes) < len(batches):
-            with suppress(Empty):
-                batch, outcome = done.get(timeout=LOOK_EVERY_SECONDS)
-                outcomes[batch.id] = outcome
-                if stop_at_failure and outcome.receipt is None:
-                    break
-            report(*_counts(outcomes.values()))
-    finally:  # a cancelled run ends here, by a signal
+        with while_running(together.stop) as own:
+            while len(outcomes) < len(batches):
+                with suppress(Empty):
+                    batch, outcome = done.get(timeout=LOOK_EVERY_SECONDS)
+                    outcomes[batch.id] = outcome
+                    if stop_at_failure and outcome.receipt is None:
+                        break
+                own.raise_if_ended()
+                report(*_counts(outcomes.values()))
+    finally:  # a cancelled run ends here, by a signal or by what its state says
         together.stop.set()
         _join(threads)
     return [

@@ -23,6 +23,7 @@ from ferry.receipts import Receipt
 from ferry.windows import Window
 from flows.carry_batch import Road, StoppedError, Together, carry, load_road, summary_line
 from tasks.history import read_coverage
+from tasks.own_state import while_running
 from tasks.step import explains, log_failure
 from tasks.uncarried import refuse_uncarried
 
@@ -64,14 +65,18 @@ def catch_up_tables(batches: Iterable[Batch]) -> list[CaughtUp]:
 
     Returns:
         What became of them, for each table that had something to catch up.
+
+    Raises:
+        Abort: The run is over already, by its state.
     """
     stop = Event()
     futures: dict[str, PrefectFuture[CaughtUp]] = {
         str(batch.target): catch_up.submit(batch, stop) for batch in batches if batch.spec.catch_up
     }
     try:
-        wait(list(futures.values()))
-    except BaseException:  # a cancelled run ends here, by a signal
+        with while_running(stop):
+            wait(list(futures.values()))
+    except BaseException:  # a cancelled run ends here, by a signal or by what its state says
         stop.set()
         raise
     found = []

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from threading import Event
 from uuid import UUID
 
 import httpx
@@ -34,6 +35,7 @@ from ferry.schema import TableName
 from ferry.windows import Window
 from flows.carry_many import Outcome, Report
 from tasks.history import RunHistory, read_run
+from tasks.own_state import while_running
 from tasks.step import for_table
 
 DEPLOYMENT = "carry-windows/backfill"
@@ -122,32 +124,37 @@ class Spread:
         count = _Every(COUNT_EVERY_SECONDS)
         warn = _Every(WARN_AFTER_SECONDS)
         try:
-            while waiting or self._under_way:
-                while waiting and len(self._under_way) < self._runs:
-                    self._begin(waiting.popleft())
-                time.sleep(POLL_SECONDS)
-                runs = self._look()
-                for run in runs:
-                    if run.state and run.state.is_final():
-                        self._end(run, waiting.appendleft)
-                if any(run.start_time for run in runs):
-                    warn.begin()
-                elif warn.due():
-                    self._log.warning(
-                        "no worker has taken any of %s runs of %s yet: is a worker up, and does "
-                        "its --limit leave room beside this run?",
-                        len(runs),
-                        DEPLOYMENT,
-                    )
-                if count.due():
-                    with suppress(RetriableError):  # the next time will do as well
-                        report(*_counts(self._gather(batches, read_run.fn)))
+            with while_running(Event()) as own:
+                while waiting or self._under_way:
+                    while waiting and len(self._under_way) < self._runs:
+                        self._begin(waiting.popleft())
+                    time.sleep(POLL_SECONDS)
+                    own.raise_if_ended()
+                    runs = self._look()
+                    for run in runs:
+                        if run.state and run.state.is_final():
+                            self._end(run, waiting.appendleft)
+                    self._warn_if_none_was_taken(runs, warn)
+                    if count.due():
+                        with suppress(RetriableError):  # the next time will do as well
+                            report(*_counts(self._gather(batches, read_run.fn)))
         except BaseException:
             self._cancel()
             raise
         outcomes = self._gather(batches, for_table(read_run, batches[0].spec))
         report(*_counts(outcomes))
         return outcomes
+
+    def _warn_if_none_was_taken(self, runs: Sequence[FlowRun], warn: _Every) -> None:
+        if any(run.start_time for run in runs):
+            warn.begin()
+        elif warn.due():
+            self._log.warning(
+                "no worker has taken any of %s runs of %s yet: is a worker up, and does its "
+                "--limit leave room beside this run?",
+                len(runs),
+                DEPLOYMENT,
+            )
 
     def _begin(self, group: Group) -> None:
         """Hand the group to the pool, or find the run that an earlier attempt of this one began.

@@ -1,0 +1,98 @@
+"""A run looks at its own state, and stops when it is not to go on any more.
+
+Its worker ends a run that is cancelled. Of a run whose worker is gone nobody does: it would go on
+for hours, while the UI says Cancelled. So does a run that was ended as Crashed though it lives, and
+may have been begun once more elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from threading import Event, Thread
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import Abort, PrefectException
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Cancelled
+
+LOOK_EVERY_SECONDS = 10.0
+
+
+class OwnState:
+    """Says when the current flow run is not to go on; made inside it, by `while_running`.
+
+    Attributes:
+        stop: Set once it is not; who works for the run looks at it before each step.
+    """
+
+    def __init__(self, stop: Event) -> None:
+        self.stop = stop
+        self._id = flow_run.id
+        self._attempt: int | None = None
+        self._over = Event()
+        self._why = ""
+        self._log: logging.Logger | logging.LoggerAdapter[Any] = get_run_logger()
+
+    def raise_if_ended(self) -> None:
+        """End the process's part of a run that is over already; its state stays as it is.
+
+        Raises:
+            Abort: Prefect's own signal for just that. It is no Exception, as that of a worker.
+        """
+        if self._why:
+            self._log.warning("this run stops: %s", self._why)
+            raise Abort(self._why)
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_EVERY_SECONDS):
+            # Whoever cannot be asked just now, is asked the next time.
+            with suppress(PrefectException, httpx.HTTPError), get_client(sync_client=True) as asked:
+                self._why = self._look(asked)
+            if self._why:
+                self.stop.set()
+                return
+
+    def _look(self, client: SyncPrefectClient) -> str:
+        run = client.read_flow_run(UUID(str(self._id)))
+        state = run.state
+        if state is None:
+            return ""
+        if state.is_cancelling():  # its worker, which would end it, may be gone
+            client.set_flow_run_state(run.id, Cancelled(message="it stopped, as it was told to"))
+            return "it was cancelled"
+        if self._attempt is None:  # not what the process was told: an answer may have been lost
+            self._attempt = run.run_count
+        if run.run_count > self._attempt:
+            return f"it was begun once more, as attempt {run.run_count}"
+        return f"its state is {state.name}" if state.is_final() else ""
+
+
+@contextmanager
+def while_running(stop: Event) -> Iterator[OwnState]:
+    """Set `stop` when the current flow run is not to go on; at the end, leave it at that.
+
+    Outside of a flow run there is nothing to look at.
+
+    Args:
+        stop: What those who work for the run look at.
+
+    Raises:
+        Abort: The run's state says that it is over; nothing is written to it any more.
+    """
+    own = OwnState(stop)
+    # In a copy of the context: a thread without one would start a server of its own.
+    thread = Thread(target=copy_context().run, args=(own._watch,), daemon=True)
+    if flow_run.id:
+        thread.start()
+    try:
+        yield own
+        own.raise_if_ended()
+    finally:
+        own._over.set()

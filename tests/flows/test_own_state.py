@@ -1,0 +1,101 @@
+"""A run whose worker is gone stops by itself when its state says that it is over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+from prefect.deployments import run_deployment
+from prefect.states import Cancelled, Cancelling, Crashed
+
+from ferry.schema import TableName
+from flows.backfill_tables import backfill
+from flows.sync_all import sync_all
+from tests.api import Api, eventually
+
+ROOT = Path(__file__).parents[2]
+FIRST = datetime(2010, 1, 1)
+DAYS = 3_000
+SOON_SECONDS = 60.0
+"""A look every 10 s, and some for a busy machine; all the windows would take minutes."""
+
+
+@pytest.fixture
+def road() -> str:
+    """One for all: what becomes of the run does not depend on it."""
+    return "sqlite-folder-postgres"
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Rows on many days."""
+    journey.sql("CREATE TABLE nps (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    rows = [(n, str(FIRST + n * timedelta(days=1))) for n in range(DAYS)]
+    journey.sql("INSERT INTO nps VALUES (?, ?)", rows)
+    journey.write_specs(
+        nps={"mode": "window", "key": ["id"], "catch_up": True, "start_date": "2010-01-01"}
+    )
+    return journey
+
+
+@pytest.fixture
+def orphan(shop: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Starts a run in a process of its own that no worker looks after; gives run id and process."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(deployment: str, **parameters: Any) -> tuple[UUID, subprocess.Popen[bytes]]:
+        run: Any = run_deployment(deployment, parameters=parameters, timeout=0)
+        execute = [sys.executable, "-m", "prefect.engine", str(run.id)]
+        begun.append(subprocess.Popen(execute, cwd=ROOT))
+        return run.id, begun[-1]
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        (Cancelled(), StateType.CANCELLED),
+        (Cancelling(), StateType.CANCELLED),
+        (Crashed(message="it was taken for dead"), StateType.CRASHED),
+    ],
+    ids=["cancelled", "cancelling", "crashed"],
+)
+def test_a_backfill_whose_worker_is_gone_stops_when_it_is_over(
+    shop: Any, orphan: Any, api: Api, state: State[Any], end: StateType
+) -> None:
+    backfill.to_deployment("orphan").apply()
+    parameters = {"table": "nps", "start_date": "2010-01-01", "end_date": "2018-01-01"}
+    run_id, process = orphan("backfill/orphan", **parameters)
+    assert eventually(lambda: process.poll() is not None or landed(shop) > 3, 60)
+    api.client.set_flow_run_state(run_id, state)
+    process.wait(SOON_SECONDS)
+    assert 3 < landed(shop) < DAYS - 200
+    assert api.flow_run(run_id).state_type is end
+
+
+def test_catching_up_stops_when_it_is_over(shop: Any, orphan: Any, api: Api) -> None:
+    sync_all.to_deployment("orphan").apply()
+    run_id, process = orphan("sync-all/orphan")
+    assert eventually(lambda: process.poll() is not None or landed(shop) > 3, 60)
+    api.client.set_flow_run_state(run_id, Cancelled())
+    process.wait(SOON_SECONDS)
+    assert 3 < landed(shop) < DAYS
+    assert api.flow_run(run_id).state_type is StateType.CANCELLED
+
+
+def landed(shop: Any) -> int:
+    """How many windows have a receipt by now."""
+    if shop.warehouse.describe(TableName(shop.schema, "nps")) is None:
+        return 0
+    return len(shop.receipts("nps"))
