@@ -45,7 +45,7 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-stack: $(VENV)/.installed-dev ## Bring up MariaDB, S3, the Redshift double, Prefect and a worker
+stack: $(VENV)/.installed-dev ## Bring up MariaDB, S3, the Redshift double, Prefect and its workers
 	@$(PYTHON) -m deployments.local.programs
 	@$(BIN)/python -m deployments.local.stack up
 

@@ -10,7 +10,8 @@ Prices come from FERRY_PRICES_URL, for the symbols in FERRY_PRICES_SYMBOLS; with
 such block, but for `embedded`, which looks for `python -m deployments.local.price_api`.
 
 With FERRY_NOTIFY_SLACK_URL, a Slack webhook's address, the block `slack-webhook/ferry` is saved
-too, for FERRY_NOTIFY=slack-webhook/ferry (docs/notifications.md).
+too, for FERRY_NOTIFY=slack-webhook/ferry (docs/notifications.md). By that block, or by the one that
+FERRY_NOTIFY names, the server itself tells when nobody watches the runs any more.
 
 Secrets come from the environment and are stored encrypted by the Prefect server. Blocks of the
 same names can as well be made in the UI.
@@ -33,8 +34,9 @@ from blocks.notifier import slack_webhook
 from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
-from deployments.guards import register_limits, register_watch
+from deployments.guards import register_limits
 from deployments.leases import free_places, free_turns, lease_warning
+from deployments.no_worker import forget_former_watch, register_nobody_watches
 from ferry.errors import ConfigurationError
 from ferry.settings import refuse_misspelled
 from flows.table_specs import load_table_specs
@@ -87,18 +89,29 @@ def register(profile: str) -> list[str]:
         names.append("slack-webhook/ferry")
     # An embedded server lives no longer than its only process: nobody's death goes unseen.
     watched = profile != "embedded"
-    names += register_guards(sources, _number("FERRY_READERS", "4"), watched=watched)
+    notifier = os.environ.get("FERRY_NOTIFY") or ("slack-webhook/ferry" if slack else None)
+    names += register_guards(
+        sources, _number("FERRY_READERS", "4"), notifier=notifier if watched else None
+    )
     return names
 
 
-def register_guards(sources: Sequence[str], readers: int, *, watched: bool = True) -> list[str]:
-    """Register the limits on the readers of each source, and what watches over runs.
+def register_guards(
+    sources: Sequence[str], readers: int, *, notifier: str | None = None
+) -> list[str]:
+    """Register the limits on the readers of each source, and what tells that nobody watches.
+
+    Args:
+        sources: The names of the source blocks.
+        readers: How many read from each at once.
+        notifier: The notification block; None if the server is to tell nobody.
 
     Returns:
         The names of what was registered.
     """
     names = [name for source in sources for name in register_limits(source, readers)]
-    return [*names, register_watch()] if watched else names
+    forget_former_watch()
+    return [*names, register_nobody_watches(notifier)] if notifier else names
 
 
 def free_what_nobody_holds() -> list[str]:

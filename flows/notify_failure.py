@@ -103,6 +103,19 @@ def notify_failure(flow_run_id: UUID) -> Any:
     return Completed(message=f"{slug} was notified")
 
 
+def tell_of(run: FlowRun, client: SyncPrefectClient, slug: str, log: Log) -> bool:
+    """Send the message of a failed run, unless somebody has; whether it was sent just now.
+
+    Raises:
+        FerryError: The message could not be sent; somebody may try again.
+    """
+    mark = Mark.of(run, client).claim_patiently(HOOK_SECONDS) if run.state else None
+    if run.state is None or mark is None:
+        return False
+    _send(run, run.state, slug, mark, log)
+    return True
+
+
 def _send(run: FlowRun, state: State[Any], slug: str, mark: Mark, log: Log) -> None:
     """Send the message of a run whose mark is claimed; give the claim back if that fails."""
     try:

@@ -10,6 +10,8 @@ once more; there is no third.
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 PREFIX = "ferry_told_"
+_NO_NAME = re.compile(r"[^a-z0-9_]")
 SENDING, SENT, PERHAPS = "sending", "sent", "perhaps sent"
 KEPT = timedelta(days=30)
 PAGE = 200
@@ -47,6 +50,11 @@ class Mark:
     def of(cls, run: FlowRun, client: SyncPrefectClient) -> Mark:
         """The mark of the run's last attempt, made or not."""
         return cls(client, f"{PREFIX}{str(run.id).replace('-', '_')}_{run.run_count}")
+
+    def value(self) -> str | None:
+        """What it says; None if it is not made."""
+        found = self.client.read_variable_by_name(self.name)
+        return str(found.value) if found else None
 
     def claim(self) -> bool:
         """Whether it is for the caller to send: nobody else has, or is about to."""
@@ -74,17 +82,22 @@ class Mark:
             time.sleep(0.5)
         return self
 
-    def confirm(self) -> None:
-        """The message was sent."""
-        self.client.update_variable(VariableUpdate(name=self.name, value=SENT))
+    def confirm(self, value: str = SENT) -> None:
+        """The message was sent; what it said, where that matters."""
+        self.client.update_variable(VariableUpdate(name=self.name, value=value))
 
     def doubt(self) -> None:
         """The message was perhaps sent: it may be sent once more, if this is the first mark."""
         self.client.update_variable(VariableUpdate(name=self.name, value=PERHAPS))
 
     def release(self) -> None:
-        """The message could not be sent: somebody else may try."""
+        """The message could not be sent, or what it told of is over: it may be told anew."""
         self.client.delete_variable_by_name(self.name)
+
+
+def mark_name(what: str) -> str:
+    """The name of the mark of something else than a run, such as a pool without a worker."""
+    return PREFIX + _NO_NAME.sub("_", what.lower())
 
 
 def forget_old_marks(client: SyncPrefectClient, now: datetime | None = None) -> int:
@@ -110,6 +123,22 @@ def forget_old_marks(client: SyncPrefectClient, now: datetime | None = None) -> 
         if len(page) < PAGE:
             break
     return deleted
+
+
+def all_marks(client: SyncPrefectClient) -> dict[str, str]:
+    """What each mark says that there is, by its name."""
+    found: dict[str, str] = {}
+    for offset in itertools.count(0, PAGE):
+        page = _page(client, offset)
+        found |= {mark["name"]: str(mark["value"]) for mark in page}
+        if len(page) < PAGE:
+            break
+    return found
+
+
+def sent_marks(client: SyncPrefectClient) -> frozenset[str]:
+    """The names of the marks of what has been told."""
+    return frozenset(name for name, value in all_marks(client).items() if value == SENT)
 
 
 def _page(client: SyncPrefectClient, offset: int) -> list[dict[str, Any]]:

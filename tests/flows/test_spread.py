@@ -19,12 +19,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
-from deployments.guards import register_watch
 from deployments.local.redshift_double import Fault
 from deployments.local.servers import ProcessWorker
 from ferry.schema import TableName
 from flows import spread_windows
 from flows.backfill_tables import backfill
+from flows.watch_runs import watch_runs
 from tests.api import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +87,10 @@ def children(after: datetime) -> list[FlowRun]:
     return [run for run in runs if run.created and run.created > after]
 
 
+def crashed(after: datetime) -> list[FlowRun]:
+    return [run for run in children(after) if run.state_type is StateType.CRASHED]
+
+
 def descendants(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -99,7 +103,6 @@ def descendants(pid: int) -> list[int]:
 def test_a_worker_that_dies_with_its_runs_takes_no_row_along_and_none_comes_twice(
     shop: Any, two_workers: list[ProcessWorker], redshift_double: Any
 ) -> None:
-    register_watch(silent_for=timedelta(seconds=45))
     begun = datetime.now(UTC)
     # Two windows of each worker wait in the middle when one of them dies.
     redshift_double.inject(Fault("stall", r"^COPY", times=4, seconds=30))
@@ -108,6 +111,8 @@ def test_a_worker_that_dies_with_its_runs_takes_no_row_along_and_none_comes_twic
     victim = next(w for w in two_workers if descendants(w.process.pid))
     for pid in [*descendants(victim.process.pid), victim.process.pid]:
         os.kill(pid, signal.SIGKILL)
+    while thread.is_alive() and not crashed(begun):
+        watch_runs(silent_seconds=20, observe_seconds=36, look_seconds=2)
     thread.join(400)
 
     assert states and states[0].type is StateType.COMPLETED, states and states[0].message

@@ -120,7 +120,8 @@ class ProcessWorker(Server):
 
     Attributes:
         pool: The work pool that it polls, of type ``process``.
-        process: The worker's process; its log is ``worker.log`` in the folder.
+        process: The worker's process; its log is ``worker.log`` in the folder, unless it has
+            another name.
     """
 
     pool: str
@@ -137,6 +138,7 @@ class ProcessWorker(Server):
         cwd: Path = _REPOSITORY,
         run_once: bool = False,
         limit: int | None = None,
+        name: str = "worker",
         timeout_seconds: float = 60,
         outlive: bool = False,
     ) -> Self:
@@ -153,6 +155,7 @@ class ProcessWorker(Server):
             cwd: Where flow runs without a pull step find their code.
             run_once: Poll once, execute what is due, and end.
             limit: How many flow runs at a time; no limit if None.
+            name: What messages call its process; also the stem of its log.
             timeout_seconds: How long to wait until the server knows it.
             outlive: Let it live on when this process ends.
 
@@ -164,10 +167,10 @@ class ProcessWorker(Server):
         command += ["--run-once"] if run_once else []
         command += ["--limit", str(limit)] if limit is not None else []
         # A new name tells it from workers of the same pool that ran before.
-        name = f"local-{os.getpid()}-{os.urandom(3).hex()}"
+        known_as = f"local-{os.getpid()}-{os.urandom(3).hex()}"
         process = ServerProcess.launch(
-            "worker",
-            [*command, "--name", name],
+            name,
+            [*command, "--name", known_as],
             folder.resolve(),
             env=without_prefect_settings(os.environ) | server.client_env | _EAGER | dict(env or {}),
             cwd=cwd,
@@ -175,7 +178,7 @@ class ProcessWorker(Server):
         )
         worker = cls(pool, process)
         if not run_once:
-            process.wait_until(lambda: name in _workers(server, pool), timeout_seconds)
+            process.wait_until(lambda: known_as in _workers(server, pool), timeout_seconds)
         return worker
 
     def finish(self, timeout_seconds: float = 120) -> int | None:

@@ -56,7 +56,7 @@ def _up(folder: Path, nps_rows: int, orders_rows: int) -> int:
     if before is not None and before.all_alive():
         _say("The stack is up already.")
     else:
-        _say("Starting MariaDB, S3, the Redshift double, Prefect and a worker ...")
+        _say("Starting MariaDB, S3, the Redshift double, Prefect and two workers ...")
     stack = up(folder, nps_rows=nps_rows, orders_rows=orders_rows)
     _say(_welcome(stack))
     return 0

@@ -31,6 +31,9 @@ FOLDER = REPOSITORY / ".ferry" / "stack"
 POOL = "ferry-pool"
 """The Prefect work pool whose runs the stack's worker executes."""
 
+WATCH_POOL = "ferry-watch"
+"""The work pool on which runs are watched, by a small worker of its own."""
+
 IAM_ROLE = "arn:aws:iam::000000000000:role/ferry-local"
 """What COPY names as its role: Redshift wants one, the double checks only that it is there."""
 
@@ -125,6 +128,16 @@ def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
         folder / "worker", server=server, pool=POOL, env=stack.env, outlive=True
     )
     stack.add(worker)
+    watcher = ProcessWorker.start(
+        folder / "watcher",
+        server=server,
+        pool=WATCH_POOL,
+        env=stack.env,
+        limit=2,
+        name="watcher",
+        outlive=True,
+    )
+    stack.add(watcher)
     _run("registering the blocks", stack, "deployments.register_blocks", "--profile", "local")
     _run("deploying", stack, "deployments.deploy")
 

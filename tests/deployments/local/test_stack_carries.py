@@ -122,7 +122,10 @@ def running() -> Iterator[Running]:
         assert stack is not None
         yield Running(folder, stack, first.stdout + first.stderr)
         down = command(folder, "down")
-        assert down.stdout == "Stopped: worker, prefect, prices, redshift, postgres, s3, mariadb.\n"
+        assert (
+            down.stdout
+            == "Stopped: watcher, worker, prefect, prices, redshift, postgres, s3, mariadb.\n"
+        )
         assert not any(process.alive() for process in stack.processes)
 
 
@@ -130,7 +133,7 @@ def test_up_prints_where_the_ui_is_and_can_be_repeated(running: Running) -> None
     assert "Prefect UI:  http://127.0.0.1:" in running.printed
     assert running.command("up").stdout.startswith("The stack is up already.")
     assert running.command("query", "SELECT 1 AS one").stdout == "one\n1\n"
-    assert running.command("status").stdout.count(" runs ") == 7
+    assert running.command("status").stdout.count(" runs ") == 8
 
 
 def test_prefect_s_api_answers_only_with_the_stack_s_auth_string_which_a_private_file_exports(
@@ -185,7 +188,6 @@ def test_registering_and_deploying_again_is_safe(running: Running) -> None:
         "registered price-api-source/prices",
         "registered ferry-readers-shop",
         "registered ferry-backfill-readers-shop",
-        "registered ferry: a run without a heartbeat has crashed",
     ]
     deployed = subprocess.run(
         [sys.executable, "-m", "deployments.deploy"],

@@ -1,0 +1,93 @@
+"""The server itself tells that nobody watches: whoever else would, needs a worker to run on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
+
+from ferry.errors import ConfigurationError
+from ferry.watch_notice import nobody_watches_notice
+
+WATCH_POOL = "ferry-watch"
+"""The work pool on which runs are watched; of the others the watch itself tells."""
+
+NOBODY_WATCHES = "ferry: nobody watches the runs"
+WITHOUT_A_WORKER = timedelta(minutes=5)
+"""A worker that is started again is back sooner, as it is when the server itself was away."""
+
+FORMER_WATCH = "ferry: a run without a heartbeat has crashed"
+"""An automation of earlier versions, which ended healthy runs after the server had been away."""
+
+
+def forget_former_watch() -> None:
+    """Delete the automation that ended runs in earlier versions; the flow `watch-runs` does now."""
+    with get_client(sync_client=True) as client:
+        for former in client.read_automations_by_name(FORMER_WATCH):
+            client.delete_automation(former.id)
+
+
+def register_nobody_watches(
+    notifier: str, *, pool: str = WATCH_POOL, within: timedelta = WITHOUT_A_WORKER
+) -> str:
+    """Let the server send a message when the last worker that watches has gone, and stays away.
+
+    Args:
+        notifier: The notification block, `slack-webhook/ferry`.
+        pool: The work pool.
+        within: How long a worker may take to come back.
+
+    Returns:
+        The name of the automation. Whether it is switched on stays as people left it.
+
+    Raises:
+        ConfigurationError: There is no such block.
+    """
+    notice = nobody_watches_notice(pool)
+    with get_client(sync_client=True) as client:
+        wanted = AutomationCore(
+            name=NOBODY_WATCHES,
+            description="Registered by Ferry: tells that the pool of the watch has no worker.",
+            trigger=EventTrigger(
+                match={
+                    "prefect.resource.id": "prefect.work-pool.*",
+                    "prefect.resource.name": pool,
+                },
+                for_each={"prefect.resource.id"},
+                after={"prefect.work-pool.not-ready"},
+                expect={"prefect.work-pool.ready"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=within,
+            ),
+            actions=[
+                SendNotification(
+                    block_document_id=_block_id(notifier, client),
+                    subject=notice.subject,
+                    body=notice.body,
+                )
+            ],
+        )
+        for before in client.read_automations_by_name(NOBODY_WATCHES):
+            wanted.enabled = before.enabled
+            client.update_automation(before.id, wanted)
+            break
+        else:
+            client.create_automation(wanted)
+    return NOBODY_WATCHES
+
+
+def _block_id(notifier: str, client: SyncPrefectClient) -> UUID:
+    slug, _, name = notifier.partition("/")
+    try:
+        return client.read_block_document_by_name(name, slug, include_secrets=False).id
+    except ObjectNotFound:
+        raise ConfigurationError(
+            f"the notification block {notifier!r} is not there",
+            expected="one as <type>/<name>, such as slack-webhook/ferry",
+            todo="Make it in Prefect's UI, or correct FERRY_NOTIFY, which is read here, too.",
+        ) from None

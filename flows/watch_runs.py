@@ -1,0 +1,222 @@
+"""watch-runs: end the runs that have died, and tell of what stands still and of what went untold.
+
+It runs on a work pool of its own: it is not to depend on the worker that it judges.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectException
+from prefect.logging import get_run_logger
+from prefect.runtime import deployment
+from prefect.states import Completed, Failed
+
+from ferry.bounded import MAX_REASONS, first_of
+from ferry.notice import Notice
+from ferry.reasons import reason_of
+from ferry.watch import (
+    Ending,
+    Observation,
+    Patience,
+    SeenRun,
+    ending_of,
+    is_suspect,
+    late_runs,
+)
+from ferry.watch_notice import late_notice, no_worker_notice, worker_back_notice
+from flows.notify_failure import SETTING, tell_of
+from tasks.missed_looks import drop_missed_looks
+from tasks.step import explains
+from tasks.tell_once import tell_once, tell_over
+from tasks.told import PREFIX, Mark, forget_old_marks, mark_name, sent_marks
+from tasks.untold import untold_runs
+from tasks.watch_end import end_run
+from tasks.watch_look import Look, Probe, look
+
+TOLD_FLOWS = ("sync-table", "sync-all", "update-symbols", "coverage", "backfill", "build-summary")
+"""The flows whose failed runs are told of: those with the hook `tell`."""
+
+NOT_ANSWERED = (PrefectException, httpx.HTTPError)
+LONGEST_SECONDS = 240.0
+"""Less than the five minutes until the next run, which begins to listen anew."""
+
+DEAF = (
+    "silent runs cannot be judged: what is sent to the server is not kept there as an event, so "
+    "that no heartbeat would be, either. Look at the server's log, and at its setting "
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
+)
+
+
+@flow(name="watch-runs", flow_run_name="watch runs")
+@explains
+def watch_runs(
+    silent_seconds: float = 120.0,
+    observe_seconds: float = 90.0,
+    pending_seconds: float = 600.0,
+    late_seconds: float = 1_800.0,
+    untold_seconds: float = 300.0,
+    look_seconds: float = 10.0,
+) -> Any:
+    """End the runs that have died, and tell of what stands still and of what went untold.
+
+    A run is ended only if nothing was heard of it while this run was listening: whatever the
+    server missed while it was away ends nobody.
+
+    Args:
+        silent_seconds: A run without a sign of life for so long is listened to.
+        observe_seconds: For so long; then it is ended. Three heartbeats.
+        pending_seconds: A run that a worker has taken begins within this, or is ended.
+        late_seconds: A run that is due is taken within this, or is told of.
+        untold_seconds: A failed run that is older and was not told of, is.
+        look_seconds: Between two looks.
+    """
+    patience = Patience(silent_seconds, observe_seconds, pending_seconds, late_seconds)
+    with get_client(sync_client=True) as client:
+        watch = _Watch(client, patience)
+        with suppress(*NOT_ANSWERED):  # the next run does
+            drop_missed_looks(client, deployment.id)
+            forget_old_marks(client)
+        watch.listen(look_seconds)
+        watch.tell_untold(untold_seconds)
+    return watch.ended()
+
+
+class _Watch:
+    """What one run of the watch does, and what came of it."""
+
+    def __init__(self, client: SyncPrefectClient, patience: Patience) -> None:
+        self._client, self._patience = client, patience
+        self._slug = os.environ.get(SETTING)
+        self._log = get_run_logger()
+        self._done: list[str] = []
+        self._failures: dict[str, str] = {}
+
+    def listen(self, look_seconds: float) -> None:
+        """Look until nothing is in doubt any more, or it is the next run's turn."""
+        observation, probe = Observation(max_gap_seconds=max(30.0, 3 * look_seconds)), Probe()
+        until = time.monotonic() + LONGEST_SECONDS
+        while True:
+            heard = True
+            try:
+                seen = look(self._client, probe, self._patience)
+                heard, in_doubt = seen.heard, self._judge(seen, observation)
+            except NOT_ANSWERED as error:
+                self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
+                observation.missed()
+                in_doubt = True
+            if not in_doubt:
+                return
+            if time.monotonic() > until:
+                break
+            time.sleep(look_seconds)
+        if not heard:
+            self._failures["events"] = DEAF
+
+    def tell_untold(self, untold_seconds: float) -> None:
+        """Send the messages that neither a run's hook nor the backstop has sent."""
+        if not self._slug:
+            return
+        with self._noting_failures("what went untold"):
+            for run in untold_runs(self._client, TOLD_FLOWS, untold_seconds):
+                self._tell_run(run)
+
+    def ended(self) -> Any:
+        """The state of this run: Failed if anything that is to be told could not be."""
+        if not self._slug:
+            self._done.append(f"nobody is to be notified: {SETTING} is not set")
+        done = "; ".join(first_of(self._done, MAX_REASONS)) or "nothing stands still"
+        if self._failures:
+            told = first_of(self._failures.values(), MAX_REASONS)
+            return Failed(message="\n".join([*told, done]))
+        return Completed(message=done)
+
+    def _judge(self, seen: Look, observation: Observation) -> bool:
+        """Act on what is decided by what was seen; whether anything is still in doubt."""
+        now, patience = datetime.now(UTC), self._patience
+        suspects = {run.id: run for run in seen.runs if is_suspect(run, now, patience)}
+        stuck = _stuck(seen, now, patience)
+        told = sent_marks(self._client)
+        untold = {key: notice for key, notice in stuck.items() if key not in told}
+        signs = {run.id: run.sign for run in suspects.values()} | dict.fromkeys(untold, "stuck")
+        observation.saw(time.monotonic(), signs, heard=seen.heard)
+        decided = {key for key in signs if observation.silent_for(key) >= patience.observe_seconds}
+        for key in decided & suspects.keys():
+            self._end(suspects[key], ending_of(suspects[key], observation, now))
+        for key in decided & untold.keys():
+            self._tell(key, untold[key])
+        self._forget(told - stuck.keys(), seen)
+        return any(key not in decided and not observation.was_heard(key) for key in signs)
+
+    def _end(self, run: SeenRun, ending: Ending) -> None:
+        ended = end_run(run, ending, self._client)
+        if ended is None:
+            return
+        self._note(f"{run.journey} {run.name} was ended as {ending.state}: {ending.message}")
+        flow_name = run.journey.partition("/")[0]
+        if self._slug and ending.state == "Crashed" and flow_name in TOLD_FLOWS:
+            self._tell_run(ended)
+
+    def _tell_run(self, run: FlowRun) -> None:
+        assert self._slug
+        with self._noting_failures(run.name):
+            if tell_of(run, self._client, self._slug, self._log):
+                self._note(f"told of {run.name}")
+
+    def _tell(self, key: str, notice: Notice) -> None:
+        if not self._slug:
+            self._log.warning("%s\n%s", notice.subject, notice.body)
+            return
+        with self._noting_failures(key):
+            if tell_once(Mark(self._client, key), notice, self._slug):
+                self._note(f"told: {notice.subject}")
+
+    def _forget(self, over: Collection[str], seen: Look) -> None:
+        """What was told of and is over may be told anew; of a worker it is told that it is back."""
+        back = {_no_worker(pool): worker_back_notice(pool) for pool in seen.pools}
+        for key in over:
+            if key.startswith((_no_worker(""), _late(""))):
+                with self._noting_failures(key):
+                    tell_over(Mark(self._client, key), back.get(key), self._slug)
+                    self._note(f"over: {key.removeprefix(PREFIX)}")
+
+    def _note(self, what: str) -> None:
+        self._done.append(what)
+        self._log.info("%s", what)
+
+    @contextmanager
+    def _noting_failures(self, what: str) -> Iterator[None]:
+        """Let nothing that cannot be told keep the rest from being told."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # whatever it is, the rest is told
+            self._failures[what] = f"{what} could not be told: {reason_of(error)}"
+            self._log.error("%s", self._failures[what])
+        else:
+            self._failures.pop(what, None)
+
+
+def _stuck(seen: Look, now: datetime, patience: Patience) -> dict[str, Notice]:
+    """What stands still, by the name of the mark that it was told."""
+    idle = [pool for pool, alive in seen.pools.items() if not alive]
+    late = late_runs(seen.runs, idle, now, patience)
+    return {_no_worker(pool): no_worker_notice(pool) for pool in idle} | {
+        _late(each.journey): late_notice(each, now) for each in late
+    }
+
+
+def _no_worker(pool: str) -> str:
+    return mark_name(f"no_worker_{pool}")
+
+
+def _late(journey: str) -> str:
+    return mark_name(f"late_{journey}")

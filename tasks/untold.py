@@ -1,0 +1,64 @@
+"""Failed runs of which nobody was told: looked for, since events that tell of them can be lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from tasks.told import Mark, sent_marks
+
+LOOK_BACK = timedelta(days=2)
+MOST = 20
+"""Messages in one look; the next look tells of more."""
+
+PAGE = 200
+
+
+def untold_runs(
+    client: SyncPrefectClient, flows: Sequence[str], older_than_seconds: float
+) -> list[FlowRun]:
+    """The failed and crashed runs of the last days that carry no mark, the newest first.
+
+    Args:
+        client: Asks Prefect's server.
+        flows: The names of the flows that are told of.
+        older_than_seconds: Runs that ended later are left to their hook, and to the backstop.
+    """
+    sent = sent_marks(client)
+    now = datetime.now(UTC)
+    ended = FlowRunFilterEndTime(
+        after_=now - LOOK_BACK,  # type: ignore[arg-type]
+        before_=now - timedelta(seconds=older_than_seconds),  # type: ignore[arg-type]
+    )
+    untold = (run for run in _failed(client, flows, ended) if Mark.of(run, client).name not in sent)
+    return list(itertools.islice(untold, MOST))
+
+
+def _failed(
+    client: SyncPrefectClient, flows: Sequence[str], ended: FlowRunFilterEndTime
+) -> Iterator[FlowRun]:
+    failed = FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED])
+    for offset in itertools.count(0, PAGE):
+        page = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=failed), end_time=ended),
+            sort=FlowRunSort.END_TIME_DESC,
+            limit=PAGE,
+            offset=offset,
+        )
+        yield from page
+        if len(page) < PAGE:
+            return

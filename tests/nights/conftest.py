@@ -1,0 +1,33 @@
+"""The nights of one file share a server, which some of them take away for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.nights.night import Night
+from tests.slack import Slack, running_slack
+
+
+@pytest.fixture(scope="module")
+def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
+    with running_slack(tmp_path_factory.mktemp("slack")) as slack:
+        yield slack
+
+
+@pytest.fixture(scope="module")
+def shared_night(slack_server: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    folder: Path = tmp_path_factory.mktemp("night")
+    night = Night.begin(folder, slack_server)
+    yield night
+    night.end()
+
+
+@pytest.fixture
+def night(shared_night: Night) -> Iterator[Night]:
+    """A night in which nobody was told of anything yet; its workers end with it."""
+    shared_night.slack.posted.clear()
+    yield shared_night
+    shared_night.over()

@@ -1,0 +1,174 @@
+"""A night: a Prefect server that can go and come back, workers, a receiver, and the watch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import (
+    ConcurrencyLimitStrategy,
+    ConcurrencyOptions,
+    FlowRun,
+    StateType,
+)
+
+from deployments.local.servers import PrefectServer, ProcessWorker
+from ferry.watch import WATCHED
+from tests.api import eventually
+from tests.slack import WEBHOOK, Slack
+
+ROOT = Path(__file__).parents[2]
+BLOCK = "slack-webhook/ferry"
+SAVE = (
+    "from prefect.blocks.notifications import SlackWebhook; from pydantic import SecretStr; "
+    f"SlackWebhook(url=SecretStr('{WEBHOOK}')).save('ferry', overwrite=True)"
+)
+WATCH = "from flows.watch_runs import watch_runs; print(watch_runs({}, return_state=True))"
+
+QUICK_SERVER = {
+    # A worker is missed after three of its heartbeats, and looked for every second.
+    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+}
+QUICK_WORKER = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "2", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+QUICK_WATCH = {"silent_seconds": 1.0, "observe_seconds": 36.0, "look_seconds": 2.0}
+"""A heartbeat comes every thirty seconds: Prefect allows nothing shorter."""
+
+
+@dataclass
+class Night:
+    """Everything of one night; `end` stops it."""
+
+    folder: Path
+    slack: Slack
+    server: PrefectServer
+    workers: list[ProcessWorker] = field(default_factory=list)
+    deployments: list[UUID] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, folder: Path, slack: Slack) -> Night:
+        server = PrefectServer.start(folder / "prefect", settings=QUICK_SERVER | slack.env)
+        night = cls(folder, slack, server)
+        night.python(SAVE)
+        return night
+
+    def end(self) -> None:
+        self.over()
+        self.server.stop(discard=True)
+
+    @property
+    def env(self) -> dict[str, str]:
+        outside = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
+        return outside | self.server.client_env | self.slack.env | {"FERRY_NOTIFY": BLOCK}
+
+    @property
+    def client(self) -> SyncPrefectClient:
+        return SyncPrefectClient(self.server.api_url, auth_string=self.server.auth_string)
+
+    def python(self, code: str) -> str:
+        """What the code prints, in a process that knows the night's server."""
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def watch(self, **given: float) -> str:
+        """What the watch says at its end."""
+        wanted = ", ".join(f"{name}={value}" for name, value in (QUICK_WATCH | given).items())
+        return self.python(WATCH.format(wanted))
+
+    def worker(self, pool: str, limit: int | None = None) -> ProcessWorker:
+        """A worker of the pool."""
+        folder = self.folder / f"worker-{len(self.workers)}"
+        env = self.env | QUICK_WORKER
+        worker = ProcessWorker.start(folder, server=self.server, pool=pool, env=env, limit=limit)
+        self.workers.append(worker)
+        return worker
+
+    def lose_server(self) -> None:
+        """Kill the server, without a word to anybody."""
+        os.killpg(self.server.process.pid, signal.SIGKILL)
+        self.server.process.wait(20)
+
+    def find_server(self) -> None:
+        """Start it again, at its old address."""
+        before = self.server
+        self.server = PrefectServer.start(
+            self.folder / "prefect",
+            auth_string=before.auth_string,
+            port=before.port,
+            settings=QUICK_SERVER | self.slack.env,
+        )
+        assert self.server.port == before.port
+
+    def pool(self, name: str) -> str:
+        """A work pool of that name, which has no worker yet."""
+        with self.client as client:
+            client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+        return name
+
+    def deploy(self, name: str, pool: str, **fields: Any) -> UUID:
+        """A deployment of the carrier, watched as those of `prefect.yaml` are."""
+        with self.client as client:
+            deployment = client.create_deployment(
+                client.create_flow_from_name("sync-table"),
+                name,
+                work_pool_name=pool,
+                tags=[WATCHED],
+                path=str(ROOT),
+                entrypoint="tests/nights/carrier.py:carry",
+                job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}},
+                parameters={"table": name, "until": str(self.folder / f"{name}-is-over")},
+                **fields,
+            )
+        self.deployments.append(deployment)
+        return deployment
+
+    def over(self) -> None:
+        """Stop the workers, and let the server forget the deployments with their runs."""
+        while self.workers:
+            self.workers.pop().stop()
+        with self.client as client:
+            while self.deployments:
+                client.delete_deployment(self.deployments.pop())
+
+    def start(self, deployment: UUID) -> UUID:
+        with self.client as client:
+            return client.create_flow_run_from_deployment(deployment).id
+
+    def run(self, run_id: UUID) -> FlowRun:
+        with self.client as client:
+            return client.read_flow_run(run_id)
+
+    def comes_to(self, run_id: UUID, state: StateType, seconds: float = 60) -> bool:
+        return bool(eventually(lambda: self.run(run_id).state_type is state, seconds))
+
+    def let_end(self, name: str) -> None:
+        """Let the runs of this deployment end."""
+        (self.folder / f"{name}-is-over").touch()
+
+
+def one_at_a_time() -> Mapping[str, Any]:
+    """The limit of `prefect.yaml`, as a deployment's fields."""
+    options = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+    return {"concurrency_limit": 1, "concurrency_options": options}
+
+
+__all__ = ["BLOCK", "Night", "one_at_a_time"]

@@ -1,0 +1,99 @@
+"""Nights in which nothing runs: who says so, since nothing runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.schemas.objects import StateType
+from prefect.states import Scheduled
+
+from tests.api import eventually
+from tests.nights.night import BLOCK, ROOT, Night
+
+HERE = str(ROOT)
+SHORT = {"silent_seconds": 5.0, "observe_seconds": 4.0}
+
+
+def test_a_pool_has_no_worker_and_it_is_told_once_and_once_more_when_one_is_back(
+    night: Night,
+) -> None:
+    pool = night.pool("empty")
+    night.deploy("empty", pool)
+    for _ in range(2):
+        night.watch(**SHORT)
+    (told,) = night.slack.messages
+    assert told.startswith("Ferry: no worker is alive for the pool empty\n")
+    assert "docs/runbook.md, Nothing runs" in told
+
+    night.worker(pool)
+    for _ in range(2):
+        night.watch(**SHORT)
+    assert [each.partition("\n")[0] for each in night.slack.messages[1:]] == [
+        "Ferry: a worker is alive again for the pool empty"
+    ]
+
+
+def test_nobody_watches_any_more_and_the_server_says_so_once(night: Night) -> None:
+    pool = night.pool("watch-pool")
+    night.python(
+        "from datetime import timedelta; from deployments.no_worker import *; "
+        f"register_nobody_watches('{BLOCK}', pool='{pool}', within=timedelta(seconds=10))"
+    )
+    worker = night.worker(pool)
+    worker.process.stop(grace_seconds=0)
+    again = night.worker(pool)  # within the time that it may take
+    eventually(lambda: bool(night.slack.messages), 20)
+    assert night.slack.messages == []
+
+    again.process.stop(grace_seconds=0)
+    assert eventually(lambda: night.slack.messages, 60)
+    assert not eventually(lambda: len(night.slack.messages) > 1, 12)
+    (told,) = night.slack.messages
+    assert told.startswith("Ferry: nobody watches the runs: no worker is alive for the pool watch-")
+
+
+def test_a_run_is_late_though_a_worker_is_alive_and_it_is_told_once_and_not_ended(
+    night: Night,
+) -> None:
+    pool = night.pool("other-queue")
+    deployment = night.deploy("late", pool, work_queue_name="nobody-s")
+    night.worker(pool)
+    with night.client as client:
+        queue = client.read_work_queue_by_name("nobody-s", work_pool_name=pool)
+        client.update_work_queue(queue.id, is_paused=True)
+        due = Scheduled().state_details.scheduled_time
+        assert due is not None
+        run = client.create_flow_run_from_deployment(
+            deployment, state=Scheduled(scheduled_time=due - timedelta(hours=1))
+        )
+
+    for _ in range(2):
+        night.watch(**SHORT)
+
+    (told,) = night.slack.messages
+    assert told.startswith("Ferry: sync-table/late is 60 min late\n")
+    assert night.run(run.id).state_type is StateType.SCHEDULED
+
+
+def test_looks_that_were_missed_are_dropped_and_the_newest_looks(night: Night) -> None:
+    pool = night.pool("missed")
+    with night.client as client:
+        flow_id = client.create_flow_from_name("watch-runs")
+        deployment = client.create_deployment(
+            flow_id,
+            "missed",
+            work_pool_name=pool,
+            entrypoint="flows.watch_runs.watch_runs",
+            pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": HERE}}],
+            parameters=SHORT,
+        )
+        runs = [client.create_flow_run_from_deployment(deployment).id for _ in range(5)]
+    night.worker(pool, limit=1)
+    assert eventually(lambda: all(over(night, run_id) for run_id in runs), 90)
+    ends = {night.run(run_id).state_type for run_id in runs}
+    assert ends == {StateType.COMPLETED, StateType.CANCELLED}
+
+
+def over(night: Night, run_id: object) -> bool:
+    state = night.run(run_id).state  # type: ignore[arg-type]
+    return bool(state and state.is_final())
