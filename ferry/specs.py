@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from ferry.batch import StageFormat
+from ferry.due_time import DueTime
 from ferry.errors import RequestError
 from ferry.schema import TableName
 from ferry.source_names import parse_source_name
@@ -137,6 +138,12 @@ class TableSpec(BaseModel):
     every: Every | Literal["never"] = Field(
         default="day",
         description="How often sync-all carries it: day or hour; never: only when it is named.",
+    )
+    due: DueTime | None = Field(
+        default=None,
+        description='The time in `zone`, such as "09:30", by which it has to be loaded. window: '
+        "the whole day before; full, watermark: anything since the day began. If it is not, one "
+        "message says so, and one when it has arrived after all.",
     )
     start_date: date | None = Field(
         default=None,

@@ -29,7 +29,7 @@ from tests.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-SILENT = {"notify-failure", "carry-windows", "watch-runs"}
+SILENT = {"notify-failure", "carry-windows", "watch-runs", "check-due"}
 
 
 @pytest.fixture(scope="module")

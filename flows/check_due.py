@@ -1,0 +1,150 @@
+"""check-due: say which tables are not loaded by the time that their specs say.
+
+It asks the receipts and nobody else, so that it does not matter why a table is late. It runs on the
+pool of the watch: it is not to depend on the worker that carries the tables.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.logging import get_run_logger
+from prefect.runtime import deployment
+from prefect.states import Completed, Failed
+
+from blocks.registry import load_warehouse
+from ferry.bounded import MAX_REASONS, first_of
+from ferry.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
+from ferry.deadlines import Deadline, Told, arrival, deadlines_to_judge, to_tell
+from ferry.reasons import reason_of
+from ferry.specs import TableSpec
+from flows.notify_failure import SETTING
+from flows.table_specs import load_table_specs
+from tasks import for_table
+from tasks.history import History, read_history
+from tasks.missed_looks import drop_missed_looks
+from tasks.step import explains
+from tasks.tell_once import tell_once, tell_over
+from tasks.told import PREFIX, SENT, Mark, all_marks, mark_name
+
+SPECS = "the file of table specs"
+
+
+@flow(name="check-due", flow_run_name="check what is due")
+@explains
+def check_due() -> Any:
+    """Say once of each table with a `due` time that it is late, and once that it has arrived.
+
+    A warehouse is asked only while there is something to be known: what was there in time is not
+    asked for again that day.
+    """
+    slug = os.environ.get(SETTING)
+    if not slug:
+        return Completed(message=f"nobody is to be notified: {SETTING} is not set")
+    with get_client(sync_client=True) as client:
+        drop_missed_looks(client, deployment.id)
+        check = _Check(client, slug)
+        check.all()
+    return check.ended()
+
+
+class _Check:
+    """What one run judges, and what came of it."""
+
+    def __init__(self, client: SyncPrefectClient, slug: str) -> None:
+        self._client, self._slug = client, slug
+        self._marks = all_marks(client)
+        self._log = get_run_logger()
+        self._done: list[str] = []
+        self._failures: list[str] = []
+        self._unasked: set[str] = set()
+
+    def all(self) -> None:
+        """Judge every table whose deadline has passed."""
+        specs: list[TableSpec] = []
+        with self._asking(SPECS):
+            specs += load_table_specs().values()
+        for spec in specs:
+            self._table(spec)
+
+    def ended(self) -> Any:
+        """The state of this run: Failed if anything could not be judged or told."""
+        done = "; ".join(first_of(self._done, MAX_REASONS)) or "nothing is late that was not told"
+        if self._failures:
+            return Failed(message="\n".join([*first_of(self._failures, MAX_REASONS), done]))
+        return Completed(message=done)
+
+    def _table(self, spec: TableSpec) -> None:
+        told = {
+            name.removeprefix(PREFIX): Told(value)
+            for name, value in self._marks.items()
+            if value in set(Told)
+        }
+        deadlines = deadlines_to_judge(spec, datetime.now(UTC), told)
+        if not deadlines or spec.warehouse in self._unasked:
+            return
+        found: list[History] = []
+        with self._asking(spec.warehouse):
+            found += [for_table(read_history, spec)(spec, load_warehouse(spec.warehouse))]
+        for history in found:
+            for each in deadlines:
+                with self._telling(each.spec.name):
+                    self._judge(each, history, told.get(each.key))
+
+    def _judge(self, deadline: Deadline, history: History, before: Told | None) -> None:
+        arrived = arrival(deadline, history.receipts, history.coverage)
+        now_told = to_tell(before, arrived)
+        mark = Mark(self._client, PREFIX + deadline.key)
+        if now_told is Told.LATE:
+            if tell_once(mark, late_table_notice(deadline, arrived), self._slug, Told.LATE):
+                self._note(f"{deadline.spec.name} is late")
+        elif now_told is Told.ARRIVED:
+            notice = arrived_notice(deadline, arrived, datetime.now(UTC))
+            tell_over(mark, notice, self._slug, Told.ARRIVED)
+            self._note(f"{deadline.spec.name} has arrived after all")
+        elif now_told is Told.KEPT:
+            mark.claim()
+            mark.confirm(Told.KEPT)
+            self._note(f"{deadline.spec.name} is there")
+
+    def _note(self, what: str) -> None:
+        self._done.append(what)
+        self._log.info("%s", what)
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """Tell once that this cannot be asked, and go on with what can be."""
+        name = _unjudged(what)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others are judged
+            reason = reason_of(error)
+            self._unasked.add(what)
+            self._fail(f"{what} cannot be asked: {reason}")
+            with self._telling(what):
+                tell_once(Mark(self._client, name), unjudged_notice(what, reason), self._slug)
+        else:
+            if self._marks.pop(name, None) == SENT:
+                tell_over(Mark(self._client, name), None, self._slug)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        """Let nothing that cannot be told keep the rest from being told."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # whatever it is, the rest is told
+            self._fail(f"{what} could not be told: {reason_of(error)}")
+
+    def _fail(self, why: str) -> None:
+        self._failures.append(why)
+        self._log.error("%s", why)
+
+
+def _unjudged(what: str) -> str:
+    return mark_name(f"unjudged_{what}")

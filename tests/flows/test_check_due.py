@@ -1,0 +1,140 @@
+"""A table that is late is told once, and once that it has arrived; judged from receipts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.blocks.notifications import SlackWebhook
+from prefect.client.schemas.objects import State, StateType
+from pydantic import SecretStr
+
+from flows.check_due import check_due
+from flows.sync_table import sync_table
+from tests.api import Api
+from tests.slack import WEBHOOK, Slack, running_slack
+
+SPEC = {"mode": "window", "key": ["id"], "due": "00:00", "retries": 0}
+FULL = {"mode": "full", "due": "00:00", "retries": 0}
+
+
+@pytest.fixture
+def road() -> str:
+    """One for all: what is told does not depend on it."""
+    return "sqlite-folder-duckdb"
+
+
+@pytest.fixture(scope="module")
+def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
+    with running_slack(tmp_path_factory.mktemp("slack")) as slack:
+        yield slack
+
+
+@pytest.fixture
+def shop(
+    slack_server: Slack, journey: Any, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """A table, and Slack, which has heard nothing yet."""
+    slack_server.posted.clear()
+    slack_server.status = 200
+    for name, value in slack_server.env.items():
+        monkeypatch.setenv(name, value)
+    SlackWebhook(url=SecretStr(WEBHOOK)).save("test-due", overwrite=True)
+    monkeypatch.setenv("FERRY_NOTIFY", "slack-webhook/test-due")
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    journey.sql("INSERT INTO orders VALUES (?, ?)", [(1, f"{yesterday():%Y-%m-%d} 12:00:00")])
+    yield journey
+
+
+def yesterday() -> datetime:
+    return datetime.now(UTC) - timedelta(days=1)
+
+
+def check() -> State[Any]:
+    state: State[Any] = check_due(return_state=True)
+    return state
+
+
+def subjects(slack: Slack) -> list[str]:
+    return [message.partition("\n")[0] for message in slack.messages]
+
+
+@pytest.mark.parametrize("spec", [SPEC, FULL], ids=["window", "full"])
+def test_a_late_table_is_told_once_and_once_that_it_has_arrived(
+    shop: Any, slack_server: Slack, spec: dict[str, Any]
+) -> None:
+    shop.write_specs(orders=spec)
+    day = yesterday() if spec is SPEC else datetime.now(UTC)
+    for _ in range(2):
+        assert check().type is StateType.COMPLETED
+    late = f"Ferry: orders for {day:%Y-%m-%d} is not loaded; due 00:00"
+    assert subjects(slack_server) == [late]
+    assert "docs/runbook.md, A table is late" in slack_server.messages[0]
+
+    sync_table(table="orders", **({"run_date": day.date()} if spec is SPEC else {}))
+    for _ in range(2):
+        check()
+    arrived = f"Ferry: orders for {day:%Y-%m-%d} has arrived after all"
+    assert subjects(slack_server) == [late, arrived]
+
+
+def test_a_table_that_is_there_in_time_is_not_told_and_not_asked_for_again(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+    assert "orders is there" in (check().message or "")
+    shop.warehouse.path = shop.warehouse.path.with_name("gone.duckdb")
+    shop.warehouse.save(shop.name, overwrite=True)
+    assert check().type is StateType.COMPLETED
+    assert slack_server.messages == []
+
+
+def test_a_table_without_a_deadline_is_none_of_its_business(shop: Any, slack_server: Slack) -> None:
+    shop.write_specs(orders={"mode": "full"})
+    check()
+    assert slack_server.messages == []
+
+
+def test_a_warehouse_that_cannot_be_asked_is_told_once_and_may_be_told_anew(
+    shop: Any, slack_server: Slack
+) -> None:
+    shop.write_specs(orders=SPEC, visits=SPEC)
+    path: Path = shop.warehouse.path
+    for expected in (1, 2):
+        path.unlink(missing_ok=True)
+        path.mkdir()
+        for _ in range(2):
+            state = check()
+            assert state.type is StateType.FAILED
+        told = [each for each in subjects(slack_server) if "cannot be asked" in each]
+        assert (
+            told
+            == [f"Ferry: nobody knows whether tables are late: {shop.name} cannot be asked"]
+            * expected
+        )
+        path.rmdir()
+        check()  # it answers
+
+
+def test_specs_that_cannot_be_read_are_told_once(shop: Any, slack_server: Slack) -> None:
+    shop.specs_file.write_text("tables: [")
+    for _ in range(2):
+        assert check().type is StateType.FAILED
+    assert len(subjects(slack_server)) == 1
+    shop.write_specs(orders={"mode": "full"})
+    assert check().type is StateType.COMPLETED
+
+
+def test_a_message_that_cannot_be_sent_is_sent_by_the_next_look(
+    shop: Any, slack_server: Slack
+) -> None:
+    shop.write_specs(orders=SPEC)
+    slack_server.status = 500
+    assert check().type is StateType.FAILED
+    slack_server.status, before = 200, len(slack_server.posted)
+    check()
+    assert len(slack_server.posted) == before + 1
