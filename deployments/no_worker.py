@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import WorkPoolStatus
 from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
@@ -79,6 +81,18 @@ def register_nobody_watches(
         else:
             client.create_automation(wanted)
     return NOBODY_WATCHES
+
+
+def nobody_watches_yet(pool: str = WATCH_POOL) -> str | None:
+    """What to do when the pool of the watch has no worker; None if it has one."""
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+        if client.read_work_pool(pool).status is not WorkPoolStatus.NOT_READY:
+            return None
+    return (
+        f"no worker of the pool {pool} is alive: runs that die are not ended, and nobody is told "
+        "of late tables. Start one, if possible on another machine than the others: "
+        f"prefect worker start --pool {pool} --limit 2"
+    )
 
 
 def _block_id(notifier: str, client: SyncPrefectClient) -> UUID:

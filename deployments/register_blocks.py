@@ -36,7 +36,11 @@ from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
 from deployments.guards import register_limits
 from deployments.leases import free_places, free_turns, lease_warning
-from deployments.no_worker import forget_former_watch, register_nobody_watches
+from deployments.no_worker import (
+    forget_former_watch,
+    nobody_watches_yet,
+    register_nobody_watches,
+)
 from ferry.errors import ConfigurationError
 from ferry.settings import refuse_misspelled
 from flows.table_specs import load_table_specs
@@ -215,7 +219,7 @@ def main() -> None:
         lines = [f"registered {name}" for name in register(profile)]
         if profile != "embedded":  # whose server lives no longer than its only process
             lines += free_what_nobody_holds()
-            if warning := lease_warning():
+            for warning in filter(None, (lease_warning(), nobody_watches_yet())):
                 sys.stderr.write(f"WARNING: {warning}\n")
     except ConfigurationError as error:
         sys.exit(str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from prefect.blocks.notifications import SlackWebhook
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from pydantic import SecretStr
@@ -12,6 +13,7 @@ from deployments.no_worker import (
     FORMER_WATCH,
     NOBODY_WATCHES,
     forget_former_watch,
+    nobody_watches_yet,
     register_nobody_watches,
 )
 from ferry.errors import ConfigurationError
@@ -41,6 +43,18 @@ def test_registered_twice_there_is_one_and_whoever_switched_it_off_finds_it_off(
         assert (found.id, found.enabled) == (made.id, False)
     finally:
         api.client.delete_automation(made.id)
+
+
+def test_it_says_what_to_do_where_the_pool_has_no_worker_or_is_not_there(api: Api) -> None:
+    said = nobody_watches_yet("nobody-s-pool")
+    assert said and said.endswith("prefect worker start --pool nobody-s-pool --limit 2")
+    api.client.create_work_pool(WorkPoolCreate(name="watchers", type="process"))
+    try:
+        assert nobody_watches_yet("watchers")
+        api.client.send_worker_heartbeat("watchers", "here", heartbeat_interval_seconds=30)
+        assert nobody_watches_yet("watchers") is None
+    finally:
+        api.client.delete_work_pool("watchers")
 
 
 def test_a_block_that_is_not_there_is_named(api: Api) -> None:
