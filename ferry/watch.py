@@ -147,8 +147,8 @@ def ending_of(run: SeenRun, observation: Observation, now: datetime) -> Ending:
         return Ending(
             "Crashed",
             f"It was Pending for {minutes:,.0f} min and did not begin: its worker or its process "
-            "has probably died before that. It has carried nothing. This carries the same dates: "
-            f"prefect flow-run retry {run.id}",
+            "has probably died before that. This attempt has carried nothing. This carries the "
+            f"same dates: prefect flow-run retry {run.id}",
         )
     heard = (
         f"no heartbeat was heard for {seconds:,.0f} s while the server was up and listening, nor "
