@@ -5,7 +5,7 @@ failed, one that was never made, a worker that takes none.
 
 At 09:30 in the table's zone, a table in mode `window` has to have loaded the whole day before,
 every hour of it where it is carried hourly; one in mode `full` or `watermark` has to have a receipt
-of the day that has begun.
+of the day that has begun, and not one of a window: a backfill of old days makes it no newer.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ def arrival(
         return Arrival(standing.status is Status.LOADED, last, standing.reason)
     voids = (each.finished_at for each in receipts if each.status == VOID)
     since = max([local_midnight(deadline.day, spec.zone), *voids])
-    loaded = (each.finished_at for each in receipts if each.status == "loaded")
+    whole = (each for each in receipts if each.status == "loaded" and each.mode != "window")
+    loaded = (each.finished_at for each in whole)
     return Arrival(any(moment >= since for moment in loaded), last)
 
 

@@ -142,8 +142,8 @@ class TableSpec(BaseModel):
     due: DueTime | None = Field(
         default=None,
         description='The time in `zone`, such as "09:30", by which it has to be loaded. window: '
-        "the whole day before; full, watermark: anything since the day began. If it is not, one "
-        "message says so, and one when it has arrived after all.",
+        "the whole day before; full, watermark: a run in that mode since the day began; a backfill "
+        "does not count. If it is not, one message says so, and one when it has arrived after all.",
     )
     start_date: date | None = Field(
         default=None,

@@ -173,6 +173,12 @@ class TestArrival:
         table = spec(mode=mode)
         assert self.arrived(table, receipt(None, utc(finished), mode)).there is there
 
+    @pytest.mark.parametrize("mode", ["full", "watermark"])
+    def test_a_backfill_s_window_of_old_days_makes_a_table_no_newer(self, mode: str) -> None:
+        old = receipt(day_window(date(2025, 1, 1), BERLIN), utc("2026-11-26T08:00"))
+        arrived = self.arrived(spec(mode=mode), old)
+        assert arrived == Arrival(False, utc("2026-11-26T08:00"))
+
     def test_what_was_lost_since_is_not_there(self) -> None:
         at = utc("2026-11-26T05:00")
         void = void_receipt(
