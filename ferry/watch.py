@@ -21,6 +21,9 @@ HEARTBEAT_SECONDS = 30
 BUSY_FACTOR = 12
 """A late run whose pool is at work waits for its turn: so many times longer before it is told."""
 
+HEARD_OF = ("RUNNING", "CANCELLING")
+"""The states in which a run sends heartbeats."""
+
 EndState = Literal["Crashed", "Cancelled"]
 
 
@@ -131,7 +134,7 @@ def is_suspect(run: SeenRun, now: datetime, patience: Patience) -> bool:
 
     A heartbeat that seems to come from the future is as suspect as an old one: a clock was set.
     """
-    if run.state in ("RUNNING", "CANCELLING"):
+    if run.state in HEARD_OF:
         apart = abs((now - run.heard_at).total_seconds())
         return run.beats and apart > patience.silent_seconds
     if run.state == "PENDING":

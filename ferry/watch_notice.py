@@ -8,6 +8,11 @@ from ferry.notice import Notice, plain
 from ferry.watch import LateRuns
 
 RUNBOOK = "docs/runbook.md"
+DEAF = (
+    "silent runs cannot be judged: what is sent to the server is not kept there as an event, so "
+    "that no heartbeat would be, either. Look at the server's log, and at its setting "
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
+)
 
 
 def no_worker_notice(pool: str) -> Notice:
@@ -35,6 +40,16 @@ def worker_back_notice(pool: str) -> Notice:
     return Notice(
         f"Ferry: a worker is alive again for the pool {plain(pool)}",
         "What waited is being taken; `coverage` shows what was missed.",
+    )
+
+
+def deaf_notice() -> Notice:
+    """Runs are silent, and the watch cannot know whether they have died."""
+    return Notice(
+        "Ferry: runs are silent, and nobody can know whether they have died",
+        f"{DEAF[0].upper()}{DEAF[1:]}\nUntil then no silent run is ended: look whether those that "
+        "are Running still live.\n"
+        f"What to look at: {RUNBOOK}, A worker was killed",
     )
 
 

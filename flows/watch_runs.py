@@ -25,6 +25,7 @@ from ferry.bounded import MAX_REASONS, first_of
 from ferry.notice import Notice
 from ferry.reasons import reason_of
 from ferry.watch import (
+    HEARD_OF,
     Ending,
     Observation,
     Patience,
@@ -33,7 +34,13 @@ from ferry.watch import (
     is_suspect,
     late_runs,
 )
-from ferry.watch_notice import late_notice, no_worker_notice, worker_back_notice
+from ferry.watch_notice import (
+    DEAF,
+    deaf_notice,
+    late_notice,
+    no_worker_notice,
+    worker_back_notice,
+)
 from flows.notify_failure import SETTING, tell_of
 from tasks.missed_looks import drop_missed_looks
 from tasks.step import explains
@@ -49,12 +56,6 @@ TOLD_FLOWS = ("sync-table", "sync-all", "update-symbols", "coverage", "backfill"
 NOT_ANSWERED = (PrefectException, httpx.HTTPError)
 LONGEST_SECONDS = 240.0
 """Less than the five minutes until the next run, which begins to listen anew."""
-
-DEAF = (
-    "silent runs cannot be judged: what is sent to the server is not kept there as an event, so "
-    "that no heartbeat would be, either. Look at the server's log, and at its setting "
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
-)
 
 
 @flow(name="watch-runs", flow_run_name="watch runs")
@@ -100,19 +101,22 @@ class _Watch:
         self._log = get_run_logger()
         self._done: list[str] = []
         self._failures: dict[str, str] = {}
+        self._silence = self._standstill = Observation(0)
 
     def listen(self, look_seconds: float) -> None:
         """Look until nothing is in doubt any more, or it is the next run's turn."""
-        observation, probe = Observation(max_gap_seconds=max(30.0, 3 * look_seconds)), Probe()
+        max_gap, probe = max(30.0, 3 * look_seconds), Probe()
+        self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
         until = time.monotonic() + LONGEST_SECONDS
         while True:
             heard = True
             try:
                 seen = look(self._client, probe, self._patience)
-                heard, in_doubt = seen.heard, self._judge(seen, observation)
+                heard, in_doubt = seen.heard, self._judge(seen)
             except NOT_ANSWERED as error:
                 self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
-                observation.missed()
+                self._silence.missed()
+                self._standstill.missed()
                 in_doubt = True
             if not in_doubt:
                 return
@@ -140,22 +144,38 @@ class _Watch:
             return Failed(message="\n".join([*told, done]))
         return Completed(message=done)
 
-    def _judge(self, seen: Look, observation: Observation) -> bool:
-        """Act on what is decided by what was seen; whether anything is still in doubt."""
+    def _judge(self, seen: Look) -> bool:
+        """Act on what is decided by what was seen; whether anything is still in doubt.
+
+        Whether a run is silent, only heartbeats tell: it counts while what is sent is kept. What
+        stands still is read from the server's answers, and is decided by them alone.
+        """
         now, patience = datetime.now(UTC), self._patience
         suspects = {run.id: run for run in seen.runs if is_suspect(run, now, patience)}
+        silent = {key: run.sign for key, run in suspects.items() if run.state in HEARD_OF}
         stuck = _stuck(seen, now, patience)
+        if silent and not seen.heard:
+            stuck[_DEAF] = deaf_notice()
         told = sent_marks(self._client)
         untold = {key: notice for key, notice in stuck.items() if key not in told}
-        signs = {run.id: run.sign for run in suspects.values()} | dict.fromkeys(untold, "stuck")
-        observation.saw(time.monotonic(), signs, heard=seen.heard)
-        decided = {key for key in signs if observation.silent_for(key) >= patience.observe_seconds}
+        stands = {key: run.sign for key, run in suspects.items() if key not in silent}
+        stands |= dict.fromkeys(untold, "stuck")
+        at = time.monotonic()
+        self._silence.saw(at, silent, heard=seen.heard)
+        self._standstill.saw(at, stands, heard=True)
+        decided, in_doubt = set(), False
+        for observation, signs in ((self._silence, silent), (self._standstill, stands)):
+            for key in signs:
+                if observation.silent_for(key) >= patience.observe_seconds:
+                    decided.add(key)
+                elif not observation.was_heard(key):
+                    in_doubt = True
         for key in decided & suspects.keys():
-            self._end(suspects[key], ending_of(suspects[key], observation, now))
+            self._end(suspects[key], ending_of(suspects[key], self._silence, now))
         for key in decided & untold.keys():
             self._tell(key, untold[key])
         self._forget(told - stuck.keys(), seen)
-        return any(key not in decided and not observation.was_heard(key) for key in signs)
+        return in_doubt
 
     def _end(self, run: SeenRun, ending: Ending) -> None:
         ended = end_run(run, ending, self._client)
@@ -184,7 +204,7 @@ class _Watch:
         """What was told of and is over may be told anew; of a worker it is told that it is back."""
         back = {_no_worker(pool): worker_back_notice(pool) for pool in seen.pools}
         for key in over:
-            if key.startswith((_no_worker(""), _late(""))):
+            if key.startswith((_no_worker(""), _late(""))) or (key == _DEAF and seen.heard):
                 with self._noting_failures(key):
                     tell_over(Mark(self._client, key), back.get(key), self._slug)
                     self._note(f"over: {key.removeprefix(PREFIX)}")
@@ -220,3 +240,6 @@ def _no_worker(pool: str) -> str:
 
 def _late(journey: str) -> str:
     return mark_name(f"late_{journey}")
+
+
+_DEAF = mark_name("deaf")

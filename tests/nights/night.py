@@ -56,8 +56,9 @@ class Night:
     deployments: list[UUID] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, folder: Path, slack: Slack) -> Night:
-        server = PrefectServer.start(folder / "prefect", settings=QUICK_SERVER | slack.env)
+    def begin(cls, folder: Path, slack: Slack, settings: Mapping[str, str] | None = None) -> Night:
+        wanted = QUICK_SERVER | slack.env | dict(settings or {})
+        server = PrefectServer.start(folder / "prefect", settings=wanted)
         night = cls(folder, slack, server)
         night.python(SAVE)
         return night
