@@ -179,7 +179,8 @@ class Pool:
     def _look_up(self, waiter: Waiter) -> None:
         """Tell of a long wait, and end one that is too long.
 
-        While this process itself reads, the wait is for its own reading, and not too long.
+        While this process itself reads, the wait is for its own reading, and never too long; it is
+        told all the same.
         """
         with self.wake:
             now = time.monotonic()
@@ -195,10 +196,10 @@ class Pool:
                 todo="See whether these runs still read, and cancel what hangs; or give the limit "
                 "more places, in Prefect's UI under Concurrency.",
             )
-        if waited >= self.times.tell and self.may_tell("wait"):
+        if now - waiter.since >= self.times.tell and self.may_tell("wait"):
             logger().warning(
                 "waiting for a place among the readers of %r for %.0f s; %s",
                 self.source,
-                waited,
+                now - waiter.since,
                 "; ".join(states) or "who holds them is not known yet",
             )

@@ -263,6 +263,19 @@ def test_a_thread_that_waits_for_its_own_process_s_reading_waits_for_as_long_as_
     assert second.is_set()
 
 
+def test_a_wait_is_told_once_also_while_another_thread_of_the_process_reads(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shop = FakeLimits(limit=1)
+    ours = pool(shop, replace(QUICK, tell=0.7, give_up=0.5))
+    with reading(ours) as first:
+        assert first.wait(60)
+        with reading(ours) as second, reading(ours) as third:
+            assert eventually(lambda: "waiting for a place among the readers" in caplog.text)
+            assert not second.wait(1) and not third.is_set()
+    assert caplog.text.count("waiting for a place") == 1
+
+
 def test_places_that_nobody_holds_are_found_and_free_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
