@@ -23,6 +23,7 @@ from ferry.bounded import MAX_REASONS, first_of
 from ferry.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
 from ferry.deadlines import Deadline, Told, arrival, deadlines_to_judge, to_tell
 from ferry.reasons import reason_of
+from ferry.settings import refuse_misspelled
 from ferry.specs import TableSpec
 from flows.notify_failure import SETTING
 from flows.table_specs import load_table_specs
@@ -43,7 +44,11 @@ def check_due() -> Any:
 
     A warehouse is asked only while there is something to be known: what was there in time is not
     asked for again that day.
+
+    Raises:
+        ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify.
     """
+    refuse_misspelled(os.environ)
     slug = os.environ.get(SETTING)
     if not slug:
         return Completed(message=f"nobody is to be notified: {SETTING} is not set")

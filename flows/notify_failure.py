@@ -25,9 +25,10 @@ from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from blocks.notifier import load_notifier, send
-from ferry.errors import OutcomeUnknownError
+from ferry.errors import ConfigurationError, OutcomeUnknownError
 from ferry.notice import FailedRun, failure_notice
 from ferry.reasons import reason_of
+from ferry.settings import refuse_misspelled
 from ferry.told_window import by_schedule, told_window
 from flows.table_specs import load_table_specs
 from tasks.step import explains
@@ -49,7 +50,7 @@ def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     log: Log = flow_run_logger(flow_run, flow)
     slug = os.environ.get(SETTING)
     if not slug:
-        log.info("nobody is notified of this failure: %s is not set", SETTING)
+        _log_that_nobody_is(log)
         return
     try:
         with get_client(sync_client=True) as client:
@@ -80,9 +81,11 @@ def notify_failure(flow_run_id: UUID) -> Any:
         flow_run_id: The run that failed or crashed.
 
     Raises:
+        ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify.
         FerryError: The message could not be sent; the run is retried. A message that was perhaps
             sent is sent once more at most, by whoever comes first.
     """
+    refuse_misspelled(os.environ)
     slug = os.environ.get(SETTING)
     if not slug:
         return Completed(message=f"nobody is to be notified: {SETTING} is not set")
@@ -132,6 +135,16 @@ def _send(run: FlowRun, state: State[Any], slug: str, mark: Mark, log: Log) -> N
     log.info("%s was notified of this failure", slug)
     with _without_the_mark(log):
         mark.confirm()
+
+
+def _log_that_nobody_is(log: Log) -> None:
+    """Log that nobody is to be notified, unless that is by mistake: a hook raises nothing."""
+    try:
+        refuse_misspelled(os.environ)
+    except ConfigurationError as error:
+        log.error("NOBODY WAS NOTIFIED of this failure: %s", error)
+    else:
+        log.info("nobody is notified of this failure: %s is not set", SETTING)
 
 
 @contextmanager

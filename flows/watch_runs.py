@@ -24,6 +24,7 @@ from prefect.states import Completed, Failed
 from ferry.bounded import MAX_REASONS, first_of
 from ferry.notice import Notice
 from ferry.reasons import reason_of
+from ferry.settings import refuse_misspelled
 from ferry.watch import (
     HEARD_OF,
     Ending,
@@ -80,7 +81,11 @@ def watch_runs(
         late_seconds: A run that is due is taken within this, or is told of.
         untold_seconds: A failed run that is older and was not told of, is.
         look_seconds: Between two looks.
+
+    Raises:
+        ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify.
     """
+    refuse_misspelled(os.environ)
     patience = Patience(silent_seconds, observe_seconds, pending_seconds, late_seconds)
     with get_client(sync_client=True) as client:
         watch = _Watch(client, patience)

@@ -359,6 +359,18 @@ def test_without_a_block_in_the_configuration_nobody_is_told(
     assert slack.posted == []
 
 
+def test_under_a_misspelled_setting_the_hook_says_loudly_that_nobody_was_told(
+    shop: Any, slack: Slack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("FERRY_NOTIFY")
+    monkeypatch.setenv("FERRY_NOTFY", "slack-webhook/ferry")
+    state: State[Any] = sync_table(table="nps", run_date=DAY, return_state=True)
+    assert state.type is StateType.FAILED
+    said = [r.getMessage() for r in caplog.records if "NOBODY WAS NOTIFIED" in r.getMessage()]
+    assert len(said) == 1 and "no setting FERRY_NOTFY; expected FERRY_NOTIFY" in said[0]
+    assert slack.posted == []
+
+
 class TestBackstop:
     def test_it_tells_of_a_run_whose_hook_could_not(self, shop: Any, slack: Slack) -> None:
         slack.status = 500
