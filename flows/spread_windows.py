@@ -35,7 +35,7 @@ from ferry.schema import TableName
 from ferry.windows import Window
 from flows.carry_many import Outcome, Report
 from tasks.history import RunHistory, read_run
-from tasks.own_state import while_running
+from tasks.own_state import OwnState, while_running
 from tasks.step import for_table
 
 DEPLOYMENT = "carry-windows/backfill"
@@ -114,36 +114,43 @@ class Spread:
         """Carry the groups; one that fails does not stop the others.
 
         A run that crashed, with its worker or alone, is begun again; its windows that had landed
-        are not done again. When this run is cancelled, so are those under way.
+        are not done again. When this run is cancelled, so are those under way; not when it was
+        begun once more, for then they are the new attempt's, which finds them.
 
         Raises:
             ConfigurationError: There is no deployment to run.
         """
-        waiting = deque(groups)
         batches = [batch for group in groups for batch in group.batches]
-        count = _Every(COUNT_EVERY_SECONDS)
-        warn = _Every(WARN_AFTER_SECONDS)
-        try:
-            with while_running(Event()) as own:
-                while waiting or self._under_way:
-                    while waiting and len(self._under_way) < self._runs:
-                        self._begin(waiting.popleft())
-                    time.sleep(POLL_SECONDS)
-                    own.raise_if_ended()
-                    runs = self._look()
-                    for run in runs:
-                        if run.state and run.state.is_final():
-                            self._end(run, waiting.appendleft)
-                    self._warn_if_none_was_taken(runs, warn)
-                    if count.due():
-                        with suppress(RetriableError):  # the next time will do as well
-                            report(*_counts(self._gather(batches, read_run.fn)))
-        except BaseException:
-            self._cancel()
-            raise
+        with while_running(Event()) as own:
+            try:
+                self._feed(deque(groups), batches, own, report)
+            except BaseException:
+                if not own.begun_again:
+                    self._cancel()
+                raise
         outcomes = self._gather(batches, for_table(read_run, batches[0].spec))
         report(*_counts(outcomes))
         return outcomes
+
+    def _feed(
+        self, waiting: deque[Group], batches: Sequence[Batch], own: OwnState, report: Report
+    ) -> None:
+        """Hand over the groups, a few at a time, until all runs have ended."""
+        count = _Every(COUNT_EVERY_SECONDS)
+        warn = _Every(WARN_AFTER_SECONDS)
+        while waiting or self._under_way:
+            while waiting and len(self._under_way) < self._runs:
+                self._begin(waiting.popleft())
+            time.sleep(POLL_SECONDS)
+            own.raise_if_ended()
+            runs = self._look()
+            for run in runs:
+                if run.state and run.state.is_final():
+                    self._end(run, waiting.appendleft)
+            self._warn_if_none_was_taken(runs, warn)
+            if count.due():
+                with suppress(RetriableError):  # the next time will do as well
+                    report(*_counts(self._gather(batches, read_run.fn)))
 
     def _warn_if_none_was_taken(self, runs: Sequence[FlowRun], warn: _Every) -> None:
         if any(run.start_time for run in runs):

@@ -30,10 +30,13 @@ class OwnState:
 
     Attributes:
         stop: Set once it is not; who works for the run looks at it before each step.
+        begun_again: Whether that is because the run goes on elsewhere, as another attempt: what was
+            begun for it is then that one's.
     """
 
     def __init__(self, stop: Event) -> None:
         self.stop = stop
+        self.begun_again = False
         self._id = flow_run.id
         self._attempt: int | None = None
         self._over = Event()
@@ -70,6 +73,7 @@ class OwnState:
         if self._attempt is None:  # not what the process was told: an answer may have been lost
             self._attempt = run.run_count
         if run.run_count > self._attempt:
+            self.begun_again = True
             return f"it was begun once more, as attempt {run.run_count}"
         return f"its state is {state.name}" if state.is_final() else ""
 
