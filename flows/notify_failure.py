@@ -106,13 +106,26 @@ def notify_failure(flow_run_id: UUID) -> Any:
     return Completed(message=f"{slug} was notified")
 
 
-def tell_of(run: FlowRun, client: SyncPrefectClient, slug: str, log: Log) -> bool:
+def tell_of(
+    run: FlowRun,
+    client: SyncPrefectClient,
+    slug: str,
+    log: Log,
+    wait_seconds: float = HOOK_SECONDS,
+) -> bool:
     """Send the message of a failed run, unless somebody has; whether it was sent just now.
+
+    Args:
+        run: The run.
+        client: Prefect's.
+        slug: The notification block.
+        log: Where it is logged.
+        wait_seconds: For so long whoever is about to send it is waited for.
 
     Raises:
         FerryError: The message could not be sent; somebody may try again.
     """
-    mark = Mark.of(run, client).claim_patiently(HOOK_SECONDS) if run.state else None
+    mark = Mark.of(run, client).claim_patiently(wait_seconds) if run.state else None
     if run.state is None or mark is None:
         return False
     _send(run, run.state, slug, mark, log)

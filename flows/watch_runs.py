@@ -42,7 +42,7 @@ from ferry.watch_notice import (
     no_worker_notice,
     worker_back_notice,
 )
-from flows.notify_failure import SETTING, tell_of
+from flows.notify_failure import HOOK_SECONDS, SETTING, tell_of
 from tasks.missed_looks import drop_missed_looks
 from tasks.step import explains
 from tasks.tell_once import tell_once, tell_over
@@ -137,7 +137,7 @@ class _Watch:
             return
         with self._noting_failures("what went untold"):
             for run in untold_runs(self._client, TOLD_FLOWS, untold_seconds):
-                self._tell_run(run)
+                self._tell_run(run, wait_seconds=0)  # nobody is sending these any more
 
     def ended(self) -> Any:
         """The state of this run: Failed if anything that is to be told could not be."""
@@ -191,10 +191,10 @@ class _Watch:
         if self._slug and ending.state == "Crashed" and flow_name in TOLD_FLOWS:
             self._tell_run(ended)
 
-    def _tell_run(self, run: FlowRun) -> None:
+    def _tell_run(self, run: FlowRun, wait_seconds: float = HOOK_SECONDS) -> None:
         assert self._slug
         with self._noting_failures(run.name):
-            if tell_of(run, self._client, self._slug, self._log):
+            if tell_of(run, self._client, self._slug, self._log, wait_seconds):
                 self._note(f"told of {run.name}")
 
     def _tell(self, key: str, notice: Notice) -> None:

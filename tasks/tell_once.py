@@ -21,8 +21,8 @@ def tell_once(mark: Mark, notice: Notice, slug: str, value: str = SENT) -> bool:
         FerryError: It could not be sent; the next look tries again. One that was perhaps taken is
             not sent again.
     """
-    if not mark.claim() and mark.value() != SENDING:  # whose sender has died, since it is no other
-        return False
+    if not mark.claim() and (mark.value() != SENDING or mark.is_being_sent()):
+        return False  # else its sender has died before it knew
     try:
         send(notice, load_notifier(slug))
     except OutcomeUnknownError:

@@ -26,6 +26,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 PREFIX = "ferry_told_"
 _NO_NAME = re.compile(r"[^a-z0-9_]")
 SENDING, SENT, PERHAPS = "sending", "sent", "perhaps sent"
+SENDING_FOR = timedelta(seconds=60)
+"""Longer than it takes to send a message: whoever claimed it before that has died."""
+
 KEPT = timedelta(days=30)
 PAGE = 200
 """The most that Prefect's server gives at once."""
@@ -56,6 +59,18 @@ class Mark:
         found = self.client.read_variable_by_name(self.name)
         return str(found.value) if found else None
 
+    @property
+    def second(self) -> Mark:
+        """The mark with which the message is sent once more."""
+        return replace(self, name=f"{self.name}_again", again=True)
+
+    def is_being_sent(self) -> bool:
+        """Whether somebody has claimed it just now, by either clock, and is about to send."""
+        found = self.client.read_variable_by_name(self.name)
+        if found is None or found.value != SENDING or found.updated is None:
+            return False
+        return abs(datetime.now(UTC) - found.updated) < SENDING_FOR
+
     def claim(self) -> bool:
         """Whether it is for the caller to send: nobody else has, or is about to."""
         try:
@@ -77,8 +92,7 @@ class Mark:
             if found and found.value == SENT:
                 return None
             if found and (found.value == PERHAPS or time.monotonic() >= deadline):
-                second = replace(self, name=f"{self.name}_again", again=True)
-                return second if second.claim() else None
+                return self.second if self.second.claim() else None
             time.sleep(0.5)
         return self
 

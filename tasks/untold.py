@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from tasks.told import Mark, sent_marks
+from tasks.told import SENDING, SENT, Mark, all_marks
 
 LOOK_BACK = timedelta(days=2)
 MOST = 20
@@ -30,21 +30,32 @@ PAGE = 200
 def untold_runs(
     client: SyncPrefectClient, flows: Sequence[str], older_than_seconds: float
 ) -> list[FlowRun]:
-    """The failed and crashed runs of the last days that carry no mark, the newest first.
+    """The failed and crashed runs of the last days of which nobody was told, the newest first.
+
+    Told is also what was perhaps sent, and then once more; what somebody is sending just now is
+    left to that one.
 
     Args:
         client: Asks Prefect's server.
         flows: The names of the flows that are told of.
         older_than_seconds: Runs that ended later are left to their hook, and to the backstop.
     """
-    sent = sent_marks(client)
+    marks = all_marks(client)
     now = datetime.now(UTC)
     ended = FlowRunFilterEndTime(
         after_=now - LOOK_BACK,  # type: ignore[arg-type]
         before_=now - timedelta(seconds=older_than_seconds),  # type: ignore[arg-type]
     )
-    untold = (run for run in _failed(client, flows, ended) if Mark.of(run, client).name not in sent)
+    failed = _failed(client, flows, ended)
+    untold = (run for run in failed if not _is_told(Mark.of(run, client), marks))
     return list(itertools.islice(untold, MOST))
+
+
+def _is_told(mark: Mark, marks: Mapping[str, str]) -> bool:
+    value = marks.get(mark.name)
+    if value == SENT or mark.second.name in marks:
+        return True
+    return value == SENDING and mark.is_being_sent()
 
 
 def _failed(
