@@ -22,7 +22,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 
-from tasks.places.limits import correct, forget_the_dead, read_limits
+from tasks.places.limits import correct, read_limits
 
 LASTING = "prefect.server.concurrency.lease_storage.filesystem"
 """What `PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE` has to be on a server of one's own."""
@@ -63,7 +63,6 @@ def free_places(names: list[str]) -> list[str]:
     """
     done = []
     with get_client(sync_client=True) as client:
-        forget_the_dead(client)
         fewest = {state.name: state.unknown for state in read_limits(client, names)}
         for _ in range(LOOKS - 1):
             if not any(fewest.values()):

@@ -6,6 +6,7 @@ of its own, `ferry_places_…`, and takes it away with its last place.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import uuid
@@ -31,6 +32,8 @@ SILENT_FOR = timedelta(seconds=90)
 """A process that has not told for so long has died, and its leases have ended."""
 
 FORGOTTEN_AFTER = timedelta(hours=1)
+PAGE = 200
+"""The most variables that Prefect's server gives at once."""
 
 _FULL, _TOO_FEW, _GONE, _NO_SUCH = 423, 422, 410, 404
 _TIMEOUT_SECONDS = 10.0
@@ -39,6 +42,9 @@ _UNREACHABLE = (httpx.HTTPError, PrefectException, OSError, RuntimeError, ValueE
 
 class UnreachableError(Exception):
     """Prefect's server gave no good answer; says the kind of failure."""
+
+
+Entry = tuple[str, timedelta, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -187,8 +193,12 @@ class Limits:
 
 
 def read_limits(client: SyncPrefectClient, names: Iterable[str]) -> list[LimitState]:
-    """Each of the limits that there is, and who tells that it holds it."""
+    """Each of the limits that there is, and who tells that it holds it.
+
+    What processes told that died long ago is removed on the way: nobody else might, for weeks.
+    """
     entries = _entries(client)
+    _forget_the_dead(client, entries)
     found = []
     for name in names:
         try:
@@ -209,27 +219,35 @@ def correct(client: SyncPrefectClient, name: str, places: int) -> None:
     client.release_concurrency_slots([name], places, 1.0)
 
 
-def forget_the_dead(client: SyncPrefectClient) -> None:
-    """Remove what processes told that died long ago."""
-    for name, age, _ in _entries(client):
+def _forget_the_dead(client: SyncPrefectClient, entries: Iterable[Entry]) -> None:
+    for name, age, _ in entries:
         if age > FORGOTTEN_AFTER:
-            try:
+            with suppress(ObjectNotFound):  # somebody else has just done it
                 client.delete_variable_by_name(name)
-            except ObjectNotFound:
-                continue
 
 
-def _entries(client: SyncPrefectClient) -> list[tuple[str, timedelta, dict[str, Any]]]:
+def _entries(client: SyncPrefectClient) -> list[Entry]:
     """What processes tell: the variable, how old it is by the server's clock, and its value."""
-    chosen = {"variables": {"tags": {"all_": [TAG]}}, "limit": 200}
-    answer = client.request("POST", "/variables/filter", json=chosen)
-    date = answer.headers.get("date")
-    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-    return [
-        (each["name"], now - datetime.fromisoformat(each["updated"]), each["value"])
-        for each in answer.json()
-        if isinstance(each["value"], dict) and "held" in each["value"]
-    ]
+    found: list[Entry] = []
+    for offset in itertools.count(0, PAGE):
+        chosen = {
+            "variables": {"tags": {"all_": [TAG]}},
+            "sort": "NAME_ASC",
+            "offset": offset,
+            "limit": PAGE,
+        }
+        answer = client.request("POST", "/variables/filter", json=chosen)
+        date = answer.headers.get("date")
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        page = answer.json()
+        found += [
+            (each["name"], now - datetime.fromisoformat(each["updated"]), each["value"])
+            for each in page
+            if isinstance(each["value"], dict) and "held" in each["value"]
+        ]
+        if len(page) < PAGE:
+            break
+    return found
 
 
 @contextmanager

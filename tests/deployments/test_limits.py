@@ -6,16 +6,21 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, VariableCreate
+from prefect.exceptions import ObjectNotFound
 
 from deployments.guards import register_limits
 from deployments.leases import free_places, free_turns, lease_warning
-from tasks.places.limits import Limits
+from tasks.places import limits
+from tasks.places.limits import TAG, Limits, LimitState
 from tasks.readers import backfill_limit, readers_limit
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +50,47 @@ def test_a_limit_that_somebody_changed_stays_until_another_is_registered(source:
     assert (limit_of(everyone), limit_of(backfills)) == (2, 3)
     assert register_limits(source, 6) == [everyone, backfills]
     assert (limit_of(everyone), limit_of(backfills)) == (6, 5)
+
+
+def states_of(name: str) -> list[LimitState]:
+    ours = Limits([name])
+    with ours.opened():
+        return ours.state()
+
+
+@contextmanager
+def telling(names: Sequence[str], limit: str) -> Iterator[None]:
+    """Variables of these names, in which processes tell that they hold a place."""
+    with get_client(sync_client=True) as client:
+        value = {"holder": "flow run calm-otter", "held": {limit: 1}}
+        for name in names:
+            client.create_variable(VariableCreate(name=name, value=value, tags=[TAG]))
+        yield
+        for name in names:
+            with suppress(ObjectNotFound):
+                client.delete_variable_by_name(name)
+
+
+def test_of_more_processes_than_the_server_tells_at_once_all_are_read(source: str) -> None:
+    name, count = readers_limit(source), 203
+    register_limits(source, 4)
+    told = [f"ferry_places_{uuid.uuid4().hex[:12]}" for _ in range(count)]
+    with telling(told, name):
+        (state,) = states_of(name)
+    assert len(state.holders) == count
+
+
+def test_whoever_looks_removes_what_the_long_dead_told(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, told = readers_limit(source), f"ferry_places_{uuid.uuid4().hex[:12]}"
+    register_limits(source, 4)
+    with telling([told], name), get_client(sync_client=True) as client:
+        states_of(name)
+        assert client.read_variable_by_name(told)
+        monkeypatch.setattr(limits, "FORGOTTEN_AFTER", timedelta(seconds=-5))
+        states_of(name)
+        assert client.read_variable_by_name(told) is None
 
 
 def test_a_limit_of_an_older_ferry_that_differs_stays_too(source: str) -> None:
