@@ -7,7 +7,7 @@ where the calendar is: days at midnight in the zone, weeks before Monday, months
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -82,12 +82,29 @@ class TablePlan:
         return None if any(count is None for count in rows) else sum(filter(None, rows))
 
 
-def lost_since(plan: TablePlan, coverage: Coverage) -> list[PlannedWindow]:
-    """The windows that the plan left out as loaded and that are not loaded any more."""
+def lost_since(
+    plan: TablePlan, reprocess: Reprocess, coverage: Coverage, void: Collection[Window]
+) -> list[PlannedWindow]:
+    """The windows that a run took for loaded, or has loaded, and that are not any more.
+
+    The first batch that lands may find that the table has gained a column, or that its target is
+    another one or has lost rows.
+
+    Args:
+        plan: The run's plan.
+        reprocess: What the run was asked to carry: of what is missing it leaves nothing.
+        coverage: How the table stands now.
+        void: The windows that the run itself has carried and whose receipts are void since.
+    """
     return [
         planned
         for planned in plan.windows
-        if planned.skipped and coverage.of(planned.window).status is not Status.LOADED
+        if planned.window in void
+        or (
+            planned.skipped
+            and reprocess == "missing"
+            and coverage.of(planned.window).status is not Status.LOADED
+        )
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ferry.backfill import (
     Order,
+    PlannedWindow,
     Range,
     Reprocess,
     Step,
@@ -26,7 +27,7 @@ from ferry.backfill import (
     lost_since,
 )
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.errors import RequestError
+from ferry.errors import FerryError, RequestError
 from ferry.failed_windows import FailedWindow, failed_lines
 from ferry.specs import TableSpec, TableSpecs
 from ferry.windows import Window
@@ -41,13 +42,14 @@ from flows.tidy import tidied
 from tasks.artifacts import cosmetic
 from tasks.backfill_page import plan_line, show_plan
 from tasks.cells import short
-from tasks.history import read_history
+from tasks.history import read_history, read_run
 from tasks.left_in_target import count_left, left_line
 from tasks.plan_windows import plan_table
 from tasks.step import explains, for_table, log_failure
 from tasks.windows_progress import WindowsProgress
 
 ALL = "all"
+LOST = "it was loaded, and is not any more: something takes rows from the target meanwhile"
 MAX_NAMES = 5
 """The run's name has so many of its tables'."""
 
@@ -207,26 +209,51 @@ def _told_unplanned(unplanned: Mapping[str, str]) -> list[str]:
 
 
 def _carry(plan: TablePlan, how: How) -> list[Outcome]:
-    """Carry what is to run, and then what was loaded before and is not any more.
-
-    The first batch that lands may find that the table has gained a column, or that its target lost
-    rows: then days that the plan left out as loaded are missing.
-    """
-    outcomes = _carry_windows(plan, in_order(plan.to_run, how.order), how)
-    if how.reprocess != "missing" or not outcomes:
-        return outcomes
-    road = load_road(plan.spec)
-    coverage = for_table(read_history, plan.spec)(plan.spec, road.warehouse).coverage
-    lost = lost_since(plan, coverage)
-    if lost:
+    """Carry what is to run, and then whatever is not loaded any more."""
+    outcomes = _by_window(_carry_windows(plan, in_order(plan.to_run, how.order), how))
+    if not outcomes:
+        return []
+    for last in (False, True):
+        if how.order == "strict" and not all(each.receipt for each in outcomes.values()):
+            break
+        try:
+            lost = _lost(plan, outcomes, how)
+        except FerryError as error:
+            why = log_failure(error, str(plan.spec.target))
+            left_out = (each.window for each in plan.windows if each.window not in outcomes)
+            unknown = f"not known whether it is still loaded: {why}"
+            return [*outcomes.values(), *(Outcome(window, reason=unknown) for window in left_out)]
+        if not lost:
+            break
         get_run_logger().warning(
-            "%s: %s windows that were loaded when this run began are not any more, from %s on: "
-            "they are carried, too",
+            "%s: %s windows were loaded and are not any more, from %s on%s",
             plan.spec.target,
             f"{len(lost):,}",
             lost[0].window.label,
+            "" if last else ": they are carried, too",
         )
-    return outcomes + _carry_windows(plan, in_order(lost, how.order), how)
+        if last:
+            outcomes |= _by_window(Outcome(each.window, reason=LOST) for each in lost)
+        else:
+            outcomes |= _by_window(_carry_windows(plan, in_order(lost, how.order), how))
+    return list(outcomes.values())
+
+
+def _lost(plan: TablePlan, outcomes: Mapping[Window, Outcome], how: How) -> list[PlannedWindow]:
+    spec, warehouse = plan.spec, load_road(plan.spec).warehouse
+    coverage = for_table(read_history, spec)(spec, warehouse).coverage
+    landed = for_table(read_run, spec)(str(flow_run.id), spec.target, warehouse).receipts.values()
+    valid = {receipt.batch_id for receipt in landed}
+    void = {
+        window
+        for window, outcome in outcomes.items()
+        if outcome.receipt and outcome.receipt.batch_id not in valid
+    }
+    return lost_since(plan, how.reprocess, coverage, void)
+
+
+def _by_window(outcomes: Iterable[Outcome]) -> dict[Window, Outcome]:
+    return {outcome.window: outcome for outcome in outcomes}
 
 
 def _carry_windows(plan: TablePlan, windows: Sequence[Window], how: How) -> list[Outcome]:

@@ -166,10 +166,11 @@ class Spread:
     def _begin(self, group: Group) -> None:
         """Hand the group to the pool, or find the run that an earlier attempt of this one began.
 
-        One that ended in vain is left behind: the next attempt begins anew.
+        One that is over is left behind, whatever its end: these windows have not landed, or have to
+        land once more.
         """
         run = self._run(group)
-        while run.state and run.state.is_final() and not run.state.is_completed():
+        while run.state and run.state.is_final():
             group = replace(group, attempt=group.attempt + 1)
             run = self._run(group)
         self._under_way[run.id] = group

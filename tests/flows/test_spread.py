@@ -152,3 +152,21 @@ def test_a_spec_that_changes_meanwhile_is_refused_by_the_workers_and_nothing_lan
         assert rows[0][0] == 4 * DAYS
     finally:
         shop.warehouse.execute(f'DROP SCHEMA IF EXISTS "{moved}" CASCADE')
+
+
+def test_days_that_are_found_to_be_missing_on_the_way_are_carried_by_the_workers_too(
+    shop: Any, two_workers: list[ProcessWorker]
+) -> None:
+    backfill(table="nps", **RANGE)
+    shop.warehouse.execute(f'DELETE FROM "{shop.schema}"."nps" WHERE id < 8')
+    shop.warehouse.execute(
+        f"DELETE FROM ferry.receipts WHERE table_name = '{shop.schema}.nps' AND "
+        "window_label IN ('2023-07-01', '2023-07-02')"
+    )
+    shop.sql("ALTER TABLE nps ADD COLUMN score INT DEFAULT 5")
+
+    thread, states = in_background(workers=2)
+    thread.join(240)
+
+    assert [state.type for state in states] == [StateType.COMPLETED]
+    assert shop.target("nps", "id, score") == [(n, 5) for n in range(4 * DAYS)]

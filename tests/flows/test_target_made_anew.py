@@ -6,10 +6,12 @@ from datetime import date
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import FailedRun
 
-from ferry.errors import DataError, RequestError, StaleReadError
+from ferry.errors import BusyError, DataError, RequestError, StaleReadError
 from flows.backfill_tables import backfill
+from flows.carry_batch import carry
 from flows.carry_windows import carry_windows
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
@@ -110,6 +112,50 @@ def test_a_backfill_carries_what_it_finds_to_be_missing_on_its_way(people: Any) 
     assert labels == ["2023-01-07", "2023-01-05", "2023-01-06"]
     assert missing(people) == {}
     assert people.target("people", "id, country") == [(1, "DE"), (2, "DE"), (3, "FR")]
+
+
+@pytest.mark.parametrize("reprocess", ["missing", "all"])
+def test_a_backfill_carries_once_more_what_is_taken_from_the_target_on_its_way(
+    people: Any, monkeypatch: pytest.MonkeyPatch, reprocess: Any
+) -> None:
+    people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00')")
+    people.warehouse.execute(f'DROP TABLE "{people.schema}"."people"')
+    carried: list[Any] = []
+
+    def carry_after_a_loss(batch: Any, *given: Any) -> Any:
+        if len(carried) == 2:
+            people.warehouse.execute(f'DELETE FROM "{people.schema}"."people"')
+        carried.append(batch.label)
+        return carry(batch, *given)
+
+    monkeypatch.setattr("flows.carry_many.carry", carry_after_a_loss)
+    receipts = backfill(
+        table="people",
+        start_date=FIRST,
+        end_date=date(2023, 1, 8),
+        max_concurrency=1,
+        reprocess=reprocess,
+    )
+    assert carried == ["2023-01-05", "2023-01-06", "2023-01-07", "2023-01-05", "2023-01-06"]
+    assert len(next(iter(receipts.values()))) == 3
+    assert missing(people) == {}
+    assert people.target("people", "id") == [(1,), (2,), (3,)]
+
+
+def test_a_backfill_that_cannot_look_again_says_so_and_what_it_has_carried(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00')")
+
+    def nobody_answers(*_: Any) -> Any:
+        raise BusyError("the warehouse does not answer", todo="Look at it.")
+
+    monkeypatch.setattr("flows.backfill_tables._lost", nobody_answers)
+    days: Any = {"start_date": FIRST, "end_date": date(2023, 1, 8)}
+    state: Any = backfill(table="people", **days, return_state=True)
+    assert state.type is StateType.FAILED
+    assert "2 windows failed, 2023-01-05 to 2023-01-06: not known whether" in state.message
+    assert len(people.receipts("people")) == 3
 
 
 def test_days_carried_before_a_column_that_is_empty_in_their_rows_stay_loaded(people: Any) -> None:

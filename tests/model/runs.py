@@ -245,7 +245,8 @@ class Runs:
         )
         failed = self._carry_windows(plan.to_run, job, road)
         if job.reprocess == "missing" and plan.to_run:
-            lost = lost_since(plan, read_coverage(self._spec, road.warehouse))
+            coverage = read_coverage(self._spec, road.warehouse)
+            lost = lost_since(plan, job.reprocess, coverage, void=())
             failed = self._carry_windows(lost, job, road) or failed
         return failed
 
