@@ -186,6 +186,8 @@ def test_registering_and_deploying_again_is_safe(running: Running) -> None:
         "registered s3-stage/lake",
         "registered redshift-warehouse/warehouse",
         "registered price-api-source/prices",
+        "registered ferry-readers-prices",
+        "registered ferry-backfill-readers-prices",
         "registered ferry-readers-shop",
         "registered ferry-backfill-readers-shop",
     ]
