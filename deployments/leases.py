@@ -22,6 +22,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 
+from tasks.paging import PAGE, all_pages
 from tasks.places.limits import correct, read_limits
 
 LASTING = "prefect.server.concurrency.lease_storage.filesystem"
@@ -36,7 +37,6 @@ IN_MEMORY = (
 
 LOOKS = 4
 LOOK_EVERY_SECONDS = 1.0
-_PAGE = 200
 
 
 def lease_warning() -> str | None:
@@ -103,7 +103,7 @@ def free_turns() -> list[str]:
 def _surplus(client: SyncPrefectClient) -> dict[str, tuple[str, int]]:
     """By limit: its deployment, and how many turns are taken that no run can hold."""
     found = {}
-    for deployment in client.read_deployments(limit=_PAGE):
+    for deployment in all_pages(lambda offset: client.read_deployments(limit=PAGE, offset=offset)):
         limit = deployment.global_concurrency_limit
         ours = any(tag.startswith("ferry") for tag in deployment.tags)
         if ours and limit and limit.active_slots:
@@ -122,7 +122,7 @@ def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse) -> int
     return sum(
         len(
             client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(state=state), deployment_filter=only, limit=_PAGE
+                flow_run_filter=FlowRunFilter(state=state), deployment_filter=only, limit=PAGE
             )
         )
         for state in (running, retrying)

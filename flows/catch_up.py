@@ -114,7 +114,7 @@ def catch_up(batch: Batch, stop: Event) -> CaughtUp:
         with suppress(*NOT_THE_WINDOWS_FAULT):  # which the windows meet, and tell
             schema = road.source.describe(batch.spec.source_name, batch.spec.exclude)
             query = plan_query(batch.spec, "window", windows[0], schema)
-            refuse_uncarried(batch.spec, query, road.source)
+            refuse_uncarried(batch.spec, query, road.source, backfill=True)
     log, together = get_run_logger(), Together(stop=stop)
     receipts: list[Receipt] = []
     failed: list[FailedWindow] = []

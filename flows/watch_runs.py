@@ -25,6 +25,7 @@ from ferry.bounded import MAX_REASONS, first_of
 from ferry.notice import Notice
 from ferry.reasons import reason_of
 from ferry.settings import refuse_misspelled
+from ferry.told_window import WINDOW_OF
 from ferry.watch import (
     HEARD_OF,
     Ending,
@@ -51,7 +52,7 @@ from tasks.untold import untold_runs
 from tasks.watch_end import end_run
 from tasks.watch_look import Look, Probe, look
 
-TOLD_FLOWS = ("sync-table", "sync-all", "update-symbols", "coverage", "backfill", "build-summary")
+TOLD_FLOWS = tuple(WINDOW_OF)
 """The flows whose failed runs are told of: those with the hook `tell`."""
 
 NOT_ANSWERED = (PrefectException, httpx.HTTPError)

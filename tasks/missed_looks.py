@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled
 
-PAGE = 200
+from tasks.paging import PAGE
 
 
 def drop_missed_looks(client: SyncPrefectClient, deployment_id: str | None) -> int:

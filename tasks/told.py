@@ -10,7 +10,6 @@ once more; there is no third.
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 from contextlib import suppress
@@ -23,6 +22,8 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from tasks.paging import PAGE, all_pages
+
 PREFIX = "ferry_told_"
 _NO_NAME = re.compile(r"[^a-z0-9_]")
 SENDING, SENT, PERHAPS = "sending", "sent", "perhaps sent"
@@ -30,8 +31,6 @@ SENDING_FOR = timedelta(seconds=60)
 """Longer than it takes to send a message: whoever claimed it before that has died."""
 
 KEPT = timedelta(days=30)
-PAGE = 200
-"""The most that Prefect's server gives at once."""
 MOST = 1_000
 
 
@@ -141,13 +140,8 @@ def forget_old_marks(client: SyncPrefectClient, now: datetime | None = None) -> 
 
 def all_marks(client: SyncPrefectClient) -> dict[str, str]:
     """What each mark says that there is, by its name."""
-    found: dict[str, str] = {}
-    for offset in itertools.count(0, PAGE):
-        page = _page(client, offset)
-        found |= {mark["name"]: str(mark["value"]) for mark in page}
-        if len(page) < PAGE:
-            break
-    return found
+    marks = all_pages(lambda offset: _page(client, offset))
+    return {mark["name"]: str(mark["value"]) for mark in marks}
 
 
 def sent_marks(client: SyncPrefectClient) -> frozenset[str]:

@@ -18,13 +18,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
+from tasks.paging import PAGE, all_pages
 from tasks.told import SENDING, SENT, Mark, all_marks
 
 LOOK_BACK = timedelta(days=2)
 MOST = 20
 """Messages in one look; the next look tells of more."""
-
-PAGE = 200
 
 
 def untold_runs(
@@ -62,14 +61,12 @@ def _failed(
     client: SyncPrefectClient, flows: Sequence[str], ended: FlowRunFilterEndTime
 ) -> Iterator[FlowRun]:
     failed = FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED])
-    for offset in itertools.count(0, PAGE):
-        page = client.read_flow_runs(
+    return all_pages(
+        lambda offset: client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=failed), end_time=ended),
             sort=FlowRunSort.END_TIME_DESC,
             limit=PAGE,
             offset=offset,
         )
-        yield from page
-        if len(page) < PAGE:
-            return
+    )

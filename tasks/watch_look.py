@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,12 +27,10 @@ from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.events import emit_event
 
 from ferry.watch import WATCHED, Patience, SeenRun, is_suspect
+from tasks.paging import PAGE, all_pages
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
-PAGE = 200
-"""The most runs that Prefect's server gives at once."""
-
 EVENTS = 50
 """The most events that it gives at once."""
 
@@ -108,11 +105,9 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
 
 def _watched_deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
     chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
-    for offset in itertools.count(0, PAGE):
-        page = client.read_deployments(deployment_filter=chosen, limit=PAGE, offset=offset)
-        yield from page
-        if len(page) < PAGE:
-            return
+    return all_pages(
+        lambda offset: client.read_deployments(deployment_filter=chosen, limit=PAGE, offset=offset)
+    )
 
 
 def _journeys(client: SyncPrefectClient, deployments: Any) -> dict[UUID, str]:
@@ -133,11 +128,9 @@ def _runs(
         if due_before
         else None,
     )
-    for offset in itertools.count(0, PAGE):
-        page = client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=offset)
-        yield from page
-        if len(page) < PAGE:
-            return
+    return all_pages(
+        lambda offset: client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=offset)
+    )
 
 
 def _seen(

@@ -6,7 +6,6 @@ of its own, `ferry_places_…`, and takes it away with its last place.
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import uuid
@@ -25,6 +24,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from tasks.paging import PAGE, all_pages
+
 TAG = "ferry-places"
 """On the variables in which processes tell what they hold."""
 
@@ -32,8 +33,6 @@ SILENT_FOR = timedelta(seconds=90)
 """A process that has not told for so long has died, and its leases have ended."""
 
 FORGOTTEN_AFTER = timedelta(hours=1)
-PAGE = 200
-"""The most variables that Prefect's server gives at once."""
 
 _FULL, _TOO_FEW, _GONE, _NO_SUCH = 423, 422, 410, 404
 _TIMEOUT_SECONDS = 10.0
@@ -228,26 +227,25 @@ def _forget_the_dead(client: SyncPrefectClient, entries: Iterable[Entry]) -> Non
 
 def _entries(client: SyncPrefectClient) -> list[Entry]:
     """What processes tell: the variable, how old it is by the server's clock, and its value."""
-    found: list[Entry] = []
-    for offset in itertools.count(0, PAGE):
-        chosen = {
-            "variables": {"tags": {"all_": [TAG]}},
-            "sort": "NAME_ASC",
-            "offset": offset,
-            "limit": PAGE,
-        }
-        answer = client.request("POST", "/variables/filter", json=chosen)
-        date = answer.headers.get("date")
-        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-        page = answer.json()
-        found += [
-            (each["name"], now - datetime.fromisoformat(each["updated"]), each["value"])
-            for each in page
-            if isinstance(each["value"], dict) and "held" in each["value"]
-        ]
-        if len(page) < PAGE:
-            break
-    return found
+    return [
+        (each["name"], now - datetime.fromisoformat(each["updated"]), each["value"])
+        for now, each in all_pages(lambda offset: _variables(client, offset))
+        if isinstance(each["value"], dict) and "held" in each["value"]
+    ]
+
+
+def _variables(client: SyncPrefectClient, offset: int) -> list[tuple[datetime, dict[str, Any]]]:
+    """Some of the variables, each with the moment of the answer by the server's clock."""
+    chosen = {
+        "variables": {"tags": {"all_": [TAG]}},
+        "sort": "NAME_ASC",
+        "offset": offset,
+        "limit": PAGE,
+    }
+    answer = client.request("POST", "/variables/filter", json=chosen)
+    date = answer.headers.get("date")
+    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return [(now, each) for each in answer.json()]
 
 
 @contextmanager
