@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -99,6 +100,8 @@ class Scene:
         with ExitStack() as stack:
             stack.enter_context(disable_run_logger())
             stack.enter_context(simulated(self.clock))
+            # Nothing is shown of a read that takes long: to show it, Prefect would start a server.
+            stack.enter_context(patch("tasks.progress.FIRST_REPORT_SECONDS", math.inf))
             for reading in ("tasks.extract", "tasks.uncarried"):
                 stack.enter_context(patch(f"{reading}.place_among_readers", _unlimited))
             for name, module in list(sys.modules.items()):

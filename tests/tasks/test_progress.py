@@ -60,3 +60,18 @@ def test_a_short_extraction_tells_nothing(sync: Callable[[], str], api: Api) -> 
     assert eventually(lambda: any("500 rows" in line for line in api.log(flow_run_id)))
     assert reports(api, flow_run_id) == []
     assert [a for a in api.artifacts(flow_run_id) if a.type == "progress"] == []
+
+
+def test_what_cannot_be_shown_costs_no_extraction_and_is_told_without_its_text(
+    sync: Callable[[], str], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of the process's own that does not come up in time is a RuntimeError."""
+    monkeypatch.setattr(progress, "FIRST_REPORT_SECONDS", 0.0)
+
+    def nobody_answers(*_: Any, **__: Any) -> None:
+        raise RuntimeError("p1anted")
+
+    monkeypatch.setattr(progress, "create_progress_artifact", nobody_answers)
+    flow_run_id = sync()
+    said = "progress could not be shown: RuntimeError"
+    assert eventually(lambda: said in api.log(flow_run_id))
