@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from deployments.local.servers import S3, Certificates, MariaDB, MySQL, Postgres, PrefectServer
     from tests.api import Api
     from tests.journey import Journey
+    from tests.slack import Slack
 
 ROADS = ("sqlite-folder-duckdb", "mysql-folder-postgres", "mysql-s3-redshift")
 
@@ -168,6 +169,15 @@ def api(prefect_server: PrefectServer) -> Iterator[Api]:
 
     with get_client(sync_client=True) as client:
         yield Api(client)
+
+
+@pytest.fixture(scope="module")
+def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
+    """Slack, as the processes see it that are led to it."""
+    from tests.slack import running_slack
+
+    with running_slack(tmp_path_factory.mktemp("slack")) as slack:
+        yield slack
 
 
 @pytest.fixture

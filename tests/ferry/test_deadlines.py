@@ -26,6 +26,7 @@ from ferry.receipts import Receipt, void_receipt
 from ferry.schema import TableName
 from ferry.specs import TableSpec
 from ferry.windows import Window, day_window
+from tests.told_days import receipt
 
 BERLIN = "Europe/Berlin"
 
@@ -36,31 +37,6 @@ def spec(**fields: object) -> TableSpec:
         "zone": BERLIN, "due": "09:30",
     }  # fmt: skip
     return TableSpec.model_validate(wanted | fields)
-
-
-def receipt(window: Window | None, finished_at: datetime, mode: str = "window") -> Receipt:
-    return Receipt(
-        batch_id="b",
-        table_name="raw_data.orders",
-        mode=mode,
-        window_start=window.start if window else None,
-        window_end=window.end if window else None,
-        window_label=window.label if window else mode,
-        status="loaded",
-        rows_extracted=1,
-        rows_staged=1,
-        rows_copied=1,
-        rows_inserted=1,
-        rows_updated=0,
-        rows_deleted=0,
-        rows_unchanged=0,
-        checksum="",
-        manifest_uri=None,
-        code_version="0",
-        flow_run_id="f",
-        started_at=finished_at - timedelta(minutes=1),
-        finished_at=finished_at,
-    )
 
 
 def utc(text: str) -> datetime:

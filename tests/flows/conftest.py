@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from deployments.local.servers import PrefectServer
+    from tests.slack import Slack
 
 
 @pytest.fixture
@@ -26,3 +30,22 @@ def survey(journey: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     monkeypatch.setattr("flows.publish_summaries.show", lambda *_: None)
     monkeypatch.setenv("FERRY_SUMMARIES", str(folder))
     return Survey(journey, folder)
+
+
+@pytest.fixture
+def slack(
+    slack_server: Slack, prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> Slack:
+    """Nothing posted yet, and this process and its children lead to it."""
+    slack_server.posted.clear()
+    slack_server.status, slack_server.delay_seconds, slack_server.hangs_up = 200, 0.0, False
+    for name, value in slack_server.env.items():
+        monkeypatch.setenv(name, value)
+    from prefect.blocks.notifications import SlackWebhook
+    from pydantic import SecretStr
+
+    from tests.slack import WEBHOOK
+
+    SlackWebhook(url=SecretStr(WEBHOOK)).save("test-ferry", overwrite=True)
+    monkeypatch.setenv("FERRY_NOTIFY", "slack-webhook/test-ferry")
+    return slack_server

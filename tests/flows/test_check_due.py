@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from flows.check_due import check_due
 from flows.sync_table import sync_table
 from tests.api import Api
-from tests.slack import WEBHOOK, Slack, running_slack
+from tests.slack import WEBHOOK, Slack
 
 SPEC = {"mode": "window", "key": ["id"], "due": "00:00", "retries": 0}
 FULL = {"mode": "full", "due": "00:00", "retries": 0}
@@ -25,12 +25,6 @@ FULL = {"mode": "full", "due": "00:00", "retries": 0}
 def road() -> str:
     """One for all: what is told does not depend on it."""
     return "sqlite-folder-duckdb"
-
-
-@pytest.fixture(scope="module")
-def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
-    with running_slack(tmp_path_factory.mktemp("slack")) as slack:
-        yield slack
 
 
 @pytest.fixture

@@ -6,21 +6,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from apprise import URLBase
-from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
-from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
-from prefect.states import Crashed, Failed, Scheduled
 from pydantic import SecretStr
 
 from blocks import notifier
@@ -29,14 +26,12 @@ from flows import notify_failure as notify
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks import told
-from tasks.told import KEPT, PREFIX, Mark, forget_old_marks
+from tasks.told import Mark
 from tests.api import Api, eventually
-from tests.slack import HOST, TOKEN, WEBHOOK, Slack, running_slack
+from tests.failing import DAY, backstop, fail, make_shop, run_id
+from tests.slack import HOST, TOKEN, WEBHOOK, Slack
 
 ROOT = Path(__file__).parents[2]
-DAY = date(2023, 1, 5)
-WINDOW = {"mode": "window", "key": ["id"]}
 SOURCE = "sqlite-source"
 UNKNOWN = "it is not known whether"
 ALL_SAID = "nothing to do: the message was sent, or perhaps sent twice"
@@ -49,52 +44,9 @@ def road() -> str:
     return "sqlite-folder-duckdb"
 
 
-@pytest.fixture(scope="module")
-def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
-    with running_slack(tmp_path_factory.mktemp("slack")) as slack:
-        yield slack
-
-
-@pytest.fixture
-def slack(
-    slack_server: Slack, prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
-) -> Slack:
-    """Nothing posted yet, and this process and its children lead to it."""
-    slack_server.posted.clear()
-    slack_server.status, slack_server.delay_seconds, slack_server.hangs_up = 200, 0.0, False
-    for name, value in slack_server.env.items():
-        monkeypatch.setenv(name, value)
-    SlackWebhook(url=SecretStr(WEBHOOK)).save("test-ferry", overwrite=True)
-    monkeypatch.setenv("FERRY_NOTIFY", "slack-webhook/test-ferry")
-    return slack_server
-
-
 @pytest.fixture
 def shop(journey: Any, slack: Slack) -> Any:
-    """Three tables in the specs, of which the source has one."""
-    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
-    journey.sql("INSERT INTO orders VALUES (?, ?)", [(1, "2023-01-05 12:00:00")])
-    journey.write_specs(orders=WINDOW, nps=WINDOW, visits=WINDOW)
-    return journey
-
-
-def fail() -> State[Any]:
-    state: State[Any] = sync_table(table="nps", run_date=DAY, return_state=True)
-    assert state.type is StateType.FAILED
-    assert "there is no table 'nps'" in (state.message or "")
-    return state
-
-
-def run_id(state: State[Any]) -> UUID:
-    assert state.state_details.flow_run_id
-    return state.state_details.flow_run_id
-
-
-def backstop(flow_run_id: UUID) -> State[Any]:
-    """What the server starts for a failed run, without the wait before a retry."""
-    once = notify.notify_failure.with_options(retries=0)
-    state: State[Any] = once(flow_run_id=flow_run_id, return_state=True)
-    return state
+    return make_shop(journey)
 
 
 def test_a_failed_run_is_told_once_with_table_window_reason_and_link(
@@ -369,130 +321,6 @@ def test_under_a_misspelled_setting_the_hook_says_loudly_that_nobody_was_told(
     said = [r.getMessage() for r in caplog.records if "NOBODY WAS NOTIFIED" in r.getMessage()]
     assert len(said) == 1 and "no setting FERRY_NOTFY; expected FERRY_NOTIFY" in said[0]
     assert slack.posted == []
-
-
-class TestBackstop:
-    def test_it_tells_of_a_run_whose_hook_could_not(self, shop: Any, slack: Slack) -> None:
-        slack.status = 500
-        failed = run_id(fail())
-        assert backstop(failed).type is StateType.FAILED
-        slack.posted.clear()
-
-        slack.status = 200
-        assert backstop(failed).type is StateType.COMPLETED
-        (message,) = slack.messages
-        assert "Table: nps\nWindow: 2023-01-05\nReason: SchemaError: extract" in message
-        assert backstop(failed).type is StateType.COMPLETED
-        assert len(slack.messages) == 1
-
-    def test_it_tells_of_a_run_that_had_no_hook(self, shop: Any, slack: Slack, api: Api) -> None:
-        """As a run whose flow cannot be imported: Prefect finds no hooks in it."""
-        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
-        api.client.set_flow_run_state(run.id, Crashed(message="No module named 'x'"), force=True)
-        assert backstop(run.id).type is StateType.COMPLETED
-        (message,) = slack.messages
-        assert "Reason: No module named 'x'" in message
-
-    def test_it_tells_the_schedule_of_a_run_whose_window_only_its_flow_knows(
-        self, shop: Any, slack: Slack, api: Api
-    ) -> None:
-        seoul = {**WINDOW, "zone": "Asia/Seoul"}
-        for specs, window in (
-            ({"orders": WINDOW, "nps": {"mode": "full"}}, "2023-01-05"),
-            ({"orders": seoul}, "2023-01-06"),
-            ({"orders": WINDOW, "nps": seoul}, "of the run scheduled for 2023-01-06 16:00 UTC"),
-        ):
-            shop.write_specs(**specs)
-            start = Scheduled(scheduled_time=datetime(2023, 1, 6, 16, tzinfo=UTC))
-            run = api.client.create_flow_run(sync_all, state=start)
-            api.client.set_flow_run_state(run.id, Crashed(message="why"), force=True)
-            backstop(run.id)
-            assert f"Window: {window}\n" in slack.messages.pop()
-
-    def test_it_tells_the_window_of_a_table_in_the_table_s_own_zone(
-        self, shop: Any, slack: Slack, api: Api
-    ) -> None:
-        shop.write_specs(orders={**WINDOW, "zone": "Asia/Seoul"})
-        for zone, window in ((None, "2023-01-06"), ("UTC", "2023-01-05")):
-            start = Scheduled(scheduled_time=datetime(2023, 1, 6, 16, tzinfo=UTC))
-            given = {"table": "orders", "zone": zone}
-            run = api.client.create_flow_run(sync_table, parameters=given, state=start)
-            api.client.set_flow_run_state(run.id, Crashed(message="why"), force=True)
-            backstop(run.id)
-            assert f"Window: {window}\n" in slack.messages.pop()
-
-    def test_it_does_not_tell_of_a_run_that_has_gone_on(
-        self, shop: Any, slack: Slack, api: Api
-    ) -> None:
-        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
-        state = backstop(run.id)
-        assert state.message == "nothing to tell: the run is not failed any more"
-        assert slack.posted == []
-
-    def test_it_takes_over_from_a_hook_that_died_while_sending(
-        self, shop: Any, slack: Slack, api: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(notify, "HOOK_SECONDS", 1.0)
-        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
-        run = api.client.read_flow_run(run.id)
-        api.client.set_flow_run_state(run.id, Failed(message="why"), force=True)
-        assert Mark.of(run, api.client).claim()
-
-        assert backstop(run.id).type is StateType.COMPLETED
-        assert len(slack.messages) == 1
-        assert backstop(run.id).type is StateType.COMPLETED
-        assert len(slack.messages) == 1
-
-    def test_it_does_not_tell_again_of_one_that_was_told_twice(
-        self, shop: Any, slack: Slack, api: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Two backstops, of which one took over from a hook and died as well."""
-        monkeypatch.setattr(notify, "HOOK_SECONDS", 0.1)
-        run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
-        api.client.set_flow_run_state(run.id, Failed(message="why"), force=True)
-        mark = Mark.of(api.client.read_flow_run(run.id), api.client)
-        assert mark.claim()
-        second = mark.claim_patiently(0.1)
-        assert second and second.again
-        assert backstop(run.id).type is StateType.COMPLETED
-        assert slack.posted == []
-
-    def test_old_marks_are_forgotten(self, shop: Any, slack: Slack, api: Api) -> None:
-        failed = run_id(fail())
-        mark = Mark.of(api.flow_run(failed), api.client)
-        assert forget_old_marks(api.client) == 0
-        assert api.client.read_variable_by_name(mark.name) is not None
-        assert forget_old_marks(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
-        assert api.client.read_variable_by_name(mark.name) is None
-        assert mark.name.startswith(PREFIX)
-
-    def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
-        self, api: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(told, "PAGE", 2)
-        later = datetime.now(UTC) + KEPT + timedelta(hours=1)
-        forget_old_marks(api.client, later)
-        foreign = "a_ferry_told_of_another_kind"
-        names = [f"{PREFIX}{number}" for number in range(7)]
-        for name in (foreign, *names):
-            api.client.create_variable(VariableCreate(name=name, value="sent"))
-        assert forget_old_marks(api.client) == 0
-        assert forget_old_marks(api.client, later) == 7
-        assert all(api.client.read_variable_by_name(name) is None for name in names)
-        assert api.client.read_variable_by_name(foreign) is not None
-        api.client.delete_variable_by_name(foreign)
-
-    def test_a_message_does_not_wait_until_all_old_marks_are_forgotten(
-        self, api: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(told, "PAGE", 2)
-        monkeypatch.setattr(told, "MOST", 3)
-        later = datetime.now(UTC) + KEPT + timedelta(hours=1)
-        while forget_old_marks(api.client, later):
-            pass
-        for number in range(7):
-            api.client.create_variable(VariableCreate(name=f"{PREFIX}{number}", value="sent"))
-        assert [forget_old_marks(api.client, later) for _ in range(3)] == [4, 3, 0]
 
 
 def test_a_summary_that_its_check_held_back_is_told_with_check_expected_and_found(

@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.nights.night import Night
-from tests.slack import Slack, running_slack
-
-
-@pytest.fixture(scope="module")
-def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
-    with running_slack(tmp_path_factory.mktemp("slack")) as slack:
-        yield slack
+from tests.slack import Slack
 
 
 @pytest.fixture(scope="module")
