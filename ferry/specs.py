@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from ferry.batch import StageFormat
+from ferry.batch import STAGING_SCHEMA, StageFormat
 from ferry.due_time import DueTime
 from ferry.errors import RequestError
 from ferry.schema import TableName
@@ -89,6 +89,15 @@ def _marking(value: Any) -> Any:
 
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
+
+
+def _not_ours(value: str) -> str:
+    if value == STAGING_SCHEMA:
+        raise ValueError(f"the schema {value} is for Ferry's own tables, such as its receipts")
+    return value
+
+
+TargetSchema = Annotated[Identifier, AfterValidator(_not_ours)]
 SourceName = Annotated[str, AfterValidator(_source_name)]
 Zone = Annotated[str, AfterValidator(_zone)]
 
@@ -106,7 +115,7 @@ class TableSpec(BaseModel):
     )
     stage: str = Field(default="lake", description="Name of the stage block.")
     warehouse: str = Field(default="warehouse", description="Name of the warehouse block.")
-    target_schema: Identifier = Field(
+    target_schema: TargetSchema = Field(
         default="raw_data", alias="schema", description="The schema in the warehouse."
     )
     mode: Mode = Field(

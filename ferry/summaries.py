@@ -31,7 +31,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ferry.check_specs import Check
 from ferry.partitions import PartitionBy
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.specs import Identifier, Zone
+from ferry.specs import Identifier, TargetSchema, Zone
 from ferry.summary_query import WRITTEN_IN, Query
 
 _TYPES = {
@@ -115,7 +115,7 @@ class SummarySpec(_Part):
     """One summary: what is in it, who answers for it, how it is published and checked."""
 
     name: Identifier = Field(description="The summary's name: its folder's.")
-    target_schema: Identifier = Field(
+    target_schema: TargetSchema = Field(
         default="analytics", alias="schema", description="The schema in the warehouse."
     )
     table: Identifier = Field(description="The table in the warehouse; by default, the name.")

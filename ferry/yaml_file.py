@@ -100,7 +100,7 @@ def read_yaml(text: str, name: str) -> YamlFile:
         name: Its name, for messages.
 
     Raises:
-        SpecError: It is not YAML, or a field stands there twice.
+        SpecError: It is not YAML, a field stands there twice, or a date is on no calendar.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -111,8 +111,30 @@ def read_yaml(text: str, name: str) -> YamlFile:
         raise SpecError(
             f"{where}: not readable as YAML", found=getattr(error, "problem", None)
         ) from error
+    except ValueError as error:  # a day that there is not; its own text has no place
+        line = _line_of_no_value(root)
+        raise SpecError(
+            f"{name}:{line}: not readable as YAML" if line else f"{name}: not readable as YAML",
+            found="a date or a time that there is not",
+            todo="Correct it.",
+        ) from error
     _refuse_duplicates(root, name)
     return YamlFile(name, data, root)
+
+
+def _line_of_no_value(node: yaml.Node | None) -> int | None:
+    """The line of the first part that looks like a value, such as a date, and is none."""
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.safe_load(node.value) if node.style is None else None
+        except ValueError:
+            return node.start_mark.line + 1
+        except yaml.YAMLError:
+            return None
+        return None
+    parts = node.value if isinstance(node, yaml.CollectionNode) else []
+    inner = (each for part in parts for each in (part if isinstance(part, tuple) else (part,)))
+    return next((line for each in inner if (line := _line_of_no_value(each))), None)
 
 
 def _inside(node: yaml.Node | None, step: Step) -> tuple[yaml.Node, yaml.Node] | None:

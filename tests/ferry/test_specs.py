@@ -49,6 +49,8 @@ def broken(old: str, new: str) -> str:
         (broken("cursor: created_at", "zone: Mars/Base"), "there is no time zone 'Mars/Base'"),
         (broken("  orders:", "  nps:"), "tables.yaml:9: nps stands there twice"),
         (broken("key: [id]", "key: [id"), "tables.yaml:8: not readable as YAML"),
+        (broken("cursor: created_at", "start_date: 2023-02-30"), "tables.yaml:8: not readable"),
+        (broken("schema: raw_data", "schema: ferry"), "tables.yaml:3: tables.nps.schema: the sch"),
         ("- a list", "tables.yaml:1"),
         ("", "tables.yaml:1"),
     ],
