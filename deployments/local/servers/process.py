@@ -19,6 +19,10 @@ from typing import Self
 
 LOOPBACK = "127.0.0.1"
 
+# A launcher that dies before `setpriv` has asked for the signal would never cause it: the program
+# starts only if its parent is still the one that is named, in $0.
+_UNLESS_AN_ORPHAN = ("sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+
 
 class StartError(RuntimeError):
     """A server did not come up; the message ends with the tail of its log."""
@@ -102,6 +106,7 @@ class ServerProcess:
         arguments = [str(part) for part in command]
         setpriv = shutil.which("setpriv") if sys.platform == "linux" and not outlive else None
         if setpriv is not None:
+            arguments = [*_UNLESS_AN_ORPHAN, str(os.getpid()), *arguments]
             arguments = [setpriv, "--pdeathsig", stop_signal.name[3:], "--", *arguments]
         with (folder / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(

@@ -89,6 +89,30 @@ class TestServerProcess:
         assert launcher.returncode == -signal.SIGKILL
         assert gone(int(launcher.stdout))
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="a parent-death signal is Linux's")
+    def test_it_ends_with_a_launcher_that_was_killed_before_the_signal_was_asked_for(
+        self, tmp_path: Path
+    ) -> None:
+        slow = tmp_path / "setpriv"
+        slow.write_text('#!/bin/sh\nsleep 1\nexec /usr/bin/setpriv "$@"\n')
+        slow.chmod(0o700)
+        code = (
+            "import os, sys; from pathlib import Path;"
+            "from deployments.local.servers import ServerProcess;"
+            "p = ServerProcess.launch('s', [sys.executable, '-c', 'import time; time.sleep(600)'],"
+            f"Path({str(tmp_path)!r})); print(p.pid, flush=True); os.kill(os.getpid(), 9)"
+        )
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        launcher = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": path},
+        )
+        assert launcher.returncode == -signal.SIGKILL
+        assert gone(int(launcher.stdout))
+
     def test_it_outlives_its_launcher_when_told_to(self, tmp_path: Path) -> None:
         code = (
             "import sys, json; from pathlib import Path;"
