@@ -21,7 +21,9 @@ from enum import StrEnum
 from itertools import pairwise
 
 from ferry.failures import Failure
+from ferry.read_as import read_otherwise
 from ferry.receipts import VOID, TimeOfReceipt
+from ferry.specs import TableSpec
 from ferry.windows import Window
 
 ALWAYS = datetime.min.replace(tzinfo=UTC)
@@ -132,7 +134,9 @@ def _last_wins(events: list[Event]) -> list[tuple[datetime, datetime, Event]]:
     return segments
 
 
-def loaded_event(receipt: TimeOfReceipt, cursor: str | None = None) -> Event | None:
+def loaded_event(
+    receipt: TimeOfReceipt, cursor: str | None = None, spec: TableSpec | None = None
+) -> Event | None:
     """What a receipt tells; None if it tells of no time, as a watermark over ids does.
 
     A part of a window is none of it loaded: nothing tells which part.
@@ -142,6 +146,8 @@ def loaded_event(receipt: TimeOfReceipt, cursor: str | None = None) -> Event | N
         cursor: The cursor that the table has now. Windows that were read by another one do not
             count: what is in them by the one may be in others by the other. None if it is not
             known.
+        spec: The table's spec. Neither do windows that were read as it does not say any more
+            (`ferry.read_as`). None to count them.
     """
     if receipt.status == VOID:
         until = receipt.finished_at.astimezone(UTC)
@@ -159,16 +165,16 @@ def loaded_event(receipt: TimeOfReceipt, cursor: str | None = None) -> Event | N
     else:
         return None
     read_by = receipt.cursor_name
-    other = bool(cursor and read_by and cursor != read_by)
+    otherwise = read_otherwise(receipt.read_as, spec) if spec else ""
+    if cursor and read_by and cursor != read_by:
+        otherwise = f"it was carried by the cursor {read_by}, and the cursor is now {cursor}"
     return Event(
         start.astimezone(UTC) if start is not ALWAYS else start,
         end.astimezone(UTC),
         receipt.finished_at,
-        loaded=not other,
-        void=other,
-        reason=f"it was carried by the cursor {read_by}, and the cursor is now {cursor}"
-        if other
-        else "",
+        loaded=not otherwise,
+        void=bool(otherwise),
+        reason=otherwise,
     )
 
 
@@ -186,10 +192,13 @@ def failed_event(failure: Failure) -> Event | None:
 
 
 def events_of(
-    receipts: Iterable[TimeOfReceipt], failures: Iterable[Failure], cursor: str | None = None
+    receipts: Iterable[TimeOfReceipt],
+    failures: Iterable[Failure],
+    cursor: str | None = None,
+    spec: TableSpec | None = None,
 ) -> list[Event]:
-    """What the receipts and the failures of one table tell of times, by the cursor it has now."""
-    told = [loaded_event(receipt, cursor) for receipt in receipts]
+    """What the receipts and the failures of one table tell of times, as `loaded_event` does."""
+    told = [loaded_event(receipt, cursor, spec) for receipt in receipts]
     events = [event for event in (*told, *map(failed_event, failures)) if event]
     # A void is of all that was told before, also where the source's clock is ahead of the worker's.
     latest = max((event.end for event in events), default=None)
@@ -202,7 +211,10 @@ def events_of(
 
 
 def coverage_of(
-    receipts: Iterable[TimeOfReceipt], failures: Iterable[Failure], cursor: str | None = None
+    receipts: Iterable[TimeOfReceipt],
+    failures: Iterable[Failure],
+    cursor: str | None = None,
+    spec: TableSpec | None = None,
 ) -> Coverage:
-    """The coverage of one table, from all of its receipts and failures, by its cursor."""
-    return Coverage(events_of(receipts, failures, cursor))
+    """The coverage of one table, from all of its receipts and failures, as `loaded_event` says."""
+    return Coverage(events_of(receipts, failures, cursor, spec))

@@ -61,6 +61,8 @@ class Receipt:
         complete_until: Up to when the source's rows were certainly read: `read_at`, less the
             table's `settle` (or `lag`, of a watermark). None in receipts of Ferry 0.1.
         rows_superseded: Rows of which the batch itself had another one of the same key that won.
+        read_as: What of the table's spec decided which rows these are (`ferry.read_as`). None in
+            receipts of Ferry 0.1.
     """
 
     batch_id: str
@@ -88,6 +90,7 @@ class Receipt:
     read_at: datetime | None = None
     complete_until: datetime | None = None
     rows_superseded: int | None = None
+    read_as: str | None = None
 
     @property
     def changed(self) -> int:
@@ -120,6 +123,7 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("read_at", _MOMENT),
     Column("complete_until", _MOMENT),
     Column("rows_superseded", _COUNT),
+    Column("read_as", _LONG_TEXT),
 )
 """A table that an older Ferry made lacks the last of them, which `tasks.own_tables.make_missing`
 adds: so each new column is nullable and stands at the end."""
@@ -144,6 +148,7 @@ class ReceiptTimes:
     finished_at: datetime
     cursor_name: str | None = None
     complete_until: datetime | None = None
+    read_as: str | None = None
 
 
 TimeOfReceipt = Receipt | ReceiptTimes

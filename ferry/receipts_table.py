@@ -20,11 +20,12 @@ BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class ByCursor:
-    """Windows that were read by one cursor.
+class ReadAlike:
+    """Windows that were read alike.
 
     Attributes:
-        cursor: The cursor.
+        cursor: The cursor they were read by.
+        read_as: As what they were read, as their receipts say; None in receipts of Ferry 0.1.
         windows: How many they are.
         first: The first moment of them.
         last: The first moment after them.
@@ -32,6 +33,7 @@ class ByCursor:
     """
 
     cursor: str
+    read_as: str | None
     windows: int
     first: datetime
     last: datetime
@@ -107,23 +109,35 @@ def read_landings(
     return Landings(int(batches), int(voids))
 
 
-def read_by_others(tx: Transaction, table: TableName, cursor: str, mark: str) -> list[ByCursor]:
-    """The windows that were read by another cursor, if none was by this one since."""
+def read_by_others(
+    tx: Transaction, table: TableName, cursor: str, read_as: str, mark: str
+) -> list[ReadAlike]:
+    """The windows that were read by another cursor, or otherwise, if none was like this since.
+
+    Args:
+        tx: Where to ask.
+        table: The target.
+        cursor: The cursor that the table has now.
+        read_as: As what it is read now, by a window.
+        mark: How the driver marks a parameter.
+    """
     text = sql.bound(
-        "SELECT cursor_name, COUNT(*), MIN(window_start), MAX(window_end), MAX(finished_at) "  # noqa: S608
-        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND cursor_name <> {sql.MARK} "
-        "AND window_end IS NOT NULL GROUP BY cursor_name",
+        "SELECT cursor_name, read_as, COUNT(*), MIN(window_start), MAX(window_end), "  # noqa: S608
+        f"MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "
+        f"AND (cursor_name <> {sql.MARK} OR read_as <> {sql.MARK}) "
+        "AND window_end IS NOT NULL GROUP BY cursor_name, read_as",
         mark,
     )
-    others = [ByCursor(*row) for row in tx.fetch(text, (str(table), cursor))]
+    others = [ReadAlike(*row) for row in tx.fetch(text, (str(table), cursor, read_as))]
     if not others:
         return []
     text = sql.bound(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "  # noqa: S608
-        f"AND cursor_name = {sql.MARK} AND window_end IS NOT NULL",
+        f"AND cursor_name = {sql.MARK} AND COALESCE(read_as, {sql.MARK}) = {sql.MARK} "
+        "AND window_end IS NOT NULL",
         mark,
     )
-    own = tx.fetch(text, (str(table), cursor))[0][0]
+    own = tx.fetch(text, (str(table), cursor, read_as, read_as))[0][0]
     return [each for each in others if own is None or each.landed_at > own]
 
 
@@ -252,18 +266,21 @@ def rows_held(tx: Transaction, table: TableName, mark: str) -> int:
     return int(tx.fetch(text, (str(table),))[0][0] or 0)
 
 
-def last_read(tx: Transaction, table: TableName, cursor: str, mark: str) -> datetime | None:
+def last_read(
+    tx: Transaction, table: TableName, cursor: str, mark: str
+) -> dict[str | None, datetime]:
     """Up to when all rows of the source are sure to have been read, by the source's clock.
 
     A watermark's read, or a full copy, has read all that was there when it began; a window's has
-    not. None if none of them has landed, by this cursor, in what the target is now.
+    not. Told for each of the things that a receipt says it was read as; nothing if none has landed,
+    by this cursor, in what the target is now.
     """
     text = sql.bound(
-        f"SELECT MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"SELECT read_as, MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
         f"WHERE table_name = {sql.MARK} AND status = {sql.MARK} AND mode IN ('watermark', 'full') "
-        f"AND (cursor_name IS NULL OR cursor_name = {sql.MARK}) AND finished_at > {sql.MARK}",
+        f"AND (cursor_name IS NULL OR cursor_name = {sql.MARK}) AND finished_at > {sql.MARK} "
+        "GROUP BY read_as",
         mark,
     )
     since = last_void(tx, table, mark)
-    moment: datetime | None = tx.fetch(text, (str(table), "loaded", cursor, since))[0][0]
-    return moment
+    return dict(tx.fetch(text, (str(table), "loaded", cursor, since)))

@@ -145,7 +145,7 @@ def tell_days(
     today = now.astimezone(zone_info(zone)).date()
     if spec.mode == "full" or _by_ids(spec, receipts):
         return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
-    events = events_of(receipts, failures, cursor)
+    events = events_of(receipts, failures, cursor, spec)
     firsts = [spec.start_date] if spec.start_date else [start, _first_day(events, zone)]
     first = min((day for day in firsts if day), default=today)
     coverage = Coverage(events)

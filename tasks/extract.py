@@ -30,7 +30,7 @@ from tasks.landed import (
     counts_no_time,
     in_older_rows,
     landings,
-    tell_of_another_cursor,
+    tell_of_other_readings,
     watermark,
 )
 from tasks.progress import Progress
@@ -80,8 +80,8 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         )
         if not batch.backfill:  # whoever planned many past windows has looked
             refuse_uncarried(spec, query, source)
-            if query.cursor:
-                tell_of_another_cursor(batch, query.cursor.lower(), warehouse)
+            if query.cursor and (cursor := schema.column(query.cursor)):
+                tell_of_other_readings(batch, cursor, warehouse)
         with place_among_readers(spec.source, backfill=batch.backfill):
             older = in_older_rows(batch, _gained(schema, plan), query, source, warehouse)
             if older and batch.mode == "watermark":

@@ -54,16 +54,18 @@ class History:
             which is found when it is asked for.
         failures: What did not.
         cursor: The cursor that the table has now; None if nobody can tell.
+        spec: The table's spec; None if nothing was asked of receipts.
     """
 
     receipts: list[ReceiptTimes]
     failures: list[Failure]
     cursor: str | None = None
+    spec: TableSpec | None = None
 
     @property
     def coverage(self) -> Coverage:
         """Which of the table's windows are loaded, failed or missing."""
-        return coverage_of(self.receipts, self.failures, self.cursor)
+        return coverage_of(self.receipts, self.failures, self.cursor, self.spec)
 
 
 @task(name="read history", task_run_name="read history {spec.target}", **STEP)
@@ -88,6 +90,7 @@ def read_history(spec: TableSpec, warehouse: Warehouse) -> History:
         [*found, gone] if gone else found,
         read_failures(table, warehouse),
         _present_cursor(spec, target),
+        spec,
     )
 
 

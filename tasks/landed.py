@@ -16,10 +16,11 @@ from ferry.batch import Batch, CursorValue, ExtractQuery
 from ferry.cursors import find_cursor
 from ferry.errors import SchemaError
 from ferry.plan import stored_bound
+from ferry.read_as import read_as, read_otherwise
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
 from ferry.receipts_table import (
-    ByCursor,
     Landings,
+    ReadAlike,
     find_landing,
     has_receipts,
     last_read,
@@ -99,9 +100,12 @@ def watermark(
     if cursor is None or there is None:
         return None
     name, mark = there.name, warehouse.capabilities.placeholder
-    until = asked(lambda: last_read(warehouse, batch.target, name, mark), None, warehouse)
-    if until is None:
+    none: dict[str | None, datetime] = {}
+    read = asked(lambda: last_read(warehouse, batch.target, name, mark), none, warehouse)
+    alike = [moment for told, moment in read.items() if not read_otherwise(told, batch.spec)]
+    if not alike:
         return None
+    until = max(alike)
     if counts_no_time(batch, cursor):
         lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
         return None if highest is None else Watermark(highest, lowest)
@@ -155,22 +159,34 @@ def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
     return any(batch.num_rows > batch.column(0).null_count for batch in source.read(narrow))
 
 
-def tell_of_another_cursor(batch: Batch, cursor: str, warehouse: Warehouse) -> None:
-    """Say which days were carried by another cursor than the one that the table has now."""
-    mark, none = warehouse.capabilities.placeholder, list[ByCursor]()
+def tell_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -> None:
+    """Say which days were carried as the table's spec does not say any more.
+
+    Args:
+        batch: The batch that is going to be read.
+        cursor: The cursor that bounds it.
+        warehouse: Where the receipts are.
+    """
+    mark, none = warehouse.capabilities.placeholder, list[ReadAlike]()
+    name, now = cursor.name.lower(), read_as(batch.spec, "window", cursor.type.kind)
     for each in asked(
-        lambda: read_by_others(warehouse, batch.target, cursor, mark), none, warehouse
+        lambda: read_by_others(warehouse, batch.target, name, now, mark), none, warehouse
     ):
-        get_run_logger().warning(
-            "%s: %s windows from %s up to %s were carried by the cursor %s, not by %s: they do not "
-            "count as loaded any more; a backfill with reprocess=missing carries them again",
-            batch.target,
-            f"{each.windows:,}",
-            each.first.date(),
-            each.last.date(),
-            each.cursor,
-            cursor,
+        otherwise = (
+            f"it was carried by the cursor {each.cursor}, and the cursor is now {name}"
+            if each.cursor != name
+            else read_otherwise(each.read_as, batch.spec)
         )
+        if otherwise:
+            get_run_logger().warning(
+                "%s: %s windows from %s up to %s do not count as loaded any more (%s); a backfill "
+                "with reprocess=missing carries them again",
+                batch.target,
+                f"{each.windows:,}",
+                each.first.date(),
+                each.last.date(),
+                otherwise.replace("it was", "they were", 1),
+            )
 
 
 def write_void(

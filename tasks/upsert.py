@@ -23,6 +23,7 @@ from ferry.errors import (
     StaleReadError,
 )
 from ferry.plan import find_deleted, stored_bound
+from ferry.read_as import read_as
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts_table import (
     BEFORE_ALL,
@@ -31,7 +32,7 @@ from ferry.receipts_table import (
     read_landed_now,
     write_receipt,
 )
-from ferry.schema import TableSchema
+from ferry.schema import Kind, TableSchema
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
 from ferry.write import Landed, Load, Transaction, newest_table, write
@@ -265,7 +266,13 @@ def _receipt(
         cursor_name=extracted.cursor,
         read_at=extracted.read_at,
         complete_until=_complete_until(batch, extracted, start),
+        read_as=read_as(batch.spec, batch.mode, _kind(extracted)),
     )
+
+
+def _kind(extracted: Extract) -> Kind | None:
+    """The kind of the cursor, as the warehouse has it."""
+    return next((c.type.kind for c in extracted.columns if c.name == extracted.cursor), None)
 
 
 def _complete_until(batch: Batch, extracted: Extract, start: CursorValue | None) -> datetime | None:

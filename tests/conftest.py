@@ -130,6 +130,7 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
+        PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
     )
@@ -148,6 +149,8 @@ def prefect_server(servers_folder: Path) -> Iterator[PrefectServer]:
                 PREFECT_API_URL: server.api_url,
                 PREFECT_API_AUTH_STRING: server.auth_string,
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                # Tokens are for browsers; each of a run's clients would ask for one of its own.
+                PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
             }
         ),
     ):

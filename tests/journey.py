@@ -15,6 +15,7 @@ from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from ferry.receipts import RECEIPT_COLUMNS, Receipt, from_row
 from ferry.statements import column_list
+from tests.saved_blocks import save
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Journey:
 
     def __post_init__(self) -> None:
         for block in (self.source, self.stage, self.warehouse):
-            block.save(self.name)
+            save(block, self.name)
         self._staging_before = self._staging_tables()
 
     def write_specs(self, **tables: dict[str, Any]) -> None:

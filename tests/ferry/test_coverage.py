@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from ferry.coverage import Coverage, Event, Status, coverage_of
 from ferry.failures import Failure
+from ferry.read_as import read_as
 from ferry.receipts import Receipt, void_receipt
-from ferry.schema import TableName
+from ferry.schema import Kind, TableName
+from ferry.specs import TableSpec
 from ferry.windows import Window, day_window
 
 JUNE = datetime(2023, 6, 1, tzinfo=UTC)
@@ -42,6 +45,10 @@ def receipt(
         started_at=started_at,
         finished_at=started_at + timedelta(minutes=1),
     )
+
+
+def spec(**told: Any) -> TableSpec:
+    return TableSpec(name="people", source="shop", mode="window", **told)
 
 
 def failure(window: Window | None, failed_at: datetime) -> Failure:
@@ -216,3 +223,25 @@ def test_a_void_is_of_all_before_it_whatever_the_clocks_say():
     day_after = day_window(JUNE.date() + timedelta(days=1))
     assert coverage_of([ahead], []).of(day_after).status is Status.LOADED
     assert coverage_of([ahead, at_once], []).of(day_after).status is Status.MISSING
+
+
+def test_windows_that_were_read_as_the_spec_does_not_say_any_more_do_not_count() -> None:
+    window, by_id = day_window(DAY), spec(key=["ID"])
+    told = replace(receipt(window, JUNE), read_as=read_as(by_id, "window", Kind.TIMESTAMP))
+    for same in (by_id, spec(key=["id"], zone="UTC", source_zone="UTC")):
+        assert coverage_of([told], [], spec=same).of(window).status is Status.LOADED
+    for changed in ({"key": ["id", "shop"]}, {"source_zone": "Asia/Seoul"}, {"cursor_unit": "ms"}):
+        standing = coverage_of([told], [], spec=spec(**{"key": ["id"], **changed})).of(window)
+        assert (standing.status, next(iter(changed)) in standing.reason) == (Status.MISSING, True)
+    of_moments = replace(told, read_as=read_as(by_id, "window", Kind.TIMESTAMPTZ))
+    elsewhere = spec(key=["id"], source_zone="Asia/Seoul")
+    assert coverage_of([of_moments], [], spec=elsewhere).of(window).status is Status.LOADED
+
+
+def test_of_a_full_copy_nothing_matters_but_the_table_that_was_copied() -> None:
+    told = replace(receipt(None, JUNE, "full"), read_as=read_as(spec(key=["id"]), "full", None))
+    day = day_window(DAY)
+    same = spec(key=["id", "shop"], zone="Asia/Seoul", cursor_unit="s")
+    assert coverage_of([told], [], spec=same).of(day).status is Status.LOADED
+    other = spec(key=["id"], source_table="persons")
+    assert coverage_of([told], [], spec=other).of(day).status is Status.MISSING

@@ -40,7 +40,7 @@ class Engine:
                 "INSERT INTO ferry.receipts SELECT ? || i, 'raw.t', 'window', "
                 f"CASE ? WHEN 'loaded' THEN ?::TIMESTAMPTZ + to_days({label}::INT) END, "
                 f"CASE ? WHEN 'loaded' THEN ?::TIMESTAMPTZ + to_days({label}::INT + 1) END, "
-                "i, ?, 0, 0, 0, 1, 0, 0, 0, '', NULL, '', '', ?, ?, ?, ?, NULL, NULL "
+                "i, ?, 0, 0, 0, 1, 0, 0, 0, '', NULL, '', '', ?, ?, ?, ?, NULL, NULL, NULL "
                 "FROM range(?, ?) AS days(i)",
                 [
                     *(cursor, status, FIRST, status, FIRST, status, FIRST, landed),
@@ -71,7 +71,7 @@ Ask = Callable[[Transaction], Any]
 ASKED: list[Ask] = [
     lambda tx: receipts_table.read_landings(tx, TABLE, day(2000), "modified", "?"),
     lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", "none", "?"),
-    lambda tx: receipts_table.read_by_others(tx, TABLE, "modified", "?"),
+    lambda tx: receipts_table.read_by_others(tx, TABLE, "modified", "as it is", "?"),
 ]
 
 
@@ -92,7 +92,7 @@ def test_what_it_finds_is_what_may_hold_its_rows() -> None:
     now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", "modified2000", "?")
     assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
     assert receipts_table.read_landings(engine, TABLE, None, None, "?").batches == DAYS + 3
-    (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "?")
+    (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is", "?")
     assert (other.cursor, other.windows, other.first, other.last) == (
         "created_at",
         3,

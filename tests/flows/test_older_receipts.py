@@ -9,7 +9,7 @@ from flows.backfill_tables import backfill
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 
-NEW = ("cursor_name", "read_at", "complete_until", "rows_superseded")
+NEW = ("cursor_name", "read_at", "complete_until", "rows_superseded", "read_as")
 DAY = date(2023, 1, 1)
 
 

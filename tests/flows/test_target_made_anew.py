@@ -213,6 +213,40 @@ def test_changing_the_cursor_puts_the_days_in_question_that_another_one_carried(
     assert fill() == 1
 
 
+CORRECTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"key": ["id", "shop"]}, "with key id, and key is now id, shop"),
+    ({"source_zone": "Asia/Seoul"}, "with source_zone UTC, and source_zone is now Asia/Seoul"),
+    ({"source_table": "persons"}, "with source_table people, and source_table is now persons"),
+]
+
+
+@pytest.mark.parametrize(("corrected", "why"), CORRECTIONS, ids=["key", "zone", "table"])
+def test_a_correction_of_the_spec_puts_the_days_in_question_that_were_read_otherwise(
+    people: Any, caplog: pytest.LogCaptureFixture, corrected: dict[str, Any], why: str
+) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN shop INT NOT NULL DEFAULT 1")
+    people.sql("CREATE TABLE persons (id BIGINT PRIMARY KEY, modified DATETIME, shop INT)")
+    sync_table(table="people", run_date=FIRST)
+    sync_table(table="people", run_date=SECOND)
+    assert missing(people) == {}
+    people.write_specs(people={**SPEC, "on_repeated_key": "newest", **corrected})
+    assert missing(people) == dict.fromkeys((FIRST, SECOND), f"it was carried {why}")
+    sync_table(table="people", run_date=FIRST)
+    assert f"do not count as loaded any more (they were carried {why})" in caplog.text
+    assert list(missing(people)) == [SECOND]
+    assert fill() == 1
+    assert missing(people) == {}
+
+
+def test_a_watermark_reads_all_of_a_table_that_was_corrected(people: Any) -> None:
+    people.sql("CREATE TABLE persons (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
+    people.sql("INSERT INTO persons VALUES (7, '2022-01-05 10:00:00')")
+    for table, read in (("people", 2), ("people", 1), ("persons", 1), ("people", 1)):
+        people.write_specs(people={"mode": "watermark", "key": ["id"], "source_table": table})
+        assert sync_table(table="people").rows_extracted == read
+    assert people.target("people", "id") == [(1,), (2,), (7,)]
+
+
 def test_a_table_without_a_key_has_no_windows_whoever_asks(people: Any) -> None:
     people.write_specs(people={"mode": "watermark"})
     before = people.target("people")
