@@ -14,27 +14,34 @@ tables:
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ferry.batch import STAGING_SCHEMA, StageFormat
+from ferry.batch import StageFormat
 from ferry.due_time import DueTime
 from ferry.errors import RequestError
 from ferry.schema import TableName
 from ferry.source_names import parse_source_name
-from ferry.windows import Every, zone_info
+from ferry.spec_rules import contradictions
+from ferry.spec_values import (
+    ColumnsOnce,
+    Identifier,
+    Marking,
+    SourceName,
+    TargetSchema,
+    ZeroDates,
+    Zone,
+)
 from ferry.yaml_file import read_yaml
 
 Mode = Literal["full", "window", "watermark"]
@@ -53,53 +60,6 @@ CHANGE_TIMES = (
 
 CREATION_TIME = "created_at"
 """The cursor where no column tells when a row changed."""
-
-_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*")
-
-
-def _identifier(name: str) -> str:
-    if not _IDENTIFIER.fullmatch(name):
-        raise ValueError(
-            "a name in the warehouse is lower-case letters, digits, _ and $, and does not begin "
-            "with a digit"
-        )
-    return name
-
-
-def _zone(name: str) -> str:
-    try:
-        zone_info(name)
-    except RequestError as error:
-        raise ValueError(str(error)) from error
-    return name
-
-
-def _source_name(name: str) -> str:
-    parse_source_name(name)
-    return name
-
-
-def _marking(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(
-            "YAML reads yes, no, on, off, true and false without quotes as a boolean: write text "
-            "in quotes, and a boolean's or a number's values as 1 and 0"
-        )
-    return value
-
-
-Identifier = Annotated[str, AfterValidator(_identifier)]
-
-
-def _not_ours(value: str) -> str:
-    if value == STAGING_SCHEMA:
-        raise ValueError(f"the schema {value} is for Ferry's own tables, such as its receipts")
-    return value
-
-
-TargetSchema = Annotated[Identifier, AfterValidator(_not_ours)]
-SourceName = Annotated[str, AfterValidator(_source_name)]
-Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class TableSpec(BaseModel):
@@ -122,7 +82,7 @@ class TableSpec(BaseModel):
         description="full: all of it, replacing the target. window: rows whose cursor is in the "
         "run's window. watermark: rows at or after the highest cursor read so far, less the lag."
     )
-    key: tuple[str, ...] = Field(
+    key: ColumnsOnce = Field(
         default=(), description="Columns that identify a row; needed for window."
     )
     cursor: str | None = Field(
@@ -144,7 +104,7 @@ class TableSpec(BaseModel):
         default=None,
         description="Zone of the source's wall-clock columns (DATETIME); by default, `zone`.",
     )
-    every: Every | Literal["never"] = Field(
+    every: Literal["hour", "day", "never"] = Field(
         default="day",
         description="How often sync-all carries it: day or hour; never: only when it is named.",
     )
@@ -201,7 +161,7 @@ class TableSpec(BaseModel):
         default="deleted",
         description="The column that marks a deleted row: not NULL, not false and not 0.",
     )
-    deleted_values: tuple[Annotated[str | int, BeforeValidator(_marking)], ...] = Field(
+    deleted_values: tuple[Marking, ...] = Field(
         default=(),
         description="The values of `deleted_column` that mark a deleted row, such as [Y]; by "
         "default any but NULL, false and 0. Upper and lower case and blanks count.",
@@ -233,8 +193,9 @@ class TableSpec(BaseModel):
         description="Columns of the target that the source has not; rows that change get NULL "
         "there. Any other such column is refused.",
     )
-    zero_dates: Literal["error", "null"] = Field(
+    zero_dates: ZeroDates = Field(
         default="error",
+        json_schema_extra={"type": ["string", "null"], "enum": ["error", "null", None]},
         description="MySQL's 0000-00-00 and dates like it: refuse them, or load NULL.",
     )
     null_cursors: Literal["error", "ignore"] = Field(
@@ -273,20 +234,17 @@ class TableSpec(BaseModel):
         return data
 
     @model_validator(mode="after")
-    def _mode_has_what_it_needs(self) -> TableSpec:
-        if self.mode == "window" and not self.key:
-            raise ValueError("mode window needs a key: the columns that identify a row")
-        if self.soft_deletes == "apply" and not self.key:
-            raise ValueError("soft_deletes: apply needs a key: the columns that identify a row")
-        if self.deleted_values and self.soft_deletes != "apply":
-            raise ValueError("deleted_values needs soft_deletes: apply")
-        if self.catch_up and (self.mode != "window" or self.start_date is None):
-            raise ValueError("catch_up needs mode window and a start_date")
-        columns = {name.lower() for name in (self.cursor, self.version) if name}
-        if columns.intersection(name.lower() for name in self.as_text):
-            raise ValueError("as_text: a cursor or a version has an order, which its text has not")
-        if self.lookback and self.mode != "window":
-            raise ValueError("lookback is for mode window; a watermark has `lag`")
+    def _fields_go_together(self) -> TableSpec:
+        found = [
+            InitErrorDetails(
+                type=PydanticCustomError("contradiction", "{problem}", {"problem": problem}),
+                loc=(field,) if field else (),
+                input=None,
+            )
+            for field, problem in contradictions(self)
+        ]
+        if found:
+            raise ValidationError.from_exception_data("TableSpec", found)
         return self
 
     @property

@@ -31,7 +31,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ferry.check_specs import Check
 from ferry.partitions import PartitionBy
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.specs import Identifier, TargetSchema, Zone
+from ferry.spec_values import Identifier, TargetSchema, Zone
 from ferry.summary_query import WRITTEN_IN, Query
 
 _TYPES = {

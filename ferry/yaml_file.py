@@ -10,10 +10,13 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from ferry.errors import SpecError
 
 Step = str | int
+
+_TYPE_NAME = re.compile(r"str|int|float|bool|date|\w+\[.*\]")
 
 
 @dataclass(frozen=True)
@@ -60,36 +63,73 @@ class YamlFile:
             known: The fields that there are.
             at: Where the model stands in the file.
         """
-        problems, known = [], list(known)
-        for detail in error.errors(include_url=False, include_input=False):
-            path = (*at, *detail["loc"])
+        known, details = list(known), error.errors(include_url=False, include_input=False)
+        problems: dict[tuple[Step, ...], tuple[int, tuple[Step, ...], list[str]]] = {}
+        for number, detail in enumerate(details):
+            named = (*at, *detail["loc"])
+            path = self._written(named, at)
             line = self.line(path)
-            if at and detail["loc"] and line == self.line(at):  # it came from the defaults
-                line = self.line(("defaults", *detail["loc"]), line)
-            message = detail["msg"].removeprefix("Value error, ")
-            meant = self._meant(detail["type"], path, known, detail.get("ctx", {}))
-            problems.append(self.problem(path, message + meant, line))
-        return SpecError("\n".join(problems), todo=f"Known fields: {', '.join(known)}.")
+            if at and path != tuple(at) and line == self.line(at):  # it came from the defaults
+                line = self.line(("defaults", *path[len(at) :]), line)
+            one = path if path != named else (*path, number)  # a value's types are told as one
+            told = problems.setdefault(one, (line, path, []))[2]
+            told.append(self._told(detail, path, at, known))
+        unknown = any(detail["type"] == "extra_forbidden" for detail in details)
+        return SpecError(
+            "\n".join(
+                self.problem(path, "; or ".join(told), line)
+                for line, path, told in problems.values()
+            ),
+            todo=f"Known fields: {', '.join(known)}." if unknown else "Correct it.",
+        )
 
-    def _meant(self, kind: str, path: Sequence[Step], fields: list[str], context: Any) -> str:
-        """What a misspelled field, or word in one, is most like."""
-        if kind == "extra_forbidden":
-            said, words = path[-1], fields
-        elif kind == "literal_error":
-            said, words = self._value(path), re.findall(r"'(\w+)'", str(context.get("expected")))
-        else:
-            return ""
-        meant = get_close_matches(str(said), words, n=1)
-        return f"; did you mean {meant[0]}?" if meant else ""
+    def _written(self, path: tuple[Step, ...], at: Sequence[Step]) -> tuple[Step, ...]:
+        """The path without the name that pydantic gives to one of the types that a value may have.
 
-    def _value(self, path: Sequence[Step]) -> Any:
-        found = self.data
-        for step in path:
-            try:
-                found = found[step]
-            except (KeyError, IndexError, TypeError):
-                return ""
-        return found
+        The name of a tagged model stays: the fields beside the tag follow it.
+        """
+        value = self._value(path[:-1], at) if len(path) > len(at) + 1 else None
+        is_type = (
+            re.fullmatch(r"str|int|float|bool|date|\w+\[.*\]", str(path[-1])) if path else None
+        )
+        scalar = value is not None and not isinstance(value, dict | list)
+        return path[:-1] if is_type and scalar else path
+
+    def _told(
+        self, detail: ErrorDetails, path: tuple[Step, ...], at: Sequence[Step], known: list[str]
+    ) -> str:
+        """What is wrong with a value, and what is expected."""
+        kind, context = detail["type"], detail.get("ctx", {})
+        if kind == "literal_error":
+            words = re.findall(r"'([^']*)'", str(context.get("expected")))
+            meant = _like(self._value(path, at), words)
+            return f"expected one of {', '.join(words)}{meant}"
+        if kind == "tuple_type":
+            value = self._value(path, at)
+            shown = "…" if value is None or isinstance(value, dict) else value
+            return f"expected a list, `{path[-1]}: [{shown}]`"
+        message = detail["msg"].removeprefix("Value error, ")
+        return message + (_like(path[-1], known) if kind == "extra_forbidden" else "")
+
+    def _value(self, path: Sequence[Step], at: Sequence[Step]) -> Any:
+        """What stands there, or else in the defaults; None if nothing does."""
+        own = _reach(self.data, path)
+        return _reach(self.data, ("defaults", *path[len(at) :])) if own is None and at else own
+
+
+def _reach(data: Any, path: Sequence[Step]) -> Any:
+    for step in path:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _like(said: Any, words: list[str]) -> str:
+    """Which of the words a misspelled one is most like."""
+    meant = get_close_matches(str(said), words, n=1)
+    return f"; did you mean {meant[0]}?" if meant else ""
 
 
 def read_yaml(text: str, name: str) -> YamlFile:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import yaml
 
 from ferry.errors import RequestError, SpecError
 from ferry.specs import parse_table_specs, tables_json_schema
@@ -39,7 +40,7 @@ def broken(old: str, new: str) -> str:
     [
         (broken("cursor:", "curser:"), "tables.yaml:8: tables.nps.curser: Extra inputs"),
         (broken("    mode: window\n", ""), "tables.yaml:5: tables.nps.mode: Field required"),
-        (broken("mode: window", "mode: windows"), "tables.yaml:6: tables.nps.mode: Input should"),
+        (broken("mode: window", "mode: windows"), "tables.yaml:6: tables.nps.mode: expected one"),
         (broken("    key: [id]\n", ""), "tables.yaml:5: tables.nps: mode window needs a key"),
         (broken("defaults:", "default:"), "tables.yaml:1: default: Extra inputs"),
         (broken("schema: raw_data", "scheme: raw_data"), "tables.yaml:3: tables.nps.scheme"),
@@ -51,6 +52,10 @@ def broken(old: str, new: str) -> str:
         (broken("key: [id]", "key: [id"), "tables.yaml:8: not readable as YAML"),
         (broken("cursor: created_at", "start_date: 2023-02-30"), "tables.yaml:8: not readable"),
         (broken("schema: raw_data", "schema: ferry"), "tables.yaml:3: tables.nps.schema: the sch"),
+        (
+            broken("cursor: created_at", "exclude: [ID]"),
+            "tables.yaml:8: tables.nps.exclude: `k",
+        ),
         ("- a list", "tables.yaml:1"),
         ("", "tables.yaml:1"),
     ],
@@ -87,3 +92,72 @@ def test_the_json_schema_knows_every_field_and_forbids_others():
 def test_a_misspelled_field_or_word_says_which_was_meant(text: str, meant: str) -> None:
     with pytest.raises(SpecError, match=rf"did you mean {meant}\?"):
         parse_table_specs(text, "tables.yaml")
+
+
+WRONG_VALUES = {
+    "key: id": "key: expected a list, `key: [id]`",
+    "key: [id, Id]": "key: a column stands there twice",
+    "key:": "key: expected a list, `key: […]`",
+    "every: hourly": "every: expected one of hour, day, never; did you mean hour?",
+    "exclude: note": "exclude: expected a list, `exclude: [note]`",
+    "zero_dates: nil": "zero_dates: expected one of error, null",
+    "settle: soon": "settle: Input should be a valid integer",
+}
+
+
+@pytest.mark.parametrize("in_defaults", [False, True])
+@pytest.mark.parametrize(("line", "told"), WRONG_VALUES.items())
+def test_a_wrong_value_is_told_at_its_own_line_with_what_is_expected(
+    line: str, told: str, in_defaults: bool
+) -> None:
+    own, shared = ("", f"  {line}\n") if in_defaults else (f"    {line}\n", "")
+    text = f"defaults:\n  source: shop\n{shared}tables:\n  t:\n    mode: watermark\n{own}"
+    number = text.splitlines().index(f"{'  ' if in_defaults else '    '}{line}") + 1
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert f"tables.yaml:{number}: tables.t.{told}" in str(caught.value)
+    assert "Known fields" not in str(caught.value)
+
+
+def test_the_types_that_a_value_may_have_are_told_together() -> None:
+    text = (
+        "tables:\n  t:\n    source: shop\n    mode: full\n    key: [id]\n    soft_deletes: apply\n"
+        "    deleted_values: [Y, 1.5]\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert caught.value.problem == (
+        "tables.yaml:7: tables.t.deleted_values.1: Input should be a valid string; or Input should "
+        "be a valid integer, got a number with a fractional part"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("key", {"exclude": ["ID"]}),
+        ("cursor", {"cursor": "At", "exclude": ["at"]}),
+        ("version", {"version": "v", "exclude": ["note", "v"]}),
+        ("deleted_column", {"soft_deletes": "apply", "exclude": ["deleted"]}),
+        ("sort_key", {"sort_key": ["day"], "exclude": ["day"]}),
+        ("dist_key", {"dist_key": "day", "exclude": ["day"]}),
+    ],
+)
+def test_what_other_fields_need_cannot_be_excluded(field: str, fields: dict[str, object]) -> None:
+    spec = {"source": "shop", "mode": "window", "key": ["id"], **fields}
+    text = yaml.safe_dump({"tables": {"t": spec}}, sort_keys=False)
+    line = next(n for n, each in enumerate(text.splitlines(), 1) if "exclude" in each)
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert f"tables.yaml:{line}: tables.t.exclude: `{field}` needs the column" in str(caught.value)
+
+
+def test_a_mark_that_is_carried_over_can_be_left_out() -> None:
+    text = "tables: {t: {source: shop, mode: window, key: [id], exclude: [deleted]}}"
+    assert parse_table_specs(text, "tables.yaml")["t"].exclude == ("deleted",)
+
+
+@pytest.mark.parametrize("written", ["null", '"null"', "~"])
+def test_zero_dates_become_null_as_everybody_writes_it(written: str) -> None:
+    text = f"tables: {{t: {{source: shop, mode: full, zero_dates: {written}}}}}"
+    assert parse_table_specs(text, "tables.yaml")["t"].zero_dates == "null"

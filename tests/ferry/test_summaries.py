@@ -59,7 +59,7 @@ def test_a_summary_is_two_files_and_no_python():
     [
         (yaml_with("owner:", "ownr:"), "sales/summary.yaml:2: ownr: Extra inputs"),
         (yaml_with("owner: data team\n", ""), "sales/summary.yaml:1: owner: Field required"),
-        (yaml_with("by: day", "by: week"), "sales/summary.yaml:5: partition.by: Input should"),
+        (yaml_with("by: day", "by: week"), "sales/summary.yaml:5: partition.by: expected one"),
         (yaml_with("type: bigint", "type: int8"), "yaml:11: columns.orders.type: a type is one of"),
         (yaml_with("grain: [day]", "grain: [dy]"), "grain names 'dy', which is not among"),
         (yaml_with("partition: {column: day, by: day}\n", ""), "by_window needs a partition"),
