@@ -190,8 +190,9 @@ class TableSpec(BaseModel):
     )
     target_only: tuple[str, ...] = Field(
         default=(),
-        description="Columns of the target that the source has not; rows that change get NULL "
-        "there. Any other such column is refused.",
+        description="Columns of the target that the source has not; a row that is written anew, "
+        "as when it has changed, gets NULL there. So a full copy, which writes every row, is "
+        "refused while such a column holds a value. Any other such column is refused always.",
     )
     zero_dates: ZeroDates = Field(
         default="error",

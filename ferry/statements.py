@@ -130,9 +130,10 @@ def highest_up_to(table: TableName, column: str, placeholder: str) -> str:
     return bound(f"SELECT MAX({name}) FROM {table_sql(table)} WHERE {name} <= {MARK}", placeholder)
 
 
-def any_row(table: TableName) -> str:
-    """One row if the table has any, else none."""
-    return f"SELECT 1 FROM {table_sql(table)} LIMIT 1"
+def any_row(table: TableName, *, with_value_in: str = "") -> str:
+    """One row if the table has any, or any with a value in that column; else none."""
+    condition = f" WHERE {quoted(with_value_in)} IS NOT NULL" if with_value_in else ""
+    return f"SELECT 1 FROM {table_sql(table)}{condition} LIMIT 1"
 
 
 def count_keyed_rows(table: TableName, key: Sequence[str], ranged: str | None = None) -> str:

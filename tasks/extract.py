@@ -37,6 +37,7 @@ from tasks.progress import Progress
 from tasks.readers import place_among_readers
 from tasks.retype import plan_columns
 from tasks.step import STEP, explains, located, tell
+from tasks.target_only import refuse_emptying
 from tasks.uncarried import refuse_uncarried
 
 
@@ -86,6 +87,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             older = in_older_rows(batch, _gained(schema, plan), query, source, warehouse)
             if older and batch.mode == "watermark":
                 query, known = dataclasses.replace(query, start=None), None  # all get the value
+            refuse_emptying(batch, existing, columns, query.start, warehouse)
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = _watch(batch, schema)
             reading = WholeOrPart(

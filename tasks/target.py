@@ -23,6 +23,7 @@ from ferry.target import TargetPlan
 from tasks.landed import has_landed, write_void
 from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
 from tasks.retype import plan_columns, retype, widen
+from tasks.target_only import refuse_emptying
 
 FORGOTTEN_DAYS = 7
 DAY_IS_KNOWN_SECONDS = 600
@@ -39,10 +40,14 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> int:
 
     Returns:
         How often it wrote that.
+
+    Raises:
+        SchemaError: The columns do not fit, or a column of the target alone would be emptied.
     """
     columns = copied.staged.extract.columns
     existing = warehouse.describe(batch.target)
     plan = plan_columns(batch, existing, columns, warehouse)
+    refuse_emptying(batch, existing, columns, copied.staged.extract.start, warehouse)
     voids = 0
     if plan.create:
         voids += _create(batch, copied, warehouse)

@@ -68,7 +68,11 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     with located(batch, "upsert", warehouse):
-        own_voids = prepare_target(batch, copied, warehouse)
+        try:
+            own_voids = prepare_target(batch, copied, warehouse)
+        except FatalError:
+            drop_staging(copied, warehouse)
+            raise
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             try:
                 receipt = _land_receipted(batch, copied, warehouse, started_at, own_voids)

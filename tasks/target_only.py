@@ -1,0 +1,69 @@
+"""Columns of the target alone: what replaces every row would empty them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import Batch, CursorValue
+from ferry.errors import SchemaError
+from ferry.schema import Column, TableSchema
+from ferry.statements import column_list, quoted, table_sql
+
+
+def refuse_emptying(
+    batch: Batch,
+    existing: TableSchema | None,
+    columns: Sequence[Column],
+    start: CursorValue | None,
+    warehouse: Warehouse,
+) -> None:
+    """Refuse a batch that replaces every row, where columns of `target_only` hold values.
+
+    They are nowhere else: the rows that it writes have NULL there.
+
+    Args:
+        batch: What is carried: a full copy, or a watermark of a table without a key.
+        existing: The target as it is; None if there is none.
+        columns: The columns to load.
+        start: From where on a watermark reads; None if it reads all.
+        warehouse: Where.
+
+    Raises:
+        SchemaError: There is such a value. A retry does not help.
+    """
+    all_of_it = batch.mode == "full" or (batch.mode == "watermark" and not batch.spec.key)
+    if existing is None or not all_of_it or start is not None:
+        return
+    carried = {column.name for column in columns}
+    alone = {name.lower() for name in batch.spec.target_only} - carried
+    held = [
+        column.name
+        for column in existing.columns
+        if column.name.lower() in alone
+        and warehouse.fetch(sql.any_row(batch.target, with_value_in=column.name))
+    ]
+    if held:
+        raise _would_empty(batch, held)
+
+
+def _would_empty(batch: Batch, held: Sequence[str]) -> SchemaError:
+    table, kept = batch.target, f"{batch.target.name}_kept"
+    copied = column_list([*(name.lower() for name in batch.spec.key), *held])
+    beside = table_sql(type(table)(table.schema, kept))
+    copy = " ".join(("CREATE TABLE", beside, "AS SELECT", copied, "FROM", table_sql(table)))
+    drops = " ".join(f"ALTER TABLE {table_sql(table)} DROP COLUMN {quoted(n)};" for n in held)
+    return SchemaError(
+        f"it replaces every row, and would empty columns of `target_only`: {', '.join(held)}",
+        table=str(table),
+        expected="no value in them, as the source has not these columns",
+        found="values that are nowhere else",
+        todo=(
+            "Carry windows instead, which leave them in rows that do not change; or copy them"
+            if batch.spec.key
+            else "Copy them"
+        )
+        + f" to a table of their own: {copy}; drop them here: {drops} And take them out of "
+        "`target_only`.",
+    )
