@@ -54,10 +54,11 @@ def test_only_the_rows_that_these_values_mark_are_deleted(marking: Any):
     assert (again.changed, again.rows_unchanged) == (0, again.rows_extracted)
 
 
-def test_a_full_copy_leaves_them_out(marking: Any):
+def test_a_full_copy_leaves_them_out(marking: Any, caplog: pytest.LogCaptureFixture):
     journey, alive, gone, others = marking
     put(journey, (1, alive), (2, gone), *enumerate(others, 10))
     full = sync_table(table="users", mode="full")
+    assert "0 deleted, 1 marked as deleted and left out" in caplog.text
     assert (full.rows_extracted - full.rows_inserted, full.rows_unchanged) == (1, 1)
     assert len(journey.target("users")) == 1 + len(others)
 
