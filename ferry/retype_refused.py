@@ -69,8 +69,7 @@ class Changes:
 
     def lost(self, gone: Sequence[str], gained: Sequence[Column]) -> SchemaError:
         """The error for columns that the source has not, or has no longer."""
-        table = table_sql(self.target)
-        drops = " ".join(f"ALTER TABLE {table} DROP COLUMN {quoted(name)};" for name in gone)
+        table, drops = table_sql(self.target), self._drops(gone)
         there = {name: self.existing.column(name) for name in gone}
         renames = " ".join(
             f"ALTER TABLE {table} RENAME COLUMN {quoted(old)} TO {quoted(new.name)};"
@@ -86,6 +85,21 @@ class Changes:
             + "If they are to stay, name them in `target_only` in the table's spec: rows that "
             "change will have NULL there.",
         )
+
+    def excluded(self, names: Sequence[str]) -> SchemaError:
+        """The error for columns that the spec excludes, and whose values would get old there."""
+        return SchemaError(
+            f"the target has columns that the spec excludes: {', '.join(names)}",
+            table=str(self.target),
+            todo="To carry them, take them out of `exclude` in the table's spec. If they are not "
+            f"to be carried any more, drop them in the target: {self._drops(names)} If their "
+            "values are to stay there, name them in `target_only`, too: rows that change will have "
+            "NULL there.",
+        )
+
+    def _drops(self, names: Sequence[str]) -> str:
+        table = table_sql(self.target)
+        return " ".join(f"ALTER TABLE {table} DROP COLUMN {quoted(name)};" for name in names)
 
     def _changed(self, unfit: Sequence[Retype]) -> str:
         """Statements that convert columns in place or beside, as one transaction."""

@@ -38,6 +38,7 @@ def plan_target(
     columns: Sequence[Column],
     capabilities: Capabilities,
     target_only: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     *,
     native_type: NativeType = str,
     held: Callable[[], Held] = Held,
@@ -47,8 +48,8 @@ def plan_target(
 
     A column that the source has gained is added. One whose type has grown without any value being
     lost is given the greater type. Everything else that differs is refused: it needs a person's
-    decision, unless every row is replaced. So is a column that the source has not, or no longer: a
-    row that is written anew loses its value there.
+    decision, unless every row is replaced. So is a column that the source has not, or no longer, or
+    that the spec excludes: a row that is written anew loses its value there.
 
     Args:
         target: The target.
@@ -56,6 +57,7 @@ def plan_target(
         columns: The columns to load.
         capabilities: What the warehouse can do.
         target_only: Columns of the target that the spec knows to be missing in the source.
+        exclude: Columns of the source that the spec leaves out.
         native_type: How the warehouse declares a type, for the statements in a message.
         held: Asks the warehouse which columns' types cannot be changed; only if some have to be.
         replaced: Whether the batch is to replace every row of the target.
@@ -78,8 +80,11 @@ def plan_target(
         raise told.refused(stuck, replaced=replaced)
     known = {column.name for column in columns} | {name.lower() for name in target_only}
     gone = [column.name for column in existing.columns if column.name.lower() not in known]
+    left_out = {name.lower() for name in exclude}
+    if lost := [name for name in gone if name.lower() not in left_out]:
+        raise told.lost(lost, add)
     if gone:
-        raise told.lost(gone, add)
+        raise told.excluded(gone)
     return TargetPlan(
         add=tuple(add),
         widen=tuple(change.wanted for change in widen),

@@ -50,6 +50,7 @@ def _plan(
         columns,
         warehouse.capabilities,
         batch.spec.target_only,
+        batch.spec.exclude,
         native_type=warehouse.native_type,
         held=held,
         replaced=batch.mode == "full",

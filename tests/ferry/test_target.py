@@ -44,6 +44,21 @@ def test_a_column_that_the_source_lost_is_refused_and_not_forgotten(nullable: bo
         plan([column("a", Kind.INT32)], theirs)
 
 
+def test_a_column_that_the_spec_excludes_is_told_as_such():
+    theirs = [column("a", Kind.INT32), column("b", Kind.INT32), column("lost", Kind.INT32)]
+    there, ours = TableSchema(TARGET, tuple(theirs[:2])), [column("a", Kind.INT32)]
+    with pytest.raises(SchemaError) as caught:
+        plan_target(TARGET, there, ours, NARROW, exclude=["B"])
+    assert "the target has columns that the spec excludes: b." in str(caught.value)
+    todo = str(caught.value.todo)
+    assert "take them out of `exclude`" in todo
+    assert 'ALTER TABLE "raw_data"."t" DROP COLUMN "b";' in todo
+    assert "name them in `target_only`, too" in todo
+    assert plan_target(TARGET, there, ours, NARROW, ["b"], ["b"]) == TargetPlan()
+    with pytest.raises(SchemaError, match="that the source has not: lost"):
+        plan_target(TARGET, TableSchema(TARGET, tuple(theirs)), ours, NARROW, exclude=["b"])
+
+
 def test_a_new_column_is_added_and_longer_text_widened():
     new, longer = column("b", Kind.DATE), column("a", Kind.TEXT, max_bytes=40)
     assert plan([longer, new], [column("a", Kind.TEXT, max_bytes=10)]) == TargetPlan(

@@ -98,6 +98,11 @@ CASES = {
     "missing excluded column": Case(
         SchemaError, ["no column 'nope', which `exclude` names"], {"exclude": ["nope"]}
     ),
+    "excluded column that the target has": Case(
+        SchemaError,
+        ["the target has columns that the spec excludes: note", "DROP COLUMN", "`target_only`"],
+        {"exclude": ["note"]},
+    ),
     "end before start": Case(
         RequestError,
         ["end is not after its start", "half-open"],
