@@ -40,9 +40,20 @@ def refuse_uncarried(
             table=str(spec.target),
             expected="in every row a value that windows and watermarks can reach",
             found=f"{count:,} {'row' if count == 1 else 'rows'} without one",
-            todo="Correct them in the source, set another `cursor` in the table's spec, carry it "
-            "in mode full, or leave these rows behind with `null_cursors: ignore`.",
+            todo="Correct them in the source, set another `cursor` in the table's spec, leave "
+            f"these rows behind with `null_cursors: ignore`, or {_in_full(spec)}.",
         )
+
+
+def _in_full(spec: TableSpec) -> str:
+    """What mode full makes of such rows."""
+    if spec.cursor_unit:
+        return "carry the table in mode full"
+    zero_dates = "" if spec.zero_dates == "null" else " (with `zero_dates: null`)"
+    return (
+        f"carry the table in mode full, which takes NULL and MySQL's zero dates{zero_dates}, but "
+        "no value that is no date at all"
+    )
 
 
 def _zeros(query: ExtractQuery, source: Source) -> int:

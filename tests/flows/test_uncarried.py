@@ -109,6 +109,34 @@ def test_a_backfill_refuses_it_before_anything_moves(
     assert ids(journey) == [1, 3]
 
 
+FULL = [
+    ("sqlite-folder-duckdb", "DATETIME", None, {}, True),
+    ("sqlite-folder-duckdb", "DATETIME", "05.01.2023", {"zero_dates": "null"}, False),
+    ("mysql-folder-postgres", "DATETIME NULL", None, {}, True),
+    ("mysql-folder-postgres", "DATETIME NULL", "0000-00-00 00:00:00", {}, False),
+    ("mysql-folder-postgres", "DATETIME NULL", "0000-00-00 00:00:00", {"zero_dates": "null"}, True),
+]
+
+
+@pytest.mark.parametrize(("where", "definition", "value", "spec", "taken"), FULL)
+def test_the_advice_to_copy_it_in_full_says_which_such_rows_that_takes(
+    journey: Any, where: str, definition: str, value: Any, spec: dict[str, str], taken: bool
+) -> None:
+    shop(journey, definition, **spec)
+    add(journey, [value])
+    with pytest.raises(DataError) as caught:
+        sync_table(table="items", **DAY)
+    with_nulls = "" if spec else r" (with `zero_dates: null`)"
+    told = f"takes NULL and MySQL's zero dates{with_nulls}, but no value that is no date at all"
+    assert told in str(caught.value)
+    if taken:
+        sync_table(table="items", mode="full")
+        assert journey.target("items", "id, modified")[2] == (10, None)
+    else:
+        with pytest.raises(DataError):
+            sync_table(table="items", mode="full")
+
+
 @pytest.mark.parametrize("key", [["id"], []], ids=["keyed", "keyless"])
 @pytest.mark.parametrize(("where", "definition", "values"), ROADS)
 def test_a_watermark_refuses_it_in_its_first_run_and_in_later_ones(
