@@ -42,7 +42,7 @@ from deployments.no_worker import (
     register_nobody_watches,
 )
 from ferry.errors import ConfigurationError
-from ferry.settings import refuse_misspelled
+from ferry.settings import check_settings
 from flows.table_specs import load_table_specs
 from tasks.readers import backfill_limit, readers_limit
 
@@ -58,7 +58,7 @@ def register(profile: str) -> list[str]:
     Raises:
         ConfigurationError: A setting is missing or wrong, or the table specs, which name sources.
     """
-    refuse_misspelled(os.environ)
+    check_settings(os.environ)
     slack = _slack()  # before anything is saved
     sources = _sources()
     folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from ferry.errors import ConfigurationError
@@ -29,6 +29,24 @@ SETTINGS = (
 
 ELSEWHERE = ("FERRY_MYSQLD",)
 """What the tests and the local stack read: known, and never what was meant."""
+
+PLACES = {"FERRY_TABLES": "a file", "FERRY_SUMMARIES": "a folder"}
+"""What names a place: empty, it would leave the one that is shipped in force without a word."""
+
+
+def check_settings(environment: Mapping[str, str]) -> None:
+    """Refuse a setting that is misspelled, and a place that is set and empty.
+
+    Args:
+        environment: The settings and all else that there is.
+
+    Raises:
+        ConfigurationError: There is one; the message says which, and no value.
+    """
+    refuse_misspelled(environment)
+    for name, place in PLACES.items():
+        if name in environment and not environment[name].strip():
+            raise ConfigurationError(f"{name} is set and empty", todo=f"Unset it, or name {place}.")
 
 
 def refuse_misspelled(names: Iterable[str]) -> None:

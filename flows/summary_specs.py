@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ferry.errors import SpecError
-from ferry.settings import refuse_misspelled
+from ferry.settings import check_settings
 from ferry.summary_files import Summaries, read_summaries
 
 DEFAULT_FOLDER = Path(__file__).parents[1] / "deployments" / "summaries"
@@ -18,10 +18,10 @@ def load_summaries() -> Summaries:
     By default, `deployments/summaries`. A misspelled one is among `broken`, alone.
 
     Raises:
-        ConfigurationError: A setting is misspelled.
+        ConfigurationError: A setting is misspelled, or one of a place is empty.
         SpecError: The folder cannot be read, or its summaries read each other in a circle.
     """
-    refuse_misspelled(os.environ)
+    check_settings(os.environ)
     folder = Path(os.environ.get("FERRY_SUMMARIES") or DEFAULT_FOLDER)
     try:
         folders = sorted(path for path in folder.iterdir() if path.is_dir())

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ferry.errors import SpecError
-from ferry.settings import refuse_misspelled
+from ferry.settings import check_settings
 from ferry.specs import TableSpecs, parse_table_specs
 
 DEFAULT_FILE = Path(__file__).parents[1] / "deployments" / "tables.yaml"
@@ -16,10 +16,11 @@ def load_table_specs() -> TableSpecs:
     """The specs in the file that `FERRY_TABLES` names, by default `deployments/tables.yaml`.
 
     Raises:
-        ConfigurationError: A setting is misspelled, and may be just the one that names the file.
+        ConfigurationError: A setting is misspelled, and may be just the one that names the file; or
+            that one is empty.
         SpecError: The file cannot be read or is misspelled; with file, line and field.
     """
-    refuse_misspelled(os.environ)
+    check_settings(os.environ)
     file = Path(os.environ.get("FERRY_TABLES") or DEFAULT_FILE)
     try:
         text = file.read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ferry.errors import ConfigurationError
-from ferry.settings import ELSEWHERE, SETTINGS, refuse_misspelled
+from ferry.settings import ELSEWHERE, SETTINGS, check_settings, refuse_misspelled
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("ferry", "blocks", "tasks", "flows", "deployments")
@@ -38,6 +38,17 @@ def test_one_that_is_like_none_says_which_there_are() -> None:
 
 def test_what_is_known_or_not_ours_is_let_pass() -> None:
     refuse_misspelled([*SETTINGS, *ELSEWHERE, "PATH", "FERRYBOAT", "MY_FERRY_TABLES"])
+
+
+@pytest.mark.parametrize(
+    ("name", "todo"),
+    [("FERRY_TABLES", "Unset it, or name a file"), ("FERRY_SUMMARIES", "or name a folder")],
+)
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_place_that_is_set_and_empty_is_refused(name: str, todo: str, value: str) -> None:
+    check_settings({"FERRY_TABLES": "tables.yaml", "FERRY_NOTIFY": ""})
+    with pytest.raises(ConfigurationError, match=f"{name} is set and empty.*{todo}"):
+        check_settings({name: value})
 
 
 def test_every_setting_that_is_read_is_a_known_one_and_every_known_one_is_read() -> None:

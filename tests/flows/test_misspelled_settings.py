@@ -30,6 +30,16 @@ def test_neither_tables_nor_summaries_are_read_under_a_misspelled_setting(
             load()
 
 
+@pytest.mark.parametrize("name", ["FERRY_TABLES", "FERRY_SUMMARIES"])
+def test_an_empty_setting_does_not_choose_what_is_shipped(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "")
+    for load in (load_table_specs, load_summaries):
+        with pytest.raises(ConfigurationError, match=f"{name} is set and empty"):
+            load()
+
+
 @pytest.mark.parametrize(
     "run",
     [watch_runs.fn, check_due.fn, partial(notify_failure.fn, uuid4())],
