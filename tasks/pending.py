@@ -51,7 +51,8 @@ def plan_build(
 ) -> Build | None:
     """What to build of a summary; None if it has nothing to take in.
 
-    All of it, if it was never published, or not with the query and the columns it has now.
+    All of it, if it was never published, or not with the query and the columns it has now, or if
+    its table is not there.
 
     Args:
         spec: The summary.
@@ -74,10 +75,11 @@ def plan_build(
         built_with = tx.fetch(select_definition(mark), (str(spec.target),))
         unread = _read_unread(spec, tx, mark)
     changes = _changes(spec, unread, summaries, tables, warehouse)
-    if asked is None and not changes:
+    gone = warehouse.describe(spec.target) is None
+    if asked is None and not changes and not gone:
         return None
     new = not built_with or built_with[0][0] != spec.definition
-    if spec.publish == "replace" or new or warehouse.describe(spec.target) is None:
+    if spec.publish == "replace" or new or gone:
         spans: tuple[Span, ...] = (EVERYTHING,)
     elif asked is not None:
         spans = (asked,)

@@ -132,6 +132,22 @@ def test_a_batch_that_lands_once_more_after_it_was_void_is_taken_in_once_more(an
     assert len({receipt.batch_id for receipt in (first, second, third)}) == 3
 
 
+def test_a_summary_whose_table_was_dropped_is_built_whole_by_the_next_run(answered: Any):
+    sync_table(table="nps", mode="full")
+    before = answered.published()
+    for name in ("nps_summary", "nps_monthly_summary"):
+        answered.journey.warehouse.execute(f'DROP TABLE "{answered.journey.schema}"."{name}"')
+
+    unchanged = sync_table(table="nps", run_date=date(2023, 1, 4))
+
+    assert unchanged.changed == 0
+    assert answered.published() == before
+    assert answered.labels() == ["all", "all"]
+    assert answered.published("nps_monthly_summary", "responses") == [(158,)]
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+    assert answered.labels() == ["all", "all"]
+
+
 @ONE_ROAD
 def test_sync_all_builds_what_all_its_tables_touch_once(answered: Any):
     answered.journey.sql("CREATE TABLE more (id INT NOT NULL PRIMARY KEY, created_at DATETIME)")
