@@ -1,0 +1,57 @@
+"""What the page for the first table says is run as it stands there, on a MySQL server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "first-table.md"
+
+
+@pytest.fixture
+def customers(mariadb: Any, mysql_database: str) -> dict[str, str]:
+    """A hundred customers changed on 5 January 2023, others on other days; how to reach them."""
+    rows = [(n, f"2023-01-0{n % 6 + 1} 10:00:00") for n in range(600)]
+    connection: pymysql.Connection[Any] = mariadb.connect(database=mysql_database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE customers (id INT PRIMARY KEY, updated_at DATETIME NOT NULL)")
+        cursor.executemany("INSERT INTO customers VALUES (%s, %s)", rows)
+        connection.commit()
+    return {
+        "FERRY_MYSQL_HOST": mariadb.host,
+        "FERRY_MYSQL_PORT": str(mariadb.port),
+        "FERRY_MYSQL_DATABASE": mysql_database,
+        "FERRY_MYSQL_USER": mariadb.user,
+        "FERRY_MYSQL_PASSWORD": mariadb.password,
+        "FERRY_MYSQL_CA": str(mariadb.ca_path),
+    }
+
+
+def test_the_first_table_arrives_by_the_commands_on_its_page(
+    customers: dict[str, str], tmp_path: Path
+) -> None:
+    where, *commands = re.findall(r"```\n(.*?)```", PAGE.read_text(), re.S)
+    assert set(re.findall(r"(FERRY_MYSQL_\w+)=", where)) == set(customers)
+    (shown,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.S)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    known = ("PATH", "HOME", "TMPDIR", "LANG")
+    env = {name: os.environ[name] for name in known if name in os.environ}
+    done = subprocess.run(
+        ["/bin/bash", "-euc", "\n".join(commands)],
+        cwd=tmp_path,
+        env={**env, **customers, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == shown.strip()
