@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 from blocks.private_files import OTHERS, make_folders, private_umask
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
-from blocks.warehouses import duckdb_types
+from blocks.warehouses import duckdb_files, duckdb_types
 from blocks.warehouses.duckdb_errors import translated
 from blocks.work_folder import work_folder
 from ferry.batch import Extract, Staged, StagedFile, StageFormat
@@ -30,14 +30,6 @@ from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.write import Transaction
 
 _MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's default is 2 MB
-
-# In memory only what is needed, and nothing from the network: JSON and ICU are built in.
-_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-
-# Opening and closing take turns. A file that one thread closes for the last time while another one
-# opens it can be left open without DuckDB's cache of open files knowing of it; then nobody else in
-# this process can open it ("Unique file handle conflict").
-_door = threading.Lock()
 
 _writers: dict[Path, threading.RLock] = {}
 _writers_guard = threading.Lock()
@@ -268,12 +260,11 @@ class DuckDBWarehouse(Warehouse):
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own, closed at the end; see `_connect`."""
         with private_umask() if self._is_private() else nullcontext():
-            connection = self._connect()
+            connection, running = self._connect()
             try:
                 yield connection
             finally:
-                with _door:
-                    connection.close()
+                duckdb_files.close(connection, running)
 
     def _is_private(self) -> bool:
         """Whether the file is its user's alone, or not made yet: so is what DuckDB puts beside it.
@@ -286,7 +277,7 @@ class DuckDBWarehouse(Warehouse):
         except OSError:
             return True
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
+    def _connect(self) -> tuple[duckdb.DuckDBPyConnection, duckdb_files.Running]:
         """A connection of its own to the database that this process shares.
 
         Raises:
@@ -301,23 +292,12 @@ class DuckDBWarehouse(Warehouse):
             raise AccessError(f"the folder {path.parent} cannot be made") from error
         while True:
             try:
-                with translated(), _door:
-                    return _opened(path)
+                with translated():
+                    return duckdb_files.opened(path)
             except BusyError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
-
-
-def _opened(path: Path) -> duckdb.DuckDBPyConnection:
-    """A connection in UTC; one that fails is closed, or it would be in the next one's way."""
-    connection = duckdb.connect(str(path), config=dict(_CONFIG))
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _plain(value: Any) -> Any:

@@ -19,8 +19,7 @@ import flows.backfill_tables  # all modules that a run needs are there to be pat
 import flows.sync_all  # noqa: F401
 from blocks.sources import SQLiteSource
 from blocks.stages import FolderStage
-from blocks.warehouses import DuckDBWarehouse
-from blocks.warehouses.duckdb import _CONFIG
+from blocks.warehouses import DuckDBWarehouse, duckdb_files
 from ferry.coverage import Coverage
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row
 from ferry.statements import column_list
@@ -109,10 +108,10 @@ class Scene:
                     stack.enter_context(patch.object(module, "WORK_FOLDER", work))
             stack.callback(self.table.close)
             # One that stays open: to open the file anew takes ten times as long.
-            self._kept = duckdb.connect(str(self.warehouse.path), config=dict(_CONFIG))
-            self._kept.execute("SET TimeZone = 'UTC'")
+            self._kept, running = duckdb_files.opened(self.warehouse.path.resolve())
+            stack.callback(duckdb_files.close, self._kept, running)
             self._kept.execute("SET threads = 1")
-            stack.callback(self._kept.close)
+            stack.callback(self._kept.execute, "RESET threads")
             yield
 
     def log(self, text: str) -> None:

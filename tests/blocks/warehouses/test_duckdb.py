@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,34 @@ def test_a_file_that_is_there_keeps_the_rights_its_owner_gave_it(
         warehouse.execute("INSERT INTO t VALUES (1)")
         assert modes(tmp_path) == {"w.duckdb": 0o640, "w.duckdb.wal": 0o644}
     assert modes(tmp_path) == {"w.duckdb": 0o640}
+
+
+def test_files_of_the_same_name_and_of_duckdb_s_own_names_are_open_at_once(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / name for folder in "ab" for name in ("w.duckdb", "memory.duckdb")]
+    warehouses = [DuckDBWarehouse(path=path, busy_timeout_seconds=1) for path in paths]
+    with ExitStack() as stack:
+        for number, each in enumerate(warehouses):
+            stack.enter_context(each._connection())
+            each.execute("CREATE TABLE t AS SELECT ? AS n", (number,))
+        assert [each.fetch("FROM t") for each in warehouses] == [[(n,)] for n in range(4)]
+    assert [each.fetch("FROM t") for each in warehouses] == [[(n,)] for n in range(4)]
+
+
+def test_what_did_not_fit_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "w.duckdb")
+    for _ in range(2):
+        with warehouse._connection() as kept:
+            kept.execute("SET memory_limit = '20MB'")
+            kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(20_000_000)")
+            assert any(".tmp" in name for name in modes(tmp_path))
+        assert list(modes(tmp_path)) == ["w.duckdb"]
+    assert warehouse.fetch("SELECT current_setting('memory_limit') = '19.0 MiB'") == [(False,)]
+
+
+def test_between_two_calls_another_process_can_have_the_file(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "w.duckdb")
+    warehouse.execute("CREATE TABLE t AS SELECT 1 AS n")
+    code = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('UPDATE t SET n = n + 1')"
+    for n in (2, 3):
+        subprocess.run([sys.executable, "-c", code, str(warehouse.path)], check=True)
+        assert warehouse.fetch("FROM t") == [(n,)]
