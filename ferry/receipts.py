@@ -97,6 +97,21 @@ class Receipt:
         """Rows of the target that this batch changed."""
         return self.rows_inserted + self.rows_updated + self.rows_deleted
 
+    @property
+    def counts_line(self) -> str:
+        """What became of its rows, for people. A full copy has none that were there before it."""
+        left_out = self.mode == "full" and self.rows_unchanged
+        parts = [
+            f"{self.rows_inserted:,} inserted",
+            f"{self.rows_updated:,} updated",
+            f"{self.rows_deleted:,} deleted",
+            f"{self.rows_unchanged:,} "
+            + ("marked as deleted and left out" if left_out else "unchanged"),
+        ]
+        if self.rows_superseded:
+            parts.append(f"{self.rows_superseded:,} superseded")
+        return ", ".join(parts)
+
 
 RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("batch_id", _TEXT, nullable=False),

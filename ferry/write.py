@@ -169,11 +169,12 @@ def replace_all(
 
 def _refuse_shrinking(load: Load, rows: int, before: int) -> None:
     """A source between TRUNCATE and reload, or the wrong one, looks like one that shrank."""
+    source = "the source" + (", leaving out those marked as deleted" if load.deleted else "")
     if before and not rows and not load.allow_empty:
         raise DataError(
             "a full copy of no rows would empty the target",
             expected=f"rows, as the target has {before:,}",
-            found="none in the source",
+            found=f"none in {source}",
             todo="Look whether the source is the right one, and whole. If it is really empty, say "
             "`allow_empty: true` in the table's spec.",
         )
@@ -182,7 +183,7 @@ def _refuse_shrinking(load: Load, rows: int, before: int) -> None:
         raise DataError(
             f"a full copy would shrink the target by more than {limit} %",
             expected=f"at least {-(-before * (100 - limit) // 100):,} rows",
-            found=f"{rows:,} in the source, {before:,} in the target",
+            found=f"{rows:,} in {source}; {before:,} in the target",
             todo="Look whether the source is the right one, and whole. If it is, raise "
             "`max_shrink_percent` in the table's spec.",
         )

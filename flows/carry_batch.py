@@ -251,7 +251,5 @@ def summary_line(receipt: Receipt) -> str:
     """One line: the table, the window, and what changed."""
     return (
         f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "
-        f"{receipt.rows_inserted:,} inserted, {receipt.rows_updated:,} updated, "
-        f"{receipt.rows_deleted:,} deleted, {receipt.rows_unchanged:,} unchanged"
-        + (f", {receipt.rows_superseded:,} superseded" if receipt.rows_superseded else "")
+        + receipt.counts_line
     )

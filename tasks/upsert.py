@@ -86,23 +86,8 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
                 drop_staging(copied, warehouse)
                 raise
         drop_staging(copied, warehouse)
-        get_run_logger().info("upsert %s: %s", batch, _done(receipt))
+        get_run_logger().info("upsert %s: %s", batch, receipt.counts_line)
         return receipt
-
-
-def _done(receipt: Receipt) -> str:
-    """What became of the rows; a full copy has none that were there before it."""
-    left_out = receipt.mode == "full" and receipt.rows_unchanged
-    parts = [
-        f"{receipt.rows_inserted:,} inserted",
-        f"{receipt.rows_updated:,} updated",
-        f"{receipt.rows_deleted:,} deleted",
-        f"{receipt.rows_unchanged:,} "
-        + ("marked as deleted and left out" if left_out else "unchanged"),
-    ]
-    if receipt.rows_superseded:
-        parts.append(f"{receipt.rows_superseded:,} superseded")
-    return ", ".join(parts)
 
 
 def _land_receipted(
