@@ -24,10 +24,10 @@ from ferry.receipts import (
     landed_by_id,
     times_columns,
 )
-from ferry.receipts_table import holds_rows, last_void, read_receipts_of
+from ferry.receipts_table import last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
 from ferry.specs import TableSpec
-from tasks.landed import asked
+from tasks.landed import asked, why_gone
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains
 
@@ -109,16 +109,12 @@ def _gone(
     warehouse: Warehouse,
 ) -> ReceiptTimes | None:
     """What says that the rows which receipts tell of are there no more; None if they are."""
-    mark, now = warehouse.capabilities.placeholder, datetime.now(UTC)
     if not any(receipt.status != VOID for receipt in receipts):
         return None
-    if target is None:
-        why = "the target is gone"
-    elif not warehouse.fetch(sql.any_row(table)) and holds_rows(warehouse, table, mark):
-        why = "the target has lost its rows"
-    else:
+    why = why_gone(table, target, warehouse)
+    if not why:
         return None
-    at = max(now, *(receipt.finished_at for receipt in receipts))
+    at = max(datetime.now(UTC), *(receipt.finished_at for receipt in receipts))
     return ReceiptTimes(VOID, None, None, why, VOID, at, at)
 
 

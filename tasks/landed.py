@@ -23,6 +23,7 @@ from ferry.receipts_table import (
     ReadAlike,
     find_landing,
     has_receipts,
+    holds_rows,
     last_read,
     last_void,
     read_by_others,
@@ -72,14 +73,36 @@ def has_landed(table: TableName, warehouse: Warehouse) -> bool:
 
 
 def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
-    """The batch's receipt if an earlier attempt of this run has landed it, and it is not void."""
+    """The batch's receipt if an earlier attempt of this run has landed it, and it is not void.
+
+    None as well if the target is gone since, or has lost its rows.
+    """
     mark = warehouse.capabilities.placeholder
 
     def landing() -> Receipt | None:
         void = last_void(warehouse, batch.target, mark)
         return find_landing(warehouse, batch.id, void, mark)[1]
 
-    return asked(landing, None, warehouse)
+    receipt = asked(landing, None, warehouse)
+    if receipt and why_gone(batch.target, warehouse.describe(batch.target), warehouse):
+        return None
+    return receipt
+
+
+def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse) -> str:
+    """Why the rows that the table's receipts tell of are not there any more; empty if they are.
+
+    Args:
+        table: The target.
+        target: What it is now; None if there is none.
+        warehouse: Where.
+    """
+    if target is None:
+        return "the target is gone"
+    mark = warehouse.capabilities.placeholder
+    if not warehouse.fetch(sql.any_row(table)) and holds_rows(warehouse, table, mark):
+        return "the target has lost its rows"
+    return ""
 
 
 def watermark(

@@ -122,8 +122,11 @@ def _land(
             receipt_id,
             capabilities.placeholder,
         )
+        empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
+        if empty and not (now.this_one and extracted.start is not None):
+            last_void = _void_what_is_lost(batch, extracted, tx, warehouse) or last_void
         if now.this_one:
-            void, mark = now.last_void or BEFORE_ALL, capabilities.placeholder
+            void, mark = last_void or BEFORE_ALL, capabilities.placeholder
             receipt_id, landed_before = find_landing(warehouse, receipt_id, void, mark)
             if landed_before:
                 return landed_before
@@ -132,10 +135,6 @@ def _land(
             raise _stale("another batch of the table landed since this one was read")
         if now.voids != extracted.voids_before + own_voids:
             raise _stale("the target was made anew, or gained a column, since this batch was read")
-        last_void = now.last_void
-        empty = not tx.fetch(sql.any_row(batch.target))
-        if empty:
-            last_void = _void_what_is_lost(batch, extracted, tx, warehouse) or last_void
         load = replace(_load(batch, copied), others_landed=others_landed, into_empty=empty)
         start = _start(batch, load, copied)
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []

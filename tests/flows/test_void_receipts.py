@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.logging import disable_run_logger
 
 from ferry.errors import DataError, StaleReadError
@@ -178,3 +180,26 @@ def test_a_backfill_begun_again_carries_what_is_void_since(people: Any) -> None:
 
     name = TableName(*table.split("."))
     assert read_run.fn(receipt.flow_run_id, name, people.warehouse).receipts == {}
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE {}", "DELETE FROM {}"])
+def test_a_batch_that_is_tried_again_lands_once_more_where_its_rows_are_gone(
+    people: Any, statement: str
+) -> None:
+    spec, landed = load_table_specs().named("people"), []
+
+    @flow
+    def carry_in_two_attempts() -> None:
+        moment = datetime(2023, 2, 1, tzinfo=UTC)
+        (batch,) = window_batches(spec, [day_window(FIRST)], "of the days", moment)
+        landed.append(carry(batch, load_road(spec)))
+        run(people, statement)
+        for _ in range(2):
+            landed.append(carry(replace(batch, attempt=2), load_road(spec)))
+
+    carry_in_two_attempts()
+
+    assert [receipt.rows_inserted for receipt in landed] == [1, 1, 1]
+    assert landed[0].batch_id != landed[1].batch_id == landed[2].batch_id
+    assert people.target("people", "id") == [(1,)]
+    assert list(missing()) == [SECOND]
