@@ -21,7 +21,9 @@ from tasks.paging import PAGE
 
 
 def drop_missed_looks(client: SyncPrefectClient, deployment_id: str | None) -> int:
-    """Cancel the runs of this deployment that are overdue; returns how many.
+    """Cancel the scheduled runs of this deployment that are overdue; returns how many.
+
+    What somebody has started by hand runs, with the parameters that were asked for.
 
     Args:
         client: Asks Prefect's server.
@@ -37,7 +39,8 @@ def drop_missed_looks(client: SyncPrefectClient, deployment_id: str | None) -> i
     )
     own = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(deployment_id)]))
     runs = client.read_flow_runs(deployment_filter=own, flow_run_filter=overdue, limit=PAGE)
-    for run in runs:
+    missed = [run for run in runs if run.auto_scheduled]
+    for run in missed:
         message = "missed, and not needed: a later run looks at all there is"
         client.set_flow_run_state(run.id, Cancelled(message=message))
-    return len(runs)
+    return len(missed)

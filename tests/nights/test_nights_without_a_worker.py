@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+)
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 
 from tests.api import eventually
@@ -75,10 +86,12 @@ def test_a_run_is_late_though_a_worker_is_alive_and_it_is_told_once_and_not_ende
     assert night.run(run.id).state_type is StateType.SCHEDULED
 
 
-def test_looks_that_were_missed_are_dropped_and_the_newest_looks(night: Night) -> None:
+def test_looks_that_were_missed_are_dropped_and_what_somebody_started_runs(night: Night) -> None:
     pool = night.pool("missed")
     with night.client as client:
         flow_id = client.create_flow_from_name("watch-runs")
+        noon = datetime.now(UTC) - timedelta(hours=12)  # no other run is due meanwhile
+        daily = IntervalSchedule(interval=timedelta(days=1), anchor_date=noon)
         deployment = client.create_deployment(
             flow_id,
             "missed",
@@ -86,12 +99,37 @@ def test_looks_that_were_missed_are_dropped_and_the_newest_looks(night: Night) -
             entrypoint="flows.watch_runs.watch_runs",
             pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": HERE}}],
             parameters=SHORT,
+            schedules=[DeploymentScheduleCreate(schedule=daily, active=True)],
         )
-        runs = [client.create_flow_run_from_deployment(deployment).id for _ in range(5)]
+        night.deployments.append(deployment)
+        missed = schedule_past(client, deployment)
+        asked = SHORT | {"late_seconds": 7.0}
+        own = client.create_flow_run_from_deployment(deployment, parameters=asked).id
     night.worker(pool, limit=1)
-    assert eventually(lambda: all(over(night, run_id) for run_id in runs), 90)
-    ends = {night.run(run_id).state_type for run_id in runs}
-    assert ends == {StateType.COMPLETED, StateType.CANCELLED}
+    assert eventually(lambda: all(over(night, run_id) for run_id in [*missed, own]), 90)
+    ends = Counter(night.run(run_id).state_type for run_id in missed)
+    assert ends == {StateType.COMPLETED: 1, StateType.CANCELLED: 4}
+    assert night.run(own).state_type is StateType.COMPLETED
+    assert night.run(own).parameters == asked
+
+
+def schedule_past(client: SyncPrefectClient, deployment: UUID) -> list[UUID]:
+    """Five runs that are overdue by days, as its schedule makes them; returns their ids."""
+    now = datetime.now(UTC)
+    past = {"start_time": str(now - timedelta(days=6)), "end_time": str(now), "min_runs": 5}
+    client.request(
+        "POST",
+        "/deployments/{id}/schedule",
+        path_params={"id": deployment},
+        json=past | {"max_runs": 5},
+    ).raise_for_status()
+    overdue = FlowRunFilterExpectedStartTime(before_=now)  # type: ignore[arg-type]
+    found = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
+        flow_run_filter=FlowRunFilter(expected_start_time=overdue),
+    )
+    assert len(found) == 5
+    return [run.id for run in found]
 
 
 def over(night: Night, run_id: object) -> bool:
