@@ -1,6 +1,6 @@
 # Ferry. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test model lint format stack stop bench lock clean
+.PHONY: help demo test test-nights model lint format stack stop bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "Ferry needs Python 3.11 to 3.14 (3.14 is untested); try: make PYTHON=python3.12 …")'
@@ -31,6 +31,10 @@ test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.programs
 	@$(PYTHON) -m deployments.local.mysql_program
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+
+test-nights: $(VENV)/.installed-dev ## Run all nights, the long ones too (docs/reliability.md)
+	@$(PYTHON) -m deployments.local.programs
+	$(BIN)/python -m pytest -m "" tests/nights tests/test_nights.py $(ARGS)
 
 model: $(VENV)/.installed-dev ## Let thousands of simulated fortnights pass (ARGS="--worlds 100 --seed 7")
 	$(BIN)/python -m tests.model $(ARGS)

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed, Pending
 
@@ -40,6 +41,7 @@ def test_a_machine_dies_with_its_worker_and_its_run_and_a_healthy_run_goes_on(
     assert night.comes_to(healthy, StateType.COMPLETED)
 
 
+@pytest.mark.nights
 def test_the_server_is_away_and_a_healthy_run_goes_on(night: Night) -> None:
     pool = night.pool("outlives")
     night.worker(pool)

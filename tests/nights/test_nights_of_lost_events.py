@@ -26,6 +26,7 @@ def shared_night(slack_server: Slack, tmp_path_factory: pytest.TempPathFactory) 
     night.end()
 
 
+@pytest.mark.nights
 def test_what_stands_still_is_decided_and_that_silence_tells_nothing_is_told_once(
     night: Night,
 ) -> None:
