@@ -1,6 +1,6 @@
 # Ferry. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nights model lint format stack stop bench lock clean
+.PHONY: help demo test test-nights soak model lint format stack stop bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,10 @@ test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 test-nights: $(VENV)/.installed-dev ## Run all nights, the long ones too (docs/reliability.md)
 	@$(PYTHON) -m deployments.local.programs
 	$(BIN)/python -m pytest -m "" tests/nights tests/test_nights.py $(ARGS)
+
+soak: $(VENV)/.installed-dev ## Kill and restart everything for an hour (ARGS="--minutes 60 --seed 7")
+	@$(PYTHON) -m deployments.local.programs
+	$(BIN)/python -m tests.soak $(ARGS)
 
 model: $(VENV)/.installed-dev ## Let thousands of simulated fortnights pass (ARGS="--worlds 100 --seed 7")
 	$(BIN)/python -m tests.model $(ARGS)
