@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -259,12 +259,8 @@ class DuckDBWarehouse(Warehouse):
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own, closed at the end; see `_connect`."""
-        with private_umask() if self._is_private() else nullcontext():
-            connection, running = self._connect()
-            try:
-                yield connection
-            finally:
-                duckdb_files.close(connection, running)
+        with private_umask() if self._is_private() else nullcontext(), ExitStack() as stack:
+            yield self._connect(stack)
 
     def _is_private(self) -> bool:
         """Whether the file is its user's alone, or not made yet: so is what DuckDB puts beside it.
@@ -277,7 +273,7 @@ class DuckDBWarehouse(Warehouse):
         except OSError:
             return True
 
-    def _connect(self) -> tuple[duckdb.DuckDBPyConnection, duckdb_files.Running]:
+    def _connect(self, stack: ExitStack) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the database that this process shares.
 
         Raises:
@@ -293,7 +289,7 @@ class DuckDBWarehouse(Warehouse):
         while True:
             try:
                 with translated():
-                    return duckdb_files.opened(path)
+                    return stack.enter_context(duckdb_files.opened(path))
             except BusyError:
                 if time.monotonic() > deadline:
                     raise

@@ -108,8 +108,8 @@ class Scene:
                     stack.enter_context(patch.object(module, "WORK_FOLDER", work))
             stack.callback(self.table.close)
             # One that stays open: to open the file anew takes ten times as long.
-            self._kept, running = duckdb_files.opened(self.warehouse.path.resolve())
-            stack.callback(duckdb_files.close, self._kept, running)
+            kept = duckdb_files.opened(self.warehouse.path.resolve())
+            self._kept = stack.enter_context(kept)
             self._kept.execute("SET threads = 1")
             stack.callback(self._kept.execute, "RESET threads")
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from pydantic import ValidationError
 
 from blocks.warehouses import DuckDBWarehouse
 from ferry.batch import StageFormat
-from ferry.errors import AccessError, BusyError, DataError
+from ferry.errors import AccessError, BusyError, DataError, FerryError
 from ferry.schema import Column, DataType, Kind, TableName
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
@@ -293,15 +295,49 @@ def test_a_file_that_is_there_keeps_the_rights_its_owner_gave_it(
     assert modes(tmp_path) == {"w.duckdb": 0o640}
 
 
-def test_files_of_the_same_name_and_of_duckdb_s_own_names_are_open_at_once(tmp_path: Path) -> None:
-    paths = [tmp_path / folder / name for folder in "ab" for name in ("w.duckdb", "memory.duckdb")]
+NAMES = ("w", "memory", "main", "temp", "information_schema", "pg_catalog", "my.shop", "x'y \"z")
+
+
+def test_files_of_the_same_name_and_of_names_that_duckdb_uses_are_open_at_once(
+    tmp_path: Path,
+) -> None:
+    paths = [tmp_path / folder / f"{name}.duckdb" for folder in "ab" for name in NAMES]
     warehouses = [DuckDBWarehouse(path=path, busy_timeout_seconds=1) for path in paths]
+    schemas = ["own" if path.stem == "memory" else "memory" for path in paths]
     with ExitStack() as stack:
-        for number, each in enumerate(warehouses):
+        for number, (each, schema) in enumerate(zip(warehouses, schemas, strict=True)):
             stack.enter_context(each._connection())
-            each.execute("CREATE TABLE t AS SELECT ? AS n", (number,))
-        assert [each.fetch("FROM t") for each in warehouses] == [[(n,)] for n in range(4)]
-    assert [each.fetch("FROM t") for each in warehouses] == [[(n,)] for n in range(4)]
+            each.execute(f"CREATE SCHEMA {schema}")
+            each.execute(f"CREATE TABLE {schema}.t AS SELECT ? AS n", (number,))
+    for number, (each, schema) in enumerate(zip(warehouses, schemas, strict=True)):
+        assert each.fetch(f"FROM {schema}.t") == [(number,)]
+        named = each.fetch("SELECT current_database()")
+        with duckdb.connect(str(each.path), read_only=True) as itself:
+            assert itself.execute("SELECT current_database()").fetchall() == named
+            assert itself.execute(f"FROM {schema}.t").fetchall() == [(number,)]
+
+
+def test_whoever_breaks_off_leaves_the_file_to_others(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "w.duckdb")
+    with pytest.raises(KeyboardInterrupt), warehouse._connection():
+        raise KeyboardInterrupt
+    with duckdb.connect(str(warehouse.path)) as another:
+        another.execute("CREATE TABLE t AS SELECT 1 AS n")
+    (tmp_path / "no.duckdb").write_text("no database")
+    for _ in range(2):
+        with pytest.raises(FerryError):
+            DuckDBWarehouse(path=tmp_path / "no.duckdb").fetch("SELECT 1")
+    assert warehouse.fetch("FROM t") == [(1,)]
+
+
+def test_a_folder_for_what_did_not_fit_may_be_cleared_away_meanwhile(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "w.duckdb")
+    with warehouse._connection() as kept:
+        kept.execute("SET memory_limit = '20MB'")
+        kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(20_000_000)")
+        kept.execute("DROP TABLE big")
+        shutil.rmtree(tmp_path / "w.duckdb.tmp")
+    assert DuckDBWarehouse(path=tmp_path / "other.duckdb").fetch("SELECT 1") == [(1,)]
 
 
 def test_what_did_not_fit_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
