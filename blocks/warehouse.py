@@ -9,11 +9,17 @@ from typing import Any, ClassVar
 
 from blocks.named import NamedBlock
 from blocks.stage import Stage
+from ferry import statements as sql
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
 from ferry.retype import Held, View
 from ferry.schema import DataType, TableName, TableSchema
 from ferry.write import Transaction
+
+_HAS_DEFAULT = (
+    f"SELECT column_name FROM information_schema.columns WHERE table_schema = {sql.MARK} "  # noqa: S608
+    f"AND table_name = {sql.MARK} AND column_default IS NOT NULL"
+)
 
 
 class Warehouse(NamedBlock, ABC):
@@ -50,6 +56,11 @@ class Warehouse(NamedBlock, ABC):
     def held_columns(self, table: TableName) -> Held:  # noqa: ARG002
         """Columns whose type cannot be changed at all, each with what it is a part of."""
         return Held()
+
+    def filled_columns(self, table: TableName) -> set[str]:
+        """Columns that the warehouse itself fills in a new row: by a default, or generated."""
+        question = sql.bound(_HAS_DEFAULT, self.capabilities.placeholder)
+        return {name.lower() for (name,) in self.fetch(question, (table.schema, table.name))}
 
     @abstractmethod
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:

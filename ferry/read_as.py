@@ -12,6 +12,7 @@ from typing import Any
 
 from ferry.schema import Kind
 from ferry.specs import Mode, TableSpec
+from ferry.windows import same_clock
 
 _OF_ALL = ("source_table",)
 _OF_WINDOWS = ("source_table", "cursor_unit")
@@ -34,16 +35,17 @@ def read_as(spec: TableSpec, mode: Mode, cursor: Kind | None) -> str:
     return json.dumps({name: now[name] for name in names}, sort_keys=True)
 
 
-def read_otherwise(told: str | None, spec: TableSpec) -> str:
+def read_otherwise(told: str | None, spec: TableSpec, only: str = "") -> str:
     """In what the spec differs from what a receipt says, for people; empty if in nothing.
 
     Args:
         told: What the receipt says; None in receipts of Ferry 0.1, of which nobody can tell.
         spec: The table's spec.
+        only: Compare just this field.
     """
     now = _now(spec)
     for name, then in sorted(json.loads(told).items()) if told else ():
-        if name in now and now[name] != then:
+        if only in ("", name) and name in now and not _same(name, now[name], then):
             return f"it was carried with {name} {_text(then)}, and {name} is now {_text(now[name])}"
     return ""
 
@@ -55,6 +57,10 @@ def _now(spec: TableSpec) -> dict[str, Any]:
         "source_zone": spec.wall_clock_zone,
     }
     return now | ({"key": sorted(name.lower() for name in spec.key)} if spec.key else {})
+
+
+def _same(name: str, now: Any, then: Any) -> bool:
+    return bool(now == then) or (name == "source_zone" and same_clock(now, then))
 
 
 def _text(value: Any) -> str:

@@ -243,9 +243,10 @@ def last_void(tx: Transaction, table: TableName, mark: str) -> datetime:
 
 def holds_rows(tx: Transaction, table: TableName, mark: str) -> bool:
     """Whether the table has rows by its receipts: carried into it, or found there."""
+    # Of a full copy, the unchanged ones are those that it left out as deleted.
     text = sql.bound(
         "SELECT COUNT(CASE WHEN rows_deleted > 0 THEN 1 END), "  # noqa: S608  # names of ours
-        f"SUM(rows_updated + rows_unchanged) FROM {_RECEIPTS} "
+        f"SUM(CASE WHEN mode <> 'full' THEN rows_updated + rows_unchanged END) FROM {_RECEIPTS} "
         f"WHERE table_name = {sql.MARK} AND finished_at > {sql.MARK}",
         mark,
     )
@@ -266,21 +267,34 @@ def rows_held(tx: Transaction, table: TableName, mark: str) -> int:
     return int(tx.fetch(text, (str(table),))[0][0] or 0)
 
 
-def last_read(
-    tx: Transaction, table: TableName, cursor: str, mark: str
-) -> dict[str | None, datetime]:
-    """Up to when all rows of the source are sure to have been read, by the source's clock.
+@dataclass(frozen=True)
+class AllRead:
+    """When all rows of the source were read last, alike.
+
+    Attributes:
+        read_as: As what, as the receipts say; None in receipts of Ferry 0.1.
+        mode: full or watermark.
+        at: When, by the source's clock.
+    """
+
+    read_as: str | None
+    mode: str
+    at: datetime
+
+
+def all_read(tx: Transaction, table: TableName, cursor: str, mark: str) -> list[AllRead]:
+    """Up to when all rows of the source are sure to have been read, the newest first.
 
     A watermark's read, or a full copy, has read all that was there when it began; a window's has
-    not. Told for each of the things that a receipt says it was read as; nothing if none has landed,
-    by this cursor, in what the target is now.
+    not. None if none of them has landed, by this cursor, in what the target is now.
     """
     text = sql.bound(
-        f"SELECT read_as, MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
+        f"SELECT read_as, mode, MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
         f"WHERE table_name = {sql.MARK} AND status = {sql.MARK} AND mode IN ('watermark', 'full') "
         f"AND (cursor_name IS NULL OR cursor_name = {sql.MARK}) AND finished_at > {sql.MARK} "
-        "GROUP BY read_as",
+        "GROUP BY read_as, mode",
         mark,
     )
     since = last_void(tx, table, mark)
-    return dict(tx.fetch(text, (str(table), "loaded", cursor, since)))
+    found = [AllRead(*row) for row in tx.fetch(text, (str(table), "loaded", cursor, since))]
+    return sorted(found, key=lambda each: each.at, reverse=True)

@@ -179,8 +179,8 @@ class TableSpec(BaseModel):
         default=None,
         ge=0,
         le=100,
-        description="full: refuse a copy with fewer rows than the target has, by more than this; "
-        "by default no such limit.",
+        description="Refuse what would shrink the target by more than this, a full copy or a "
+        "watermark without a key; by default no such limit.",
     )
     exclude: tuple[str, ...] = Field(default=(), description="Columns that are not carried.")
     as_text: tuple[str, ...] = Field(

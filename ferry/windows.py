@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cache
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,20 @@ def zone_info(name: str) -> ZoneInfo:
         raise RequestError(
             f"there is no time zone {name!r}", todo="Use an IANA name such as Europe/Berlin or UTC."
         ) from error
+
+
+@cache
+def same_clock(one: str, other: str) -> bool:
+    """Whether two zones are one by two names, such as UTC and Etc/UTC: alike from 1970 on."""
+    try:
+        zones = ZoneInfo(one), ZoneInfo(other)
+    except (KeyError, ValueError, OSError):
+        return False
+    first = datetime(1970, 1, 1, tzinfo=UTC)
+    moments = (first + timedelta(days=number) for number in range(0, 25_000, 7))
+    return all(
+        len({moment.astimezone(zone).utcoffset() for zone in zones}) == 1 for moment in moments
+    )
 
 
 def clamped(moment: Moment, delta: timedelta) -> Moment:

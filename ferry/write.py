@@ -22,8 +22,14 @@ from ferry import statements as sql
 from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
 from ferry.deletions import Deletion
-from ferry.errors import CountMismatchError, DataError, StaleReadError, no_window_without_key
+from ferry.errors import CountMismatchError, DataError, no_window_without_key
 from ferry.schema import Column, Kind, TableName
+from ferry.write_refusals import (
+    no_cursor_in_target,
+    refuse_emptying,
+    refuse_shrinking,
+    refuse_stale,
+)
 
 _NOT_GROUPED = (Kind.JSON, Kind.BINARY)
 """Kinds that not every engine can group by: Redshift groups by no SUPER."""
@@ -91,8 +97,7 @@ class Load:
         others_landed: Whether other batches of the table have landed since this one was read.
         into_empty: Whether the target has no rows; None if nobody has looked.
         allow_empty: Whether a copy of no rows may empty a target that has some.
-        max_shrink_percent: How much fewer rows a full copy may have than the target; None for
-            no limit.
+        max_shrink_percent: By how much what replaces rows may shrink the target; None for no limit.
         any_may_win: Whether of rows of one key that differ, and of which none is newer, any one may
             win; else they are refused.
     """
@@ -163,50 +168,39 @@ def replace_all(
     for statement in emptied:
         tx.execute(statement)
     inserted = _insert(tx, load, capabilities)
-    _refuse_shrinking(load, inserted, deleted)
+    refuse_emptying(inserted, deleted, allowed=load.allow_empty, some_deleted=bool(load.deleted))
+    refuse_shrinking(inserted, deleted, load.max_shrink_percent)
     return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
-
-
-def _refuse_shrinking(load: Load, rows: int, before: int) -> None:
-    """A source between TRUNCATE and reload, or the wrong one, looks like one that shrank."""
-    source = "the source" + (", leaving out those marked as deleted" if load.deleted else "")
-    if before and not rows and not load.allow_empty:
-        raise DataError(
-            "a full copy of no rows would empty the target",
-            expected=f"rows, as the target has {before:,}",
-            found=f"none in {source}",
-            todo="Look whether the source is the right one, and whole. If it is really empty, say "
-            "`allow_empty: true` in the table's spec.",
-        )
-    limit = load.max_shrink_percent
-    if limit is not None and rows and rows * 100 < before * (100 - limit):
-        raise DataError(
-            f"a full copy would shrink the target by more than {limit} %",
-            expected=f"at least {-(-before * (100 - limit) // 100):,} rows",
-            found=f"{rows:,} in {source}; {before:,} in the target",
-            todo="Look whether the source is the right one, and whole. If it is, raise "
-            "`max_shrink_percent` in the table's spec.",
-        )
 
 
 def replace_from(
     tx: Transaction, load: Load, start: CursorValue | None, capabilities: Capabilities
 ) -> Landed:
-    """Make the target's rows at or after `start` be the batch; without `start`, all of them.
+    """Make the target's rows at or after `start` be the batch.
 
-    An empty batch changes nothing: what the target has, the source has forgotten. Rows that are
-    there before and after are counted as unchanged, the others as deleted and inserted; where a
-    column's values cannot be grouped, all are.
+    Without `start`, those at or after the batch's lowest cursor: what the target has before it, and
+    where the batch is empty all that it has, the source has forgotten. Rows that are there before
+    and after are counted as unchanged, the others as deleted and inserted; where a column's values
+    cannot be grouped, all are.
 
     Raises:
-        DataError: Without `start`, as `replace_all`.
+        DataError: The target would shrink by more than it may, or has rows, and none with a cursor:
+            nothing tells which of them the batch replaces.
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
     if load.staging is None:
         return Landed()
-    if start is None or load.cursor is None:
+    if load.cursor is None:
         return replace_all(tx, load, capabilities)
-    mark = capabilities.placeholder
+    if start is None and not load.into_empty and tx.fetch(sql.any_row(load.target)):
+        if not tx.fetch(sql.any_row(load.target, with_value_in=load.cursor)):
+            raise no_cursor_in_target(load.cursor)
+        start = tx.fetch(sql.lowest_and_highest(load.staging, load.cursor))[0][0]
+    if start is None:
+        return Landed(inserted=_insert(tx, load, capabilities))
+    mark, before = capabilities.placeholder, 0
+    if load.max_shrink_percent is not None:
+        before = int(tx.fetch(sql.count_rows(load.target))[0][0])
     same = 0
     if not any(column.type.kind in _NOT_GROUPED for column in load.columns):
         count = sql.count_equal_rows(
@@ -215,6 +209,7 @@ def replace_from(
         same = int(tx.fetch(count, (start,))[0][0] or 0)
     deleted = tx.execute(sql.delete_from(load.target, load.cursor, mark), (start,))
     inserted = _insert(tx, load, capabilities)
+    refuse_shrinking(before - deleted + inserted, before, load.max_shrink_percent)
     return Landed(inserted=inserted - same, deleted=deleted - same, unchanged=same)
 
 
@@ -270,7 +265,7 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         undecided = sql.count_undecided(
             staging, load.target, load.key, load.version or load.cursor, pads_text
         )
-        _refuse_stale(int(tx.fetch(*narrowed(undecided))[0][0]))
+        refuse_stale(int(tx.fetch(*narrowed(undecided))[0][0]))
     gone = 0
     if marked:
         count = sql.count_deletable(staging, load.target, load.key, marked, pads_text)
@@ -286,19 +281,6 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         deleted=removed - updated,
         unchanged=unchanged + load.rows - inserted - gone,
     )
-
-
-def _refuse_stale(rows: int) -> None:
-    """What was read before another batch landed may be older than what that one brought."""
-    if rows:
-        raise StaleReadError(
-            "another batch of the table landed since this one was read, and nothing tells which "
-            "of two versions of a row is newer",
-            expected="rows that the target has not, has alike, or has in a version that differs",
-            found=f"{rows:,} rows that differ, their version or cursor being equal",
-            todo="It has to be read again. A `version` column in the table's spec tells which "
-            "version of a row is newer.",
-        )
 
 
 def _insert(tx: Transaction, load: Load, capabilities: Capabilities) -> int:

@@ -89,9 +89,7 @@ class YamlFile:
         The name of a tagged model stays: the fields beside the tag follow it.
         """
         value = self._value(path[:-1], at) if len(path) > len(at) + 1 else None
-        is_type = (
-            re.fullmatch(r"str|int|float|bool|date|\w+\[.*\]", str(path[-1])) if path else None
-        )
+        is_type = _TYPE_NAME.fullmatch(str(path[-1])) if path else None
         scalar = value is not None and not isinstance(value, dict | list)
         return path[:-1] if is_type and scalar else path
 

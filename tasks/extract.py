@@ -204,8 +204,10 @@ def _watch(batch: Batch, schema: TableSchema) -> CursorWatch | None:
 
     A full copy of such a table is looked at, too: the next watermark continues from it.
     """
-    cursor = find_cursor(batch.spec, schema.columns)
-    if batch.spec.mode != "watermark" or cursor is None or cursor not in schema.columns:
+    if "watermark" not in (batch.mode, batch.spec.mode):
+        return None
+    cursor = find_cursor(batch.spec, schema.columns, "watermark")
+    if cursor is None or cursor not in schema.columns:
         return None
     return CursorWatch(
         schema.columns.index(cursor), cursor, counts_no_time=counts_no_time(batch, cursor)

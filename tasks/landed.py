@@ -14,17 +14,18 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, CursorValue, ExtractQuery
 from ferry.cursors import find_cursor
-from ferry.errors import SchemaError
+from ferry.errors import DataError, SchemaError
 from ferry.plan import stored_bound
 from ferry.read_as import read_as, read_otherwise
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
 from ferry.receipts_table import (
+    AllRead,
     Landings,
     ReadAlike,
+    all_read,
     find_landing,
     has_receipts,
     holds_rows,
-    last_read,
     last_void,
     read_by_others,
     read_landings,
@@ -84,9 +85,10 @@ def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
         return find_landing(warehouse, batch.id, void, mark)[1]
 
     receipt = asked(landing, None, warehouse)
-    if receipt and why_gone(batch.target, warehouse.describe(batch.target), warehouse):
+    if receipt is None or warehouse.describe(batch.target) is None:
         return None
-    return receipt
+    empty = not warehouse.fetch(sql.any_row(batch.target))
+    return None if empty and rows_held(warehouse, batch.target, mark) > 0 else receipt
 
 
 def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse) -> str:
@@ -123,12 +125,12 @@ def watermark(
     if cursor is None or there is None:
         return None
     name, mark = there.name, warehouse.capabilities.placeholder
-    none: dict[str | None, datetime] = {}
-    read = asked(lambda: last_read(warehouse, batch.target, name, mark), none, warehouse)
-    alike = [moment for told, moment in read.items() if not read_otherwise(told, batch.spec)]
-    if not alike:
-        return None
-    until = max(alike)
+    read = asked(lambda: all_read(warehouse, batch.target, name, mark), list[AllRead](), warehouse)
+    if counts_no_time(batch, cursor):
+        _refuse_rows_of_another_table(batch, read)
+    if not read or read_otherwise(read[0].read_as, batch.spec):
+        return None  # what was read last was read otherwise
+    until = read[0].at
     if counts_no_time(batch, cursor):
         lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
         return None if highest is None else Watermark(highest, lowest)
@@ -139,6 +141,30 @@ def watermark(
     )
     (highest,) = warehouse.fetch(sql.highest_up_to(batch.target, name, mark), (bound,))[0]
     return None if highest is None else Watermark(highest)
+
+
+def _refuse_rows_of_another_table(batch: Batch, read: list[AllRead]) -> None:
+    """Refuse to continue from ids that may be another table's: only a full copy takes them out.
+
+    Args:
+        batch: The batch, of a watermark over ids.
+        read: What was read of all rows, the newest first.
+
+    Raises:
+        DataError: Something else was read since the last full copy. A retry does not help.
+    """
+    for each in read:
+        told = read_otherwise(each.read_as, batch.spec, only="source_table")
+        if told:
+            raise DataError(
+                "the target holds rows of another source table, whose ids may hide its own",
+                table=str(batch.target),
+                expected="rows of the source table that the spec names",
+                found=told,
+                todo="Carry it once in mode full, which replaces all rows.",
+            )
+        if each.mode == "full":
+            return
 
 
 def counts_no_time(batch: Batch, cursor: Column) -> bool:

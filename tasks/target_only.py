@@ -21,7 +21,8 @@ def refuse_emptying(
 ) -> None:
     """Refuse a batch that replaces every row, where columns of `target_only` hold values.
 
-    They are nowhere else: the rows that it writes have NULL there.
+    They are nowhere else: the rows that it writes have NULL there, unless the warehouse fills the
+    column itself.
 
     Args:
         batch: What is carried: a full copy, or a watermark of a table without a key.
@@ -38,6 +39,9 @@ def refuse_emptying(
         return
     carried = {column.name for column in columns}
     alone = {name.lower() for name in batch.spec.target_only} - carried
+    if not alone:
+        return
+    alone -= warehouse.filled_columns(batch.target)
     held = [
         column.name
         for column in existing.columns

@@ -30,6 +30,7 @@ from ferry.receipts_table import (
     find_landing,
     holds_rows,
     read_landed_now,
+    rows_held,
     write_receipt,
 )
 from ferry.schema import Kind, TableSchema
@@ -123,7 +124,7 @@ def _land(
             capabilities.placeholder,
         )
         empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
-        if empty and not (now.this_one and extracted.start is not None):
+        if empty and (not now.this_one or _surely_lost(batch, extracted, warehouse)):
             last_void = _void_what_is_lost(batch, extracted, tx, warehouse) or last_void
         if now.this_one:
             void, mark = last_void or BEFORE_ALL, capabilities.placeholder
@@ -181,6 +182,12 @@ def _void_what_is_lost(
     return write_void(
         batch.target, TARGET_LOST_ROWS, batch.flow_run_id, tx, warehouse, emptied=True
     )
+
+
+def _surely_lost(batch: Batch, extracted: Extract, warehouse: Warehouse) -> bool:
+    """Whether the rows that this very batch has landed are gone, and it was read to bring them."""
+    mark = warehouse.capabilities.placeholder
+    return extracted.start is None and rows_held(warehouse, batch.target, mark) > 0
 
 
 def drop_staging(copied: Copied, warehouse: Warehouse) -> None:

@@ -31,6 +31,10 @@ from ferry.retype import View
 from ferry.schema import Column, DataType, TableName, TableSchema
 
 _CHUNK_BYTES = 1 << 20
+_GENERATED = """
+SELECT column_name FROM information_schema.columns
+WHERE table_schema = %s AND table_name = %s AND (is_generated = 'ALWAYS' OR is_identity = 'YES')
+"""
 
 # An empty schema is the connection's own. conkey holds the primary key's column numbers, in order.
 _DESCRIBE = """
@@ -112,6 +116,11 @@ class PostgresWarehouse(PostgresSessionWarehouse):
     def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
         """The views over a column, and over these, in the order in which to drop them."""
         return bound_views(self.fetch, table, column)
+
+    def filled_columns(self, table: TableName) -> set[str]:
+        """Columns with a default, and generated ones, which PostgreSQL tells apart."""
+        generated = self.fetch(_GENERATED, (table.schema, table.name))
+        return super().filled_columns(table) | {name.lower() for (name,) in generated}
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged CSV files into an existing, empty table; returns the rows loaded.

@@ -228,7 +228,7 @@ def test_a_void_is_of_all_before_it_whatever_the_clocks_say():
 def test_windows_that_were_read_as_the_spec_does_not_say_any_more_do_not_count() -> None:
     window, by_id = day_window(DAY), spec(key=["ID"])
     told = replace(receipt(window, JUNE), read_as=read_as(by_id, "window", Kind.TIMESTAMP))
-    for same in (by_id, spec(key=["id"], zone="UTC", source_zone="UTC")):
+    for same in (by_id, spec(key=["id"], zone="UTC"), spec(key=["id"], source_zone="Etc/UTC")):
         assert coverage_of([told], [], spec=same).of(window).status is Status.LOADED
     for changed in ({"key": ["id", "shop"]}, {"source_zone": "Asia/Seoul"}, {"cursor_unit": "ms"}):
         standing = coverage_of([told], [], spec=spec(**{"key": ["id"], **changed})).of(window)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -39,7 +40,9 @@ def test_a_full_copy_shrinks_the_target_by_no_more_than_the_spec_says(engine: En
     for kept, limit in ((7, 20), (8, 19), (9, 0)):
         engine.put(TARGET, rows)
         engine.put(STAGING, rows[:kept])
-        with pytest.raises(DataError, match=rf"by more than {limit} %.*found {kept} in the source"):
+        with pytest.raises(
+            DataError, match=rf"by more than {limit} %.*found {kept}, and 10 before"
+        ):
             replace_all(engine, load(rows[:kept], max_shrink_percent=limit), CAPABILITIES)
 
 
@@ -70,6 +73,34 @@ def test_append_counts_what_changed_within_the_lag(engine: Engine):
     engine.put(STAGING, other := [same, (9, 0, 8, "instead", None)])
     gone = replace_from(engine, load(other, key=()), 6, CAPABILITIES)
     assert gone == Landed(inserted=1, deleted=4, unchanged=1)
+
+
+def test_append_of_all_there_is_keeps_what_the_source_has_forgotten(engine: Engine):
+    forgotten, kept = [(1, 0, 1, "a", None), (2, 0, 2, "b", None)], (3, 0, 5, "c", None)
+    engine.put(TARGET, [*forgotten, kept])
+    engine.put(STAGING, batch := [kept, (4, 0, 6, "d", None)])
+    landed = replace_from(engine, load(batch, key=()), None, CAPABILITIES)
+    assert landed == Landed(inserted=1, unchanged=1)
+    assert engine.rows() == [*forgotten, *batch]
+    engine.put(TARGET, [])
+    assert replace_from(engine, load(batch, key=()), None, CAPABILITIES) == Landed(inserted=2)
+
+
+def test_append_by_a_cursor_that_no_row_of_the_target_has_is_refused(engine: Engine):
+    engine.put(TARGET, [(1, 0, None, "a", None)])
+    engine.put(STAGING, batch := [(1, 0, 5, "a", None)])
+    with pytest.raises(DataError, match=r"nothing tells which rows.*value of modified.*mode full"):
+        replace_from(engine, load(batch, key=()), None, CAPABILITIES)
+
+
+def test_append_shrinks_the_target_by_no_more_than_the_spec_says(engine: Engine):
+    rows = [(number, 0, number, "x", None) for number in range(10)]
+    for kept, limit, refused in ((9, 10, False), (8, 10, True), (1, None, False)):
+        engine.put(TARGET, rows)
+        engine.put(STAGING, batch := rows[:kept])
+        loaded = load(batch, key=(), max_shrink_percent=limit)
+        with pytest.raises(DataError, match="by more than 10 %") if refused else nullcontext():
+            replace_from(engine, loaded, 0, CAPABILITIES)
 
 
 def test_append_of_values_that_cannot_be_grouped_counts_all_as_replaced(engine: Engine):

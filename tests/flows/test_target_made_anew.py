@@ -241,10 +241,67 @@ def test_a_correction_of_the_spec_puts_the_days_in_question_that_were_read_other
 def test_a_watermark_reads_all_of_a_table_that_was_corrected(people: Any) -> None:
     people.sql("CREATE TABLE persons (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
     people.sql("INSERT INTO persons VALUES (7, '2022-01-05 10:00:00')")
-    for table, read in (("people", 2), ("people", 1), ("persons", 1), ("people", 1)):
+    for table, read in (("people", 2), ("people", 1), ("persons", 1), ("people", 2)):
         people.write_specs(people={"mode": "watermark", "key": ["id"], "source_table": table})
         assert sync_table(table="people").rows_extracted == read
     assert people.target("people", "id") == [(1,), (2,), (7,)]
+
+
+READ_ALL = ["a new column", "a zone", "a cursor", "no receipts"]
+
+
+@pytest.mark.parametrize("why", READ_ALL)
+def test_a_watermark_that_reads_all_again_keeps_what_the_source_has_forgotten(
+    people: Any, why: str
+) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN made DATETIME")
+    people.sql("UPDATE people SET made = modified")
+    people.write_specs(people={"mode": "watermark", "cursor": "modified"})
+    people.warehouse.execute(f'DROP TABLE "{people.schema}"."people"')
+    sync_table(table="people")
+    people.sql("DELETE FROM people WHERE id = 1")
+    people.sql(
+        "INSERT INTO people (id, modified, made) VALUES (3, '2023-01-07 10:00', '2023-01-07 10:00')"
+    )
+    if why == "a new column":
+        people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) DEFAULT 'DE'")
+    elif why == "no receipts":
+        people.warehouse.execute("DELETE FROM ferry.receipts")
+    corrected = {"a zone": {"source_zone": "Asia/Seoul"}, "a cursor": {"cursor": "made"}}.get(why)
+    people.write_specs(
+        people={"mode": "watermark", "cursor": "modified", **(corrected or {})},
+    )
+    receipt = sync_table(table="people")
+    counted = (receipt.rows_extracted, receipt.rows_inserted, receipt.rows_deleted)
+    assert counted == ((2, 2, 1) if why == "a new column" else (2, 1, 0))
+    assert people.target("people", "id") == [(1,), (2,), (3,)]
+    assert sync_table(table="people").changed == 0
+
+
+def test_a_watermark_without_a_key_is_not_begun_by_a_cursor_that_the_target_has_not(
+    people: Any,
+) -> None:
+    people.write_specs(people={"mode": "watermark"})
+    sync_table(table="people")
+    people.sql("ALTER TABLE people ADD COLUMN made DATETIME")
+    people.sql("UPDATE people SET made = '2023-01-08 10:00:00'")
+    people.write_specs(people={"mode": "watermark", "cursor": "made"})
+    with pytest.raises(DataError, match="nothing tells which rows of the target it replaces"):
+        sync_table(table="people")
+    sync_table(table="people", mode="full")
+    assert people.target("people", "id") == [(1,), (2,)]
+    assert sync_table(table="people").changed == 0
+
+
+def test_a_watermark_goes_by_what_was_read_last(people: Any) -> None:
+    people.sql("CREATE TABLE persons (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
+    people.sql("INSERT INTO persons VALUES (7, '2022-01-05 10:00:00')")
+    people.write_specs(people={"mode": "watermark", "key": ["id"]})
+    sync_table(table="people")
+    people.warehouse.execute("UPDATE ferry.receipts SET read_as = NULL")  # of an older Ferry
+    sync_table(table="people")
+    people.write_specs(people={"mode": "watermark", "key": ["id"], "source_table": "persons"})
+    assert sync_table(table="people").rows_inserted == 1
 
 
 def test_a_table_without_a_key_has_no_windows_whoever_asks(people: Any) -> None:

@@ -52,6 +52,15 @@ def test_a_full_copy_does_not_empty_the_only_copy_of_a_column(shop: Any) -> None
     assert sync_table(table="orders", mode="full").rows_inserted == 2
 
 
+def test_a_column_that_the_warehouse_fills_is_no_only_copy(shop: Any) -> None:
+    target = f'"{shop.schema}"."orders"'
+    shop.warehouse.execute(f"ALTER TABLE {target} DROP COLUMN note")
+    shop.warehouse.execute(f"ALTER TABLE {target} ADD COLUMN note VARCHAR(9) DEFAULT 'filled'")
+    for _ in range(2):
+        assert sync_table(table="orders", mode="full").rows_inserted == 2
+        assert notes(shop) == ["filled"] * 2
+
+
 def test_a_column_without_a_value_can_be_emptied(shop: Any) -> None:
     shop.warehouse.execute(f'UPDATE "{shop.schema}"."orders" SET note = NULL')
     assert sync_table(table="orders", mode="full").rows_inserted == 2

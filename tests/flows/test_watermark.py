@@ -82,16 +82,16 @@ def test_of_two_runs_at_once_the_one_that_read_earlier_does_not_take_back_what_i
     assert (5, "late") in visits.target("visits", "id, note")
 
 
-@pytest.fixture
-def ids(journey: Any) -> Any:
+@pytest.fixture(params=[["id"], []], ids=["keyed", "keyless"])
+def ids(journey: Any, request: pytest.FixtureRequest) -> Any:
     journey.sql("CREATE TABLE hits (id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(30))")
     journey.sql("INSERT INTO hits VALUES (?, 'x')", [(number,) for number in range(1, 40)])
-    spec = {"mode": "watermark", "key": ["id"], "cursor": "id"}
+    spec = {"mode": "watermark", "key": request.param, "cursor": "id"}
     journey.write_specs(hits=spec)
     return journey, spec
 
 
-@pytest.mark.parametrize("first_run", ["before it", "with it", "full"])
+@pytest.mark.parametrize("first_run", ["before it", "with it", "full", "mode full in the spec"])
 def test_a_number_far_ahead_is_refused_before_it_can_hide_what_comes_below_it(
     ids: Any, first_run: str
 ) -> None:
@@ -100,12 +100,31 @@ def test_a_number_far_ahead_is_refused_before_it_can_hide_what_comes_below_it(
         sync_table(table="hits")
     journey.sql("INSERT INTO hits VALUES (2147483647, 'stray')")
     mode = "full" if first_run == "full" else None
+    if first_run == "mode full in the spec":
+        spec, mode = {**spec, "mode": "full"}, "watermark"
+        journey.write_specs(hits=spec)
     with pytest.raises(DataError, match="'id' are out of all proportion, and would hide"):
         sync_table(table="hits", mode=mode)
     assert 2147483647 not in [row[0] for row in ids_there(journey)]
     journey.write_specs(hits={**spec, "cursor_jumps": "allow"})
     sync_table(table="hits", mode=mode)
     assert ids_there(journey)[-1][0] == 2147483647
+
+
+def test_rows_of_another_table_are_not_continued_from(ids: Any) -> None:
+    journey, spec = ids
+    journey.sql("CREATE TABLE older (id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(30))")
+    journey.sql("INSERT INTO older VALUES (9000, 'x')")
+    journey.write_specs(hits={**spec, "source_table": "older"})
+    sync_table(table="hits")
+    journey.write_specs(hits=spec)
+    for _ in range(2):
+        with pytest.raises(DataError, match="the target holds rows of another source table"):
+            sync_table(table="hits")
+    sync_table(table="hits", mode="full")
+    journey.sql("INSERT INTO hits VALUES (500, 'x')")
+    assert sync_table(table="hits").rows_inserted == 1
+    assert len(ids_there(journey)) == 40
 
 
 def ids_there(journey: Any) -> list[Any]:

@@ -1,0 +1,80 @@
+"""What the write algorithms refuse, in words for people."""
+
+from __future__ import annotations
+
+from ferry.errors import DataError, StaleReadError
+
+
+def refuse_emptying(rows: int, before: int, *, allowed: bool, some_deleted: bool) -> None:
+    """Refuse a full copy of nothing: a source between TRUNCATE and reload looks like that.
+
+    Args:
+        rows: The target's rows after it.
+        before: The target's rows before.
+        allowed: Whether the spec allows it.
+        some_deleted: Whether rows that are marked as deleted are left out.
+
+    Raises:
+        DataError: The target has rows, and would have none. A retry may help.
+    """
+    if before and not rows and not allowed:
+        left_out = ", leaving out those marked as deleted" if some_deleted else ""
+        raise DataError(
+            "a full copy of no rows would empty the target",
+            expected=f"rows, as the target has {before:,}",
+            found=f"none in the source{left_out}",
+            todo="Look whether the source is the right one, and whole. If it is really empty, say "
+            "`allow_empty: true` in the table's spec.",
+        )
+
+
+def refuse_shrinking(rows: int, before: int, limit: int | None) -> None:
+    """Refuse what replaces rows by fewer: the wrong source looks like one that shrank.
+
+    Args:
+        rows: The target's rows after it.
+        before: The target's rows before.
+        limit: By how many per cent it may shrink; None for no limit.
+
+    Raises:
+        DataError: It would shrink by more.
+    """
+    if limit is not None and rows and rows * 100 < before * (100 - limit):
+        raise DataError(
+            f"it would shrink the target by more than {limit} %",
+            expected=f"at least {-(-before * (100 - limit) // 100):,} rows in the target",
+            found=f"{rows:,}, and {before:,} before",
+            todo="Look whether the source is the right one, and whole. If it is, raise "
+            "`max_shrink_percent` in the table's spec.",
+        )
+
+
+def no_cursor_in_target(cursor: str) -> DataError:
+    """Of a batch without a key that is all there is, read by a cursor that the target has not."""
+    return DataError(
+        "nothing tells which rows of the target it replaces: without a key, that is their cursor",
+        expected=f"a value of {cursor} in the target's rows",
+        found="none in any",
+        todo="Carry it once in mode full, which replaces all rows by those that the source has "
+        "now; rows that the source has no more are lost by that.",
+    )
+
+
+def refuse_stale(rows: int) -> None:
+    """Refuse what was read before another batch landed, and may be older than what that brought.
+
+    Args:
+        rows: How many rows differ from the target's, with nothing to tell which is newer.
+
+    Raises:
+        StaleReadError: There are some.
+    """
+    if rows:
+        raise StaleReadError(
+            "another batch of the table landed since this one was read, and nothing tells which "
+            "of two versions of a row is newer",
+            expected="rows that the target has not, has alike, or has in a version that differs",
+            found=f"{rows:,} rows that differ, their version or cursor being equal",
+            todo="It has to be read again. A `version` column in the table's spec tells which "
+            "version of a row is newer.",
+        )
