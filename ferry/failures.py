@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import FerryError
 from ferry.lookback import own_window
 from ferry.reasons import SEE_THE_LOG
-from ferry.receipts import RECEIPTS_SCHEMA
+from ferry.receipts import RECEIPTS, RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
 
 FAILURES = TableName(RECEIPTS_SCHEMA, "failures")
@@ -103,3 +104,22 @@ def from_row(row: tuple[Any, ...]) -> Failure:
     """The failure of a row selected in the order of `FAILURE_COLUMNS`."""
     names = [field.name for field in dataclasses.fields(Failure)]
     return Failure(**dict(zip(names, row, strict=True)))
+
+
+def count_of_run(mark: str, *, some_landed: bool) -> str:
+    """How many batches of one flow run and table have failed since, and not landed after all.
+
+    Args:
+        mark: How the driver marks a parameter.
+        some_landed: Whether the run has receipts, among which to look.
+    """
+    landed = sql.table_sql(RECEIPTS)
+    after_all = (
+        f" AND batch_id NOT IN (SELECT batch_id FROM {landed} WHERE flow_run_id = {sql.MARK})"  # noqa: S608
+    )
+    return sql.bound(
+        f"SELECT COUNT(DISTINCT batch_id) FROM {sql.table_sql(FAILURES)} "  # noqa: S608  # ours
+        f"WHERE flow_run_id = {sql.MARK} AND table_name = {sql.MARK} AND failed_at >= {sql.MARK}"
+        + (after_all if some_landed else ""),
+        mark,
+    )

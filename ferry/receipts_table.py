@@ -215,6 +215,20 @@ def read_receipts_of(tx: Transaction, flow_run_id: str, mark: str) -> list[Recei
     return [from_row(row) for row in tx.fetch(select, (flow_run_id,))]
 
 
+def count_of_run(tx: Transaction, flow_run_id: str, table: TableName, mark: str) -> tuple[int, int]:
+    """How many batches of the table one flow run has landed, and of how many rows.
+
+    One that landed once more, since its first receipt had become void, counts as two.
+    """
+    text = sql.bound(
+        f"SELECT COUNT(*), SUM(rows_extracted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"WHERE flow_run_id = {sql.MARK} AND table_name = {sql.MARK} AND status <> {sql.MARK}",
+        mark,
+    )
+    ((batches, rows),) = tx.fetch(text, (flow_run_id, str(table), VOID))
+    return int(batches), int(rows or 0)
+
+
 def write_receipt(tx: Transaction, receipt: Receipt, mark: str) -> None:
     """Add the receipt, in the transaction that changed the target."""
     tx.execute(sql.insert_values(RECEIPTS, RECEIPT_COLUMNS, 1, mark), to_row(receipt))

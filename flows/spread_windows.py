@@ -34,7 +34,7 @@ from ferry.errors import ConfigurationError, RetriableError
 from ferry.schema import TableName
 from ferry.windows import Window
 from flows.carry_many import Outcome, Report
-from tasks.history import RunHistory, read_run
+from tasks.history import RunHistory, count_run, read_run
 from tasks.own_state import OwnState, while_running
 from tasks.step import for_table
 
@@ -150,7 +150,10 @@ class Spread:
             self._warn_if_none_was_taken(runs, warn)
             if count.due():
                 with suppress(RetriableError):  # the next time will do as well
-                    report(*_counts(self._gather(batches, read_run.fn)))
+                    landed, failed, rows = count_run(
+                        self._flow_run_id, batches[0].target, self._begun_at, self._warehouse
+                    )
+                    report(min(landed, len(batches)), failed, rows)
 
     def _warn_if_none_was_taken(self, runs: Sequence[FlowRun], warn: _Every) -> None:
         if any(run.start_time for run in runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect import task
 from prefect.logging import get_run_logger
@@ -24,7 +25,7 @@ from ferry.receipts import (
     landed_by_id,
     times_columns,
 )
-from ferry.receipts_table import last_void, read_receipts_of
+from ferry.receipts_table import count_of_run, last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
 from ferry.specs import TableSpec
 from tasks.landed import asked, why_gone
@@ -158,6 +159,35 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
         landed,
         sorted((f for f in failed if f.table_name == name), key=lambda f: f.failed_at),
     )
+
+
+def count_run(
+    flow_run_id: str, table: TableName, since: datetime, warehouse: Warehouse
+) -> tuple[int, int, int]:
+    """How far a flow run is with this table: batches that landed, those that failed, and rows.
+
+    It is asked again and again while many windows are carried: the warehouse counts.
+
+    Args:
+        flow_run_id: The run.
+        table: The target.
+        since: When this attempt of it began: failures of earlier ones do not count.
+        warehouse: Where.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    mark = warehouse.capabilities.placeholder
+    landed, rows = asked(
+        lambda: count_of_run(warehouse, flow_run_id, table, mark), (0, 0), warehouse
+    )
+    if warehouse.describe(FAILURES) is None:
+        return landed, 0, rows
+    values: tuple[Any, ...] = (flow_run_id, str(table), since)
+    if landed:  # then the table of receipts is there
+        values = (*values, flow_run_id)
+    failed = warehouse.fetch(failures.count_of_run(mark, some_landed=bool(landed)), values)[0][0]
+    return landed, int(failed), rows
 
 
 def record_failure(batch: Batch, error: Exception, warehouse: Warehouse) -> None:

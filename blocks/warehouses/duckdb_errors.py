@@ -18,6 +18,7 @@ from ferry.errors import (
     FerryError,
     SchemaError,
 )
+from ferry.value_advice import CORRECT
 
 _VALUES = (
     duckdb.ConversionException,
@@ -27,6 +28,13 @@ _VALUES = (
     duckdb.InvalidInputException,
     duckdb.InvalidTypeException,
 )
+_OF_ITS_TYPE = (
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.TypeMismatchException,
+)
+"""Of these, another type of the column may hold the value."""
+
 _LOCKED = re.compile(r"could not set lock|conflicting lock|used by another process", re.IGNORECASE)
 _TYPE = re.compile(r"to (?:type )?'?([A-Z][A-Z0-9]*(?: WITH TIME ZONE)?(?:\(\d+,\d+\))?)'?(?=\W|$)")
 
@@ -78,9 +86,12 @@ def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR091
     if isinstance(error, duckdb.PermissionException) or "permission denied" in lower:
         return AccessError("the database cannot be opened", todo="Check the file's permissions.")
     if isinstance(error, _VALUES):
+        of_its_type = isinstance(error, _OF_ITS_TYPE) and "json" not in lower
         return DataError(
             "the warehouse cannot hold a value",
-            todo="Correct the value in the source, or the column's type.",
+            todo="Correct the value in the source, or the column's type."
+            if of_its_type
+            else CORRECT,
         )
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
         return SchemaError(

@@ -132,6 +132,20 @@ def test_a_batch_that_lands_once_more_after_it_was_void_is_taken_in_once_more(an
     assert len({receipt.batch_id for receipt in (first, second, third)}) == 3
 
 
+def test_rows_that_changed_within_the_lag_of_a_table_without_a_key_are_taken_in(answered: Any):
+    spec = {"mode": "watermark", "cursor": "created_at", "lag": 86_400}
+    answered.journey.write_specs(nps=spec)
+    answered.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+    sync_table(table="nps")
+    answered.journey.sql("UPDATE nps SET score = 10 WHERE score = 0 AND created_at > '2023-01-05'")
+    receipt = sync_table(table="nps")
+    assert (receipt.rows_inserted, receipt.rows_deleted) == (1, 1)
+    scores = [10 if score == 0 else score for score in SCORES[5]]
+    assert answered.published()[-1] == (date(2023, 1, 5), nps_of(scores), 6)
+    sync_table(table="nps")
+    assert len(answered.labels()) == 2
+
+
 def test_a_summary_whose_table_was_dropped_is_built_whole_by_the_next_run(answered: Any):
     sync_table(table="nps", mode="full")
     before = answered.published()

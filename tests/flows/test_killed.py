@@ -12,6 +12,7 @@ import pytest
 
 from blocks.warehouses.postgres_session import IDLE_SESSIONS
 from deployments.local.redshift_double import Fault
+from ferry.schema import TableName
 from flows.sync_table import sync_table
 from tests.api import eventually
 
@@ -83,6 +84,30 @@ def test_killed_at_a_statement_and_run_again(
 
     assert is_complete(shop)
     assert (receipt.rows_inserted, receipt.rows_deleted) == (ROWS, ROWS)
+
+
+def test_killed_between_a_target_and_what_says_that_its_days_are_void(
+    shop: Any, redshift_double: Any, postgres: Any
+):
+    shop.warehouse.execute(f'DROP TABLE "{shop.schema}"."orders"')
+    IDLE_SESSIONS.close_all()
+    redshift_double.inject(Fault("stall", r"^INSERT INTO .*receipts", seconds=1))
+    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
+    try:
+        wait_until_stalled(redshift_double, process)
+    finally:
+        process.kill()
+        process.wait()
+    redshift_double.clear()
+    assert eventually(lambda: sessions(postgres) == 0)
+    target = TableName(shop.schema, "orders")
+    voids = [receipt for receipt in shop.receipts("orders") if receipt.status == "void"]
+    assert (shop.warehouse.describe(target) is None) == (not voids)  # both, or neither
+
+    sync_table(table="orders", mode="full")
+
+    assert is_complete(shop)
+    assert [receipt.status for receipt in shop.receipts("orders")] == ["loaded", "void", "loaded"]
 
 
 def wait_until_stalled(double: Any, process: subprocess.Popen) -> None:

@@ -251,6 +251,31 @@ def test_the_next_scheduled_run_brings_what_committed_late_within_its_lookback(
     assert days.count(Status.LOADED) == 3
 
 
+@pytest.mark.parametrize("unit", [None, "ms"], ids=["DATETIME", "Unix time"])
+def test_an_hourly_run_brings_what_committed_late_within_its_lookback(
+    journey: Any, api: Api, unit: str | None
+) -> None:
+    kind = "BIGINT" if unit else "DATETIME"
+    journey.sql(f"CREATE TABLE sales (id INT NOT NULL PRIMARY KEY, at {kind})")
+    spec = {"mode": "window", "key": ["id"], "cursor": "at", "every": "hour", "lookback": 3600}
+    journey.write_specs(sales={**spec, "cursor_unit": unit})
+
+    def sell(number: int, at: datetime) -> None:
+        moment = int(at.timestamp() * 1000) if unit else f"{at:%Y-%m-%d %H:%M:%S}"
+        journey.sql("INSERT INTO sales VALUES (?, ?)", [(number, moment)])
+
+    sell(1, TEN + timedelta(minutes=10))
+    run_at(api, ELEVEN + timedelta(minutes=5))
+    sell(2, TEN + timedelta(minutes=20))  # as if it had committed just now
+    sell(3, ELEVEN + timedelta(minutes=10))
+    run_at(api, ELEVEN + timedelta(minutes=65))
+
+    assert journey.target("sales", "id") == [(1,), (2,), (3,)]
+    wide = journey.receipts("sales")[-1]
+    assert (wide.rows_extracted, wide.rows_inserted, wide.rows_unchanged) == (3, 2, 1)
+    assert wide.window_start == TEN
+
+
 @ONE_ROAD
 def test_a_lookback_that_fails_leaves_the_days_before_it_loaded(shop: Any, api: Api) -> None:
     daily = {"mode": "window", "key": ["code"], "cursor": "modified", "lookback": 3 * 86_400}

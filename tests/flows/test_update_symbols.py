@@ -103,6 +103,25 @@ def test_two_runs_with_a_correction_between_leave_one_row_a_day_the_corrected_on
     assert market.leftovers() == set()
 
 
+@BOTH
+def test_what_a_killed_run_left_long_ago_is_taken_away_also_after_a_failure(
+    market: Journey, prices_source: Any
+) -> None:
+    def leave() -> None:
+        market.warehouse.execute('CREATE SCHEMA IF NOT EXISTS "ferry"')
+        left = '"ferry"."stg_20230105_0b9d0b9d0b9d_0b9d0b_stock_prices"'
+        market.warehouse.execute(f"CREATE TABLE {left} (id INT)")
+        assert len(market.leftovers()) == 1
+
+    leave()
+    update_symbols(run_date=FRIDAY)
+    assert market.leftovers() == set()
+    prices_source[0].model_copy(update={"symbols": ["NOPE"]}).save(market.name, overwrite=True)
+    leave()
+    assert update_symbols(run_date=FRIDAY, return_state=True).type is StateType.FAILED
+    assert market.leftovers() == set()
+
+
 @ONE
 def test_a_day_fetched_earlier_never_replaces_one_fetched_later(
     market: Journey, price_api: PriceAPI

@@ -222,7 +222,7 @@ def test_what_only_the_warehouse_refuses_is_found_by_trying_and_told_by_column_a
 WIDE_DECIMALS = "id INT NOT NULL PRIMARY KEY, d DECIMAL(65,30), e DECIMAL(40,2), f DECIMAL(38,2)"
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("road", ["mysql-s3-redshift", "mysql-folder-duckdb"], indirect=True)
 def test_decimals_that_are_too_wide_are_all_named_before_a_row_is_read_or_carried_as_text(
     journey: Any, monkeypatch: Any
 ):

@@ -118,6 +118,17 @@ def test_what_opens_no_connection_is_told_at_once_and_without_the_password(
     assert SECRET[:8] not in told
 
 
+def test_password_database_and_right_are_told_apart(guarded: MariaDB) -> None:
+    for changes, told in (
+        ({"password": SECRET + "!"}, "wrong user or password"),
+        # What the server does not tell apart to a user who may not know of it.
+        ({"database": "no_such"}, "no right to the database, or there is none of that name"),
+        ({"database": "mysql"}, "the user has no right to the database"),
+    ):
+        with pytest.raises(AccessError, match=told):
+            source_on(guarded, **changes).describe(TableName("", "t"))
+
+
 def test_the_password_is_in_no_argument_and_no_environment(
     guarded: MariaDB, reading_processes: Callable[[], list[Path]]
 ) -> None:

@@ -358,3 +358,21 @@ def test_between_two_calls_another_process_can_have_the_file(tmp_path: Path) -> 
     for n in (2, 3):
         subprocess.run([sys.executable, "-c", code, str(warehouse.path)], check=True)
         assert warehouse.fetch("FROM t") == [(n,)]
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("NULL, 1, '{}'", r"Correct the value in the source\.$"),
+        ("1, 70000, '{}'", r"Correct the value in the source, or the column's type\.$"),
+        ("1, 1, '{'", r"Correct the value in the source\.$"),
+    ],
+    ids=["NULL", "out of range", "no JSON"],
+)
+def test_the_advice_fits_what_is_wrong_with_a_value(
+    tmp_path: Path, value: str, advice: str
+) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "w.duckdb")
+    warehouse.execute("CREATE TABLE t (id INTEGER NOT NULL, small SMALLINT, document JSON)")
+    with pytest.raises(DataError, match=advice):
+        warehouse.execute(f"INSERT INTO t SELECT {value}")
