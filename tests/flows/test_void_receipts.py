@@ -12,6 +12,7 @@ from prefect import flow
 from prefect.logging import disable_run_logger
 
 from ferry.errors import DataError, StaleReadError
+from ferry.schema import TableName
 from ferry.windows import day_window
 from flows.backfill_tables import backfill
 from flows.carry_batch import Together, carry, load_road
@@ -20,6 +21,7 @@ from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from flows.table_specs import load_table_specs
 from tasks import upsert
+from tasks.history import count_run, read_run
 from tests.reads import read_now_land_later
 
 FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
@@ -170,14 +172,10 @@ def test_a_batch_that_landed_in_a_target_that_is_gone_lands_once_more(people: An
 
 
 def test_a_backfill_begun_again_carries_what_is_void_since(people: Any) -> None:
-    from tasks.history import read_run
-
     receipt = sync_table(table="people", run_date=FIRST)
     table = receipt.table_name
     run(people, "DROP TABLE {}")
     sync_table(table="people", run_date=SECOND)
-    from ferry.schema import TableName
-
     name = TableName(*table.split("."))
     assert read_run.fn(receipt.flow_run_id, name, people.warehouse).receipts == {}
 
@@ -203,3 +201,21 @@ def test_a_batch_that_is_tried_again_lands_once_more_where_its_rows_are_gone(
     assert landed[0].batch_id != landed[1].batch_id == landed[2].batch_id
     assert people.target("people", "id") == [(1,)]
     assert list(missing()) == [SECOND]
+
+
+def test_how_far_a_run_is_is_counted_by_the_warehouse(people: Any) -> None:
+    name, long_ago = TableName(people.schema, "people"), datetime(2023, 1, 1, tzinfo=UTC)
+    landed = sync_table(table="people", run_date=FIRST)
+    assert count_run(landed.flow_run_id, name, long_ago, people.warehouse) == (1, 0, 1)
+    people.write_specs(people={**SPEC, "cursor": "nope"})
+    assert sync_table(table="people", run_date=SECOND, return_state=True).is_failed()
+    ((run_id,),) = people.warehouse.fetch(
+        f"SELECT flow_run_id FROM ferry.failures WHERE table_name = '{name}'"
+    )
+    assert count_run(run_id, name, long_ago, people.warehouse) == (0, 1, 0)
+    assert count_run(run_id, name, datetime.now(UTC), people.warehouse) == (0, 0, 0)
+    people.warehouse.execute(
+        f"UPDATE ferry.receipts SET flow_run_id = '{run_id}', batch_id = (SELECT MAX(batch_id) "
+        f"FROM ferry.failures WHERE table_name = '{name}') WHERE table_name = '{name}'"
+    )
+    assert count_run(run_id, name, long_ago, people.warehouse) == (1, 0, 1)  # it landed after all
