@@ -10,10 +10,13 @@ import copy
 from functools import cache
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 from prefect.blocks.core import Block
 
-_registered: set[type[Block]] = set()
+_registered: dict[type[Block], UUID] = {}
+"""The ids under which the server has the classes; a test's own server gives them others."""
+
 _made_anew = Block.model_json_schema.__func__  # type: ignore[attr-defined]  # of the class
 
 
@@ -21,9 +24,10 @@ def save(block: Block, name: str) -> None:
     """Save the block on the server that all tests share; its class is registered once."""
     kind = type(block)
     with patch.object(Block, "model_json_schema", classmethod(_schema)):
-        if kind not in _registered:
+        if kind not in _registered or _registered[kind] != kind._block_type_id:
             kind.register_type_and_schema()
-            _registered.add(kind)
+            assert kind._block_type_id is not None
+            _registered[kind] = kind._block_type_id
         with patch.object(kind, "register_type_and_schema"):
             block.save(name)
 

@@ -90,7 +90,7 @@ def _an_hour_is_left_out() -> Any:
 ALL = frozenset(Hazard)
 
 MUTANTS: tuple[tuple[Callable[[], Any], frozenset[Hazard], Kind, int], ...] = (
-    (_an_older_row_wins, ALL, Kind.WINDOW_VERSION, 10),
+    (_an_older_row_wins, ALL, Kind.WINDOW_VERSION, 85),
     (_a_stale_read_lands, frozenset({Hazard.OVERLAPS}), Kind.FULL, 0),
     (_appended_twice, frozenset({Hazard.LATE_COMMITS}), Kind.APPEND, 0),
     (_loaded_before_it_is_over, ALL, Kind.WINDOW, 24),
