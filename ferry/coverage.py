@@ -21,7 +21,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from ferry.failures import Failure
-from ferry.read_as import read_otherwise
+from ferry.read_as import by_another_cursor, read_otherwise, replaced_others
 from ferry.receipts import VOID, TimeOfReceipt
 from ferry.specs import TableSpec
 from ferry.windows import Window
@@ -147,7 +147,8 @@ def loaded_event(
             count: what is in them by the one may be in others by the other. None if it is not
             known.
         spec: The table's spec. Neither do windows that were read as it does not say any more
-            (`ferry.read_as`). None to count them.
+            (`ferry.read_as`); by another key or of another table, they may have replaced rows of
+            all that was carried before, too. None to count them.
     """
     if receipt.status == VOID:
         until = receipt.finished_at.astimezone(UTC)
@@ -164,10 +165,11 @@ def loaded_event(
         start, end = ALWAYS, until
     else:
         return None
-    read_by = receipt.cursor_name
-    otherwise = read_otherwise(receipt.read_as, spec) if spec else ""
-    if cursor and read_by and cursor != read_by:
-        otherwise = f"it was carried by the cursor {read_by}, and the cursor is now {cursor}"
+    otherwise = by_another_cursor(receipt.cursor_name, cursor) or (
+        read_otherwise(receipt.read_as, spec) if spec else ""
+    )
+    if spec and replaced_others(receipt.read_as, spec):
+        start, end = ALWAYS, receipt.finished_at
     return Event(
         start.astimezone(UTC) if start is not ALWAYS else start,
         end.astimezone(UTC),

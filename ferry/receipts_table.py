@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ferry import statements as sql
+from ferry.read_as import Reading
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row, id_after, to_row
 from ferry.schema import TableName
 from ferry.write import Transaction
@@ -281,34 +282,14 @@ def rows_held(tx: Transaction, table: TableName, mark: str) -> int:
     return int(tx.fetch(text, (str(table),))[0][0] or 0)
 
 
-@dataclass(frozen=True)
-class AllRead:
-    """When all rows of the source were read last, alike.
-
-    Attributes:
-        read_as: As what, as the receipts say; None in receipts of Ferry 0.1.
-        mode: full or watermark.
-        at: When, by the source's clock.
-    """
-
-    read_as: str | None
-    mode: str
-    at: datetime
-
-
-def all_read(tx: Transaction, table: TableName, cursor: str, mark: str) -> list[AllRead]:
-    """Up to when all rows of the source are sure to have been read, the newest first.
-
-    A watermark's read, or a full copy, has read all that was there when it began; a window's has
-    not. None if none of them has landed, by this cursor, in what the target is now.
-    """
+def read_readings(tx: Transaction, table: TableName, mark: str) -> list[Reading]:
+    """What has landed in what the target is now, once for each way in which it was read."""
     text = sql.bound(
-        f"SELECT read_as, mode, MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
-        f"WHERE table_name = {sql.MARK} AND status = {sql.MARK} AND mode IN ('watermark', 'full') "
-        f"AND (cursor_name IS NULL OR cursor_name = {sql.MARK}) AND finished_at > {sql.MARK} "
-        "GROUP BY read_as, mode",
+        "SELECT read_as, cursor_name, mode, status, MAX(finished_at), "  # noqa: S608
+        f"MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "
+        f"AND status <> {sql.MARK} AND finished_at > {sql.MARK} "
+        "GROUP BY read_as, cursor_name, mode, status",
         mark,
     )
-    since = last_void(tx, table, mark)
-    found = [AllRead(*row) for row in tx.fetch(text, (str(table), "loaded", cursor, since))]
-    return sorted(found, key=lambda each: each.at, reverse=True)
+    values = (str(table), VOID, last_void(tx, table, mark))
+    return [Reading(*row) for row in tx.fetch(text, values)]

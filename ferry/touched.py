@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ferry.partitions import EVERYTHING, LAST, Span, whole_partitions
-from ferry.read_as import read_otherwise
+from ferry.read_as import by_another_cursor, read_otherwise
 from ferry.receipts import Receipt
 from ferry.schema import Kind
 from ferry.specs import TableSpec
@@ -51,8 +51,9 @@ def touched(
     if read is None or read.column is None or read.column != cursor or kind not in _KINDS:
         return EVERYTHING
     # Carried before the spec changed: its window is a stretch of something else.
-    by_another = receipt.cursor_name and receipt.cursor_name != cursor
-    otherwise = by_another or read_otherwise(receipt.read_as, table)
+    otherwise = by_another_cursor(receipt.cursor_name, cursor) or read_otherwise(
+        receipt.read_as, table
+    )
     if receipt.mode == "full" or receipt.window_start is None or otherwise:
         return EVERYTHING
     if (receipt.rows_updated or receipt.rows_deleted) and not read.fixed:

@@ -193,9 +193,10 @@ def replace_from(
     if load.cursor is None:
         return replace_all(tx, load, capabilities)
     if start is None and not load.into_empty and tx.fetch(sql.any_row(load.target)):
-        if not tx.fetch(sql.any_row(load.target, with_value_in=load.cursor)):
-            raise no_cursor_in_target(load.cursor)
         start = tx.fetch(sql.lowest_and_highest(load.staging, load.cursor))[0][0]
+        comparable = tx.fetch(sql.any_row(load.target, with_value_in=load.cursor))
+        if start is None or not comparable:
+            raise no_cursor_in_target(load.cursor)
     if start is None:
         return Landed(inserted=_insert(tx, load, capabilities))
     mark, before = capabilities.placeholder, 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ferry.errors import DataError, StaleReadError
+from collections.abc import Sequence
+
+from ferry.errors import DataError, SchemaError, StaleReadError
+from ferry.schema import TableName
+from ferry.statements import column_list, quoted, table_sql
 
 
 def refuse_emptying(rows: int, before: int, *, allowed: bool, some_deleted: bool) -> None:
@@ -47,6 +51,33 @@ def refuse_shrinking(rows: int, before: int, limit: int | None) -> None:
             todo="Look whether the source is the right one, and whole. If it is, raise "
             "`max_shrink_percent` in the table's spec.",
         )
+
+
+def would_empty(table: TableName, key: Sequence[str], held: Sequence[str]) -> SchemaError:
+    """Of what replaces every row, where columns hold values that the source has not.
+
+    Args:
+        table: The target.
+        key: Its key, as the spec names it.
+        held: These columns.
+    """
+    kept = table_sql(TableName(table.schema, f"{table.name}_kept"))
+    copied = column_list([*(name.lower() for name in key), *held])
+    copy = " ".join(("CREATE TABLE", kept, "AS SELECT", copied, "FROM", table_sql(table)))
+    drops = " ".join(f"ALTER TABLE {table_sql(table)} DROP COLUMN {quoted(n)};" for n in held)
+    return SchemaError(
+        f"it replaces every row, and would empty columns of `target_only`: {', '.join(held)}",
+        table=str(table),
+        expected="no value in them, as the source has not these columns",
+        found="values that are nowhere else",
+        todo=(
+            "Carry windows instead, which leave them in rows that do not change; or copy them"
+            if key
+            else "Copy them"
+        )
+        + f" to a table of their own: {copy}; drop them here: {drops} And take them out of "
+        "`target_only`.",
+    )
 
 
 def no_cursor_in_target(cursor: str) -> DataError:

@@ -18,11 +18,13 @@ from ferry.failed_windows import FailedWindow
 from ferry.lookback import own_window
 from ferry.past_windows import not_loaded, past_windows
 from ferry.plan import plan_query
+from ferry.read_as import refuse_rows_of_others
 from ferry.reasons import reason_of
 from ferry.receipts import Receipt
 from ferry.windows import Window
 from flows.carry_batch import Road, StoppedError, Together, carry, load_road, summary_line
 from tasks.history import read_coverage
+from tasks.landed import readings
 from tasks.own_state import while_running
 from tasks.step import explains, log_failure
 from tasks.uncarried import refuse_uncarried
@@ -115,6 +117,9 @@ def catch_up(batch: Batch, stop: Event) -> CaughtUp:
             schema = road.source.describe(batch.spec.source_name, batch.spec.exclude)
             query = plan_query(batch.spec, "window", windows[0], schema)
             refuse_uncarried(batch.spec, query, road.source, backfill=True)
+            refuse_rows_of_others(
+                readings(batch.target, road.warehouse), batch.spec, "window", query.cursor
+            )
     log, together = get_run_logger(), Together(stop=stop)
     receipts: list[Receipt] = []
     failed: list[FailedWindow] = []

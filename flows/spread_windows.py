@@ -31,10 +31,9 @@ from prefect.states import Cancelling
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch
 from ferry.errors import ConfigurationError, RetriableError
-from ferry.schema import TableName
 from ferry.windows import Window
 from flows.carry_many import Outcome, Report
-from tasks.history import RunHistory, count_run, read_run
+from tasks.history import count_run, read_run
 from tasks.own_state import OwnState, while_running
 from tasks.step import for_table
 
@@ -49,8 +48,6 @@ MAX_CRASHES = 3
 POLL_SECONDS = 2.0
 COUNT_EVERY_SECONDS = 10.0
 WARN_AFTER_SECONDS = 60.0
-
-ReadRun = Callable[[str, TableName, Warehouse], RunHistory]
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ class Spread:
                 if not own.begun_again:
                     self._cancel()
                 raise
-        outcomes = self._gather(batches, for_table(read_run, batches[0].spec))
+        outcomes = self._gather(batches)
         report(*_counts(outcomes))
         return outcomes
 
@@ -238,8 +235,9 @@ class Spread:
             why = f"{run.state.name} run {run.name}: {run.state.message or 'no reason given'}"
             self._told |= {batch.id: why for batch in group.batches}
 
-    def _gather(self, batches: Sequence[Batch], read: ReadRun) -> list[Outcome]:
+    def _gather(self, batches: Sequence[Batch]) -> list[Outcome]:
         """What became of the windows: the receipt of each, or why there is none."""
+        read = for_table(read_run, batches[0].spec)
         history = read(self._flow_run_id, batches[0].target, self._warehouse)
         receipts = history.receipts
         failures = {

@@ -20,6 +20,7 @@ from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ConfigurationError, IncompleteReadError
 from ferry.lookback import own_window
 from ferry.plan import plan_query, stored_bound
+from ferry.read_as import refuse_rows_of_others
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs import TableSpec
 from ferry.target import TargetPlan, within_limits
@@ -30,6 +31,7 @@ from tasks.landed import (
     counts_no_time,
     in_older_rows,
     landings,
+    readings,
     tell_of_other_readings,
     watermark,
 )
@@ -81,6 +83,7 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         )
         if not batch.backfill:  # whoever planned many past windows has looked
             refuse_uncarried(spec, query, source)
+            refuse_rows_of_others(readings(batch.target, warehouse), spec, batch.mode, query.cursor)
             if query.cursor and (cursor := schema.column(query.cursor)):
                 tell_of_other_readings(batch, cursor, warehouse)
         with place_among_readers(spec.source, backfill=batch.backfill):

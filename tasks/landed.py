@@ -14,21 +14,20 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, CursorValue, ExtractQuery
 from ferry.cursors import find_cursor
-from ferry.errors import DataError, SchemaError
+from ferry.errors import SchemaError
 from ferry.plan import stored_bound
-from ferry.read_as import read_as, read_otherwise
+from ferry.read_as import Reading, by_another_cursor, read_as, read_otherwise
 from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
 from ferry.receipts_table import (
-    AllRead,
     Landings,
     ReadAlike,
-    all_read,
     find_landing,
     has_receipts,
     holds_rows,
     last_void,
     read_by_others,
     read_landings,
+    read_readings,
     read_to,
     rows_held,
     void_moment,
@@ -125,12 +124,17 @@ def watermark(
     if cursor is None or there is None:
         return None
     name, mark = there.name, warehouse.capabilities.placeholder
-    read = asked(lambda: all_read(warehouse, batch.target, name, mark), list[AllRead](), warehouse)
-    if counts_no_time(batch, cursor):
-        _refuse_rows_of_another_table(batch, read)
-    if not read or read_otherwise(read[0].read_as, batch.spec):
-        return None  # what was read last was read otherwise
-    until = read[0].at
+    # A watermark's read, or a full copy, has read all that was there when it began; a window's has
+    # not. What was read last decides: if that was read otherwise, all is read once more.
+    whole = [
+        each
+        for each in readings(batch.target, warehouse)
+        if each.status == "loaded" and each.mode != "window" and each.cursor in (None, name)
+    ]
+    last = max(whole, key=lambda each: each.read_at, default=None)
+    if last is None or read_otherwise(last.read_as, batch.spec):
+        return None
+    until = last.read_at
     if counts_no_time(batch, cursor):
         lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
         return None if highest is None else Watermark(highest, lowest)
@@ -143,28 +147,10 @@ def watermark(
     return None if highest is None else Watermark(highest)
 
 
-def _refuse_rows_of_another_table(batch: Batch, read: list[AllRead]) -> None:
-    """Refuse to continue from ids that may be another table's: only a full copy takes them out.
-
-    Args:
-        batch: The batch, of a watermark over ids.
-        read: What was read of all rows, the newest first.
-
-    Raises:
-        DataError: Something else was read since the last full copy. A retry does not help.
-    """
-    for each in read:
-        told = read_otherwise(each.read_as, batch.spec, only="source_table")
-        if told:
-            raise DataError(
-                "the target holds rows of another source table, whose ids may hide its own",
-                table=str(batch.target),
-                expected="rows of the source table that the spec names",
-                found=told,
-                todo="Carry it once in mode full, which replaces all rows.",
-            )
-        if each.mode == "full":
-            return
+def readings(table: TableName, warehouse: Warehouse) -> list[Reading]:
+    """What has landed in what the table's target is now, once for each way in which it was read."""
+    mark = warehouse.capabilities.placeholder
+    return asked(lambda: read_readings(warehouse, table, mark), list[Reading](), warehouse)
 
 
 def counts_no_time(batch: Batch, cursor: Column) -> bool:
@@ -221,11 +207,7 @@ def tell_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -
     for each in asked(
         lambda: read_by_others(warehouse, batch.target, name, now, mark), none, warehouse
     ):
-        otherwise = (
-            f"it was carried by the cursor {each.cursor}, and the cursor is now {name}"
-            if each.cursor != name
-            else read_otherwise(each.read_as, batch.spec)
-        )
+        otherwise = by_another_cursor(each.cursor, name) or read_otherwise(each.read_as, batch.spec)
         if otherwise:
             get_run_logger().warning(
                 "%s: %s windows from %s up to %s do not count as loaded any more (%s); a backfill "

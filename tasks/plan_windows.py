@@ -22,10 +22,12 @@ from ferry.backfill import (
     split_range,
 )
 from ferry.plan import plan_query
+from ferry.read_as import refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs import TableSpec
 from ferry.windows import Window
 from tasks.history import read_coverage, read_run
+from tasks.landed import readings
 from tasks.step import STEP, explains
 from tasks.uncarried import refuse_uncarried
 
@@ -77,6 +79,7 @@ def plan_table(
     schema = source.describe(spec.source_name, spec.exclude)
     queries = [plan_query(spec, "window", window, schema) for window in windows]
     refuse_uncarried(spec, queries[0], source, backfill=True)  # before anything moves
+    refuse_rows_of_others(readings(spec.target, warehouse), spec, "window", queries[0].cursor)
     return TablePlan(
         spec,
         _with_rows(planned, spec, schema, source),

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, CursorValue
-from ferry.errors import SchemaError
 from ferry.schema import Column, TableSchema
-from ferry.statements import column_list, quoted, table_sql
+from ferry.write_refusals import would_empty
 
 
 def refuse_emptying(
@@ -49,25 +48,4 @@ def refuse_emptying(
         and warehouse.fetch(sql.any_row(batch.target, with_value_in=column.name))
     ]
     if held:
-        raise _would_empty(batch, held)
-
-
-def _would_empty(batch: Batch, held: Sequence[str]) -> SchemaError:
-    table, kept = batch.target, f"{batch.target.name}_kept"
-    copied = column_list([*(name.lower() for name in batch.spec.key), *held])
-    beside = table_sql(type(table)(table.schema, kept))
-    copy = " ".join(("CREATE TABLE", beside, "AS SELECT", copied, "FROM", table_sql(table)))
-    drops = " ".join(f"ALTER TABLE {table_sql(table)} DROP COLUMN {quoted(n)};" for n in held)
-    return SchemaError(
-        f"it replaces every row, and would empty columns of `target_only`: {', '.join(held)}",
-        table=str(table),
-        expected="no value in them, as the source has not these columns",
-        found="values that are nowhere else",
-        todo=(
-            "Carry windows instead, which leave them in rows that do not change; or copy them"
-            if batch.spec.key
-            else "Copy them"
-        )
-        + f" to a table of their own: {copy}; drop them here: {drops} And take them out of "
-        "`target_only`.",
-    )
+        raise would_empty(batch.target, batch.spec.key, held)

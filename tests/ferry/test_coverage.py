@@ -238,6 +238,20 @@ def test_windows_that_were_read_as_the_spec_does_not_say_any_more_do_not_count()
     assert coverage_of([of_moments], [], spec=elsewhere).of(window).status is Status.LOADED
 
 
+def test_what_was_read_by_another_key_takes_back_what_was_loaded_before_it() -> None:
+    by_id, by_code = spec(key=["id"]), spec(key=["code"])
+    first, second = day_window(DAY), day_window(DAY + timedelta(days=1))
+    hour = timedelta(hours=1)
+    told = replace(receipt(first, JUNE), read_as=read_as(by_id, "window", Kind.TIMESTAMP))
+    other = replace(
+        receipt(second, JUNE + hour), read_as=read_as(by_code, "window", Kind.TIMESTAMP)
+    )
+    again = replace(told, finished_at=JUNE + 3 * hour)
+    assert coverage_of([told], [], spec=by_id).of(first).status is Status.LOADED
+    assert coverage_of([told, other], [], spec=by_id).of(first).status is Status.MISSING
+    assert coverage_of([told, other, again], [], spec=by_id).of(first).status is Status.LOADED
+
+
 def test_of_a_full_copy_nothing_matters_but_the_table_that_was_copied() -> None:
     told = replace(receipt(None, JUNE, "full"), read_as=read_as(spec(key=["id"]), "full", None))
     day = day_window(DAY)

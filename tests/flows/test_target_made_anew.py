@@ -219,16 +219,14 @@ def test_changing_the_cursor_puts_the_days_in_question_that_another_one_carried(
 CORRECTIONS: list[tuple[dict[str, Any], str]] = [
     ({"key": ["id", "shop"]}, "with key id, and key is now id, shop"),
     ({"source_zone": "Asia/Seoul"}, "with source_zone UTC, and source_zone is now Asia/Seoul"),
-    ({"source_table": "persons"}, "with source_table people, and source_table is now persons"),
 ]
 
 
-@pytest.mark.parametrize(("corrected", "why"), CORRECTIONS, ids=["key", "zone", "table"])
+@pytest.mark.parametrize(("corrected", "why"), CORRECTIONS, ids=["key", "zone"])
 def test_a_correction_of_the_spec_puts_the_days_in_question_that_were_read_otherwise(
     people: Any, caplog: pytest.LogCaptureFixture, corrected: dict[str, Any], why: str
 ) -> None:
     people.sql("ALTER TABLE people ADD COLUMN shop INT NOT NULL DEFAULT 1")
-    people.sql("CREATE TABLE persons (id BIGINT PRIMARY KEY, modified DATETIME, shop INT)")
     sync_table(table="people", run_date=FIRST)
     sync_table(table="people", run_date=SECOND)
     assert missing(people) == {}
@@ -241,16 +239,49 @@ def test_a_correction_of_the_spec_puts_the_days_in_question_that_were_read_other
     assert missing(people) == {}
 
 
-def test_a_watermark_reads_all_of_a_table_that_was_corrected(people: Any) -> None:
+@pytest.mark.parametrize(
+    "spec", [SPEC, {"mode": "watermark", "key": ["id"]}, {"mode": "watermark"}], ids=str
+)
+def test_rows_of_another_source_table_are_taken_out_before_any_are_added(
+    people: Any, spec: dict[str, Any]
+) -> None:
+    people.write_specs(people=spec)
+    people.warehouse.execute(f'DROP TABLE "{people.schema}"."people"')
+    sync_table(table="people")
     people.sql("CREATE TABLE persons (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
-    people.sql("INSERT INTO persons VALUES (7, '2022-01-05 10:00:00')")
-    for table, read in (("people", 2), ("people", 1), ("persons", 1), ("people", 2)):
-        people.write_specs(people={"mode": "watermark", "key": ["id"], "source_table": table})
-        assert sync_table(table="people").rows_extracted == read
-    assert people.target("people", "id") == [(1,), (2,), (7,)]
+    people.sql("INSERT INTO persons VALUES (1, '2023-01-05 09:00:00')")
+    corrected = {**spec, "source_table": "persons"}
+    people.write_specs(people=corrected)
+    told = "of another source table.* source_table people, and source_table is now persons"
+    with pytest.raises(DataError, match=told):
+        sync_table(table="people", run_date=None if spec["mode"] == "watermark" else FIRST)
+    if spec is SPEC:
+        assert set(missing(people)) == {FIRST, SECOND}
+        with pytest.raises((DataError, FailedRun), match="of another source table"):
+            fill()
+    sync_table(table="people", mode="full")
+    assert people.target("people", "id") == [(1,)]
+    assert sync_table(table="people").changed == 0
+    if spec is SPEC:
+        assert missing(people) == {}
 
 
-READ_ALL = ["a new column", "a zone", "a cursor", "no receipts"]
+def test_rows_that_another_key_replaced_come_back(people: Any) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN code INT NOT NULL DEFAULT 7")
+    sync_table(table="people", run_date=FIRST)
+    sync_table(table="people", run_date=SECOND)
+    people.sql("UPDATE people SET modified = '2023-01-06 11:00:00' WHERE id = 2")
+    people.write_specs(people={**SPEC, "key": ["code"], "on_repeated_key": "newest"})
+    sync_table(table="people", run_date=SECOND)
+    assert people.target("people", "id") == [(2,)]  # it has the same code
+    people.write_specs(people=SPEC)
+    assert set(missing(people)) == {FIRST, SECOND}  # the first's row is not there any more
+    assert fill() == 2
+    assert people.target("people", "id") == [(1,), (2,)]
+    assert missing(people) == {}
+
+
+READ_ALL = ["a new column", "a zone", "no receipts"]
 
 
 @pytest.mark.parametrize("why", READ_ALL)
@@ -270,10 +301,8 @@ def test_a_watermark_that_reads_all_again_keeps_what_the_source_has_forgotten(
         people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) DEFAULT 'DE'")
     elif why == "no receipts":
         people.warehouse.execute("DELETE FROM ferry.receipts")
-    corrected = {"a zone": {"source_zone": "Asia/Seoul"}, "a cursor": {"cursor": "made"}}.get(why)
-    people.write_specs(
-        people={"mode": "watermark", "cursor": "modified", **(corrected or {})},
-    )
+    corrected = {"source_zone": "Asia/Seoul"} if why == "a zone" else {}
+    people.write_specs(people={"mode": "watermark", "cursor": "modified", **corrected})
     receipt = sync_table(table="people")
     counted = (receipt.rows_extracted, receipt.rows_inserted, receipt.rows_deleted)
     assert counted == ((2, 2, 1) if why == "a new column" else (2, 1, 0))
@@ -289,6 +318,9 @@ def test_a_watermark_without_a_key_is_not_begun_by_a_cursor_that_the_target_has_
     people.sql("ALTER TABLE people ADD COLUMN made DATETIME")
     people.sql("UPDATE people SET made = '2023-01-08 10:00:00'")
     people.write_specs(people={"mode": "watermark", "cursor": "made"})
+    with pytest.raises(DataError, match="that were read by another cursor, and has no key"):
+        sync_table(table="people")
+    people.warehouse.execute("DELETE FROM ferry.receipts")  # as of a target made by hand
     with pytest.raises(DataError, match="nothing tells which rows of the target it replaces"):
         sync_table(table="people")
     sync_table(table="people", mode="full")
@@ -297,14 +329,14 @@ def test_a_watermark_without_a_key_is_not_begun_by_a_cursor_that_the_target_has_
 
 
 def test_a_watermark_goes_by_what_was_read_last(people: Any) -> None:
-    people.sql("CREATE TABLE persons (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
-    people.sql("INSERT INTO persons VALUES (7, '2022-01-05 10:00:00')")
-    people.write_specs(people={"mode": "watermark", "key": ["id"]})
+    spec = {"mode": "watermark", "key": ["id"]}
+    people.write_specs(people=spec)
     sync_table(table="people")
     people.warehouse.execute("UPDATE ferry.receipts SET read_as = NULL")  # of an older Ferry
     sync_table(table="people")
-    people.write_specs(people={"mode": "watermark", "key": ["id"], "source_table": "persons"})
-    assert sync_table(table="people").rows_inserted == 1
+    for corrected, read in ((spec, 1), ({**spec, "source_zone": "Asia/Seoul"}, 2), (spec, 2)):
+        people.write_specs(people=corrected)
+        assert sync_table(table="people").rows_extracted == read
 
 
 def test_a_table_without_a_key_has_no_windows_whoever_asks(people: Any) -> None:
