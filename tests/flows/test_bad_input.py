@@ -215,7 +215,8 @@ class TestSource:
             loaded.write_specs(orders={**SPEC, "source_table": "v"})
             refused(loaded, AccessError, "not the right SELECT", f"SELECT ON `{database}`.`v`")
             cursor.execute(f"GRANT SELECT ON `{database}`.v TO clerk@'%'")
-        assert sync_table(table="orders", **DAY).rows_extracted == 2
+        loaded.write_specs(of_a_view={**SPEC, "source_table": "v"})
+        assert sync_table(table="of_a_view", **DAY).rows_extracted == 2
 
     def test_a_wrong_ca_is_refused(self, loaded: Any, another_ca: str):
         loaded.source.ca_path = another_ca

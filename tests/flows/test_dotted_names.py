@@ -28,13 +28,13 @@ def database(journey: Any) -> str:
 
 
 def test_a_table_in_backticks_is_carried(dotted: Any):
-    for name in (
-        "`app.users`",
-        f"{database(dotted)}.`app.users`",
-        f"`{database(dotted)}`.`app.users`",
-    ):
-        dotted.write_specs(users={**SPEC, "source_table": name})
-        assert sync_table(table="users", **DAY).rows_extracted == 1
+    dotted.write_specs(
+        users={**SPEC, "source_table": "`app.users`"},
+        of_database={**SPEC, "source_table": f"{database(dotted)}.`app.users`"},
+        in_backticks={**SPEC, "source_table": f"`{database(dotted)}`.`app.users`"},
+    )
+    for table in ("users", "of_database", "in_backticks"):
+        assert sync_table(table=table, **DAY).rows_extracted == 1
     assert sync_table(table="users", mode="full").rows_inserted == 1
     days = {"start_date": date(2023, 1, 5), "end_date": date(2023, 1, 6)}
     (receipt,) = backfill(table="users", **days, reprocess="all")[f"{dotted.schema}.users"]
