@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import (
 
 from deployments.local.servers import PrefectServer, ProcessWorker
 from ferry.watch import WATCHED
-from tests.api import eventually
+from tests.api import PATIENCE, eventually
 from tests.slack import WEBHOOK, Slack
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ class Night:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -106,7 +106,7 @@ class Night:
     def lose_server(self) -> None:
         """Kill the server, without a word to anybody."""
         os.killpg(self.server.process.pid, signal.SIGKILL)
-        self.server.process.wait(20)
+        self.server.process.wait(PATIENCE)
 
     def find_server(self) -> None:
         """Start it again, at its old address."""
@@ -158,7 +158,7 @@ class Night:
         with self.client as client:
             return client.read_flow_run(run_id)
 
-    def comes_to(self, run_id: UUID, state: StateType, seconds: float = 60) -> bool:
+    def comes_to(self, run_id: UUID, state: StateType, seconds: float = PATIENCE) -> bool:
         return bool(eventually(lambda: self.run(run_id).state_type is state, seconds))
 
     def let_end(self, name: str) -> None:

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Scheduled
 
 from ferry.watch import WATCHED
-from tests.api import eventually
+from tests.api import PATIENCE, eventually
 from tests.nights.night import ROOT, Night
 
 DAYS, ROWS_A_DAY = 4, 6
@@ -140,7 +140,7 @@ class NightShop:
             )
         return run.id
 
-    def wait_for(self, run_id: UUID, *states: StateType, seconds: float = 120) -> State[Any]:
+    def wait_for(self, run_id: UUID, *states: StateType, seconds: float = PATIENCE) -> State[Any]:
         """The run's state, once it is one of these."""
         eventually(lambda: self.night.run(run_id).state_type in states, seconds)
         state = self.night.run(run_id).state
@@ -154,7 +154,7 @@ class NightShop:
     def reads(self, run_id: UUID) -> bool:
         """Whether the run comes to read the source, where a lock lets it wait."""
         self.wait_for(run_id, StateType.RUNNING)
-        return bool(eventually(lambda: self._pid(run_id), 30))
+        return bool(eventually(lambda: self._pid(run_id)))
 
     def pid(self, run_id: UUID) -> int:
         """The process of the run."""
@@ -205,7 +205,7 @@ class NightShop:
 
     def is_told(self) -> bool:
         """Whether anybody is told; a run's hook sends after the run has got its state."""
-        return bool(eventually(self.messages, 60))
+        return bool(eventually(self.messages))
 
     def _ask(self, statement: str) -> list[Any]:
         if not self.warehouse.exists():
@@ -228,7 +228,7 @@ def _holding(code: str, file: Path) -> Iterator[Callable[[], None]]:
 
     def release() -> None:
         if process.poll() is None:
-            process.communicate("\n", timeout=30)
+            process.communicate("\n", timeout=PATIENCE)
 
     assert process.stdout
     assert process.stdout.readline() == "held\n"

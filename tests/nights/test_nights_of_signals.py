@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from tests.api import eventually
+from tests.api import PATIENCE, eventually
 from tests.nights.night import Night
 from tests.nights.night_shop import ROWS_A_DAY, NightShop
 
@@ -66,7 +66,7 @@ def test_a_worker_is_asked_to_end_and_its_run_is_told_once_and_the_next_one_carr
 ) -> None:
     shop = NightShop.open(night, tmp_path, "restarted")
     run_id = _a_worker_ends(shop, signal.SIGTERM)
-    assert eventually(lambda: not shop.lives(run_id), 60)  # its worker has killed it
+    assert eventually(lambda: not shop.lives(run_id))  # its worker has killed it
     night.watch()
     shop.wait_for(run_id, StateType.CRASHED)
     assert (shop.receipts(), shop.days()) == ([], {})
@@ -86,7 +86,7 @@ def _a_worker_ends(shop: NightShop, how: signal.Signals) -> UUID:
         run_id = shop.start(deployment, PARAMETERS)
         assert shop.reads(run_id)
         os.kill(worker.process.pid, how)
-        worker.process.wait(60)
+        worker.process.wait(PATIENCE)
     return run_id
 
 

@@ -65,7 +65,7 @@ def test_a_backfill_waits_for_another_one_and_leaves_a_place_to_the_daily_run(
     assert register_limits(source, 2) == [everyone, backfills]
     register_limits(source, 2)  # safe to repeat
     with reader(source, "backfill") as first:
-        assert eventually(lambda: active(backfills) == 1, 60)
+        assert eventually(lambda: active(backfills) == 1)
         with reader(source, "backfill") as second, reader(source, "daily") as daily:
             assert daily.stdout and daily.stdout.readline() == "held\n"
             assert (active(everyone), active(backfills)) == (2, 1)
