@@ -7,11 +7,13 @@ in production. The specs and the flows stay the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from prefect.blocks.core import Block
-from pydantic import ValidationError
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import BlockDocument
+from pydantic import TypeAdapter, ValidationError
 
 from blocks.source import Source
 from blocks.sources import SOURCES
@@ -24,19 +26,66 @@ from ferry.errors import ConfigurationError
 B = TypeVar("B", bound=Block)
 
 
-def load_source(name: str) -> Source:
-    """The source block of this name. Raises ConfigurationError if there is none, or two."""
-    return _load("source", SOURCES, name)
+def load_blocks(source: str, stage: str, warehouse: str) -> tuple[Source, Stage, Warehouse]:
+    """The blocks of these names, in one request to the server.
 
-
-def load_stage(name: str) -> Stage:
-    """The stage block of this name. Raises ConfigurationError if there is none, or two."""
-    return _load("stage", STAGES, name)
+    Raises:
+        ConfigurationError: There is none of a name, or there are two.
+    """
+    stored = _read((*SOURCES, *STAGES, *WAREHOUSES), {source, stage, warehouse})
+    return (
+        _only("source", SOURCES, source, stored),
+        _only("stage", STAGES, stage, stored),
+        _only("warehouse", WAREHOUSES, warehouse, stored),
+    )
 
 
 def load_warehouse(name: str) -> Warehouse:
     """The warehouse block of this name. Raises ConfigurationError if there is none, or two."""
-    return _load("warehouse", WAREHOUSES, name)
+    return _only("warehouse", WAREHOUSES, name, _read(WAREHOUSES, {name}))
+
+
+def _read(kinds: Iterable[type[Block]], names: Iterable[str]) -> list[BlockDocument]:
+    """What the server has stored under these names, of any of these kinds.
+
+    `Block.load` asks for one kind and one name at a time, with a client of its own each time.
+    """
+    asked: dict[str, Any] = {
+        "block_documents": {"name": {"any_": sorted(names)}},
+        "block_types": {"slug": {"any_": [kind.get_block_type_slug() for kind in kinds]}},
+        "include_secrets": True,
+    }
+    with get_client(sync_client=True) as client:
+        answer = client.request("POST", "/block_documents/filter", json=asked)
+    return TypeAdapter(list[BlockDocument]).validate_python(answer.json())
+
+
+def _only(role: str, kinds: Sequence[type[B]], name: str, stored: Iterable[BlockDocument]) -> B:
+    by_slug = {kind.get_block_type_slug(): kind for kind in kinds}
+    found = {
+        document.block_type.slug: document
+        for document in stored
+        if document.name == name and document.block_type and document.block_type.slug in by_slug
+    }
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"there are several {role} blocks named {name!r}",
+            expected="one",
+            found=", ".join(f"{slug}/{name}" for slug in by_slug if slug in found),
+            todo="Delete all but one of them: `prefect block delete <slug>/<name>`.",
+        )
+    for slug, document in found.items():
+        try:
+            return by_slug[slug]._load_from_block_document(document)
+        except RuntimeError as error:  # the stored fields do not validate
+            raise _outdated(
+                role, by_slug[slug], name, error
+            ) from None  # its text holds their values
+    raise ConfigurationError(
+        f"there is no {role} block named {name!r}",
+        expected=f"a block {' or '.join(f'{slug}/{name}' for slug in by_slug)}",
+        todo="Register it with `python -m deployments.register_blocks`, or make it in the UI.",
+    )
 
 
 def _outdated(role: str, kind: type[Block], name: str, error: RuntimeError) -> ConfigurationError:
@@ -54,34 +103,3 @@ def _outdated(role: str, kind: type[Block], name: str, error: RuntimeError) -> C
         todo="Register it again with `python -m deployments.register_blocks`, or correct it in "
         "the UI.",
     )
-
-
-def _load(role: str, kinds: Sequence[type[B]], name: str) -> B:
-    found: list[B] = []
-    missing: Exception | None = None
-    for kind in kinds:
-        try:
-            loaded = kind.load(name)
-        except ValueError as error:  # what Block.load raises when there is none of that name
-            missing = error
-        except RuntimeError as error:  # what it raises when the stored fields do not validate
-            raise _outdated(role, kind, name, error) from None  # its text holds their values
-        else:
-            assert isinstance(loaded, kind)
-            found.append(loaded)
-    if len(found) == 1:
-        return found[0]
-    slugs = [kind.get_block_type_slug() for kind in kinds]
-    if found:
-        both = [f"{type(block).get_block_type_slug()}/{name}" for block in found]
-        raise ConfigurationError(
-            f"there are several {role} blocks named {name!r}",
-            expected="one",
-            found=", ".join(both),
-            todo="Delete all but one of them: `prefect block delete <slug>/<name>`.",
-        )
-    raise ConfigurationError(
-        f"there is no {role} block named {name!r}",
-        expected=f"a block {' or '.join(f'{slug}/{name}' for slug in slugs)}",
-        todo="Register it with `python -m deployments.register_blocks`, or make it in the UI.",
-    ) from missing

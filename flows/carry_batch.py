@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from blocks.registry import load_source, load_stage, load_warehouse
+from blocks.registry import load_blocks
 from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
@@ -56,7 +56,7 @@ class Road:
 
 def load_road(spec: TableSpec) -> Road:
     """The blocks that the spec names. Raises ConfigurationError if one is missing."""
-    return Road(load_source(spec.source), load_stage(spec.stage), load_warehouse(spec.warehouse))
+    return Road(*load_blocks(spec.source, spec.stage, spec.warehouse))
 
 
 @dataclass(frozen=True)

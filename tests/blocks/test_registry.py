@@ -1,0 +1,63 @@
+"""Blocks are found by their names, all that a table needs in one request to Prefect's server."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+
+from blocks.registry import load_blocks, load_warehouse
+from blocks.stages import FolderStage
+from ferry.errors import ConfigurationError
+from tests.saved_blocks import save
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def name() -> str:
+    return f"b-{uuid.uuid4().hex[:10]}"
+
+
+def test_three_blocks_come_with_their_secrets_in_one_request(
+    name: str, mysql_source: Any, s3_stage: Any, redshift_warehouse: Any, monkeypatch: Any
+) -> None:
+    given = (mysql_source[0], s3_stage, redshift_warehouse)
+    for block in given:
+        save(block, name)
+    asked: list[str] = []
+    request = SyncPrefectClient.request
+
+    def counted(client: Any, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(path)
+        return request(client, method, path, *args, **kwargs)
+
+    monkeypatch.setattr(SyncPrefectClient, "request", counted)
+    loaded = load_blocks(name, name, name)
+    assert [block.model_dump() for block in loaded] == [block.model_dump() for block in given]
+    assert [block.slug for block in loaded] == [
+        f"{slug}/{name}" for slug in ("mysql-source", "s3-stage", "redshift-warehouse")
+    ]
+    assert asked == ["/block_documents/filter"]
+
+
+def test_two_blocks_of_one_name_are_refused(
+    name: str, folder_stage: Any, s3_stage: Any, sqlite_source: Any, duckdb_warehouse: Any
+) -> None:
+    for block in (folder_stage, s3_stage, sqlite_source[0], duckdb_warehouse):
+        save(block, name)
+    with pytest.raises(ConfigurationError) as caught:
+        load_blocks(name, name, name)
+    said = str(caught.value)
+    assert f"there are several stage blocks named {name!r}" in said
+    assert f"s3-stage/{name}" in said and f"folder-stage/{name}" in said
+    assert "prefect block delete" in said
+
+
+def test_a_block_of_another_role_is_none_of_that_name(name: str, folder_stage: FolderStage) -> None:
+    save(folder_stage, name)
+    with pytest.raises(ConfigurationError, match="there is no warehouse block named") as caught:
+        load_warehouse(name)
+    assert f"duckdb-warehouse/{name}" in str(caught.value)
