@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -146,6 +147,13 @@ def parse_summary(name: str, files: Mapping[str, str]) -> SummarySpec:
     Raises:
         SpecError: A file is missing or wrong; the message names file, line and field.
     """
+    return _parsed(name, tuple(sorted(files.items())))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(name: str, content: tuple[tuple[str, str], ...]) -> SummarySpec:
+    """As `parse_summary`; a run of many tables reads the same files after each of them."""
+    files = dict(content)
     for needed in ("summary.yaml", "query.sql"):
         if needed not in files:
             raise SpecError(f"{name}/{needed} is missing", todo="Each summary has both files.")

@@ -16,6 +16,9 @@ from ferry.errors import SpecError
 
 Step = str | int
 
+_Loader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+"""libyaml reads a file in a tenth of the time."""
+
 _TYPE_NAME = re.compile(r"str|int|float|bool|date|\w+\[.*\]")
 
 
@@ -141,8 +144,8 @@ def read_yaml(text: str, name: str) -> YamlFile:
         SpecError: It is not YAML, a field stands there twice, or a date is on no calendar.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -164,7 +167,7 @@ def _line_of_no_value(node: yaml.Node | None) -> int | None:
     """The line of the first part that looks like a value, such as a date, and is none."""
     if isinstance(node, yaml.ScalarNode):
         try:
-            yaml.safe_load(node.value) if node.style is None else None
+            yaml.safe_load(node.value) if not node.style else None
         except ValueError:
             return node.start_mark.line + 1
         except yaml.YAMLError:
