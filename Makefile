@@ -30,7 +30,7 @@ demo: $(VENV)/.installed ## Carry a small shop from SQLite to DuckDB, and tell t
 test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.programs
 	@$(PYTHON) -m deployments.local.mysql_program
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-nights: $(VENV)/.installed-dev ## Run all nights, and what else takes long (docs/reliability.md)
 	@$(PYTHON) -m deployments.local.programs

@@ -19,7 +19,7 @@ PLANTED = "p1anted"
 BROKEN_ON_PURPOSE = "s3cret-row-value"
 """Stands in the statements that the warehouses' tests break, to see what is said of it."""
 
-_MADE_UP = re.compile(r"\b(t|test|stg_\d{8})_[0-9a-f]{10,12}(?=\b|_)")
+_MADE_UP = re.compile(r"\b(t|test|stg_\d{8})_[0-9a-f]{10,12}(_[0-9a-f]{6})?(?=\b|_)")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
 
 

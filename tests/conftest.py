@@ -12,7 +12,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,19 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from tests.journey import Journey
     from tests.slack import Slack
 
+NIGHTS = Path(__file__).parent / "nights"
+
 ROADS = ("sqlite-folder-duckdb", "mysql-folder-postgres", "mysql-s3-redshift")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Nights wait for most of their time: they are spread, so that others compute beside them."""
+    files = list(dict.fromkeys(item.path for item in items))
+    others = [path for path in files if not path.is_relative_to(NIGHTS)]
+    place = {path: float(number) for number, path in enumerate(others)}
+    nights = [path for path in files if path.is_relative_to(NIGHTS)]
+    place |= {path: number * 5 - 0.5 for number, path in enumerate(nights)}
+    items.sort(key=lambda item: place[item.path])
 
 
 def planted_secret(whose: str) -> str:
@@ -164,6 +176,15 @@ def prefect_server(servers_folder: Path, certificates: Certificates) -> Iterator
         _, leaking = tables_with_secrets(server)
     server.stop(discard=True)
     assert leaking == set()
+
+
+@pytest.fixture
+def plain_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Flows are called as functions, unless the test looks at what Prefect has recorded."""
+    from tests.plain_runs import plain_runs
+
+    with nullcontext() if "api" in request.fixturenames else plain_runs():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from ferry.errors import (
 )
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 TABLE = """CREATE TABLE orders (
   id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(200) NULL, modified DATETIME NOT NULL)"""
 SPEC = {"mode": "window", "key": ["id"]}

@@ -12,6 +12,8 @@ from ferry.schema import TableName
 from flows.carry_windows import carry_windows
 from flows.table_specs import load_table_specs
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 WINDOW = {"mode": "window", "key": ["id"]}
 DAY = [(datetime(2023, 7, 1, tzinfo=UTC), datetime(2023, 7, 2, tzinfo=UTC))]
 

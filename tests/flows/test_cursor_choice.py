@@ -16,6 +16,8 @@ from flows.sync_table import sync_table
 from tests.api import Api
 from tests.reads import read_now_land_later
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 DAY = {"run_date": date(2023, 1, 5)}
 
 

@@ -11,6 +11,8 @@ from blocks.sources import MySQLSource
 from ferry.errors import SchemaError
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SPEC = {"mode": "window", "key": ["id"], "soft_deletes": "apply", "insert_rows": 0}
 FIRST, SECOND = {"run_date": date(2023, 1, 5)}, {"run_date": date(2023, 1, 6)}
 COLUMNS = {

@@ -12,6 +12,8 @@ from ferry.errors import SchemaError, SpecError
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 DAY = {"run_date": date(2023, 1, 5)}
 

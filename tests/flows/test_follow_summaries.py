@@ -21,6 +21,8 @@ from flows.table_specs import load_table_specs
 from tasks.history import read_run
 from tests.survey import SPEC, nps_of
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 SCORES: dict[int, list[int | None]] = {
     3: [9] * 40 + [10] * 40 + [7] * 15 + [8] * 15 + [0] * 5 + [6] * 35,

@@ -18,6 +18,8 @@ from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.api import Api
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 CURSORS = pytest.mark.parametrize(
     ("cursor", "zone"),

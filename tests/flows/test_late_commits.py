@@ -30,6 +30,8 @@ from flows.sync_table import sync_table
 from tasks.readers import readers_limit
 from tests.api import Api, eventually
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 HOURLY = {"mode": "window", "key": ["id"], "every": "hour"}
 ROOT = Path(__file__).parents[2]
 ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import pytest
+
 from flows.backfill_tables import backfill
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 NEW = ("cursor_name", "read_at", "complete_until", "rows_superseded", "read_as")
 DAY = date(2023, 1, 1)

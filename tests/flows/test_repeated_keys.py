@@ -14,6 +14,8 @@ from flows.carry_batch import summary_line
 from flows.sync_table import sync_table
 from tests.api import Api, eventually
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 DAY = {"run_date": date(2023, 1, 5)}
 WINDOW = {"mode": "window", "key": ["id"], "cursor": "modified", "insert_rows": 0}
 NOON, LATER = "2023-01-05 12:00:00", "2023-01-05 13:00:00"

@@ -20,6 +20,8 @@ from flows.sync_table import sync_table
 from tasks.newest import show
 from tests.survey import SPEC, nps_of
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 DUCKDB = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
 HERE_AND_THERE = pytest.mark.parametrize(

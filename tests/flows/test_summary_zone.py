@@ -11,6 +11,8 @@ import pytest
 
 from flows.build_summary import build_summary
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 QUERY = """SELECT CAST('2023-01-05' AS DATE) AS day, COUNT(*) AS readings
 FROM {schema}.readings
 WHERE CAST(:window_start AS TIMESTAMP) < CAST(:window_end AS TIMESTAMP)

@@ -17,6 +17,8 @@ from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.reads import read_now_land_later
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
 FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
 

@@ -11,6 +11,8 @@ from ferry.errors import SchemaError
 from flows.sync_table import sync_table
 from tests.reads import read_now_land_later
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 DAY = {"run_date": date(2023, 1, 1)}
 KEYLESS = {"mode": "watermark", "cursor": "modified"}

@@ -27,6 +27,8 @@ from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tasks import target, upsert
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 UPSERT = sys.modules[upsert.fn.__module__]
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 DAY = date(2023, 1, 1)

@@ -13,6 +13,8 @@ from flows.sync_table import sync_table
 from flows.table_specs import load_table_specs
 from tests.reads import read_now_land_later
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
 

@@ -21,6 +21,8 @@ from flows.sync_table import sync_table
 from flows.table_specs import load_table_specs
 from tasks.retype import plan_columns, retype
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SPEC = {"mode": "window", "key": ["id"], "retries": 0}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
 BIG = 1_099_511_627_776

@@ -19,6 +19,8 @@ from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 DAY = {"run_date": date(2023, 1, 5)}
 GOOD = [(1, "2023-01-05 10:00:00"), (3, "2023-01-06 10:00:00")]
 

@@ -16,6 +16,8 @@ from flows.backfill_tables import backfill
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 NOON = int(datetime(2023, 1, 5, 12, tzinfo=UTC).timestamp())
 DAY = 86_400
 MIDNIGHT = NOON - DAY // 2

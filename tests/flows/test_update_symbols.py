@@ -24,6 +24,8 @@ from flows.table_specs import load_table_specs
 from flows.update_symbols import update_symbols
 from tests.api import Api
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 if TYPE_CHECKING:
     from tests.journey import Journey
 

@@ -12,6 +12,8 @@ from ferry.errors import DataError, FerryError, SchemaError
 from ferry.schema import TableName
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 ON_SERVERS = pytest.mark.parametrize(
     "road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True
 )

@@ -14,6 +14,8 @@ from ferry.errors import DataError
 from ferry.schema import TableName
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 ON_REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
 ON_BOTH = pytest.mark.parametrize(
     "road", ["mysql-s3-redshift", "mysql-folder-postgres"], indirect=True

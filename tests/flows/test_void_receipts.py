@@ -24,6 +24,8 @@ from tasks import upsert
 from tasks.history import count_run, read_run
 from tests.reads import read_now_land_later
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
 SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
 

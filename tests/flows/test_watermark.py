@@ -12,6 +12,8 @@ from flows.sync_table import sync_table
 from tests.api import eventually
 from tests.reads import read_now_land_later
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 FAR = "9999-12-31 23:59:59"
 
 

@@ -20,6 +20,8 @@ from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.api import Api
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SEOUL, NEW_YORK = "Asia/Seoul", "America/New_York"
 ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 DAY = date(2024, 1, 5)

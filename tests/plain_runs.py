@@ -1,0 +1,104 @@
+"""Ferry's flows and tasks called as functions, in a flow run that Prefect's server never hears of.
+
+What Prefect does for a run and its tasks (states, events, pages) costs four times what it costs to
+carry a few rows. A test of what becomes of rows asks for the fixture `plain_runs` and goes without;
+parameters are checked, retries made, and errors leave, as in Prefect's runs. How a run looks and
+ends in Prefect is told by the tests of `sync-table`, of pages, states and messages, which all run
+there.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
+
+from prefect import Flow, Task
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext, SyncClientContext
+from prefect.results import get_result_store
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.states import Pending
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.callables import get_call_parameters
+
+from ferry.errors import is_retriable
+
+PLAIN = {"sync-table", "backfill", "carry-windows", "coverage", "build-summary"}
+
+
+@contextmanager
+def plain_runs() -> Iterator[None]:
+    """Let every call of these flows, and of tasks within them, be one of a function."""
+    as_flow, as_task = Flow.__call__, Task.__call__
+
+    def call(flow: Any, *args: Any, **kwargs: Any) -> Any:
+        inside_prefect_s = FlowRunContext.get() and not _is_plain()
+        if flow.name not in PLAIN or "return_state" in kwargs or inside_prefect_s:
+            return as_flow(flow, *args, **kwargs)
+        given = get_call_parameters(flow.fn, args, kwargs)
+        parameters = flow.validate_parameters(given)
+        with _running(flow, parameters):
+            return _result(flow.fn(**parameters))
+
+    def step(task: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_plain():
+            return as_task(task, *args, **kwargs)
+        for _ in range(task.retries):
+            try:
+                return task.fn(*args, **kwargs)
+            except Exception as error:  # as Prefect's engine does
+                if not is_retriable(error):
+                    raise
+                time.sleep(task.retry_delay_seconds)
+        return task.fn(*args, **kwargs)
+
+    with (
+        patch.object(Flow, "__call__", call),
+        patch.object(Task, "__call__", step),
+        patch("prefect.events.utilities.should_emit_events", lambda: False),  # of an unknown run
+    ):
+        yield
+
+
+def _is_plain() -> bool:
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.name == __name__)
+
+
+@contextmanager
+def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[None]:
+    run = FlowRun(
+        id=uuid.uuid4(),
+        flow_id=uuid.uuid4(),
+        name=__name__,
+        state=Pending(),
+        expected_start_time=datetime.now(UTC),
+        run_count=1,
+        parameters=parameters,
+    )
+    with (
+        temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}),
+        SyncClientContext.get_or_create() as context,
+        ThreadPoolTaskRunner() as runner,
+        FlowRunContext(
+            flow=flow,
+            flow_run=run,
+            parameters=parameters,
+            client=context.client,
+            task_runner=runner,
+            result_store=get_result_store(),
+        ),
+    ):
+        yield
+
+
+def _result(returned: Any) -> Any:
+    """What Prefect gives to whoever called the flow."""
+    if isinstance(returned, State):
+        return returned.data if returned.is_completed() else returned.result()
+    return returned
