@@ -29,7 +29,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ferry.batch import StageFormat
 from ferry.due_time import DueTime
-from ferry.errors import RequestError
+from ferry.errors import RequestError, SpecError
 from ferry.schema import TableName
 from ferry.source_names import parse_source_name
 from ferry.spec_rules import contradictions
@@ -323,6 +323,13 @@ def parse_table_specs(text: str, file: str) -> TableSpecs:
         content = TablesFile.model_validate(read.data)
     except ValidationError as error:
         raise read.spec_error(error, _fields()) from error
+    for place in (("defaults",), *(("tables", name) for name in content.tables)):
+        if read.is_blank((*place, "zero_dates")):  # to YAML, that is null, too
+            raise SpecError(
+                read.problem((*place, "zero_dates"), "expected one of error, null"),
+                found="nothing",
+                todo="Write one of them, or leave the field out: then they are refused.",
+            )
     specs = TableSpecs()
     for name, own in content.tables.items():
         merged = {**content.defaults, **(own or {}), "name": name}

@@ -50,6 +50,14 @@ class YamlFile:
                 node = found[1]
         return line
 
+    def is_blank(self, path: Sequence[Step]) -> bool:
+        """Whether the field stands there with nothing after its colon."""
+        node: yaml.Node | None = self.root
+        for step in path:
+            found = _inside(node, step)
+            node = found[1] if found else None
+        return isinstance(node, yaml.ScalarNode) and not (node.value or node.style)
+
     def problem(self, path: Sequence[Step], message: str, line: int | None = None) -> str:
         """`file:line: field: what is wrong with it`."""
         field = ".".join(str(step) for step in path)

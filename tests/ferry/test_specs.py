@@ -161,3 +161,11 @@ def test_a_mark_that_is_carried_over_can_be_left_out() -> None:
 def test_zero_dates_become_null_as_everybody_writes_it(written: str) -> None:
     text = f"tables: {{t: {{source: shop, mode: full, zero_dates: {written}}}}}"
     assert parse_table_specs(text, "tables.yaml")["t"].zero_dates == "null"
+
+
+@pytest.mark.parametrize("place", ["tables.t", "defaults"])
+def test_zero_dates_without_a_word_after_it_are_refused(place: str) -> None:
+    blank, more = ("\n    zero_dates:", "") if place == "tables.t" else ("", "\n  zero_dates:")
+    text = f"defaults:\n  source: shop{more}\ntables:\n  t:\n    mode: full{blank}\n"
+    with pytest.raises(SpecError, match=rf"{place}.zero_dates: expected one of error, null"):
+        parse_table_specs(text, "tables.yaml")
