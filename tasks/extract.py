@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from blocks.source import Source
 from blocks.stages.part_files import write_parts
 from blocks.warehouse import Warehouse
-from ferry.batch import Batch, CursorValue, Extract, StageFormat
+from ferry.batch import Batch, CursorValue, Extract, ExtractQuery, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ConfigurationError, IncompleteReadError
@@ -117,6 +117,8 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
         progress.done()
         if watch:
             _tell_what_is_ahead(batch, watch, known)
+        if known and not result.rows:
+            _tell_ids_begun_anew(batch, query, known, source)
         tell(
             "extract %s: %s rows, %s bytes in %s files%s",
             batch,
@@ -246,3 +248,23 @@ def _tell_what_is_ahead(batch: Batch, watch: CursorWatch, known: Watermark | Non
     if batch.spec.cursor_jumps == "error":
         raise refusal
     get_run_logger().warning("%s: %s", batch, refusal.problem)
+
+
+def _tell_ids_begun_anew(
+    batch: Batch, query: ExtractQuery, known: Watermark, source: Source
+) -> None:
+    """Say that the source's ids end below the watermark, as after a TRUNCATE or a restored backup.
+
+    Rows that get ids below it are in no batch, and no count of the source tells them.
+    """
+    column = query.schema.column(query.cursor or "")
+    if column is None or column.type.kind not in NUMBERS or batch.spec.cursor_unit:
+        return
+    there = source.bounds(batch.spec.source_name, column.name)
+    if there and there[1] < known.value:  # type: ignore[operator]  # both are numbers
+        get_run_logger().warning(
+            "%s: the source's highest %s is below what was read before: if its ids have begun "
+            "anew, rows are not carried until they pass it; carry the table once in mode full",
+            batch,
+            column.name,
+        )

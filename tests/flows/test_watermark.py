@@ -145,6 +145,24 @@ def test_numbers_that_grow_are_carried_on_from_the_highest(ids: Any) -> None:
     assert receipt.cursor_name == "id"
 
 
+def test_ids_that_have_begun_anew_below_the_highest_are_told(
+    ids: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    journey, _ = ids
+    sync_table(table="hits")
+    told = "the source's highest id is below what was read before"
+    journey.sql("DELETE FROM hits")
+    assert sync_table(table="hits").rows_extracted == 0
+    assert told not in caplog.text  # a source that was archived: its ids may go on
+    journey.sql("INSERT INTO hits VALUES (1, 'anew')")
+    assert sync_table(table="hits").rows_extracted == 0
+    assert told in caplog.text and "carry the table once in mode full" in caplog.text
+    sync_table(table="hits", mode="full")
+    assert journey.target("hits") == [(1, "anew")]
+    journey.sql("INSERT INTO hits VALUES (2, 'anew')")
+    assert sync_table(table="hits").rows_inserted == 1
+
+
 @pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP"])
 @pytest.mark.parametrize("road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
 def test_whatever_kind_of_time_the_cursor_is(kind: str, journey: Any) -> None:
