@@ -98,6 +98,26 @@ def test_no_staging_table_stays_of_a_batch_that_was_given_up_in_upsert(
     assert shop.leftovers() == set()
 
 
+def test_a_batch_whose_staging_table_grew_too_old_fails_and_can_be_carried_again(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land = UPSERT._land
+
+    def a_week_later(*given: Any) -> Any:
+        for name in shop.leftovers():  # as another run tidies
+            shop.warehouse.execute(f'DROP TABLE "ferry"."{name}"')
+        return land(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UPSERT, "_land", a_week_later)
+        error = run(CARRY["sync_table"])
+    assert isinstance(error, FerryError)
+    assert "upsert" in str(error) and "2023-01-01" in str(error), str(error)
+    assert (shop.target("orders"), shop.receipts("orders")) == ([], [])
+    assert run(CARRY["sync_table"]) is None
+    assert len(shop.target("orders")) == 4
+
+
 @pytest.mark.parametrize("error", [ConnectionLostError("as planned"), RuntimeError("as planned")])
 def test_no_staging_table_stays_of_a_copy_that_failed(
     shop: Any, error: Exception, monkeypatch: pytest.MonkeyPatch
