@@ -328,7 +328,7 @@ def parse_table_specs(text: str, file: str) -> TableSpecs:
             raise SpecError(
                 read.problem((*place, "zero_dates"), "expected one of error, null"),
                 found="nothing",
-                todo="Write one of them, or leave the field out: then they are refused.",
+                todo="Write one of them, or leave the field out.",
             )
     specs = TableSpecs()
     for name, own in content.tables.items():

@@ -54,7 +54,7 @@ class YamlFile:
         """Whether the field stands there with nothing after its colon."""
         node: yaml.Node | None = self.root
         for step in path:
-            found = _inside(node, step)
+            found = _inside(node, step) or _inside(_merged(node), step)
             node = found[1] if found else None
         return isinstance(node, yaml.ScalarNode) and not (node.value or node.style)
 
@@ -151,6 +151,7 @@ def read_yaml(text: str, name: str) -> YamlFile:
     Raises:
         SpecError: It is not YAML, a field stands there twice, or a date is on no calendar.
     """
+    root: yaml.Node | None = None
     try:
         root = yaml.compose(text, Loader=_Loader)
         data = yaml.load(text, Loader=_Loader)
@@ -193,6 +194,15 @@ def _inside(node: yaml.Node | None, step: Step) -> tuple[yaml.Node, yaml.Node] |
     if isinstance(node, yaml.MappingNode):
         return next(((k, v) for k, v in node.value if k.value == str(step)), None)
     return None
+
+
+def _merged(node: yaml.Node | None) -> yaml.Node | None:
+    """What a mapping takes over by `<<`; of several, all in one."""
+    found = _inside(node, "<<")
+    if found is None or not isinstance(found[1], yaml.SequenceNode):
+        return found[1] if found else None
+    pairs = [pair for each in found[1].value for pair in getattr(each, "value", ())]
+    return yaml.MappingNode(found[1].tag, pairs)
 
 
 def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:

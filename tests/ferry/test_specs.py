@@ -163,6 +163,18 @@ def test_zero_dates_become_null_as_everybody_writes_it(written: str) -> None:
     assert parse_table_specs(text, "tables.yaml")["t"].zero_dates == "null"
 
 
+def test_zero_dates_without_a_word_that_come_by_a_merge_are_refused() -> None:
+    text = (
+        "tables:\n  a: &a\n    source: shop\n    mode: full\n    zero_dates: {}\n  b: {{<<: *a}}\n"
+    )
+    with pytest.raises(SpecError, match=r"tables.a.zero_dates: expected one of"):
+        parse_table_specs(text.format(""), "tables.yaml")
+    assert parse_table_specs(text.format("error"), "tables.yaml")["b"].zero_dates == "error"
+    merged = "tables:\n  t: {<<: [{mode: full}, {zero_dates: }], source: shop}\n"
+    with pytest.raises(SpecError, match=r"tables.t.zero_dates: expected one of"):
+        parse_table_specs(merged, "tables.yaml")
+
+
 @pytest.mark.parametrize("place", ["tables.t", "defaults"])
 def test_zero_dates_without_a_word_after_it_are_refused(place: str) -> None:
     blank, more = ("\n    zero_dates:", "") if place == "tables.t" else ("", "\n  zero_dates:")
