@@ -15,6 +15,7 @@ from typing import Any
 
 from ferry.errors import DataError
 from ferry.schema import Kind
+from ferry.source_names import written
 from ferry.specs import Mode, TableSpec
 from ferry.windows import same_clock
 
@@ -133,7 +134,7 @@ def _others(whose: str, told: str, spec: TableSpec) -> DataError:
 
 def _now(spec: TableSpec) -> dict[str, Any]:
     now = {
-        "source_table": str(spec.source_name),
+        "source_table": written(spec.source_name),
         "cursor_unit": spec.cursor_unit,
         "source_zone": spec.wall_clock_zone,
     }

@@ -28,3 +28,9 @@ def parse_source_name(text: str) -> TableName:
         raise ValueError("backticks stand around a whole name: `app.users`, or `my.db`.`app.users`")
     database = match["quoted_database"] or match["database"] or ""
     return TableName(database, match["quoted_table"] or match["table"])
+
+
+def written(table: TableName) -> str:
+    """The name as a spec writes it, so that no two tables are written alike."""
+    parts = [part for part in (table.schema, table.name) if part]
+    return ".".join(f"`{part}`" if "." in part else part for part in parts)

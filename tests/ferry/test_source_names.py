@@ -2,7 +2,7 @@
 
 import pytest
 
-from ferry.source_names import parse_source_name
+from ferry.source_names import parse_source_name, written
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ from ferry.source_names import parse_source_name
 def test_a_dot_parts_database_and_table_but_in_backticks(text: str, database: str, table: str):
     found = parse_source_name(text)
     assert (found.schema, found.name) == (database, table)
+    assert parse_source_name(written(found)) == found
+
+
+def test_no_two_tables_are_written_alike() -> None:
+    names = ["app.users", "`app.users`", "a.`b.c`", "`a.b`.c", "`a.b.c`", "users"]
+    assert len({written(parse_source_name(name)) for name in names}) == len(names)
 
 
 @pytest.mark.parametrize(
