@@ -124,6 +124,11 @@ class CursorWatch:
         merged = self._top.union(int(value) for value in values)
         self._top = set(sorted(merged)[-TOP_VALUES:])
 
+    @property
+    def highest(self) -> int | None:
+        """The highest number that was seen; None if there was none, or they count time."""
+        return max(self._top, default=None)
+
     def jumped(self, known: Watermark | None) -> int:
         """How many rows are beyond a gap that is longer than all the range below it; 0 if none.
 

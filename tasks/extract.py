@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 
 import pyarrow as pa
@@ -14,10 +15,10 @@ from prefect.logging import get_run_logger
 from blocks.source import Source
 from blocks.stages.part_files import write_parts
 from blocks.warehouse import Warehouse
-from ferry.batch import Batch, CursorValue, Extract, ExtractQuery, StageFormat
+from ferry.batch import Batch, CursorValue, Extract, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
-from ferry.errors import ConfigurationError, IncompleteReadError
+from ferry.errors import ConfigurationError, FerryError, IncompleteReadError
 from ferry.lookback import own_window
 from ferry.plan import plan_query, stored_bound
 from ferry.read_as import refuse_rows_of_others
@@ -114,11 +115,11 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
                 capabilities=capabilities,
                 on_batch=progress,
             )
+            if watch and known:
+                _tell_ids_begun_anew(batch, watch, known, source)
         progress.done()
         if watch:
             _tell_what_is_ahead(batch, watch, known)
-        if known and not result.rows:
-            _tell_ids_begun_anew(batch, query, known, source)
         tell(
             "extract %s: %s rows, %s bytes in %s files%s",
             batch,
@@ -251,20 +252,25 @@ def _tell_what_is_ahead(batch: Batch, watch: CursorWatch, known: Watermark | Non
 
 
 def _tell_ids_begun_anew(
-    batch: Batch, query: ExtractQuery, known: Watermark, source: Source
+    batch: Batch, watch: CursorWatch, known: Watermark, source: Source
 ) -> None:
     """Say that the source's ids end below the watermark, as after a TRUNCATE or a restored backup.
 
-    Rows that get ids below it are in no batch, and no count of the source tells them.
+    Rows that get ids below it are in no batch. It is a word, no refusal, so that no failure of the
+    look is one either: a source that was archived looks alike, and loses nothing.
     """
-    column = query.schema.column(query.cursor or "")
-    if column is None or column.type.kind not in NUMBERS or batch.spec.cursor_unit:
+    if not counts_no_time(batch, watch.column):
         return
-    there = source.bounds(batch.spec.source_name, column.name)
-    if there and there[1] < known.value:  # type: ignore[operator]  # both are numbers
+    highest: CursorValue | None = watch.highest
+    if highest is None:
+        with suppress(FerryError):
+            there = source.bounds(batch.spec.source_name, watch.column.name)
+            highest = there[1] if there else None
+    if highest is not None and highest < known.value:  # type: ignore[operator]  # numbers
         get_run_logger().warning(
             "%s: the source's highest %s is below what was read before: if its ids have begun "
-            "anew, rows are not carried until they pass it; carry the table once in mode full",
+            "anew, rows are not carried until they pass it; mode full carries them all, and takes "
+            "out what the source no longer has",
             batch,
-            column.name,
+            watch.column.name,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ferry.errors import DataError, StaleReadError
+from ferry.errors import BusyError, DataError, StaleReadError
 from flows.sync_table import sync_table
 from tests.api import eventually
 from tests.reads import read_now_land_later
@@ -145,22 +145,40 @@ def test_numbers_that_grow_are_carried_on_from_the_highest(ids: Any) -> None:
     assert receipt.cursor_name == "id"
 
 
+@pytest.mark.parametrize("lag", [0, 30])
 def test_ids_that_have_begun_anew_below_the_highest_are_told(
-    ids: Any, caplog: pytest.LogCaptureFixture
+    ids: Any, caplog: pytest.LogCaptureFixture, lag: int
 ) -> None:
-    journey, _ = ids
+    journey, spec = ids
+    journey.write_specs(hits={**spec, "lag": lag})
     sync_table(table="hits")
     told = "the source's highest id is below what was read before"
     journey.sql("DELETE FROM hits")
     assert sync_table(table="hits").rows_extracted == 0
     assert told not in caplog.text  # a source that was archived: its ids may go on
-    journey.sql("INSERT INTO hits VALUES (1, 'anew')")
-    assert sync_table(table="hits").rows_extracted == 0
-    assert told in caplog.text and "carry the table once in mode full" in caplog.text
+    journey.sql("INSERT INTO hits VALUES (1, 'anew'), (12, 'anew')")
+    assert sync_table(table="hits").rows_extracted == (1 if lag else 0)
+    assert told in caplog.text and "mode full carries them all, and takes out" in caplog.text
     sync_table(table="hits", mode="full")
-    assert journey.target("hits") == [(1, "anew")]
-    journey.sql("INSERT INTO hits VALUES (2, 'anew')")
+    assert journey.target("hits") == [(1, "anew"), (12, "anew")]
+    caplog.clear()
+    journey.sql("INSERT INTO hits VALUES (13, 'anew')")
     assert sync_table(table="hits").rows_inserted == 1
+    assert told not in caplog.text
+
+
+def test_a_look_that_fails_after_a_good_read_fails_nothing(
+    ids: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journey, _ = ids
+    sync_table(table="hits")
+    journey.sql("DELETE FROM hits")
+
+    def nobody_answers(*_: Any) -> Any:
+        raise BusyError("as planned")
+
+    monkeypatch.setattr(type(journey.source), "bounds", nobody_answers)
+    assert sync_table(table="hits").rows_extracted == 0
 
 
 @pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP"])
