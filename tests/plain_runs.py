@@ -22,11 +22,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext, SyncClientContext
 from prefect.results import get_result_store
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-from prefect.states import Pending
+from prefect.states import Failed, Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_call_parameters
-
-from ferry.errors import is_retriable
 
 PLAIN = {"sync-table", "backfill", "carry-windows", "coverage", "build-summary"}
 
@@ -52,7 +50,8 @@ def plain_runs() -> Iterator[None]:
             try:
                 return task.fn(*args, **kwargs)
             except Exception as error:  # as Prefect's engine does
-                if not is_retriable(error):
+                may_help = task.retry_condition_fn
+                if may_help and not may_help(task, None, Failed(data=error)):
                     raise
                 time.sleep(task.retry_delay_seconds)
         return task.fn(*args, **kwargs)

@@ -24,8 +24,6 @@ from ferry.errors import (
 )
 from flows.sync_table import sync_table
 
-pytestmark = pytest.mark.usefixtures("plain_runs")
-
 TABLE = """CREATE TABLE orders (
   id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(200) NULL, modified DATETIME NOT NULL)"""
 SPEC = {"mode": "window", "key": ["id"]}
@@ -141,6 +139,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures("plain_runs")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_bad_input_is_refused_and_the_target_is_as_it_was(loaded: Any, case: Case):
     if case.spec:

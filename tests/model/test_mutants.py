@@ -1,4 +1,4 @@
-"""The judge can say no: code that is broken on purpose is caught by a few worlds."""
+"""The judge can say no: code that is broken on purpose is caught by a few worlds, or hundreds."""
 
 from __future__ import annotations
 

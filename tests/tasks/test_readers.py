@@ -73,7 +73,7 @@ def test_a_backfill_waits_for_another_one_and_leaves_a_place_to_the_daily_run(
             first.communicate("\n")
             assert second.stdout and second.stdout.readline() == "held\n"
             second.communicate("\n")
-    assert eventually(lambda: active(everyone) == 0)
+    assert eventually(lambda: active(everyone) == 0, 45)  # less than the lease
     assert [p.returncode for p in (first, second, daily)] == [0, 0, 0]
 
 
@@ -90,7 +90,7 @@ def test_looking_for_rows_that_no_window_takes_is_reading_too(prefect_server: An
     spec = parse_table_specs(SPECS.format(source), "tables.yaml").named("sales")
     query = ExtractQuery(TableSchema(TableName("shop", "sales"), ()), cursor="modified")
     refuse_uncarried(spec, query, cast("Source", Shop()))
-    assert eventually(lambda: active(readers_limit(source)) == 0)
+    assert eventually(lambda: active(readers_limit(source)) == 0, 45)  # less than the lease
     refuse_uncarried(spec, query, cast("Source", Shop()), backfill=True)
     assert seen == [(1, 0), (1, 1)]
 
