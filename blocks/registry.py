@@ -77,10 +77,8 @@ def _only(role: str, kinds: Sequence[type[B]], name: str, stored: Iterable[Block
     for slug, document in found.items():
         try:
             return by_slug[slug]._load_from_block_document(document)
-        except RuntimeError as error:  # the stored fields do not validate
-            raise _outdated(
-                role, by_slug[slug], name, error
-            ) from None  # its text holds their values
+        except RuntimeError as error:  # the stored fields do not validate: its text holds them
+            raise _outdated(role, by_slug[slug], name, error) from None
     raise ConfigurationError(
         f"there is no {role} block named {name!r}",
         expected=f"a block {' or '.join(f'{slug}/{name}' for slug in by_slug)}",

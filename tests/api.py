@@ -22,7 +22,7 @@ from prefect.client.schemas.sorting import LogSort
 
 T = TypeVar("T")
 PATIENCE = 240.0
-"""Seconds until a test gives up waiting for what comes in a few on an idle machine."""
+"""Seconds that a night waits for what comes in a few on an idle machine."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Api:
         return self.client.read_artifacts(artifact_filter=chosen)
 
 
-def eventually(look: Callable[[], T], seconds: float = PATIENCE) -> T:
+def eventually(look: Callable[[], T], seconds: float = 30) -> T:
     """What `look` returns, as soon as that is true; the last of it when time is up."""
     deadline = time.monotonic() + seconds
     while not (found := look()) and time.monotonic() < deadline:

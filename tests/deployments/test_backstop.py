@@ -72,7 +72,7 @@ def test_the_server_starts_it_once_for_each_run_that_failed_or_crashed(
         end(sync_table, Crashed(), table="nps"),
     }
 
-    assert eventually(lambda: len(started(api, backstop)) >= len(failed))
+    assert eventually(lambda: len(started(api, backstop)) >= len(failed), 60)
     time.sleep(2)  # what should not be there would be there by now
     told = [run.parameters["flow_run_id"] for run in started(api, backstop)]
     assert sorted(told) == sorted(failed)

@@ -204,7 +204,7 @@ def test_what_waits_holds_no_place_among_readers_and_ends_at_once_when_it_is_can
     execute = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
     process = subprocess.Popen(execute, cwd=ROOT)
     try:
-        assert eventually(lambda: any("waits" in line for line in api.log(run.id)))
+        assert eventually(lambda: any("waits" in line for line in api.log(run.id)), 90)
         assert sync_table(table="sales", run_date=TEN.date()).rows_extracted == 1
         begun = time.monotonic()
         api.client.set_flow_run_state(run.id, Cancelling())

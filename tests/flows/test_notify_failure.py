@@ -141,7 +141,7 @@ def test_a_run_whose_process_is_killed_is_told_once(shop: Any, slack: Slack, api
         command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
         execute = subprocess.Popen(command, cwd=ROOT)
         try:
-            assert eventually(lambda: api.flow_run(run.id).state_type is StateType.RUNNING)
+            assert eventually(lambda: api.flow_run(run.id).state_type is StateType.RUNNING, 60)
             (child,) = children(execute.pid)
             os.kill(child, signal.SIGKILL)
             execute.wait(60)

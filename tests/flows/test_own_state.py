@@ -77,7 +77,7 @@ def test_a_backfill_whose_worker_is_gone_stops_when_it_is_over(
     backfill.to_deployment("orphan").apply()
     parameters = {"table": "nps", "start_date": "2010-01-01", "end_date": "2018-01-01"}
     run_id, process = orphan("backfill/orphan", **parameters)
-    assert eventually(lambda: process.poll() is not None or landed(shop) > 3)
+    assert eventually(lambda: process.poll() is not None or landed(shop) > 3, 60)
     api.client.set_flow_run_state(run_id, state)
     process.wait(SOON_SECONDS)
     assert 3 < landed(shop) < DAYS - 200
@@ -87,7 +87,7 @@ def test_a_backfill_whose_worker_is_gone_stops_when_it_is_over(
 def test_catching_up_stops_when_it_is_over(shop: Any, orphan: Any, api: Api) -> None:
     sync_all.to_deployment("orphan").apply()
     run_id, process = orphan("sync-all/orphan")
-    assert eventually(lambda: process.poll() is not None or landed(shop) > 3)
+    assert eventually(lambda: process.poll() is not None or landed(shop) > 3, 60)
     api.client.set_flow_run_state(run_id, Cancelled())
     process.wait(SOON_SECONDS)
     assert 3 < landed(shop) < DAYS

@@ -107,7 +107,7 @@ def test_a_worker_that_dies_with_its_runs_takes_no_row_along_and_none_comes_twic
     # Two windows of each worker wait in the middle when one of them dies.
     redshift_double.inject(Fault("stall", r"^COPY", times=4, seconds=30))
     thread, states = in_background(workers=2, max_concurrency=2)
-    assert eventually(lambda: redshift_double.struck() >= 3)
+    assert eventually(lambda: redshift_double.struck() >= 3, 120)
     victim = next(w for w in two_workers if descendants(w.process.pid))
     for pid in [*descendants(victim.process.pid), victim.process.pid]:
         os.kill(pid, signal.SIGKILL)

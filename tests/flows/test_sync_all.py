@@ -135,7 +135,7 @@ def test_tables_are_carried_at_the_same_time(shop: Any, mariadb: Any, api: Api) 
         script = "from flows.sync_all import sync_all; sync_all(run_date='2023-01-02')"
         process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
         try:
-            others = eventually(lambda: set(carried(shop)) == {"orders", "visits"})
+            others = eventually(lambda: set(carried(shop)) == {"orders", "visits"}, 60)
             assert others, "the others waited for the table that is locked"
             assert process.poll() is None
         finally:

@@ -11,6 +11,13 @@ from tests.nights.night import Night
 from tests.slack import Slack
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A night starts several processes, each slowly where others compute."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="module")
 def shared_night(slack_server: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     folder: Path = tmp_path_factory.mktemp("night")

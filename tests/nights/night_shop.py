@@ -154,7 +154,7 @@ class NightShop:
     def reads(self, run_id: UUID) -> bool:
         """Whether the run comes to read the source, where a lock lets it wait."""
         self.wait_for(run_id, StateType.RUNNING)
-        return bool(eventually(lambda: self._pid(run_id)))
+        return bool(eventually(lambda: self._pid(run_id), PATIENCE))
 
     def pid(self, run_id: UUID) -> int:
         """The process of the run."""
@@ -205,7 +205,7 @@ class NightShop:
 
     def is_told(self) -> bool:
         """Whether anybody is told; a run's hook sends after the run has got its state."""
-        return bool(eventually(self.messages))
+        return bool(eventually(self.messages, PATIENCE))
 
     def _ask(self, statement: str) -> list[Any]:
         if not self.warehouse.exists():

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed, Pending
 
 from deployments.local.servers import ProcessWorker
-from tests.api import eventually
+from tests.api import PATIENCE, eventually
 from tests.nights.night import Night, one_at_a_time
 
 
@@ -51,7 +51,7 @@ def test_the_server_is_away_and_a_healthy_run_goes_on(night: Night) -> None:
     said: list[str] = []
     watching = threading.Thread(target=lambda: said.append(night.watch()))
     watching.start()
-    assert eventually(lambda: looks(night) > before)
+    assert eventually(lambda: looks(night) > before, PATIENCE)
     night.lose_server()
     try:
         threading.Event().wait(15)  # more than `silent_seconds`

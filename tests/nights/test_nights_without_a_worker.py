@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 
-from tests.api import eventually
+from tests.api import PATIENCE, eventually
 from tests.nights.night import BLOCK, ROOT, Night
 
 HERE = str(ROOT)
@@ -57,7 +57,7 @@ def test_nobody_watches_any_more_and_the_server_says_so_once(night: Night) -> No
     assert night.slack.messages == []
 
     again.process.stop(grace_seconds=0)
-    assert eventually(lambda: night.slack.messages)
+    assert eventually(lambda: night.slack.messages, 60)
     assert not eventually(lambda: len(night.slack.messages) > 1, 12)
     (told,) = night.slack.messages
     assert told.startswith("Ferry: nobody watches the runs: no worker is alive for the pool watch-")
@@ -106,7 +106,7 @@ def test_looks_that_were_missed_are_dropped_and_what_somebody_started_runs(night
         asked = SHORT | {"late_seconds": 7.0}
         own = client.create_flow_run_from_deployment(deployment, parameters=asked).id
     night.worker(pool, limit=1)
-    assert eventually(lambda: all(over(night, run_id) for run_id in [*missed, own]))
+    assert eventually(lambda: all(over(night, run_id) for run_id in [*missed, own]), PATIENCE)
     ends = Counter(night.run(run_id).state_type for run_id in missed)
     assert ends == {StateType.COMPLETED: 1, StateType.CANCELLED: 4}
     assert night.run(own).state_type is StateType.COMPLETED

@@ -65,7 +65,7 @@ def test_a_backfill_waits_for_another_one_and_leaves_a_place_to_the_daily_run(
     assert register_limits(source, 2) == [everyone, backfills]
     register_limits(source, 2)  # safe to repeat
     with reader(source, "backfill") as first:
-        assert eventually(lambda: active(backfills) == 1)
+        assert eventually(lambda: active(backfills) == 1, 60)
         with reader(source, "backfill") as second, reader(source, "daily") as daily:
             assert daily.stdout and daily.stdout.readline() == "held\n"
             assert (active(everyone), active(backfills)) == (2, 1)
@@ -73,7 +73,7 @@ def test_a_backfill_waits_for_another_one_and_leaves_a_place_to_the_daily_run(
             first.communicate("\n")
             assert second.stdout and second.stdout.readline() == "held\n"
             second.communicate("\n")
-    assert eventually(lambda: active(everyone) == 0, 45)  # less than the lease
+    assert eventually(lambda: active(everyone) == 0)
     assert [p.returncode for p in (first, second, daily)] == [0, 0, 0]
 
 
@@ -90,7 +90,7 @@ def test_looking_for_rows_that_no_window_takes_is_reading_too(prefect_server: An
     spec = parse_table_specs(SPECS.format(source), "tables.yaml").named("sales")
     query = ExtractQuery(TableSchema(TableName("shop", "sales"), ()), cursor="modified")
     refuse_uncarried(spec, query, cast("Source", Shop()))
-    assert eventually(lambda: active(readers_limit(source)) == 0, 45)  # less than the lease
+    assert eventually(lambda: active(readers_limit(source)) == 0)
     refuse_uncarried(spec, query, cast("Source", Shop()), backfill=True)
     assert seen == [(1, 0), (1, 1)]
 

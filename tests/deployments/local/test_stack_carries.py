@@ -312,7 +312,7 @@ def test_an_event_of_somebody_else_builds_the_summaries_of_the_table(running: Ru
         *("--resource-id", "ferry.table.raw_data.nps"),
     )
 
-    assert eventually(lambda: running.in_target(count) > before)
+    assert eventually(lambda: running.in_target(count) > before, seconds=120)
     latest = running.in_target(
         "SELECT summary FROM ferry.publications ORDER BY published_at DESC LIMIT 1"
     )
