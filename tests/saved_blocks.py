@@ -29,7 +29,7 @@ def save(block: Block, name: str) -> None:
             assert kind._block_type_id is not None
             _registered[kind] = kind._block_type_id
         with patch.object(kind, "register_type_and_schema"):
-            block.save(name)
+            block.save(name, overwrite=True)  # Prefect's client asks again when an answer is lost
 
 
 @cache

@@ -205,7 +205,7 @@ def _register(
         ),
     }
     for name, block in blocks.items():
-        block.save(name)
+        block.save(name, overwrite=True)  # Prefect's client asks again when an answer is lost
 
 
 def _write_specs(folder: Path) -> Path:
