@@ -12,10 +12,9 @@ from pathlib import Path
 
 from deployments.bench import backfill, floor, limits, page, peer, table
 from deployments.bench.measured import Measured, MeasuredError, run
-from deployments.bench.places import SHORT, Places, open_places
+from deployments.bench.places import REPOSITORY, SHORT, Places, open_places
 from deployments.bench.table import WAYS, Results, Samples
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TABLES = ("nps", "orders")
 FULL = (3, 5_000_000, 1_000_000)
 QUICK = (1, 500_000, 100_000)
@@ -60,7 +59,7 @@ def main() -> None:
                 _say("the year as days, as months; empty days")
                 _measure_backfills(places, results)
             _say("the same with limits on readers and without them")
-            costs = limits.measure(places, partial(_run, places), backfill.TABLE, rounds)
+            costs = limits.measure(places, rounds)
             results.section += limits.table_rows(costs)
     if options.no_peers:
         results.notes.append("Airflow was left out: --no-peers.")

@@ -1,31 +1,56 @@
-"""What the limits on the source's readers cost: the same backfills with them and without them.
+"""What the limits on the source's readers cost: the same runs with them and without them.
 
 Everything else is measured with the limits that registration makes. Here each case is run in turn
-with them and without them, and the medians are compared.
+with them and without them, by a worker, as users run it, and the medians are compared.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
-from deployments.bench.measured import Measured
-from deployments.bench.places import Places
+from deployments.bench.backfill import TABLE
+from deployments.bench.places import TINY, YEAR, Places
 from deployments.bench.table import Row, row
+from deployments.bench.worker import carry, workers
 
 COST = 1.05
 """At most this times the same work without limits."""
 
-CASES = {
-    "a year as 365 days, 4 at once": ("2023-01-01", "2024-01-01", 4),
-    "100 empty days, one at a time": ("2022-01-01", "2022-04-11", 1),
-    "100 empty days, 4 at once": ("2022-01-01", "2022-04-11", 4),
-}
-"""What is carried: from, to, and how many windows at once."""
 
-Run = Callable[..., Measured]
+@dataclass(frozen=True)
+class Case:
+    """What is carried: a deployment of `prefect.yaml`, and the parameters of its run."""
+
+    deployment: str
+    parameters: Mapping[str, Any]
+
+
+def _days(start: str, end: str, at_once: int) -> Case:
+    return Case(
+        "backfill/on-demand",
+        {
+            "table": TABLE,
+            "start_date": start,
+            "end_date": end,
+            "step": "day",
+            "reprocess": "all",
+            "max_concurrency": at_once,
+        },
+    )
+
+
+CASES = {
+    "a year as 365 days, 4 at once": _days("2023-01-01", "2024-01-01", 4),
+    "100 empty days, one at a time": _days("2022-01-01", "2022-04-11", 1),
+    "100 empty days, 4 at once": _days("2022-01-01", "2022-04-11", 4),
+    f"{len(TINY)} tiny tables": Case(
+        "sync-all/daily", {"tables": list(TINY), "run_date": YEAR.start.isoformat()}
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -42,23 +67,24 @@ class Cost:
         return self.limited / self.unlimited
 
 
-def measure(places: Places, run: Run, table: str, rounds: int) -> list[Cost]:
-    """Carry each case with limits and without, so many times.
+def measure(places: Places, rounds: int) -> list[Cost]:
+    """Carry each case with limits and without, so many times, by a worker.
 
     Raises:
         MeasuredError: A run failed.
     """
     costs = []
-    for case, (start, end, at_once) in CASES.items():
-        seconds: dict[bool, list[float]] = {True: [], False: []}
-        for _ in range(rounds):
-            for limited in (True, False):
-                places.empty_targets()
-                with nullcontext() if limited else places.without_limits():
-                    measured = run("backfill", table, start, end, "day", str(at_once))
-                seconds[limited].append(measured.seconds)
-        medians = {limited: statistics.median(taken) for limited, taken in seconds.items()}
-        costs.append(Cost(case, medians[True], medians[False]))
+    with workers(places):
+        for case, what in CASES.items():
+            seconds: dict[bool, list[float]] = {True: [], False: []}
+            for number in range(rounds):
+                for limited in (True, False) if number % 2 == 0 else (False, True):
+                    places.empty_targets()
+                    with nullcontext() if limited else places.without_limits():
+                        measured = carry(places, what.deployment, what.parameters)
+                    seconds[limited].append(measured.seconds)
+            medians = {limited: statistics.median(taken) for limited, taken in seconds.items()}
+            costs.append(Cost(case, medians[True], medians[False]))
     return costs
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prefect.blocks.core import Block
@@ -29,6 +30,8 @@ from deployments.local.stack.double import DoubleServer
 from deployments.register_blocks import register_guards
 from tasks.readers import backfill_limit, readers_limit
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 YEAR = Span(date(2023, 1, 1), 365)
 """The days over which the shop's rows are spread."""
 
@@ -48,6 +51,11 @@ SHORT = "nps_short"
 KEYS = {"nps": "created_at", SHORT: "created_at", "orders": "modified"}
 """The cursor column of each table in the source; the key of all is `id`."""
 
+TINY = tuple(f"tiny_{number:02}" for number in range(1, 23))
+"""Tables of some rows each, all of them on the year's first day; carried into the double."""
+
+TINY_ROWS = 100
+
 ROADS = {
     "folder": ("bench-folder", "bench-postgres"),
     "postgres": ("bench-s3", "bench-postgres"),
@@ -65,6 +73,7 @@ class Places:
         mariadb: The source.
         s3: The stage.
         postgres: A warehouse, and the ground under the double.
+        prefect: The Prefect server.
         env: The environment of a process that is measured.
     """
 
@@ -72,6 +81,7 @@ class Places:
     mariadb: MariaDB
     s3: S3
     postgres: Postgres
+    prefect: PrefectServer
     env: dict[str, str]
 
     def empty_targets(self) -> None:
@@ -81,11 +91,7 @@ class Places:
     @contextmanager
     def without_limits(self) -> Iterator[None]:
         """Let everybody read from the source at once meanwhile."""
-        settings = {
-            PREFECT_API_URL: self.env["PREFECT_API_URL"],
-            PREFECT_API_AUTH_STRING: self.env["PREFECT_API_AUTH_STRING"],
-        }
-        with temporary_settings(settings):
+        with self.prefect_settings():
             with get_client(sync_client=True) as client:
                 for name in (readers_limit(SOURCE), backfill_limit(SOURCE)):
                     client.delete_global_concurrency_limit_by_name(name)
@@ -93,6 +99,27 @@ class Places:
                 yield
             finally:
                 register_limits(SOURCE, READERS)
+
+    @contextmanager
+    def prefect_settings(self) -> Iterator[None]:
+        """Let this process ask the Prefect server meanwhile."""
+        with temporary_settings(
+            {
+                PREFECT_API_URL: self.prefect.api_url,
+                PREFECT_API_AUTH_STRING: self.prefect.auth_string,
+            }
+        ):
+            yield
+
+    def fetch(self, query: str, values: list[str]) -> list[tuple[Any, ...]]:
+        """The rows of an answer of PostgreSQL."""
+        connection = self.postgres.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query, values)
+                return cursor.fetchall()
+        finally:
+            connection.close()
 
     def execute(self, *statements: str) -> None:
         """Run statements in PostgreSQL, each committed."""
@@ -138,6 +165,7 @@ def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Place
             mariadb,
             s3,
             postgres,
+            prefect,
             without_prefect_settings(os.environ)
             | prefect.client_env
             | {
@@ -158,8 +186,14 @@ def _make_tables(mariadb: MariaDB, nps_rows: int, orders_rows: int) -> None:
             f"INSERT INTO {SHORT} SELECT * FROM nps WHERE id <= %s",  # noqa: S608  # ours
             [nps_rows // 5],
         )
+        for table in TINY:
+            cursor.execute(f"CREATE TABLE {table} LIKE nps")
+            cursor.execute(
+                f"INSERT INTO {table} SELECT * FROM nps ORDER BY created_at, id LIMIT %s",  # noqa: S608
+                [TINY_ROWS],
+            )
         connection.commit()
-        for table in KEYS:
+        for table in (*KEYS, *TINY):
             cursor.execute(f"ANALYZE TABLE {table}")
 
 
@@ -219,6 +253,16 @@ def _write_specs(folder: Path) -> Path:
         }
         for table, cursor in KEYS.items()
         for road, (stage, warehouse) in ROADS.items()
+    }
+    stage, warehouse = ROADS["double"]
+    tables |= {
+        table: {
+            "source_table": table,
+            "stage": stage,
+            "warehouse": warehouse,
+            "cursor": KEYS["nps"],
+        }
+        for table in TINY
     }
     defaults = {"source": SOURCE, "schema": SCHEMA, "mode": "window", "key": ["id"]}
     file = folder / "tables.yaml"
