@@ -31,7 +31,7 @@ from pydantic import SecretStr
 from urllib3.exceptions import ProtocolError, ReadTimeoutError  # which requests brings
 
 from ferry.errors import AccessError, ConfigurationError, OutcomeUnknownError
-from ferry.notice import Notice
+from ferry.runs.notice import Notice
 
 # Prefect's block takes these itself, without Apprise.
 _SLACK_GOV = re.compile(r"https?://hooks\.slack-gov\.com/services/\w+/\w+/\w+/?")

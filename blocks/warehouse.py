@@ -12,9 +12,9 @@ from blocks.stage import Stage
 from ferry import statements as sql
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
-from ferry.retype import Held, View
 from ferry.schema import DataType, TableName, TableSchema
-from ferry.write import Transaction
+from ferry.target.retype import Held, View
+from ferry.write.algorithms import Transaction
 
 _HAS_DEFAULT = (
     f"SELECT column_name FROM information_schema.columns WHERE table_schema = {sql.MARK} "  # noqa: S608

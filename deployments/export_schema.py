@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ferry.specs import tables_json_schema
-from ferry.summary_files import summary_json_schema
+from ferry.specs.tables import tables_json_schema
+from ferry.summaries.files import summary_json_schema
 
 SCHEMAS = {
     "tables.schema.json": tables_json_schema,

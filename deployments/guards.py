@@ -11,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectNotFound
 
-from tasks.readers import backfill_limit, readers_limit
+from tasks.places.readers import backfill_limit, readers_limit
 
 REGISTERED = "ferry_registered_limits"
 """The variable that remembers which numbers were registered, so that others are people's."""

@@ -13,7 +13,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectNotFound
 
 from ferry.errors import ConfigurationError
-from ferry.watch_notice import nobody_watches_notice
+from ferry.runs.watch_notice import nobody_watches_notice
 
 WATCH_POOL = "ferry-watch"
 """The work pool on which runs are watched; of the others the watch itself tells."""

@@ -43,8 +43,8 @@ from deployments.no_worker import (
 )
 from ferry.errors import ConfigurationError
 from ferry.settings import check_settings
-from flows.table_specs import load_table_specs
-from tasks.readers import backfill_limit, readers_limit
+from flows.pipeline.table_specs import load_table_specs
+from tasks.places.readers import backfill_limit, readers_limit
 
 SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
 

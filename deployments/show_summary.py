@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from blocks.registry import load_warehouse
-from flows.summary_specs import load_summaries
-from tasks.newest import read_newest
-from tasks.summary_page import write_chart
+from flows.pipeline.summary_specs import load_summaries
+from tasks.pages.newest import read_newest
+from tasks.pages.summary import write_chart
 
 
 def summary_lines(summary: str, rows: int = 10) -> Iterator[str]:

@@ -20,7 +20,7 @@ from ferry.schema import Column, TableName, TableSchema
 from ferry.windows import Window, read_stretch
 
 if TYPE_CHECKING:
-    from ferry.specs import Mode, TableSpec
+    from ferry.specs.tables import Mode, TableSpec
 
 STAGING_SCHEMA = "ferry"
 """The schema of the staging tables, beside the receipts."""

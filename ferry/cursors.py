@@ -6,7 +6,7 @@ import re
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, Kind, named_columns
-from ferry.specs import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
+from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _NUMBERS = (Kind.INT32, Kind.INT64, Kind.DECIMAL)  # shorter ones are flags and counts

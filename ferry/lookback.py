@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 from ferry.windows import Window, clamped, local_midnight, scheduled_window, zone_info
 
 

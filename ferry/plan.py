@@ -6,14 +6,14 @@ from datetime import date, datetime
 
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.cursors import choose_cursor
-from ferry.deletions import Deletion, deletion
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, with_lookback
 from ferry.schema import Column, Kind, TableSchema, named_columns
-from ferry.specs import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
+from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 from ferry.unix_time import to_unix
 from ferry.watermark import less_lag
 from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
+from ferry.write.deletions import Deletion, deletion
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)

@@ -14,7 +14,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from ferry.backfill import (
+from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
+from ferry.coverage.backfill import (
     Order,
     PlannedWindow,
     Range,
@@ -26,27 +27,25 @@ from ferry.backfill import (
     in_order,
     lost_since,
 )
-from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
+from ferry.coverage.failed_windows import FailedWindow, failed_lines
 from ferry.errors import FerryError, RequestError
-from ferry.failed_windows import FailedWindow, failed_lines
-from ferry.specs import TableSpec, TableSpecs
+from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.windows import Window
-from flows.carry_batch import load_road, scheduled_start
-from flows.carry_many import Outcome, carry_many
-from flows.carry_windows import failed_windows, window_batches
-from flows.follow_summaries import follow_tables
-from flows.notify_failure import tell
-from flows.spread_windows import Spread, make_groups
-from flows.table_specs import load_table_specs
-from flows.tidy import tidied
-from tasks.artifacts import cosmetic
-from tasks.backfill_page import plan_line, show_plan
-from tasks.cells import short
+from flows.pipeline.carry_batch import load_road, scheduled_start
+from flows.pipeline.carry_many import Outcome, carry_many, failed_windows, window_batches
+from flows.pipeline.follow_summaries import follow_tables
+from flows.pipeline.notify import notify
+from flows.pipeline.spread_windows import Spread, make_groups
+from flows.pipeline.table_specs import load_table_specs
+from flows.pipeline.tidy import tidied
 from tasks.history import read_history, read_run
-from tasks.left_in_target import count_left, left_line
+from tasks.pages.artifacts import cosmetic
+from tasks.pages.backfill import plan_line, show_plan
+from tasks.pages.cells import short
+from tasks.pages.windows_progress import WindowsProgress
 from tasks.plan_windows import plan_table
 from tasks.step import explains, for_table, log_failure
-from tasks.windows_progress import WindowsProgress
+from tasks.target.left_in_target import count_left, left_line
 
 ALL = "all"
 LOST = "it was loaded, and is not any more: something takes rows from the target meanwhile"
@@ -64,7 +63,7 @@ def _run_name() -> str:
     return f"{dry}backfill {tables} {given['start_date']} to {given['end_date']}"
 
 
-@flow(name="backfill", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+@flow(name="backfill", flow_run_name=_run_name, on_failure=[notify], on_crashed=[notify])
 @explains
 def backfill(
     table: str | list[str],

@@ -10,15 +10,15 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from ferry.errors import RequestError
-from ferry.partitions import Span, asked_span, check_begun
-from ferry.specs import TableSpecs
-from ferry.summaries import SummarySpec
-from ferry.summary_files import Summaries
-from flows.carry_batch import scheduled_start
-from flows.notify_failure import tell
-from flows.publish_summaries import Order, publish_summaries
-from flows.summary_specs import load_summaries
-from flows.table_specs import load_table_specs
+from ferry.specs.tables import TableSpecs
+from ferry.summaries.files import Summaries
+from ferry.summaries.partitions import Span, asked_span, check_begun
+from ferry.summaries.specs import SummarySpec
+from flows.pipeline.carry_batch import scheduled_start
+from flows.pipeline.notify import notify
+from flows.pipeline.publish_summaries import Order, publish_summaries
+from flows.pipeline.summary_specs import load_summaries
+from flows.pipeline.table_specs import load_table_specs
 from tasks.step import explains
 
 
@@ -28,7 +28,7 @@ def _run_name() -> str:
     return f"build {what}" + (f" {given['start_date']}" if given.get("start_date") else "")
 
 
-@flow(name="build-summary", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+@flow(name="build-summary", flow_run_name=_run_name, on_failure=[notify], on_crashed=[notify])
 @explains
 def build_summary(
     summary: str | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,20 +9,17 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from blocks.work_folder import work_folder
-from ferry.backfill import check_table, check_unchanged
-from ferry.batch import Batch
+from ferry.coverage.backfill import check_table, check_unchanged
+from ferry.coverage.failed_windows import failed_lines
 from ferry.errors import RequestError
-from ferry.failed_windows import FailedWindow, failed_lines
-from ferry.specs import TableSpec
 from ferry.windows import Window, check_begun
-from flows.carry_batch import load_road
-from flows.carry_many import Outcome, carry_many
-from flows.table_specs import load_table_specs
-from flows.tidy import tidied
+from flows.pipeline.carry_batch import load_road
+from flows.pipeline.carry_many import carry_many, failed_windows, window_batches
+from flows.pipeline.table_specs import load_table_specs
+from flows.pipeline.tidy import tidied
 from tasks.history import read_run
+from tasks.pages.windows_progress import WindowsProgress
 from tasks.step import explains, for_table
-from tasks.windows_progress import WindowsProgress
 
 
 def _run_name() -> str:
@@ -85,27 +81,3 @@ def carry_windows(
         head = f"{len(failed):,} of {len(batches):,} windows failed:"
         return Failed(message="\n".join([head, *failed_lines(failed)]))
     return Completed(message=f"{len(batches)} windows are there")
-
-
-def window_batches(
-    spec: TableSpec, windows: list[Window], backfill_run_id: str, scheduled_start: datetime
-) -> list[Batch]:
-    """The batches of a backfill: the same ids in whichever process they are carried."""
-    return [
-        Batch(
-            spec=spec,
-            mode="window",
-            window=window,
-            flow_run_id=backfill_run_id,
-            scheduled_start=scheduled_start,
-            work_folder=work_folder(),
-            backfill=True,
-        )
-        for window in windows
-    ]
-
-
-def failed_windows(spec: TableSpec, outcomes: Iterable[Outcome]) -> list[FailedWindow]:
-    """Those of the windows that did not arrive, with their reasons."""
-    table = str(spec.target)
-    return [FailedWindow(table, each.window, each.reason) for each in outcomes if not each.receipt]

@@ -20,19 +20,19 @@ from prefect.states import Completed, Failed
 
 from blocks.registry import load_warehouse
 from ferry.bounded import MAX_REASONS, first_of
-from ferry.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
-from ferry.deadlines import Deadline, Told, arrival, deadlines_to_judge, to_tell
+from ferry.coverage.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
+from ferry.coverage.deadlines import Deadline, Told, arrival, deadlines_to_judge, to_tell
 from ferry.reasons import reason_of
 from ferry.settings import refuse_misspelled
-from ferry.specs import TableSpec
-from flows.notify_failure import SETTING
-from flows.table_specs import load_table_specs
+from ferry.specs.tables import TableSpec
+from flows.pipeline.notify import SETTING
+from flows.pipeline.table_specs import load_table_specs
 from tasks import for_table
 from tasks.history import History, read_history
-from tasks.missed_looks import drop_missed_looks
+from tasks.runs.missed_looks import drop_missed_looks
+from tasks.runs.tell_once import tell_once, tell_over
+from tasks.runs.told import PREFIX, SENT, Mark, all_marks, mark_name
 from tasks.step import explains
-from tasks.tell_once import tell_once, tell_over
-from tasks.told import PREFIX, SENT, Mark, all_marks, mark_name
 
 SPECS = "the file of table specs"
 

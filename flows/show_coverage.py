@@ -16,16 +16,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
+from ferry.coverage.days import TableDays, check_days
 from ferry.reasons import reason_of
-from ferry.specs import TableSpec
-from ferry.table_days import TableDays, check_days
+from ferry.specs.tables import TableSpec
 from ferry.windows import zone_info
-from flows.carry_batch import scheduled_start
-from flows.notify_failure import tell
-from flows.table_specs import load_table_specs
+from flows.pipeline.carry_batch import scheduled_start
+from flows.pipeline.notify import notify
+from flows.pipeline.table_specs import load_table_specs
 from tasks import for_table
-from tasks.artifacts import cosmetic
-from tasks.coverage_page import artifact_key, overview_page, table_page
+from tasks.pages.artifacts import cosmetic
+from tasks.pages.coverage import artifact_key, overview_page, table_page
 from tasks.step import explains, known
 from tasks.tell_coverage import tell_coverage
 
@@ -41,8 +41,8 @@ def _run_name() -> str:
 @flow(
     name="coverage",
     flow_run_name=_run_name,
-    on_failure=[tell],
-    on_crashed=[tell],
+    on_failure=[notify],
+    on_crashed=[notify],
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
 )
 @explains

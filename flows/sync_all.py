@@ -17,20 +17,20 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.failed_windows import failed_lines
+from ferry.coverage.failed_windows import failed_lines
 from ferry.reasons import reason_of
-from ferry.receipts import Receipt
-from ferry.specs import TableSpec
+from ferry.receipts.receipt import Receipt
+from ferry.specs.tables import TableSpec
 from ferry.windows import Every
-from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line
-from flows.catch_up import CaughtUp, catch_up_tables
-from flows.follow_summaries import follow
-from flows.notify_failure import tell
-from flows.settle import wait_until_settled
-from flows.table_specs import load_table_specs
-from flows.tidy import tidied
-from tasks.artifacts import cosmetic
-from tasks.cells import short
+from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch, summary_line
+from flows.pipeline.catch_up import CaughtUp, catch_up_tables
+from flows.pipeline.follow_summaries import follow
+from flows.pipeline.notify import notify
+from flows.pipeline.settle import wait_until_settled
+from flows.pipeline.table_specs import load_table_specs
+from flows.pipeline.tidy import tidied
+from tasks.pages.artifacts import cosmetic
+from tasks.pages.cells import short
 from tasks.step import explains, known
 
 MAX_TABLES_AT_ONCE = 4
@@ -67,8 +67,8 @@ def _run_name() -> str:
 @flow(
     name="sync-all",
     flow_run_name=_run_name,
-    on_failure=[tell],
-    on_crashed=[tell],
+    on_failure=[notify],
+    on_crashed=[notify],
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
 )
 @explains

@@ -8,13 +8,13 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from ferry.specs import Mode
-from flows.carry_batch import Dates, carry, load_road, make_batch, summary_line
-from flows.follow_summaries import follow
-from flows.notify_failure import tell
-from flows.settle import wait_until_settled
-from flows.table_specs import load_table_specs
-from flows.tidy import tidied
+from ferry.specs.tables import Mode
+from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch, summary_line
+from flows.pipeline.follow_summaries import follow
+from flows.pipeline.notify import notify
+from flows.pipeline.settle import wait_until_settled
+from flows.pipeline.table_specs import load_table_specs
+from flows.pipeline.tidy import tidied
 from tasks.step import explains
 
 
@@ -24,7 +24,7 @@ def _run_name() -> str:
     return f"sync {given['table']}" + (f" {when}" if when else "")
 
 
-@flow(name="sync-table", flow_run_name=_run_name, on_failure=[tell], on_crashed=[tell])
+@flow(name="sync-table", flow_run_name=_run_name, on_failure=[notify], on_crashed=[notify])
 @explains
 def sync_table(
     table: str,

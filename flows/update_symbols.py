@@ -13,10 +13,10 @@ from pydantic import Field, ValidationError
 
 from blocks.sources import PriceAPISource
 from ferry.errors import ConfigurationError, RequestError
-from ferry.specs import TableSpec
-from ferry.told_window import PRICES as TABLE
+from ferry.runs.window import PRICES as TABLE
+from ferry.specs.tables import TableSpec
 from ferry.windows import check_begun, day_window, days_until, local_midnight
-from flows.carry_batch import (
+from flows.pipeline.carry_batch import (
     Dates,
     Road,
     carry,
@@ -25,10 +25,10 @@ from flows.carry_batch import (
     scheduled_start,
     summary_line,
 )
-from flows.follow_summaries import follow
-from flows.notify_failure import tell
-from flows.table_specs import load_table_specs
-from flows.tidy import tidied
+from flows.pipeline.follow_summaries import follow
+from flows.pipeline.notify import notify
+from flows.pipeline.table_specs import load_table_specs
+from flows.pipeline.tidy import tidied
 from tasks.step import explains
 
 
@@ -41,8 +41,8 @@ def _run_name() -> str:
 @flow(
     name="update-symbols",
     flow_run_name=_run_name,
-    on_failure=[tell],
-    on_crashed=[tell],
+    on_failure=[notify],
+    on_crashed=[notify],
 )
 @explains
 def update_symbols(

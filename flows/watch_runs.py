@@ -22,11 +22,9 @@ from prefect.runtime import deployment
 from prefect.states import Completed, Failed
 
 from ferry.bounded import MAX_REASONS, first_of
-from ferry.notice import Notice
 from ferry.reasons import reason_of
-from ferry.settings import refuse_misspelled
-from ferry.told_window import WINDOW_OF
-from ferry.watch import (
+from ferry.runs.notice import Notice
+from ferry.runs.watch import (
     HEARD_OF,
     Ending,
     Observation,
@@ -36,24 +34,26 @@ from ferry.watch import (
     is_suspect,
     late_runs,
 )
-from ferry.watch_notice import (
+from ferry.runs.watch_notice import (
     DEAF,
     deaf_notice,
     late_notice,
     no_worker_notice,
     worker_back_notice,
 )
-from flows.notify_failure import HOOK_SECONDS, SETTING, tell_of
-from tasks.missed_looks import drop_missed_looks
+from ferry.runs.window import WINDOW_OF
+from ferry.settings import refuse_misspelled
+from flows.pipeline.notify import HOOK_SECONDS, SETTING, notify_of
+from tasks.runs.missed_looks import drop_missed_looks
+from tasks.runs.tell_once import tell_once, tell_over
+from tasks.runs.told import PREFIX, Mark, forget_old_marks, mark_name, sent_marks
+from tasks.runs.untold import untold_runs
+from tasks.runs.watch_end import end_run
+from tasks.runs.watch_look import Look, Probe, look
 from tasks.step import explains
-from tasks.tell_once import tell_once, tell_over
-from tasks.told import PREFIX, Mark, forget_old_marks, mark_name, sent_marks
-from tasks.untold import untold_runs
-from tasks.watch_end import end_run
-from tasks.watch_look import Look, Probe, look
 
 TOLD_FLOWS = tuple(WINDOW_OF)
-"""The flows whose failed runs are told of: those with the hook `tell`."""
+"""The flows whose failed runs are told of: those with the hook `notify`."""
 
 NOT_ANSWERED = (PrefectException, httpx.HTTPError)
 LONGEST_SECONDS = 240.0
@@ -195,7 +195,7 @@ class _Watch:
     def _tell_run(self, run: FlowRun, wait_seconds: float = HOOK_SECONDS) -> None:
         assert self._slug
         with self._noting_failures(run.name):
-            if tell_of(run, self._client, self._slug, self._log, wait_seconds):
+            if notify_of(run, self._client, self._slug, self._log, wait_seconds):
                 self._note(f"told of {run.name}")
 
     def _tell(self, key: str, notice: Notice) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from prefect import task
 
 from blocks.stage import Stage
-from blocks.stages.part_files import read_rows
+from blocks.stages.parts.files import read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
@@ -18,7 +18,7 @@ from ferry.errors import CountMismatchError, DataError, FerryError, SchemaError
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
 from tasks.step import STEP, explains, located, tell
-from tasks.target import drop_quietly, today
+from tasks.target.prepare import drop_quietly, today
 
 Rows = Sequence[Sequence[Any]]
 

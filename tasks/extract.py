@@ -13,7 +13,7 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.source import Source
-from blocks.stages.part_files import write_parts
+from blocks.stages.parts.files import write_parts
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch, CursorValue, Extract, StageFormat
 from ferry.capabilities import Capabilities
@@ -21,12 +21,12 @@ from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ConfigurationError, FerryError, IncompleteReadError
 from ferry.lookback import own_window
 from ferry.plan import plan_query, stored_bound
-from ferry.read_as import refuse_rows_of_others
+from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import Column, TableSchema, target_columns
-from ferry.specs import TableSpec
-from ferry.target import TargetPlan, within_limits
+from ferry.specs.tables import TableSpec
+from ferry.target.changes import TargetPlan, within_limits
+from ferry.target.value_types import carried_as_text, check_types
 from ferry.unix_time import to_unix
-from ferry.value_types import carried_as_text, check_types
 from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
 from tasks.landed import (
     counts_no_time,
@@ -36,11 +36,11 @@ from tasks.landed import (
     tell_of_other_readings,
     watermark,
 )
-from tasks.progress import Progress
-from tasks.readers import place_among_readers
-from tasks.retype import plan_columns
+from tasks.pages.progress import Progress
+from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located, tell
-from tasks.target_only import refuse_emptying
+from tasks.target.retype import plan_columns
+from tasks.target.target_only import refuse_emptying
 from tasks.uncarried import refuse_uncarried
 
 

@@ -10,14 +10,14 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
-from ferry import failures
 from ferry import statements as sql
 from ferry.batch import Batch
-from ferry.coverage import Coverage, coverage_of
+from ferry.coverage.stretches import Coverage, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import FerryError
-from ferry.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
-from ferry.receipts import (
+from ferry.receipts import failures
+from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
+from ferry.receipts.receipt import (
     RECEIPTS,
     VOID,
     Receipt,
@@ -25,9 +25,9 @@ from ferry.receipts import (
     landed_by_id,
     times_columns,
 )
-from ferry.receipts_table import count_of_run, last_void, read_receipts_of
+from ferry.receipts.table import count_of_run, last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 from tasks.landed import asked, why_gone
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains

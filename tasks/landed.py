@@ -16,9 +16,9 @@ from ferry.batch import Batch, CursorValue, ExtractQuery
 from ferry.cursors import find_cursor
 from ferry.errors import SchemaError
 from ferry.plan import stored_bound
-from ferry.read_as import Reading, by_another_cursor, read_as, read_otherwise
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
-from ferry.receipts_table import (
+from ferry.receipts.read_as import Reading, by_another_cursor, read_as, read_otherwise
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, void_receipt
+from ferry.receipts.table import (
     Landings,
     ReadAlike,
     find_landing,
@@ -36,7 +36,7 @@ from ferry.receipts_table import (
 from ferry.schema import Column, TableName, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, Watermark
-from ferry.write import Transaction
+from ferry.write.algorithms import Transaction
 from tasks.own_tables import make_missing
 
 R = TypeVar("R")

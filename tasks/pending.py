@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 from blocks.warehouse import Warehouse
 from ferry.cursors import find_cursor
-from ferry.partitions import EVERYTHING, Span, covered, from_text, merged
-from ferry.publications import (
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
+from ferry.schema import TableName
+from ferry.specs.tables import TableSpecs
+from ferry.summaries.files import Summaries
+from ferry.summaries.partitions import EVERYTHING, Span, covered, from_text, merged
+from ferry.summaries.publications import (
     OWN_TABLES,
     PUBLICATIONS,
     Build,
@@ -16,14 +20,10 @@ from ferry.publications import (
     select_new_publications,
     select_new_receipts,
 )
-from ferry.publish import count_publications
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
-from ferry.schema import TableName
-from ferry.specs import TableSpecs
-from ferry.summaries import SummarySpec
-from ferry.summary_files import Summaries
-from ferry.touched import Change, touched, touched_by_summary
-from ferry.write import Transaction
+from ferry.summaries.publish import count_publications
+from ferry.summaries.specs import SummarySpec
+from ferry.summaries.touched import Change, touched, touched_by_summary
+from ferry.write.algorithms import Transaction
 from tasks.own_tables import make_missing
 
 

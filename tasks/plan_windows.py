@@ -10,7 +10,7 @@ from prefect import task
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
-from ferry.backfill import (
+from ferry.coverage.backfill import (
     PlannedWindow,
     Range,
     Reprocess,
@@ -22,9 +22,9 @@ from ferry.backfill import (
     split_range,
 )
 from ferry.plan import plan_query
-from ferry.read_as import refuse_rows_of_others
+from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import TableSchema
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from tasks.history import read_coverage, read_run
 from tasks.landed import readings

@@ -13,7 +13,7 @@ from blocks.stage import Stage
 from ferry.batch import Batch, Extract, Staged, StagedFile, StageFormat
 from ferry.errors import CountMismatchError, FerryError
 from ferry.schema import Kind
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 from tasks.step import RETRY_JITTER, STEP, explains, located
 
 SUFFIX = {StageFormat.CSV: "csv.zst", StageFormat.PARQUET: "parquet"}

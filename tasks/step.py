@@ -24,7 +24,7 @@ from blocks.named import NamedBlock, naming
 from ferry.batch import Batch
 from ferry.errors import FatalError, FerryError, RetriableError, is_retriable
 from ferry.reasons import explained, reason_of
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")

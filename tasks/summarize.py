@@ -18,9 +18,6 @@ from blocks.named import naming
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA
-from ferry.check_specs import SqlCheck
-from ferry.check_subject import Subject
-from ferry.checks import CheckResult, Side, built_in, judged, question
 from ferry.errors import (
     CheckFailedError,
     ConflictError,
@@ -28,8 +25,13 @@ from ferry.errors import (
     SchemaError,
     StaleReadError,
 )
-from ferry.partitions import to_text, window_values
-from ferry.publications import (
+from ferry.schema import Kind, TableName
+from ferry.summaries.check_specs import SqlCheck
+from ferry.summaries.check_subject import Subject
+from ferry.summaries.checks import CheckResult, Side, built_in, judged, question
+from ferry.summaries.moments import Zoned, by_moments, moment_values
+from ferry.summaries.partitions import to_text, window_values
+from ferry.summaries.publications import (
     CHECK_COLUMNS,
     CHECK_RESULTS,
     Build,
@@ -38,7 +40,7 @@ from ferry.publications import (
     check_rows,
     outcome,
 )
-from ferry.publish import (
+from ferry.summaries.publish import (
     by_window,
     count_publications,
     find_publication,
@@ -46,13 +48,11 @@ from ferry.publish import (
     replace,
     write_publication,
 )
-from ferry.schema import Kind, TableName
-from ferry.summaries import SummarySpec
-from ferry.summary_moments import Zoned, by_moments, moment_values
-from ferry.summary_query import bound, insert_selected, parse_query
+from ferry.summaries.query import bound, insert_selected, parse_query
+from ferry.summaries.specs import SummarySpec
 from tasks.own_tables import make, make_schema
 from tasks.step import STEP, explains, placed
-from tasks.target import drop_quietly, today
+from tasks.target.prepare import drop_quietly, today
 from tasks.upsert import CONFLICT_ATTEMPTS, CONFLICT_PAUSE_SECONDS
 
 P = ParamSpec("P")

@@ -10,10 +10,10 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
-from ferry.coverage_table import COVERAGE, COVERAGE_COLUMNS, rewrite
+from ferry.coverage.days import TableDays, tell_days
+from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS, rewrite
 from ferry.errors import ConflictError, OutcomeUnknownError
-from ferry.specs import TableSpec
-from ferry.table_days import TableDays, tell_days
+from ferry.specs.tables import TableSpec
 from tasks.history import read_history
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains, placed

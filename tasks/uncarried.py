@@ -7,8 +7,8 @@ from dataclasses import replace
 from blocks.source import Source
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
-from ferry.specs import TableSpec
-from tasks.readers import place_among_readers
+from ferry.specs.tables import TableSpec
+from tasks.places.readers import place_among_readers
 
 
 def refuse_uncarried(

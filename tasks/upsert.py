@@ -23,9 +23,9 @@ from ferry.errors import (
     StaleReadError,
 )
 from ferry.plan import find_deleted, stored_bound
-from ferry.read_as import read_as
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, Receipt
-from ferry.receipts_table import (
+from ferry.receipts.read_as import read_as
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
+from ferry.receipts.table import (
     BEFORE_ALL,
     find_landing,
     holds_rows,
@@ -36,12 +36,12 @@ from ferry.receipts_table import (
 from ferry.schema import Kind, TableSchema
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
-from ferry.write import Landed, Load, Transaction, newest_table, write
+from ferry.write.algorithms import Landed, Load, Transaction, newest_table, write
 from tasks.landed import write_void
 from tasks.own_tables import make_missing
-from tasks.retype import remake
 from tasks.step import STEP, explains, located
-from tasks.target import drop_quietly, prepare_target
+from tasks.target.prepare import drop_quietly, prepare_target
+from tasks.target.retype import remake
 
 _NEXT_MOMENT = timedelta(microseconds=1)
 TARGET_LOST_ROWS = "the target had lost its rows"

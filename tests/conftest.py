@@ -24,9 +24,9 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
     from deployments.local.redshift_double import RedshiftDouble
     from deployments.local.servers import S3, Certificates, MariaDB, MySQL, Postgres, PrefectServer
-    from tests.api import Api
-    from tests.journey import Journey
-    from tests.slack import Slack
+    from tests.harness.api import Api
+    from tests.harness.journey import Journey
+    from tests.harness.slack import Slack
 
 NIGHTS = Path(__file__).parent / "nights"
 
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def planted_secret(whose: str) -> str:
     """A password that is known again wherever it leaks, and hard on whoever quotes badly."""
-    from tests.afterwards import PLANTED
+    from tests.harness.afterwards import PLANTED
 
     return f"""{PLANTED}-{whose}@/:?#%25&'"\\ ;$"""
 
@@ -116,7 +116,7 @@ def redshift_double(
     servers_folder: Path, postgres: Postgres, s3: S3, certificates: Certificates
 ) -> Iterator[RedshiftDouble]:
     from deployments.local.redshift_double import RedshiftDouble
-    from tests import afterwards
+    from tests.harness import afterwards
 
     folder = servers_folder / "redshift"
     folder.mkdir()
@@ -149,7 +149,7 @@ def prefect_server(servers_folder: Path, certificates: Certificates) -> Iterator
     )
 
     from deployments.local.servers import PrefectServer
-    from tests.afterwards import tables_with_secrets
+    from tests.harness.afterwards import tables_with_secrets
 
     server = PrefectServer.start(
         servers_folder / "prefect", auth_string=f"ferry:{planted_secret('prefect')}"
@@ -181,7 +181,7 @@ def prefect_server(servers_folder: Path, certificates: Certificates) -> Iterator
 @pytest.fixture
 def plain_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Flows are called as functions, unless the test looks at what Prefect has recorded."""
-    from tests.plain_runs import plain_runs
+    from tests.harness.plain_runs import plain_runs
 
     with nullcontext() if "api" in request.fixturenames else plain_runs():
         yield
@@ -192,7 +192,7 @@ def api(prefect_server: PrefectServer) -> Iterator[Api]:
     """What the Prefect server knows of runs: names, states, logs, artifacts."""
     from prefect.client.orchestration import get_client
 
-    from tests.api import Api
+    from tests.harness.api import Api
 
     with get_client(sync_client=True) as client:
         yield Api(client)
@@ -201,7 +201,7 @@ def api(prefect_server: PrefectServer) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
     """Slack, as the processes see it that are led to it."""
-    from tests.slack import running_slack
+    from tests.harness.slack import running_slack
 
     with running_slack(tmp_path_factory.mktemp("slack")) as slack:
         yield slack
@@ -376,7 +376,7 @@ def journey(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Journey]:
     """A journey over the road, with nothing in its source yet."""
-    from tests.journey import Journey
+    from tests.harness.journey import Journey
 
     source, stage, warehouse = road.split("-")
     specs_file = tmp_path / "tables.yaml"

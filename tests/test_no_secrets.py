@@ -18,8 +18,8 @@ from deployments.local.redshift_double import RedshiftDouble
 from deployments.local.servers import PrefectServer
 from ferry.errors import FerryError
 from flows.sync_table import sync_table
-from tests.afterwards import PLANTED, statements_with_secrets, tables_with_secrets
-from tests.api import Api, eventually
+from tests.harness.afterwards import PLANTED, statements_with_secrets, tables_with_secrets
+from tests.harness.api import Api, eventually
 
 VALUE = f"{PLANTED}-value-of-a-row"
 TABLE = "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note LONGTEXT, day DATE)"

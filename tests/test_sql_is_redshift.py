@@ -12,7 +12,7 @@ import pytest
 from deployments.local.redshift_double import RedshiftDouble
 from deployments.local.servers import Postgres
 from flows.sync_table import sync_table
-from tests.afterwards import distinct_statements, not_redshift
+from tests.harness.afterwards import distinct_statements, not_redshift
 
 
 @pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
@@ -33,6 +33,7 @@ def test_every_statement_that_ferry_sent_parses_as_redshift_s(
 def test_a_statement_that_is_not_redshift_s_would_be_found(redshift_double: RedshiftDouble) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "tests.afterwards.distinct_statements", lambda *_: ["SELECT 1", "SELECT FROM WHERE"]
+            "tests.harness.afterwards.distinct_statements",
+            lambda *_: ["SELECT 1", "SELECT FROM WHERE"],
         )
         assert list(not_redshift(redshift_double, "warehouse")) == ["SELECT FROM WHERE"]

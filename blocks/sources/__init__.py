@@ -1,9 +1,9 @@
 """One file per engine."""
 
 from blocks.source import Source
-from blocks.sources.mysql import MySQLSource
-from blocks.sources.price_api import PriceAPISource
-from blocks.sources.sqlite import SQLiteSource
+from blocks.sources.mysql.source import MySQLSource
+from blocks.sources.price_api.source import PriceAPISource
+from blocks.sources.sqlite.source import SQLiteSource
 
 __all__ = ["DATABASES", "SOURCES", "MySQLSource", "PriceAPISource", "SQLiteSource"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from blocks.warehouse import Warehouse
-from blocks.warehouses.duckdb import DuckDBWarehouse
-from blocks.warehouses.postgres import PostgresWarehouse
-from blocks.warehouses.redshift import RedshiftWarehouse
+from blocks.warehouses.duckdb.warehouse import DuckDBWarehouse
+from blocks.warehouses.postgres.warehouse import PostgresWarehouse
+from blocks.warehouses.redshift.warehouse import RedshiftWarehouse
 
 WAREHOUSES: tuple[type[Warehouse], ...] = (RedshiftWarehouse, PostgresWarehouse, DuckDBWarehouse)
 

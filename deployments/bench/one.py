@@ -26,11 +26,11 @@ from typing import Any, cast
 from prefect import flow, task
 
 from deployments.bench.places import YEAR
-from ferry.backfill import Range, Step
-from ferry.specs import Mode
+from ferry.coverage.backfill import Range, Step
+from ferry.specs.tables import Mode
 from flows.backfill_tables import backfill
-from flows.carry_batch import Dates, carry, load_road, make_batch
-from flows.table_specs import load_table_specs
+from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch
+from flows.pipeline.table_specs import load_table_specs
 from tasks import extract, for_table, stage
 from tasks.plan_windows import plan_table
 from tasks.stage import discard

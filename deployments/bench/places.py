@@ -28,7 +28,7 @@ from deployments.local.servers.prefect_server import without_prefect_settings
 from deployments.local.shop_rows import Span
 from deployments.local.stack.double import DoubleServer
 from deployments.register_blocks import register_guards
-from tasks.readers import backfill_limit, readers_limit
+from tasks.places.readers import backfill_limit, readers_limit
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

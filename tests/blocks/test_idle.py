@@ -13,7 +13,8 @@ import pytest
 
 from blocks import idle
 from blocks.idle import Idle
-from blocks.warehouses import RedshiftWarehouse, postgres_session
+from blocks.warehouses import RedshiftWarehouse
+from blocks.warehouses.postgres import session as postgres_session
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blocks.private_files import make_private_folder, new_private_file, private_umask
-from blocks.stages.part_files import write_parts
+from blocks.stages.parts.files import write_parts
 from ferry.batch import StageFormat
 from ferry.errors import ConfigurationError
 

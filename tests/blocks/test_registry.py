@@ -11,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from blocks.registry import load_blocks, load_warehouse
 from blocks.stages import FolderStage
 from ferry.errors import ConfigurationError
-from tests.saved_blocks import save
+from tests.harness.saved_blocks import save
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -21,11 +21,11 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
-from ferry.told_window import WINDOW_OF
-from flows.notify_failure import tell
+from ferry.runs.window import WINDOW_OF
+from flows.pipeline.notify import notify
 from flows.sync_table import sync_table
 from flows.watch_runs import TOLD_FLOWS
-from tests.api import Api, eventually
+from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -86,7 +86,7 @@ def test_the_flows_that_it_watches_are_those_with_the_hook() -> None:
     tell_of = {
         each.name
         for each in flows
-        if tell in each.on_failure_hooks and tell in each.on_crashed_hooks
+        if notify in each.on_failure_hooks and notify in each.on_crashed_hooks
     }
     (trigger,) = next(each for each in DEPLOYMENTS if each["name"] == "backstop")["triggers"]
     assert set(trigger["match_related"]["prefect.resource.name"]) == tell_of

@@ -21,7 +21,7 @@ from deployments.guards import register_limits
 from deployments.leases import free_places, free_turns, lease_warning
 from tasks.places import limits
 from tasks.places.limits import TAG, Limits, LimitState
-from tasks.readers import backfill_limit, readers_limit
+from tasks.places.readers import backfill_limit, readers_limit
 
 ROOT = Path(__file__).parents[2]
 

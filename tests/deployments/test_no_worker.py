@@ -17,8 +17,8 @@ from deployments.no_worker import (
     register_nobody_watches,
 )
 from ferry.errors import ConfigurationError
-from tests.api import Api
-from tests.slack import WEBHOOK
+from tests.harness.api import Api
+from tests.harness.slack import WEBHOOK
 
 
 def test_the_automation_of_earlier_versions_is_removed(api: Api) -> None:

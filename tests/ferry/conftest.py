@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.write_engine import Engine
+from tests.harness.write_engine import Engine
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from ferry.cursors import choose_cursor, cursor_line, find_cursor
 from ferry.errors import SchemaError
 from ferry.plan import plan_query
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, target_columns
-from ferry.specs import CHANGE_TIMES, TableSpec
+from ferry.specs.tables import CHANGE_TIMES, TableSpec
 from ferry.windows import day_window
 
 TIME, DAY, MOMENT = (DataType(k) for k in (Kind.TIMESTAMP, Kind.DATE, Kind.TIMESTAMPTZ))

@@ -11,7 +11,7 @@ from ferry.errors import SchemaError
 from ferry.lookback import own_window, with_lookback
 from ferry.plan import choose_window, plan_query
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_window, scheduled_window
 
 START = datetime(2023, 3, 27, 9, 5, tzinfo=UTC)

@@ -8,7 +8,7 @@ from ferry.batch import STAGING_NAME, Batch
 from ferry.errors import RequestError, SchemaError
 from ferry.plan import choose_window, plan_query, stored_bound
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, target_columns
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_window
 
 START = datetime(2023, 1, 6, 9, tzinfo=UTC)

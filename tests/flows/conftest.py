@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from deployments.local.servers import PrefectServer
-    from tests.slack import Slack
+    from tests.harness.slack import Slack
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def another_ca(tmp_path: Path) -> str:
 @pytest.fixture
 def survey(journey: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Answers to a survey on the journey's road, and the shipped summaries over them."""
-    from tests.survey import Survey
+    from tests.harness.survey import Survey
 
     folder = tmp_path / "summaries"
     # The page takes longer than all the rest; what it shows has tests of its own.
-    monkeypatch.setattr("flows.publish_summaries.show", lambda *_: None)
+    monkeypatch.setattr("flows.pipeline.publish_summaries.show", lambda *_: None)
     monkeypatch.setenv("FERRY_SUMMARIES", str(folder))
     return Survey(journey, folder)
 
@@ -44,7 +44,7 @@ def slack(
     from prefect.blocks.notifications import SlackWebhook
     from pydantic import SecretStr
 
-    from tests.slack import WEBHOOK
+    from tests.harness.slack import WEBHOOK
 
     SlackWebhook(url=SecretStr(WEBHOOK)).save("test-ferry", overwrite=True)
     monkeypatch.setenv("FERRY_NOTIFY", "slack-webhook/test-ferry")

@@ -11,13 +11,13 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from deployments.local.redshift_double import Fault
-from ferry.backfill import Range
+from ferry.coverage.backfill import Range
 from flows.backfill_tables import backfill
-from flows.carry_batch import load_road
+from flows.pipeline.carry_batch import load_road
+from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
-from flows.table_specs import load_table_specs
 from tasks.plan_windows import plan_table
-from tests.api import Api, eventually
+from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
 WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}

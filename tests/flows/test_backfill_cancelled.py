@@ -17,7 +17,7 @@ from prefect.states import Cancelling
 
 from deployments.local.redshift_double import Fault
 from flows.backfill_tables import backfill
-from tests.api import Api, eventually
+from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
 PROMPT_SECONDS = 90.0  # on a busy machine; what is under way would go on for five minutes

@@ -10,7 +10,7 @@ import pytest
 from ferry.errors import RequestError
 from ferry.schema import TableName
 from flows.carry_windows import carry_windows
-from flows.table_specs import load_table_specs
+from flows.pipeline.table_specs import load_table_specs
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from flows.check_due import check_due
 from flows.sync_table import sync_table
-from tests.api import Api
-from tests.slack import WEBHOOK, Slack
+from tests.harness.api import Api
+from tests.harness.slack import WEBHOOK, Slack
 
 SPEC = {"mode": "window", "key": ["id"], "due": "00:00", "retries": 0}
 FULL = {"mode": "full", "due": "00:00", "retries": 0}

@@ -12,10 +12,10 @@ from prefect.states import Crashed, Failed, Scheduled
 from flows import notify_failure as notify
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.told import Mark
-from tests.api import Api
-from tests.failing import WINDOW, backstop, fail, make_shop, run_id
-from tests.slack import Slack
+from tasks.runs.told import Mark
+from tests.harness.api import Api
+from tests.harness.failing import WINDOW, backstop, fail, make_shop, run_id
+from tests.harness.slack import Slack
 
 
 @pytest.fixture

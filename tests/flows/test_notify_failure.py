@@ -26,10 +26,10 @@ from flows import notify_failure as notify
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.told import Mark
-from tests.api import Api, eventually
-from tests.failing import DAY, backstop, fail, make_shop, run_id
-from tests.slack import HOST, TOKEN, WEBHOOK, Slack
+from tasks.runs.told import Mark
+from tests.harness.api import Api, eventually
+from tests.harness.failing import DAY, backstop, fail, make_shop, run_id
+from tests.harness.slack import HOST, TOKEN, WEBHOOK, Slack
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "sqlite-source"

@@ -18,7 +18,7 @@ from prefect.states import Cancelled, Cancelling, Crashed
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
-from tests.api import Api, eventually
+from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
 FIRST = datetime(2010, 1, 1)

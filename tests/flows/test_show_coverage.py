@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from ferry.errors import FerryError
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
-from tests.api import Api
+from tests.harness.api import Api
 
 PLANTED = "p1anted"
 ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)

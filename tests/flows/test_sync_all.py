@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 
 from flows.sync_all import sync_all
-from tests.api import Api, eventually
+from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("orders", "nps", "visits")

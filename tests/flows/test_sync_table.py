@@ -262,7 +262,7 @@ def test_a_target_of_few_rows_has_an_index_on_its_key(shop):
 @pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
 def test_a_target_and_its_index_are_made_together_or_neither(shop, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("ferry.key_index.create_index", lambda *_: "SELECT 1 / 0")
+        patch.setattr("ferry.target.key_index.create_index", lambda *_: "SELECT 1 / 0")
         with pytest.raises(DataError):
             sync_table(table="orders", run_date=date(2023, 1, 2))
     sync_table(table="orders", run_date=date(2023, 1, 2))

@@ -14,20 +14,20 @@ from prefect.states import Scheduled
 
 from blocks.sources import PriceAPISource
 from deployments.local.price_api import Fault, PriceAPI
-from ferry.coverage import Status, coverage_of
+from ferry.coverage.stretches import Status, coverage_of
 from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
 from ferry.schema import TableName
 from ferry.windows import day_window
+from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import due_tables
 from flows.sync_table import sync_table
-from flows.table_specs import load_table_specs
 from flows.update_symbols import update_symbols
-from tests.api import Api
+from tests.harness.api import Api
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 if TYPE_CHECKING:
-    from tests.journey import Journey
+    from tests.harness.journey import Journey
 
 SPEC = {
     "mode": "window",

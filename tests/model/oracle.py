@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ferry.coverage import Coverage, Status
-from ferry.receipts import Receipt
+from ferry.coverage.stretches import Coverage, Status
+from ferry.receipts.receipt import Receipt
 from ferry.windows import Window
 from tests.model.source_history import History, Version, ids_on_time, on_time
 from tests.model.world import World

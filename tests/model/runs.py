@@ -15,14 +15,14 @@ from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
-from ferry.backfill import PlannedWindow, Range, Reprocess, Step, lost_since
 from ferry.batch import Batch
+from ferry.coverage.backfill import PlannedWindow, Range, Reprocess, Step, lost_since
 from ferry.errors import FerryError, UnknownError
 from ferry.windows import Every, Window, scheduled_window
-from flows.carry_batch import Dates, Road, Together, carry, make_batch
-from flows.carry_windows import window_batches
-from flows.catch_up import catch_up
-from flows.settle import wait_until_settled
+from flows.pipeline.carry_batch import Dates, Road, Together, carry, make_batch
+from flows.pipeline.carry_many import window_batches
+from flows.pipeline.catch_up import catch_up
+from flows.pipeline.settle import wait_until_settled
 from tasks.history import read_coverage
 from tasks.plan_windows import plan_table
 from tests.model.oracle import BrokenPromiseError
@@ -74,9 +74,11 @@ class Runs:
             return clock.now.timestamp()
 
         with ExitStack() as stack:
-            stack.enter_context(patch("flows.carry_batch.flow_run", _Current()))
-            stack.enter_context(patch("flows.settle.time", SimpleNamespace(monotonic=monotonic)))
-            stack.enter_context(patch("flows.catch_up.load_road", lambda _: _road.get()))
+            stack.enter_context(patch("flows.pipeline.carry_batch.flow_run", _Current()))
+            stack.enter_context(
+                patch("flows.pipeline.settle.time", SimpleNamespace(monotonic=monotonic))
+            )
+            stack.enter_context(patch("flows.pipeline.catch_up.load_road", lambda _: _road.get()))
             yield
 
     @property

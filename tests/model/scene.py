@@ -19,9 +19,10 @@ import flows.backfill_tables  # all modules that a run needs are there to be pat
 import flows.sync_all  # noqa: F401
 from blocks.sources import SQLiteSource
 from blocks.stages import FolderStage
-from blocks.warehouses import DuckDBWarehouse, duckdb_files
-from ferry.coverage import Coverage
-from ferry.receipts import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row
+from blocks.warehouses import DuckDBWarehouse
+from blocks.warehouses.duckdb import files as duckdb_files
+from ferry.coverage.stretches import Coverage
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row
 from ferry.statements import column_list
 from ferry.windows import Window
 from tasks.history import read_coverage
@@ -100,7 +101,7 @@ class Scene:
             stack.enter_context(disable_run_logger())
             stack.enter_context(simulated(self.clock))
             # Nothing is shown of a read that takes long: to show it, Prefect would start a server.
-            stack.enter_context(patch("tasks.progress.FIRST_REPORT_SECONDS", math.inf))
+            stack.enter_context(patch("tasks.pages.progress.FIRST_REPORT_SECONDS", math.inf))
             for reading in ("tasks.extract", "tasks.uncarried"):
                 stack.enter_context(patch(f"{reading}.place_among_readers", _unlimited))
             for name, module in list(sys.modules.items()):

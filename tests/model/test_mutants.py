@@ -11,11 +11,11 @@ from unittest.mock import patch
 
 import pytest
 
-import ferry.coverage
+import ferry.coverage.stretches
 import ferry.plan
 import ferry.statements
-import ferry.write
-from blocks.warehouses.duckdb import DuckDBTransaction, DuckDBWarehouse
+import ferry.write.algorithms
+from blocks.warehouses.duckdb.warehouse import DuckDBTransaction, DuckDBWarehouse
 from ferry.batch import Batch
 from tests.model.run import live
 from tests.model.world import Hazard, Kind, make_world
@@ -43,14 +43,14 @@ def _appended_twice() -> Any:
 
 def _loaded_before_it_is_over() -> Any:
     """A receipt that tells of all of its window, whenever it was read."""
-    event = ferry.coverage.loaded_event
+    event = ferry.coverage.stretches.loaded_event
 
     def whole(receipt: Any, *cursor: Any) -> Any:
         told = event(receipt, *cursor)
         end = receipt.window_end
         return replace(told, end=end) if told and receipt.mode == "window" else told
 
-    return patch.object(ferry.coverage, "loaded_event", whole)
+    return patch.object(ferry.coverage.stretches, "loaded_event", whole)
 
 
 def _watermark_too_high() -> Any:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 
 DAYS = 14
 FIRST_DAYS = (date(2023, 3, 19), date(2023, 10, 22), date(2024, 2, 20))

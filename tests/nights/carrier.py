@@ -10,10 +10,10 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.notify_failure import tell
+from flows.pipeline.notify import notify
 
 
-@flow(name="sync-table", on_failure=[tell], on_crashed=[tell])
+@flow(name="sync-table", on_failure=[notify], on_crashed=[notify])
 def carry(table: str, until: str) -> None:
     """Run until there is a file of this name."""
     while not Path(until).exists():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.slack import Slack
 from tests.nights.night import Night
-from tests.slack import Slack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,9 +22,9 @@ from prefect.client.schemas.objects import (
 )
 
 from deployments.local.servers import PrefectServer, ProcessWorker
-from ferry.watch import WATCHED
-from tests.api import PATIENCE, eventually
-from tests.slack import WEBHOOK, Slack
+from ferry.runs.watch import WATCHED
+from tests.harness.api import PATIENCE, eventually
+from tests.harness.slack import WEBHOOK, Slack
 
 ROOT = Path(__file__).parents[2]
 BLOCK = "slack-webhook/ferry"

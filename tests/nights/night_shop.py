@@ -18,8 +18,8 @@ import yaml
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Scheduled
 
-from ferry.watch import WATCHED
-from tests.api import PATIENCE, eventually
+from ferry.runs.watch import WATCHED
+from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import ROOT, Night
 
 DAYS, ROWS_A_DAY = 4, 6

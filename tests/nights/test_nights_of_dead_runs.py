@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed, Pending
 
 from deployments.local.servers import ProcessWorker
-from tests.api import PATIENCE, eventually
+from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import Night, one_at_a_time
 
 
@@ -116,7 +116,7 @@ def of(night: Night, text: str) -> list[str]:
 def looks(night: Night) -> int:
     """How many looks of a watch have been heard so far."""
     with night.client as client:
-        chosen: dict[str, Any] = {"event": {"name": ["ferry.watch.look"]}}
+        chosen: dict[str, Any] = {"event": {"name": ["ferry.runs.watch.look"]}}
         found = client.request("POST", "/events/filter", json={"filter": chosen})
     return int(found.json()["total"])
 

@@ -8,8 +8,8 @@ import pytest
 from prefect.client.schemas.objects import StateType
 from prefect.states import Pending, Running
 
+from tests.harness.slack import Slack
 from tests.nights.night import Night
-from tests.slack import Slack
 
 WATCH = (
     "import flows.watch_runs as watch; watch.LONGEST_SECONDS = 14; "

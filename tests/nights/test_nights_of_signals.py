@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from tests.api import PATIENCE, eventually
+from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import Night
 from tests.nights.night_shop import ROWS_A_DAY, NightShop
 

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 
-from tests.api import PATIENCE, eventually
+from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import BLOCK, ROOT, Night
 
 HERE = str(ROOT)

@@ -31,8 +31,8 @@ from deployments.leases import IN_MEMORY, lease_warning
 from deployments.local.servers import PrefectServer, ProcessWorker
 from deployments.local.servers.process import free_port
 from tasks.places import limits as places_limits
-from tasks.readers import backfill_limit, readers_limit
-from tests.api import eventually
+from tasks.places.readers import backfill_limit, readers_limit
+from tests.harness.api import eventually
 
 ROOT = Path(__file__).parents[2]
 MEMORY = "prefect.server.concurrency.lease_storage.memory"
@@ -42,18 +42,18 @@ import signal, sys, threading, time
 from contextvars import copy_context
 from datetime import timedelta
 from prefect import flow
-import tasks.readers
+from tasks.places import readers
 from tasks.places import limits
 from tasks.places.times import Times
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Prefect's engine ends
 limits.SILENT_FOR = timedelta(seconds=8)
-tasks.readers.TIMES = Times(renew=2, look=1, leaked=10, tell=2, again=1, without=90)
+readers.TIMES = Times(renew=2, look=1, leaked=10, tell=2, again=1, without=90)
 stop, lock = threading.Event(), threading.Lock()
 
 def read(seconds):
     while not stop.is_set():
-        with tasks.readers.place_among_readers(sys.argv[1], backfill=sys.argv[2] == "backfill"):
+        with readers.place_among_readers(sys.argv[1], backfill=sys.argv[2] == "backfill"):
             with lock:
                 print("read", flush=True)
             stop.wait(seconds)

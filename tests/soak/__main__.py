@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.slack import running_slack
+from tests.harness.slack import running_slack
 from tests.soak.checks import check_all
 from tests.soak.ending import end_well
 from tests.soak.faults import Faults

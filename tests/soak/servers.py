@@ -25,7 +25,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from deployments.local.servers import ServerProcess, StartError
 from deployments.local.servers.process import accepts
 from deployments.local.stack import Stack, up
-from tests.slack import WEBHOOK, Slack
+from tests.harness.slack import WEBHOOK, Slack
 
 WORKERS = ("worker", "watcher")
 PORT = re.compile(r"(?:--port[= ]|\bport=)(\d+)")

@@ -20,12 +20,12 @@ from prefect.logging import disable_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.capabilities import Capabilities
-from ferry.partitions import EVERYTHING, window_values
-from ferry.publications import Build
 from ferry.schema import Column, TableName
-from ferry.summaries import SummarySpec, data_type
-from ferry.summary_files import parse_summary
-from ferry.summary_query import bound, parse_query
+from ferry.summaries.files import parse_summary
+from ferry.summaries.partitions import EVERYTHING, window_values
+from ferry.summaries.publications import Build
+from ferry.summaries.query import bound, parse_query
+from ferry.summaries.specs import SummarySpec, data_type
 from tasks.pending import make_own_tables
 from tasks.summarize import build_aside, check
 

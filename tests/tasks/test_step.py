@@ -21,12 +21,12 @@ from ferry.errors import (
     OutcomeUnknownError,
     SchemaError,
 )
-from ferry.specs import TableSpec
+from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
 from flows.sync_table import sync_table
 from tasks import copy, extract, for_table, in_place, stage, upsert
 from tasks.step import STEP, located
-from tests.api import Api, eventually
+from tests.harness.api import Api, eventually
 
 
 def spec(**fields: Any) -> TableSpec:

@@ -9,7 +9,7 @@ import pytest
 
 from ferry import statements as sql
 from flows.backfill_tables import backfill
-from tasks import target
+from tasks.target import prepare as target
 
 ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
 

@@ -11,9 +11,9 @@ import ssl
 import sys
 from pathlib import Path
 
+from deployments.local.redshift_double.copy.s3 import S3Reader
 from deployments.local.redshift_double.faults import FaultBook
 from deployments.local.redshift_double.proxy import Backend, Proxy
-from deployments.local.redshift_double.s3 import S3Reader
 from deployments.local.redshift_double.session import World
 from deployments.local.redshift_double.statement_log import StatementLog
 

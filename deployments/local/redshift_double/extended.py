@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from deployments.local.redshift_double import rules, wire
+from deployments.local.redshift_double import wire
 from deployments.local.redshift_double.errors import Refusal, unsupported
-from deployments.local.redshift_double.rewrite import rewrite
 from deployments.local.redshift_double.session import Result, Session, Show, now
-from deployments.local.redshift_double.tokens import split
+from deployments.local.redshift_double.sql import rules
+from deployments.local.redshift_double.sql.rewrite import rewrite
+from deployments.local.redshift_double.sql.tokens import split
 
 _ONLY_SIMPLE = ("COPY ", "TRUNCATE ", "ALTER TABLE", "MERGE ", "LOCK ")
 

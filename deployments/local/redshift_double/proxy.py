@@ -14,7 +14,7 @@ from deployments.local.redshift_double import wire
 from deployments.local.redshift_double.errors import Cut
 from deployments.local.redshift_double.extended import ExtendedQueries
 from deployments.local.redshift_double.session import Session, World, literal
-from deployments.local.redshift_double.statements import on_query
+from deployments.local.redshift_double.sql.statements import on_query
 
 SERVER_VERSION = "8.0.2"
 _LIMIT_BYTES = 1 << 20

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from deployments.local.redshift_double import wire
+from deployments.local.redshift_double.copy.s3 import S3Reader
 from deployments.local.redshift_double.errors import Cut, Refusal
 from deployments.local.redshift_double.faults import Fault, FaultBook
-from deployments.local.redshift_double.keys import DeclaredKeys
-from deployments.local.redshift_double.s3 import S3Reader
+from deployments.local.redshift_double.sql.keys import DeclaredKeys
 from deployments.local.redshift_double.statement_log import StatementLog
 
 _BYTE_CHECK = re.compile(r"rs_bytes_\d+_(\d+)")

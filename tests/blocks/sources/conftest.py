@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blocks.sources.mysql_process import IDLE_READERS
-from tests.mysql_shop import SERVERS, MySQLShop, opened_shop
+from blocks.sources.mysql.process import IDLE_READERS
+from tests.harness.mysql_shop import SERVERS, MySQLShop, opened_shop
 
 if TYPE_CHECKING:
     from deployments.local.servers import MariaDB
@@ -131,7 +131,7 @@ def reading_processes() -> Callable[[], list[Path]]:
                     parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
                     if (
                         int(parent) == os.getpid()
-                        and b"mysql_reader" in (folder / "cmdline").read_bytes()
+                        and b"mysql/reader" in (folder / "cmdline").read_bytes()
                     ):
                         found.append(folder)
         return found

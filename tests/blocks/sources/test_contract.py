@@ -25,7 +25,7 @@ from ferry.batch import ExtractQuery
 from ferry.errors import RequestError, SchemaError
 from ferry.schema import Kind, TableName, TableSchema, arrow_schema
 from ferry.windows import day_window
-from tests.mysql_shop import SERVERS, ServerName, opened_shop
+from tests.harness.mysql_shop import SERVERS, ServerName, opened_shop
 
 NPS = TableName("", "nps")
 ROWS = [

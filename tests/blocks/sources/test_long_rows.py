@@ -18,7 +18,7 @@ from ferry.batch import ExtractQuery
 from ferry.schema import TableName
 
 if TYPE_CHECKING:
-    from tests.mysql_shop import MySQLShop
+    from tests.harness.mysql_shop import MySQLShop
 
 HUGE, ROWS, SHORT_ROWS = 2_000_000, 200, 1000
 PROGRAM = """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from blocks.sources import MySQLSource
-from blocks.sources.mysql_process import MySQLReader
+from blocks.sources.mysql.process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import (
     AccessError,
@@ -22,11 +22,11 @@ from ferry.errors import (
     FerryError,
 )
 from ferry.schema import TableName
-from tests.mysql_shop import SERVERS
+from tests.harness.mysql_shop import SERVERS
 
 if TYPE_CHECKING:
     from deployments.local.servers import MariaDB
-    from tests.mysql_shop import MySQLShop
+    from tests.harness.mysql_shop import MySQLShop
 
 SECRET = "p@ss:w/rd#%?&'+é `x"
 

@@ -10,7 +10,7 @@ from blocks.sources import MySQLSource
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
 from ferry.schema import TableName
-from tests.mysql_shop import only_on
+from tests.harness.mysql_shop import only_on
 
 if TYPE_CHECKING:
     from tests.blocks.sources.conftest import MySQLShop

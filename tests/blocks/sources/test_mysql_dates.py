@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blocks.sources.mysql_select import uncarried_condition
+from blocks.sources.mysql.select import uncarried_condition
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
 from ferry.schema import TableName
 
 if TYPE_CHECKING:
-    from tests.mysql_shop import MySQLShop
+    from tests.harness.mysql_shop import MySQLShop
 
 IMPOSSIBLE = ["'0000-00-00'", "'2023-00-15'", "'2023-05-00'", "'2023-02-31'"]
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from blocks.sources import MySQLSource
-from blocks.sources.mysql_errors import error_of_code
-from blocks.sources.mysql_process import MySQLReader
+from blocks.sources.mysql.errors import error_of_code
+from blocks.sources.mysql.process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import (
     AccessError,
@@ -31,10 +31,10 @@ from ferry.errors import (
     SchemaError,
 )
 from ferry.schema import TableName
-from tests.mysql_shop import read_in_part
+from tests.harness.mysql_shop import read_in_part
 
 if TYPE_CHECKING:
-    from tests.mysql_shop import MySQLShop
+    from tests.harness.mysql_shop import MySQLShop
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ sys.path.insert(0, sys.argv[1])
 from blocks.sources import MySQLSource
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName
-from tests.mysql_shop import read_in_part
+from tests.harness.mysql_shop import read_in_part
 source = MySQLSource(**json.load(sys.stdin))
 schema = source.describe(TableName("", "many"))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

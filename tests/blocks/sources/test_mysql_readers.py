@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blocks.sources import MySQLSource
-from blocks.sources.mysql_process import MySQLReader
+from blocks.sources.mysql.process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import SchemaError
 from ferry.schema import TableName
-from tests.mysql_shop import read_in_part
+from tests.harness.mysql_shop import read_in_part
 
 if TYPE_CHECKING:
-    from tests.mysql_shop import MySQLShop
+    from tests.harness.mysql_shop import MySQLShop
 
 
 class TestReaderThatWaits:
@@ -90,7 +90,7 @@ class TestReaderThatWaits:
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from blocks.sources import MySQLSource
-from blocks.sources.mysql_process import IDLE_READERS
+from blocks.sources.mysql.process import IDLE_READERS
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName
 source = MySQLSource(**json.load(sys.stdin))
@@ -111,7 +111,7 @@ time.sleep(60)
             parent.stdin.write(json.dumps({**fields, "password": many.server.password}))
             parent.stdin.close()
             reader = Path("/proc") / parent.stdout.readline().strip()
-            assert b"mysql_reader" in (reader / "cmdline").read_bytes()
+            assert b"mysql/reader" in (reader / "cmdline").read_bytes()
             parent.kill()
         deadline = time.monotonic() + 5
         while reader.exists() and time.monotonic() < deadline:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from blocks.sources.cursors import cursor_bound
-from blocks.sources.mysql_select import Select, literal
+from blocks.sources.mysql.select import Select, literal
 from ferry.batch import ExtractQuery
 from ferry.errors import RequestError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema

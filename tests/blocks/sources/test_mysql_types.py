@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from blocks.sources.mysql_types import CatalogColumn
+from blocks.sources.mysql.types import CatalogColumn
 from ferry.batch import ExtractQuery
 from ferry.errors import SchemaError
 from ferry.schema import DataType, Kind, TableName
-from tests.mysql_shop import only_on
+from tests.harness.mysql_shop import only_on
 
 if TYPE_CHECKING:
-    from tests.mysql_shop import MySQLShop
+    from tests.harness.mysql_shop import MySQLShop
 
 LARGE = "12345678901234567890123456789012345.123456789012345678901234567891"
 BYTES = "x'00ff0a0d5c27225c4e2c'"

@@ -18,7 +18,7 @@ import pytest
 from pydantic import ValidationError
 
 from blocks.sources import DATABASES, SOURCES, PriceAPISource
-from blocks.sources.price_answers import read_days
+from blocks.sources.price_api.answers import read_days
 from deployments.local.price_api import Fault, PriceAPI
 from ferry.batch import ExtractQuery
 from ferry.errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from blocks.stages.json_values import first_changed
+from blocks.stages.parts.json_values import first_changed
 
 WIDE = 16_383
 

@@ -18,11 +18,11 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blocks.stages.part_files import read_rows, write_parts
+from blocks.stages.parts.files import read_rows, write_parts
 from ferry.batch import Extract, StageFormat
 from ferry.errors import DataError, FatalError, SchemaError
 from ferry.schema import Column, Kind, arrow_schema
-from tests.part_rows import FORMATS, MARKER, batch_of, column, words
+from tests.harness.part_rows import FORMATS, MARKER, batch_of, column, words
 
 COLUMNS = (
     column("flag", Kind.BOOLEAN),

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from blocks.stages import part_files
-from blocks.stages.part_files import read_rows, write_parts
+from blocks.stages.parts import files as part_files
+from blocks.stages.parts.files import read_rows, write_parts
 from ferry.batch import StageFormat
 from ferry.errors import DataError
 from ferry.schema import Column
-from tests.part_rows import FORMATS, MARKER, words
+from tests.harness.part_rows import FORMATS, MARKER, words
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -136,7 +136,7 @@ KILLED = """
 import os, sys, signal
 from pathlib import Path
 import pyarrow as pa
-from blocks.stages.part_files import write_parts
+from blocks.stages.parts.files import write_parts
 from ferry.batch import StageFormat
 from ferry.schema import Column, DataType, Kind
 def batches():
@@ -167,7 +167,7 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 import numpy as np, pyarrow as pa
-from blocks.stages.part_files import write_parts
+from blocks.stages.parts.files import write_parts
 from ferry.batch import StageFormat
 from ferry.schema import Column, DataType, Kind
 def batches(count):

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from blocks.stages.part_files import write_parts
+from blocks.stages.parts.files import write_parts
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities

@@ -13,7 +13,7 @@ import pytest
 
 from blocks.stage import Stage
 from blocks.stages import FolderStage, S3Stage
-from blocks.stages.part_files import write_parts
+from blocks.stages.parts.files import write_parts
 from blocks.warehouse import Warehouse
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
 from ferry.batch import Staged, StageFormat

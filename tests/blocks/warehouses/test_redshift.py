@@ -9,7 +9,7 @@ import sqlfluff
 from pydantic import ValidationError
 
 from blocks.warehouses import RedshiftWarehouse
-from blocks.warehouses.redshift_load_errors import _reason
+from blocks.warehouses.redshift.load_errors import _reason
 from deployments.local.redshift_double import Fault, RedshiftDouble
 from ferry.batch import StageFormat
 from ferry.errors import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.local.redshift_double.grammar import violations
+from deployments.local.redshift_double.sql.grammar import violations
 
 MERGE = (
     "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = s.a "
@@ -75,7 +75,7 @@ def test_invalid(sql):
 
 
 def test_literals_do_not_make_a_statement_new():
-    from deployments.local.redshift_double import grammar
+    from deployments.local.redshift_double.sql import grammar
 
     violations("SELECT a FROM t WHERE b = 'one' AND c = 1")
     before = grammar._unparsable_once.cache_info().misses

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from deployments.local.redshift_double.rules import RULES
+from deployments.local.redshift_double.sql.rules import RULES
 
 
 def rows(cursor, sql):

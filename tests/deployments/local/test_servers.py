@@ -29,7 +29,7 @@ from deployments.local.servers import (
     StartError,
     free_port,
 )
-from tests.mysql_shop import opened_shop
+from tests.harness.mysql_shop import opened_shop
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 

@@ -22,7 +22,7 @@ import pytest
 
 from deployments.local.shop import a_day_passes
 from deployments.local.stack import Stack
-from tests.api import eventually
+from tests.harness.api import eventually
 
 REPOSITORY = Path(__file__).parents[3]
 SECRETS = ("MYSQL_PASSWORD", "S3_SECRET_KEY", "WAREHOUSE_PASSWORD")

@@ -1,0 +1,143 @@
+"""What `information_schema` says of a table, in MySQL's spelling of it and in MariaDB's.
+
+Rows are taken by place, not by name: MySQL 8 spells the catalog's column names in upper case.
+https://dev.mysql.com/doc/refman/8.4/en/information-schema.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymysql.cursors import Cursor
+
+from blocks.sources.mysql.errors import no_right_to_read
+from blocks.sources.mysql.types import CatalogColumn, quote
+from blocks.sources.names import no_such_column, no_such_table
+from ferry.schema import Column, TableName
+
+_COLUMNS = """
+SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH,
+       CHARACTER_SET_NAME, NUMERIC_PRECISION, NUMERIC_SCALE
+FROM information_schema.COLUMNS
+WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
+ORDER BY ORDINAL_POSITION
+"""
+
+_KEY = """
+SELECT TABLE_NAME, COLUMN_NAME
+FROM information_schema.STATISTICS
+WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND INDEX_NAME = 'PRIMARY'
+ORDER BY SEQ_IN_INDEX
+"""
+
+# Only MariaDB has TABLE_NAME here: https://mariadb.com/kb/en/information-schema-check_constraints-table/
+_CHECKS = """
+SELECT TABLE_NAME, CHECK_CLAUSE
+FROM information_schema.CHECK_CONSTRAINTS
+WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s
+"""
+
+_TABLES = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
+
+_ROW_BYTES = """
+SELECT TABLE_NAME, AVG_ROW_LENGTH
+FROM information_schema.TABLES
+WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
+"""
+
+
+@dataclass(frozen=True)
+class CatalogTable:
+    """A table in the catalog: its columns in their order, and its primary key."""
+
+    columns: tuple[CatalogColumn, ...]
+    key: tuple[str, ...]
+
+    def column(self, name: str, table: TableName) -> Column:
+        """The column of that name, upper and lower case being one, with its type.
+
+        Raises:
+            SchemaError: No such column, or its type has no mapping.
+        """
+        for column in self.columns:
+            if column.name.lower() == name.lower():
+                return column.mapped(table)
+        raise no_such_column(name, table, [column.name for column in self.columns])
+
+
+def read(cursor: Cursor, table: TableName, database: str, place: str) -> CatalogTable:
+    """The table or view as the catalog has it.
+
+    Args:
+        cursor: A cursor on the server.
+        table: The table; without a schema, in `database`.
+        database: The connection's own.
+        place: Server and database, for messages.
+
+    Raises:
+        SchemaError: The catalog shows no such table to this user.
+        AccessError: It shows the table, which the user may not read.
+        pymysql.MySQLError: The caller turns it into Ferry's.
+    """
+    rows = _rows(cursor, _COLUMNS, table, database)
+    if not rows:
+        schema = table.schema or database
+        shown = f"database {schema!r} of {place.partition('/')[0]}"
+
+        def names_in(name: str) -> list[str]:
+            cursor.execute(_TABLES, (name or database,))
+            return [str(there) for (there,) in cursor.fetchall()]
+
+        names = names_in(schema)
+        if table.name in names:  # some right shows the table, and none its columns
+            raise no_right_to_read(f"{quote(schema)}.{quote(table.name)}", place)
+        raise no_such_table(table, shown, names, names_in)
+    key = tuple(str(row[1]) for row in _rows(cursor, _KEY, table, database))
+    checks: set[str] = set()
+    cursor.execute("SELECT VERSION()")
+    ((version,),) = cursor.fetchall()
+    if "mariadb" in str(version).lower():
+        checks = {str(row[1]).lower() for row in _rows(cursor, _CHECKS, table, database)}
+    columns = tuple(
+        CatalogColumn(
+            name=str(name),
+            data_type=str(data_type),
+            column_type=str(column_type),
+            nullable=nullable == "YES",
+            max_length=None if length is None else int(length),
+            character_set=character_set,
+            precision=None if precision is None else int(precision),
+            scale=None if scale is None else int(scale),
+            is_json=f"json_valid({quote(str(name))})".lower() in checks,
+        )
+        for (
+            _,
+            name,
+            data_type,
+            column_type,
+            nullable,
+            length,
+            character_set,
+            precision,
+            scale,
+        ) in rows
+    )
+    return CatalogTable(columns, key)
+
+
+def row_bytes(cursor: Cursor, table: TableName, database: str) -> int | None:
+    """The mean length of the table's rows by the server's statistics; None if it has none."""
+    rows = _rows(cursor, _ROW_BYTES, table, database)
+    return int(rows[0][1]) if rows and rows[0][1] else None
+
+
+def _rows(cursor: Cursor, sql: str, table: TableName, database: str) -> list[tuple[Any, ...]]:
+    """The rows of one table, where the catalog compares names without regard to case.
+
+    A server with `lower_case_table_names=0` can have `nps` and `NPS`: then only the exact one.
+    """
+    cursor.execute(sql, (table.schema or database, table.name))
+    rows = list(cursor.fetchall())
+    exact = [row for row in rows if row[0] == table.name]
+    return exact or rows

@@ -1,0 +1,194 @@
+"""How a MySQL server is reached: by PyMySQL for small things, by a URL for ConnectorX."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import ipaddress
+import select
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pymysql
+from pydantic import SecretStr
+from pymysql.cursors import Cursor
+
+from blocks.idle import Idle
+from blocks.sources.mysql.errors import mysql_error
+from ferry.errors import ConfigurationError, FerryError
+
+SESSION = (
+    # TIMESTAMP columns come in UTC. MySQL's catalog would tell sizes as they were up to a day ago;
+    # MariaDB, which has no such setting, skips what stands in a comment for MySQL 8.
+    # https://dev.mysql.com/doc/refman/8.4/en/information-schema-optimization.html
+    "SET SESSION time_zone = '+00:00' /*!80000 , SESSION information_schema_stats_expiry = 0 */",
+    "SET SESSION sql_mode = ''",  # literals mean the same on every server
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",  # a SELECT sees one snapshot
+)
+"""What every session begins with."""
+
+_PING_AFTER_SECONDS = 1.0
+
+
+def _is_good(connection: pymysql.Connection[Any], idle_seconds: float) -> bool:
+    """Whether the server is still there: nothing has come from it, and it answers if asked."""
+    try:
+        if not connection.open or select.select([connection._sock], [], [], 0)[0]:  # type: ignore[attr-defined]
+            return False
+        if idle_seconds > _PING_AFTER_SECONDS:
+            connection.ping(reconnect=False)
+    except (pymysql.MySQLError, OSError, ValueError):
+        return False
+    return True
+
+
+def _close(connection: pymysql.Connection[Any]) -> None:
+    with contextlib.suppress(pymysql.MySQLError, OSError):
+        connection.close()
+
+
+IDLE_CONNECTIONS: Idle[pymysql.Connection[Any]] = Idle(_close, _is_good)
+
+
+@dataclass(frozen=True)
+class MySQLServer:
+    """A server, and a user on it. The fields are those of `MySQLSource`."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: SecretStr
+    ca_path: str | None
+    verify_tls: bool | None
+    connect_timeout_seconds: int
+    read_timeout_seconds: int
+
+    @property
+    def place(self) -> str:
+        """Server and database, for messages."""
+        return f"{self.host}:{self.port}/{self.database}"
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor]:
+        """A cursor on a connection of its own, with MySQL's errors turned into Ferry's.
+
+        The connection is kept for the next cursor, as `blocks.idle` tells. Nothing but SELECT,
+        EXPLAIN and KILL may be sent: they leave the session as it was.
+
+        Raises:
+            AccessError: The server refuses the credentials, or its certificate does not verify.
+            ConfigurationError: There is no file at `ca_path`.
+            ConnectionLostError, BusyError: A retry may help.
+        """
+        try:
+            with (
+                IDLE_CONNECTIONS.lease(self, self._connect) as lease,
+                lease.thing.cursor() as cursor,
+            ):
+                yield cursor
+        except pymysql.MySQLError as error:
+            raise mysql_error(error, self.place) from error
+
+    def _connect(self) -> pymysql.Connection[Any]:
+        if self.ca_path is not None:
+            self._check_ca(self.ca_path)
+        connection: pymysql.Connection[Any] = pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            # PyMySQL would encode text as Latin-1; servers and ConnectorX mean UTF-8.
+            password=self.password.get_secret_value().encode(),
+            database=self.database,
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=self.connect_timeout_seconds,
+            read_timeout=self.read_timeout_seconds,
+            write_timeout=self.read_timeout_seconds,
+            **self._pymysql_tls(),
+        )
+        try:
+            with connection.cursor() as cursor:
+                for statement in SESSION:
+                    cursor.execute(statement)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
+
+    def url(self) -> str:
+        """ConnectorX's URL. It holds the password."""
+        # On loopback the driver would hop over to the socket file that the server names: without
+        # TLS, and, at the end of a tunnel, to another server than the one asked for.
+        options = {"prefer_socket": "false"}
+        verifies = self._verifies()
+        if verifies:
+            options["ssl-mode"] = "VERIFY_IDENTITY"
+            ca_path = self.ca_path or ssl.get_default_verify_paths().cafile
+            if ca_path:
+                options["ssl-ca"] = ca_path
+        else:
+            options["ssl-mode"] = "DISABLED" if verifies is None else "PREFERRED"
+        password = self.password.get_secret_value()
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (
+            f"mysql://{_quote(self.user)}:{_quote(password)}@{host}:{self.port}"
+            f"/{_quote(self.database)}?"
+        ) + "&".join(f"{name}={_quote(value)}" for name, value in options.items())
+
+    def kill(self, tag: str) -> None:
+        """End the statement that has this tag, if the server can be reached.
+
+        A user may see and end their own statements without any further right.
+        https://dev.mysql.com/doc/refman/8.4/en/kill.html
+        """
+        quick = dataclasses.replace(self, read_timeout_seconds=self.connect_timeout_seconds)
+        with contextlib.suppress(FerryError), quick.cursor() as cursor:
+            cursor.execute(
+                "SELECT ID FROM information_schema.PROCESSLIST "
+                "WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
+                (f"%{tag}%",),
+            )
+            for (thread,) in cursor.fetchall():
+                cursor.execute("KILL %s", (thread,))
+
+    def _verifies(self) -> bool | None:
+        """Whether TLS is verified; None when there is to be no TLS."""
+        if self.verify_tls is None and self.ca_path is None and _is_loopback(self.host):
+            return None
+        return self.verify_tls is not False
+
+    def _pymysql_tls(self) -> dict[str, Any]:
+        """TLS for PyMySQL: an `ssl` dict of a wrong shape would be unverified, these are not."""
+        verifies = self._verifies()
+        if verifies:
+            return {"ssl_ca": self.ca_path, "ssl_verify_cert": True, "ssl_verify_identity": True}
+        return {"ssl_disabled": True} if verifies is None else {}
+
+    @staticmethod
+    def _check_ca(path: str) -> None:
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:  # ssl.SSLError is one, too
+            raise ConfigurationError(
+                "the source block's `ca_path` is not a readable PEM file of certificates",
+                found=path,
+                todo="Point it at the authority's certificate, on the machine that runs the flow.",
+            ) from error
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

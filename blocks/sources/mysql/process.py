@@ -1,0 +1,187 @@
+"""The reading process seen from Ferry's side: started, asked, read from, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from blocks.idle import Idle
+from blocks.sources.mysql.errors import error_of_code
+from blocks.sources.mysql.reader import DONE
+from ferry.errors import ConnectionLostError, DataError, FerryError
+
+BATCH_BYTES = 4 * 1024 * 1024
+"""A batch has about so many bytes, and never many more than the rows fetched at a time."""
+
+_PROGRAM = Path(__file__).with_name("reader.py")
+
+
+class ReaderStoppedError(RuntimeError):
+    """How the reading process ended, without the text of its error, which may hold values."""
+
+
+class ReadTimeoutError(ReaderStoppedError):
+    """The reading process ended because no rows arrived in time."""
+
+
+class UnreadableError(ReaderStoppedError):
+    """The reading process ended because ConnectorX cannot read a value."""
+
+
+def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
+    """A new process, which trusts the authorities in `ca_path` and no others.
+
+    ConnectorX would read the authorities of the machine besides, for each connection anew, which
+    takes four times as long as all the rest of a small read.
+    """
+    env = {**os.environ, "RUST_BACKTRACE": "0"}
+    if ca_path:
+        env["SSL_CERT_FILE"], env["SSL_CERT_DIR"] = ca_path, os.devnull
+    return subprocess.Popen(
+        # -I: neither the current folder nor PYTHON* variables decide what is imported.
+        [sys.executable, "-I", str(_PROGRAM)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+    )
+
+
+def _is_good(process: subprocess.Popen[bytes], _idle_seconds: float) -> bool:
+    return process.poll() is None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):  # of what nobody has read
+                pipe.close()
+
+
+IDLE_READERS: Idle[subprocess.Popen[bytes]] = Idle(_end, _is_good)
+
+
+@dataclass(frozen=True, repr=False)
+class MySQLReader:
+    """One SELECT, read by a process of its own.
+
+    Attributes:
+        url: ConnectorX's connection URL; it holds the password and goes to the process by a pipe.
+        sql: The statement.
+        session: Statements that set the session first.
+        batch_rows: Rows in a batch, at most.
+        read_timeout_seconds: How long to wait for a batch.
+        place: Server and database, for messages.
+        ca_path: PEM file of the authorities that may vouch for the server; None for the machine's.
+        fetch_rows: Rows that are fetched at a time, however long they are; None for `batch_rows`.
+        batch_bytes: A batch that has so many bytes takes no more.
+    """
+
+    url: str
+    sql: str
+    session: Sequence[str]
+    batch_rows: int
+    read_timeout_seconds: float
+    place: str
+    ca_path: str | None = None
+    fetch_rows: int | None = None
+    batch_bytes: int = BATCH_BYTES
+
+    def batches(self) -> Generator[pa.RecordBatch]:
+        """The result as it comes; the process ends with an iterator that is abandoned.
+
+        One that has read its result to the end waits for the next statement, whose server and
+        session are its own: it keeps no connection.
+
+        Raises:
+            ConnectionLostError: The connection was cut, or no batch came in time; caused by a
+                `ReadTimeoutError` then.
+            BusyError: The server stopped the statement.
+            DataError: ConnectorX cannot read a value.
+        """
+        with IDLE_READERS.lease(self.ca_path, lambda: _start(self.ca_path)) as lease:
+            process = lease.thing
+            assert process.stdin and process.stdout and process.stderr
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(self._request())
+                process.stdin.flush()
+            truncated: Exception | None = None
+            try:
+                with pa.ipc.open_stream(process.stdout) as stream:
+                    yield from stream
+            except (pa.ArrowInvalid, OSError) as error:  # cut off: the exit code says why
+                truncated = error
+            if truncated or process.stdout.read(len(DONE)) != DONE:
+                process.stdin.close()  # should it still be there, it ends now
+                failure = process.stderr.read()
+                exit_code = process.wait()
+                raise self._error(exit_code, failure) from self._cause(exit_code, failure)
+
+    def _request(self) -> bytes:
+        return (
+            json.dumps(
+                {
+                    "url": self.url,
+                    "sql": self.sql,
+                    "session": list(self.session),
+                    "batch_rows": self.batch_rows,
+                    "fetch_rows": self.fetch_rows or self.batch_rows,
+                    "batch_bytes": self.batch_bytes,
+                    "read_timeout_seconds": self.read_timeout_seconds,
+                }
+            ).encode()
+            + b"\n"
+        )
+
+    def _error(self, exit_code: int, failure: bytes) -> FerryError:
+        if exit_code == -signal.SIGALRM:
+            return ConnectionLostError(
+                f"no rows came from {self.place} for {self.read_timeout_seconds:g} seconds",
+                step="extract",
+                todo="It is tried again. If the statement needs longer before its first row, put "
+                "an index on the cursor column or raise `read_timeout_seconds`.",
+            )
+        told = _told(failure)
+        if told.get("kind") == "server":
+            return error_of_code(int(str(told["code"])), self.place).at(step="extract")
+        if told.get("kind") == "unreadable":
+            return DataError(
+                f"{self.place} sent a value that cannot be read",
+                step="extract",
+                todo="If a column was altered while it was read, run again; else find the value "
+                "by leaving columns out with `exclude`.",
+            )
+        if told.get("kind") == "lost":
+            return error_of_code(0, self.place).at(step="extract")
+        return ConnectionLostError(
+            f"the process that reads from {self.place} ended before its result did",
+            step="extract",
+            found=f"exit code {exit_code}",
+            todo="It is tried again; if it stays so, check this machine's memory.",
+        )
+
+    def _cause(self, exit_code: int, failure: bytes) -> ReaderStoppedError:
+        if exit_code == -signal.SIGALRM:
+            return ReadTimeoutError("stopped by its clock")
+        told = _told(failure)
+        kind = UnreadableError if told.get("kind") == "unreadable" else ReaderStoppedError
+        return kind(f"exit code {exit_code}, {told.get('type')}, error {told.get('code')}")
+
+
+def _told(failure: bytes) -> dict[str, object]:
+    try:
+        told = json.loads(failure)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

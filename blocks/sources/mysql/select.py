@@ -1,0 +1,188 @@
+"""The one SELECT that reads a window of a table, and what its result has to be turned into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from blocks.sources.batches import conform
+from blocks.sources.cursors import cursor_bounds
+from blocks.sources.mysql.characters import lossy_columns, masks, refuse_lost
+from blocks.sources.mysql.types import (
+    ZERO_DATE_TYPES,
+    bare_type,
+    lowest_time,
+    quote,
+    select_expression,
+)
+from ferry.batch import CursorValue, ExtractQuery
+from ferry.errors import DataError
+from ferry.schema import Column, TableName
+
+_MASK_BITS = 30
+
+
+def literal(value: CursorValue) -> str:
+    """The value as SQL, for a session in sql_mode ''. ConnectorX takes no bound parameters.
+
+    Only these types pass, and text goes as its bytes in hexadecimal, so that no value can be read
+    as SQL. https://dev.mysql.com/doc/refman/8.4/en/hexadecimal-literals.html
+
+    Raises:
+        TypeError: Any other type, a bool, or a datetime with a zone.
+    """
+    match value:
+        case bool():
+            pass
+        case int():
+            return str(value)
+        case Decimal() if value.is_finite():
+            return format(value, "f")
+        case datetime() if value.tzinfo is None:
+            return f"TIMESTAMP'{value.isoformat(sep=' ', timespec='microseconds')}'"
+        case date() if not isinstance(value, datetime):
+            return f"DATE'{value.isoformat()}'"
+        case str():
+            return f"_utf8mb4 X'{value.encode().hex()}'"
+    raise TypeError(f"no SQL literal for a {type(value).__name__}")
+
+
+def table_name(table: TableName, database: str) -> str:
+    """The table's full name, quoted."""
+    return f"{quote(table.schema or database)}.{quote(table.name)}"
+
+
+def uncarried_condition(cursor: Column) -> str | None:
+    """What is true of the rows that no bounds of this cursor would take; None if no row can be."""
+    name, lowest = quote(cursor.name), lowest_time(cursor)
+    if lowest is not None:
+        return f"({name} IS NULL OR {name} < {literal(lowest)})"
+    return f"{name} IS NULL" if cursor.nullable else None
+
+
+def _bounded(query: ExtractQuery, cursor: Column) -> list[str]:
+    """What is true of the query's rows: within its bounds, and never without a cursor.
+
+    Without a bound, too: what the first run of a watermark took, no later one would ever see again.
+    """
+    name, lowest = quote(cursor.name), lowest_time(cursor)
+    low, high = cursor_bounds(query, cursor)
+    if lowest is not None:
+        # A bound before the first TIMESTAMP counts as 0 in MySQL, as the zero date does.
+        low = lowest if low is None else max(low, lowest)  # of one kind
+    conditions = [
+        f"{name} {operator} {literal(bound)}"
+        for operator, bound in ((">=", low), ("<", high))
+        if bound is not None
+    ]
+    return conditions or ([f"{name} IS NOT NULL"] if cursor.nullable else [])
+
+
+@dataclass(frozen=True)
+class Select:
+    """A SELECT over one table, and how to read its result.
+
+    The result's columns are the query's in their order (under names of our own, as those of the
+    table may be anything), then bit masks that tell which dates were not NULL in the table,
+    and in which columns characters were lost.
+
+    Attributes:
+        query: What to read.
+        sql: The statement.
+        dates: Places of the columns whose dates are checked; empty if they may become NULL.
+        tag: A word in the statement, by which it is found in the server's process list.
+        any_sql: A statement that gives one row if the other gives any.
+        lossy: Places of the columns whose characters the server may lose; masks tell of them, too.
+        from_where: What is read, without its columns.
+    """
+
+    query: ExtractQuery
+    sql: str
+    any_sql: str
+    dates: tuple[int, ...]
+    tag: str
+    lossy: tuple[int, ...] = ()
+    from_where: str = ""
+
+    @classmethod
+    def build(cls, query: ExtractQuery, cursor: Column | None, database: str, tag: str) -> Select:
+        """The statement for this query.
+
+        Args:
+            query: What to read.
+            cursor: The cursor column, if the query has one.
+            database: Where tables without a schema are.
+            tag: A word for the statement.
+
+        Raises:
+            RequestError: A bound that the cursor column cannot be compared with.
+        """
+        columns = query.schema.columns
+        items = [f"{select_expression(column)} AS c{n}" for n, column in enumerate(columns)]
+        dates: tuple[int, ...] = ()
+        if query.zero_dates != "null":
+            dates = tuple(n for n, c in enumerate(columns) if bare_type(c) in ZERO_DATE_TYPES)
+        for first in range(0, len(dates), _MASK_BITS):
+            bits = [
+                f"({quote(columns[n].name)} IS NOT NULL) << {bit}"
+                for bit, n in enumerate(dates[first : first + _MASK_BITS])
+            ]
+            items.append(f"({' | '.join(bits)}) AS z{first // _MASK_BITS}")
+        lossy = lossy_columns(columns)
+        items += masks(columns, lossy)
+        # Names are quoted, and values pass through `literal`.
+        source = table_name(query.schema.name, database)
+        conditions = [] if cursor is None else _bounded(query, cursor)
+        rows = f"FROM {source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+        return cls(
+            query,
+            f"SELECT /* {tag} */ {', '.join(items)} {rows}",
+            f"SELECT /* {tag} */ 1 {rows} LIMIT 1",
+            dates,
+            tag,
+            lossy,
+            rows,
+        )
+
+    def batch(self, result: pa.RecordBatch, rows_before: int) -> pa.RecordBatch:
+        """The result's batch as the query wants it.
+
+        Raises:
+            DataError: Dates that are none, characters that were lost, or a value that its column's
+                type cannot hold.
+        """
+        columns = self.query.schema.columns
+        self._refuse_zero_dates(result, rows_before)
+        lost = result.columns[len(columns) + -(-len(self.dates) // _MASK_BITS) :]
+        rows = rows_before + result.num_rows
+        refuse_lost(lost, columns, self.lossy, self.query.schema.name, rows)
+        arrays = result.columns[: len(columns)]
+        return conform(arrays, columns, self.query.schema.name, rows_before)
+
+    def _refuse_zero_dates(self, result: pa.RecordBatch, rows_before: int) -> None:
+        columns = self.query.schema.columns
+        counts: dict[str, int] = {}
+        for place, n in enumerate(self.dates):
+            values = result.column(n)
+            if values.null_count:
+                mask = result.column(len(columns) + place // _MASK_BITS).cast(pa.int64())
+                bit = pa.scalar(1 << place % _MASK_BITS, pa.int64())
+                there = pc.not_equal(pc.bit_wise_and(mask, bit), pa.scalar(0, pa.int64()))
+                count = pc.sum(pc.and_(there, values.is_null())).as_py()
+                if count:
+                    counts[columns[n].name] = count
+        if counts:
+            found = ", ".join(f"{count} in {name!r}" for name, count in counts.items())
+            raise DataError(
+                "there are zero or impossible dates, such as 0000-00-00",
+                table=str(self.query.schema.name),
+                step="extract",
+                expected="dates that exist",
+                found=f"{found}, within the first {rows_before + result.num_rows} rows",
+                todo="Correct them in the source, or say `zero_dates: null` in the table's spec "
+                "to load them as NULL.",
+            )

@@ -1,0 +1,354 @@
+"""MySQL, MariaDB, and what speaks their protocol: RDS, Aurora."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Collection, Iterator
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pymysql
+from pydantic import Field, SecretStr
+from pymysql.cursors import Cursor
+
+from blocks.source import Source
+from blocks.sources.cursors import CURSOR_KINDS
+from blocks.sources.mysql import catalog
+from blocks.sources.mysql.characters import count_invalid, invalid_text
+from blocks.sources.mysql.connection import SESSION, MySQLServer
+from blocks.sources.mysql.errors import CLIENT_ERRORS
+from blocks.sources.mysql.process import (
+    BATCH_BYTES,
+    MySQLReader,
+    ReadTimeoutError,
+    UnreadableError,
+)
+from blocks.sources.mysql.select import Select, table_name, uncarried_condition
+from blocks.sources.mysql.types import quote, select_expression
+from blocks.sources.names import carried
+from ferry.batch import CursorValue, ExtractQuery
+from ferry.errors import FerryError, RequestError
+from ferry.schema import Column, Kind, TableName, TableSchema
+
+_LOOK_ROWS = 1000
+"""A window is looked at whether it is empty if the server expects to touch at most so many rows."""
+
+_FETCH_BYTES = 64 * 1024 * 1024
+"""What is fetched at a time has no more bytes than this, by the declared types."""
+
+_FETCH_LONG_ROWS = (16, 128)
+"""Rows that are fetched at a time, at least and at most, where one may be longer than 64 KB."""
+
+_LONG_BYTES = 1 << 16
+_LENGTHY = (Kind.TEXT, Kind.BINARY, Kind.JSON)
+
+
+class MySQLSource(Source):
+    """A MySQL or MariaDB database that tables are read from.
+
+    Rows are read by ConnectorX in a process of their own, each table or window by a single SELECT,
+    which InnoDB answers from one snapshot; the catalog is read by PyMySQL. How types travel, what
+    to grant and how TLS is verified stands in `docs/engines/mysql.md`.
+
+    Example:
+        ```python
+        from blocks.sources import MySQLSource
+        from ferry.batch import ExtractQuery
+        from ferry.schema import TableName
+
+        shop = MySQLSource(host="127.0.0.1", database="prod", user="ferry", password="…")
+        schema = shop.describe(TableName("", "nps"))
+        rows = sum(batch.num_rows for batch in shop.read(ExtractQuery(schema)))
+        ```
+    """
+
+    _block_type_name = "MySQL Source"
+    _block_type_slug = "mysql-source"
+    _description = "A MySQL or MariaDB database that Ferry reads tables from."
+    # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
+    _logo_url = None
+
+    host: str = Field(description="Name or address of the server, as in its certificate.")
+    port: int = Field(default=3306, ge=1, le=65535, description="TCP port of the server.")
+    database: str = Field(description="The database whose tables are read.")
+    user: str = Field(description="A user who may SELECT from these tables; no more is needed.")
+    password: SecretStr = Field(description="That user's password.")
+    ca_path: str | None = Field(
+        default=None,
+        description="PEM file of the authorities that may vouch for the server; by default, "
+        "those that this machine trusts.",
+    )
+    verify_tls: bool | None = Field(
+        default=None,
+        description="Verify the server's certificate and its name. By default yes, except that "
+        "a server on loopback without a ca_path is spoken to without TLS. No: TLS if the server "
+        "offers it, unverified.",
+    )
+    connect_timeout_seconds: int = Field(
+        default=10, ge=1, description="How long to wait for a connection."
+    )
+    read_timeout_seconds: int = Field(
+        default=600,
+        ge=1,
+        description="How long to wait for the next rows, or for an answer from the catalog.",
+    )
+    batch_rows: int = Field(
+        default=65_536,
+        ge=1,
+        description="Rows in a batch, at most; of tables with long rows, fewer.",
+    )
+
+    def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
+        """The table's or view's columns, types and primary key, from `information_schema`.
+
+        Invisible and generated columns are columns like others.
+
+        Args:
+            table: The table; without a schema, in the block's database.
+            exclude: Columns to leave out, whatever their type; upper and lower case are one.
+
+        Raises:
+            SchemaError: No such table, or a column whose type has no mapping; tells names that
+                come close. A retry does not help.
+            AccessError: The server refuses the credentials, or its certificate does not verify.
+            ConnectionLostError, BusyError: A retry may help.
+        """
+        with self._server.cursor() as cursor:
+            found = catalog.read(cursor, table, self.database, self._server.place)
+        kept = carried([column.name for column in found.columns], exclude, table)
+        columns = tuple(column.mapped(table) for column in found.columns if column.name in kept)
+        return TableSchema(table, columns, found.key)
+
+    def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
+        """The rows as batches of `arrow_schema(query.schema.columns)`, from one snapshot.
+
+        A batch has at most `batch_rows` rows and about 4 MB, or a few rows that are longer.
+        Bounds of a DATETIME column are wall clock in the query's zone; in the hour that a zone
+        repeats, both passes are one.
+
+        Raises:
+            DataError: A zero date (unless the query says "null"), or a value that cannot travel
+                unchanged. A retry does not help.
+            SchemaError: The table or a column is not there any more.
+            RequestError: A bound that the cursor column cannot be compared with.
+            ConnectionLostError: The connection was cut, or nothing came for
+                `read_timeout_seconds`; a retry may help.
+            BusyError: The server stopped the statement; a retry may help.
+        """
+        table = query.schema.name
+        with self._server.cursor() as cursor:  # also finds what ConnectorX takes 30 s to tell
+            select = self._select(cursor, query)
+            asks = query.cursor is not None or _longest_row(query) is None
+            expected_rows = _expected_rows(cursor, select) if asks else None
+            if _is_empty(cursor, select, expected_rows):
+                return
+            row_bytes = catalog.row_bytes(cursor, table, self.database)
+        batch_rows = max(1, min(self.batch_rows, BATCH_BYTES // (row_bytes or 1)))
+        reader = MySQLReader(
+            url=self._server.url(),
+            sql=select.sql,
+            # While rows are written elsewhere nobody reads from the server; its patience, 60 s by
+            # default, has to be as long as ours.
+            session=(
+                *SESSION,
+                f"SET SESSION net_write_timeout = {self.read_timeout_seconds}",
+            ),
+            batch_rows=batch_rows,
+            fetch_rows=_fetch_rows(query, batch_rows, expected_rows),
+            read_timeout_seconds=self.read_timeout_seconds,
+            place=self._server.place,
+            ca_path=self.ca_path,
+        )
+        rows = 0
+        with contextlib.closing(reader.batches()) as batches:
+            try:
+                for result in batches:
+                    yield select.batch(result, rows)
+                    rows += result.num_rows
+            except FerryError as error:
+                if isinstance(error.__cause__, ReadTimeoutError):
+                    self._server.kill(select.tag)
+                if isinstance(error.__cause__, UnreadableError):
+                    self._refuse_invalid(select)
+                error.at(table=str(table), step="extract")
+                raise
+
+    def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
+        """The lowest and highest value of a column, without NULLs and zero dates.
+
+        Of a TIMESTAMP column they have the zone UTC; of a DATETIME column, which does not know its
+        zone, they have none. Fast if the column leads an index.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+            AccessError, ConnectionLostError, BusyError: As for `describe`.
+        """
+        with self._server.cursor() as cursor:
+            found = self._cursor_column(cursor, table, column)
+            source, name = table_name(table, self.database), quote(found.name)
+            cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {source}")  # noqa: S608  # quoted
+            low, high = cursor.fetchone() or (None, None)
+            kind = found.type.kind
+            if kind in (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ) and not (
+                isinstance(low, date) and isinstance(high, date)
+            ):  # a zero date, which has no Python value: look at the others, without the index
+                expression = select_expression(found)
+                cursor.execute(f"SELECT MIN({expression}), MAX({expression}) FROM {source}")  # noqa: S608
+                low, high = cursor.fetchone() or (None, None)
+        if low is None or high is None:
+            return None
+        if kind is Kind.TIMESTAMPTZ:
+            return low.replace(tzinfo=UTC), high.replace(tzinfo=UTC)
+        return low, high
+
+    def count_uncarried(self, table: TableName, column: str) -> int:
+        """How many rows have NULL or a zero date (any of the year 0) in this column.
+
+        Other dates that do not exist, such as 2023-00-15, lie between two that do: windows meet
+        them, and `zero_dates` says what becomes of them. By the column's index, if it has one.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+            AccessError, ConnectionLostError, BusyError: As for `describe`.
+        """
+        with self._server.cursor() as cursor:
+            found = self._cursor_column(cursor, table, column)
+            uncarried = uncarried_condition(found)
+            if uncarried is None:
+                return 0
+            rows = f"FROM {table_name(table, self.database)} WHERE {uncarried}"  # quoted
+            cursor.execute(f"SELECT 1 {rows} LIMIT 1")
+            if cursor.fetchone() is None:
+                return 0
+            cursor.execute(f"SELECT COUNT(*) {rows}")
+            ((count,),) = cursor.fetchall()
+            return int(count)
+
+    def now(self) -> datetime:
+        """The server's clock, in UTC."""
+        with self._server.cursor() as cursor:
+            cursor.execute("SELECT UTC_TIMESTAMP(6)")
+            (moment,) = cursor.fetchone() or (None,)
+        assert isinstance(moment, datetime)
+        return moment.replace(tzinfo=UTC)
+
+    def estimate_rows(self, query: ExtractQuery) -> int | None:
+        """About how many rows `query` will read, as the server's optimizer guesses (EXPLAIN).
+
+        Costs milliseconds. With an index on the cursor column usually within a factor of two;
+        without one it is the table's whole size, itself off by up to half.
+        """
+        try:
+            with self._server.cursor() as cursor:
+                return _explained_rows(cursor, self._select(cursor, query))
+        except FerryError:  # such as a view whose plan this user may not see
+            return None
+
+    def row_bytes(self, table: TableName) -> int | None:
+        """About how many bytes a row has, by `information_schema`; None for a view."""
+        with self._server.cursor() as cursor:
+            return catalog.row_bytes(cursor, table, self.database)
+
+    def _select(self, cursor: Cursor, query: ExtractQuery) -> Select:
+        bound: Column | None = None
+        if query.cursor is not None:
+            bound = query.schema.column(query.cursor) or self._cursor_column(
+                cursor, query.schema.name, query.cursor
+            )
+        return Select.build(query, bound, self.database, f"ferry-{secrets.token_hex(8)}")
+
+    def _refuse_invalid(self, select: Select) -> None:
+        """Tell which columns have text that is no Unicode, if that is why it cannot be read.
+
+        Raises:
+            DataError: There is some.
+        """
+        table = select.query.schema.name
+        texts, counting = count_invalid(select.query.schema.columns, select.from_where)
+        counts: list[tuple[Column, int]] = []
+        with contextlib.suppress(FerryError), self._server.cursor() as cursor:
+            if texts:
+                cursor.execute(counting)
+                counts = list(zip(texts, map(int, cursor.fetchone() or ()), strict=False))
+        found = [(column, count) for column, count in counts if count]
+        if found:
+            raise invalid_text(found, table, table_name(table, self.database))
+
+    def _cursor_column(self, cursor: Cursor, table: TableName, name: str) -> Column:
+        found = catalog.read(cursor, table, self.database, self._server.place).column(name, table)
+        if found.type.kind not in CURSOR_KINDS:
+            raise RequestError(
+                f"column {name!r} has no exact order",
+                table=str(table),
+                expected="a whole or decimal number, a date, a time or text",
+                found=found.native,
+                todo="Choose another cursor column.",
+            )
+        return found
+
+    @property
+    def _server(self) -> MySQLServer:
+        return MySQLServer(
+            host=self.host,
+            port=self.port,
+            database=self.database,
+            user=self.user,
+            password=self.password,
+            ca_path=self.ca_path,
+            verify_tls=self.verify_tls,
+            connect_timeout_seconds=self.connect_timeout_seconds,
+            read_timeout_seconds=self.read_timeout_seconds,
+        )
+
+
+def _expected_rows(cursor: Cursor, select: Select) -> int | None:
+    """About how many rows the server will touch; None if it does not tell this user."""
+    try:
+        return _explained_rows(cursor, select)
+    except pymysql.MySQLError as error:
+        if error.args[0] < CLIENT_ERRORS:  # such as a view whose plan this user may not see
+            return None
+        raise
+
+
+def _is_empty(cursor: Cursor, select: Select, expected_rows: int | None) -> bool:
+    """Whether a window has no rows, if an index tells that at once; else False.
+
+    A row that comes after this look comes after the read, too.
+    """
+    if select.query.cursor is None or expected_rows is None or expected_rows > _LOOK_ROWS:
+        return False
+    cursor.execute(select.any_sql)
+    return cursor.fetchone() is None
+
+
+def _explained_rows(cursor: Cursor, select: Select) -> int:
+    # MySQL 9 answers by default as a tree, in which no column tells the rows.
+    cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {select.sql}")
+    names = [str(d[0]).lower() for d in cursor.description or ()]
+    plans = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return max((int(plan["rows"]) for plan in plans if plan.get("rows") is not None), default=0)
+
+
+def _fetch_rows(query: ExtractQuery, batch_rows: int, expected_rows: int | None) -> int:
+    """How many rows to fetch at a time, whatever length the statistics say they have.
+
+    They tell a mean, and of a new table nothing. Where a row may be very long, few are fetched: of
+    many rows more, since each fetch costs 0.1 ms and 4 KB.
+    """
+    longest = _longest_row(query)
+    if longest is not None:
+        return max(1, min(batch_rows, _FETCH_BYTES // longest))
+    fewest, most = _FETCH_LONG_ROWS
+    return min(batch_rows, max(fewest, min(most, (expected_rows or 0) // 1000)))
+
+
+def _longest_row(query: ExtractQuery) -> int | None:
+    """The most bytes that a row has by its declared types; None if a column may be long."""
+    lengths = [c.type.max_bytes for c in query.schema.columns if c.type.kind in _LENGTHY]
+    if any(length is None or length >= _LONG_BYTES for length in lengths):
+        return None
+    return sum(filter(None, lengths)) + 64 * len(query.schema.columns)

@@ -1,0 +1,1 @@
+"""SQLite files; `source.py` has the block."""

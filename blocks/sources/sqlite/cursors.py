@@ -1,0 +1,60 @@
+"""Which values of a cursor column a window or a watermark can reach, in a file that takes any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blocks.sources.sqlite.types import from_storage
+from ferry.schema import DataType, Kind
+
+CARRIES = "ferry_carries"
+"""The name under which `carries` is known to a connection that uses `carried_condition`."""
+
+_BITS = {Kind.INT16: 15, Kind.INT32: 31, Kind.INT64: 63}
+# SQLite's own functions give back what is in their own spelling, if such a date exists.
+_PLAIN = {Kind.DATE: "date", Kind.TIMESTAMP: "datetime"}
+
+
+def carried_value(raw: Any, data_type: DataType) -> Any:
+    """The stored value as one of the type; None if it has no place in the column's order."""
+    if data_type.kind is Kind.TEXT:
+        return raw  # every text has its place, also one that is too long to travel
+    try:
+        return from_storage(raw, data_type)
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def carries(raw: Any, data_type: DataType) -> bool:
+    """Whether the stored value has a place in the column's order; of text, its bytes."""
+    try:
+        raw = raw.decode() if isinstance(raw, bytes) else raw
+    except UnicodeDecodeError:
+        return False
+    return carried_value(raw, data_type) is not None
+
+
+def carried_condition(name: str, data_type: DataType) -> str:
+    """What is true of the rows that a window or a watermark over a column can reach, as SQL.
+
+    Most values are told by SQLite alone: Python is asked only where that is not enough.
+
+    Args:
+        name: The column's name, quoted.
+        data_type: The column's type.
+    """
+    kind = data_type.kind
+    if kind is Kind.TEXT:
+        return f"{name} IS NOT NULL"
+    if kind in _BITS:
+        limit = (1 << _BITS[kind]) - 1
+        return f"typeof({name}) = 'integer' AND {name} BETWEEN {-limit} - 1 AND {limit}"
+    if kind in _PLAIN:
+        again = f"{_PLAIN[kind]}({name}, '+0 days')"  # without it, 31 February stays one
+        plain = f"({again} IS {name} AND substr({name}, 1, 4) <> '0000')"
+        asked = f"{CARRIES}(CAST({name} AS BLOB))"
+        return f"CASE WHEN typeof({name}) <> 'text' THEN 0 WHEN {plain} THEN 1 ELSE {asked} END"
+    return (
+        f"CASE typeof({name}) WHEN 'null' THEN 0 WHEN 'blob' THEN 0 "
+        f"WHEN 'text' THEN {CARRIES}(CAST({name} AS BLOB)) ELSE {CARRIES}({name}) END"
+    )

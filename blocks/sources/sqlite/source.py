@@ -1,0 +1,349 @@
+"""SQLite files: the source of the demo, and of small applications."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field
+
+from blocks.source import Source
+from blocks.sources.batches import conform
+from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
+from blocks.sources.names import carried, no_such_column, no_such_table
+from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carried_value, carries
+from blocks.sources.sqlite.types import from_storage, mapped
+from ferry.batch import CursorValue, ExtractQuery
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConnectionLostError,
+    DataError,
+    FerryError,
+    RequestError,
+    SchemaError,
+)
+from ferry.schema import Column, Kind, TableName, TableSchema, arrow_type
+
+_TIMES = (Kind.DATE, Kind.TIMESTAMP)
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+class SQLiteSource(Source):
+    """A SQLite file that tables are read from, never written to.
+
+    SQLite takes any value in any column, so each value is checked against its column's declared
+    type. Which types are known, and how values are to be written, stands in
+    `docs/engines/sqlite.md`.
+
+    Example:
+        ```python
+        from blocks.sources import SQLiteSource
+        from ferry.batch import ExtractQuery
+        from ferry.schema import TableName
+
+        shop = SQLiteSource(path="shop.sqlite")
+        schema = shop.describe(TableName("", "nps"))
+        rows = sum(batch.num_rows for batch in shop.read(ExtractQuery(schema)))
+        ```
+    """
+
+    _block_type_name = "SQLite Source"
+    _block_type_slug = "sqlite-source"
+    _description = "A SQLite file that Ferry reads tables from."
+    # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
+    _logo_url = None
+
+    path: str = Field(description="The file; relative to the folder that the flow runs in.")
+    busy_timeout_seconds: float = Field(
+        default=10, gt=0, description="How long to wait for another program's lock on the file."
+    )
+    batch_rows: int = Field(
+        default=16_384, ge=1, description="Rows in a batch, at most; of long rows, fewer."
+    )
+
+    def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
+        """The table's or view's columns, types and primary key, from the declarations.
+
+        Args:
+            table: The table; its schema is empty or `main`.
+            exclude: Columns to leave out, whatever their type; upper and lower case are one.
+
+        Raises:
+            SchemaError: No such table, or a column whose declared type is missing or unknown.
+            AccessError: The file cannot be read.
+            ConfigurationError: There is no such file, or it is no SQLite database.
+            BusyError: Another program locks it; a retry may help.
+        """
+        with self._connection() as connection:
+            declared = self._declared(connection, table)
+        kept = carried([name for name, *_ in declared], exclude, table)
+        columns = [
+            mapped(name, type_, not_null, table)
+            for name, type_, not_null, _ in declared
+            if name in kept
+        ]
+        key = sorted((place, name) for name, _, _, place in declared if place)
+        return TableSchema(table, tuple(columns), tuple(name for _, name in key))
+
+    def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
+        """The rows as batches of `arrow_schema(query.schema.columns)`, from one snapshot.
+
+        Raises:
+            DataError: A value that its column's declared type cannot hold, by column and row
+                count, without the value. A retry does not help.
+            RequestError: A bound that the cursor column cannot be compared with.
+            SchemaError, AccessError, ConfigurationError, BusyError: As for `describe`.
+        """
+        table, columns = query.schema.name, query.schema.columns
+        rows = 0
+        with self._connection() as connection:
+            cursor_column = self._cursor_column(connection, query)
+            sql, parameters, bounds = _select(query, cursor_column)
+            cursor = connection.execute(sql, parameters)
+            for fetched in _fetched(cursor, self.batch_rows):
+                kept = fetched
+                if cursor_column is not None:
+                    kind = cursor_column.type
+                    kept = [r for r in fetched if _within(carried_value(r[-1], kind), bounds)]
+                if not kept:
+                    continue
+                values = [
+                    [self._value(raw[n], column, table, rows) for raw in kept]
+                    for n, column in enumerate(columns)
+                ]
+                arrays = [
+                    pa.array(column, arrow_type(c.type))
+                    for column, c in zip(values, columns, strict=True)
+                ]
+                yield conform(arrays, columns, table, rows)
+                rows += len(kept)
+
+    def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
+        """The lowest and highest value of a column; None when it has none. Times have no zone.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+            DataError: One of them is not what the column's declared type says.
+            AccessError, ConfigurationError, BusyError: As for `describe`.
+        """
+        with self._connection() as connection:
+            found = self._column(connection, table, column)
+            name = _quote(found.name)
+            low, high = connection.execute(
+                f"SELECT MIN({name}), MAX({name}) FROM {_quote(table.name)}"  # noqa: S608
+            ).fetchone()
+        if low is None or high is None:
+            return None
+        return self._value(low, found, table, 0), self._value(high, found, table, 0)
+
+    def count_uncarried(self, table: TableName, column: str) -> int:
+        """How many rows have NULL in this column, or what its declared type does not say.
+
+        Such as a time that is stored as a number, or as text of another form. Looks at every row.
+
+        Raises:
+            SchemaError: No such table or column.
+            RequestError: The column's type has no exact order.
+            AccessError, ConfigurationError, BusyError: As for `describe`.
+        """
+        with self._connection() as connection:
+            found = self._column(connection, table, column)
+            connection.create_function(
+                CARRIES, 1, lambda raw: carries(raw, found.type), deterministic=True
+            )
+            condition = carried_condition(_quote(found.name), found.type)
+            counted = connection.execute(
+                f"SELECT COUNT(*) FROM {_quote(table.name)} WHERE NOT ({condition})"  # noqa: S608
+            )
+            return int(counted.fetchone()[0])
+
+    def estimate_rows(self, query: ExtractQuery) -> int | None:
+        """How many rows `query` will read, by counting; of times, those of the days it touches.
+
+        Cheap with an index on the cursor column, else a scan of the table.
+        """
+        try:
+            with self._connection() as connection:
+                sql, parameters, _ = _select(query, self._cursor_column(connection, query))
+                counted = f"SELECT COUNT(*) FROM ({sql})"  # noqa: S608  # our own statement
+                return int(connection.execute(counted, parameters).fetchone()[0])
+        except FerryError:
+            return None
+
+    def _value(self, raw: Any, column: Column, table: TableName, rows_before: int) -> Any:
+        try:
+            return from_storage(raw, column.type)
+        except (ValueError, ArithmeticError):
+            # Python's text tells the value, so it does not go on.
+            raise DataError(
+                f"column {column.name!r} holds a value that its declared type does not",
+                table=str(table),
+                step="extract",
+                expected=f"{column.type} ({column.native})",
+                found=f"another {type(raw).__name__} after the first {rows_before} rows",
+                todo="Correct it in the source, or declare the column as what it holds.",
+            ) from None
+
+    def _cursor_column(self, connection: sqlite3.Connection, query: ExtractQuery) -> Column | None:
+        if query.cursor is None:
+            return None
+        return self._column(connection, query.schema.name, query.cursor)
+
+    def _column(self, connection: sqlite3.Connection, table: TableName, name: str) -> Column:
+        declared = self._declared(connection, table)
+        for found, type_, not_null, _ in declared:
+            if found.lower() == name.lower():
+                column = mapped(found, type_, not_null, table)
+                if column.type.kind in CURSOR_KINDS:
+                    return column
+                raise RequestError(
+                    f"column {name!r} has no exact order",
+                    table=str(table),
+                    expected="a whole or decimal number, a date, a time or text",
+                    found=column.native,
+                    todo="Choose another cursor column.",
+                )
+        raise no_such_column(name, table, [found for found, *_ in declared])
+
+    def _declared(
+        self, connection: sqlite3.Connection, table: TableName
+    ) -> list[tuple[str, str, bool, int]]:
+        """Name, declared type, NOT NULL and place in the primary key of every column."""
+        rows = []
+        if table.schema in ("", "main"):
+            # hidden: 0 a usual column, 2 and 3 generated ones, 1 an inner one of a virtual table
+            # https://sqlite.org/pragma.html#pragma_table_xinfo
+            rows = connection.execute(
+                'SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden <> 1',
+                (table.name,),
+            ).fetchall()
+        if rows:
+            return [(str(n), str(t), bool(not_null), int(pk)) for n, t, not_null, pk in rows]
+        names = connection.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")
+        there = [str(name) for (name,) in names.fetchall()]
+        raise no_such_table(
+            table, self.path, there, lambda name: there if name in ("", "main") else ()
+        )
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection that cannot write, with SQLite's errors turned into Ferry's."""
+        file = Path(self.path).resolve()
+        if not file.is_file():
+            raise ConfigurationError(
+                "there is no file at the source block's `path`", found=str(file)
+            )
+        try:
+            with contextlib.closing(
+                sqlite3.connect(
+                    f"{file.as_uri()}?mode=ro",
+                    uri=True,
+                    timeout=self.busy_timeout_seconds,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
+            ) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise _sqlite_error(error, str(file)) from RuntimeError(
+                getattr(error, "sqlite_errorname", type(error).__name__)
+            )
+
+
+def _fetched(cursor: sqlite3.Cursor, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows in lists of so many; of fewer, where their text and blobs come to 4 MB."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    for row in cursor:
+        rows.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if len(rows) >= batch_rows or size >= _BATCH_BYTES:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
+
+
+def _select(
+    query: ExtractQuery, cursor: Column | None
+) -> tuple[str, list[Any], tuple[CursorValue | None, CursorValue | None]]:
+    """The statement, its parameters, and the bounds that its rows are still to be held against.
+
+    Times are text and may be written in several ways (`T` or a blank, with or without fractions),
+    which text order does not follow within a day. So the statement takes whole days, by an index if
+    there is one, and the exact bounds are applied to the values.
+    """
+    names = [_quote(column.name) for column in query.schema.columns]
+    low, high = cursor_bounds(query, cursor) if cursor else (None, None)
+    bounds: tuple[CursorValue | None, CursorValue | None] = (low, high)
+    conditions, parameters = [], []
+    if cursor is not None:
+        names.append(_quote(cursor.name))
+        if low is not None:
+            conditions.append(f"{_quote(cursor.name)} >= ?")
+            parameters.append(_day(low) if cursor.type.kind in _TIMES else _stored(low))
+        if high is not None:
+            conditions.append(f"{_quote(cursor.name)} < ?")
+            parameters.append(_day(high, 1) if cursor.type.kind in _TIMES else _stored(high))
+    if cursor is None or cursor.type.kind is Kind.TEXT:
+        bounds = (None, None)  # text in the column's own order, which only SQLite knows
+    sql = f"SELECT {', '.join(names)} FROM {_quote(query.schema.name.name)}"  # noqa: S608  # quoted
+    if conditions:
+        sql += f" WHERE {' AND '.join(conditions)}"
+    return sql, parameters, bounds
+
+
+def _day(bound: CursorValue, later: int = 0) -> str:
+    assert isinstance(bound, date)
+    day = bound.date() if isinstance(bound, datetime) else bound
+    if later and day == date.max:
+        return "A"  # after every digit
+    return (day + timedelta(days=later)).isoformat()
+
+
+def _stored(bound: CursorValue) -> CursorValue | float:
+    # SQLite has no decimals: their columns hold integers and floats.
+    return bound if isinstance(bound, int | str) else float(str(bound))
+
+
+def _within(value: Any, bounds: tuple[CursorValue | None, CursorValue | None]) -> bool:
+    low, high = bounds
+    return value is not None and (low is None or value >= low) and (high is None or value < high)
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _sqlite_error(error: sqlite3.Error, path: str) -> FerryError:
+    """Ferry's error for one of SQLite's. https://sqlite.org/rescode.html."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return BusyError(f"{path} is locked by another program", todo="It is tried again.")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return AccessError(f"{path} cannot be opened", todo="Check its owner and its folder's.")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return ConfigurationError(f"{path} is not a SQLite database, or is damaged")
+    if code == sqlite3.SQLITE_IOERR:
+        return ConnectionLostError(f"{path} could not be read", todo="It is tried again.")
+    undecoded = re.match(r"Could not decode to UTF-8 column '(.*?)' with text '", str(error))
+    if undecoded:
+        return DataError(
+            f"{path} holds text that is not UTF-8",
+            step="extract",
+            found=f"some in column {undecoded[1]!r}",
+            todo="Correct it, declare that column as BLOB, or `exclude` it in the table's spec.",
+        )
+    return SchemaError(
+        f"{path} refused the statement", todo="Run again: the declarations are read anew."
+    )

@@ -1,0 +1,1 @@
+"""Part files: record batches written as CSV, compressed, hashed, and read back."""

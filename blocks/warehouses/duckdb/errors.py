@@ -1,0 +1,127 @@
+"""What DuckDB's errors mean, told without the values that their texts hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import duckdb
+
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConflictError,
+    DataError,
+    FatalError,
+    FerryError,
+    SchemaError,
+)
+from ferry.target.value_advice import CORRECT
+
+_VALUES = (
+    duckdb.ConversionException,
+    duckdb.ConstraintException,
+    duckdb.OutOfRangeException,
+    duckdb.TypeMismatchException,
+    duckdb.InvalidInputException,
+    duckdb.InvalidTypeException,
+)
+_OF_ITS_TYPE = (
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.TypeMismatchException,
+)
+"""Of these, another type of the column may hold the value."""
+
+_LOCKED = re.compile(r"could not set lock|conflicting lock|used by another process", re.IGNORECASE)
+_TYPE = re.compile(r"to (?:type )?'?([A-Z][A-Z0-9]*(?: WITH TIME ZONE)?(?:\(\d+,\d+\))?)'?(?=\W|$)")
+
+
+@contextmanager
+def translated(columns: Sequence[str] = (), file: str = "") -> Iterator[None]:
+    """Raise what DuckDB raises as a `FerryError`, chained and free of values.
+
+    Args:
+        columns: The columns that are being loaded: a name is told only if it is one of them.
+        file: The file that is being loaded.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        raise ferry_error(error, columns, file) from error
+
+
+def ferry_error(error: duckdb.Error, columns: Sequence[str] = (), file: str = "") -> FerryError:
+    """The driver's error as one of ours; the driver's own is redacted in place."""
+    message = str(error)
+    translation = _translate(error, message)
+    if isinstance(translation, DataError):
+        translation.found = _position(message, columns, file)
+    error.args = (f"{type(error).__name__}: {translation}",)
+    return translation
+
+
+def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR0911 - a table
+    lower, first_line = message.lower(), message.partition("\n")[0]
+    if isinstance(error, duckdb.TransactionException) and "conflict" in lower:
+        return ConflictError(
+            "the transaction conflicts with another one", todo="Repeat the whole transaction."
+        )
+    if isinstance(error, duckdb.IOException) and _LOCKED.search(message):
+        return BusyError(
+            "another process has the database open",
+            todo="DuckDB lets one process write: close the other one, or try again later.",
+        )
+    if isinstance(error, duckdb.ResourceInUseException):  # another thread is closing the file
+        return BusyError("the database is being closed", todo="Try again.")
+    if isinstance(error, duckdb.InterruptException | duckdb.OutOfMemoryException):
+        return BusyError("DuckDB gave up", found=type(error).__name__)
+    if isinstance(error, duckdb.ConnectionException):
+        return ConfigurationError(
+            "this process has the database open with other settings",
+            todo="Open it read-write and without settings of its own, or close it.",
+        )
+    if isinstance(error, duckdb.PermissionException) or "permission denied" in lower:
+        return AccessError("the database cannot be opened", todo="Check the file's permissions.")
+    if isinstance(error, _VALUES):
+        of_its_type = isinstance(error, _OF_ITS_TYPE) and "json" not in lower
+        return DataError(
+            "the warehouse cannot hold a value",
+            todo="Correct the value in the source, or the column's type."
+            if of_its_type
+            else CORRECT,
+        )
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        return SchemaError(
+            "the warehouse does not know the table or column, or its type does not fit",
+            found=first_line,
+            todo="Compare the table's columns with what is loaded.",
+        )
+    # What remains may quote the statement, and that may hold values.
+    return FatalError("DuckDB refuses the statement", found=type(error).__name__)
+
+
+def _position(message: str, columns: Sequence[str], file: str) -> str:
+    """File, line, column and type, as far as the message tells them; never a value."""
+    line = re.match(r"\w[\w ]*: CSV Error on Line: (\d+)", message)
+    column = re.search(r"converting column \"(.*)\"\. ", message) or re.search(
+        r"NOT NULL constraint failed: [^\n]*\.(\w+)", message
+    )
+    types = _TYPE.findall(message.partition("\nColumn ")[0])
+    parts = [
+        f"file {file}" if file else "",
+        f"line {line[1]}" if line else "",
+        f"column {column[1]}" if column and column[1] in columns else "",
+        "a NULL where none may be" if "NOT NULL constraint" in message else "",
+        f"a value that is no {types[-1]}" if types and types[-1] in _TYPE_NAMES else "",
+    ]
+    return ", ".join(part for part in parts if part) or "a value of another type"
+
+
+_TYPE_NAMES = {
+    *("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DATE", "TIME", "TIMESTAMP"),
+    *("TIMESTAMP WITH TIME ZONE", "VARCHAR", "BLOB", "JSON", "INT16", "INT32", "INT64"),
+    *(f"DECIMAL({precision},{scale})" for precision in range(1, 39) for scale in range(39)),
+}

@@ -1,0 +1,292 @@
+"""What all warehouses share that speak PostgreSQL's protocol: connections and transactions."""
+
+from __future__ import annotations
+
+import re
+import select
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import psycopg2
+import psycopg2.extensions
+from pydantic import Field, SecretStr
+
+from blocks.idle import Idle
+from blocks.warehouse import Warehouse
+from blocks.warehouses.postgres.errors import translated
+from ferry.errors import FatalError
+from ferry.write.algorithms import Transaction
+
+
+class Connection(psycopg2.extensions.connection):
+    """A connection that remembers what its next user has to know.
+
+    Attributes:
+        changed: Whether a statement may have changed its session.
+        began: The server's process id and time, asked for by whoever needs them.
+    """
+
+    changed = False
+    began: tuple[int, datetime] | None = None
+
+
+# What begins so, and has none of these words, leaves the session as it was: no setting, no
+# temporary table (which would hide a permanent one), no prepared statement, no lock of the session.
+_KEEPS_SESSION = re.compile(
+    r"\s*(SELECT|INSERT|DELETE|LOCK|COPY|(CREATE|ALTER|DROP) (UNLOGGED )?(TABLE|SCHEMA|INDEX))\b"
+    r"(?!.*(\b(temp|temporary|set|set_config)\b|advisory|#))",
+    re.IGNORECASE | re.DOTALL,
+)
+_PING_AFTER_SECONDS = 1.0
+
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+# Where Linux distributions keep the authorities they trust.
+_TRUSTED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+"""Every table has them, so that no column can be called so, quoted or not.
+
+https://www.postgresql.org/docs/current/ddl-system-columns.html
+"""
+
+_BYTEA, _JSON, _JSONB = 17, 114, 3802  # pg_type.oid
+
+
+def _bytes(value: str | bytes | None, cursor: psycopg2.extensions.cursor) -> bytes | None:
+    found = psycopg2.BINARY(value, cursor)
+    return None if found is None else bytes(found)
+
+
+CASTS = (
+    psycopg2.extensions.new_type((_BYTEA,), "BYTES", _bytes),
+    # As text, like every other engine: what JSON means to Python is the reader's choice.
+    psycopg2.extensions.new_type((_JSON, _JSONB), "JSON_TEXT", lambda value, _: value),
+)
+
+
+class PostgresTransaction:
+    """Statements on one connection; who opened it ends it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement; returns the rows it touched, 0 where that has no meaning.
+
+        Args:
+            sql: The statement; `%s` stands for a parameter. With parameters, a literal percent
+                sign is written `%%`.
+            parameters: The values to bind.
+        """
+        with self._translated(sql), self._cursor(sql) as cursor:
+            cursor.execute(sql, _bound(parameters))
+            return max(cursor.rowcount, 0)
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query. JSON comes as text, binary as bytes, moments in UTC."""
+        with self._translated(sql), self._cursor(sql) as cursor:
+            cursor.execute(sql, _bound(parameters))
+            return cursor.fetchall()
+
+    def _translated(self, sql: str) -> AbstractContextManager[None]:
+        return translated(statement=sql, user=self._connection.info.user)
+
+    def _cursor(self, sql: str) -> psycopg2.extensions.cursor:
+        self._connection.changed |= not _KEEPS_SESSION.match(sql)
+        return self._connection.cursor()
+
+
+def _bound(parameters: Sequence[Any]) -> Sequence[Any] | None:
+    return parameters or None  # psycopg2 would look for placeholders in the text
+
+
+def _is_good(connection: Connection, idle_seconds: float) -> bool:
+    """Whether the server is still there: nothing has come from it, and it answers if asked."""
+    try:
+        if connection.closed or select.select([connection], [], [], 0)[0]:  # its goodbye
+            return False
+        if idle_seconds > _PING_AFTER_SECONDS:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+    except (psycopg2.Error, OSError, ValueError):
+        return False
+    return True
+
+
+def _close(connection: Connection) -> None:
+    with suppress(psycopg2.Error):
+        connection.close()
+
+
+IDLE_SESSIONS: Idle[Connection] = Idle(_close, _is_good)
+
+
+class PostgresSessionWarehouse(Warehouse):
+    """A warehouse reached by PostgreSQL's protocol, through psycopg2.
+
+    Every call has a connection to itself, so blocks can be shared by threads. It is kept for the
+    next call of whatever block has the same settings, as `blocks.idle` tells.
+    """
+
+    _casts: ClassVar[tuple[Any, ...]] = CASTS
+
+    host: str = Field(description="The server's host name, as its certificate has it.")
+    port: int = Field(default=5432, ge=1, le=65535, description="The server's TCP port.")
+    database: str = Field(description="The database to connect to.")
+    user: str = Field(description="The user to connect as.")
+    password: SecretStr = Field(description="That user's password.")
+    sslmode: SslMode = Field(
+        default="verify-full",
+        description="How far TLS is insisted on; verify-full checks certificate and host name.",
+    )
+    sslrootcert: str | None = Field(
+        default=None,
+        description="File of the certificate authorities to trust; by default, those that this "
+        "machine trusts.",
+    )
+    connect_timeout_seconds: int = Field(
+        default=10, ge=1, description="How long to wait for a connection, in seconds."
+    )
+    statement_timeout_seconds: int = Field(
+        default=3600,
+        ge=1,
+        description="How long the server lets one statement run, waiting for locks included, in "
+        "seconds.",
+    )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction: committed at the end of the block, rolled back when it raises.
+
+        BEGIN goes out just before the first statement, so that LOCK can be the first.
+
+        Raises:
+            ConflictError: A serialization conflict; repeat the whole transaction.
+            OutcomeUnknownError: The connection was lost while COMMIT was under way; look first.
+            ConnectionLostError, BusyError: Nothing was committed; a retry may help.
+            FatalError: A statement had failed and the caller went on: there is nothing to commit.
+        """
+        with self._session(autocommit=False) as connection:
+            try:
+                yield PostgresTransaction(connection)
+                commit(connection)
+            except BaseException:
+                with suppress(psycopg2.Error):
+                    connection.rollback()
+                raise
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement outside any transaction; returns the rows it touched.
+
+        Raises:
+            FerryError: As in `transaction`; retriable ones say so by their class.
+        """
+        with self._session(autocommit=True) as connection:
+            return PostgresTransaction(connection).execute(sql, parameters)
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query: JSON as text, binary as bytes, moments in UTC."""
+        with self._session(autocommit=True) as connection:
+            return PostgresTransaction(connection).fetch(sql, parameters)
+
+    @contextmanager
+    def _session(self, *, autocommit: bool) -> Iterator[Connection]:
+        """A connection for one call: one that was kept, else a new one.
+
+        It is kept if the block ends well, has ended its transaction and left the session as it was.
+
+        Raises:
+            FerryError: As `_connect`.
+        """
+        settings = (
+            type(self),
+            self.host,
+            self.port,
+            self.database,
+            self.user,
+            self.password,
+            self.sslmode,
+            self.sslrootcert,
+            self.connect_timeout_seconds,
+            self.statement_timeout_seconds,
+        )
+        with IDLE_SESSIONS.lease(settings, self._connect) as lease:
+            connection = lease.thing
+            with translated():
+                connection.autocommit = autocommit
+            yield connection
+            status = connection.info.transaction_status
+            ended = status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+            lease.keep = ended and not connection.changed
+
+    def _connect(self) -> Connection:
+        """A new connection in UTC, with the time limits and keepalives.
+
+        Raises:
+            AccessError: Wrong password or database, or a certificate that does not verify.
+            ConnectionLostError: Nobody answers there; a retry may help.
+            BusyError: Too many connections, or the server is starting; a retry may help.
+        """
+        with translated():
+            connection: Connection = psycopg2.connect(
+                host=self.host,
+                port=self.port,
+                dbname=self.database,
+                user=self.user,
+                password=self.password.get_secret_value(),
+                sslmode=self.sslmode,
+                sslrootcert=self._trust(),
+                connect_timeout=self.connect_timeout_seconds,
+                # A statement may be silent for an hour; firewalls forget a connection in minutes.
+                keepalives=1,
+                keepalives_idle=60,
+                keepalives_interval=10,
+                keepalives_count=6,
+                application_name="ferry",
+                connection_factory=Connection,
+            )
+            try:
+                for cast in self._casts:
+                    psycopg2.extensions.register_type(cast, connection)
+                connection.autocommit = True  # or these would begin the transaction
+                with connection.cursor() as cursor:
+                    cursor.execute("SET timezone TO 'UTC'")
+                    timeout_ms = self.statement_timeout_seconds * 1000
+                    cursor.execute("SET statement_timeout TO %s", (timeout_ms,))
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _trust(self) -> str | None:
+        """The file of the certificate authorities; None if the certificate is not checked.
+
+        The OpenSSL in psycopg2's wheels looks in a folder of the machine that built it, so
+        libpq's own `system` trusts nobody there; the file is named instead.
+        """
+        if self.sslrootcert or not self.sslmode.startswith("verify"):
+            return self.sslrootcert
+        known = (ssl.get_default_verify_paths().cafile, *_TRUSTED)
+        return next((path for path in known if path and Path(path).exists()), "system")
+
+
+def commit(connection: Connection) -> None:
+    """Commit; unlike the server, refuse to if a statement has failed.
+
+    Raises:
+        OutcomeUnknownError: The connection was lost meanwhile.
+        FatalError: A statement has failed: the server would answer COMMIT by rolling back.
+    """
+    if connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_INERROR:
+        raise FatalError(
+            "a statement of the transaction has failed, so that it cannot be committed",
+            todo="Let the error of that statement pass.",
+        )
+    with translated(committing=True):
+        connection.commit()

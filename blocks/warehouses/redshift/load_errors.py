@@ -1,0 +1,75 @@
+"""Why a COPY did not load: Redshift's own tables of load errors, told without the values.
+
+https://docs.aws.amazon.com/redshift/latest/dg/SYS_LOAD_ERROR_DETAIL.html
+https://docs.aws.amazon.com/redshift/latest/dg/r_STL_LOAD_ERRORS.html
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from blocks.warehouse import Warehouse
+from blocks.warehouses.postgres.errors import without_quotes
+from ferry.errors import DataError, FatalError
+from ferry.target.value_advice import CORRECT, NO_SUCH_TEXT, TOO_LONG, json_as_text
+
+# SYS_… is on clusters and serverless, STL_… on clusters only.
+# The raw line and field stand there too; they are never read.
+_LOAD_ERRORS = (
+    """
+SELECT file_name, line_number, column_name, column_type, error_code, error_message
+FROM sys_load_error_detail
+WHERE session_id = %s AND start_time >= %s
+ORDER BY start_time DESC
+LIMIT 1
+""",
+    """
+SELECT filename, line_number, colname, type, err_code, err_reason
+FROM stl_load_errors
+WHERE session = %s AND starttime >= %s
+ORDER BY starttime DESC
+LIMIT 1
+""",
+)
+
+
+def load_error(redshift: Warehouse, session: tuple[int, datetime]) -> DataError | None:
+    """What the tables tell about a COPY, or None: file, line, column, type and reason.
+
+    Args:
+        redshift: Where it failed; asked over another connection, as that one has rolled back.
+        session: The process id of its session, and the server's time before it.
+    """
+    for query in _LOAD_ERRORS:
+        try:
+            found = redshift.fetch(query, session)
+        except FatalError:  # no such view here, or not granted: the other one may tell
+            continue
+        if found:
+            file, line, column, native, code, reason = (str(each).strip() for each in found[0])
+            return DataError(
+                "the warehouse cannot hold a value",
+                found=f"file {file.rpartition('/')[2]}, line {line}, column {column} ({native}): "
+                f"{_reason(reason)} (error {code})",
+                todo=_advice(code, column, native),
+            )
+    return None
+
+
+def _advice(code: str, column: str, native: str) -> str:
+    """What to do, by the error's code: the table is Ferry's, as wide as the source allows.
+
+    https://docs.aws.amazon.com/redshift/latest/dg/r_Load_Error_Reference.html
+    """
+    if code == "1204" and native.startswith(("varchar", "character", "varb", "binary")):
+        return TOO_LONG
+    if code == "1224":  # no SUPER
+        return json_as_text(column)
+    return NO_SUCH_TEXT if code in {"1218", "1219", "1220"} else CORRECT
+
+
+def _reason(text: str) -> str:
+    """`Invalid digit, Value …, Pos 0, Type: Integer`: why a value did not fit, without it."""
+    text = re.sub(r"(?<!Type): .*", "", without_quotes(text))
+    return re.sub(r"0x[0-9a-fA-F]+", "…", text)

@@ -1,0 +1,1 @@
+"""Redshift's SQL, as the double reads it: what it refuses, and what PostgreSQL is told instead."""

@@ -1,0 +1,166 @@
+"""CREATE TABLE and ALTER TABLE: Redshift's text in, PostgreSQL's text out.
+
+What only steers Redshift's storage (DISTKEY, SORTKEY, ENCODE, BACKUP) is accepted and dropped.
+Keys are accepted and not enforced; a primary key still makes its columns NOT NULL.
+"""
+
+from __future__ import annotations
+
+import re
+
+from deployments.local.redshift_double.errors import Refusal, syntax_error, unsupported
+from deployments.local.redshift_double.sql.column_types import read_type, rewrite_type
+from deployments.local.redshift_double.sql.tokens import Edits, Statement
+
+MAX_COLUMNS = 1600
+_KEYS = {"PRIMARY", "PRIMARY KEY", "UNIQUE", "FOREIGN", "FOREIGN KEY", "CONSTRAINT", "CHECK"}
+_TAIL = re.compile(
+    r"(BACKUP (YES|NO)|DISTSTYLE (KEY|ALL|EVEN|AUTO)|DISTKEY \( [^()]* \)|ENCODE AUTO"
+    r"|((COMPOUND|INTERLEAVED) )?SORTKEY (\( [^()]* \)|AUTO))( |$)"
+)
+_ALTER_STORAGE = re.compile(
+    r"^ALTER TABLE (?:[^ ]+)(?: \. [^ ]+)* "
+    r"(ALTER (DISTKEY|DISTSTYLE|(COMPOUND )?SORTKEY|ENCODE)\b"
+    r"|ALTER (COLUMN )?[^ ]+ ENCODE\b"
+    r"|ADD (CONSTRAINT [^ ]+ )?(PRIMARY|UNIQUE|FOREIGN)\b|DROP CONSTRAINT\b)"
+)
+
+
+def rewrite_create_table(statement: Statement, edits: Edits) -> None:
+    """Notes the changes that make a CREATE TABLE one of PostgreSQL.
+
+    Raises:
+        Refusal: A type, constraint or attribute that Redshift does not take.
+    """
+    index = _words_before_name(statement)
+    index = statement.qualified_name(index)
+    if statement.word(index) == "(":
+        closing = statement.closing(index)
+        if statement.word(index + 1) not in {"SELECT", "WITH"}:
+            _rewrite_columns(statement, edits, index)
+            index = closing + 1
+    end = next(
+        (i for i in range(index, len(statement.tokens)) if statement.word(i) == "AS"),
+        len(statement.tokens),
+    )
+    tail = " ".join(token.text for token in statement.tokens[index:end])
+    rest = tail
+    while rest and (match := _TAIL.match(rest)):
+        rest = rest[match.end() :]
+    if rest:
+        raise syntax_error(rest.split(" ", 1)[0].lower())
+    edits.replace(index, end, "")
+
+
+def _words_before_name(statement: Statement) -> int:
+    index = [statement.word(i) for i in range(4)].index("TABLE") + 1
+    return index + 3 if statement.word(index) == "IF" else index
+
+
+def _rewrite_columns(statement: Statement, edits: Edits, opening: int) -> None:
+    items = statement.items(opening)
+    if len(items) > MAX_COLUMNS:
+        raise Refusal(f"tables can have at most {MAX_COLUMNS} columns", "54011")
+    if all(last - first == 1 for first, last in items):  # CREATE TABLE t (a, b) AS SELECT
+        return
+    required: set[str] = set()
+    columns: list[tuple[str, int]] = []
+    for first, last in items:
+        word = statement.word(first)
+        if word in _KEYS and statement.tokens[first].kind == "word":
+            required |= _table_constraint(statement, first, last)
+            start = first - 1 if statement.word(first - 1) == "," else first
+            edits.replace(start, last, "")
+        elif word != "LIKE":
+            type_end = rewrite_column(statement, edits, first, last)
+            columns.append((statement.tokens[first].name, type_end))
+    for name, type_end in columns:
+        if name in required:
+            edits.after(type_end - 1, " NOT NULL")
+
+
+def _table_constraint(statement: Statement, first: int, last: int) -> set[str]:
+    """Returns the columns that a table constraint makes NOT NULL."""
+    words = " ".join(statement.word(i) for i in range(first, last))
+    if re.search(r"\bCHECK\b", words):
+        raise unsupported("CHECK constraint")
+    if "PRIMARY" not in words:
+        return set()
+    return {t.name for t in statement.tokens[first:last] if t.kind in {"word", "quoted"}}
+
+
+def rewrite_column(statement: Statement, edits: Edits, first: int, last: int) -> int:
+    """Notes the changes of one column definition; returns the index after its type.
+
+    Raises:
+        Refusal: Redshift does not take the type or an attribute.
+    """
+    column = statement.tokens[first].name
+    if last - first < 2:
+        raise syntax_error(")")
+    if column == "oid":  # the others are PostgreSQL's as well
+        raise Refusal('column name "oid" conflicts with a system column name', "42701")
+    index = end = rewrite_type(statement, edits, column, first + 1)
+    while index < last:
+        word = statement.word(index)
+        after = index + 1
+        if word in {"DISTKEY", "SORTKEY", "UNIQUE"}:
+            edits.replace(index, after, "")
+        elif word in {"ENCODE", "COLLATE"}:
+            after = index + 2
+            edits.replace(index, after, "")
+        elif word in {"PRIMARY", "PRIMARY KEY"}:
+            after = index + (2 if word == "PRIMARY" else 1)
+            edits.replace(index, after, "NOT NULL")
+        elif word == "REFERENCES":
+            after = statement.qualified_name(index + 1)
+            after = statement.closing(after) + 1 if statement.word(after) == "(" else after
+            edits.replace(index, after, "")
+        elif word in {"IDENTITY", "GENERATED"}:
+            after = _identity(statement, edits, index)
+        elif word == "CHECK":
+            raise unsupported("CHECK constraint")
+        index = after
+    return end
+
+
+def _identity(statement: Statement, edits: Edits, index: int) -> int:
+    first, kind = index, "ALWAYS"
+    if statement.word(index) == "GENERATED":
+        kind = "BY DEFAULT"
+        while statement.word(index) != "IDENTITY":
+            index += 1
+            if index >= len(statement.tokens):
+                raise syntax_error("generated")
+    numbers = [t.text for t in statement.tokens[index + 2 : statement.closing(index + 1)]]
+    seed, _, step = numbers if len(numbers) == 3 else ("1", ",", "1")
+    after = statement.closing(index + 1) + 1
+    edits.replace(
+        first, after, f"GENERATED {kind} AS IDENTITY (START WITH {seed} INCREMENT BY {step})"
+    )
+    return after
+
+
+def is_storage_only(statement: Statement) -> bool:
+    """Tells whether an ALTER TABLE changes nothing that PostgreSQL would know of."""
+    return bool(_ALTER_STORAGE.match(statement.shape))
+
+
+def rewrite_alter_table(statement: Statement, edits: Edits, *, in_transaction: bool) -> None:
+    """Notes the changes that make an ALTER TABLE one of PostgreSQL.
+
+    Raises:
+        Refusal: A type change within a transaction, or to a type other than VARCHAR.
+    """
+    words = [statement.word(i) for i in range(len(statement.tokens))]
+    if "ADD" in words:
+        first = words.index("ADD") + 1
+        first += words[first] == "COLUMN"
+        rewrite_column(statement, edits, first, len(words))
+    elif "TYPE" in words and "ALTER" in words[1:]:
+        if in_transaction:
+            raise Refusal("ALTER TABLE ALTER COLUMN cannot run inside a transaction block", "25001")
+        first = words.index("TYPE") + 1
+        if read_type(statement, first)[0] not in {"VARCHAR", "CHARACTER VARYING", "NVARCHAR"}:
+            raise unsupported("ALTER COLUMN TYPE to a type other than VARCHAR")
+        rewrite_type(statement, edits, statement.tokens[first - 2].name, first)

@@ -1,0 +1,300 @@
+"""Backfills: a range of days cut into windows, and which of them are to be carried.
+
+The windows follow from the request alone, so that a retry tomorrow has the same ones. They are cut
+where the calendar is: days at midnight in the zone, weeks before Monday, months before the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any, Literal
+
+from ferry.coverage.stretches import Coverage, Status
+from ferry.errors import RequestError
+from ferry.specs.tables import TableSpec
+from ferry.windows import Window, local_midnight, zone_info
+
+Step = Literal["hour", "day", "week", "month"]
+Reprocess = Literal["missing", "failed", "all"]
+Order = Literal["oldest", "newest", "strict"]
+
+MAX_WINDOWS = 20_000
+_NEXT_STEP: dict[Step, Step] = {"hour": "day", "day": "week", "week": "month", "month": "month"}
+_HOURS: dict[Step, int] = {"hour": 1, "day": 24, "week": 168, "month": 672}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Whole days in a zone, `[start, end)`."""
+
+    start: date
+    end: date
+    zone: str
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end}"
+
+
+@dataclass(frozen=True)
+class PlannedWindow:
+    """One window of a plan.
+
+    Attributes:
+        window: The window.
+        skipped: Why it is not carried; empty if it is.
+        rows: About how many rows it has; None if that is not known.
+    """
+
+    window: Window
+    skipped: str = ""
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What a backfill is going to do with one table.
+
+    Attributes:
+        spec: The table's spec.
+        windows: All windows of the range, in order of time.
+        row_bytes: About how many bytes a row of the source has.
+        cursor: The column that tells in which window a row is.
+    """
+
+    spec: TableSpec
+    windows: tuple[PlannedWindow, ...]
+    row_bytes: int | None = None
+    cursor: str = ""
+
+    @property
+    def to_run(self) -> list[PlannedWindow]:
+        """The windows that are going to be carried, in order of time."""
+        return [planned for planned in self.windows if not planned.skipped]
+
+    @property
+    def rows(self) -> int | None:
+        """About how many rows are going to be carried; None if any window's are not known."""
+        rows = [planned.rows for planned in self.to_run]
+        return None if any(count is None for count in rows) else sum(filter(None, rows))
+
+
+def lost_since(
+    plan: TablePlan, reprocess: Reprocess, coverage: Coverage, void: Collection[Window]
+) -> list[PlannedWindow]:
+    """The windows that a run took for loaded, or has loaded, and that are not any more.
+
+    The first batch that lands may find that the table has gained a column, or that its target is
+    another one or has lost rows.
+
+    Args:
+        plan: The run's plan.
+        reprocess: What the run was asked to carry: of what is missing it leaves nothing.
+        coverage: How the table stands now.
+        void: The windows that the run itself has carried and whose receipts are void since.
+    """
+    return [
+        planned
+        for planned in plan.windows
+        if planned.window in void
+        or (
+            planned.skipped
+            and reprocess == "missing"
+            and coverage.of(planned.window).status is not Status.LOADED
+        )
+    ]
+
+
+def check_range(days: Range, spec: TableSpec, now: datetime) -> None:
+    """Refuse a range that cannot be carried as a whole.
+
+    Args:
+        days: The range.
+        spec: The table's spec.
+        now: The run's scheduled start: a retry tomorrow judges the same.
+
+    Raises:
+        RequestError: The end is not after the start, the range is not over, or it begins before
+            the table's `start_date`. No retry helps.
+    """
+    table = str(spec.target)
+    if days.end <= days.start:
+        raise RequestError(
+            "the range's end is not after its start",
+            table=table,
+            expected=f"an end_date after {days.start}",
+            found=days.end,
+            todo="A range is half-open: start_date is in it, end_date is not.",
+        )
+    today = now.astimezone(zone_info(days.zone)).date()
+    if days.end > today:
+        raise RequestError(
+            "the range is not over yet" if days.start < today else "the range is in the future",
+            table=table,
+            expected=f"an end_date of {today} ({days.zone}) at most",
+            found=days.end,
+            todo="The end is exclusive; a day can be carried as a whole when it is over.",
+        )
+    if spec.start_date and days.start < spec.start_date:
+        raise RequestError(
+            "the range begins before the table does",
+            table=table,
+            expected=f"a start_date of {spec.start_date} or later, as the table's spec says",
+            found=days.start,
+            todo="Begin later, or correct `start_date` in the table's spec.",
+        )
+
+
+def check_table(spec: TableSpec) -> None:
+    """Refuse a table that has no windows to carry.
+
+    Raises:
+        RequestError: It is carried in full, or has no key. No retry helps.
+    """
+    if spec.mode == "full":
+        raise RequestError(
+            "a table in mode full cannot be backfilled",
+            table=str(spec.target),
+            expected="mode window, or watermark with a key",
+            found="mode full",
+            todo="It has no windows: one run of sync-table reloads all of it.",
+        )
+    if not spec.key:
+        raise RequestError(
+            "a table without a key cannot be backfilled",
+            table=str(spec.target),
+            expected="a key, so that a row that is there already is not doubled",
+            todo="Add `key` to the table's spec.",
+        )
+
+
+def check_unchanged(spec: TableSpec, planned: Mapping[str, Any]) -> None:
+    """Refuse a spec that is not the one with which the windows were planned.
+
+    Args:
+        spec: The table's spec, as the table specs say now.
+        planned: What it said then: `TableSpec.as_planned`.
+
+    Raises:
+        RequestError: They differ; the message names the fields. No retry helps.
+    """
+    now = spec.as_planned
+    changed = [name for name in planned if planned[name] != now.get(name)]
+    if changed:
+        raise RequestError(
+            "the table's spec is not the one that the backfill was planned with",
+            table=f"{planned.get('schema')}.{planned.get('name')}",
+            expected=", ".join(f"{name}={planned[name]}" for name in changed)[:500],
+            found=", ".join(f"{name}={now.get(name)}" for name in changed)[:500],
+            todo="Start the backfill again: it plans with the spec as it is now, and does what is "
+            "left.",
+        )
+
+
+def split_range(days: Range, step: Step, max_windows: int = MAX_WINDOWS) -> tuple[Window, ...]:
+    """The windows of the range, in order of time, without a gap.
+
+    Raises:
+        RequestError: There would be too many; the message says which step would do.
+    """
+    _refuse_too_many(days, step, max_windows)
+    if step == "hour":
+        start, end = (
+            local_midnight(day, days.zone).astimezone(UTC) for day in (days.start, days.end)
+        )
+        hours = math.ceil((end - start) / timedelta(hours=1))  # half an hour more on Lord Howe
+        cuts = [*(start + timedelta(hours=hour) for hour in range(hours)), end]
+    else:
+        cuts = [local_midnight(day, days.zone) for day in _cuts(days, step)]
+    return tuple(Window(start, end, days.zone) for start, end in pairwise(cuts))
+
+
+def _cuts(days: Range, step: Step) -> list[date]:
+    begins: Callable[[date], bool] = {
+        "week": lambda day: day.weekday() == 0,
+        "month": lambda day: day.day == 1,
+    }.get(step, lambda _: True)
+    count = (days.end - days.start).days
+    inner = (days.start + timedelta(days=number) for number in range(1, count))
+    return [days.start, *filter(begins, inner), days.end]
+
+
+def _refuse_too_many(days: Range, step: Step, max_windows: int) -> None:
+    hours = (days.end - days.start).days * 24
+    windows = hours // _HOURS[step]
+    if windows <= max_windows:
+        return
+    longer = step
+    while longer != "month" and hours // _HOURS[longer] > max_windows:
+        longer = _NEXT_STEP[longer]
+    raise RequestError(
+        f"{days} by the {step} makes about {windows:,} windows",
+        expected=f"{max_windows:,} at most",
+        found=f"{windows:,}",
+        todo=f"Use step={longer}, or a shorter range."
+        if longer != step
+        else "Use a shorter range.",
+    )
+
+
+def plan_windows(
+    windows: Iterable[Window],
+    coverage: Coverage,
+    reprocess: Reprocess,
+    landed: frozenset[str] = frozenset(),
+) -> tuple[PlannedWindow, ...]:
+    """Which windows are going to be carried, and why the others are not.
+
+    Args:
+        windows: All windows of the range.
+        coverage: How the table stands.
+        reprocess: missing: what is not loaded, whether it failed or was never tried. failed: just
+            what failed. all: everything.
+        landed: Labels of the windows that this very backfill has landed in an earlier attempt.
+    """
+    planned = []
+    for window in windows:
+        standing = coverage.of(window)
+        skipped = ""
+        if window.label in landed:
+            skipped = "landed in an earlier attempt of this run"
+        elif reprocess == "missing" and standing.status is Status.LOADED:
+            skipped = "loaded"
+        elif reprocess == "failed" and standing.status is not Status.FAILED:
+            skipped = str(standing.status)
+        planned.append(PlannedWindow(window, skipped))
+    return tuple(planned)
+
+
+def in_order(planned: Sequence[PlannedWindow], order: Order) -> list[Window]:
+    """The windows in the order in which they begin."""
+    windows = [each.window for each in planned]
+    return windows[::-1] if order == "newest" else windows
+
+
+def joined(windows: Iterable[Window]) -> list[Window]:
+    """The windows, those joined that follow on one another."""
+    found: list[Window] = []
+    for window in windows:
+        if found and found[-1].end == window.start:
+            found[-1] = Window(found[-1].start, window.end, window.zone)
+        else:
+            found.append(window)
+    return found
+
+
+def days_label(window: Window) -> str:
+    """A window of whole days as people say it: `2023-01-05`, `2023-01-05 to 2023-01-09`.
+
+    The last day is in it. Any other window has its own label.
+    """
+    first, after = window.start.date(), window.end.date()
+    whole = window.start == local_midnight(first, window.zone) and window.end == local_midnight(
+        after, window.zone
+    )
+    if not whole or after == first + timedelta(days=1):
+        return window.label
+    return f"{first} to {after - timedelta(days=1)}"

@@ -1,0 +1,217 @@
+"""The days of a table: how each of them stands, and which belong together.
+
+A day is whole or it is not: the day of a table that is carried every hour is loaded when all its
+hours are. Days that are not over, and days before the table's first, are not told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from ferry.coverage.stretches import ALWAYS, Coverage, Event, Standing, Status, events_of
+from ferry.errors import RequestError
+from ferry.receipts.failures import Failure
+from ferry.receipts.receipt import VOID, TimeOfReceipt
+from ferry.specs.tables import TableSpec
+from ferry.windows import day_window, on_clock, zone_info
+
+ONE_DAY = timedelta(days=1)
+FIRST_TOLD = date(1970, 1, 1)
+"""No day before it is told of, unless the table's `start_date` says so."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day of a table, and how it stands."""
+
+    day: date
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Days that follow on one another and stand alike.
+
+    Attributes:
+        first: The first of them.
+        last: The last of them, which is in it.
+        status: How they stand.
+        reason: Why.
+    """
+
+    first: date
+    last: date
+    status: Status
+    reason: str
+
+    @property
+    def days(self) -> int:
+        """How many they are."""
+        return (self.last - self.first).days + 1
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+
+@dataclass(frozen=True)
+class TableDays:
+    """How a table stands, day by day.
+
+    Attributes:
+        spec: The table's spec.
+        zone: The zone in which its days are counted.
+        today: The first day that is not over.
+        days: The days that are told, in order of time, without a gap.
+        instead: What is told of a table that has no days: one that is carried in full, or by a
+            watermark over ids. Empty for all others.
+    """
+
+    spec: TableSpec
+    zone: str
+    today: date
+    days: tuple[Day, ...] = ()
+    instead: str = ""
+
+    def count(self, status: Status) -> int:
+        """How many of the days stand so."""
+        return Counter(each.standing.status for each in self.days)[status]
+
+    def within(self, start: date | None, end: date | None) -> TableDays:
+        """The same with just the days in `[start, end)`; None leaves that side open."""
+        chosen = tuple(
+            each
+            for each in self.days
+            if (start is None or start <= each.day) and (end is None or each.day < end)
+        )
+        return TableDays(self.spec, self.zone, self.today, chosen, self.instead)
+
+    def to_repair(self) -> list[Stretch]:
+        """The days that are missing or failed, joined where they follow on one another."""
+        found: list[Stretch] = []
+        for each in self.days:
+            status, reason = each.standing.status, each.standing.reason
+            if status is Status.LOADED:
+                continue
+            before = found[-1] if found else None
+            if before and (before.last + ONE_DAY, before.status, before.reason) == (
+                each.day,
+                status,
+                reason,
+            ):
+                found[-1] = Stretch(before.first, each.day, status, reason)
+            else:
+                found.append(Stretch(each.day, each.day, status, reason))
+        return found
+
+    def __str__(self) -> str:
+        name = self.spec.name
+        if self.instead:
+            return f"{name}: {self.instead}"
+        missing, failed = self.count(Status.MISSING), self.count(Status.FAILED)
+        if missing or failed:
+            return f"{name}: {_days(missing)} missing, {failed:,} failed of {len(self.days):,}"
+        return f"{name}: {_days(len(self.days))} loaded" if self.days else f"{name}: no days yet"
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count:,} days"
+
+
+def tell_days(
+    spec: TableSpec,
+    receipts: Sequence[TimeOfReceipt],
+    failures: Sequence[Failure],
+    *,
+    zone: str,
+    now: datetime,
+    cursor: str | None = None,
+    start: date | None = None,
+) -> TableDays:
+    """How each day of the table stands, up to the last one that is over.
+
+    Args:
+        spec: The table's spec. Its `start_date` is its first day, else the first that has a
+            receipt or a failure.
+        receipts: All its receipts.
+        failures: All its failures.
+        zone: The zone in which days are counted.
+        now: What tells which days are over: a run's scheduled start.
+        cursor: The cursor that the table has now, if that is known.
+        start: Tell of the days from here on, too, if that is not before the spec's `start_date`.
+    """
+    today = now.astimezone(zone_info(zone)).date()
+    if spec.mode == "full" or _by_ids(spec, receipts):
+        return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
+    events = events_of(receipts, failures, cursor, spec)
+    firsts = [spec.start_date] if spec.start_date else [start, _first_day(events, zone)]
+    first = min((day for day in firsts if day), default=today)
+    coverage = Coverage(events)
+    numbers = range(max(0, (today - first).days))
+    days = (first + timedelta(days=number) for number in numbers)
+    return TableDays(
+        spec, zone, today, tuple(Day(day, coverage.of(day_window(day, zone))) for day in days)
+    )
+
+
+def check_days(start: date | None, end: date | None) -> None:
+    """Refuse a range of days without any.
+
+    Raises:
+        RequestError: The end is not after the start.
+    """
+    if start and end and end <= start:
+        raise RequestError(
+            "the range's end is not after its start",
+            expected=f"an end_date after {start}",
+            found=end,
+            todo="A range is half-open: start_date is in it, end_date is not.",
+        )
+
+
+def _by_ids(spec: TableSpec, receipts: Iterable[TimeOfReceipt]) -> bool:
+    """Whether it is carried by a watermark that is no moment: its receipts do not tell days."""
+    return spec.mode == "watermark" and any(
+        receipt.mode == "watermark"
+        and receipt.window_start is None
+        and receipt.window_label != receipt.mode
+        for receipt in receipts
+    )
+
+
+def _instead(
+    spec: TableSpec, receipts: Sequence[TimeOfReceipt], failures: Sequence[Failure]
+) -> str:
+    what = "full" if spec.mode == "full" else "watermark without a time"
+    loaded = max((r.finished_at for r in receipts if r.status != VOID), default=None)
+    void = max((r for r in receipts if r.status == VOID), key=lambda r: r.finished_at, default=None)
+    failed = max(failures, key=lambda failure: failure.failed_at, default=None)
+    told = f"{what}: last loaded {_moment(loaded)}" if loaded else f"{what}: never loaded"
+    if void and loaded and void.finished_at >= loaded:
+        told += f"; {void.window_label}"
+    if failed and (loaded is None or failed.failed_at > loaded):
+        told += f"; failed {_moment(failed.failed_at)}: {failed.told}"
+    return told
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _first_day(events: Iterable[Event], zone: str) -> date | None:
+    """The first day that anything tells of; for a full copy, the last that it holds as a whole.
+
+    A lowest date of an application's own, such as 0001-01-01, makes no two thousand years of days.
+    """
+    local = zone_info(zone)
+    days = (
+        event.end.astimezone(local).date() - ONE_DAY
+        if event.start is ALWAYS
+        else on_clock(event.start, local).date()
+        for event in events
+        if not (event.void and event.start is ALWAYS)
+    )
+    first = min(days, default=None)
+    return first and max(first, FIRST_TOLD)

@@ -1,0 +1,155 @@
+"""Deadlines: whether a table is loaded by the time that its spec says, `due: "09:30"`.
+
+It is judged from receipts and from nothing else, so that it catches whatever went wrong: a run that
+failed, one that was never made, a worker that takes none.
+
+At 09:30 in the table's zone, a table in mode `window` has to have loaded the whole day before,
+every hour of it where it is carried hourly; one in mode `full` or `watermark` has to have a receipt
+of the day that has begun, and not one of a window: a backfill of old days makes it no newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from ferry.coverage.stretches import Coverage, Status
+from ferry.receipts.receipt import VOID, TimeOfReceipt
+from ferry.specs.due_time import due_moment
+from ferry.specs.tables import TableSpec
+from ferry.windows import day_window, local_midnight, zone_info
+
+ONE_DAY = timedelta(days=1)
+KEPT_DAYS = 14
+"""A table that is late is waited for so long, to be told that it has arrived after all."""
+
+
+class Told(StrEnum):
+    """What is known, and was told, of one deadline."""
+
+    KEPT = "kept"
+    LATE = "late"
+    ARRIVED = "arrived"
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A table, and what has to be there by when.
+
+    Attributes:
+        spec: The table's spec.
+        day: The day on which it is due, in the table's zone.
+        due_at: The moment, in UTC.
+    """
+
+    spec: TableSpec
+    day: date
+    due_at: datetime
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others, in the letters that the name of a mark can have."""
+        schema, name = self.spec.target_schema, self.spec.name
+        table = f"{len(schema)}_{schema}_{name}".replace("$", "_dollar_")
+        return f"due_{table}_{self.day:%Y_%m_%d}"
+
+    @property
+    def business_day(self) -> date:
+        """The day whose rows a window carries."""
+        return self.day - ONE_DAY
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Whether what a deadline asks for is there.
+
+    Attributes:
+        there: Whether it is.
+        last_receipt: When the table's last receipt was written; None if it has none.
+        reason: Why it is not there, if that is known.
+    """
+
+    there: bool
+    last_receipt: datetime | None
+    reason: str = ""
+
+
+def last_deadline(spec: TableSpec, now: datetime) -> Deadline | None:
+    """The table's last deadline that has passed; None if nothing is due by then.
+
+    Args:
+        spec: The table's spec.
+        now: What tells which has passed.
+    """
+    if spec.due is None:
+        return None
+    day = now.astimezone(zone_info(spec.zone)).date()
+    due_at = due_moment(day, spec.due, spec.zone)
+    if due_at > now:
+        day -= ONE_DAY
+        due_at = due_moment(day, spec.due, spec.zone)
+    deadline = Deadline(spec, day, due_at)
+    return None if spec.start_date and deadline.business_day < spec.start_date else deadline
+
+
+def deadlines_to_judge(spec: TableSpec, now: datetime, told: Mapping[str, Told]) -> list[Deadline]:
+    """The deadlines of a table of which something may have to be told, the oldest first.
+
+    What was there in time is not asked for again, so that the warehouse is left in peace.
+
+    Args:
+        spec: The table's spec.
+        now: What tells which have passed.
+        told: What was told before, by the deadlines' keys.
+    """
+    last = last_deadline(spec, now)
+    if last is None or spec.due is None:
+        return []
+    days = (last.day - number * ONE_DAY for number in range(KEPT_DAYS, -1, -1))
+    found = [Deadline(spec, day, due_moment(day, spec.due, spec.zone)) for day in days]
+    return [
+        each
+        for each in found
+        if told.get(each.key) is Told.LATE or (each == last and each.key not in told)
+    ]
+
+
+def arrival(
+    deadline: Deadline,
+    receipts: Sequence[TimeOfReceipt],
+    coverage: Coverage,
+) -> Arrival:
+    """Whether what the deadline asks for is there by now.
+
+    Args:
+        deadline: The table and its day.
+        receipts: All receipts of the table.
+        coverage: What they, and the failures, tell of its windows.
+    """
+    spec = deadline.spec
+    last = max((each.finished_at for each in receipts if each.status != VOID), default=None)
+    if spec.mode == "window":
+        standing = coverage.of(day_window(deadline.business_day, spec.zone))
+        return Arrival(standing.status is Status.LOADED, last, standing.reason)
+    voids = (each.finished_at for each in receipts if each.status == VOID)
+    since = max([local_midnight(deadline.day, spec.zone), *voids])
+    whole = (each for each in receipts if each.status == "loaded" and each.mode != "window")
+    loaded = (each.finished_at for each in whole)
+    return Arrival(any(moment >= since for moment in loaded), last)
+
+
+def to_tell(before: Told | None, arrived: Arrival) -> Told | None:
+    """What is to be noted of a deadline that has passed, and told unless it was kept.
+
+    Args:
+        before: What was noted of it before.
+        arrived: Whether what it asks for is there.
+
+    Returns:
+        None if nothing has changed.
+    """
+    if arrived.there:
+        return Told.KEPT if before is None else Told.ARRIVED if before is Told.LATE else None
+    return Told.LATE if before is None else None

@@ -1,0 +1,79 @@
+"""`ferry.coverage`: the days of every table, for whoever would rather ask the warehouse.
+
+It is worked out from the receipts and the failures, and can be made again at any time: nothing
+reads it to decide what to carry.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ferry import statements as sql
+from ferry.capabilities import Capabilities
+from ferry.coverage.days import TableDays
+from ferry.receipts.receipt import RECEIPTS_SCHEMA
+from ferry.schema import Column, DataType, Kind, TableName
+from ferry.write.algorithms import Transaction
+
+COVERAGE = TableName(RECEIPTS_SCHEMA, "coverage")
+REASON_BYTES = 1024
+ROWS_AT_ONCE = 500
+
+_TEXT = DataType(Kind.TEXT, max_bytes=256)
+_MOMENT = DataType(Kind.TIMESTAMPTZ)
+
+COVERAGE_COLUMNS: tuple[Column, ...] = (
+    Column("table_name", _TEXT, nullable=False),
+    Column("day", DataType(Kind.DATE), nullable=False),
+    Column("zone", _TEXT, nullable=False),
+    Column("status", _TEXT, nullable=False),
+    Column("reason", DataType(Kind.TEXT, max_bytes=REASON_BYTES)),
+    Column("happened_at", _MOMENT),
+    Column("as_of", _MOMENT, nullable=False),
+)
+"""One row for each day of a table.
+
+`status` is loaded, failed or missing; `reason` why it is not loaded, as far as that is known;
+`happened_at` when it was loaded or failed, NULL if nothing happened; `as_of` when that was told.
+"""
+
+
+def to_rows(table: TableDays, as_of: datetime) -> list[tuple[Any, ...]]:
+    """The days' values in the order of `COVERAGE_COLUMNS`."""
+    name = str(table.spec.target)
+    return [
+        (
+            name,
+            each.day,
+            table.zone,
+            str(each.standing.status),
+            each.standing.reason.encode()[:REASON_BYTES].decode(errors="ignore") or None,
+            each.standing.at,
+            as_of,
+        )
+        for each in table.days
+    ]
+
+
+def rewrite(tx: Transaction, table: TableDays, as_of: datetime, capabilities: Capabilities) -> None:
+    """Let the table's rows in `ferry.coverage` be these days; other tables' rows stay.
+
+    Two runs at once take turns behind the LOCK, where the engine has one: the later one's rows
+    stay, once.
+
+    Args:
+        tx: A transaction in which nothing has happened yet.
+        table: The days.
+        as_of: When they were told.
+        capabilities: What the warehouse can do.
+    """
+    mark = capabilities.placeholder
+    if capabilities.lock_mode is not None:
+        tx.execute(sql.lock(COVERAGE, capabilities.lock_mode))
+    tx.execute(sql.delete_where(COVERAGE, "table_name", mark), (str(table.spec.target),))
+    rows = to_rows(table, as_of)
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[begin : begin + ROWS_AT_ONCE]
+        insert = sql.insert_values(COVERAGE, COVERAGE_COLUMNS, len(some), mark)
+        tx.execute(insert, [value for row in some for value in row])

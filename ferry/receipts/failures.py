@@ -1,0 +1,125 @@
+"""Failures: windows that were tried and did not arrive, told by the run that tried.
+
+One row in `ferry.failures` for each. A receipt proves that rows arrived; a failure proves nothing
+and changes nothing, so the two stand in tables of their own: what is in `ferry.receipts` is there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ferry import statements as sql
+from ferry.batch import Batch
+from ferry.errors import FerryError
+from ferry.lookback import own_window
+from ferry.reasons import SEE_THE_LOG
+from ferry.receipts.receipt import RECEIPTS, RECEIPTS_SCHEMA
+from ferry.schema import Column, DataType, Kind, TableName
+
+FAILURES = TableName(RECEIPTS_SCHEMA, "failures")
+REASON_BYTES = 4096
+
+_TEXT = DataType(Kind.TEXT, max_bytes=256)
+_MOMENT = DataType(Kind.TIMESTAMPTZ)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A batch that did not arrive; its target is as it was.
+
+    Attributes:
+        batch_id: The same for every attempt of one run at one window.
+        table_name: The target, `schema.table`.
+        mode: full, window or watermark.
+        window_start: First moment of the window; None where there is none.
+        window_end: First moment after it.
+        window_label: The window as people say it.
+        error: The kind of error, such as `AccessError`.
+        reason: Its message, which holds no secret and no row's values.
+        flow_run_id: Prefect's id of the run.
+        failed_at: When it was given up.
+    """
+
+    batch_id: str
+    table_name: str
+    mode: str
+    window_start: datetime | None
+    window_end: datetime | None
+    window_label: str
+    error: str
+    reason: str
+    flow_run_id: str
+    failed_at: datetime
+
+    @property
+    def told(self) -> str:
+        """The reason with the error's class, as `ferry.reasons.reason_of` has it of an error."""
+        return f"{self.error}: {self.reason}"
+
+
+FAILURE_COLUMNS: tuple[Column, ...] = (
+    Column("batch_id", _TEXT, nullable=False),
+    Column("table_name", _TEXT, nullable=False),
+    Column("mode", _TEXT, nullable=False),
+    Column("window_start", _MOMENT),
+    Column("window_end", _MOMENT),
+    Column("window_label", _TEXT, nullable=False),
+    Column("error", _TEXT, nullable=False),
+    Column("reason", DataType(Kind.TEXT, max_bytes=REASON_BYTES), nullable=False),
+    Column("flow_run_id", _TEXT, nullable=False),
+    Column("failed_at", _MOMENT, nullable=False),
+)
+
+
+def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
+    """The failure of this batch; only errors of ours are quoted, others may hold anything.
+
+    What a scheduled run was to carry again besides its own window is there as it was.
+    """
+    window = batch.window and own_window(batch.spec, batch.window, batch.scheduled_start)
+    reason = str(error) if isinstance(error, FerryError) else SEE_THE_LOG
+    return Failure(
+        batch_id=batch.id,
+        table_name=str(batch.target),
+        mode=batch.mode,
+        window_start=window.start if window else None,
+        window_end=window.end if window else None,
+        window_label=window.label if window else batch.label,
+        error=type(error).__name__,
+        reason=reason.encode()[: REASON_BYTES - 4].decode(errors="ignore"),
+        flow_run_id=batch.flow_run_id,
+        failed_at=failed_at,
+    )
+
+
+def to_row(failure: Failure) -> tuple[Any, ...]:
+    """The failure's values in the order of `FAILURE_COLUMNS`."""
+    return tuple(getattr(failure, column.name) for column in FAILURE_COLUMNS)
+
+
+def from_row(row: tuple[Any, ...]) -> Failure:
+    """The failure of a row selected in the order of `FAILURE_COLUMNS`."""
+    names = [field.name for field in dataclasses.fields(Failure)]
+    return Failure(**dict(zip(names, row, strict=True)))
+
+
+def count_of_run(mark: str, *, some_landed: bool) -> str:
+    """How many batches of one flow run and table have failed since, and not landed after all.
+
+    Args:
+        mark: How the driver marks a parameter.
+        some_landed: Whether the run has receipts, among which to look.
+    """
+    landed = sql.table_sql(RECEIPTS)
+    after_all = (
+        f" AND batch_id NOT IN (SELECT batch_id FROM {landed} WHERE flow_run_id = {sql.MARK})"  # noqa: S608
+    )
+    return sql.bound(
+        f"SELECT COUNT(DISTINCT batch_id) FROM {sql.table_sql(FAILURES)} "  # noqa: S608  # ours
+        f"WHERE flow_run_id = {sql.MARK} AND table_name = {sql.MARK} AND failed_at >= {sql.MARK}"
+        + (after_all if some_landed else ""),
+        mark,
+    )

@@ -1,0 +1,151 @@
+"""As what a batch was read: what of its table's spec decides which rows its window holds.
+
+A receipt says it, in `read_as`. Where the spec says something else by now, the rows of that window
+may be others, or may have hidden one another: it does not count as loaded any more. The cursor,
+which may be chosen by its name, has a column of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ferry.errors import DataError
+from ferry.schema import Kind
+from ferry.specs.source_names import written
+from ferry.specs.tables import Mode, TableSpec
+from ferry.windows import same_clock
+
+_OF_ALL = ("source_table",)
+_OF_WINDOWS = ("source_table", "cursor_unit")
+_OF_ROWS = ("source_table", "key")
+"""What decides which row of the target another one replaces."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What has landed in a target, read alike.
+
+    Attributes:
+        read_as: As what, as the receipts say; None in receipts of Ferry 0.1.
+        cursor: By which cursor; None if all was read.
+        mode: full, window or watermark.
+        status: loaded or partial.
+        landed_at: When the last of it landed.
+        read_at: When the last of it was read, by the source's clock.
+    """
+
+    read_as: str | None
+    cursor: str | None
+    mode: str
+    status: str
+    landed_at: datetime
+    read_at: datetime
+
+
+def read_as(spec: TableSpec, mode: Mode, cursor: Kind | None) -> str:
+    """What a receipt says, as JSON.
+
+    Args:
+        spec: The table's spec.
+        mode: How the batch was read. Of a full copy, nothing matters but the table.
+        cursor: The kind of the cursor. The zone of the source's clock matters to one that has none.
+    """
+    now = _now(spec)
+    names = list(_OF_ALL if mode == "full" else _OF_WINDOWS)
+    if mode != "full" and spec.key:
+        names.append("key")
+    if mode != "full" and cursor in {Kind.DATE, Kind.TIMESTAMP}:
+        names.append("source_zone")
+    return json.dumps({name: now[name] for name in names}, sort_keys=True)
+
+
+def read_otherwise(told: str | None, spec: TableSpec, *only: str) -> str:
+    """In what the spec differs from what a receipt says, for people; empty if in nothing.
+
+    Args:
+        told: What the receipt says; None in receipts of Ferry 0.1, of which nobody can tell.
+        spec: The table's spec.
+        only: Compare just these fields; by default all.
+    """
+    now = _now(spec)
+    for name, then in sorted(json.loads(told).items()) if told else ():
+        if (not only or name in only) and name in now and not _same(name, now[name], then):
+            return f"it was carried with {name} {_text(then)}, and {name} is now {_text(now[name])}"
+    return ""
+
+
+def by_another_cursor(then: str | None, now: str | None) -> str:
+    """That a batch was read by another cursor than the table has now; empty if not, or unknown."""
+    if not then or not now or then == now:
+        return ""
+    return f"it was carried by the cursor {then}, and the cursor is now {now}"
+
+
+def replaced_others(told: str | None, spec: TableSpec) -> bool:
+    """Whether what was read so may have replaced rows of other windows, as the spec is now."""
+    return bool(read_otherwise(told, spec, *_OF_ROWS))
+
+
+def refuse_rows_of_others(
+    readings: Iterable[Reading], spec: TableSpec, mode: Mode, cursor: str | None
+) -> None:
+    """Refuse to add to a target what other rows in it would hide, or would be taken out by it.
+
+    Those of another source table have the same keys, ids and days. Without a key, a row is known by
+    its cursor alone: read by another one, nothing tells which rows of the target the source has
+    purged. A full copy replaces all of them.
+
+    Args:
+        readings: What has landed in the target as it is now.
+        spec: The table's spec.
+        mode: How the table is to be read.
+        cursor: The cursor by which it is to be read.
+
+    Raises:
+        DataError: There are such rows. A retry does not help.
+    """
+    if mode == "full":
+        return
+    for each in sorted(readings, key=lambda each: each.landed_at, reverse=True):
+        told = read_otherwise(each.read_as, spec, "source_table")
+        if told:
+            raise _others("of another source table", told, spec)
+        if each.mode == "full":
+            return
+        told = by_another_cursor(each.cursor, cursor and cursor.lower())
+        if told and not spec.key:
+            raise _others("that were read by another cursor, and has no key", told, spec)
+
+
+def _others(whose: str, told: str, spec: TableSpec) -> DataError:
+    return DataError(
+        f"the target holds rows {whose}: nothing tells which of them a new one replaces",
+        table=str(spec.target),
+        expected="rows as the spec says that they are read",
+        found=told,
+        todo="Correct the spec, or carry it once in mode full, which replaces all rows by those "
+        "that the source has now.",
+    )
+
+
+def _now(spec: TableSpec) -> dict[str, Any]:
+    now = {
+        "source_table": written(spec.source_name),
+        "cursor_unit": spec.cursor_unit,
+        "source_zone": spec.wall_clock_zone,
+    }
+    return now | ({"key": sorted(name.lower() for name in spec.key)} if spec.key else {})
+
+
+def _same(name: str, now: Any, then: Any) -> bool:
+    return bool(now == then) or (name == "source_zone" and same_clock(now, then))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value) if value is not None else "unset"

@@ -1,0 +1,303 @@
+"""`ferry.receipts`: what is asked of it, and what is written to it.
+
+Every question names the table whose receipts it is about, and asks for no more than it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ferry import statements as sql
+from ferry.receipts.read_as import Reading
+from ferry.receipts.receipt import (
+    RECEIPT_COLUMNS,
+    RECEIPTS,
+    VOID,
+    Receipt,
+    from_row,
+    id_after,
+    to_row,
+)
+from ferry.schema import TableName
+from ferry.write.algorithms import Transaction
+
+_RECEIPTS = sql.table_sql(RECEIPTS)
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ReadAlike:
+    """Windows that were read alike.
+
+    Attributes:
+        cursor: The cursor they were read by.
+        read_as: As what they were read, as their receipts say; None in receipts of Ferry 0.1.
+        windows: How many they are.
+        first: The first moment of them.
+        last: The first moment after them.
+        landed_at: When the last of them landed.
+    """
+
+    cursor: str
+    read_as: str | None
+    windows: int
+    first: datetime
+    last: datetime
+    landed_at: datetime
+
+
+@dataclass(frozen=True)
+class Landings:
+    """What has landed in a table before a batch of it is read.
+
+    Attributes:
+        batches: How many batches that may hold the same rows: those of the batch's stretch of time.
+        voids: How often what had landed was said to be void.
+    """
+
+    batches: int = 0
+    voids: int = 0
+
+
+@dataclass(frozen=True)
+class LandedNow:
+    """What has landed in a table when a batch of it is about to land.
+
+    Attributes:
+        batches: How many batches that may hold the same rows.
+        voids: How often what had landed was said to be void.
+        last_void: When that was said last; None if it was not.
+        this_one: Whether the batch itself has landed.
+    """
+
+    batches: int
+    voids: int
+    last_void: datetime | None
+    this_one: bool
+
+
+Stretch = tuple[datetime, datetime] | None
+"""The moments that bound what a batch reads; None for all, and for what has no end."""
+
+
+def _overlapping(stretch: Stretch, cursor: str | None) -> tuple[str, Sequence[Any]]:
+    """The condition that a receipt is of a batch that may hold the same rows, and its values.
+
+    One that was read by another cursor may hold them whatever its window: that is a stretch of
+    another column.
+    """
+    if stretch is None or cursor is None:
+        return "1 = 1", ()
+    start, end = stretch
+    condition = (
+        f"((window_start IS NULL OR window_start < {sql.MARK}) "
+        f"AND (window_end IS NULL OR window_end > {sql.MARK}) OR cursor_name <> {sql.MARK})"
+    )
+    return condition, (end, start, cursor)
+
+
+def read_landings(
+    tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None, mark: str
+) -> Landings:
+    """What has landed in this table before a batch of this stretch, by this cursor, is read.
+
+    It is asked for each window of a backfill: only receipts that may hold the same rows are looked
+    at, and those that say that others are void, which have no window.
+    """
+    overlapping, values = _overlapping(stretch, cursor)
+    text = sql.bound(
+        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND {overlapping}",
+        mark,
+    )
+    ((batches, voids),) = tx.fetch(text, (VOID, VOID, str(table), *values))
+    return Landings(int(batches), int(voids))
+
+
+def read_by_others(
+    tx: Transaction, table: TableName, cursor: str, read_as: str, mark: str
+) -> list[ReadAlike]:
+    """The windows that were read by another cursor, or otherwise, if none was like this since.
+
+    Args:
+        tx: Where to ask.
+        table: The target.
+        cursor: The cursor that the table has now.
+        read_as: As what it is read now, by a window.
+        mark: How the driver marks a parameter.
+    """
+    text = sql.bound(
+        "SELECT cursor_name, read_as, COUNT(*), MIN(window_start), MAX(window_end), "  # noqa: S608
+        f"MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "
+        f"AND (cursor_name <> {sql.MARK} OR read_as <> {sql.MARK}) "
+        "AND window_end IS NOT NULL GROUP BY cursor_name, read_as",
+        mark,
+    )
+    others = [ReadAlike(*row) for row in tx.fetch(text, (str(table), cursor, read_as))]
+    if not others:
+        return []
+    text = sql.bound(
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "  # noqa: S608
+        f"AND cursor_name = {sql.MARK} AND COALESCE(read_as, {sql.MARK}) = {sql.MARK} "
+        "AND window_end IS NOT NULL",
+        mark,
+    )
+    own = tx.fetch(text, (str(table), cursor, read_as, read_as))[0][0]
+    return [each for each in others if own is None or each.landed_at > own]
+
+
+def read_to(tx: Transaction, table: TableName, mark: str) -> datetime | None:
+    """Up to which moment anything was carried, by a window or otherwise."""
+    text = sql.bound(
+        f"SELECT MAX(COALESCE(window_end, read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
+        f"WHERE table_name = {sql.MARK} AND status <> {sql.MARK}",
+        mark,
+    )
+    moment: datetime | None = tx.fetch(text, (str(table), VOID))[0][0]
+    return moment
+
+
+def read_landed_now(
+    tx: Transaction,
+    table: TableName,
+    stretch: Stretch,
+    cursor: str | None,
+    batch_id: str,
+    mark: str,
+) -> LandedNow:
+    """What has landed in this table that a batch has to know which is about to land.
+
+    Args:
+        tx: Where to ask.
+        table: The target.
+        stretch: What bounds the batch.
+        cursor: The cursor by which the batch was read, whatever the spec says by now.
+        batch_id: The batch's id.
+        mark: How the driver marks a parameter.
+    """
+    overlapping, values = _overlapping(stretch, cursor)  # so does the batch's own, if it is there
+    text = sql.bound(
+        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), "
+        f"MAX(CASE WHEN status = {sql.MARK} THEN finished_at END), "
+        f"COUNT(CASE WHEN batch_id = {sql.MARK} THEN 1 END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND {overlapping}",
+        mark,
+    )
+    found = tx.fetch(text, (VOID, VOID, VOID, batch_id, str(table), *values))
+    ((batches, voids, last, own),) = found
+    return LandedNow(int(batches), int(voids), last, bool(own))
+
+
+def has_receipts(tx: Transaction, table: TableName, mark: str) -> bool:
+    """Whether any batch of the table has landed."""
+    return bool(tx.fetch(sql.count_where(RECEIPTS, "table_name", mark), (str(table),))[0][0])
+
+
+def find_landing(
+    tx: Transaction, batch_id: str, void: datetime, mark: str
+) -> tuple[str, Receipt | None]:
+    """The id under which the batch lands, and its receipt if it has landed.
+
+    Args:
+        tx: Where to ask.
+        batch_id: The batch's id, under which it lands as long as no receipt of it is void.
+        void: Up to when the table's receipts are void.
+        mark: How the driver marks a parameter.
+    """
+    select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", mark)
+    while True:
+        found = map(from_row, tx.fetch(select, (batch_id,)))
+        receipt = max(found, key=lambda receipt: receipt.finished_at, default=None)
+        if receipt is None or receipt.finished_at > void:
+            return batch_id, receipt
+        batch_id = id_after(batch_id)
+
+
+def read_receipts_of(tx: Transaction, flow_run_id: str, mark: str) -> list[Receipt]:
+    """The receipts of one flow run's batches."""
+    select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "flow_run_id", mark)
+    return [from_row(row) for row in tx.fetch(select, (flow_run_id,))]
+
+
+def count_of_run(tx: Transaction, flow_run_id: str, table: TableName, mark: str) -> tuple[int, int]:
+    """How many batches of the table one flow run has landed, and of how many rows.
+
+    One that landed once more, since its first receipt had become void, counts as two.
+    """
+    text = sql.bound(
+        f"SELECT COUNT(*), SUM(rows_extracted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"WHERE flow_run_id = {sql.MARK} AND table_name = {sql.MARK} AND status <> {sql.MARK}",
+        mark,
+    )
+    ((batches, rows),) = tx.fetch(text, (flow_run_id, str(table), VOID))
+    return int(batches), int(rows or 0)
+
+
+def write_receipt(tx: Transaction, receipt: Receipt, mark: str) -> None:
+    """Add the receipt, in the transaction that changed the target."""
+    tx.execute(sql.insert_values(RECEIPTS, RECEIPT_COLUMNS, 1, mark), to_row(receipt))
+
+
+def void_moment(tx: Transaction, table: TableName, now: datetime, mark: str) -> datetime:
+    """When a void is to be dated that covers all receipts there are, by whatever clock."""
+    text = sql.bound(
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK}",  # noqa: S608
+        mark,
+    )
+    last: datetime | None = tx.fetch(text, (str(table),))[0][0]
+    return max(now, last) if last else now
+
+
+def last_void(tx: Transaction, table: TableName, mark: str) -> datetime:
+    """The moment up to which the table's receipts are void; long ago if they are not."""
+    text = sql.bound(
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"WHERE table_name = {sql.MARK} AND status = {sql.MARK}",
+        mark,
+    )
+    moment: datetime | None = tx.fetch(text, (str(table), VOID))[0][0]
+    return moment or BEFORE_ALL
+
+
+def holds_rows(tx: Transaction, table: TableName, mark: str) -> bool:
+    """Whether the table has rows by its receipts: carried into it, or found there."""
+    # Of a full copy, the unchanged ones are those that it left out as deleted.
+    text = sql.bound(
+        "SELECT COUNT(CASE WHEN rows_deleted > 0 THEN 1 END), "  # noqa: S608  # names of ours
+        f"SUM(CASE WHEN mode <> 'full' THEN rows_updated + rows_unchanged END) FROM {_RECEIPTS} "
+        f"WHERE table_name = {sql.MARK} AND finished_at > {sql.MARK}",
+        mark,
+    )
+    if rows_held(tx, table, mark) > 0:
+        return True
+    since = last_void(tx, table, mark)
+    ((deletions, found_there),) = tx.fetch(text, (str(table), since))
+    return not deletions and bool(found_there)
+
+
+def rows_held(tx: Transaction, table: TableName, mark: str) -> int:
+    """How many rows the table has by its receipts; a void of an empty table took them all out."""
+    text = sql.bound(
+        f"SELECT SUM(rows_inserted - rows_deleted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"WHERE table_name = {sql.MARK}",
+        mark,
+    )
+    return int(tx.fetch(text, (str(table),))[0][0] or 0)
+
+
+def read_readings(tx: Transaction, table: TableName, mark: str) -> list[Reading]:
+    """What has landed in what the target is now, once for each way in which it was read."""
+    text = sql.bound(
+        "SELECT read_as, cursor_name, mode, status, MAX(finished_at), "  # noqa: S608
+        f"MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "
+        f"AND status <> {sql.MARK} AND finished_at > {sql.MARK} "
+        "GROUP BY read_as, cursor_name, mode, status",
+        mark,
+    )
+    values = (str(table), VOID, last_void(tx, table, mark))
+    return [Reading(*row) for row in tx.fetch(text, values)]

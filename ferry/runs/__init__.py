@@ -1,0 +1,1 @@
+"""Runs: which have died or are stuck, and the messages about them."""

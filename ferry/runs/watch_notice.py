@@ -1,0 +1,71 @@
+"""The messages about what stands still: nobody is there to send one of its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ferry.runs.notice import Notice, plain
+from ferry.runs.watch import LateRuns
+
+RUNBOOK = "docs/runbook.md"
+DEAF = (
+    "silent runs cannot be judged: what is sent to the server is not kept there as an event, so "
+    "that no heartbeat would be, either. Look at the server's log, and at its setting "
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
+)
+
+
+def no_worker_notice(pool: str) -> Notice:
+    """No worker of a pool is alive: whatever is due in it waits."""
+    return Notice(
+        f"Ferry: no worker is alive for the pool {plain(pool)}",
+        "Whatever is due in it waits, and is carried when a worker is back.\n"
+        f"Start one: prefect worker start --pool {plain(pool)}\n"
+        f"What to look at: {RUNBOOK}, Nothing runs",
+    )
+
+
+def nobody_watches_notice(pool: str) -> Notice:
+    """No worker is alive for the pool of the watch, which would tell of everything else."""
+    return Notice(
+        f"Ferry: nobody watches the runs: no worker is alive for the pool {plain(pool)}",
+        "Until one is back, nobody tells of what stands still: look at the other workers, too.\n"
+        f"Start one: prefect worker start --pool {plain(pool)}\n"
+        f"What to look at: {RUNBOOK}, Nothing runs",
+    )
+
+
+def worker_back_notice(pool: str) -> Notice:
+    """A worker of the pool is alive again."""
+    return Notice(
+        f"Ferry: a worker is alive again for the pool {plain(pool)}",
+        "What waited is being taken; `coverage` shows what was missed.",
+    )
+
+
+def deaf_notice() -> Notice:
+    """Runs are silent, and the watch cannot know whether they have died."""
+    return Notice(
+        "Ferry: runs are silent, and nobody can know whether they have died",
+        f"{DEAF[0].upper()}{DEAF[1:]}\nUntil then no silent run is ended: look whether those that "
+        "are Running still live.\n"
+        f"What to look at: {RUNBOOK}, A worker was killed",
+    )
+
+
+def late_notice(late: LateRuns, now: datetime) -> Notice:
+    """Runs are due, a worker lives, and yet nobody takes them."""
+    minutes = (now - late.due_at).total_seconds() / 60
+    runs = "1 run waits" if late.runs == 1 else f"{late.runs:,} runs wait"
+    why = (
+        "They wait for a place of their deployment, and no other run of it is there to hold one. "
+        "Registering the blocks again gives such places back."
+        if late.waits_for_place
+        else f"A worker of the pool {plain(late.pool)} is alive, and takes none of them."
+    )
+    return Notice(
+        f"Ferry: {plain(late.journey)} is {minutes:,.0f} min late",
+        f"{runs}, the first since {late.due_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC.\n{why}\n"
+        "None is ended: each carries its own date when it is taken.\n"
+        f"What to look at: {RUNBOOK}, A run is late",
+    )

@@ -1,0 +1,48 @@
+"""What the fields of a table's spec have to be to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ferry.specs.tables import TableSpec
+
+
+def contradictions(spec: TableSpec) -> Iterator[tuple[str, str]]:
+    """What cannot be: the field whose line is to be told, empty for the table's; and why."""
+    if spec.mode == "window" and not spec.key:
+        yield "", "mode window needs a key: the columns that identify a row"
+    if spec.soft_deletes == "apply" and not spec.key:
+        yield "", "soft_deletes: apply needs a key: the columns that identify a row"
+    if spec.deleted_values and spec.soft_deletes != "apply":
+        yield "", "deleted_values needs soft_deletes: apply"
+    if spec.catch_up and (spec.mode != "window" or spec.start_date is None):
+        yield "", "catch_up needs mode window and a start_date"
+    columns = {name.lower() for name in (spec.cursor, spec.version) if name}
+    if columns.intersection(name.lower() for name in spec.as_text):
+        yield "", "as_text: a cursor or a version has an order, which its text has not"
+    if spec.lookback and spec.mode != "window":
+        yield "", "lookback is for mode window; a watermark has `lag`"
+    yield from _excluded_and_needed(spec)
+
+
+def _excluded_and_needed(spec: TableSpec) -> Iterator[tuple[str, str]]:
+    """Columns that other fields name, and that are not carried."""
+    needed = {
+        "key": spec.key,
+        "cursor": (spec.cursor,),
+        "version": (spec.version,),
+        "deleted_column": (spec.deleted_column if spec.soft_deletes == "apply" else None,),
+        "sort_key": spec.sort_key,
+        "dist_key": (spec.dist_key,),
+    }
+    excluded = {name.lower() for name in spec.exclude}
+    for field, names in needed.items():
+        both = [name for name in names if name and name.lower() in excluded]
+        if both:
+            yield (
+                "exclude",
+                f"`{field}` needs the column {', '.join(both)} to be carried: take it out of "
+                f"`exclude`, or name another `{field}`",
+            )

@@ -1,0 +1,368 @@
+"""Table specs: which tables are carried, how, and where to, as written in `tables.yaml`.
+
+```yaml
+defaults:
+  source: shop
+  schema: raw_data
+tables:
+  nps:
+    mode: window
+    key: [id]
+    cursor: created_at
+```
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from ferry.batch import StageFormat
+from ferry.errors import RequestError, SpecError
+from ferry.schema import TableName
+from ferry.specs.due_time import DueTime
+from ferry.specs.rules import contradictions
+from ferry.specs.source_names import parse_source_name
+from ferry.specs.values import (
+    ColumnsOnce,
+    Identifier,
+    Marking,
+    SourceName,
+    TargetSchema,
+    ZeroDates,
+    Zone,
+)
+from ferry.specs.yaml_file import read_yaml
+
+Mode = Literal["full", "window", "watermark"]
+
+HOURLY_SETTLE_SECONDS = 300
+"""The hourly schedule starts five minutes after the hour."""
+
+CHANGE_TIMES = (
+    "modified", "updated_at", "modified_at", "updated", "last_modified", "last_updated",
+    "last_modified_at", "last_updated_at", "update_time", "updated_time", "modify_time",
+    "modified_time", "modification_time", "updated_on", "modified_on", "update_date",
+    "updated_date", "modified_date", "date_updated", "date_modified", "changed_at", "changed",
+    "last_changed", "last_update", "mtime",
+)  # fmt: skip
+"""Usual names of the column that tells when a row changed, the preferred ones first."""
+
+CREATION_TIME = "created_at"
+"""The cursor where no column tells when a row changed."""
+
+
+class TableSpec(BaseModel):
+    """How one table is carried."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: Identifier = Field(description="The table's name in the warehouse.")
+    source: str = Field(description="Name of the source block to read from.")
+    source_table: SourceName = Field(
+        description="The table in the source, `table` or `database.table`; by default, its name. A "
+        'name with a dot in it stands in backticks, within quotes for YAML: "`app.users`".'
+    )
+    stage: str = Field(default="lake", description="Name of the stage block.")
+    warehouse: str = Field(default="warehouse", description="Name of the warehouse block.")
+    target_schema: TargetSchema = Field(
+        default="raw_data", alias="schema", description="The schema in the warehouse."
+    )
+    mode: Mode = Field(
+        description="full: all of it, replacing the target. window: rows whose cursor is in the "
+        "run's window. watermark: rows at or after the highest cursor read so far, less the lag."
+    )
+    key: ColumnsOnce = Field(
+        default=(), description="Columns that identify a row; needed for window."
+    )
+    cursor: str | None = Field(
+        default=None,
+        description="Column that tells when a row changed (or its growing id, for watermark); by "
+        f"default the one with a usual name ({', '.join(CHANGE_TIMES)}; also `updatedAt`), else "
+        f"`{CREATION_TIME}`. Has to be named where several columns may be meant.",
+    )
+    version: str | None = Field(
+        default=None,
+        description="Column that tells which version of a row is newer, where it is not the "
+        "cursor: a window over `created_at` whose rows change, told by `modified`.",
+    )
+    zone: Zone = Field(
+        default="UTC",
+        description="Zone in which days are counted, such as Europe/Berlin.",
+    )
+    source_zone: Zone | None = Field(
+        default=None,
+        description="Zone of the source's wall-clock columns (DATETIME); by default, `zone`.",
+    )
+    every: Literal["hour", "day", "never"] = Field(
+        default="day",
+        description="How often sync-all carries it: day or hour; never: only when it is named.",
+    )
+    due: DueTime | None = Field(
+        default=None,
+        description='The time in `zone`, such as "09:30", by which it has to be loaded. window: '
+        "the whole day before; full, watermark: a run in that mode since the day began; a backfill "
+        "does not count. If it is not, one message says so, and one when it has arrived after all.",
+    )
+    start_date: date | None = Field(
+        default=None,
+        description="The first day that the source has: no backfill begins earlier, and the "
+        "coverage begins here.",
+    )
+    catch_up: bool = Field(
+        default=False,
+        description="window: let sync-all carry the days since `start_date` that are missing, too.",
+    )
+    cursor_unit: Literal["s", "ms", "us"] | None = Field(
+        default=None,
+        description="The cursor is a whole number that counts Unix time in this unit: seconds, "
+        "milliseconds or microseconds since 1970-01-01 UTC. 0 is no time, as NULL is none.",
+    )
+    cursor_jumps: Literal["error", "allow"] = Field(
+        default="error",
+        description="watermark over whole numbers: a highest id out of all proportion to those "
+        "before it, which would hide every id that comes below it: refuse, or allow.",
+    )
+    settle: int | None = Field(
+        default=None,
+        ge=0,
+        le=86_400,
+        description="window: a window is complete so many seconds after its end, by the source's "
+        "clock, for transactions that commit late; by default 300 for `every: hour`, else 0.",
+    )
+    lookback: int = Field(
+        default=0,
+        ge=0,
+        le=315_360_000,
+        description="window: each scheduled run carries again what is up to so many seconds "
+        "before its own window, in one read with it; of a cursor without a time, whole days.",
+    )
+    lag: int = Field(
+        default=0,
+        ge=0,
+        description="watermark: read again this far before the highest cursor, in seconds (or in "
+        "ids), for transactions that commit late.",
+    )
+    soft_deletes: Literal["carry", "apply"] = Field(
+        default="carry",
+        description="Rows marked as deleted: carry them over as they are, or apply the deletion.",
+    )
+    deleted_column: str = Field(
+        default="deleted",
+        description="The column that marks a deleted row: not NULL, not false and not 0.",
+    )
+    deleted_values: tuple[Marking, ...] = Field(
+        default=(),
+        description="The values of `deleted_column` that mark a deleted row, such as [Y]; by "
+        "default any but NULL, false and 0. Upper and lower case and blanks count.",
+    )
+    on_repeated_key: Literal["error", "newest"] = Field(
+        default="error",
+        description="A key that is only a part of the source's primary key, or rows of one key "
+        "that differ and of which none is newer: refuse, or let one of them win.",
+    )
+    allow_empty: bool = Field(
+        default=False,
+        description="Let a full copy of no rows empty a target that has some.",
+    )
+    max_shrink_percent: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="Refuse what would shrink the target by more than this, a full copy or a "
+        "watermark without a key; by default no such limit.",
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Columns that are not carried.")
+    as_text: tuple[str, ...] = Field(
+        default=(),
+        description="Columns that become text in the warehouse, exactly as the source writes them: "
+        "JSON, or decimals of more digits than the warehouse has.",
+    )
+    target_only: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of the target that the source has not; a row that is written anew, "
+        "as when it has changed, gets NULL there. So a full copy, which writes every row, is "
+        "refused while such a column holds a value. Any other such column is refused always.",
+    )
+    zero_dates: ZeroDates = Field(
+        default="error",
+        json_schema_extra={"type": ["string", "null"], "enum": ["error", "null", None]},
+        description="MySQL's 0000-00-00 and dates like it: refuse them, or load NULL.",
+    )
+    null_cursors: Literal["error", "ignore"] = Field(
+        default="error",
+        description="Rows whose cursor is NULL, a zero date or no date at all, which no window "
+        "carries: refuse, or leave behind.",
+    )
+    sort_key: tuple[str, ...] = Field(
+        default=(), description="Sort key of the target, when it is created."
+    )
+    dist_key: str | None = Field(
+        default=None, description="Distribution key of the target, when it is created."
+    )
+    stage_format: StageFormat | None = Field(
+        default=None, description="csv or parquet; by default what the warehouse prefers."
+    )
+    part_size_mb: int = Field(
+        default=128, ge=1, le=1000, description="Aim for staged files of this many compressed MB."
+    )
+    insert_rows: int = Field(
+        default=50, ge=0, le=1000, description="Up to this many rows go in by INSERT, not COPY."
+    )
+    keep_staged_days: int = Field(
+        default=0, ge=0, description="Keep the staged files this many days; 0 discards them."
+    )
+    retries: int = Field(default=1, ge=0, description="Retries of a step, for retriable errors.")
+    retry_delay_seconds: int = Field(
+        default=180, ge=0, description="Wait before a retry, plus up to half of it at random."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_table_is_the_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "name" in data:
+            return {"source_table": data["name"], **data}
+        return data
+
+    @model_validator(mode="after")
+    def _fields_go_together(self) -> TableSpec:
+        found = [
+            InitErrorDetails(
+                type=PydanticCustomError("contradiction", "{problem}", {"problem": problem}),
+                loc=(field,) if field else (),
+                input=None,
+            )
+            for field, problem in contradictions(self)
+        ]
+        if found:
+            raise ValidationError.from_exception_data("TableSpec", found)
+        return self
+
+    @property
+    def settle_seconds(self) -> int:
+        """How long after its end, by the source's clock, a window is complete."""
+        if self.settle is not None:
+            return self.settle
+        return HOURLY_SETTLE_SECONDS if self.every == "hour" else 0
+
+    @property
+    def as_planned(self) -> dict[str, Any]:
+        """All of it as JSON, for runs that are to carry what was planned with it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def wall_clock_zone(self) -> str:
+        """The zone in which the source writes columns that have none of their own."""
+        return self.source_zone or self.zone
+
+    @property
+    def target(self) -> TableName:
+        """The table in the warehouse."""
+        return TableName(self.target_schema, self.name)
+
+    @property
+    def source_name(self) -> TableName:
+        """The table in the source."""
+        return parse_source_name(self.source_table)
+
+
+class TablesFile(BaseModel):
+    """The file of table specs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="Values for every table that does not say otherwise."
+    )
+    tables: dict[str, dict[str, Any] | None] = Field(description="The tables, by name.")
+
+
+class TableSpecs(dict[str, TableSpec]):
+    """The specs by table name."""
+
+    def named(self, table: str) -> TableSpec:
+        """The spec of that table; `raw_data.nps` and `nps` both find nps.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        for spec in self.values():
+            if table in (spec.name, str(spec.target)):
+                return spec
+        meant = get_close_matches(table, self, n=1)
+        raise RequestError(
+            f"there is no table {table!r} among the specs",
+            expected="one of " + (", ".join(sorted(self)) or "none at all"),
+            todo=(f"Did you mean {meant[0]}? " if meant else "")
+            + "Check the spelling, or add the table to the specs.",
+        )
+
+
+def parse_table_specs(text: str, file: str) -> TableSpecs:
+    """The specs in this YAML text.
+
+    Args:
+        text: The content of the file.
+        file: Its name, for messages.
+
+    Raises:
+        SpecError: Not YAML, unknown fields, wrong values; the message names file, line and field.
+    """
+    read = read_yaml(text, file)
+    try:
+        content = TablesFile.model_validate(read.data)
+    except ValidationError as error:
+        raise read.spec_error(error, _fields()) from error
+    for place in (("defaults",), *(("tables", name) for name in content.tables)):
+        if read.is_blank((*place, "zero_dates")):  # to YAML, that is null, too
+            raise SpecError(
+                read.problem((*place, "zero_dates"), "expected one of error, null"),
+                found="nothing",
+                todo="Write one of them, or leave the field out.",
+            )
+    specs = TableSpecs()
+    for name, own in content.tables.items():
+        merged = {**content.defaults, **(own or {}), "name": name}
+        try:
+            specs[name] = TableSpec.model_validate(merged)
+        except ValidationError as error:
+            raise read.spec_error(error, _fields(), ("tables", name)) from error
+    return specs
+
+
+def _fields() -> list[str]:
+    return [field.alias or name for name, field in TableSpec.model_fields.items()]
+
+
+def tables_json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors."""
+    table = TableSpec.model_json_schema(by_alias=True)
+    definitions = table.pop("$defs", {})
+    table.pop("required", None)
+    table["properties"].pop("name")
+    defaults = {**table, "title": "Defaults", "description": "Values for every table."}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Ferry table specs",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["tables"],
+        "properties": {
+            "defaults": defaults,
+            "tables": {
+                "type": "object",
+                "additionalProperties": {"anyOf": [table, {"type": "null"}]},
+            },
+        },
+        "$defs": definitions,
+    }

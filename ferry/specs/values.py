@@ -1,0 +1,73 @@
+"""What single values of a table's spec have to be."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator
+
+from ferry.batch import STAGING_SCHEMA
+from ferry.errors import RequestError
+from ferry.specs.source_names import parse_source_name
+from ferry.windows import zone_info
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*")
+
+
+def _identifier(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(
+            "a name in the warehouse is lower-case letters, digits, _ and $, and does not begin "
+            "with a digit"
+        )
+    return name
+
+
+def _zone(name: str) -> str:
+    try:
+        zone_info(name)
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+def _source_name(name: str) -> str:
+    parse_source_name(name)
+    return name
+
+
+def _marking(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(
+            "YAML reads yes, no, on, off, true and false without quotes as a boolean: write text "
+            "in quotes, and a boolean's or a number's values as 1 and 0"
+        )
+    return value
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError("a column stands there twice: name each once")
+    return names
+
+
+def _null_is_a_word(value: Any) -> Any:
+    return "null" if value is None else value  # YAML's null, as everybody writes it
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+
+
+def _not_ours(value: str) -> str:
+    if value == STAGING_SCHEMA:
+        raise ValueError(f"the schema {value} is for Ferry's own tables, such as its receipts")
+    return value
+
+
+TargetSchema = Annotated[Identifier, AfterValidator(_not_ours)]
+SourceName = Annotated[str, AfterValidator(_source_name)]
+Zone = Annotated[str, AfterValidator(_zone)]
+ColumnsOnce = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+Marking = Annotated[str | int, BeforeValidator(_marking)]
+ZeroDates = Annotated[Literal["error", "null"], BeforeValidator(_null_is_a_word)]

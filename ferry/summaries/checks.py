@@ -1,0 +1,262 @@
+"""Checks before publishing: what to ask the warehouse, and how to judge its answers.
+
+Nothing is asked here. A question is one or two statements; its answer, their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from ferry.capabilities import Capabilities
+from ferry.schema import TableName
+from ferry.statements import column_list, quoted, table_sql
+from ferry.summaries.check_specs import (
+    BoundsCheck,
+    ChangeCheck,
+    Check,
+    NotNullCheck,
+    Severity,
+    SqlCheck,
+    UniqueCheck,
+)
+from ferry.summaries.check_subject import Subject
+from ferry.summaries.moments import by_moments
+from ferry.summaries.query import Bound, bound, marked, parse_query
+from ferry.windows import on_clock, zone_info
+
+Side = Literal["input_check", "output_check"]
+Rows = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask for one check, and how to judge the answers."""
+
+    label: str
+    side: Side
+    severity: Severity
+    statements: tuple[Bound, ...]
+    judge: Callable[[Sequence[Rows]], Verdict]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a check passed, what it expected and what was found; no row's values."""
+
+    passed: bool
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How a check went."""
+
+    label: str
+    side: Side
+    severity: Severity
+    passed: bool
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.label!r}: expected {self.expected}, found {self.found}"
+
+
+def question(check: Check, side: Side, subject: Subject, capabilities: Capabilities) -> Question:
+    """What to ask for this check."""
+    asked, judge = _asked(check, side, subject, capabilities)
+    values = {**subject.values, **_limits(check)}
+    statements = tuple(bound(text, values, capabilities) for text in asked)
+    return Question(check.label, side, check.severity, statements, judge)
+
+
+def built_in(subject: Subject, grain: Sequence[str], capabilities: Capabilities) -> list[Question]:
+    """What is asked of every summary: one row for each of its grain, and no row out of place."""
+    checks: list[Check] = [
+        NotNullCheck(name="the grain has no NULL", not_null=tuple(grain)),
+        UniqueCheck(name="one row for each of the grain", unique=tuple(grain)),
+    ]
+    questions = [question(check, "output_check", subject, capabilities) for check in checks]
+    if subject.partition is not None and not subject.whole:
+        assert subject.built is not None
+        text = (
+            f"SELECT COUNT(*) FROM {table_sql(subject.built)} "  # noqa: S608  # names
+            f"WHERE NOT ({subject.within(marked)})"
+        )
+        questions.append(
+            Question(
+                "no row outside of the window",
+                "output_check",
+                "fail",
+                (bound(text, subject.values, capabilities),),
+                _none("rows outside"),
+            )
+        )
+    return questions
+
+
+def judged(asked: Question, answers: Sequence[Rows]) -> CheckResult:
+    """How the check went."""
+    verdict = asked.judge(answers)
+    return CheckResult(
+        asked.label, asked.side, asked.severity, verdict.passed, verdict.expected, verdict.found
+    )
+
+
+Asked = tuple[list[str], Callable[[Sequence[Rows]], Verdict]]
+
+
+def _asked(check: Check, side: Side, subject: Subject, capabilities: Capabilities) -> Asked:
+    if isinstance(check, SqlCheck):
+        return _sql(check, side, subject, capabilities)
+    if isinstance(check, ChangeCheck):
+        return _change(check, subject)
+    table, within = _place(check.table, subject)
+    if isinstance(check, NotNullCheck):
+        null = " OR ".join(f"{quoted(name)} IS NULL" for name in check.not_null)
+        text = f"SELECT COUNT(*) FROM {table} WHERE ({null}){within}"  # noqa: S608  # names
+        return [text], _none("rows with NULL")
+    if isinstance(check, UniqueCheck):
+        if check.table is None:  # also against the partitions that stay
+            table, within = f"{subject.about_to_be(marked)} AS about_to_be", ""
+        names = column_list(check.unique)
+        text = (
+            f"SELECT COUNT(*) FROM (SELECT {names} FROM {table} WHERE 1 = 1{within} "  # noqa: S608
+            f"GROUP BY {names} HAVING COUNT(*) > 1) AS repeated"
+        )
+        return [text], _none("of them more than once")
+    column = quoted(check.bounds)
+    outside = []
+    if check.min is not None:
+        outside.append(f"{column} < {marked('min')}")
+    if check.max is not None:
+        outside.append(f"{column} > {marked('max')}")
+    text = f"SELECT COUNT(*) FROM {table} WHERE ({' OR '.join(outside)}){within}"  # noqa: S608
+    return [text], _none(f"rows outside of {_range(check.min, check.max)}")
+
+
+def _place(table: str | None, subject: Subject) -> tuple[str, str]:
+    """Where to look: a table that is read, in the window that is built; or what was built."""
+    if table is None:
+        assert subject.built is not None
+        return table_sql(subject.built), ""
+    schema, _, name = table.partition(".")
+    tie = subject.reads.get(table)
+    within = ""
+    if tie and not subject.whole:
+        bounds = "moment" if subject.has_zone(TableName(schema, name), tie) else "window"
+        first, end = marked(f"{bounds}_start"), marked(f"{bounds}_end")
+        within = f" AND {quoted(tie)} >= {first} AND {quoted(tie)} < {end}"
+    return table_sql(TableName(schema, name)), within
+
+
+def _limits(check: Check) -> dict[str, Any]:
+    if not isinstance(check, BoundsCheck):
+        return {}
+    limits = {"min": check.min, "max": check.max}
+    return {n: Decimal(str(v)) if isinstance(v, float) else v for n, v in limits.items()}
+
+
+def _none(of_what: str) -> Callable[[Sequence[Rows]], Verdict]:
+    def judge(answers: Sequence[Rows]) -> Verdict:
+        found = int(answers[0][0][0])
+        return Verdict(found == 0, f"no {of_what}", f"{found:,} {of_what}" if found else "none")
+
+    return judge
+
+
+def _sql(check: SqlCheck, side: Side, subject: Subject, capabilities: Capabilities) -> Asked:
+    asked = []
+    for text in check.texts:
+        query = by_moments(parse_query(text, check.label), subject.zoned)
+        if side == "output_check":
+            query = query.reading(subject.target, subject.about_to_be(lambda name: f":{name}"))
+        asked.append(query.text(capabilities))
+
+    def judge(answers: Sequence[Rows]) -> Verdict:
+        found = _number(answers[0])
+        equals = _number(answers[1]) if len(answers) > 1 else _decimal(check.equals)
+        least = _decimal(check.count if check.count is not None else check.min)
+        most = _decimal(check.max)
+        wanted = []
+        if check.equals is not None:
+            wanted.append("a number to compare with" if equals is None else f"just {equals:,f}")
+        if least is not None or most is not None:
+            wanted.append(_range(least, most))
+        passed = (
+            found is not None
+            and (check.equals is None or found == equals)
+            and (least is None or found >= least)
+            and (most is None or found <= most)
+        )
+        return Verdict(passed, " and ".join(wanted), "NULL" if found is None else f"{found:,f}")
+
+    return asked, judge
+
+
+def _number(rows: Rows) -> Decimal | None:
+    """The first value of an answer; None for no row or NULL."""
+    return _decimal(rows[0][0]) if rows else None
+
+
+def _decimal(value: Any) -> Decimal | None:
+    return None if value is None else Decimal(str(int(value) if value is True else value))
+
+
+def _range(least: object, most: object) -> str:
+    if least is None:
+        return f"at most {most}"
+    return f"at least {least}" if most is None else f"{least} to {most}"
+
+
+def _change(check: ChangeCheck, subject: Subject) -> Asked:
+    assert subject.built is not None
+    of_measure = f"{check.aggregate.upper()}({quoted(check.change)})"
+    figure = "COUNT(*)" if check.change == "rows" else of_measure
+    partition = quoted(subject.partition) if subject.partition else "1"
+    group = f" GROUP BY {quoted(subject.partition)}" if subject.partition else ""
+    inside = f" WHERE {subject.within(marked)}" if subject.partition and not subject.whole else ""
+
+    def judge(answers: Sequence[Rows]) -> Verdict:
+        before, after = ({row[0]: _decimal(row[1]) for row in rows} for rows in answers)
+        moved = [
+            (abs(percent), f"{_day(key, subject.zone)} by {percent:+.1f} %")
+            for key, was in before.items()
+            if was is not None
+            and (percent := _moved(was, after.get(key))) is not None
+            and abs(percent) > check.max_percent
+            and (check.direction == "both" or (percent > 0) == (check.direction == "up"))
+        ]
+        way = {"both": "moved", "up": "risen", "down": "fallen"}[check.direction]
+        expected = f"none {way} by more than {check.max_percent:g} %"
+        if not moved:
+            return Verdict(True, expected, "none" if before else "nothing published to compare")
+        more = f", and {len(moved) - 1} more" if len(moved) > 1 else ""
+        return Verdict(False, expected, max(moved)[1] + more)
+
+    if not subject.published:
+        return [], lambda _: judge(((), ()))
+    texts = [
+        f"SELECT {partition}, {figure} FROM {table_sql(table)}{inside}{group}"  # noqa: S608
+        for table in (subject.target, subject.built)
+    ]
+    return texts, judge
+
+
+def _moved(before: Decimal, after: Decimal | None) -> float | None:
+    """How far a figure moved, in percent; a figure that is gone has moved to nothing."""
+    now = after or Decimal(0)
+    if before == now:
+        return None
+    return float((now - before) / abs(before) * 100) if before else float("inf")
+
+
+def _day(key: object, zone: str) -> str:
+    if isinstance(key, datetime):
+        key = (on_clock(key, zone_info(zone)) if key.tzinfo else key).date()
+    return key.isoformat() if isinstance(key, date) else "the table"

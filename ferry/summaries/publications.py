@@ -1,0 +1,244 @@
+"""Publications: the record of what was built and published, written with the summary's rows.
+
+Three tables beside the receipts. `ferry.publications` has a row for each time that a summary was
+published, in the transaction that changed it. `ferry.summarized` says which receipts, and which
+publications of other summaries, are in it: those that are missing there have yet to be built, after
+whatever failure. `ferry.check_results` has a row for each check of each build, published or not.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from ferry import statements as sql
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA
+from ferry.schema import Column, DataType, Kind, TableName
+from ferry.summaries.checks import CheckResult
+from ferry.summaries.partitions import EVERYTHING, Span, spans_label
+from ferry.summaries.specs import SummarySpec
+
+PUBLICATIONS = TableName(RECEIPTS_SCHEMA, "publications")
+SUMMARIZED = TableName(RECEIPTS_SCHEMA, "summarized")
+CHECK_RESULTS = TableName(RECEIPTS_SCHEMA, "check_results")
+
+_TEXT = DataType(Kind.TEXT, max_bytes=256)
+_LONG_TEXT = DataType(Kind.TEXT, max_bytes=4096)
+_COUNT = DataType(Kind.INT64)
+_MOMENT = DataType(Kind.TIMESTAMPTZ)
+
+
+@dataclass(frozen=True)
+class Build:
+    """One summary, some of its partitions (or all), one run.
+
+    Attributes:
+        spec: The summary.
+        spans: What is built.
+        covers: The ids of the batches and publications that this build takes in.
+        published_before: How often the summary had been published before its tables were read.
+        flow_run_id: Prefect's id of the run.
+        accepted: Labels of checks that may fail this once.
+        id: Its own, and its publication's.
+        started_at: When it was planned, before anything was read.
+    """
+
+    spec: SummarySpec
+    spans: tuple[Span, ...]
+    covers: tuple[str, ...]
+    published_before: int
+    flow_run_id: str
+    accepted: tuple[str, ...] = ()
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the summary is built."""
+        return EVERYTHING in self.spans
+
+    @property
+    def label(self) -> str:
+        """The partitions as people say them."""
+        return spans_label(self.spans)
+
+    def __str__(self) -> str:
+        return f"{self.spec.target} {self.label}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """The rows just built, in a table of their own, which nobody but the checks has seen."""
+
+    build: Build
+    table: TableName
+    rows: int
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The proof that a build was published.
+
+    Attributes:
+        publication_id: The build's id.
+        summary: The table, `schema.table`.
+        window_label: The partitions as people say them.
+        spans: All of them, as `partitions.to_text` writes them.
+        definition: SHA-256 of the query and the columns that it was built with.
+        rows_published: Rows that were built and are there now.
+        rows_replaced: Rows that were there before in these partitions.
+        checks: How many checks it passed.
+        warnings: How many checks only told.
+        code_version: Ferry's version.
+        flow_run_id: Prefect's id of the run.
+        started_at: When it was planned.
+        published_at: When it was published.
+    """
+
+    publication_id: str
+    summary: str
+    window_label: str
+    spans: str
+    definition: str
+    rows_published: int
+    rows_replaced: int
+    checks: int
+    warnings: int
+    code_version: str
+    flow_run_id: str
+    started_at: datetime
+    published_at: datetime
+
+    def __str__(self) -> str:
+        told = f", {self.warnings} warned" if self.warnings else ""
+        return (
+            f"{self.summary} {self.window_label}: {self.rows_published:,} rows published, "
+            f"{self.rows_replaced:,} replaced, {self.checks} checks passed{told}"
+        )
+
+
+PUBLICATION_COLUMNS = (
+    Column("publication_id", _TEXT, nullable=False),
+    Column("summary", _TEXT, nullable=False),
+    Column("window_label", _TEXT, nullable=False),
+    Column("spans", _LONG_TEXT, nullable=False),
+    Column("definition", _TEXT, nullable=False),
+    Column("rows_published", _COUNT, nullable=False),
+    Column("rows_replaced", _COUNT, nullable=False),
+    Column("checks", _COUNT, nullable=False),
+    Column("warnings", _COUNT, nullable=False),
+    Column("code_version", _TEXT, nullable=False),
+    Column("flow_run_id", _TEXT, nullable=False),
+    Column("started_at", _MOMENT, nullable=False),
+    Column("published_at", _MOMENT, nullable=False),
+)
+SUMMARIZED_COLUMNS = (
+    Column("summary", _TEXT, nullable=False),
+    Column("batch_id", _TEXT, nullable=False),
+    Column("publication_id", _TEXT, nullable=False),
+)
+CHECK_COLUMNS = (
+    Column("publication_id", _TEXT, nullable=False),
+    Column("summary", _TEXT, nullable=False),
+    Column("window_label", _TEXT, nullable=False),
+    Column("side", _TEXT, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    Column("severity", _TEXT, nullable=False),
+    Column("outcome", _TEXT, nullable=False),
+    Column("expected", _LONG_TEXT, nullable=False),
+    Column("found", _LONG_TEXT, nullable=False),
+    Column("flow_run_id", _TEXT, nullable=False),
+    Column("checked_at", _MOMENT, nullable=False),
+)
+OWN_TABLES = (
+    (SUMMARIZED, SUMMARIZED_COLUMNS),
+    (CHECK_RESULTS, CHECK_COLUMNS),
+    (PUBLICATIONS, PUBLICATION_COLUMNS),
+)
+"""In the order in which they are made: where the last one is, all of them are."""
+
+
+def publication_row(publication: Publication) -> tuple[Any, ...]:
+    """The publication's values in the order of `PUBLICATION_COLUMNS`."""
+    return tuple(getattr(publication, column.name) for column in PUBLICATION_COLUMNS)
+
+
+def publication_of(row: tuple[Any, ...]) -> Publication:
+    """The publication of a row selected in the order of `PUBLICATION_COLUMNS`."""
+    names = [each.name for each in fields(Publication)]
+    return Publication(**dict(zip(names, row, strict=True)))
+
+
+def outcome(build: Build, result: CheckResult) -> str:
+    """`passed`, `warned`, `accepted` (failed, and a person let it pass) or `failed`."""
+    if result.passed:
+        return "passed"
+    if result.severity == "warn":
+        return "warned"
+    return "accepted" if result.label in build.accepted else "failed"
+
+
+def check_rows(build: Build, results: Iterable[CheckResult], at: datetime) -> list[Any]:
+    """The values of these results, one after the other, in the order of `CHECK_COLUMNS`."""
+    return [
+        value
+        for result in results
+        for value in (
+            build.id,
+            str(build.spec.target),
+            build.label,
+            result.side,
+            _cut(result.label, 256),
+            result.severity,
+            outcome(build, result),
+            _cut(result.expected, 4096),
+            _cut(result.found, 4096),
+            build.flow_run_id,
+            at,
+        )
+    ]
+
+
+def _cut(text: str, size_bytes: int) -> str:
+    return text.encode()[:size_bytes].decode(errors="ignore")
+
+
+def select_new_receipts(mark: str) -> str:
+    """The receipts of a table that changed it and are not in a summary: table, summary."""
+    names = sql.column_list(column.name for column in RECEIPT_COLUMNS)
+    return (
+        f"SELECT {names} FROM {sql.table_sql(RECEIPTS)} "  # noqa: S608  # names of ours
+        f"WHERE table_name = {mark} AND status <> 'void' "
+        "AND rows_inserted + rows_updated + rows_deleted > 0 "
+        f"AND batch_id NOT IN {_summarized(mark)} ORDER BY finished_at"
+    )
+
+
+def select_new_publications(mark: str) -> str:
+    """The publications of one summary that are not in another: the one, the other."""
+    return (
+        f"SELECT publication_id, spans FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608
+        f"WHERE summary = {mark} AND publication_id NOT IN {_summarized(mark)} "
+        "ORDER BY published_at"
+    )
+
+
+def _summarized(mark: str) -> str:
+    return f"(SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {mark})"  # noqa: S608
+
+
+def select_definition(mark: str) -> str:
+    """What a summary was built with when it was last published."""
+    return (
+        f"SELECT definition FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
+        f"WHERE summary = {mark} ORDER BY published_at DESC LIMIT 1"
+    )
+
+
+def summarized_rows(build: Build, covers: Sequence[str]) -> list[str]:
+    """The values of `SUMMARIZED_COLUMNS` for what the build takes in, one after the other."""
+    target = str(build.spec.target)
+    return [value for batch_id in covers for value in (target, batch_id, build.id)]

@@ -1,0 +1,172 @@
+"""Whether a batch fits its target, and what has to be done to the target first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ferry.capabilities import Capabilities
+from ferry.errors import SchemaError
+from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
+from ferry.statements import NativeType
+from ferry.target.retype import Held, Retype, grown
+from ferry.target.retype_refused import Changes
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """What makes the target ready; every part of it can be repeated.
+
+    Attributes:
+        create: The table is missing.
+        add: Columns that the source has gained.
+        widen: Text columns that have to become longer, by a statement outside transactions.
+        retype: Columns whose type has to grow.
+        remake: Columns that become of another type while every row is replaced.
+    """
+
+    create: bool = False
+    add: tuple[Column, ...] = ()
+    widen: tuple[Column, ...] = ()
+    retype: tuple[Retype, ...] = ()
+    remake: tuple[Retype, ...] = ()
+
+
+def plan_target(
+    target: TableName,
+    existing: TableSchema | None,
+    columns: Sequence[Column],
+    capabilities: Capabilities,
+    target_only: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    native_type: NativeType = str,
+    held: Callable[[], Held] = Held,
+    replaced: bool = False,
+) -> TargetPlan:
+    """What has to be done to the target so that these columns fit.
+
+    A column that the source has gained is added. One whose type has grown without any value being
+    lost is given the greater type. Everything else that differs is refused: it needs a person's
+    decision, unless every row is replaced. So is a column that the source has not, or no longer, or
+    that the spec excludes: a row that is written anew loses its value there.
+
+    Args:
+        target: The target.
+        existing: What it looks like; None if there is no such table.
+        columns: The columns to load.
+        capabilities: What the warehouse can do.
+        target_only: Columns of the target that the spec knows to be missing in the source.
+        exclude: Columns of the source that the spec leaves out.
+        native_type: How the warehouse declares a type, for the statements in a message.
+        held: Asks the warehouse which columns' types cannot be changed; only if some have to be.
+        replaced: Whether the batch is to replace every row of the target.
+
+    Raises:
+        SchemaError: Columns or types do not fit; the message lists every one of them.
+    """
+    check_limits(target, columns, capabilities)
+    if existing is None:
+        return TargetPlan(create=True)
+    add, changes = _compare(existing, columns, native_type)
+    widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
+    unfit = [c for c in changes if not c.grows]
+    retype = [c for c in changes if c not in widen and c not in unfit]
+    holding = held() if unfit or retype else Held()
+    told = Changes(target, existing, native_type, capabilities, holding)
+    if unfit and not replaced:
+        raise told.undecided(unfit)
+    if stuck := [each for each in (*retype, *unfit) if each.there.name in holding.columns]:
+        raise told.refused(stuck, replaced=replaced)
+    known = {column.name for column in columns} | {name.lower() for name in target_only}
+    gone = [column.name for column in existing.columns if column.name.lower() not in known]
+    left_out = {name.lower() for name in exclude}
+    if lost := [name for name in gone if name.lower() not in left_out]:
+        raise told.lost(lost, add)
+    if gone:
+        raise told.excluded(gone)
+    return TargetPlan(
+        add=tuple(add),
+        widen=tuple(change.wanted for change in widen),
+        retype=tuple(retype),
+        remake=tuple(unfit),
+    )
+
+
+def _compare(
+    existing: TableSchema, columns: Sequence[Column], native_type: NativeType
+) -> tuple[list[Column], list[Retype]]:
+    """The columns that the target lacks, and those whose type does not fit."""
+    add, changes = [], []
+    for column in columns:
+        there = existing.column(column.name)
+        if there is None:
+            add.append(column)
+        elif not fits(column.type, there.type):
+            wanted = grown(column.type, there.type)
+            if wanted and not _declarable(wanted, native_type):
+                wanted = None
+            new = replace(column, name=there.name, type=wanted or column.type)
+            changes.append(Retype(there, new, column.type, grows=wanted is not None))
+    return add, changes
+
+
+def _is_text(change: Retype) -> bool:
+    return change.wanted.type.kind is change.there.type.kind is Kind.TEXT
+
+
+def _declarable(data_type: DataType, native_type: NativeType) -> bool:
+    """Whether the warehouse has a type that holds such values."""
+    try:
+        native_type(data_type)
+    except SchemaError:
+        return False
+    return True
+
+
+def within_limits(columns: Sequence[Column], capabilities: Capabilities) -> tuple[Column, ...]:
+    """The columns with text and binary no longer than the warehouse can hold.
+
+    A column without a limit, or with a higher one, gets the warehouse's; the load refuses a value
+    that is longer.
+    """
+    limits = {Kind.TEXT: capabilities.max_text_bytes, Kind.BINARY: capabilities.max_binary_bytes}
+
+    def limited(column: Column) -> Column:
+        limit = limits.get(column.type.kind)
+        if limit is None or (column.type.max_bytes or limit + 1) <= limit:
+            return column
+        return replace(column, type=replace(column.type, max_bytes=limit))
+
+    return tuple(limited(column) for column in columns)
+
+
+def check_limits(target: TableName, columns: Sequence[Column], capabilities: Capabilities) -> None:
+    """Refuse what the warehouse would cut or refuse less clearly.
+
+    Raises:
+        SchemaError: Too many columns, or a name that is too long or the warehouse's own.
+    """
+    if len(columns) > capabilities.max_columns:
+        raise SchemaError(
+            "the table has more columns than the warehouse can hold",
+            table=str(target),
+            expected=f"at most {capabilities.max_columns}",
+            found=len(columns),
+            todo="`exclude` some in the table's spec, or carry views of it.",
+        )
+    limit = capabilities.max_identifier_bytes
+    long = [n for n in (target.name, *(c.name for c in columns)) if len(n.encode()) > limit]
+    if long:
+        raise SchemaError(
+            f"names longer than the warehouse's {limit} bytes: {', '.join(long)}",
+            table=str(target),
+            todo="Carry a view with shorter names.",
+        )
+    reserved = [c.name for c in columns if c.name.lower() in capabilities.reserved_columns]
+    if reserved:
+        raise SchemaError(
+            f"the warehouse keeps names of columns for itself: {', '.join(reserved)}",
+            table=str(target),
+            todo="`exclude` these columns in the table's spec, or carry a view with other names.",
+        )

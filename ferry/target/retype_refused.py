@@ -1,0 +1,168 @@
+"""What is said of columns that do not fit the target, with the statements that make them fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ferry.capabilities import Capabilities
+from ferry.errors import SchemaError
+from ferry.schema import Column, TableName, TableSchema, fits
+from ferry.statements import NativeType, quoted, table_sql
+from ferry.target.retype import Held, Retype, View, change_type, copy_anew
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The changes that a target would need.
+
+    Attributes:
+        target: The target.
+        existing: What it looks like.
+        native_type: How the warehouse declares a type.
+        capabilities: What it can do.
+        held: What cannot be changed in it.
+    """
+
+    target: TableName
+    existing: TableSchema
+    native_type: NativeType
+    capabilities: Capabilities
+    held: Held
+
+    def undecided(self, unfit: Sequence[Retype]) -> SchemaError:
+        """The error for types that no value-keeping change makes fit."""
+        held = [change for change in unfit if change.there.name in self.held.columns]
+        told = self._copied(unfit) if held else self._changed(unfit)
+        return SchemaError(
+            "the target's columns do not fit: " + _told(unfit),
+            table=str(self.target),
+            todo="Start the run with mode=full, which replaces every row and the columns with "
+            "them; or change the target's columns, if their values may be converted: "
+            f"{told} Or `exclude` the columns in the table's spec.",
+        )
+
+    def refused(self, stuck: Sequence[Retype], *, replaced: bool) -> SchemaError:
+        """The error for columns of keys, whose types the warehouse does not change.
+
+        Args:
+            stuck: These columns.
+            replaced: Whether the batch was to replace every row.
+        """
+        parts = ", ".join(f"{c.there.name} (of {self.held.columns[c.there.name]})" for c in stuck)
+        table, before = self.target, quoted(f"{self.target.name}_before")
+        anew = (
+            "Put the table aside and run it again in mode full, which makes it anew: ALTER TABLE "
+            f"{table_sql(table)} RENAME TO {before};"
+        )
+        copied = (
+            "Copy the table into one of the other types, and grant again what was granted on it: "
+            f"{self._copied(stuck)}"
+        )
+        return SchemaError(
+            "the target's columns do not fit: " + _told(stuck),
+            table=str(table),
+            expected="columns whose type the warehouse can change",
+            found=parts,
+            todo=anew if replaced else copied,
+        )
+
+    def lost(self, gone: Sequence[str], gained: Sequence[Column]) -> SchemaError:
+        """The error for columns that the source has not, or has no longer."""
+        table, drops = table_sql(self.target), self._drops(gone)
+        there = {name: self.existing.column(name) for name in gone}
+        renames = " ".join(
+            f"ALTER TABLE {table} RENAME COLUMN {quoted(old)} TO {quoted(new.name)};"
+            for old, column in there.items()
+            for new in gained
+            if column and fits(new.type, column.type)
+        )
+        return SchemaError(
+            f"the target has columns that the source has not: {', '.join(gone)}",
+            table=str(self.target),
+            todo=f"If they were dropped in the source, drop them: {drops} "
+            + (f"If one was renamed, rename it: {renames} " if renames else "")
+            + "If they are to stay, name them in `target_only` in the table's spec: rows that "
+            "change will have NULL there.",
+        )
+
+    def excluded(self, names: Sequence[str]) -> SchemaError:
+        """The error for columns that the spec excludes, and whose values would get old there."""
+        return SchemaError(
+            f"the target has columns that the spec excludes: {', '.join(names)}",
+            table=str(self.target),
+            todo="To carry them, take them out of `exclude` in the table's spec. If they are not "
+            f"to be carried any more, drop them in the target: {self._drops(names)} If their "
+            "values are to stay there, name them in `target_only`, too: rows that change will have "
+            "NULL there.",
+        )
+
+    def _drops(self, names: Sequence[str]) -> str:
+        table = table_sql(self.target)
+        return " ".join(f"ALTER TABLE {table} DROP COLUMN {quoted(name)};" for name in names)
+
+    def _changed(self, unfit: Sequence[Retype]) -> str:
+        """Statements that convert columns in place or beside, as one transaction."""
+        return _script(
+            statement
+            for change in unfit
+            for statement in change_type(self.target, change, self.native_type, self.capabilities)
+        )
+
+    def _copied(self, changes: Sequence[Retype]) -> str:
+        table, native, held = self.existing, self.native_type, self.held
+        return _script(copy_anew(table, changes, native, self.capabilities, held.declared))
+
+
+def refuse_bound(
+    target: TableName,
+    views: Mapping[str, Sequence[View]],
+    statements: Sequence[str],
+    capabilities: Capabilities,
+) -> None:
+    """Refuse to change columns that views are bound to.
+
+    Args:
+        target: The target.
+        views: For each column that has to change, its views in the order to drop them.
+        statements: What changes the columns and keeps their values.
+        capabilities: What the warehouse can do.
+
+    Raises:
+        SchemaError: There is such a view.
+    """
+    bound = {column: each for column, each in views.items() if each}
+    if not bound:
+        return
+    all_views = list(dict.fromkeys(view for each in bound.values() for view in each))
+    told = "; ".join(
+        f"{column} under {', '.join(str(view.name) for view in reversed(each))}"
+        for column, each in bound.items()
+    )
+    shown = " ".join(view.show for view in all_views)
+    unbound = (
+        f" A view that ends with {capabilities.unbound_view} is not bound to its columns."
+        if capabilities.unbound_view
+        else ""
+    )
+    runs = f", which runs {' '.join(f'{each};' for each in statements)}" if statements else "."
+    raise SchemaError(
+        f"columns have to change that views are bound to: {told}",
+        table=str(target),
+        todo=f"Keep the views' text ({shown}), drop them: "
+        f"{' '.join(view.drop for view in all_views)} Run the table again{runs} Then make the "
+        "views again, with what was granted on them." + unbound,
+    )
+
+
+def _told(changes: Sequence[Retype]) -> str:
+    return "; ".join(
+        f"{c.wanted.name} is {c.source} in the source and "
+        f"{c.there.native or c.there.type} in the target"
+        for c in changes
+    )
+
+
+def _script(statements: Iterable[str]) -> str:
+    """The statements as one transaction, to be pasted."""
+    return " ".join(f"{each};" for each in ("BEGIN", *statements, "COMMIT"))

@@ -1,0 +1,1 @@
+"""How rows get into a target: full replace, upsert, append, as statements for every warehouse."""

@@ -1,0 +1,255 @@
+"""One batch through its steps: extract ▶ stage ▶ copy ▶ upsert, and what the run's page shows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from blocks.registry import load_blocks
+from blocks.source import Source
+from blocks.stage import Stage
+from blocks.warehouse import Warehouse
+from blocks.work_folder import work_folder
+from ferry.batch import Batch, Copied, Staged
+from ferry.errors import FatalError, IncompleteReadError, RequestError, StaleReadError
+from ferry.plan import choose_window
+from ferry.receipts.receipt import Receipt
+from ferry.specs.tables import Mode, TableSpec
+from ferry.windows import check_begun
+from tasks import copy, extract, for_table, in_place, stage, upsert
+from tasks.history import record_failure
+from tasks.landed import already_landed
+from tasks.pages.artifacts import cosmetic
+from tasks.stage import discard
+from tasks.upsert import drop_staging
+
+READ_AGAIN = 3
+"""How often a batch is read again because another one landed since."""
+
+RECEIPT_FIELDS = (
+    "rows_extracted",
+    "rows_staged",
+    "rows_copied",
+    "rows_inserted",
+    "rows_updated",
+    "rows_deleted",
+    "rows_unchanged",
+    "rows_superseded",
+)
+
+
+@dataclass(frozen=True)
+class Road:
+    """The three blocks that a table travels over."""
+
+    source: Source
+    stage: Stage
+    warehouse: Warehouse
+
+
+def load_road(spec: TableSpec) -> Road:
+    """The blocks that the spec names. Raises ConfigurationError if one is missing."""
+    return Road(*load_blocks(spec.source, spec.stage, spec.warehouse))
+
+
+@dataclass(frozen=True)
+class Dates:
+    """The dates that a run was given, if any, and the zone in which its days are counted."""
+
+    run_date: date | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    zone: str | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether a person, and not the schedule, says what is carried."""
+        return bool(self.run_date or self.window_start or self.window_end)
+
+
+def scheduled_start() -> datetime:
+    """When the current flow run was to start: the same over retries and late starts.
+
+    A plain datetime: Prefect gives one of pendulum's, which loses its zone when a timedelta is
+    added to it or taken from it, unless the zone is one of pendulum's own.
+    """
+    moment = flow_run.scheduled_start_time.astimezone(UTC)
+    return datetime.combine(moment.date(), moment.time(), UTC)
+
+
+def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch:
+    """The batch of the current flow run; call it inside a flow.
+
+    The window is fixed by the run's scheduled start, so a retry tomorrow carries the same rows.
+
+    Raises:
+        RequestError: The dates or the mode do not fit the table.
+    """
+    start = scheduled_start()
+    chosen, window = choose_window(
+        spec,
+        scheduled_start=start,
+        mode=mode,
+        zone=dates.zone,
+        run_date=dates.run_date,
+        window_start=dates.window_start,
+        window_end=dates.window_end,
+    )
+    if window:
+        try:
+            check_begun(window, min(start, datetime.now(UTC)))
+        except RequestError as error:
+            raise error.at(table=str(spec.target)) from None
+    return Batch(
+        spec=spec,
+        mode=chosen,
+        window=window,
+        flow_run_id=str(flow_run.id),
+        scheduled_start=start,
+        work_folder=work_folder(),
+        attempt=flow_run.run_count,
+    )
+
+
+@dataclass(frozen=True)
+class Together:
+    """What the windows of one table share that are carried at the same time.
+
+    Attributes:
+        turn: Held while a window is written: commits to one table are serial.
+        stop: Once it is set, no window begins another step.
+    """
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class StoppedError(FatalError):
+    """The run was cancelled; the target is as it was before this window."""
+
+
+def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt:
+    """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
+
+    A batch that does not arrive leaves a failure, beside the receipts.
+
+    Args:
+        batch: One window, or all, of one table.
+        road: The blocks it travels over.
+        together: Given for one window of many, which they share. Its steps are no task runs, and it
+            has no artifact: of so many, nobody could look at each (`tasks.step.in_place`).
+
+    Raises:
+        FerryError: From the step that failed; the target is as it was.
+        IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
+        StoppedError: `together.stop` was set meanwhile.
+    """
+    started_at = datetime.now(UTC)
+    landed = already_landed(batch, road.warehouse) if batch.attempt > 1 else None
+    if landed:
+        get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
+        return landed
+    try:
+        receipt = _arrive(batch, road, started_at, together)
+    except Exception as error:
+        if not batch.part and not isinstance(
+            error, StoppedError
+        ):  # a part that failed tells nothing about the whole window
+            record_failure(batch, error, road.warehouse)
+        raise
+    finally:
+        shutil.rmtree(batch.folder, ignore_errors=True)
+    if together is None:
+        show_receipt(receipt)
+    return receipt
+
+
+def _arrive(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
+    for _ in range(READ_AGAIN):
+        try:
+            return _steps(batch, road, started_at, together)
+        except StaleReadError as error:
+            get_run_logger().warning("%s is read again: %s", batch, error)
+            started_at = datetime.now(UTC)
+    return _steps(batch, road, started_at, together)
+
+
+def _steps(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
+    spec, step = batch.spec, in_place if together else for_table
+    together = together or Together()
+
+    def go_on() -> None:
+        if together.stop.is_set():
+            raise StoppedError(f"{batch}: stopped")
+
+    go_on()
+    extracted = step(extract, spec)(batch, road.source, road.warehouse)
+    go_on()
+    staged = Staged((), None, extracted)
+    copied = Copied(None, 0, staged)
+    if extracted.rows:  # an empty window has nothing to stage and to copy
+        staged = step(stage, spec)(batch, extracted, road.stage)
+    try:
+        go_on()
+        if extracted.rows:
+            copied = step(copy, spec)(batch, staged, road.stage, road.warehouse)
+        with together.turn:
+            go_on()
+            receipt = step(upsert, spec)(batch, copied, road.warehouse, started_at)
+    except Exception:  # given up: every attempt of a step has failed
+        drop_staging(copied, road.warehouse)
+        raise
+    finally:
+        discard(spec, staged, road.stage)
+    if extracted.left_out:
+        show_receipt(receipt)
+        raise IncompleteReadError(
+            extracted.left_out,
+            table=str(batch.target),
+            window=batch.label,
+            step="extract",
+            found=f"the rest, which has landed: {summary_line(receipt)}",
+            todo="Correct what is wrong, and carry the window again: it does not count as loaded.",
+        )
+    return receipt
+
+
+def show_receipt(receipt: Receipt) -> None:
+    """Put the receipt on the run's page, as an artifact."""
+    counts = "\n".join(
+        f"| {field.removeprefix('rows_')} | {getattr(receipt, field):,} |"
+        for field in RECEIPT_FIELDS
+        if field != "rows_superseded" or receipt.rows_superseded
+    )
+    took = (receipt.finished_at - receipt.started_at).total_seconds()
+    markdown = (
+        f"### {receipt.table_name}, {receipt.window_label}\n\n"
+        f"| rows | |\n| --- | ---: |\n{counts}\n\n"
+        f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
+        + (f"- cursor `{receipt.cursor_name}`\n" if receipt.cursor_name else "")
+        + f"- batch `{receipt.batch_id}`\n"
+        f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
+        f"- checksum `{receipt.checksum}`\n"
+        f"- Ferry {receipt.code_version}\n"
+    )
+    with cosmetic("the receipt"):
+        create_markdown_artifact(
+            key="receipt-" + re.sub("[^a-z0-9]", "-", receipt.table_name),
+            description=summary_line(receipt),
+            markdown=markdown,
+        )
+
+
+def summary_line(receipt: Receipt) -> str:
+    """One line: the table, the window, and what changed."""
+    return (
+        f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "
+        + receipt.counts_line
+    )

@@ -1,0 +1,180 @@
+"""Summaries through their steps: check ▶ build ▶ check ▶ publish, in order of what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from blocks.registry import load_warehouse
+from blocks.warehouse import Warehouse
+from ferry.bounded import MAX_REASONS, first_of, on_one_line
+from ferry.errors import FerryError, SchemaError, SpecError, StaleReadError
+from ferry.specs.tables import TableSpecs
+from ferry.summaries.files import Summaries
+from ferry.summaries.partitions import Span
+from ferry.summaries.publications import Build, Publication
+from ferry.summaries.specs import SummarySpec
+from tasks.pages.newest import newest_rows, show
+from tasks.pending import missing_tables, plan_build
+from tasks.step import log_failure
+from tasks.summarize import build_aside, check, for_summary, publish
+from tasks.target.prepare import drop_quietly
+
+STALE_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Order:
+    """A summary to be built.
+
+    Attributes:
+        spec: The summary.
+        asked: What a person asked for; None for just what changes have touched.
+    """
+
+    spec: SummarySpec
+    asked: Span | None = None
+
+
+@dataclass
+class Published:
+    """What became of some summaries.
+
+    Attributes:
+        publications: What was published, in order.
+        failures: Why others were not, by their tables' names.
+    """
+
+    publications: list[Publication] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def failed(self, head: str) -> State[Any]:
+        """The state of a run that failed, one reason per line."""
+        reasons = first_of(map(on_one_line, self.failures.values()), MAX_REASONS)
+        return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
+
+    def after(self, carried: str, data: Any = None) -> State[Any]:
+        """The state of a run whose rows have arrived, with what became of the summaries.
+
+        Args:
+            carried: What arrived, in one line.
+            data: What the run returns.
+        """
+        if self.failures:
+            head = f"{carried}. These rows have arrived; not up to date are {len(self.failures)} "
+            return self.failed(head + ("summary:" if len(self.failures) == 1 else "summaries:"))
+        told = first_of(map(str, self.publications), MAX_REASONS)
+        return Completed(message="; ".join([carried, *told]), data=data)
+
+
+def publish_summaries(
+    orders: Sequence[Order],
+    summaries: Summaries,
+    tables: TableSpecs,
+    accepted: Sequence[str] = (),
+    broken: Mapping[str, str] | None = None,
+) -> Published:
+    """Build and publish these summaries, one after the other; call it inside a flow.
+
+    One that fails does not stop the others, but for those that read it: they wait for it.
+
+    Args:
+        orders: What to build, each after those that it reads.
+        summaries: All summaries.
+        tables: All table specs.
+        accepted: Labels of checks that may fail this once.
+        broken: Why others cannot be built at all, by their tables' names.
+    """
+    published, log = Published(failures=dict(broken or {})), get_run_logger()
+    for reason in published.failures.values():
+        log.error("%s", reason)
+    warehouses: dict[str, Warehouse] = {}
+    for order in orders:
+        spec, target = order.spec, str(order.spec.target)
+        waiting = [name for name in spec.reads if name in published.failures]
+        if waiting:
+            published.failures[target] = f"{target}: waits for {', '.join(waiting)}"
+            log.error("%s", published.failures[target])
+            continue
+        try:
+            if spec.warehouse not in warehouses:
+                warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
+            warehouse = warehouses[spec.warehouse]
+            _refuse_carried(spec, tables)
+            missing = missing_tables(spec, warehouse)
+            if missing and order.asked is None:
+                log.info("%s is left alone: there is no %s yet", target, ", ".join(missing))
+                continue
+            if missing:
+                raise _missing(spec, missing)
+            publication = _publish_one(order, summaries, tables, warehouse, accepted)
+        except Exception as error:  # noqa: BLE001  # the others are built, whatever it is
+            published.failures[target] = log_failure(error, target)
+        else:
+            published.publications += [publication] if publication else []
+    return published
+
+
+def _publish_one(
+    order: Order,
+    summaries: Summaries,
+    tables: TableSpecs,
+    warehouse: Warehouse,
+    accepted: Sequence[str],
+) -> Publication | None:
+    """Build and publish one summary; built again if another run published it meanwhile."""
+    for attempt in range(1, STALE_ATTEMPTS + 1):
+        build = plan_build(
+            order.spec, order.asked, summaries, tables, warehouse, str(flow_run.id), accepted
+        )
+        if build is None:
+            return None
+        try:
+            return _steps(build, warehouse)
+        except StaleReadError as error:
+            if attempt == STALE_ATTEMPTS:
+                raise
+            get_run_logger().warning("%s is built again: %s", build, error)
+    raise AssertionError("unreachable")
+
+
+def _steps(build: Build, warehouse: Warehouse) -> Publication:
+    spec = build.spec
+    results = []
+    if spec.input_check:
+        results += for_summary(check, spec)(build, "input_check", None, warehouse)
+    built = for_summary(build_aside, spec)(build, warehouse)
+    try:
+        results += for_summary(check, spec)(build, "output_check", built, warehouse)
+        before = newest_rows(spec, warehouse)
+        publication = for_summary(publish, spec)(built, results, warehouse)
+    finally:
+        drop_quietly(warehouse, built.table)
+    show(spec, before, newest_rows(spec, warehouse), results)
+    return publication
+
+
+def _refuse_carried(spec: SummarySpec, tables: TableSpecs) -> None:
+    for table in tables.values():
+        if (table.warehouse, table.target) == (spec.warehouse, spec.target):
+            raise SpecError(
+                "the summary would replace a table that is carried from a source",
+                table=str(spec.target),
+                step="build",
+                todo="Give it another `schema` or `table` in its summary.yaml.",
+            )
+
+
+def _missing(spec: SummarySpec, missing: Sequence[str]) -> FerryError:
+    return SchemaError(
+        f"it reads tables that the warehouse does not have: {', '.join(missing)}",
+        table=str(spec.target),
+        step="build",
+        todo="Carry them first, or correct `reads` and the query.",
+    )

@@ -1,0 +1,288 @@
+"""Many windows of one table over many machines: groups of them as runs of `carry-windows`.
+
+Prefect's work pool is the engine. A few runs at a time are handed to it, so that its queue stays
+short and the daily run, on a queue of higher priority, goes ahead. What became of each window is
+read from the receipts and failures, never from the runs: their results stay where they ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from threading import Event
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.logging import get_run_logger
+from prefect.states import Cancelling
+
+from blocks.warehouse import Warehouse
+from ferry.batch import Batch
+from ferry.errors import ConfigurationError, RetriableError
+from ferry.windows import Window
+from flows.pipeline.carry_many import Outcome, Report
+from tasks.history import count_run, read_run
+from tasks.runs.own_state import OwnState, while_running
+from tasks.step import for_table
+
+DEPLOYMENT = "carry-windows/backfill"
+MIN_GROUP, MAX_GROUP = 4, 31
+"""Windows in a group: a run costs some seconds before its first window."""
+
+GROUPS_EACH = 4
+"""So many groups for each run at a time, so that all of them end at about the same moment."""
+
+MAX_CRASHES = 3
+POLL_SECONDS = 2.0
+COUNT_EVERY_SECONDS = 10.0
+WARN_AFTER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Windows that one run carries.
+
+    Attributes:
+        batches: What is to be carried.
+        name: The same for the same stretch of the range, however much of it is left.
+        attempt: 1 for the first run, 2 for the one that is begun after that ended in vain.
+        crashes: How many of them have crashed.
+    """
+
+    batches: tuple[Batch, ...]
+    name: str
+    attempt: int = 1
+    crashes: int = 0
+
+
+def make_groups(batches: Sequence[Batch], whole_range: Sequence[Window], runs: int) -> list[Group]:
+    """The batches in groups; the range is cut the same way whatever is left of it to do.
+
+    Args:
+        batches: What is to be carried, in the order in which it begins.
+        whole_range: All windows of the range, in order of time.
+        runs: How many runs there are at a time.
+    """
+    size = min(MAX_GROUP, max(MIN_GROUP, math.ceil(len(whole_range) / (runs * GROUPS_EACH))))
+    group_of = {window.label: number // size for number, window in enumerate(whole_range)}
+    groups: dict[int, list[Batch]] = {}
+    for batch in batches:
+        groups.setdefault(group_of[batch.label], []).append(batch)
+    return [
+        Group(tuple(members), whole_range[number * size].label)
+        for number, members in groups.items()
+    ]
+
+
+class Spread:
+    """Hands groups to the work pool, a few at a time, and gathers what became of them.
+
+    Args:
+        table: Name of the table, as in its spec.
+        flow_run_id: The backfill's run.
+        warehouse: Where receipts and failures are.
+        runs: How many runs may be under way at a time.
+        max_concurrency: How many windows each of them carries at a time.
+    """
+
+    def __init__(
+        self, table: str, flow_run_id: str, warehouse: Warehouse, runs: int, max_concurrency: int
+    ) -> None:
+        self._table, self._flow_run_id, self._warehouse = table, flow_run_id, warehouse
+        self._runs, self._max_concurrency = runs, max_concurrency
+        self._under_way: dict[UUID, Group] = {}
+        self._told: dict[str, str] = {}
+        self._begun_at = datetime.now(UTC)
+        self._log = get_run_logger()
+
+    def carry(self, groups: Sequence[Group], report: Report) -> list[Outcome]:
+        """Carry the groups; one that fails does not stop the others.
+
+        A run that crashed, with its worker or alone, is begun again; its windows that had landed
+        are not done again. When this run is cancelled, so are those under way; not when it was
+        begun once more, for then they are the new attempt's, which finds them.
+
+        Raises:
+            ConfigurationError: There is no deployment to run.
+        """
+        batches = [batch for group in groups for batch in group.batches]
+        with while_running(Event()) as own:
+            try:
+                self._feed(deque(groups), batches, own, report)
+            except BaseException:
+                if not own.begun_again:
+                    self._cancel()
+                raise
+        outcomes = self._gather(batches)
+        report(*_counts(outcomes))
+        return outcomes
+
+    def _feed(
+        self, waiting: deque[Group], batches: Sequence[Batch], own: OwnState, report: Report
+    ) -> None:
+        """Hand over the groups, a few at a time, until all runs have ended."""
+        count = _Every(COUNT_EVERY_SECONDS)
+        warn = _Every(WARN_AFTER_SECONDS)
+        while waiting or self._under_way:
+            while waiting and len(self._under_way) < self._runs:
+                self._begin(waiting.popleft())
+            time.sleep(POLL_SECONDS)
+            own.raise_if_ended()
+            runs = self._look()
+            for run in runs:
+                if run.state and run.state.is_final():
+                    self._end(run, waiting.appendleft)
+            self._warn_if_none_was_taken(runs, warn)
+            if count.due():
+                with suppress(RetriableError):  # the next time will do as well
+                    landed, failed, rows = count_run(
+                        self._flow_run_id, batches[0].target, self._begun_at, self._warehouse
+                    )
+                    report(min(landed, len(batches)), failed, rows)
+
+    def _warn_if_none_was_taken(self, runs: Sequence[FlowRun], warn: _Every) -> None:
+        if any(run.start_time for run in runs):
+            warn.begin()
+        elif warn.due():
+            self._log.warning(
+                "no worker has taken any of %s runs of %s yet: is a worker up, and does its "
+                "--limit leave room beside this run?",
+                len(runs),
+                DEPLOYMENT,
+            )
+
+    def _begin(self, group: Group) -> None:
+        """Hand the group to the pool, or find the run that an earlier attempt of this one began.
+
+        One that is over is left behind, whatever its end: these windows have not landed, or have to
+        land once more.
+        """
+        run = self._run(group)
+        while run.state and run.state.is_final():
+            group = replace(group, attempt=group.attempt + 1)
+            run = self._run(group)
+        self._under_way[run.id] = group
+
+    def _run(self, group: Group) -> FlowRun:
+        windows = [batch.window for batch in group.batches if batch.window]
+        planned = group.batches[0].spec.as_planned
+        spec = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:12]
+        try:
+            run = run_deployment(
+                DEPLOYMENT,
+                parameters={
+                    "table": self._table,
+                    "windows": [(w.start.isoformat(), w.end.isoformat()) for w in windows],
+                    "zone": windows[0].zone,
+                    "backfill_run_id": self._flow_run_id,
+                    "scheduled_start": group.batches[0].scheduled_start.isoformat(),
+                    "max_concurrency": self._max_concurrency,
+                    "planned_spec": planned,
+                },
+                timeout=0,
+                # The same windows, attempt and spec find the same run, also after this one was
+                # restarted.
+                idempotency_key=f"{self._flow_run_id} {self._table} {group.name} {group.attempt} "
+                + spec,
+            )
+        except ObjectNotFound as error:
+            raise ConfigurationError(
+                f"there is no deployment {DEPLOYMENT}",
+                table=self._table,
+                todo="Run `python -m deployments.deploy`, or leave `workers` at 1.",
+            ) from error
+        assert isinstance(run, FlowRun)
+        return run
+
+    def _look(self) -> list[FlowRun]:
+        """The runs under way, as Prefect knows them; none if it cannot be asked just now."""
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=list(self._under_way)))
+        try:
+            with get_client(sync_client=True) as client:
+                runs = client.read_flow_runs(flow_run_filter=chosen, limit=200)
+        except (PrefectException, httpx.HTTPError) as error:
+            self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
+            return []
+        for gone in set(self._under_way) - {run.id for run in runs}:
+            why = "the run that was to carry it was deleted"
+            self._told |= {batch.id: why for batch in self._under_way.pop(gone).batches}
+        return runs
+
+    def _end(self, run: FlowRun, again: Callable[[Group], None]) -> None:
+        assert run.state is not None
+        group = self._under_way.pop(run.id)
+        if run.state.is_crashed() and group.crashes + 1 < MAX_CRASHES:
+            self._log.warning(
+                "%s of %s crashed, its windows from %s on are carried again",
+                run.name,
+                self._table,
+                group.name,
+            )
+            again(replace(group, attempt=group.attempt + 1, crashes=group.crashes + 1))
+        elif not run.state.is_completed():
+            why = f"{run.state.name} run {run.name}: {run.state.message or 'no reason given'}"
+            self._told |= {batch.id: why for batch in group.batches}
+
+    def _gather(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """What became of the windows: the receipt of each, or why there is none."""
+        read = for_table(read_run, batches[0].spec)
+        history = read(self._flow_run_id, batches[0].target, self._warehouse)
+        receipts = history.receipts
+        failures = {
+            failure.batch_id: failure.told
+            for failure in history.failures
+            if failure.failed_at >= self._begun_at
+        }
+        outcomes = []
+        for batch in batches:
+            assert batch.window is not None
+            reason = failures.get(batch.id) or self._told.get(batch.id, "")
+            outcomes.append(
+                Outcome(batch.window, receipts.get(batch.id), reason or "it has no receipt yet")
+            )
+        return outcomes
+
+    def _cancel(self) -> None:
+        """Cancel what is under way; what cannot be, ends by itself, and its receipts tell."""
+        for run_id in self._under_way:
+            try:
+                with get_client(sync_client=True) as client:
+                    client.set_flow_run_state(run_id, Cancelling())
+            except (PrefectException, httpx.HTTPError) as error:
+                kind = type(error).__name__
+                self._log.warning("the run %s could not be cancelled: %s", run_id, kind)
+
+
+def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
+    receipts = [outcome.receipt for outcome in outcomes if outcome.receipt]
+    failed = [o for o in outcomes if not o.receipt and o.reason != "it has no receipt yet"]
+    return len(receipts), len(failed), sum(receipt.rows_extracted for receipt in receipts)
+
+
+class _Every:
+    """Due once in so many seconds, and not at once."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.begin()
+
+    def begin(self) -> None:
+        self._next = time.monotonic() + self._seconds
+
+    def due(self) -> bool:
+        if time.monotonic() < self._next:
+            return False
+        self.begin()
+        return True

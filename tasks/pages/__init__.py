@@ -1,0 +1,1 @@
+"""What people look at: artifacts on a run's page, charts, progress."""

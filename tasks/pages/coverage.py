@@ -1,0 +1,111 @@
+"""The pages of `coverage`, in Markdown.
+
+The calendar stands in a block of code, not in a table: Prefect's pages cut a table of 31 columns
+off at the 21st.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ferry.bounded import MAX_ROWS, first_of
+from ferry.coverage.calendar import SIGNS, calendar
+from ferry.coverage.days import ONE_DAY, Stretch, TableDays
+from ferry.coverage.stretches import Status
+from tasks.pages.cells import short
+
+MAX_STRETCHES = 100
+MAX_TABLES = 1_000
+"""Lines on the page of all tables; `ferry.coverage` has them all."""
+
+
+def table_page(table: TableDays) -> str:
+    """The page of one table: totals, calendar, and what is to be repaired, with the command."""
+    title = f"### {table.spec.target}\n\n"
+    if not table.days:
+        return f"{title}{short(str(table))}\n"
+    first, last = table.days[0].day, table.days[-1].day
+    totals = ", ".join(f"{table.count(status):,} {status}" for status in SIGNS)
+    return (
+        f"{title}**{totals}** of {len(table.days):,} days, {first} to {last} ({table.zone})\n\n"
+        f"```\n{calendar(table)}\n```\n\n{_repairs(table)}\n"
+    )
+
+
+def overview_page(tables: Iterable[TableDays], untold: dict[str, str]) -> str:
+    """The page of all tables, one line for each.
+
+    Args:
+        tables: How they stand.
+        untold: Why nothing can be told of the others, by their names.
+    """
+    lines = [
+        "| table | days | loaded | missing | failed | newest gap |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+        *first_of(map(_line, tables), MAX_TABLES, "| and {:,} more tables | | | | | |"),
+        *first_of(
+            (f"| {name} | **not told**: {short(why)} | | | | |" for name, why in untold.items()),
+            MAX_ROWS,
+            "| and {:,} more | **not told** | | | | |",
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(table: TableDays) -> str:
+    name = f"[{table.spec.target}](/artifacts/key/{artifact_key(table.spec.name)})"
+    if not table.days:
+        return f"| {name} | {short(table.instead or 'none yet')} | | | | |"
+    counts = " | ".join(
+        f"{table.count(status):,}" for status in (Status.LOADED, Status.MISSING, Status.FAILED)
+    )
+    gaps = table.to_repair()
+    newest = f"{gaps[-1]}, {gaps[-1].status}" if gaps else ""
+    return f"| {name} | {table.days[0].day} to {table.days[-1].day} | {counts} | {newest} |"
+
+
+def artifact_key(name: str) -> str:
+    """The key under which a table's page is found: small letters, digits and dashes."""
+    return "coverage-" + "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _repairs(table: TableDays) -> str:
+    stretches = table.to_repair()
+    if not stretches:
+        return "Nothing is missing, and nothing has failed."
+    rows = [
+        f"| {each} | {each.days:,} | {each.status} | "
+        f"{short(each.reason) or 'no run has carried it'} |"
+        for each in reversed(stretches[-MAX_STRETCHES:])
+    ]
+    more = len(stretches) - MAX_STRETCHES
+    rows += [f"| and {more:,} more before them | | | |"] if more > 0 else []
+    return (
+        "| not loaded | days | | why |\n| --- | ---: | --- | --- |\n"
+        + "\n".join(rows)
+        + f"\n\n{_how(table, stretches)}"
+    )
+
+
+def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:
+    """What repairs them: exactly them, as the backfill asks the receipts, too."""
+    spec = table.spec
+    if not spec.key:
+        command = _command("sync-table", table=spec.name, mode="full")
+        return f"Without a key it can only be reloaded as a whole:\n\n{command}"
+    dates = {
+        "table": spec.name,
+        "start_date": str(stretches[0].first),
+        "end_date": str(stretches[-1].last + ONE_DAY),
+        "zone": table.zone,
+        "reprocess": "missing",
+    }
+    command = _command("backfill", **dates)
+    return f"This carries them all, and nothing that is loaded:\n\n{command}"
+
+
+def _command(flow: str, **parameters: str) -> str:
+    given = [f"--param {name}={value}" for name, value in parameters.items()]
+    lines = (" ".join(given[begin : begin + 2]) for begin in range(0, len(given), 2))
+    text = " \\\n    ".join([f"prefect deployment run '{flow}/on-demand'", *lines])
+    return f"```\n{text}\n```"

@@ -1,0 +1,72 @@
+"""Failed runs of which nobody was told: looked for, since events that tell of them can be lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from tasks.paging import PAGE, all_pages
+from tasks.runs.told import SENDING, SENT, Mark, all_marks
+
+LOOK_BACK = timedelta(days=2)
+MOST = 20
+"""Messages in one look; the next look tells of more."""
+
+
+def untold_runs(
+    client: SyncPrefectClient, flows: Sequence[str], older_than_seconds: float
+) -> list[FlowRun]:
+    """The failed and crashed runs of the last days of which nobody was told, the newest first.
+
+    Told is also what was perhaps sent, and then once more; what somebody is sending just now is
+    left to that one.
+
+    Args:
+        client: Asks Prefect's server.
+        flows: The names of the flows that are told of.
+        older_than_seconds: Runs that ended later are left to their hook, and to the backstop.
+    """
+    marks = all_marks(client)
+    now = datetime.now(UTC)
+    ended = FlowRunFilterEndTime(
+        after_=now - LOOK_BACK,  # type: ignore[arg-type]
+        before_=now - timedelta(seconds=older_than_seconds),  # type: ignore[arg-type]
+    )
+    failed = _failed(client, flows, ended)
+    untold = (run for run in failed if not _is_told(Mark.of(run, client), marks))
+    return list(itertools.islice(untold, MOST))
+
+
+def _is_told(mark: Mark, marks: Mapping[str, str]) -> bool:
+    value = marks.get(mark.name)
+    if value == SENT or mark.second.name in marks:
+        return True
+    return value == SENDING and mark.is_being_sent()
+
+
+def _failed(
+    client: SyncPrefectClient, flows: Sequence[str], ended: FlowRunFilterEndTime
+) -> Iterator[FlowRun]:
+    failed = FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED])
+    return all_pages(
+        lambda offset: client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=failed), end_time=ended),
+            sort=FlowRunSort.END_TIME_DESC,
+            limit=PAGE,
+            offset=offset,
+        )
+    )

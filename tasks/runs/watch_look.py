@@ -1,0 +1,238 @@
+"""One look of the watch: runs that are not over, their signs of life, and the pools' workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import LogSort, TaskRunSort
+from prefect.events import emit_event
+
+from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
+from tasks.paging import PAGE, all_pages
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
+FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+EVENTS = 50
+"""The most events that it gives at once."""
+
+BEGUN = [StateType.RUNNING, StateType.CANCELLING, StateType.PENDING]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen.
+
+    Attributes:
+        runs: The watched runs that have begun, and those that are late.
+        pools: The work pools of watched deployments, and whether a worker of each is alive.
+        heard: Whether what the watch itself sent lately has come through.
+    """
+
+    runs: tuple[SeenRun, ...]
+    pools: Mapping[str, bool]
+    heard: bool
+
+
+class Probe:
+    """What the watch itself sends: while that comes through, so would a run's heartbeat."""
+
+    NAME = "ferry.runs.watch.look"
+    BEHIND = 2
+    """Looks within which it has to come through: the server keeps events some seconds later."""
+
+    def __init__(self) -> None:
+        self._id = f"ferry.runs.watch.{uuid4()}"
+        self._sent = 0
+
+    def send(self) -> None:
+        """Send the next one."""
+        self._sent += 1
+        resource = {"prefect.resource.id": self._id}
+        emit_event(self.NAME, resource, payload={"look": self._sent})
+
+    def came_through(self, client: SyncPrefectClient) -> bool:
+        """Whether one of the last few has arrived where heartbeats arrive."""
+        newest = next(iter(_newest_events(client, self.NAME, [self._id])), None)
+        arrived = int(newest["payload"]["look"]) if newest else 0
+        return arrived > 0 and arrived >= self._sent - self.BEHIND
+
+
+def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
+    """See what there is to be seen just now.
+
+    Raises:
+        PrefectException, httpx.HTTPError: The server does not answer; a retry may help.
+    """
+    heard = probe.came_through(client)
+    probe.send()
+    now = datetime.now(UTC)
+    deployments = {each.id: each for each in _watched_deployments(client)}
+    journeys = _journeys(client, deployments.values())
+    begun = list(_runs(client, state=BEGUN))
+    due_before = now - timedelta(seconds=patience.late_seconds)
+    late = list(_runs(client, state=[StateType.SCHEDULED], due_before=due_before))
+    beats = _heartbeats(client, [run.id for run in begun if run.state_type != StateType.PENDING])
+    seen = []
+    for run in begun + late:
+        deployment = deployments.get(run.deployment_id) if run.deployment_id else None
+        one = _seen(run, deployment, journeys, beats.get(run.id))
+        if one.state in ("RUNNING", "CANCELLING") and is_suspect(one, now, patience):
+            one = _with_other_signs(client, one)
+        seen.append(one)
+    names = {each.work_pool_name for each in deployments.values() if each.work_pool_name}
+    pools = {name: _has_worker(client, name) for name in sorted(names)}
+    return Look(tuple(seen), pools, heard)
+
+
+def _watched_deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
+    chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
+    return all_pages(
+        lambda offset: client.read_deployments(deployment_filter=chosen, limit=PAGE, offset=offset)
+    )
+
+
+def _journeys(client: SyncPrefectClient, deployments: Any) -> dict[UUID, str]:
+    """Flow and deployment, `sync-all/daily`, by the deployment's id."""
+    flows = {each.flow_id: "" for each in deployments}
+    for flow_id in flows:
+        flows[flow_id] = client.read_flow(flow_id).name
+    return {each.id: f"{flows[each.flow_id]}/{each.name}" for each in deployments}
+
+
+def _runs(
+    client: SyncPrefectClient, *, state: list[StateType], due_before: datetime | None = None
+) -> Iterator[FlowRun]:
+    chosen = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[WATCHED]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=state)),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=due_before)  # type: ignore[arg-type]
+        if due_before
+        else None,
+    )
+    return all_pages(
+        lambda offset: client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=offset)
+    )
+
+
+def _seen(
+    run: FlowRun,
+    deployment: DeploymentResponse | None,
+    journeys: Mapping[UUID, str],
+    beat: dict[str, Any] | None,
+) -> SeenRun:
+    assert run.state is not None
+    since = _plain(run.state.timestamp)
+    asked_for = deployment and (deployment.job_variables or {}).get("env", {}).get(FREQUENCY)
+    return SeenRun(
+        id=str(run.id),
+        name=run.name,
+        journey=journeys.get(deployment.id, run.name) if deployment else run.name,
+        pool=run.work_pool_name or "",
+        state=run.state.type.value,
+        state_name=run.state.name or "",
+        since=since,
+        due_at=_due_at(run) or since,
+        # A run that waits for its turn is put into the same state anew every so often.
+        sign=beat["id"] if beat else str(run.state.id) if run.state.type in BEGUN else "late",
+        heard_at=datetime.fromisoformat(beat["occurred"]) if beat else since,
+        beats=bool(beat or asked_for),
+    )
+
+
+def _due_at(run: FlowRun) -> datetime | None:
+    """When the run was to start; of one that is started once more, when that was to be.
+
+    A run that waits for its turn is put off by a while again and again: that does not count.
+    """
+    waits_for_place = run.state_name == "AwaitingConcurrencySlot"
+    put_off = None if waits_for_place else run.next_scheduled_start_time
+    moment = put_off or run.expected_start_time
+    return _plain(moment) if moment else None
+
+
+def _plain(moment: datetime) -> datetime:
+    """A datetime that is not one of pendulum's."""
+    return datetime.fromtimestamp(moment.timestamp(), UTC)
+
+
+def _heartbeats(client: SyncPrefectClient, run_ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+    """The newest heartbeat of each run that has sent one."""
+    resources = {f"prefect.flow-run.{run_id}": run_id for run_id in run_ids}
+    names = list(resources)
+    found = {}
+    for start in range(0, len(names), EVENTS):
+        for event in _newest_events(client, HEARTBEAT, names[start : start + EVENTS]):
+            found[resources[event["resource"]["prefect.resource.id"]]] = event
+    return found
+
+
+def _newest_events(
+    client: SyncPrefectClient, name: str, resources: list[str]
+) -> list[dict[str, Any]]:
+    """The newest event of this name of each resource, as `POST /events/filter` gives them.
+
+    Until the far future: a clock that was set back would hide what came before it.
+    """
+    now = datetime.now(UTC)
+    chosen = {
+        "event": {"name": [name]},
+        "resource": {"id": resources, "distinct": True},
+        "occurred": {
+            "since": (now - timedelta(days=30)).isoformat(),
+            "until": (now + timedelta(days=3650)).isoformat(),
+        },
+        "order": "DESC",
+    }
+    response = client.request("POST", "/events/filter", json={"filter": chosen, "limit": EVENTS})
+    response.raise_for_status()
+    events: list[dict[str, Any]] = response.json()["events"]
+    return events
+
+
+def _with_other_signs(client: SyncPrefectClient, run: SeenRun) -> SeenRun:
+    """The run with its newest log line and task run as signs of life, too."""
+    run_id = UUID(run.id)
+    lines = client.read_logs(
+        LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])),
+        limit=1,
+        sort=LogSort.TIMESTAMP_DESC,
+    )
+    tasks = client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])),
+        limit=1,
+        sort=TaskRunSort.EXPECTED_START_TIME_DESC,
+    )
+    line, task = next(iter(lines), None), next(iter(tasks), None)
+    moments = [run.heard_at]
+    signs = [run.sign]
+    if line:
+        moments.append(_plain(line.timestamp))
+        signs.append(str(line.id))
+    if task and task.state:
+        moments.append(_plain(task.state.timestamp))
+        signs.append(str(task.state.id))
+    return replace(run, sign=" ".join(signs), heard_at=max(moments))
+
+
+def _has_worker(client: SyncPrefectClient, pool: str) -> bool:
+    """Whether the server takes a worker of the pool for alive; a paused pool is somebody's wish."""
+    return client.read_work_pool(pool).status is not WorkPoolStatus.NOT_READY

@@ -1,0 +1,1 @@
+"""The target in the warehouse: made, altered, and looked at before and after a batch."""

@@ -1,0 +1,234 @@
+"""The target: made where it is missing, altered where it has to be; staging tables dropped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+from prefect.logging import get_run_logger
+
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied, Extract
+from ferry.capabilities import Capabilities
+from ferry.errors import FerryError
+from ferry.schema import Kind, TableName, TableSchema
+from ferry.target import key_index
+from ferry.target.changes import TargetPlan
+from tasks.landed import has_landed, write_void
+from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
+from tasks.target.retype import plan_columns, retype, widen
+from tasks.target.target_only import refuse_emptying
+
+FORGOTTEN_DAYS = 7
+DAY_IS_KNOWN_SECONDS = 600
+TARGET_MADE_ANEW = "the target was made anew"
+INDEXED_ROWS = 1_000_000
+"""A target whose first batch has more rows gets no index, which would take as long as the load."""
+
+
+def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> int:
+    """Make the target and its new columns, where they are missing.
+
+    Where there are receipts of batches that a new target has not, or that a new column was not in,
+    the same transaction writes that they are void.
+
+    Returns:
+        How often it wrote that.
+
+    Raises:
+        SchemaError: The columns do not fit, or a column of the target alone would be emptied.
+    """
+    columns = copied.staged.extract.columns
+    existing = warehouse.describe(batch.target)
+    plan = plan_columns(batch, existing, columns, warehouse)
+    refuse_emptying(batch, existing, columns, copied.staged.extract.start, warehouse)
+    voids = 0
+    if plan.create:
+        voids += _create(batch, copied, warehouse)
+    voids += _alter(batch, copied, plan, warehouse)
+    retype(batch, plan, columns, warehouse)
+    return voids
+
+
+def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> bool:
+    spec, extract = batch.spec, copied.staged.extract
+    keyed = warehouse.capabilities.sort_and_dist_keys
+    statement = sql.create_table(
+        batch.target,
+        extract.columns,
+        warehouse.native_type,
+        if_missing=False,
+        primary_key=_declared_key(batch, extract, warehouse.capabilities),
+        sort_key=[name.lower() for name in spec.sort_key] if keyed else (),
+        dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
+    )
+    make_schema(warehouse, batch.target.schema)
+    statements = [statement]
+    if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
+        statements += _index(batch.target, [name.lower() for name in spec.key], warehouse)
+    # Together, so that no run that is killed between them leaves a target without its index.
+    return _change(batch, statements, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
+
+
+def _change(
+    batch: Batch,
+    statements: Sequence[str],
+    is_done: Callable[[TableSchema | None], bool],
+    void: str,
+    warehouse: Warehouse,
+) -> bool:
+    """Change the target, and say in the same transaction that its receipts are void, if they are.
+
+    Another run may do both at the same moment: then a statement fails, and what it was to make is
+    there already, or after a second try.
+
+    Args:
+        batch: The batch that the target is made ready for.
+        statements: What changes the target.
+        is_done: Whether the target is as the statements make it.
+        void: Why what has landed before does not count any more; empty if it does.
+        warehouse: Where.
+
+    Returns:
+        Whether this very call has said that the receipts are void.
+    """
+    for attempt in (1, 2):
+        try:
+            with warehouse.transaction() as tx:
+                for statement in statements:
+                    tx.execute(statement)
+                says_so = bool(void) and has_landed(batch.target, warehouse)
+                if says_so:
+                    emptied = void == TARGET_MADE_ANEW
+                    write_void(
+                        batch.target, void, batch.flow_run_id, tx, warehouse, emptied=emptied
+                    )
+        except FerryError as error:
+            if is_done(warehouse.describe(batch.target)):
+                return False
+            if attempt == 2:
+                raise
+            get_run_logger().debug("%s is changed once more after: %s", batch.target, error)
+            time.sleep(SECOND_TRY_SECONDS)
+        else:
+            return says_so
+    return False
+
+
+def _declared_key(batch: Batch, extract: Extract, capabilities: Capabilities) -> list[str]:
+    """The key, if the source vouches for it and the engine tells its values apart as it does."""
+    key = [name.lower() for name in batch.spec.key]
+    texts = {c.name for c in extract.columns if c.type.kind is Kind.TEXT}
+    sure = extract.unique_key and not (capabilities.pads_text and texts.intersection(key))
+    return key if capabilities.declares_keys and sure else []
+
+
+def _is_indexable(batch: Batch, extract: Extract, capabilities: Capabilities) -> bool:
+    """Whether there is a key, and no value of it is too long for an index."""
+    key = {name.lower() for name in batch.spec.key}
+    long = (Kind.TEXT, Kind.BINARY, Kind.JSON)
+    limit = capabilities.max_index_bytes
+    sizes = [
+        (c.type.max_bytes or limit + 1) if c.type.kind in long else 16
+        for c in extract.columns
+        if c.name in key
+    ]
+    return 0 < sum(sizes) <= limit
+
+
+def _index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> list[str]:
+    """What makes an index on the key of a new target."""
+    mark = warehouse.capabilities.placeholder
+    indexes = warehouse.fetch(key_index.find_indexes(mark), (table.schema,))
+    name = key_index.key_index_name(table, [(of, each) for of, each in indexes])
+    return [key_index.create_index(name, table, key)] if name else []
+
+
+def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse) -> int:
+    native, voids = warehouse.native_type, 0
+    for column in plan.add:
+        statement = sql.add_column(batch.target, column, native)
+        void = ""
+        if column.name in copied.staged.extract.in_older_rows:
+            void = f"older rows have no value in the new column {column.name}"
+        voids += _change(batch, [statement], partial(_has_column, column.name), void, warehouse)
+        get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
+    for column in plan.widen:
+        widen(batch, column, warehouse)
+    return voids
+
+
+def _has_column(name: str, there: TableSchema | None) -> bool:
+    return there is not None and there.column(name) is not None
+
+
+def drop_quietly(warehouse: Warehouse, *tables: TableName) -> int:
+    """Drop staging tables, each on its own; returns how many were.
+
+    A failure is only logged: `drop_forgotten` drops them later.
+    """
+    dropped = 0
+    for table in tables:
+        try:
+            warehouse.execute(sql.drop_table(table))
+            dropped += 1
+        except FerryError as error:
+            get_run_logger().warning("%s could not be dropped yet: %s", table, error)
+    return dropped
+
+
+@dataclass(frozen=True)
+class _KnownDay:
+    """The warehouse's day, the process's own when it asked for it, and when that was."""
+
+    day: date
+    own_day: date
+    asked_at: float
+
+
+_known_days: dict[str, _KnownDay] = {}
+_asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""By the blocks' names."""
+
+
+def today(warehouse: Warehouse) -> date:
+    """The day by the warehouse's clock, in UTC: it names staging tables and tells their age.
+
+    The machines' own clocks would not do: one that is late would make tables which another one
+    holds for forgotten. The process remembers the answer until its own clock passes midnight, and
+    for `DAY_IS_KNOWN_SECONDS` at most: where the two clocks differ, it is no older than that.
+    """
+    if warehouse.slug is None:
+        return _ask_day(warehouse)
+    with _asking[warehouse.slug]:  # the threads of a backfill all want to know at once
+        own_day, known = datetime.now(UTC).date(), _known_days.get(warehouse.slug)
+        if (
+            known is None
+            or known.own_day != own_day
+            or time.monotonic() - known.asked_at >= DAY_IS_KNOWN_SECONDS
+        ):
+            known = _KnownDay(_ask_day(warehouse), own_day, time.monotonic())
+            _known_days[warehouse.slug] = known
+        return known.day
+
+
+def _ask_day(warehouse: Warehouse) -> date:
+    day: date = warehouse.fetch(sql.today())[0][0]
+    return day
+
+
+def drop_forgotten(warehouse: Warehouse) -> int:
+    """Drop staging tables that killed runs left behind a week ago; returns how many."""
+    found = warehouse.fetch(sql.find_tables(warehouse.capabilities.placeholder), (STAGING_SCHEMA,))
+    matches = [match for (name,) in found if (match := STAGING_NAME.match(name))]
+    if not matches:
+        return 0
+    oldest = f"{today(warehouse) - timedelta(days=FORGOTTEN_DAYS):%Y%m%d}"
+    forgotten = [TableName(STAGING_SCHEMA, match.string) for match in matches if match[1] < oldest]
+    return drop_quietly(warehouse, *forgotten)

@@ -1,0 +1,121 @@
+"""Columns of the target whose type has to change: looked at before a row is read, then changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from prefect.logging import get_run_logger
+
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import Batch
+from ferry.errors import FerryError
+from ferry.schema import Column, TableSchema, fits
+from ferry.target.changes import TargetPlan, plan_target
+from ferry.target.retype import Held, change_type, make_anew
+from ferry.target.retype_refused import refuse_bound
+
+
+def plan_columns(
+    batch: Batch, existing: TableSchema | None, columns: Sequence[Column], warehouse: Warehouse
+) -> TargetPlan:
+    """What has to be done to the target so that the columns fit, if nothing stands in the way.
+
+    Args:
+        batch: What is carried.
+        existing: The target as it is; None if there is none.
+        columns: The columns to load.
+        warehouse: Where.
+
+    Raises:
+        SchemaError: Columns that a person has to decide on, or that views or keys hold.
+    """
+    plan = _plan(batch, existing, columns, warehouse, lambda: warehouse.held_columns(batch.target))
+    names = [c.name for c in plan.widen] + [c.there.name for c in (*plan.retype, *plan.remake)]
+    views = {name: warehouse.bound_views(batch.target, name) for name in names}
+    refuse_bound(batch.target, views, _statements(batch, plan, warehouse), warehouse.capabilities)
+    return plan
+
+
+def _plan(
+    batch: Batch,
+    existing: TableSchema | None,
+    columns: Sequence[Column],
+    warehouse: Warehouse,
+    held: Callable[[], Held] = Held,
+) -> TargetPlan:
+    return plan_target(
+        batch.target,
+        existing,
+        columns,
+        warehouse.capabilities,
+        batch.spec.target_only,
+        batch.spec.exclude,
+        native_type=warehouse.native_type,
+        held=held,
+        replaced=batch.mode == "full",
+    )
+
+
+def _statements(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> list[str]:
+    native, capabilities = warehouse.native_type, warehouse.capabilities
+    widened = [sql.widen_column(batch.target, column, native) for column in plan.widen]
+    changes = [change_type(batch.target, each, native, capabilities) for each in plan.retype]
+    return [*widened, *(statement for each in changes for statement in each)]
+
+
+def widen(batch: Batch, column: Column, warehouse: Warehouse) -> None:
+    """Make a text column longer, unless another run has done so meanwhile."""
+    try:
+        warehouse.execute(sql.widen_column(batch.target, column, warehouse.native_type))
+    except FerryError:
+        there = warehouse.describe(batch.target)
+        now = there.column(column.name) if there else None
+        if now is None or not fits(column.type, now.type):
+            raise
+    get_run_logger().warning("%s has a longer column: %s", batch.target, column.name)
+
+
+def retype(batch: Batch, plan: TargetPlan, columns: Sequence[Column], warehouse: Warehouse) -> None:
+    """Give the columns their greater types, in one transaction: all rows keep their values.
+
+    Behind the lock it is looked again what is to be done: another run may have done it meanwhile,
+    or have made a column greater still.
+    """
+    if not plan.retype:
+        return
+    capabilities = warehouse.capabilities
+    with warehouse.transaction() as tx:
+        if capabilities.lock_mode is not None:
+            tx.execute(sql.lock(batch.target, capabilities.lock_mode))
+        existing = warehouse.describe(batch.target)
+        changes = _plan(batch, existing, columns, warehouse).retype
+        for change in changes:
+            for statement in change_type(batch.target, change, warehouse.native_type, capabilities):
+                tx.execute(statement)
+    for change in changes:
+        get_run_logger().warning(
+            "%s has a column of another type: %s, %s before, %s now",
+            batch.target,
+            change.there.name,
+            change.there.native or change.there.type,
+            warehouse.native_type(change.wanted.type),
+        )
+
+
+def remake(batch: Batch, columns: Sequence[Column], warehouse: Warehouse) -> list[str]:
+    """What gives columns another type, in the transaction in which a full copy replaces every row.
+
+    To be asked behind the target's lock, and run once the rows are gone.
+    """
+    existing = warehouse.describe(batch.target)
+    statements = []
+    for change in _plan(batch, existing, columns, warehouse).remake:
+        statements += make_anew(batch.target, change, warehouse.native_type, warehouse.capabilities)
+        get_run_logger().warning(
+            "%s is replaced with a column of another type: %s, %s before",
+            batch.target,
+            change.there.name,
+            change.there.native or change.there.type,
+        )
+    return statements

@@ -1,0 +1,174 @@
+"""Backfills: how a range is cut into windows, and which of them are carried."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferry.coverage.backfill import (
+    Range,
+    Step,
+    check_range,
+    check_table,
+    days_label,
+    in_order,
+    joined,
+    plan_windows,
+    split_range,
+)
+from ferry.coverage.stretches import Coverage, Event
+from ferry.errors import RequestError
+from ferry.specs.tables import TableSpec
+from ferry.windows import Window, day_window, local_midnight
+
+NOW = datetime(2024, 1, 10, 9, tzinfo=UTC)
+JULY = Range(date(2023, 7, 1), date(2023, 8, 1), "UTC")
+
+
+def spec(**fields: Any) -> TableSpec:
+    given_fields = {"name": "nps", "source": "shop", "mode": "window", "key": ["id"], **fields}
+    return TableSpec.model_validate(given_fields)
+
+
+def labels(days: Range, step: Step) -> list[str]:
+    return [days_label(window) for window in split_range(days, step)]
+
+
+def test_days_are_local_days_also_when_the_clocks_change() -> None:
+    windows = split_range(Range(date(2023, 3, 25), date(2023, 3, 28), "Europe/Berlin"), "day")
+    assert [window.label for window in windows] == ["2023-03-25", "2023-03-26", "2023-03-27"]
+    hours = [
+        (w.end.astimezone(UTC) - w.start.astimezone(UTC)) / timedelta(hours=1) for w in windows
+    ]
+    assert hours == [24, 23, 24]
+
+
+def test_months_begin_on_the_first_and_weeks_on_monday_whatever_the_range() -> None:
+    assert labels(Range(date(2023, 1, 30), date(2023, 3, 2), "UTC"), "month") == [
+        "2023-01-30 to 2023-01-31",
+        "2023-02-01 to 2023-02-28",
+        "2023-03-01",
+    ]
+    assert labels(Range(date(2023, 7, 1), date(2023, 7, 12), "UTC"), "week") == [
+        "2023-07-01 to 2023-07-02",
+        "2023-07-03 to 2023-07-09",
+        "2023-07-10 to 2023-07-11",
+    ]
+
+
+def test_a_day_by_the_hour_has_as_many_windows_as_the_day_has_hours() -> None:
+    for day, hours in ((date(2023, 3, 26), 23), (date(2023, 10, 29), 25), (date(2023, 7, 1), 24)):
+        days = Range(day, day + timedelta(days=1), "Europe/Berlin")
+        assert len(split_range(days, "hour")) == hours
+
+
+@settings(deadline=None)
+@given(
+    st.dates(date(2019, 1, 1), date(2024, 1, 1)),
+    st.integers(1, 80),
+    st.sampled_from(["hour", "day", "week", "month"]),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe"]),
+)
+def test_windows_cover_the_range_without_gap_or_overlap(
+    start: date, count: int, step: Step, zone: str
+) -> None:
+    end = start + timedelta(days=count)
+    windows = split_range(Range(start, end, zone), step)
+    assert windows[0].start == local_midnight(start, zone)
+    assert windows[-1].end == local_midnight(end, zone)
+    assert all(before.end == after.start for before, after in pairwise(windows))
+
+
+def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
+    with pytest.raises(RequestError) as refused:
+        split_range(Range(date(1910, 1, 1), date(2024, 1, 1), "UTC"), "hour")
+    assert str(refused.value) == (
+        "1910-01-01 to 2024-01-01 by the hour makes about 999,312 windows; expected 20,000 at "
+        "most; found 999,312. Use step=week, or a shorter range."
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "fields", "problem", "expected"),
+    [
+        ("2023-07-01", "2023-07-01", {}, "end is not after its start", "after 2023-07-01"),
+        ("2023-07-02", "2023-07-01", {}, "end is not after its start", "after 2023-07-02"),
+        ("2024-02-01", "2024-03-01", {}, "in the future", "2024-01-10 (UTC) at most"),
+        ("2024-01-01", "2024-01-11", {}, "not over yet", "2024-01-10 (UTC) at most"),
+        (
+            "2022-12-31",
+            "2023-01-02",
+            {"start_date": "2023-01-01"},
+            "before the table does",
+            "2023-01-01 or later",
+        ),
+    ],
+)
+def test_a_range_that_cannot_be_carried_is_refused(
+    start: str, end: str, fields: dict[str, str], problem: str, expected: str
+) -> None:
+    days = Range(date.fromisoformat(start), date.fromisoformat(end), "UTC")
+    with pytest.raises(RequestError) as refused:
+        check_range(days, spec(**fields), NOW)
+    assert "raw_data.nps: the range" in str(refused.value)
+    assert problem in str(refused.value)
+    assert expected in str(refused.value)
+
+
+def test_the_range_may_end_today_in_its_own_zone() -> None:
+    late = datetime(2024, 1, 9, 23, 30, tzinfo=UTC)
+    check_range(Range(date(2024, 1, 1), date(2024, 1, 10), "Asia/Tokyo"), spec(), late)
+    with pytest.raises(RequestError, match="not over yet"):
+        check_range(Range(date(2024, 1, 1), date(2024, 1, 10), "UTC"), spec(), late)
+
+
+def test_a_zone_that_is_none_is_refused() -> None:
+    with pytest.raises(RequestError, match="no time zone 'Mars/Olympus'"):
+        check_range(Range(JULY.start, JULY.end, "Mars/Olympus"), spec(), NOW)
+
+
+def test_tables_without_windows_or_key_are_refused() -> None:
+    with pytest.raises(RequestError, match="mode full cannot be backfilled"):
+        check_table(spec(mode="full"))
+    with pytest.raises(RequestError, match="without a key cannot be backfilled"):
+        check_table(spec(mode="watermark", key=[]))
+    check_table(spec(mode="watermark"))
+
+
+def event(day: int, *, loaded: bool) -> Event:
+    window = day_window(date(2023, 7, day))
+    return Event(window.start, window.end, NOW, loaded=loaded)
+
+
+def test_missing_failed_and_all_choose_their_windows_and_tell_why_others_are_skipped() -> None:
+    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 5), "UTC"), "day")
+    coverage = Coverage([event(1, loaded=True), event(2, loaded=False)])
+
+    def skipped(reprocess: Any, landed: frozenset[str] = frozenset()) -> list[str]:
+        return [planned.skipped for planned in plan_windows(days, coverage, reprocess, landed)]
+
+    assert skipped("missing") == ["loaded", "", "", ""]
+    assert skipped("failed") == ["loaded", "", "missing", "missing"]
+    assert skipped("all") == ["", "", "", ""]
+    again = skipped("all", frozenset({"2023-07-03"}))
+    assert again == ["", "", "landed in an earlier attempt of this run", ""]
+
+
+def test_windows_begin_oldest_or_newest_first() -> None:
+    planned = plan_windows(split_range(JULY, "week"), Coverage([]), "all")
+    oldest = in_order(planned, "oldest")
+    assert oldest == in_order(planned, "strict") == in_order(planned, "newest")[::-1]
+    assert oldest[0].start < oldest[-1].start
+
+
+def test_days_that_follow_on_one_another_are_told_as_one() -> None:
+    days = [day_window(date(2023, 7, day)) for day in (1, 2, 4)]
+    assert [days_label(window) for window in joined(days)] == [
+        "2023-07-01 to 2023-07-02",
+        "2023-07-04",
+    ]
+    hour = Window(datetime(2023, 7, 1, 3, tzinfo=UTC), datetime(2023, 7, 1, 4, tzinfo=UTC))
+    assert days_label(hour) == hour.label

@@ -1,0 +1,73 @@
+"""Which days of a table are told, and which belong together."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+from ferry.coverage.calendar import calendar
+from ferry.coverage.days import Stretch, TableDays
+from ferry.coverage.stretches import Status
+from ferry.coverage.table import to_rows
+from tests.harness.told_days import NOW, failure, loaded, receipt, since, spec, tell
+
+
+def bounds(table: TableDays) -> tuple[date, date]:
+    return table.days[0].day, table.days[-1].day
+
+
+def test_days_are_told_from_the_start_date_to_the_last_that_is_over() -> None:
+    told = tell(spec(start_date=date(2023, 3, 1)), *loaded(date(2023, 3, 2)))
+    assert bounds(told) == (date(2023, 3, 1), date(2023, 3, 3))
+    assert str(told) == "nps: 2 days missing, 0 failed of 3"
+    earlier = tell(spec(start_date=date(2023, 3, 1)), start=date(2023, 2, 1))
+    assert bounds(earlier) == bounds(told)
+
+
+def test_without_a_start_date_they_are_told_from_the_first_that_anything_happened_to() -> None:
+    days = loaded(date(2023, 2, 27))
+    assert bounds(tell(spec(), *days))[0] == date(2023, 2, 27)
+    assert bounds(tell(spec(), *days, failed=(failure(date(2023, 2, 20)),)))[0].day == 20
+    assert bounds(tell(spec(), *days, start=date(2023, 1, 1)))[0] == date(2023, 1, 1)
+    a_full_copy = receipt(None, datetime(2023, 3, 2, 12, tzinfo=UTC), "full")
+    assert bounds(tell(spec(), a_full_copy)) == (date(2023, 3, 1), date(2023, 3, 3))
+    assert str(tell(spec())) == "nps: no days yet"
+
+
+def test_an_application_s_own_lowest_date_makes_no_two_thousand_years_of_days() -> None:
+    lowest = datetime.min.replace(tzinfo=UTC)
+    read = receipt(None, datetime(2023, 3, 2, 12, tzinfo=UTC), "watermark")
+    watermark = replace(read, window_start=lowest)
+    for zone in ("UTC", "Asia/Seoul", "America/New_York"):
+        assert bounds(tell(spec(), watermark, zone=zone))[0] == date(1970, 1, 1)
+
+
+def test_which_days_are_over_is_told_by_the_zone() -> None:
+    midnight_in_tokyo = datetime(2023, 3, 3, 15, tzinfo=UTC)
+    table = spec(start_date=date(2023, 3, 1))
+    assert len(tell(table, now=midnight_in_tokyo, zone="Asia/Tokyo").days) == 3
+    assert len(tell(table, now=midnight_in_tokyo).days) == 2
+
+
+KIND = "AccessError"
+
+
+def test_days_that_follow_on_one_another_and_stand_alike_are_joined() -> None:
+    failed = (failure(date(2023, 3, 2)), failure(date(2023, 3, 3), "another reason"))
+    told = tell(spec(start_date=date(2023, 2, 25)), *loaded(date(2023, 2, 27)), failed=failed)
+    assert told.to_repair() == [
+        Stretch(date(2023, 2, 25), date(2023, 2, 26), Status.MISSING, ""),
+        Stretch(date(2023, 2, 28), date(2023, 3, 1), Status.MISSING, ""),
+        Stretch(date(2023, 3, 2), date(2023, 3, 2), Status.FAILED, f"{KIND}: the server refuses"),
+        Stretch(date(2023, 3, 3), date(2023, 3, 3), Status.FAILED, f"{KIND}: another reason"),
+    ]
+
+
+def test_ten_years_of_days_take_less_than_two_seconds() -> None:
+    table = spec(start_date=date(2013, 3, 7))
+    receipts = loaded(*since(date(2013, 3, 7), date(2023, 2, 28))[::2])
+    begun = time.process_time()
+    told = tell(table, *receipts, zone="Europe/Berlin")
+    shown, rows = calendar(told), to_rows(told, NOW)
+    assert time.process_time() - begun < 2
+    assert len(rows) == len(told.days) == 3649
+    assert shown.count(" 2018  ") == 12

@@ -1,0 +1,102 @@
+"""What is asked of the receipts for each batch looks at those that matter to it, not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import pytest
+
+from ferry import statements as sql
+from ferry.receipts import table as receipts_table
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
+from ferry.schema import TableName
+from ferry.write.algorithms import Transaction
+
+TABLE = TableName("raw", "t")
+FIRST, DAY = datetime(2010, 1, 1, tzinfo=UTC), timedelta(days=1)
+DAYS = 5000
+TYPES = {"timestamptz": "TIMESTAMPTZ", "int64": "BIGINT"}
+
+
+class Engine:
+    """DuckDB in memory with many receipts; counts the rows that a statement's WHERE lets by."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect()
+        self.connection.execute("CREATE SCHEMA ferry")
+        native = lambda each: TYPES.get(each.kind, "VARCHAR")  # noqa: E731
+        self.connection.execute(sql.create_table(RECEIPTS, RECEIPT_COLUMNS, native))
+        self.looked_at: list[int] = []
+        self.add("modified", range(DAYS))
+
+    def add(self, cursor: str, days: range, landed: datetime = FIRST) -> None:
+        """A receipt for each of these days, and a void one before them."""
+        for status, label in (("void", "0"), ("loaded", "i")):
+            self.connection.execute(
+                "INSERT INTO ferry.receipts SELECT ? || i, 'raw.t', 'window', "
+                f"CASE ? WHEN 'loaded' THEN ?::TIMESTAMPTZ + to_days({label}::INT) END, "
+                f"CASE ? WHEN 'loaded' THEN ?::TIMESTAMPTZ + to_days({label}::INT + 1) END, "
+                "i, ?, 0, 0, 0, 1, 0, 0, 0, '', NULL, '', '', ?, ?, ?, ?, NULL, NULL, NULL "
+                "FROM range(?, ?) AS days(i)",
+                [
+                    *(cursor, status, FIRST, status, FIRST, status, FIRST, landed),
+                    None if status == "void" else cursor,
+                    landed,
+                    days.start,
+                    days.stop if status == "loaded" else days.start + 1,
+                ],
+            )
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        raise NotImplementedError
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        head, rest = sql.split(" FROM ", 1)
+        rest = re.sub(" GROUP BY .*", "", rest)
+        values = list(parameters)[head.count("?") :]
+        (count,) = self.connection.execute(f"SELECT COUNT(*) FROM {rest}", values).fetchall()
+        self.looked_at.append(count[0])
+        return self.connection.execute(sql, list(parameters)).fetchall()
+
+
+def day(number: int) -> tuple[datetime, datetime]:
+    return FIRST + number * DAY, FIRST + (number + 1) * DAY
+
+
+Ask = Callable[[Transaction], Any]
+ASKED: list[Ask] = [
+    lambda tx: receipts_table.read_landings(tx, TABLE, day(2000), "modified", "?"),
+    lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", "none", "?"),
+    lambda tx: receipts_table.read_by_others(tx, TABLE, "modified", "as it is", "?"),
+]
+
+
+@pytest.mark.parametrize("ask", ASKED, ids=["before it is read", "before it lands", "cursors"])
+def test_a_batch_looks_at_the_receipts_of_its_own_stretch_alone(ask: Ask) -> None:
+    engine = Engine()
+    ask(engine)
+    assert max(engine.looked_at) <= 2  # its own day's, and what says that all were void
+
+
+def test_what_it_finds_is_what_may_hold_its_rows() -> None:
+    engine = Engine()
+    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified", "?")
+    assert (before.batches, before.voids) == (1, 1)
+    engine.add("created_at", range(7, 10), FIRST + DAY)
+    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified", "?")
+    assert (before.batches, before.voids) == (4, 2)
+    now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", "modified2000", "?")
+    assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
+    assert receipts_table.read_landings(engine, TABLE, None, None, "?").batches == DAYS + 3
+    (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is", "?")
+    assert (other.cursor, other.windows, other.first, other.last) == (
+        "created_at",
+        3,
+        day(7)[0],
+        day(9)[1],
+    )
+    assert receipts_table.read_to(engine, TABLE, "?") == day(DAYS - 1)[1]

@@ -1,0 +1,183 @@
+import json
+
+import pytest
+import yaml
+
+from ferry.errors import RequestError, SpecError
+from ferry.specs.tables import parse_table_specs, tables_json_schema
+
+GOOD = """\
+defaults:
+  source: shop
+  schema: raw_data
+tables:
+  nps:
+    mode: window
+    key: [id]
+    cursor: created_at
+  orders:
+    mode: full
+    source_table: prod.orders
+"""
+
+
+def test_adding_a_table_takes_five_lines():
+    specs = parse_table_specs(GOOD, "tables.yaml")
+    nps = specs.named("nps")
+    assert (str(nps.target), nps.source, nps.mode) == ("raw_data.nps", "shop", "window")
+    assert (nps.retries, nps.retry_delay_seconds) == (1, 180)
+    assert str(specs.named("raw_data.orders").source_name) == "prod.orders"
+    assert str(nps.source_name) == "nps"
+
+
+def broken(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (broken("cursor:", "curser:"), "tables.yaml:8: tables.nps.curser: Extra inputs"),
+        (broken("    mode: window\n", ""), "tables.yaml:5: tables.nps.mode: Field required"),
+        (broken("mode: window", "mode: windows"), "tables.yaml:6: tables.nps.mode: expected one"),
+        (broken("    key: [id]\n", ""), "tables.yaml:5: tables.nps: mode window needs a key"),
+        (broken("defaults:", "default:"), "tables.yaml:1: default: Extra inputs"),
+        (broken("schema: raw_data", "scheme: raw_data"), "tables.yaml:3: tables.nps.scheme"),
+        (broken("  source: shop\n", ""), "tables.nps.source: Field required"),
+        (broken("  nps:", "  'n\"; DROP TABLE x; --':"), "a name in the warehouse is lower-case"),
+        (broken("prod.orders", '"prod.o`; DROP"'), "has no quotes, semicolons"),
+        (broken("cursor: created_at", "zone: Mars/Base"), "there is no time zone 'Mars/Base'"),
+        (broken("  orders:", "  nps:"), "tables.yaml:9: nps stands there twice"),
+        (broken("key: [id]", "key: [id"), "tables.yaml:8: not readable as YAML"),
+        (broken("cursor: created_at", "start_date: 2023-02-30"), "tables.yaml:8: not readable"),
+        (broken("schema: raw_data", "schema: ferry"), "tables.yaml:3: tables.nps.schema: the sch"),
+        (
+            broken("cursor: created_at", "exclude: [ID]"),
+            "tables.yaml:8: tables.nps.exclude: `k",
+        ),
+        ("- a list", "tables.yaml:1"),
+        ("", "tables.yaml:1"),
+    ],
+)
+def test_a_misspelled_spec_is_refused_with_file_line_and_field(text: str, message: str):
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert message in str(caught.value)
+
+
+def test_an_unknown_table_is_refused_with_the_known_ones():
+    with pytest.raises(RequestError, match=r"no table 'npss'.*one of nps, orders"):
+        parse_table_specs(GOOD, "tables.yaml").named("npss")
+
+
+def test_the_json_schema_knows_every_field_and_forbids_others():
+    schema = tables_json_schema()
+    table = schema["properties"]["tables"]["additionalProperties"]["anyOf"][0]
+    assert {"mode", "key", "cursor", "schema"} <= set(table["properties"])
+    assert table["additionalProperties"] is False
+    json.dumps(schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("tables: {nps: {modes: full}}", "mode"),
+        ("tables: {nps: {mode: windw, key: [id]}}", "window"),
+        ("tables: {nps: {mode: window, keys: [id]}}", "key"),
+        ("tables: {nps: {mode: full, curser: id}}", "cursor"),
+        ("tables: {nps: {mode: full, null_cursors: ignroe}}", "ignore"),
+    ],
+)
+def test_a_misspelled_field_or_word_says_which_was_meant(text: str, meant: str) -> None:
+    with pytest.raises(SpecError, match=rf"did you mean {meant}\?"):
+        parse_table_specs(text, "tables.yaml")
+
+
+WRONG_VALUES = {
+    "key: id": "key: expected a list, `key: [id]`",
+    "key: [id, Id]": "key: a column stands there twice",
+    "key:": "key: expected a list, `key: […]`",
+    "every: hourly": "every: expected one of hour, day, never; did you mean hour?",
+    "exclude: note": "exclude: expected a list, `exclude: [note]`",
+    "zero_dates: nil": "zero_dates: expected one of error, null",
+    "settle: soon": "settle: Input should be a valid integer",
+}
+
+
+@pytest.mark.parametrize("in_defaults", [False, True])
+@pytest.mark.parametrize(("line", "told"), WRONG_VALUES.items())
+def test_a_wrong_value_is_told_at_its_own_line_with_what_is_expected(
+    line: str, told: str, in_defaults: bool
+) -> None:
+    own, shared = ("", f"  {line}\n") if in_defaults else (f"    {line}\n", "")
+    text = f"defaults:\n  source: shop\n{shared}tables:\n  t:\n    mode: watermark\n{own}"
+    number = text.splitlines().index(f"{'  ' if in_defaults else '    '}{line}") + 1
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert f"tables.yaml:{number}: tables.t.{told}" in str(caught.value)
+    assert "Known fields" not in str(caught.value)
+
+
+def test_the_types_that_a_value_may_have_are_told_together() -> None:
+    text = (
+        "tables:\n  t:\n    source: shop\n    mode: full\n    key: [id]\n    soft_deletes: apply\n"
+        "    deleted_values: [Y, 1.5]\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert caught.value.problem == (
+        "tables.yaml:7: tables.t.deleted_values.1: Input should be a valid string; or Input should "
+        "be a valid integer, got a number with a fractional part"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("key", {"exclude": ["ID"]}),
+        ("cursor", {"cursor": "At", "exclude": ["at"]}),
+        ("version", {"version": "v", "exclude": ["note", "v"]}),
+        ("deleted_column", {"soft_deletes": "apply", "exclude": ["deleted"]}),
+        ("sort_key", {"sort_key": ["day"], "exclude": ["day"]}),
+        ("dist_key", {"dist_key": "day", "exclude": ["day"]}),
+    ],
+)
+def test_what_other_fields_need_cannot_be_excluded(field: str, fields: dict[str, object]) -> None:
+    spec = {"source": "shop", "mode": "window", "key": ["id"], **fields}
+    text = yaml.safe_dump({"tables": {"t": spec}}, sort_keys=False)
+    line = next(n for n, each in enumerate(text.splitlines(), 1) if "exclude" in each)
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert f"tables.yaml:{line}: tables.t.exclude: `{field}` needs the column" in str(caught.value)
+
+
+def test_a_mark_that_is_carried_over_can_be_left_out() -> None:
+    text = "tables: {t: {source: shop, mode: window, key: [id], exclude: [deleted]}}"
+    assert parse_table_specs(text, "tables.yaml")["t"].exclude == ("deleted",)
+
+
+@pytest.mark.parametrize("written", ["null", '"null"', "~"])
+def test_zero_dates_become_null_as_everybody_writes_it(written: str) -> None:
+    text = f"tables: {{t: {{source: shop, mode: full, zero_dates: {written}}}}}"
+    assert parse_table_specs(text, "tables.yaml")["t"].zero_dates == "null"
+
+
+def test_zero_dates_without_a_word_that_come_by_a_merge_are_refused() -> None:
+    text = (
+        "tables:\n  a: &a\n    source: shop\n    mode: full\n    zero_dates: {}\n  b: {{<<: *a}}\n"
+    )
+    with pytest.raises(SpecError, match=r"tables.a.zero_dates: expected one of"):
+        parse_table_specs(text.format(""), "tables.yaml")
+    assert parse_table_specs(text.format("error"), "tables.yaml")["b"].zero_dates == "error"
+    merged = "tables:\n  t: {<<: [{mode: full}, {zero_dates: }], source: shop}\n"
+    with pytest.raises(SpecError, match=r"tables.t.zero_dates: expected one of"):
+        parse_table_specs(merged, "tables.yaml")
+
+
+@pytest.mark.parametrize("place", ["tables.t", "defaults"])
+def test_zero_dates_without_a_word_after_it_are_refused(place: str) -> None:
+    blank, more = ("\n    zero_dates:", "") if place == "tables.t" else ("", "\n  zero_dates:")
+    text = f"defaults:\n  source: shop{more}\ntables:\n  t:\n    mode: full{blank}\n"
+    with pytest.raises(SpecError, match=rf"{place}.zero_dates: expected one of error, null"):
+        parse_table_specs(text, "tables.yaml")

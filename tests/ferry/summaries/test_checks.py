@@ -1,0 +1,168 @@
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from ferry.capabilities import Capabilities
+from ferry.schema import TableName
+from ferry.summaries.check_specs import Check
+from ferry.summaries.check_subject import Subject
+from ferry.summaries.checks import CheckResult, built_in, judged, question
+from ferry.summaries.partitions import EVERYTHING, Span
+
+CAPABILITIES = Capabilities(
+    stage_formats=(), max_identifier_bytes=63, max_text_bytes=None, max_columns=100
+)
+DAY = Span(datetime(2023, 1, 5), datetime(2023, 1, 6))
+LATER = Span(datetime(2023, 1, 9), datetime(2023, 1, 10))
+
+
+def subject(*spans: Span, published: bool = True) -> Subject:
+    return Subject(
+        target=TableName("s", "t"),
+        columns=("day", "n"),
+        built=TableName("ferry", "aside"),
+        published=published,
+        spans=spans or (EVERYTHING,),
+        partition="day",
+        reads={"raw.x": "created_at", "raw.y": None},
+    )
+
+
+def ask(given: dict[str, Any], about: Subject | None = None, side: Any = "output_check") -> Any:
+    check = TypeAdapter(Check).validate_python(given)
+    return question(check, side, about or subject(), CAPABILITIES)
+
+
+def answer(given: dict[str, Any], *rows: Any) -> CheckResult:
+    return judged(ask(given), [list(each) for each in rows])
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "passed", "told"),
+    [
+        ({"count": 3}, 3, True, "at least 3"),
+        ({"count": 3}, 2, False, "at least 3"),
+        ({"count": 0}, None, False, "at least 0"),
+        ({"equals": 3}, Decimal("3.00"), True, "just 3"),
+        ({"equals": 3}, 4, False, "just 3"),
+        ({"equals": 0.1}, Decimal("0.1"), True, "just 0.1"),
+        ({"equals": 0}, None, False, "just 0"),
+        ({"min": 1, "max": 2}, 1.5, True, "1 to 2"),
+        ({"min": 1, "max": 2}, 2.5, False, "1 to 2"),
+        ({"max": 2}, -5, True, "at most 2"),
+    ],
+)
+def test_a_query_s_first_value_is_judged_to_the_digit(
+    given: Any, found: Any, passed: Any, told: Any
+):
+    result = answer({"sql": "SELECT 1 FROM s.t", **given}, [(found, "more")])
+    assert (result.passed, result.expected) == (passed, told)
+
+
+def test_two_queries_are_equal_or_not_and_an_empty_answer_is_neither():
+    given = {"sql": "SELECT SUM(n) FROM s.t", "equals": "SELECT COUNT(a) FROM raw.x"}
+    assert answer(given, [(2,)], [(2,)]).passed
+    assert not answer(given, [(2,)], [(3,)]).passed
+    assert not answer(given, [(None,)], [(None,)]).passed
+    assert not answer(given, [], []).passed
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"not_null": ["day", "n"]}, "no rows with NULL"),
+        ({"unique": ["day"]}, "no of them more than once"),
+        ({"bounds": "n", "min": 0, "max": 10}, "no rows outside of 0 to 10"),
+    ],
+)
+def test_one_row_that_is_wrong_fails_the_check(given: dict[str, Any], expected: str):
+    assert answer(given, [(0,)]).passed
+    result = answer(given, [(1,)])
+    assert (result.passed, result.expected) == (False, expected)
+
+
+def moved(before: list[Any], after: list[Any], **given: Any) -> CheckResult:
+    check = {"change": "n", "max_percent": 20, **given}
+    return answer(check, before, after)
+
+
+def test_a_partition_that_moves_too_far_is_told_and_a_new_one_is_not_compared():
+    first, second = date(2023, 1, 5), date(2023, 1, 6)
+    assert moved([(first, 100)], [(first, 120), (second, 999)]).passed
+    assert moved([], [(first, 1)]).passed
+    result = moved([(first, 100), (second, 10)], [(first, 121), (second, 5)])
+    assert (result.passed, result.found) == (False, "2023-01-06 by -50.0 %, and 1 more")
+    assert moved([(first, 100)], []).found == "2023-01-05 by -100.0 %"
+    assert moved([(first, Decimal("-10"))], [(first, 10)]).found == "2023-01-05 by +200.0 %"
+    assert moved([(first, 0)], [(first, 1)]).found == "2023-01-05 by +inf %"
+    assert moved([(first, 0)], [(first, None)]).passed
+
+
+def test_a_change_can_be_one_way_only():
+    first = date(2023, 1, 5)
+    fallen = {"direction": "down"}
+    assert moved([(first, 10)], [(first, 100)], **fallen).passed
+    assert not moved([(first, 10)], [(first, 1)], **fallen).passed
+    assert moved([(first, 10)], [(first, 1)], direction="up").passed
+
+
+def test_nothing_is_compared_where_nothing_is_published():
+    asked = ask({"change": "rows", "max_percent": 1}, subject(published=False))
+    assert asked.statements == ()
+    assert judged(asked, []).passed
+
+
+def test_an_output_check_sees_the_table_as_it_is_about_to_be():
+    sql = {"sql": "SELECT COUNT(1) FROM s.t", "count": 1}
+    (whole,) = ask(sql).statements
+    assert whole.sql == 'SELECT COUNT(1) FROM "ferry"."aside" AS "t"'
+    (partly,) = ask(sql, subject(DAY, LATER)).statements
+    assert partly.sql.count("UNION ALL") == 1
+    assert partly.values == (DAY.start, DAY.end, LATER.start, LATER.end)
+    (first,) = ask(sql, subject(DAY, published=False)).statements
+    assert first.sql == whole.sql
+    (source,) = ask(sql, side="input_check").statements
+    assert source.sql == "SELECT COUNT(1) FROM s.t"
+
+
+def test_an_input_check_looks_at_the_window_of_a_table_that_is_tied_to_it():
+    bounds = {"bounds": "score", "max": 10}
+    (tied,) = ask({**bounds, "table": "raw.x"}, subject(DAY, LATER), "input_check").statements
+    assert tied.values == (10, DAY.start, LATER.end)
+    (loose,) = ask({**bounds, "table": "raw.y"}, subject(DAY), "input_check").statements
+    assert loose.values == (10,)
+    (whole,) = ask({**bounds, "table": "raw.x"}, subject(), "input_check").statements
+    assert whole.values == (10,)
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "end"),
+    [
+        ("UTC", datetime(2023, 3, 26), datetime(2023, 3, 27)),
+        ("Asia/Seoul", datetime(2023, 3, 25, 15), datetime(2023, 3, 26, 15)),
+        ("Europe/Berlin", datetime(2023, 3, 25, 23), datetime(2023, 3, 26, 22)),
+    ],
+)
+def test_a_column_with_a_zone_is_compared_with_the_moments_of_the_summary_s_days(
+    zone: str, start: datetime, end: datetime
+):
+    day = Span(datetime(2023, 3, 26), datetime(2023, 3, 27))
+    about = replace(subject(day), zoned={TableName("raw", "x"): {"created_at"}}, zone=zone)
+    bounds = {"bounds": "score", "max": 10, "table": "raw.x"}
+    (tied,) = ask(bounds, about, "input_check").statements
+    assert tied.values == (10, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    (without,) = ask(bounds, replace(about, zoned={}), "input_check").statements
+    assert without.values == (10, day.start, day.end)
+    (whole,) = ask(bounds, replace(about, spans=(EVERYTHING,)), "input_check").statements
+    assert whole.values == (10,)
+
+
+def test_every_summary_is_asked_for_its_grain_and_its_window():
+    assert len(built_in(subject(), ["day"], CAPABILITIES)) == 2
+    *_, window = built_in(subject(DAY), ["day"], CAPABILITIES)
+    assert not judged(window, [[(1,)]]).passed
+    assert judged(window, [[(0,)]]).passed

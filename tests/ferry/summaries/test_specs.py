@@ -1,0 +1,166 @@
+from pathlib import Path
+
+import pytest
+
+from ferry.errors import RequestError, SpecError
+from ferry.summaries.files import order_summaries, parse_summary, summary_json_schema
+from ferry.summaries.specs import SummarySpec
+
+YAML = """\
+schema: analytics
+owner: data team
+description: Orders by day.
+publish: by_window
+partition: {column: day, by: day}
+grain: [day]
+reads:
+  raw_data.orders: {column: created_at, fixed: true}
+columns:
+  day: {type: date, description: The day.}
+  orders: {type: bigint, description: How many.}
+output_check:
+  - sql: SELECT COUNT(1) FROM analytics.sales
+    count: 1
+  - bounds: orders
+    min: 1
+"""
+SQL = """\
+SELECT created_at::DATE AS day, COUNT(*) AS orders FROM raw_data.orders
+WHERE created_at >= :window_start AND created_at < :window_end GROUP BY 1
+"""
+
+
+def parsed(yaml: str = YAML, sql: str = SQL, name: str = "sales", **more: str) -> SummarySpec:
+    return parse_summary(name, {"summary.yaml": yaml, "query.sql": sql, **more})
+
+
+def yaml_with(old: str, new: str) -> dict[str, str]:
+    assert old in YAML
+    return {"yaml": YAML.replace(old, new)}
+
+
+def sql_with(old: str, new: str) -> dict[str, str]:
+    assert old in SQL
+    return {"sql": SQL.replace(old, new)}
+
+
+def test_a_summary_is_two_files_and_no_python():
+    spec = parsed()
+    assert (str(spec.target), spec.warehouse, spec.retries) == ("analytics.sales", "warehouse", 1)
+    assert (spec.measures, spec.time_column) == (("orders",), "day")
+    assert [check.label for check in spec.output_check] == [
+        "SELECT COUNT(1) FROM analytics.sales",
+        "bounds orders",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (yaml_with("owner:", "ownr:"), "sales/summary.yaml:2: ownr: Extra inputs"),
+        (yaml_with("owner: data team\n", ""), "sales/summary.yaml:1: owner: Field required"),
+        (yaml_with("by: day", "by: week"), "sales/summary.yaml:5: partition.by: expected one"),
+        (yaml_with("type: bigint", "type: int8"), "yaml:11: columns.orders.type: a type is one of"),
+        (yaml_with("grain: [day]", "grain: [dy]"), "grain names 'dy', which is not among"),
+        (yaml_with("partition: {column: day, by: day}\n", ""), "by_window needs a partition"),
+        (yaml_with("    min: 1", "    minn: 1"), "yaml:16: output_check.1.bounds.minn: Extra"),
+        (yaml_with("    min: 1\n", ""), "yaml:15: output_check.1.bounds: a bounds check needs"),
+        (yaml_with("  - bounds: orders", "  - bound: orders"), "yaml:15: output_check.1: a check"),
+        (yaml_with("bounds: orders", "bounds: order"), "yaml:15: output_check.1: no column order"),
+        (yaml_with("COUNT(1) FROM", "COUNT(1 FROM"), "sales/summary.yaml:13: not readable as SQL"),
+        (yaml_with("owner: data team", "owner: a\nowner: b"), "yaml:3: owner stands there twice"),
+        (yaml_with("  raw_data.orders:", "  raw_data.order:"), "yaml:7: reads: not the tables"),
+        (yaml_with("schema: analytics", "name: x"), "name: not a field: the folder tells it"),
+        (yaml_with("output_check", "input_check"), "table: one of those that the summary reads"),
+        (sql_with("AS orders", "AS n"), "yaml:9: columns: not the columns that sales/query.sql"),
+        (sql_with("raw_data.orders", "orders"), "sales/query.sql:1: tables without their schema"),
+        (sql_with(":window_end", ":window_ende"), "unknown parameters: window_ende"),
+        (sql_with("AND created_at < :window_end ", ""), "needs :window_start and :window_end"),
+        (sql_with("GROUP BY 1", "GROUP BY ("), "sales/query.sql:2: not readable as SQL"),
+        (sql_with("SELECT c", "DELETE FROM a.b; SELECT c"), "expected one SELECT, which changes"),
+        ({"query.mysql.sql": SQL}, "sales/query.mysql.sql is not a file of a summary"),
+        ({"yaml": ""}, "sales/summary.yaml:1: expected fields"),
+    ],
+)
+def test_a_misspelled_summary_is_refused_with_file_line_and_field(given, message: str):
+    with pytest.raises(SpecError) as caught:
+        parsed(**given)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(SpecError, match=r"sales/query\.sql is missing"):
+        parse_summary("sales", {"summary.yaml": YAML})
+
+
+def test_an_engine_can_have_its_own_query():
+    spec = parsed(**{"query.duckdb.sql": SQL.replace("COUNT(*)", "COUNT(1)")})
+    assert "COUNT(1)" in spec.query("duckdb").tree.sql()
+    assert "COUNT(*)" in spec.query("redshift").tree.sql()
+    assert "COUNT(*)" in spec.query("postgres").tree.sql()
+
+
+def test_another_query_or_type_is_another_definition_and_another_word_is_not():
+    assert parsed().definition != parsed(**sql_with("COUNT(*)", "COUNT(id)")).definition
+    assert parsed().definition != parsed(**yaml_with("type: bigint", "type: integer")).definition
+    assert parsed().definition == parsed(**yaml_with("How many.", "So many.")).definition
+    assert parsed().definition == parsed(sql="-- by day\n" + SQL).definition
+
+
+def reading(name: str, *tables: str) -> SummarySpec:
+    reads = "".join(f"  {table}:\n" for table in tables)
+    columns = ", ".join(f"{table}.day" for table in tables[:1])
+    yaml = f"""\
+schema: s
+owner: me
+description: A test.
+publish: replace
+grain: [day]
+reads:
+{reads}columns:
+  day: {{type: date, description: The day.}}
+"""
+    joins = " CROSS JOIN ".join(tables)
+    return parse_summary(
+        name, {"summary.yaml": yaml, "query.sql": f"SELECT {columns} FROM {joins}"}
+    )
+
+
+def test_each_summary_comes_after_those_it_reads():
+    specs = [reading("a", "s.b"), reading("b", "s.c", "raw.x"), reading("c", "raw.y")]
+    summaries = order_summaries(specs)
+    assert list(summaries) == ["c", "b", "a"]
+    assert [s.name for s in summaries.reached_from([("warehouse", "raw.x")])] == ["b", "a"]
+    assert summaries.reached_from([("another", "raw.x")]) == []
+
+
+def test_a_circle_is_refused_and_named():
+    specs = [reading("a", "s.b"), reading("b", "s.c"), reading("c", "s.a")]
+    with pytest.raises(SpecError, match=r"circle: s\.(\w) reads s\.\w reads s\.\w reads s\.\1"):
+        order_summaries(specs)
+    with pytest.raises(SpecError, match="does not read itself"):
+        reading("a", "s.a")
+
+
+def test_two_summaries_of_one_table_are_refused():
+    other = parsed(**{"yaml": YAML + "table: sales\n"}, name="other")
+    with pytest.raises(SpecError, match=r"sales and other have one table, analytics\.sales"):
+        order_summaries([parsed(), other])
+
+
+def test_an_unknown_summary_is_refused_with_the_known_ones():
+    with pytest.raises(RequestError, match=r"no summary 'salez'.*one of sales"):
+        order_summaries([parsed()]).named("salez")
+
+
+def test_the_json_schema_knows_every_field_and_forbids_others():
+    schema = summary_json_schema()
+    assert {"schema", "owner", "reads", "input_check", "columns"} <= set(schema["properties"])
+    assert not {"name", "queries"} & set(schema["properties"])
+    assert schema["additionalProperties"] is False
+
+
+def test_the_page_on_summaries_names_every_field():
+    page = (Path(__file__).parents[3] / "docs" / "summaries.md").read_text()
+    fields = summary_json_schema()["properties"]
+    assert [name for name in fields if f"`{name}`" not in page] == []

@@ -1,0 +1,61 @@
+"""Which values mark a row as deleted."""
+
+import pytest
+
+from ferry.errors import SchemaError
+from ferry.schema import Column, DataType, Kind, TableName
+from ferry.statements import MARK
+from ferry.write.deletions import Deletion, deletion
+
+TABLE = TableName("raw_data", "users")
+
+
+def column(kind: Kind) -> Column:
+    return Column("gone", DataType(kind), native=f"native {kind}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "held"),
+    [
+        (Kind.TEXT, ("Y", 1), ("Y", "1")),
+        (Kind.INT16, (2, 3), (2, 3)),
+        (Kind.DECIMAL, (2,), (2,)),
+        (Kind.BOOLEAN, (0,), (False,)),
+        (Kind.BOOLEAN, (), ()),
+        (Kind.TIMESTAMP, (), ()),
+        (Kind.INT64, (), ()),
+    ],
+)
+def test_values_are_as_the_column_holds_them(kind: Kind, given: tuple, held: tuple):
+    assert deletion(column(kind), given, TABLE) == Deletion(column(kind), held)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        (Kind.TEXT, (), "the values that mark a row, such as `deleted_values: [Y]`"),
+        (Kind.INT32, ("Y",), "whole numbers in `deleted_values`"),
+        (Kind.BOOLEAN, (2,), "0 or 1"),
+        (Kind.TIMESTAMP, ("2023-01-01",), "text, a whole number"),
+        (Kind.JSON, ("Y",), "text, a whole number"),
+        (Kind.FLOAT64, (), "text, a whole number"),
+    ],
+)
+def test_a_column_that_cannot_tell_by_such_values_is_refused(
+    kind: Kind, values: tuple, expected: str
+):
+    with pytest.raises(SchemaError, match="'gone' cannot tell which rows are deleted") as refused:
+        deletion(column(kind), values, TABLE)
+    assert expected in str(refused.value)
+    assert "raw_data.users: column 'gone'" in str(refused.value)
+    assert f"native {kind}" in str(refused.value)
+
+
+def test_values_are_bound_and_compared_to_the_last_blank():
+    marked = Deletion(column(Kind.TEXT), ("Ä", "gone' OR 1=1 --"))
+    plain, values = marked.condition(pads_text=False, prefix="t.")
+    assert plain == f'(t."gone" IS NOT NULL AND (t."gone" = {MARK} OR t."gone" = {MARK}))'
+    assert values == ("Ä", "gone' OR 1=1 --")
+    padded, values = marked.condition(pads_text=True)
+    assert padded.count(f'"gone" = {MARK} AND OCTET_LENGTH("gone") = {MARK}') == 2
+    assert values == ("Ä", 2, "gone' OR 1=1 --", 15)

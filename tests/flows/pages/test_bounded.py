@@ -1,0 +1,131 @@
+"""However much fails, a run's message and its page can be read, stored and sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+from prefect.logging import disable_run_logger
+
+from ferry.coverage.backfill import PlannedWindow, TablePlan
+from ferry.coverage.failed_windows import FailedWindow, failed_lines
+from ferry.receipts.receipt import Receipt
+from ferry.specs.tables import TableSpec
+from ferry.windows import Window
+from flows import backfill_tables, show_coverage, sync_all
+from flows.pipeline import carry_many
+from flows.pipeline.carry_many import Outcome
+from flows.pipeline.catch_up import CaughtUp
+from flows.pipeline.publish_summaries import Published
+from tasks.pages import backfill as backfill_page
+from tasks.pages.coverage import overview_page
+
+MANY = 20_000
+PAGE_BYTES, MESSAGE_BYTES = 150_000, 100_000
+START = datetime(2000, 1, 1, tzinfo=UTC)
+REASON = "upsert raw_data.t …: it does not fit | at all; " + "x" * 1_000
+
+
+def window(number: int) -> Window:
+    begin = START + timedelta(hours=number)
+    return Window(begin, begin + timedelta(hours=1), "UTC")
+
+
+def spec(name: str = "t") -> TableSpec:
+    return TableSpec.model_validate(
+        {
+            "name": name,
+            "source": "s",
+            "stage": "s",
+            "warehouse": "w",
+            "mode": "window",
+            "key": ["id"],
+        }
+    )
+
+
+def receipt(number: int) -> Receipt:
+    row: dict[str, Any] = dict.fromkeys(Receipt.__dataclass_fields__, 0)
+    texts = ("batch_id", "table_name", "window_label", "mode", "status")
+    return Receipt(**{**row, **{name: f"{name} {number}" for name in texts}})
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The artifacts, in place of the server that shows them."""
+    shown: list[str] = []
+    for module in (backfill_tables, sync_all, show_coverage, backfill_page):
+        monkeypatch.setattr(
+            module, "create_markdown_artifact", lambda markdown, **_: shown.append(markdown)
+        )
+    return shown
+
+
+def size(text: str | None) -> int:
+    return len((text or "").encode())
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_backfill_of_which_all_windows_fail(
+    pages: list[str], monkeypatch: pytest.MonkeyPatch, alike: bool
+) -> None:
+    monkeypatch.setattr(backfill_tables, "follow_tables", lambda _: Published())
+    outcomes = [
+        Outcome(window(n), reason=REASON if alike else f"no{n}: {REASON}") for n in range(MANY)
+    ]
+    plan = TablePlan(spec(), tuple(PlannedWindow(o.window) for o in outcomes))
+    with disable_run_logger():
+        state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 9, {})
+    assert size(state.message) < MESSAGE_BYTES
+    assert "it does not fit | at all" in (state.message or "")
+    assert "ferry.failures" in pages[0]
+    assert size(pages[0]) < PAGE_BYTES
+    told = failed_lines(carry_many.failed_windows(spec(), outcomes))
+    assert size("\n".join(told)) < MESSAGE_BYTES
+    assert told[-1].endswith("more reasons") is not alike
+    counted, rest = told[0].split(" failed, ", 1)
+    assert counted == f"raw_data.t: {MANY:,} windows" if alike else "raw_data.t: 1 window"
+    assert rest.startswith("2000-01-01") and "it does not fit" in rest
+
+
+def test_the_plan_of_a_backfill_of_many_windows_and_tables(pages: list[str]) -> None:
+    windows = tuple(
+        PlannedWindow(window(n), skipped="loaded" if n % 2 else "") for n in range(MANY // 10)
+    )
+    plans = [TablePlan(spec(f"t{n}"), windows) for n in range(300)]
+    with disable_run_logger():
+        many = {f"t{n}": REASON for n in range(MANY)}
+        backfill_page.show_plan(plans, many, many)
+    assert size(pages[0]) < 2 * PAGE_BYTES
+
+
+def test_a_run_of_many_tables_of_which_all_fail(pages: list[str]) -> None:
+    names = [f"raw_data.t{n}" for n in range(MANY)]
+    receipts = {name: receipt(n) for n, name in enumerate(names)}
+    late = [
+        CaughtUp(
+            name,
+            tuple(receipt(n) for n in range(100)),
+            (FailedWindow(name, window(0), REASON),) * 100,
+        )
+        for name in names[:90]
+    ]
+    with disable_run_logger():
+        sync_all._show(receipts, dict.fromkeys(names, REASON), late)
+    assert size(pages[0]) < 2 * PAGE_BYTES
+    assert "| and 19,800 more |" in pages[0]
+
+
+def test_summaries_of_which_all_fail() -> None:
+    failures = {f"analytics.s{n}": f"{n}: {REASON}" for n in range(MANY)}
+    state = Published(failures=failures).after("carried")
+    assert size(state.message) < MESSAGE_BYTES
+    assert (state.message or "").endswith("and 19,980 more")
+
+
+def test_the_coverage_of_many_tables_of_which_none_can_be_told() -> None:
+    page = overview_page([], {f"raw_data.t{n}": REASON for n in range(MANY)})
+    assert size(page) < PAGE_BYTES
+    assert "and 19,800 more" in page

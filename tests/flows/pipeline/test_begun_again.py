@@ -1,0 +1,69 @@
+"""A backfill that goes on elsewhere leaves the runs that it has begun to its new attempt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from prefect import flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import Abort
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Running
+
+from flows.pipeline import spread_windows
+from flows.pipeline.spread_windows import Group, Spread
+from tasks.runs import own_state
+from tests.harness.api import Api
+
+
+@flow
+def group_of_windows() -> None:
+    """Stands for a run that carries windows; nobody takes it."""
+
+
+@contextmanager
+def told_its_state(api: Api, run_id: UUID, state: State[Any]) -> Iterator[None]:
+    """Meanwhile the run comes into this state, each second anew, as when it is begun anew."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(1):
+            api.client.set_flow_run_state(run_id, state, force=True)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("state", "cancelled"),
+    [(Running(), False), (Cancelled(), True)],
+    ids=["begun again", "cancelled"],
+)
+def test_an_old_process_cancels_what_it_began_only_if_the_run_does_not_go_on_elsewhere(
+    api: Api, monkeypatch: pytest.MonkeyPatch, state: State[Any], cancelled: bool
+) -> None:
+    monkeypatch.setattr(own_state, "LOOK_EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(spread_windows, "COUNT_EVERY_SECONDS", 600.0)
+    begun: list[FlowRun] = []
+
+    @flow
+    def parent() -> None:
+        spread = Spread("nps", str(flow_run.id), cast(Any, None), runs=1, max_concurrency=1)
+        begun.append(api.client.create_flow_run(group_of_windows))
+        spread._under_way[begun[0].id] = Group((), "2023-07-01")
+        with told_its_state(api, UUID(str(flow_run.id)), state), pytest.raises(Abort):
+            spread.carry([], lambda *counts: None)
+
+    parent(return_state=True)
+    found = api.flow_run(begun[0].id).state
+    assert found and (found.is_cancelling() or found.is_cancelled()) is cancelled

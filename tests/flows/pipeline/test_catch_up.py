@@ -1,0 +1,149 @@
+"""sync-all catches up: past windows that are not loaded, of tables that ask for it."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
+from pydantic import SecretStr
+
+from flows.sync_all import sync_all
+from flows.sync_table import sync_table
+from tests.harness.api import Api
+
+PER_DAY = {"mode": "window", "key": ["code"], "cursor": "modified", "insert_rows": 0}
+CATCH_UP = {**PER_DAY, "start_date": date(2023, 1, 1), "catch_up": True}
+ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Orders, one on each of the first twelve days of 2023."""
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, code INT, modified DATETIME)")
+    rows = [(day, day, f"2023-01-{day:02} 02:30:00") for day in range(1, 13)]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?)", rows)
+    journey.write_specs(orders=CATCH_UP)
+    return journey
+
+
+def run_at(api: Api, start: datetime, **parameters: Any) -> State[Any]:
+    """Run sync-all as if it had been scheduled for this moment."""
+    given = {"every": "day", **parameters}
+    scheduled = api.client.create_flow_run(
+        sync_all, parameters=given, state=Scheduled(scheduled_time=start)
+    )
+    state: Any = run_flow(sync_all, flow_run=scheduled, parameters=given, return_type="state")
+    return state
+
+
+def morning(day: int) -> datetime:
+    return datetime(2023, 1, day, 9, tzinfo=UTC)
+
+
+def carried(shop: Any) -> list[str]:
+    """The days that have receipts, in the order in which they were carried."""
+    return [receipt.window_label.removeprefix("2023-01-") for receipt in shop.receipts("orders")]
+
+
+@REDSHIFT
+def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any, api: Api) -> None:
+    run_at(api, morning(3))
+    assert carried(shop) == ["02", "01"]
+
+    state = run_at(api, morning(11))  # the runs of the 4th to the 10th were never made
+
+    assert state.type is StateType.COMPLETED, state.message
+    week = ["03", "04", "05", "06", "07", "08", "09"]
+    assert carried(shop) == ["02", "01", "10", *week]
+    assert shop.target("orders", "id") == [(day,) for day in range(1, 11)]
+    table = f"{shop.schema}.orders"
+    assert state.message == (
+        f"1 tables carried; {table}: caught up 7 windows, 2023-01-03 to 2023-01-09"
+    )
+    receipts = state.result()
+    assert list(receipts) == [table]
+    assert receipts[table].window_label == "2023-01-10"
+    artifacts = api.artifacts(str(state.state_details.flow_run_id))
+    (page,) = [str(artifact.data) for artifact in artifacts if artifact.key == "sync-all"]
+    assert [day in page for day in week].count(True) == 7
+    assert f"| {table} | caught up: 2023-01-09 | 1 | 1 | 0 | 0 | 0 |" in page
+
+    mark = shop.warehouse.capabilities.placeholder
+    shop.warehouse.execute(f'DELETE FROM "{shop.schema}"."orders" WHERE id = 5')
+    shop.warehouse.execute(
+        f"DELETE FROM ferry.receipts WHERE table_name = {mark} AND window_label = '2023-01-05'",
+        (table,),
+    )
+    assert run_at(api, morning(12)).message == f"1 tables carried; {table}: caught up 2023-01-05"
+    assert carried(shop)[-2:] == ["11", "05"]
+    assert shop.target("orders", "id") == [(day,) for day in range(1, 12)]
+
+    run_at(api, morning(12))
+    assert carried(shop)[-2:] == ["05", "11"]  # nothing but its own
+
+
+@ONE_ROAD
+def test_past_days_are_left_alone_unless_the_table_asks_and_the_run_has_no_dates(
+    shop: Any, api: Api
+) -> None:
+    sync_table(table="orders", run_date=date(2023, 1, 8))
+    run_at(api, morning(9), run_date="2023-01-07")
+    start, end = "2023-01-06T00:00:00+00:00", "2023-01-07T00:00:00+00:00"
+    run_at(api, morning(9), window_start=start, window_end=end)
+    shop.write_specs(orders={**CATCH_UP, "catch_up": False})
+    assert run_at(api, morning(6)).message == "1 tables carried"
+    assert carried(shop) == ["08", "07", "06", "05"]
+
+
+@ONE_ROAD
+def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
+    shop: Any, api: Api
+) -> None:
+    shop.sql("UPDATE orders SET code = NULL WHERE id = 2")
+    table = f"{shop.schema}.orders"
+
+    for again in (False, True):
+        state = run_at(api, morning(5))
+        assert state.type is StateType.FAILED
+        where = f"upsert {table} 2023-01-02 at postgres-warehouse/{shop.name}"
+        reason = f"DataError: {where}: rows without a full key (code)"
+        assert (state.message or "").startswith(
+            "1 past window(s) could not be caught up: "
+            f"{table}: 1 window failed, 2023-01-02: {reason.replace('2023-01-02', '…')}"
+        )
+        assert carried(shop) == ["04", "01", "03", *(["04"] if again else [])]
+
+    shop.sql("UPDATE orders SET code = 2 WHERE id = 2")
+    assert run_at(api, morning(5)).message == f"1 tables carried; {table}: caught up 2023-01-02"
+    assert shop.target("orders", "id") == [(1,), (2,), (3,), (4,)]
+
+
+@ONE_ROAD
+def test_a_table_carried_by_the_hour_is_caught_up_by_the_hour(shop: Any, api: Api) -> None:
+    shop.write_specs(orders={**CATCH_UP, "every": "hour"})
+    start = datetime(2023, 1, 1, 4, 5, tzinfo=UTC)
+    state = run_at(api, start, every="hour")
+    assert state.type is StateType.COMPLETED, state.message
+    hours = [receipt.window_start.hour for receipt in shop.receipts("orders")]
+    assert hours == [3, 0, 1, 2]
+    assert shop.target("orders", "id") == [(1,)]
+
+
+@ONE_ROAD
+def test_while_the_source_refuses_the_rest_is_left_to_the_next_run(shop: Any, api: Api) -> None:
+    shop.source.model_copy(update={"password": SecretStr("wrong")}).save(shop.name, overwrite=True)
+
+    state = run_at(api, morning(12))
+
+    assert state.type is StateType.FAILED
+    head, *reasons = (state.message or "").splitlines()
+    assert head == "1 of 1 tables failed and 4 past window(s) could not be caught up:"
+    own, late, left = reasons
+    assert " 2023-01-11 " in own.replace(":", " ")
+    assert late.startswith(f"{shop.schema}.orders: 3 windows failed, 2023-01-01 to 2023-01-03: ")
+    assert "AccessError" in late
+    assert left == f"{shop.schema}.orders: 7 more windows are left to the next run"
+    assert carried(shop) == []

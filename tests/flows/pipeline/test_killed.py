@@ -1,0 +1,188 @@
+"""A run killed in the middle of any step, or cut off from the warehouse, and started again."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks.warehouses.postgres.session import IDLE_SESSIONS
+from deployments.local.redshift_double import Fault
+from ferry.schema import TableName
+from flows.sync_table import sync_table
+from tests.harness.api import eventually
+
+ROOT = Path(__file__).parents[3]
+ROWS = 5_000
+SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
+RUN = "from flows.sync_table import sync_table; sync_table(table='orders', mode='full')"
+
+pytestmark = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+
+
+@pytest.fixture
+def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
+    """Rows in the source, of which the target has an older copy."""
+    journey.sql(
+        "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note VARCHAR(20), modified DATETIME)"
+    )
+    rows = [(n, f"note {n}", "2023-01-01 10:00:00") for n in range(ROWS)]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?)", rows)
+    journey.write_specs(orders=SPEC)
+    sync_table(table="orders", mode="full")
+    journey.sql("UPDATE orders SET note = 'changed', modified = '2023-01-02 10:00:00'")
+    IDLE_SESSIONS.close_all()  # so that `sessions` counts those of the killed process alone
+    yield journey
+    redshift_double.clear()
+
+
+def is_complete(journey: Any) -> bool:
+    rows = journey.target("orders", "id, note")
+    return rows == [(n, "changed") for n in range(ROWS)]
+
+
+def is_untouched(journey: Any) -> bool:
+    rows = journey.target("orders", "id, note")
+    return rows == [(n, f"note {n}") for n in range(ROWS)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        r"^CREATE TABLE IF NOT EXISTS .*stg_",
+        r"^COPY",
+        r"^LOCK",
+        r"^DELETE FROM .*orders",
+        r"^INSERT INTO .*orders.* SELECT",
+        r"^INSERT INTO .*receipts",
+        r"^COMMIT",
+        r"^DROP TABLE .*stg_",
+    ],
+)
+def test_killed_at_a_statement_and_run_again(
+    shop: Any, redshift_double: Any, postgres: Any, statement: str
+):
+    redshift_double.inject(Fault("stall", statement, seconds=1))
+    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
+    try:
+        wait_until_stalled(redshift_double, process)
+        assert sessions(postgres) > 0
+    finally:
+        process.kill()
+        process.wait()
+    redshift_double.clear()
+    assert eventually(lambda: sessions(postgres) == 0)
+    assert is_untouched(shop) or is_complete(shop)
+    landed = is_complete(shop)
+    assert len(shop.receipts("orders")) == (2 if landed else 1)
+
+    receipt = sync_table(table="orders", mode="full")
+
+    assert is_complete(shop)
+    assert (receipt.rows_inserted, receipt.rows_deleted) == (ROWS, ROWS)
+
+
+def test_killed_between_a_target_and_what_says_that_its_days_are_void(
+    shop: Any, redshift_double: Any, postgres: Any
+):
+    shop.warehouse.execute(f'DROP TABLE "{shop.schema}"."orders"')
+    IDLE_SESSIONS.close_all()
+    redshift_double.inject(Fault("stall", r"^INSERT INTO .*receipts", seconds=1))
+    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
+    try:
+        wait_until_stalled(redshift_double, process)
+    finally:
+        process.kill()
+        process.wait()
+    redshift_double.clear()
+    assert eventually(lambda: sessions(postgres) == 0)
+    target = TableName(shop.schema, "orders")
+    voids = [receipt for receipt in shop.receipts("orders") if receipt.status == "void"]
+    assert (shop.warehouse.describe(target) is None) == (not voids)  # both, or neither
+
+    sync_table(table="orders", mode="full")
+
+    assert is_complete(shop)
+    assert [receipt.status for receipt in shop.receipts("orders")] == ["loaded", "void", "loaded"]
+
+
+def wait_until_stalled(double: Any, process: subprocess.Popen) -> None:
+    """Until the double says that a fault has met its statement."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if double.struck():
+            return
+        assert process.poll() is None, "the run ended before the statement was reached"
+        time.sleep(0.02)
+    raise AssertionError("the statement was never reached")
+
+
+def sessions(postgres: Any) -> int:
+    """How many sessions Ferry has open in the warehouse."""
+    with closing(postgres.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ferry'")
+        return int(cursor.fetchone()[0])
+
+
+class TestFaults:
+    def test_a_lost_answer_at_commit_looks_the_batch_up(self, shop: Any, redshift_double: Any):
+        redshift_double.inject(Fault("cut_after", r"^COMMIT", nth=2))  # the first is COPY's
+        receipt = sync_table(table="orders", mode="full")
+        assert is_complete(shop)
+        assert shop.receipts("orders")[1:] == [receipt]
+
+    def test_a_connection_lost_before_commit_is_tried_again(self, shop: Any, redshift_double: Any):
+        redshift_double.inject(Fault("cut_before", r"^INSERT INTO .*receipts"))
+        receipt = sync_table(table="orders", mode="full")
+        assert is_complete(shop)
+        assert shop.receipts("orders")[1:] == [receipt]
+
+    def test_a_serialization_conflict_repeats_the_transaction(
+        self, shop: Any, redshift_double: Any
+    ):
+        redshift_double.inject(Fault("serialization", r"^INSERT INTO .*orders.* SELECT", times=2))
+        receipt = sync_table(table="orders", mode="full")
+        assert is_complete(shop)
+        assert shop.receipts("orders")[1:] == [receipt]
+
+    @pytest.mark.parametrize(
+        ("at", "text"),
+        [
+            (r"^INSERT INTO .*orders.* SELECT", "table 109311 dropped by concurrent transaction"),
+            (r"^LOCK TABLE", "Relation with OID 109311 does not exist."),
+            (r"^SELECT .*svv_columns", "cache lookup failed for relation 109311"),
+            (r"^COPY", "Query (7) cancelled by WLM abort action of Query Monitoring Rule"),
+        ],
+    )
+    def test_ddl_of_others_beside_a_run_is_waited_out(
+        self, shop: Any, redshift_double: Any, at: str, text: str
+    ):
+        redshift_double.inject(Fault("ddl_conflict", at, message=text))
+        receipt = sync_table(table="orders", mode="full")
+        assert is_complete(shop)
+        assert shop.receipts("orders")[1:] == [receipt]
+        assert shop.leftovers() == set()
+
+    def test_a_connection_lost_in_copy_is_tried_again(self, shop: Any, redshift_double: Any):
+        redshift_double.inject(Fault("cut_before", r"^COPY"))
+        sync_table(table="orders", mode="full")
+        assert is_complete(shop)
+        assert shop.leftovers() == set()
+
+    def test_an_error_that_no_retry_helps_is_not_tried_again(self, shop: Any, redshift_double: Any):
+        shop.sql("UPDATE orders SET note = NULL")
+        shop.warehouse.execute(f'DROP TABLE "{shop.schema}"."orders"')
+        shop.warehouse.execute(
+            f'CREATE TABLE "{shop.schema}"."orders" '
+            "(id INT, note VARCHAR(20) NOT NULL, modified TIMESTAMP)"
+        )
+        known = len(redshift_double.statements())
+        with pytest.raises(Exception, match="upsert"):
+            sync_table(table="orders", mode="full")
+        sent = [s.sql for s in redshift_double.statements()[known:]]
+        assert sum("SELECT" in sql and sql.startswith("INSERT") for sql in sent) == 1
+        assert shop.target("orders") == []

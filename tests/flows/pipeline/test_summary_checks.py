@@ -1,0 +1,313 @@
+"""Nothing is published that has not passed its checks, and no reader ever sees half of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.local.redshift_double import Fault
+from deployments.show_summary import draw_summary, summary_lines
+from flows.build_summary import build_summary
+from flows.pipeline.follow_summaries import follow
+from flows.sync_table import sync_table
+from tasks.pages.newest import show
+from tests.harness.survey import SPEC, nps_of
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+DUCKDB = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+HERE_AND_THERE = pytest.mark.parametrize(
+    "road", ["sqlite-folder-duckdb", "mysql-s3-redshift"], indirect=True
+)
+
+
+@contextmanager
+def reader(survey: Any, view: str | None = None) -> Iterator[set[Any]]:
+    """Everything that somebody sees who asks for the whole table again and again meanwhile."""
+    seen: set[Any] = set()
+    errors: list[Exception] = []
+    stop = threading.Event()
+    select = f'SELECT day, responses FROM "{survey.journey.schema}".{view or "nps_summary"}'
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                seen.add(tuple(sorted(survey.journey.warehouse.fetch(select))))
+            except Exception as error:  # noqa: BLE001  # told by the test itself
+                errors.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+    assert errors == []
+
+
+def rows(*days: tuple[int, int]) -> Any:
+    return tuple((date(2023, 1, day), responses) for day, responses in days)
+
+
+@HERE_AND_THERE
+def test_a_bad_day_is_stopped_and_readers_go_on_seeing_the_old_table(survey: Any, api: Any):
+    survey.answer(3, [9] * 10)
+    survey.answer(4, [8] * 10)
+    sync_table(table="nps", mode="full")
+    survey.answer(4, [7] * 5 + [99])
+
+    with reader(survey) as seen:
+        failed = sync_table(table="nps", run_date=date(2023, 1, 4), return_state=True)
+
+    assert seen == {rows((3, 10), (4, 10))}
+    assert failed.is_failed()
+    for part in (
+        "6 inserted",
+        "These rows have arrived",
+        f"{survey.journey.schema}.nps_summary 2023-01-04",
+        "scores are 0 to 10",
+        "expected no rows outside of 0 to 10; found 1 rows",
+        "waits for",
+    ):
+        assert part in failed.message
+    assert [r.rows_inserted for r in survey.journey.receipts("nps")] == [20, 6]
+    assert survey.checks("failed") == [
+        ("scores are 0 to 10", "no rows outside of 0 to 10", "1 rows outside of 0 to 10")
+    ]
+    assert survey.labels() == ["all"]
+
+    survey.journey.sql("UPDATE nps SET score = 9 WHERE score = 99")
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+
+    assert survey.published(columns="day, responses") == list(rows((3, 10), (4, 16)))
+    assert survey.labels() == ["all", "2023-01-04"]
+    assert survey.labels("nps_monthly_summary") == ["all", "2023-01-01/2023-02-01"]
+    assert survey.journey.leftovers() == set()
+
+
+def test_a_reader_sees_the_old_table_or_the_new_one_and_its_views_stay(survey: Any):
+    survey.edit("nps_summary", "summary.yaml", "publish: by_window", "publish: replace")
+    for day in (3, 4):
+        survey.answer(day, [9] * 10)
+    sync_table(table="nps", mode="full")
+    name = f'"{survey.journey.schema}".'
+    survey.journey.warehouse.execute(
+        f"CREATE VIEW {name}boss AS SELECT day, responses FROM {name}nps_summary"
+    )
+    for day in (3, 4, 5):
+        survey.answer(day, [9])
+
+    with reader(survey, "boss") as seen:
+        sync_table(table="nps", mode="full")
+
+    old, new = rows((3, 10), (4, 10)), rows((3, 11), (4, 11), (5, 1))
+    assert seen <= {old, new}
+    assert old in seen
+    assert tuple(survey.journey.target("boss", order="1")) == new
+
+
+@DUCKDB
+def test_a_day_that_shrinks_is_held_back_until_somebody_accepts_it(survey: Any):
+    survey.answer(3, [9] * 10)
+    survey.answer(4, [8] * 10)
+    sync_table(table="nps", mode="full")
+    survey.journey.sql("DELETE FROM nps WHERE id > 15")
+
+    held = sync_table(table="nps", mode="full", return_state=True)
+    assert "expected none fallen by more than 20 %; found 2023-01-04 by -50.0 %" in held.message
+    assert survey.published(columns="day, responses") == list(rows((3, 10), (4, 10)))
+
+    with_a_typo = build_summary(summary="nps_summary", accept=["nobody's"], return_state=True)
+    assert "no check is called" in with_a_typo.message
+    done = build_summary(
+        summary="nps_summary", accept=["no published day loses a fifth of its responses"]
+    )
+    assert set(done) == {"nps_summary", "nps_monthly_summary"}
+    assert survey.published(columns="day, responses") == list(rows((3, 10), (4, 5)))
+    assert len(survey.checks("accepted")) == 1
+    assert len(survey.checks("warned")) == 2
+
+
+@DUCKDB
+def test_a_warning_is_told_and_published(survey: Any, api: Any):
+    survey.answer(3, [9] * 10)
+    sync_table(table="nps", mode="full")
+    survey.answer(3, [8] * 5)
+
+    state = sync_table(table="nps", run_date=date(2023, 1, 3), return_state=True)
+
+    assert state.is_completed()
+    assert "1 rows published, 1 replaced" in state.message
+    assert "1 warned" in state.message
+    assert survey.checks("warned") == [
+        (
+            "published days keep their size",
+            "none moved by more than 20 %",
+            "2023-01-03 by +50.0 %",
+        )
+    ]
+    assert survey.published() == [(date(2023, 1, 3), nps_of([9] * 10 + [8] * 5), 15)]
+
+
+@DUCKDB
+def test_rows_outside_of_the_window_are_not_published_twice(survey: Any):
+    survey.answer(3, [9])
+    survey.answer(4, [9])
+    sync_table(table="nps", mode="full")
+    survey.edit("nps_summary", "query.sql", "created_at < :window_end", ":window_end IS NOT NULL")
+    survey.edit("nps_summary", "query.sql", "created_at >= :w", "created_at + INTERVAL '9 d' >= :w")
+    build_summary(summary="nps_summary")
+    survey.answer(4, [9])
+
+    failed = sync_table(table="nps", run_date=date(2023, 1, 4), return_state=True)
+
+    assert "no row outside of the window" in failed.message
+    assert survey.published(columns="day, responses") == list(rows((3, 1), (4, 1)))
+
+
+@DUCKDB
+def test_by_hand_days_are_built_and_what_is_missing_is_named(survey: Any):
+    survey.answer(3, [9])
+    missing = build_summary(summary="nps_summary", return_state=True)
+    assert f"the warehouse does not have: {survey.journey.schema}.nps" in missing.message
+    survey.answer(4, [0, 9])
+    sync_table(table="nps", mode="full")
+
+    built = build_summary(
+        summary="nps_summary", start_date=date(2023, 1, 4), end_date=date(2023, 1, 5)
+    )
+    assert (built["nps_summary"].window_label, built["nps_summary"].rows_published) == (
+        "2023-01-04",
+        1,
+    )
+    assert built["nps_monthly_summary"].window_label == "2023-01-01/2023-02-01"
+
+    built = build_summary(table=f"{survey.journey.schema}.nps")
+    assert [each.window_label for each in built.values()] == ["all", "all"]
+    assert build_summary(table="raw_data.unknown") == {}
+
+
+@REDSHIFT
+def test_a_publication_is_made_once_when_the_answer_to_commit_is_lost(
+    survey: Any, redshift_double: Any
+):
+    def commits() -> list[Any]:
+        """The sessions that committed since the double was last told to forget."""
+        return [s for s in redshift_double.statements()[already:] if s.sql.lower() == "commit"]
+
+    survey.answer(2, [9])
+    sync_table(table="nps", mode="full")
+    already = len(redshift_double.statements())
+    survey.answer(3, [9, 9, 0])
+    sync_table(table="nps", run_date=date(2023, 1, 3))
+    publishing = [
+        s.time
+        for s in redshift_double.statements()[already:]
+        if s.sql.startswith('INSERT INTO "ferry"."publications"')
+    ]
+    nth = 1 + sum(commit.time < publishing[0] for commit in commits())
+    already = len(redshift_double.statements())
+    pattern = r"^delete from .*nps_summary"
+    redshift_double.inject(Fault("serialization", pattern=pattern, nth=1, times=1))
+    redshift_double.inject(Fault("cut_after", pattern=r"^commit", nth=nth, times=1))
+    survey.answer(4, [9])
+
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+
+    (cut,) = [commit for commit in commits() if commit.outcome == "cut"]
+    assert [
+        s.outcome
+        for s in redshift_double.statements()[already:]
+        if s.session == cut.session and s.sql.startswith('INSERT INTO "ferry"."publications"')
+    ] == ["ok"]
+    assert survey.labels() == ["all", "2023-01-03", "2023-01-04"]
+    assert survey.labels("nps_monthly_summary") == ["all"] + ["2023-01-01/2023-02-01"] * 2
+    assert [row[2] for row in survey.published()] == [1, 3, 1]
+
+
+@DUCKDB
+def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
+    survey: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """What was read before the other run's table changed does not replace what it published."""
+    from flows.pipeline import publish_summaries
+
+    survey.answer(3, [9])
+    sync_table(table="nps", mode="full")
+    survey.answer(3, [8])
+    build_aside = publish_summaries.build_aside
+    before = publish_summaries.newest_rows
+    interfered = []
+
+    def another_run_publishes(spec: Any, warehouse: Any) -> Any:
+        if not interfered:
+            interfered.append(True)
+            survey.journey.sql("DELETE FROM nps WHERE score = 9")
+            sync_table(table="nps", mode="full")
+        return before(spec, warehouse)
+
+    monkeypatch.setattr(publish_summaries, "newest_rows", another_run_publishes)
+    survey.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 99")
+
+    sync_table(table="nps", run_date=date(2023, 1, 3))
+
+    assert build_aside is publish_summaries.build_aside
+    assert survey.published() == [(date(2023, 1, 3), Decimal("0.00"), 1)]
+
+
+@DUCKDB
+def test_a_summary_never_replaces_a_table_that_is_carried(survey: Any):
+    survey.answer(3, [9])
+    survey.journey.write_specs(nps=SPEC, scores=SPEC)
+    survey.edit("nps_monthly_summary", "summary.yaml", "owner:", "table: scores\nowner:")
+
+    failed = sync_table(table="nps", mode="full", return_state=True)
+
+    assert "would replace a table that is carried from a source" in failed.message
+    assert len(survey.published()) == 1
+    assert survey.labels("scores") == []
+
+
+@DUCKDB
+def test_summaries_that_cannot_be_read_do_not_hide_the_rows(survey: Any):
+    survey.answer(3, [9])
+    survey.edit("nps_summary", "summary.yaml", "owner:", "ownr:")
+
+    failed = sync_table(table="nps", mode="full", return_state=True)
+
+    assert "1 inserted" in failed.message
+    assert "nps_summary/summary.yaml:3: ownr: Extra inputs" in failed.message
+    assert len(survey.journey.receipts("nps")) == 1
+    assert follow([]).failures == {}
+
+
+@DUCKDB
+def test_what_is_published_is_shown_on_the_run_s_page_and_at_a_terminal(
+    survey: Any, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("flows.pipeline.publish_summaries.show", show)
+    survey.answer(3, [9] * 10)
+    survey.answer(4, [8, 8, 0])
+    state = sync_table(table="nps", mode="full", return_state=True)
+
+    shown = {a.key: a.data for a in api.artifacts(state.state_details.flow_run_id)}
+    assert {"summary-nps-summary", "summary-nps-monthly-summary"} <= set(shown)
+    assert "-33.33" in shown["summary-nps-summary"]
+    assert "scores are 0 to 10" in shown["summary-nps-summary"]
+    assert "data:image/" in shown["summary-nps-summary"]
+    assert list(summary_lines("nps_summary")) == [
+        "day            nps  promoters  passives  detractors  responses",
+        "2023-01-04  -33.33          0         2           1          3",
+        "2023-01-03  100.00         10         0           0         10",
+    ]
+    chart = draw_summary("nps_summary", "nps", tmp_path / "nps.svg")
+    assert "<svg" in chart.read_text()

@@ -1,0 +1,128 @@
+"""Two runs of one table at once, and what an earlier run or a stored block left behind."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from ferry.errors import ConfigurationError, DataError, SchemaError, StaleReadError
+from flows.pipeline.table_specs import load_table_specs
+from flows.sync_all import sync_all
+from flows.sync_table import sync_table
+from tests.harness.reads import read_now_land_later
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
+FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    journey.sql(
+        "CREATE TABLE orders (id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(9), "
+        "modified DATETIME NULL, deleted DATETIME NULL)"
+    )
+    journey.sql("INSERT INTO orders VALUES (1, 'old', '2023-01-01 10:00:00', NULL)")
+    journey.write_specs(orders=SPEC)
+    sync_table(table="orders", **FIRST)
+    return journey
+
+
+def changed_and_carried(shop: Any) -> None:
+    shop.sql("UPDATE orders SET note = 'new', modified = '2023-01-02 10:00:00'")
+    sync_table(table="orders", **SECOND)
+
+
+def test_a_full_copy_that_was_read_before_another_batch_landed_does_not_bring_old_rows_back(
+    shop: Any,
+) -> None:
+    with pytest.raises(StaleReadError, match=r"upsert .*orders full at .*: another batch"):
+        read_now_land_later("orders", "full", {}, lambda: changed_and_carried(shop))
+    assert shop.target("orders", "note") == [("new",)]
+    assert shop.leftovers() == set()
+
+
+def test_a_window_that_was_read_before_another_batch_landed_brings_no_old_row_back(
+    shop: Any,
+) -> None:
+    receipt = read_now_land_later("orders", "window", FIRST, lambda: changed_and_carried(shop))
+    assert shop.target("orders", "note") == [("new",)]
+    assert receipt.rows_unchanged == 1
+
+
+def test_a_row_deleted_meanwhile_does_not_come_back_where_deletions_are_applied(shop: Any) -> None:
+    shop.write_specs(orders={**SPEC, "soft_deletes": "apply"})
+
+    def deleted() -> None:
+        moment = "'2023-01-02 10:00:00'"
+        shop.sql(f"UPDATE orders SET deleted = {moment}, modified = {moment}")
+        sync_table(table="orders", **SECOND)
+
+    with pytest.raises(StaleReadError):
+        read_now_land_later("orders", "window", FIRST, deleted)
+    assert shop.target("orders") == []
+
+
+def test_a_row_whose_cursor_is_null_is_refused_or_left_behind_as_the_spec_says(shop: Any) -> None:
+    shop.sql("INSERT INTO orders VALUES (2, 'never', NULL, NULL)")
+    with pytest.raises(DataError, match=r"rows whose cursor 'modified' is NULL.* would never"):
+        sync_table(table="orders", **FIRST)
+    shop.write_specs(orders={**SPEC, "null_cursors": "ignore"})
+    sync_table(table="orders", **FIRST)
+    assert shop.target("orders", "id") == [(1,)]
+    sync_table(table="orders", mode="full")
+    assert shop.target("orders", "id") == [(1,), (2,)]
+
+
+def test_a_column_dropped_in_the_source_is_not_emptied_in_the_target(shop: Any) -> None:
+    shop.sql("ALTER TABLE orders DROP COLUMN note")
+    shop.sql("UPDATE orders SET modified = '2023-01-02 10:00:00'")
+    with pytest.raises(SchemaError, match="columns that the source has not: note"):
+        sync_table(table="orders", **SECOND)
+    assert shop.target("orders", "note") == [("old",)]
+    shop.write_specs(orders={**SPEC, "target_only": ["note"]})
+    assert sync_table(table="orders", **SECOND).rows_updated == 1
+    assert shop.target("orders", "note") == [(None,)]
+
+
+def test_a_table_that_is_named_twice_is_carried_once(shop: Any) -> None:
+    receipts = sync_all(tables=["orders", f"{shop.schema}.orders"], **FIRST)
+    assert list(receipts) == [f"{shop.schema}.orders"]
+    assert len(shop.receipts("orders")) == 2
+
+
+@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+def test_a_table_of_long_texts_can_be_carried_again_and_again(
+    shop: Any, redshift_double: Any
+) -> None:
+    shop.sql("CREATE TABLE letters (id INT PRIMARY KEY, body LONGTEXT, scan LONGBLOB)")
+    shop.sql("INSERT INTO letters VALUES (1, 'dear', 'x')")
+    shop.write_specs(letters={"mode": "full"})
+    sync_table(table="letters")
+    known = shop.warehouse.describe(load_table_specs().named("letters").target)
+    assert sync_table(table="letters").rows_inserted == 1
+    assert shop.warehouse.describe(load_table_specs().named("letters").target) == known
+    ours = [s.sql for s in redshift_double.statements() if shop.schema in s.sql]
+    assert not any(sql.startswith("ALTER") for sql in ours)  # Redshift refuses one to the same size
+
+
+@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+def test_a_stored_block_of_another_version_is_refused_without_its_values(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        type(shop.source).model_fields, "user", type(shop.source).model_fields["port"]
+    )
+    type(shop.source).model_rebuild(force=True)
+    try:
+        with pytest.raises(ConfigurationError, match="does not fit this version") as caught:
+            sync_table(table="orders", **FIRST)
+    finally:
+        monkeypatch.undo()
+        type(shop.source).model_rebuild(force=True)
+    assert "user" in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert shop.source.password.get_secret_value() not in repr(caught.getrepr())

@@ -1,0 +1,86 @@
+"""Columns of the target alone (`target_only`): what replaces every row does not empty them."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from ferry.errors import SchemaError
+from flows.sync_table import sync_table
+from tests.harness.reads import read_now_land_later
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
+DAY = {"run_date": date(2023, 1, 1)}
+KEYLESS = {"mode": "watermark", "cursor": "modified"}
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    journey.sql(
+        "CREATE TABLE orders (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME, note VARCHAR(9))"
+    )
+    rows = [(1, "2023-01-01 10:00:00", "a"), (2, "2023-01-01 11:00:00", "b")]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?)", rows)
+    journey.write_specs(orders=SPEC)
+    sync_table(table="orders", **DAY)
+    journey.sql("ALTER TABLE orders DROP COLUMN note")
+    journey.write_specs(orders={**SPEC, "target_only": ["Note"]})
+    return journey
+
+
+def notes(shop: Any) -> list[Any]:
+    return [note for (note,) in shop.target("orders", "note")]
+
+
+def test_a_full_copy_does_not_empty_the_only_copy_of_a_column(shop: Any) -> None:
+    told = r"extract .*orders full.* would empty columns of `target_only`: note.*Carry windows"
+    with pytest.raises(SchemaError, match=told) as caught:
+        sync_table(table="orders", mode="full")
+    assert notes(shop) == ["a", "b"]
+
+    assert sync_table(table="orders", **DAY).rows_unchanged == 2  # a window leaves them
+    assert notes(shop) == ["a", "b"]
+
+    # What the message says can be done as it says it.
+    for statement in str(caught.value).split(": ")[-2:]:
+        shop.warehouse.execute(statement[: statement.index(";")])
+    kept = shop.warehouse.fetch(f'SELECT id, note FROM "{shop.schema}"."orders_kept" ORDER BY id')
+    assert kept == [(1, "a"), (2, "b")]
+    shop.write_specs(orders=SPEC)
+    assert sync_table(table="orders", mode="full").rows_inserted == 2
+
+
+def test_a_column_that_the_warehouse_fills_is_no_only_copy(shop: Any) -> None:
+    target = f'"{shop.schema}"."orders"'
+    shop.warehouse.execute(f"ALTER TABLE {target} DROP COLUMN note")
+    shop.warehouse.execute(f"ALTER TABLE {target} ADD COLUMN note VARCHAR(9) DEFAULT 'filled'")
+    for _ in range(2):
+        assert sync_table(table="orders", mode="full").rows_inserted == 2
+        assert notes(shop) == ["filled"] * 2
+
+
+def test_a_column_without_a_value_can_be_emptied(shop: Any) -> None:
+    shop.warehouse.execute(f'UPDATE "{shop.schema}"."orders" SET note = NULL')
+    assert sync_table(table="orders", mode="full").rows_inserted == 2
+    assert notes(shop) == [None, None]
+
+
+def test_a_value_that_came_while_it_was_read_is_not_lost(shop: Any) -> None:
+    fill = f'UPDATE "{shop.schema}"."orders" SET note = '
+    shop.warehouse.execute(fill + "NULL")
+    with pytest.raises(SchemaError, match=r"upsert .*`target_only`: note"):
+        read_now_land_later("orders", "full", {}, lambda: shop.warehouse.execute(fill + "'c'"))
+    assert notes(shop) == ["c", "c"]
+    assert shop.leftovers() == set()
+
+
+def test_a_watermark_without_a_key_that_reads_all_does_not_empty_it_either(shop: Any) -> None:
+    shop.warehouse.execute("DELETE FROM ferry.receipts WHERE table_name LIKE '%.orders'")
+    shop.write_specs(orders={**KEYLESS, "target_only": ["note"]})
+    with pytest.raises(SchemaError, match=r"`target_only`: note.*Copy them"):
+        sync_table(table="orders")
+    assert notes(shop) == ["a", "b"]

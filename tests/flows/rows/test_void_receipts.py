@@ -1,0 +1,223 @@
+"""What receipts say of rows that are not there any more, or not whole, is not taken for loaded."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.logging import disable_run_logger
+
+from ferry.errors import DataError, StaleReadError
+from ferry.schema import TableName
+from ferry.windows import day_window
+from flows.backfill_tables import backfill
+from flows.pipeline.carry_batch import Together, carry, load_road
+from flows.pipeline.carry_many import window_batches
+from flows.pipeline.table_specs import load_table_specs
+from flows.show_coverage import show_coverage
+from flows.sync_table import sync_table
+from tasks import upsert
+from tasks.history import count_run, read_run
+from tests.harness.reads import read_now_land_later
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
+SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
+
+
+@pytest.fixture
+def people(journey: Any) -> Any:
+    """Two days of one table, of which none is carried."""
+    journey.sql(
+        "CREATE TABLE people (id BIGINT NOT NULL PRIMARY KEY, created_at DATETIME NOT NULL)"
+    )
+    journey.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    journey.write_specs(people=SPEC)
+    return journey
+
+
+def missing() -> dict[date, str]:
+    """The days of both that are not loaded, and why."""
+    (told,) = show_coverage(table="people", start_date=FIRST, end_date=THIRD).values()
+    standing = {each.day: each.standing for each in told.days}
+    return {day: each.reason for day, each in standing.items() if each.status != "loaded"}
+
+
+def fill(**given: Any) -> int:
+    carried = backfill(table="people", start_date=FIRST, end_date=THIRD, **given)
+    return sum(map(len, carried.values()))
+
+
+def run(journey: Any, statement: str) -> None:
+    journey.warehouse.execute(statement.format(f'"{journey.schema}"."people"'))
+
+
+def test_a_watermark_of_ids_reads_all_again_after_a_run_that_died_behind_its_new_column(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.write_specs(people={"mode": "watermark", "key": ["id"], "cursor": "id"})
+    sync_table(table="people")
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[upsert.fn.__module__], "_land", lambda *_: 1 / 0)
+        with pytest.raises(Exception, match="ZeroDivisionError"):
+            sync_table(table="people")
+    sync_table(table="people")
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "DE")]
+    assert sync_table(table="people").rows_extracted == 1
+
+
+def test_rows_that_were_carried_again_and_are_gone_then_are_missed(people: Any) -> None:
+    fill()
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+    fill(reprocess="all")
+    assert missing() == {}
+    run(people, "DELETE FROM {}")
+    assert set(missing()) == {FIRST, SECOND}
+    sync_table(table="people", run_date=SECOND)
+    assert set(missing()) == {FIRST}
+
+
+def test_rows_that_a_target_had_before_and_are_gone_are_missed(people: Any) -> None:
+    run(people, f'CREATE SCHEMA IF NOT EXISTS "{people.schema}"')
+    run(people, "CREATE TABLE {} (id BIGINT, created_at TIMESTAMP)")
+    run(people, "INSERT INTO {} VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    fill()
+    assert missing() == {}
+    run(people, "DELETE FROM {}")
+    assert set(missing()) == {FIRST, SECOND}
+
+
+def test_a_watermark_read_before_the_target_was_made_anew_does_not_land(people: Any) -> None:
+    people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00')")
+    people.write_specs(people={"mode": "watermark", "key": ["id"]})
+    sync_table(table="people")
+
+    def made_anew() -> None:
+        run(people, "DROP TABLE {}")
+        sync_table(table="people", mode="window", run_date=SECOND)
+
+    with pytest.raises(StaleReadError, match="made anew, or gained a column, since this batch"):
+        read_now_land_later("people", None, {}, made_anew)
+    sync_table(table="people")
+    assert people.target("people", "id") == [(1,), (2,), (3,)]
+
+
+def test_a_window_read_before_the_target_gained_a_column_does_not_land(people: Any) -> None:
+    fill()
+
+    def another_column() -> None:
+        people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+        sync_table(table="people", run_date=SECOND)
+
+    with pytest.raises(Exception, match=r"columns that the source has not|gained a column"):
+        read_now_land_later("people", None, {"run_date": FIRST}, another_column)
+    assert set(missing()) == {FIRST}
+
+
+def test_a_column_is_looked_for_in_whatever_was_carried_before(people: Any) -> None:
+    sync_table(table="people", mode="full")
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) NOT NULL DEFAULT 'DE'")
+    fill(reprocess="all", max_concurrency=1)
+    sync_table(table="people", run_date=FIRST)
+    assert missing() == {}
+    people.sql("ALTER TABLE people ADD COLUMN city CHAR(2) NOT NULL DEFAULT 'X'")
+    sync_table(table="people", run_date=FIRST)
+    assert set(missing()) == {SECOND}
+
+
+def test_a_full_copy_of_rows_that_are_all_deleted_does_not_empty_the_target(people: Any) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN deleted INT NOT NULL DEFAULT 0")
+    people.write_specs(people={"mode": "full", "key": ["id"], "soft_deletes": "apply"})
+    sync_table(table="people")
+    people.sql("UPDATE people SET deleted = 1")
+    told = "would empty the target.* found none in the source, leaving out those marked as deleted"
+    with pytest.raises(DataError, match=told):
+        sync_table(table="people")
+    assert len(people.target("people")) == 2
+
+
+def test_a_cursor_that_the_target_has_not_yet_puts_the_days_in_question(people: Any) -> None:
+    fill()
+    people.sql("ALTER TABLE people ADD COLUMN edited_on DATETIME")
+    people.sql("UPDATE people SET edited_on = created_at")
+    people.write_specs(people={**SPEC, "cursor": "edited_on"})
+    assert set(missing()) == {FIRST, SECOND}
+    assert fill() == 2
+    assert missing() == {}
+
+
+def test_a_column_of_the_target_alone_is_not_its_cursor(people: Any) -> None:
+    people.write_specs(people={**SPEC, "target_only": ["updated_at"]})
+    fill()
+    run(people, "ALTER TABLE {} ADD COLUMN updated_at TIMESTAMP")
+    assert missing() == {}
+    assert fill() == 0
+
+
+def test_a_batch_that_landed_in_a_target_that_is_gone_lands_once_more(people: Any) -> None:
+    spec = load_table_specs().named("people")
+    day = day_window(FIRST)
+    (batch,) = window_batches(spec, [day], "a-run", datetime(2023, 2, 1, tzinfo=UTC))
+    with disable_run_logger():
+        carry(batch, load_road(spec), Together())
+        run(people, "DROP TABLE {}")
+        for _ in range(2):
+            carry(batch, load_road(spec), Together())
+    assert people.target("people", "id") == [(1,)]
+    assert [r.status for r in people.receipts("people")] == ["loaded", "void", "loaded"]
+
+
+def test_a_backfill_begun_again_carries_what_is_void_since(people: Any) -> None:
+    receipt = sync_table(table="people", run_date=FIRST)
+    table = receipt.table_name
+    run(people, "DROP TABLE {}")
+    sync_table(table="people", run_date=SECOND)
+    name = TableName(*table.split("."))
+    assert read_run.fn(receipt.flow_run_id, name, people.warehouse).receipts == {}
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE {}", "DELETE FROM {}"])
+def test_a_batch_that_is_tried_again_lands_once_more_where_its_rows_are_gone(
+    people: Any, statement: str
+) -> None:
+    spec, landed = load_table_specs().named("people"), []
+
+    @flow
+    def carry_in_two_attempts() -> None:
+        moment = datetime(2023, 2, 1, tzinfo=UTC)
+        (batch,) = window_batches(spec, [day_window(FIRST)], "of the days", moment)
+        landed.append(carry(batch, load_road(spec)))
+        run(people, statement)
+        for _ in range(2):
+            landed.append(carry(replace(batch, attempt=2), load_road(spec)))
+
+    carry_in_two_attempts()
+
+    assert [receipt.rows_inserted for receipt in landed] == [1, 1, 1]
+    assert landed[0].batch_id != landed[1].batch_id == landed[2].batch_id
+    assert people.target("people", "id") == [(1,)]
+    assert list(missing()) == [SECOND]
+
+
+def test_how_far_a_run_is_is_counted_by_the_warehouse(people: Any) -> None:
+    name, long_ago = TableName(people.schema, "people"), datetime(2023, 1, 1, tzinfo=UTC)
+    landed = sync_table(table="people", run_date=FIRST)
+    assert count_run(landed.flow_run_id, name, long_ago, people.warehouse) == (1, 0, 1)
+    people.write_specs(people={**SPEC, "cursor": "nope"})
+    assert sync_table(table="people", run_date=SECOND, return_state=True).is_failed()
+    ((run_id,),) = people.warehouse.fetch(
+        f"SELECT flow_run_id FROM ferry.failures WHERE table_name = '{name}'"
+    )
+    assert count_run(run_id, name, long_ago, people.warehouse) == (0, 1, 0)
+    assert count_run(run_id, name, datetime.now(UTC), people.warehouse) == (0, 0, 0)
+    people.warehouse.execute(
+        f"UPDATE ferry.receipts SET flow_run_id = '{run_id}', batch_id = (SELECT MAX(batch_id) "
+        f"FROM ferry.failures WHERE table_name = '{name}') WHERE table_name = '{name}'"
+    )
+    assert count_run(run_id, name, long_ago, people.warehouse) == (1, 0, 1)  # it landed after all

@@ -1,0 +1,118 @@
+"""Each table counts its days in its own zone, through the deployments' own parameters, too."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.client.schemas.objects import State, StateType
+from prefect.flow_engine import run_flow
+from prefect.flows import Flow
+from prefect.states import Scheduled
+
+from ferry.coverage.stretches import Status
+from flows.backfill_tables import backfill
+from flows.show_coverage import show_coverage
+from flows.sync_all import sync_all
+from flows.sync_table import sync_table
+from tests.harness.api import Api
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+SEOUL, NEW_YORK = "Asia/Seoul", "America/New_York"
+ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+DAY = date(2024, 1, 5)
+SPEC = {"mode": "window", "key": ["id"], "cursor": "modified"}
+
+
+def deployed(flow: Flow[..., Any], name: str) -> dict[str, Any]:
+    """The parameters of a deployment of the flow, as `prefect.yaml` has them."""
+    function = flow.fn
+    entrypoint = f"{function.__module__}.{function.__name__}"
+    deployments = yaml.safe_load((Path(__file__).parents[3] / "prefect.yaml").read_text())
+    (found,) = [
+        each
+        for each in deployments["deployments"]
+        if (each["entrypoint"], each["name"]) == (entrypoint, name)
+    ]
+    parameters: dict[str, Any] = found.get("parameters", {})
+    return parameters
+
+
+def run_at(api: Api, flow: Flow[..., Any], start: datetime, **given: Any) -> State[Any]:
+    """Run the flow as if it had been scheduled for this moment."""
+    run = api.client.create_flow_run(flow, parameters=given, state=Scheduled(scheduled_time=start))
+    state: Any = run_flow(flow, flow_run=run, parameters=given, return_type="state")
+    return state
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Orders, one every three hours of six days of Seoul's wall clock."""
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    hours = (datetime(2024, 1, 3) + n * timedelta(hours=3) for n in range(48))
+    journey.sql("INSERT INTO orders VALUES (?, ?)", [(n, str(at)) for n, at in enumerate(hours)])
+    journey.write_specs(orders={**SPEC, "zone": SEOUL})
+    return journey
+
+
+def days(shop: Any, table: str = "orders") -> list[str]:
+    return [receipt.window_label for receipt in shop.receipts(table)]
+
+
+def test_a_run_for_a_date_carries_that_day_of_the_table_s_own_zone(shop: Any) -> None:
+    receipt = sync_table(**deployed(sync_table, "on-demand"), table="orders", run_date=DAY)
+
+    assert receipt.window_label == "2024-01-05"
+    assert receipt.window_start.astimezone(UTC) == datetime(2024, 1, 4, 15, tzinfo=UTC)
+    assert shop.target("orders", "id, modified") == [
+        (n, datetime(2024, 1, 5) + (n - 16) * timedelta(hours=3)) for n in range(16, 24)
+    ]
+
+
+@ONE_ROAD
+def test_a_zone_that_a_person_gives_to_a_run_wins(shop: Any) -> None:
+    given = {**deployed(sync_table, "on-demand"), "zone": "UTC"}
+    receipt = sync_table(**given, table="orders", run_date=DAY)
+    assert receipt.window_start.astimezone(UTC) == datetime(2024, 1, 5, tzinfo=UTC)
+    assert shop.target("orders", "MIN(modified)", "1") == [(datetime(2024, 1, 5, 9),)]
+
+
+@ONE_ROAD
+def test_the_daily_run_carries_the_day_before_of_each_table_s_own_zone(shop: Any, api: Api) -> None:
+    shop.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    shop.write_specs(orders={**SPEC, "zone": SEOUL}, visits={**SPEC, "zone": NEW_YORK})
+    given = deployed(sync_all, "daily")
+    # Midnight of the 7th has passed in Seoul; in New York it is the 6th.
+    start = datetime(2024, 1, 6, 15, 30, tzinfo=UTC)
+    assert run_at(api, sync_all, start, **given).type is StateType.COMPLETED
+    assert (days(shop), days(shop, "visits")) == (["2024-01-06"], ["2024-01-05"])
+
+    run_at(api, sync_all, start, **given, zone="UTC")
+    assert (days(shop)[-1], days(shop, "visits")[-1]) == ("2024-01-05", "2024-01-05")
+
+
+@ONE_ROAD
+def test_a_window_without_an_offset_is_meant_in_the_table_s_own_zone(shop: Any) -> None:
+    bounds = {"window_start": datetime(2024, 1, 5, 6), "window_end": datetime(2024, 1, 5, 12)}
+    sync_table(**deployed(sync_table, "on-demand"), table="orders", **bounds)
+    assert shop.target("orders", "id") == [(18,), (19,)]
+
+
+@ONE_ROAD
+def test_backfills_and_coverage_count_days_in_the_table_s_own_zone(shop: Any) -> None:
+    dates = {"start_date": DAY, "end_date": date(2024, 1, 7)}
+    backfill(**deployed(backfill, "on-demand"), table="orders", **dates)
+    assert sorted(days(shop)) == ["2024-01-05", "2024-01-06"]  # they land in any order
+    assert [row[0] for row in shop.target("orders", "id")] == list(range(16, 32))
+
+    for name in ("on-demand", "daily"):
+        told = show_coverage(**deployed(show_coverage, name), table="orders", **dates)
+        (found,) = told.values()
+        assert (found.zone, found.count(Status.LOADED)) == (SEOUL, 2)
+    told = show_coverage(table="orders", **dates, zone="UTC")
+    (found,) = told.values()
+    assert (found.zone, found.count(Status.LOADED)) == ("UTC", 1)  # of the 6th, 15 hours are

@@ -1,0 +1,73 @@
+"""What is looked for in all that a session's servers were told, by whichever tests, at its end.
+
+Each process of a test run has servers of its own, so these are asked of each when it stops.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+
+from deployments.local.redshift_double import LoggedStatement, RedshiftDouble
+from deployments.local.redshift_double.sql.grammar import violations
+from deployments.local.servers import PrefectServer
+
+PLANTED = "p1anted"
+"""Stands in every secret of the servers, and in every row value that must not be told."""
+
+BROKEN_ON_PURPOSE = "s3cret-row-value"
+"""Stands in the statements that the warehouses' tests break, to see what is said of it."""
+
+_MADE_UP = re.compile(r"\b(t|test|stg_\d{8})_[0-9a-f]{10,12}(_[0-9a-f]{6})?(?=\b|_)")
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
+
+
+def tables_with_secrets(server: PrefectServer) -> tuple[set[str], set[str]]:
+    """The tables of the Prefect server that hold rows, and those of them that hold a secret."""
+    filled, leaking = set(), set()
+    with closing(sqlite3.connect(f"file:{server.home}/prefect.db?mode=ro", uri=True)) as db:
+        db.text_factory = lambda raw: raw.decode(errors="replace")
+        names = [
+            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        ]
+        for name in names:
+            for row in db.execute(f'SELECT * FROM "{name}"'):
+                filled.add(name)
+                if PLANTED in str(row):
+                    leaking.add(name)
+    if PLANTED in server.process.log_path.read_text(errors="replace"):
+        leaking.add("the server's log")
+    return filled, leaking
+
+
+def statements_with_secrets(double: RedshiftDouble) -> list[str]:
+    """The beginnings of the statements to the double that hold a secret or a row's value."""
+    return [each.sql[:200] for each in double.statements() if PLANTED in each.sql]
+
+
+def distinct_statements(double: RedshiftDouble, database: str) -> list[str]:
+    """What Ferry sent to a database of the double, each but once.
+
+    The double's own tests, and what they let other programs send, are in a database of their own,
+    so what is in ``warehouse`` came through Ferry's block.
+    """
+    sent = [
+        statement
+        for statement in double.statements()
+        if statement.database == database
+        and not (statement.outcome == "error 42601" and BROKEN_ON_PURPOSE in statement.sql)
+    ]
+    return list({_shape(statement): statement.sql for statement in sent}.values())
+
+
+def not_redshift(double: RedshiftDouble, database: str) -> dict[str, list[str]]:
+    """The statements that do not parse as Redshift's, with what is wrong about each."""
+    return {
+        sql: found for sql in distinct_statements(double, database) if (found := violations(sql))
+    }
+
+
+def _shape(statement: LoggedStatement) -> str:
+    """The statement without the names and values that differ from run to run."""
+    return _LITERAL.sub("1", _MADE_UP.sub("name", statement.sql))

@@ -1,0 +1,95 @@
+"""A journey over one of the roads that the flows are tested on, for the fixture `journey`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from blocks.source import Source
+from blocks.stage import Stage
+from blocks.warehouse import Warehouse
+from ferry.receipts.receipt import RECEIPT_COLUMNS, Receipt, from_row
+from ferry.statements import column_list
+from tests.harness.saved_blocks import save
+
+
+@dataclass
+class Journey:
+    """Three registered blocks, a schema of the test's own, and a file of table specs."""
+
+    source: Source
+    stage: Stage
+    warehouse: Warehouse
+    run_source: Callable[[str, Sequence[Sequence[Any]]], None]
+    specs_file: Path
+    schema: str = field(default_factory=lambda: f"t_{uuid.uuid4().hex[:10]}")
+    name: str = field(default_factory=lambda: f"b-{uuid.uuid4().hex[:10]}")
+
+    def __post_init__(self) -> None:
+        for block in (self.source, self.stage, self.warehouse):
+            save(block, self.name)
+        self._staging_before = self._staging_tables()
+
+    def write_specs(self, **tables: dict[str, Any]) -> None:
+        """Let these be the table specs, retries without a wait."""
+        content = {
+            "defaults": {
+                "source": self.name,
+                "stage": self.name,
+                "warehouse": self.name,
+                "schema": self.schema,
+                "retry_delay_seconds": 0,
+            },
+            "tables": tables,
+        }
+        self.specs_file.write_text(yaml.safe_dump(content))
+
+    def specs(self) -> dict[str, Any]:
+        """The table specs as they were written."""
+        tables: dict[str, Any] = yaml.safe_load(self.specs_file.read_text())["tables"]
+        return tables
+
+    def sql(self, statement: str, rows: Sequence[Sequence[Any]] = ((),)) -> None:
+        """Run a statement in the source, once for each row of parameters, marked by `?`."""
+        self.run_source(statement, rows)
+
+    def target(self, table: str, columns: str = "*", order: str = "id") -> list[tuple[Any, ...]]:
+        """The rows of a target table."""
+        return self.warehouse.fetch(
+            f'SELECT {columns} FROM "{self.schema}"."{table}" ORDER BY {order}'
+        )
+
+    def receipts(self, table: str) -> list[Receipt]:
+        """The receipts of a table, in the order in which they were written."""
+        names = column_list(column.name for column in RECEIPT_COLUMNS)
+        mark = self.warehouse.capabilities.placeholder
+        rows = self.warehouse.fetch(
+            f"SELECT {names} FROM ferry.receipts WHERE table_name = {mark} ORDER BY finished_at",
+            (f"{self.schema}.{table}",),
+        )
+        return [from_row(row) for row in rows]
+
+    def has_landed(self, table: str) -> bool:
+        """Whether a batch of the table has ever landed: its target is there, or a receipt."""
+        known = self.warehouse.fetch(
+            "SELECT table_schema, table_name FROM information_schema.tables"
+        )
+        return (self.schema, table) in known or (
+            ("ferry", "receipts") in known and bool(self.receipts(table))
+        )
+
+    def leftovers(self) -> set[str]:
+        """Staging tables that this journey left in the warehouse."""
+        return self._staging_tables() - self._staging_before
+
+    def _staging_tables(self) -> set[str]:
+        found = self.warehouse.fetch(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = 'ferry' AND table_name LIKE 'stg%'"
+        )
+        return {row[0] for row in found}

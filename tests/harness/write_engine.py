@@ -1,0 +1,70 @@
+"""An engine that needs only pip, for the write algorithms, and a batch that stands in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from ferry import statements as sql
+from ferry.batch import StageFormat
+from ferry.capabilities import Capabilities
+from ferry.schema import Column, DataType, Kind, TableName
+from ferry.write.algorithms import Load
+
+TARGET, STAGING = TableName("main", "target"), TableName("main", "staging")
+INT = DataType(Kind.INT64)
+COLUMNS = (
+    Column("id", INT),
+    Column("Part", INT),
+    Column("modified", INT),
+    Column("body", DataType(Kind.TEXT)),
+    Column("gone", INT),
+)
+KEY = COLUMNS[:2]
+CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600, placeholder="?")
+
+
+class Engine:
+    """DuckDB in memory, as a Transaction."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect()
+        for table in (TARGET, STAGING):
+            self.execute(
+                sql.create_table(
+                    table, COLUMNS, lambda t: {"int64": "BIGINT"}.get(t.kind, "VARCHAR")
+                )
+            )
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        result = self.connection.execute(sql, list(parameters)).fetchone()
+        return int(result[0]) if result and isinstance(result[0], int) else 0
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql, list(parameters)).fetchall()
+
+    def put(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.execute(sql.delete_all(table))
+        if rows:
+            self.execute(
+                sql.insert_values(table, COLUMNS, len(rows), "?"), [v for row in rows for v in row]
+            )
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        return sorted(self.fetch(f"SELECT * FROM {sql.table_sql(TARGET)}"), key=repr)
+
+
+def load(rows: Sequence[tuple[Any, ...]], **changes: Any) -> Load:
+    """A batch of these rows, which stand in the staging table."""
+    values = {
+        "target": TARGET,
+        "staging": STAGING if rows else None,
+        "columns": COLUMNS,
+        "rows": len(rows),
+        "key": KEY,
+        "cursor": "modified",
+        "any_may_win": True,
+    }
+    return Load(**{**values, **changes})

@@ -1,0 +1,39 @@
+"""The page of a table: its totals, what is not loaded and why, and what repairs it."""
+
+from datetime import date
+
+from tasks.pages.coverage import table_page
+from tests.harness.told_days import failure, loaded, spec, tell
+
+DAYS = loaded(date(2023, 2, 27), date(2023, 2, 28), date(2023, 3, 2))
+
+
+def test_it_says_what_is_not_loaded_and_why() -> None:
+    failed = (failure(date(2023, 2, 27), "no | pipe,\n\nno <tag>, " + 300 * "z"),)
+    page = table_page(tell(spec(start_date=date(2023, 2, 22)), *DAYS, failed=failed))
+    assert "**2 loaded, 1 failed, 7 missing** of 10 days, 2023-02-22 to 2023-03-03 (UTC)" in page
+    assert page.count("\nFeb 2023  ") == page.count("\nMar 2023  ") == 1
+    lines = [line for line in page.splitlines() if line.startswith("| 2023")]
+    assert lines[0] == "| 2023-03-03 | 1 | missing | no run has carried it |"
+    assert lines[2].startswith(
+        r"| 2023-02-27 | 1 | failed | AccessError: no \| pipe, no \<tag\>, zzz"
+    )
+    assert len(lines[2]) < 350
+    assert lines[3] == "| 2023-02-22 to 2023-02-26 | 5 | missing | no run has carried it |"
+
+
+def test_it_says_what_repairs_it() -> None:
+    told = tell(spec(), *DAYS, zone="UTC")
+    assert table_page(told).endswith(
+        "prefect deployment run 'backfill/on-demand' \\\n"
+        "    --param table=nps --param start_date=2023-03-01 \\\n"
+        "    --param end_date=2023-03-04 --param zone=UTC \\\n"
+        "    --param reprocess=missing\n```\n"
+    )
+    keyless = tell(spec(mode="watermark", key=[]), failed=(failure(date(2023, 3, 1)),))
+    assert "'sync-table/on-demand' \\\n    --param table=nps --param mode=full" in table_page(
+        keyless
+    )
+    whole = table_page(tell(spec(), *loaded(date(2023, 3, 3))))
+    assert "Nothing is missing" in whole
+    assert "prefect deployment run" not in whole

@@ -1,0 +1,77 @@
+"""Progress of a long extraction: in the log, and as an artifact on the run's page."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tasks.pages import progress
+from tests.harness.api import Api, eventually
+
+FIVE_HUNDRED = 500
+
+
+@pytest.fixture
+def sync(journey: Any) -> Callable[[], str]:
+    """Carries a table that is read in ten batches; returns the run's id."""
+    from flows.sync_table import sync_table
+
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note VARCHAR(20))")
+    rows = [(n, f"note {n}") for n in range(FIVE_HUNDRED)]
+    journey.sql("INSERT INTO orders VALUES (?, ?)", rows)
+    journey.source.batch_rows = 50
+    journey.source.save(journey.name, overwrite=True)
+    journey.write_specs(orders={"mode": "full", "key": ["id"]})
+    return lambda: sync_table(table="orders").flow_run_id
+
+
+pytestmark = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+EXTRACT = re.compile(r"^extract \S+ full: ([\d,]+) rows, [\d.]+ MB, [\d,]+ rows/s(.*)$")
+
+
+def reports(api: Api, flow_run_id: str) -> list[re.Match[str]]:
+    return [match for line in api.log(flow_run_id) if (match := EXTRACT.match(line))]
+
+
+def test_a_long_extraction_tells_rows_rate_and_time_left(
+    sync: Callable[[], str], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "FIRST_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "REPORT_EVERY_SECONDS", 0.0)
+
+    flow_run_id = sync()
+
+    assert eventually(lambda: any(match[1] == "500" for match in reports(api, flow_run_id)))
+    told = reports(api, flow_run_id)
+    rows = [int(match[1].replace(",", "")) for match in told]
+    assert len(rows) > 3
+    assert rows == sorted(rows)
+    assert all(n % 50 == 0 for n in rows)
+    assert any(re.fullmatch(r", about [\d,]+ s left", match[2]) for match in told)
+    (artifact,) = [a for a in api.artifacts(flow_run_id) if a.type == "progress"]
+    assert float(artifact.data) == 100.0
+    assert str(artifact.description).endswith("full: done")
+    assert str(artifact.key).startswith("extract-")
+
+
+def test_a_short_extraction_tells_nothing(sync: Callable[[], str], api: Api) -> None:
+    flow_run_id = sync()
+    assert eventually(lambda: any("500 rows" in line for line in api.log(flow_run_id)))
+    assert reports(api, flow_run_id) == []
+    assert [a for a in api.artifacts(flow_run_id) if a.type == "progress"] == []
+
+
+def test_what_cannot_be_shown_costs_no_extraction_and_is_told_without_its_text(
+    sync: Callable[[], str], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of the process's own that does not come up in time is a RuntimeError."""
+    monkeypatch.setattr(progress, "FIRST_REPORT_SECONDS", 0.0)
+
+    def nobody_answers(*_: Any, **__: Any) -> None:
+        raise RuntimeError("p1anted")
+
+    monkeypatch.setattr(progress, "create_progress_artifact", nobody_answers)
+    flow_run_id = sync()
+    said = "progress could not be shown: RuntimeError"
+    assert eventually(lambda: said in api.log(flow_run_id))

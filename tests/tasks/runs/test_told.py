@@ -1,0 +1,54 @@
+"""Marks of what was told: the old ones are forgotten, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prefect.client.schemas.actions import VariableCreate
+
+from flows.sync_table import sync_table
+from tasks.runs import told
+from tasks.runs.told import KEPT, PREFIX, Mark, forget_old_marks
+from tests.harness.api import Api
+
+
+def test_old_marks_are_forgotten(api: Api) -> None:
+    run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
+    mark = Mark.of(api.flow_run(run.id), api.client)
+    assert mark.claim()
+    assert forget_old_marks(api.client) == 0
+    assert api.client.read_variable_by_name(mark.name) is not None
+    assert forget_old_marks(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
+    assert api.client.read_variable_by_name(mark.name) is None
+    assert mark.name.startswith(PREFIX)
+
+
+def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told, "PAGE", 2)
+    later = datetime.now(UTC) + KEPT + timedelta(hours=1)
+    forget_old_marks(api.client, later)
+    foreign = "a_ferry_told_of_another_kind"
+    names = [f"{PREFIX}{number}" for number in range(7)]
+    for name in (foreign, *names):
+        api.client.create_variable(VariableCreate(name=name, value="sent"))
+    assert forget_old_marks(api.client) == 0
+    assert forget_old_marks(api.client, later) == 7
+    assert all(api.client.read_variable_by_name(name) is None for name in names)
+    assert api.client.read_variable_by_name(foreign) is not None
+    api.client.delete_variable_by_name(foreign)
+
+
+def test_a_message_does_not_wait_until_all_old_marks_are_forgotten(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told, "PAGE", 2)
+    monkeypatch.setattr(told, "MOST", 3)
+    later = datetime.now(UTC) + KEPT + timedelta(hours=1)
+    while forget_old_marks(api.client, later):
+        pass
+    for number in range(7):
+        api.client.create_variable(VariableCreate(name=f"{PREFIX}{number}", value="sent"))
+    assert [forget_old_marks(api.client, later) for _ in range(3)] == [4, 3, 0]
