@@ -119,9 +119,7 @@ class CursorWatch:
         self._rows += len(values)
         lowest = int(values.min())
         self._lowest = lowest if self._lowest is None else min(self._lowest, lowest)
-        if len(values) > TOP_VALUES:
-            values = np.partition(values, -TOP_VALUES)[-TOP_VALUES:]
-        merged = self._top.union(int(value) for value in values)
+        merged = self._top.union(int(value) for value in _highest(values))
         self._top = set(sorted(merged)[-TOP_VALUES:])
 
     @property
@@ -165,6 +163,16 @@ def refuse_jump(rows: int, cursor: str) -> DataError:
         todo="Correct these rows in the source. If its numbers do jump so, say `cursor_jumps: "
         "allow` in the table's spec: rows that come below them later are then not seen.",
     )
+
+
+def _highest(values: np.ndarray) -> np.ndarray:
+    """The highest values, each once, as many as are kept."""
+    if len(values) <= TOP_VALUES:
+        return values
+    highest = np.partition(values, -TOP_VALUES)[-TOP_VALUES:]
+    if len(np.unique(highest)) < TOP_VALUES:  # one that is there often has crowded others out
+        return np.unique(values)[-TOP_VALUES:]
+    return highest
 
 
 def _integers(values: pa.Array) -> np.ndarray:

@@ -100,6 +100,12 @@ def test_numbers_that_grow_by_leaps_all_the_time_are_no_jump():
     assert jumped([1001 + JUMP], known=Watermark(1000, 999)) == 1
 
 
+def test_rows_of_one_number_hide_no_jump_below_it():
+    many = [JUMP + 1] * (TOP_VALUES + 1)
+    assert jumped([0] * (2 * len(many)), many) == 1
+    assert jumped([0] * (2 * len(many)) + many) == 1
+
+
 def test_many_rows_beyond_a_gap_are_no_stray_rows():
     sparse_beginning = [1, *range(100_000, 100_050)]
     assert jumped(sparse_beginning) == 0
