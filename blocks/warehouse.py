@@ -66,7 +66,7 @@ class Warehouse(NamedBlock, ABC):
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged files into an existing, empty table; returns the rows loaded.
 
-        The table's columns are `staged.extract.columns`, in their order. All or nothing.
+        The table's columns are `staged.layout.columns`, in their order. All or nothing.
 
         Raises:
             DataError: A value that does not fit, with file, line and column, without the value.

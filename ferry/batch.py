@@ -1,6 +1,9 @@
 """A batch, and what one task hands to the next: small frozen values, never rows.
 
 extract ─`Extract`▶ stage ─`Staged`▶ copy ─`Copied`▶ upsert ─`Receipt`▶
+
+Each holds what its step made, and nothing that was known before: that is in the batch's plan
+(`ferry.plan.BatchPlan`), which rides beside it.
 """
 
 from __future__ import annotations
@@ -162,41 +165,38 @@ class PartFile:
 
 
 @dataclass(frozen=True)
+class FileLayout:
+    """How rows stand in part files: what whoever reads the files has to know.
+
+    Attributes:
+        columns: The columns in the files, in their order, named as in the warehouse.
+        format: How the files are written.
+        null_marker: In CSV, the unquoted text that means NULL; made for this run and known not to
+            occur in the data. Empty for Parquet.
+    """
+
+    columns: tuple[Column, ...]
+    format: StageFormat
+    null_marker: str = ""
+
+
+@dataclass(frozen=True)
 class Extract:
     """What extract hands to stage: files of this run alone.
 
     Attributes:
         parts: The files, in the order they were read.
-        columns: The columns in the files, in their order, named as in the warehouse.
-        format: How the files are written.
-        null_marker: In CSV, the unquoted text that means NULL; made for this run and known not to
-            occur in the data. Empty for Parquet.
-        cursor: The cursor column, named as in the warehouse; None if the table has none.
-        start: The lower bound that was read from, for a watermark; None if all was read.
-        unique_key: Whether the source itself vouches that no key occurs twice.
-        batches_before: Batches that may hold the same rows (`Batch.stretch`) and had landed before
-            it was read.
-        voids_before: How often what had landed had been said to be void before it was read.
-        left_out: What could not be read and why, when the rest of the window could.
-        in_older_rows: Columns that the target gains with this batch, and that rows which were
-            carried before have a value in.
-        read_at: The source's clock just before the rows were read.
+        layout: How rows stand in them.
         content_bytes: Bytes of all the values as they were in memory, before compression.
+        left_out: What could not be read and why, when the rest of the window could.
+        read_at: The source's clock just before the rows were read.
     """
 
     parts: tuple[PartFile, ...]
-    columns: tuple[Column, ...]
-    format: StageFormat
-    null_marker: str = ""
-    cursor: str | None = None
-    start: CursorValue | None = None
-    unique_key: bool = False
-    batches_before: int = 0
-    voids_before: int = 0
-    left_out: str = ""
-    in_older_rows: tuple[str, ...] = ()
-    read_at: datetime | None = None
+    layout: FileLayout
     content_bytes: int = 0
+    left_out: str = ""
+    read_at: datetime | None = None
 
     @property
     def rows(self) -> int:
@@ -231,17 +231,14 @@ class Staged:
     Attributes:
         files: The staged parts. Empty when the rows are few enough to go by INSERT.
         manifest: The manifest, written last; None when nothing was staged.
-        extract: What was extracted (the columns, the format, and the parts for an INSERT).
+        layout: How rows stand in the files.
+        rows: Rows on their way: in the staged files, or in the parts that go by INSERT.
     """
 
     files: tuple[StagedFile, ...]
     manifest: StagedFile | None
-    extract: Extract
-
-    @property
-    def rows(self) -> int:
-        """Rows on their way: in the staged files, or in the parts that go by INSERT."""
-        return sum(file.rows for file in self.files) if self.manifest else self.extract.rows
+    layout: FileLayout
+    rows: int
 
     @property
     def manifest_uri(self) -> str | None:
@@ -256,9 +253,7 @@ class Copied:
     Attributes:
         staging_table: The table that holds just this batch; None when the batch is empty.
         rows: Rows that the warehouse says it loaded into it.
-        staged: What was loaded.
     """
 
     staging_table: TableName | None
     rows: int
-    staged: Staged

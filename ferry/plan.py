@@ -1,22 +1,71 @@
-"""From a run's parameters to a batch: which mode, which window, which columns."""
+"""From a run's parameters to a batch and its plan: which window, what is read, how it lands.
+
+All of it is decided before a row moves.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime
 
-from ferry.batch import CursorValue, ExtractQuery
+from ferry.batch import CursorValue, ExtractQuery, StageFormat
 from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, with_lookback
+from ferry.receipts.table import Landings
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
+from ferry.target.changes import TargetPlan
 from ferry.unix_time import to_unix
-from ferry.watermark import less_lag
+from ferry.watermark import Watermark, less_lag
 from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
 from ferry.write.deletions import Deletion, deletion
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What a batch reads and how it lands, as source and target were asked before a row moved.
+
+    It rides beside the batch through all steps; what a step makes itself is in `ferry.batch`.
+
+    Attributes:
+        query: Which rows are read, and which columns.
+        columns: The columns as the target has them, in the query's order.
+        format: How the part files are written.
+        changes: What has to be made or altered in the target. Looked at again just before writing.
+        in_older_rows: Columns that the target gains with this batch, and that rows which were
+            carried before have a value in.
+        key: The columns of the spec's key.
+        version: The column that tells which row of a key is newer; None if that is the cursor.
+        deleted: How rows are marked that are to be deleted in the target; None if none are.
+        unique_key: Whether the source itself vouches that no key occurs twice.
+        watermark: What a watermark continues from; None to read all.
+        start: The lower bound that a watermark reads from; None if it reads all.
+        landed_before: What had landed that may hold the same rows (`Batch.stretch`), and how often
+            what had landed had been said to be void.
+    """
+
+    query: ExtractQuery
+    columns: tuple[Column, ...]
+    format: StageFormat
+    changes: TargetPlan
+    in_older_rows: tuple[str, ...]
+    key: tuple[Column, ...]
+    version: str | None
+    deleted: Deletion | None
+    unique_key: bool
+    watermark: Watermark | None
+    start: CursorValue | None
+    landed_before: Landings
+
+    @property
+    def cursor(self) -> Column | None:
+        """The cursor's column as the target has it; None if nothing bounds what is read."""
+        name = self.query.cursor
+        return next((c for c in self.columns if name and c.name == name.lower()), None)
 
 
 def choose_window(

@@ -1,9 +1,10 @@
-"""The steps, one file each: extract ▶ stage ▶ copy ▶ upsert. Reusable from any flow."""
+"""The steps, one file each: plan ▶ extract ▶ stage ▶ copy ▶ upsert. Reusable from any flow."""
 
 from tasks.copy_in import copy
 from tasks.extract import extract
+from tasks.plan_batch import plan
 from tasks.stage import stage
 from tasks.step import for_table, in_place
 from tasks.upsert import upsert
 
-__all__ = ["copy", "extract", "for_table", "in_place", "stage", "upsert"]
+__all__ = ["copy", "extract", "for_table", "in_place", "plan", "stage", "upsert"]

@@ -13,7 +13,7 @@ from blocks.stage import Stage
 from blocks.stages.parts.files import read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_SCHEMA, Batch, Copied, Staged
+from ferry.batch import STAGING_SCHEMA, Batch, Copied, Extract, Staged
 from ferry.errors import CountMismatchError, DataError, FerryError, SchemaError
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
@@ -25,10 +25,19 @@ Rows = Sequence[Sequence[Any]]
 
 @task(name="copy", task_run_name="copy {batch}", **STEP)
 @explains
-def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Copied:
+def copy(
+    batch: Batch, extracted: Extract, staged: Staged, stage: Stage, warehouse: Warehouse
+) -> Copied:
     """Load the batch into its staging table: by COPY, or by INSERT when it is a handful of rows.
 
     Safe to repeat: every attempt makes a staging table of its own, and drops it when it fails.
+
+    Args:
+        batch: What is carried.
+        extracted: Its part files, which an INSERT reads.
+        staged: Its staged files, which a COPY reads.
+        stage: Where they are.
+        warehouse: Where to.
 
     Raises:
         DataError: A value that does not fit, with file, line and column, or by INSERT with row and
@@ -37,20 +46,19 @@ def copy(batch: Batch, staged: Staged, stage: Stage, warehouse: Warehouse) -> Co
         AccessError: The warehouse may not read the stage. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
-    extracted = staged.extract
     with located(batch, "copy", warehouse):
         if staged.rows == 0:
-            return Copied(None, 0, staged)
+            return Copied(None, 0)
         table = batch.staging_table(today(warehouse), secrets.token_hex(3))
         try:
-            _make(table, extracted.columns, warehouse)
-            rows = _load(table, staged, stage, warehouse)
+            _make(table, staged.layout.columns, warehouse)
+            rows = _load(table, extracted, staged, stage, warehouse)
             _compare(staged, rows)
         except Exception:
             drop_quietly(warehouse, table)
             raise
         tell("copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT")
-        return Copied(table, rows, staged)
+        return Copied(table, rows)
 
 
 def _make(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
@@ -64,10 +72,12 @@ def _make(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> 
         warehouse.execute(statement)
 
 
-def _load(table: TableName, staged: Staged, stage: Stage, warehouse: Warehouse) -> int:
+def _load(
+    table: TableName, extracted: Extract, staged: Staged, stage: Stage, warehouse: Warehouse
+) -> int:
     if staged.manifest:
         return warehouse.copy_in(table, staged, stage)
-    return _insert(table, staged.extract.columns, list(read_rows(staged.extract)), warehouse)
+    return _insert(table, staged.layout.columns, list(read_rows(extracted)), warehouse)
 
 
 def _insert(table: TableName, columns: Sequence[Column], rows: Rows, warehouse: Warehouse) -> int:

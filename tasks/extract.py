@@ -14,86 +14,43 @@ from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from blocks.stages.parts.files import write_parts
-from blocks.warehouse import Warehouse
-from ferry.batch import Batch, CursorValue, Extract, StageFormat
+from ferry.batch import Batch, CursorValue, Extract
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
-from ferry.errors import ConfigurationError, FerryError, IncompleteReadError
-from ferry.lookback import own_window
-from ferry.plan import plan_query, stored_bound
-from ferry.receipts.read_as import refuse_rows_of_others
-from ferry.schema import Column, TableSchema, target_columns
-from ferry.specs.tables import TableSpec
-from ferry.target.changes import TargetPlan, within_limits
-from ferry.target.value_types import carried_as_text, check_types
+from ferry.errors import FerryError, IncompleteReadError
+from ferry.plan import BatchPlan, stored_bound
+from ferry.schema import Column, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
-from tasks.landed import (
-    counts_no_time,
-    in_older_rows,
-    landings,
-    readings,
-    tell_of_other_readings,
-    watermark,
-)
+from tasks.landed import counts_no_time
 from tasks.pages.progress import Progress
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located, tell
-from tasks.target.retype import plan_columns
-from tasks.target.target_only import refuse_emptying
-from tasks.uncarried import refuse_uncarried
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
 @explains
-def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
-    """Read the batch's rows into compressed part files; refuse early what cannot land.
+def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabilities) -> Extract:
+    """Read the batch's rows into compressed part files.
 
     Safe to repeat: the files belong to this run alone and are written anew.
 
     Args:
         batch: What to carry.
+        plan: Its plan.
         source: Where from.
-        warehouse: Where to: it tells the formats it takes, the target's columns, the watermark.
+        capabilities: What the warehouse can hold: any other value is refused.
 
     Raises:
-        SchemaError: The table or a column that the spec names is missing, or does not fit the
-            target. No retry helps.
-        DataError: A value that cannot travel unchanged, or rows that no window and no watermark
-            would ever carry. No retry helps.
+        DataError: A value that cannot travel unchanged, or ids out of all proportion that would
+            hide other rows. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
-    spec = batch.spec
+    spec, query = batch.spec, plan.query
     with located(batch, "extract", source):
-        schema = source.describe(spec.source_name, spec.exclude)
-        schema = carried_as_text(schema, spec.as_text)
-        capabilities = warehouse.capabilities
-        columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
-        before = landings(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
-        existing = warehouse.describe(batch.target)
-        plan = plan_columns(batch, existing, columns, warehouse)
-        check_types(batch.target, columns, warehouse.native_type)
-        known = watermark(batch, schema, existing, warehouse)
-        query = plan_query(
-            spec,
-            batch.mode,
-            batch.window,
-            schema,
-            known.value if known else None,
-            batch.window and own_window(spec, batch.window, batch.scheduled_start),
-        )
-        if not batch.backfill:  # whoever planned many past windows has looked
-            refuse_uncarried(spec, query, source)
-            refuse_rows_of_others(readings(batch.target, warehouse), spec, batch.mode, query.cursor)
-            if query.cursor and (cursor := schema.column(query.cursor)):
-                tell_of_other_readings(batch, cursor, warehouse)
         with place_among_readers(spec.source, backfill=batch.backfill):
-            older = in_older_rows(batch, _gained(schema, plan), query, source, warehouse)
-            if older and batch.mode == "watermark":
-                query, known = dataclasses.replace(query, start=None), None  # all get the value
-            refuse_emptying(batch, existing, columns, query.start, warehouse)
             shutil.rmtree(batch.folder, ignore_errors=True)
-            watch = _watch(batch, schema)
+            watch = _watch(batch, query.schema)
             reading = WholeOrPart(
                 source.read(query),
                 in_parts=batch.mode == "window",
@@ -105,40 +62,30 @@ def extract(batch: Batch, source: Source, warehouse: Warehouse) -> Extract:
             read_at = source.now()
             if watch:
                 watch.begin(_clock(read_at, watch.column, batch))
-            result = write_parts(
+            written = write_parts(
                 reading,
-                columns,
+                plan.columns,
                 batch.folder,
-                format=stage_format(spec, capabilities),
+                format=plan.format,
                 part_size_bytes=spec.part_size_mb * 1_000_000,
                 hex_prefix=capabilities.hex_prefix,
                 capabilities=capabilities,
                 on_batch=progress,
             )
-            if watch and known:
-                _tell_ids_begun_anew(batch, watch, known, source)
+            if watch and plan.watermark:
+                _tell_ids_begun_anew(batch, watch, plan.watermark, source)
         progress.done()
         if watch:
-            _tell_what_is_ahead(batch, watch, known)
+            _tell_what_is_ahead(batch, watch, plan.watermark)
         tell(
             "extract %s: %s rows, %s bytes in %s files%s",
             batch,
-            f"{result.rows:,}",
-            f"{result.size_bytes:,}",
-            len(result.parts),
+            f"{written.rows:,}",
+            f"{written.size_bytes:,}",
+            len(written.parts),
             f", by {cursor_line(spec, query.cursor)}" if query.cursor else "",
         )
-        return dataclasses.replace(
-            result,
-            cursor=query.cursor.lower() if query.cursor else None,
-            start=query.start if batch.mode == "watermark" else None,
-            unique_key=is_unique(spec, schema),
-            batches_before=before.batches,
-            voids_before=before.voids,
-            left_out=reading.left_out,
-            in_older_rows=older,
-            read_at=read_at,
-        )
+        return dataclasses.replace(written, left_out=reading.left_out, read_at=read_at)
 
 
 class WholeOrPart:
@@ -174,35 +121,6 @@ class WholeOrPart:
             if not self._in_parts:
                 raise
             self.left_out = error.problem
-
-
-def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:
-    """The format of the staged files: the spec's, else what the warehouse prefers.
-
-    Raises:
-        ConfigurationError: The warehouse does not take the spec's format.
-    """
-    chosen = spec.stage_format or capabilities.stage_formats[0]
-    if chosen not in capabilities.stage_formats:
-        raise ConfigurationError(
-            f"the warehouse does not load {chosen} files",
-            expected=" or ".join(capabilities.stage_formats),
-            todo="Correct `stage_format` in the table's spec.",
-        )
-    return chosen
-
-
-def is_unique(spec: TableSpec, schema: TableSchema) -> bool:
-    """Whether the spec's key is the source's primary key: never NULL, never twice."""
-    key = [schema.column(name) for name in spec.key]
-    whole = {c.name for c in key if c} == set(schema.key)
-    return bool(key) and whole and not any(c.nullable for c in key if c)
-
-
-def _gained(schema: TableSchema, plan: TargetPlan) -> list[Column]:
-    """The source's columns that the target is going to gain."""
-    names = {column.name for column in plan.add}
-    return [column for column in schema.columns if column.name.lower() in names]
 
 
 def _watch(batch: Batch, schema: TableSchema) -> CursorWatch | None:

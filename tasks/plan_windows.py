@@ -35,7 +35,7 @@ MAX_ESTIMATES = 50
 """Questions to the source: its optimizer guesses for so many stretches of the range."""
 
 
-@task(name="plan", task_run_name="plan {spec.target} {days}", **STEP)
+@task(name="plan-windows", task_run_name="plan {spec.target} {days}", **STEP)
 @explains
 def plan_table(
     spec: TableSpec,

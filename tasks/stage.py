@@ -42,13 +42,13 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
     """
     with located(batch, "stage", stage):
         if goes_by_insert(batch.spec, extracted):
-            return Staged((), None, extracted)
+            return Staged((), None, extracted.layout, extracted.rows)
         where = f"{prefix(batch.spec)}{batch.label_slug}/{batch.id}/{uuid.uuid4().hex[:8]}"
         files: dict[int, StagedFile] = {}
         manifest: StagedFile | None = None
 
         def put(number: int) -> None:
-            key = f"{where}/part-{number:05}.{SUFFIX[extracted.format]}"
+            key = f"{where}/part-{number:05}.{SUFFIX[extracted.layout.format]}"
             files[number] = stage.put(extracted.parts[number], key)
 
         try:
@@ -57,7 +57,8 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
                 list(uploads.map(put, range(1, len(extracted.parts))))
             parts = [files[number] for number in range(len(extracted.parts))]
             manifest = stage.write_manifest(parts, f"{where}/manifest.json")
-            staged = Staged(tuple(parts), manifest, extracted)
+            rows = sum(file.rows for file in parts)
+            staged = Staged(tuple(parts), manifest, extracted.layout, rows)
             if staged.rows != extracted.rows:
                 raise CountMismatchError(
                     "rows staged are not the rows extracted",
@@ -75,8 +76,9 @@ def goes_by_insert(spec: TableSpec, extracted: Extract) -> bool:
     """Whether the rows are few, small and plain enough for one INSERT of bound values."""
     if extracted.rows == 0:
         return True
-    plain = not any(column.type.kind in _NEEDS_COPY for column in extracted.columns)
-    literals = extracted.rows * len(extracted.columns) * _LITERAL_BYTES
+    columns = extracted.layout.columns
+    plain = not any(column.type.kind in _NEEDS_COPY for column in columns)
+    literals = extracted.rows * len(columns) * _LITERAL_BYTES
     small = extracted.content_bytes + literals <= INSERT_BYTES
     return plain and small and extracted.rows <= spec.insert_rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, Copied, CursorValue, Extract
+from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
 from ferry.errors import (
     ConflictError,
     FatalError,
@@ -22,7 +22,7 @@ from ferry.errors import (
     SchemaError,
     StaleReadError,
 )
-from ferry.plan import find_deleted, stored_bound
+from ferry.plan import BatchPlan, stored_bound
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
@@ -33,7 +33,6 @@ from ferry.receipts.table import (
     rows_held,
     write_receipt,
 )
-from ferry.schema import Kind, TableSchema
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
 from ferry.write.algorithms import Landed, Load, Transaction, newest_table, write
@@ -51,7 +50,15 @@ CONFLICT_PAUSE_SECONDS = 0.5
 
 @task(name="upsert", task_run_name="upsert {batch}", **STEP)
 @explains
-def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime) -> Receipt:
+def upsert(
+    batch: Batch,
+    plan: BatchPlan,
+    extracted: Extract,
+    staged: Staged,
+    copied: Copied,
+    warehouse: Warehouse,
+    started_at: datetime,
+) -> Receipt:
     """Change the target and write the receipt, both or neither; a batch lands once.
 
     Safe to repeat: the batch's receipt is looked up first, behind the target's lock, on another
@@ -60,6 +67,9 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
 
     Args:
         batch: What is carried.
+        plan: What was asked before a row moved.
+        extracted: What was read.
+        staged: What was staged.
         copied: Its staging table.
         warehouse: Where.
         started_at: When the extraction began, for the receipt.
@@ -68,15 +78,16 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
         SchemaError, DataError, CountMismatchError: The target is as it was. No retry helps.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
+    arrived = _Arrived(batch, plan, extracted, staged, copied, started_at)
     with located(batch, "upsert", warehouse):
         try:
-            own_voids = prepare_target(batch, copied, warehouse)
+            own_voids = prepare_target(batch, plan, copied.rows, warehouse)
         except FatalError:
-            drop_staging(copied, warehouse)
+            drop_staging(plan, copied, warehouse)
             raise
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             try:
-                receipt = _land_receipted(batch, copied, warehouse, started_at, own_voids)
+                receipt = _land_receipted(arrived, warehouse, own_voids)
                 break
             except (ConflictError, OutcomeUnknownError) as error:
                 if attempt == CONFLICT_ATTEMPTS:
@@ -84,31 +95,40 @@ def upsert(batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datet
                 get_run_logger().warning("upsert %s: once more after: %s", batch, error)
                 time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())
             except FatalError:
-                drop_staging(copied, warehouse)
+                drop_staging(plan, copied, warehouse)
                 raise
-        drop_staging(copied, warehouse)
+        drop_staging(plan, copied, warehouse)
         get_run_logger().info("upsert %s: %s", batch, receipt.counts_line)
         return receipt
 
 
-def _land_receipted(
-    batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime, own_voids: int
-) -> Receipt:
+@dataclass(frozen=True)
+class _Arrived:
+    """A batch in its staging table, and what each step before has made of it."""
+
+    batch: Batch
+    plan: BatchPlan
+    extracted: Extract
+    staged: Staged
+    copied: Copied
+    started_at: datetime
+
+
+def _land_receipted(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
     """Land the batch; make the receipts table if that is what was missing, and land it again.
 
     Another run may have made it meanwhile; whatever else is missing is missing again.
     """
     try:
-        return _land(batch, copied, warehouse, started_at, own_voids)
+        return _land(arrived, warehouse, own_voids)
     except SchemaError:
         make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
-        return _land(batch, copied, warehouse, started_at, own_voids)
+        return _land(arrived, warehouse, own_voids)
 
 
-def _land(
-    batch: Batch, copied: Copied, warehouse: Warehouse, started_at: datetime, own_voids: int
-) -> Receipt:
-    capabilities, extracted = warehouse.capabilities, copied.staged.extract
+def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
+    batch, plan, extracted = arrived.batch, arrived.plan, arrived.extracted
+    capabilities, cursor = warehouse.capabilities, plan.cursor
     with warehouse.transaction() as tx:
         if capabilities.lock_mode is not None:
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
@@ -119,28 +139,27 @@ def _land(
             warehouse,
             batch.target,
             batch.stretch,
-            extracted.cursor,
+            cursor.name if cursor else None,
             receipt_id,
             capabilities.placeholder,
         )
         empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
-        if empty and (not now.this_one or _surely_lost(batch, extracted, warehouse)):
-            last_void = _void_what_is_lost(batch, extracted, tx, warehouse) or last_void
+        if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):
+            last_void = _void_what_is_lost(batch, plan, tx, warehouse) or last_void
         if now.this_one:
             void, mark = last_void or BEFORE_ALL, capabilities.placeholder
             receipt_id, landed_before = find_landing(warehouse, receipt_id, void, mark)
             if landed_before:
                 return landed_before
-        others_landed = now.batches != extracted.batches_before
+        others_landed = now.batches != plan.landed_before.batches
         if others_landed and batch.overwrites_newer:
             raise _stale("another batch of the table landed since this one was read")
-        if now.voids != extracted.voids_before + own_voids:
+        if now.voids != plan.landed_before.voids + own_voids:
             raise _stale("the target was made anew, or gained a column, since this batch was read")
-        load = replace(_load(batch, copied), others_landed=others_landed, into_empty=empty)
-        start = _start(batch, load, copied)
+        load = _load(arrived, others_landed=others_landed, into_empty=empty)
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
-        landed = write(tx, load, capabilities, batch.mode, start, emptied)
-        receipt = _after(last_void, _receipt(receipt_id, batch, copied, landed, started_at))
+        landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
+        receipt = _after(last_void, _receipt(receipt_id, arrived, landed))
         write_receipt(tx, receipt, capabilities.placeholder)
     if landed.undecided_keys:
         get_run_logger().warning(
@@ -165,7 +184,7 @@ def _after(void: datetime | None, receipt: Receipt) -> Receipt:
 
 
 def _void_what_is_lost(
-    batch: Batch, extracted: Extract, tx: Transaction, warehouse: Warehouse
+    batch: Batch, plan: BatchPlan, tx: Transaction, warehouse: Warehouse
 ) -> datetime | None:
     """Say that what receipts tell of is not there, where the target has no rows any more.
 
@@ -175,7 +194,7 @@ def _void_what_is_lost(
     Raises:
         StaleReadError: The batch was read from where the target ended, which it does no more.
     """
-    if extracted.start is not None:
+    if plan.start is not None:
         raise _stale("the target lost its rows since this batch was read")
     if not holds_rows(warehouse, batch.target, warehouse.capabilities.placeholder):
         return None
@@ -184,43 +203,44 @@ def _void_what_is_lost(
     )
 
 
-def _surely_lost(batch: Batch, extracted: Extract, warehouse: Warehouse) -> bool:
+def _surely_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> bool:
     """Whether the rows that this very batch has landed are gone, and it was read to bring them."""
     mark = warehouse.capabilities.placeholder
-    return extracted.start is None and rows_held(warehouse, batch.target, mark) > 0
+    return plan.start is None and rows_held(warehouse, batch.target, mark) > 0
 
 
-def drop_staging(copied: Copied, warehouse: Warehouse) -> None:
+def drop_staging(plan: BatchPlan, copied: Copied, warehouse: Warehouse) -> None:
     """Drop the batch's staging tables; a failure is only logged."""
     if copied.staging_table:
-        newest = [] if copied.staged.extract.unique_key else [newest_table(copied.staging_table)]
+        newest = [] if plan.unique_key else [newest_table(copied.staging_table)]
         drop_quietly(warehouse, copied.staging_table, *newest)
 
 
-def _load(batch: Batch, copied: Copied) -> Load:
-    extracted, spec = copied.staged.extract, batch.spec
-    schema = TableSchema(batch.target, extracted.columns)
+def _load(arrived: _Arrived, *, others_landed: bool, into_empty: bool) -> Load:
+    plan, spec = arrived.plan, arrived.batch.spec
     return Load(
-        target=batch.target,
-        staging=copied.staging_table,
-        columns=extracted.columns,
-        rows=copied.rows,
-        key=tuple(c for name in spec.key if (c := schema.column(name))),
-        cursor=extracted.cursor,
-        version=spec.version.lower() if spec.version else None,
-        unique_key=extracted.unique_key,
-        deleted=find_deleted(spec, schema.columns),
+        target=arrived.batch.target,
+        staging=arrived.copied.staging_table,
+        columns=plan.columns,
+        rows=arrived.copied.rows,
+        key=plan.key,
+        cursor=plan.cursor.name if plan.cursor else None,
+        version=plan.version,
+        unique_key=plan.unique_key,
+        deleted=plan.deleted,
+        others_landed=others_landed,
+        into_empty=into_empty,
         allow_empty=spec.allow_empty,
         max_shrink_percent=spec.max_shrink_percent,
         any_may_win=spec.on_repeated_key == "newest",
     )
 
 
-def _start(batch: Batch, load: Load, copied: Copied) -> CursorValue | None:
+def _start(batch: Batch, plan: BatchPlan) -> CursorValue | None:
     """The watermark as the target's cursor column holds it."""
-    start = copied.staged.extract.start
-    cursor = next((c for c in load.columns if c.name == load.cursor), None)
-    return stored_bound(start, cursor.type.kind, batch.spec.wall_clock_zone) if cursor else None
+    if plan.cursor is None:
+        return None
+    return stored_bound(plan.start, plan.cursor.type.kind, batch.spec.wall_clock_zone)
 
 
 def _as_moment(start: CursorValue | None, unit: UnixUnit | None) -> CursorValue | None:
@@ -233,11 +253,10 @@ def _moment(start: CursorValue | None) -> datetime | None:
     return moment and on_clock(moment, UTC)
 
 
-def _receipt(
-    receipt_id: str, batch: Batch, copied: Copied, landed: Landed, started_at: datetime
-) -> Receipt:
-    staged, extracted, window = copied.staged, copied.staged.extract, batch.window
-    start = _as_moment(extracted.start, batch.spec.cursor_unit)
+def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
+    batch, plan, extracted = arrived.batch, arrived.plan, arrived.extracted
+    window, cursor = batch.window, plan.cursor
+    start = _as_moment(plan.start, batch.spec.cursor_unit)
     return Receipt(
         batch_id=receipt_id,
         table_name=str(batch.target),
@@ -247,34 +266,31 @@ def _receipt(
         window_label=f"from {start}" if start is not None else batch.label,
         status="partial" if batch.part or extracted.left_out else "loaded",
         rows_extracted=extracted.rows,
-        rows_staged=staged.rows,
-        rows_copied=copied.rows,
+        rows_staged=arrived.staged.rows,
+        rows_copied=arrived.copied.rows,
         rows_inserted=landed.inserted,
         rows_updated=landed.updated,
         rows_deleted=landed.deleted,
         rows_unchanged=landed.unchanged,
         rows_superseded=landed.superseded,
         checksum=extracted.checksum,
-        manifest_uri=staged.manifest_uri,
+        manifest_uri=arrived.staged.manifest_uri,
         code_version=ferry.__version__,
         flow_run_id=batch.flow_run_id,
-        started_at=started_at,
+        started_at=arrived.started_at,
         finished_at=datetime.now(UTC),
-        cursor_name=extracted.cursor,
+        cursor_name=cursor.name if cursor else None,
         read_at=extracted.read_at,
-        complete_until=_complete_until(batch, extracted, start),
-        read_as=read_as(batch.spec, batch.mode, _kind(extracted)),
+        complete_until=_complete_until(batch, extracted.read_at, start),
+        read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
     )
 
 
-def _kind(extracted: Extract) -> Kind | None:
-    """The kind of the cursor, as the warehouse has it."""
-    return next((c.type.kind for c in extracted.columns if c.name == extracted.cursor), None)
-
-
-def _complete_until(batch: Batch, extracted: Extract, start: CursorValue | None) -> datetime | None:
+def _complete_until(
+    batch: Batch, read_at: datetime | None, start: CursorValue | None
+) -> datetime | None:
     """Up to when the source's rows were certainly there to be read, by its own clock."""
-    if extracted.read_at is None:
+    if read_at is None:
         return None
     # What a full copy has read counts as the windows, or the watermarks, that come after it.
     mode = batch.spec.mode if batch.mode == "full" else batch.mode
@@ -284,4 +300,4 @@ def _complete_until(batch: Batch, extracted: Extract, start: CursorValue | None)
         late_seconds = max(batch.spec.settle_seconds, lag)
     elif mode == "watermark" and not isinstance(start, int | Decimal):
         late_seconds = batch.spec.lag
-    return clamped(extracted.read_at, -timedelta(seconds=late_seconds))
+    return clamped(read_at, -timedelta(seconds=late_seconds))

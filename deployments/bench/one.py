@@ -32,6 +32,7 @@ from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from tasks import extract, for_table, stage
+from tasks import plan as make_plan
 from tasks.plan_windows import plan_table
 from tasks.stage import discard
 from tasks.step import STEP
@@ -47,7 +48,9 @@ def extract_and_stage(table: str) -> dict[str, float]:
     batch, road = make_batch(spec, Dates(), "full"), load_road(spec)
     begun = time.perf_counter()
     try:
-        extracted = for_table(extract, spec)(batch, road.source, road.warehouse)
+        planned = for_table(make_plan, spec)(batch, road.source, road.warehouse)
+        capabilities = road.warehouse.capabilities
+        extracted = for_table(extract, spec)(batch, planned, road.source, capabilities)
         staged = for_table(stage, spec)(batch, extracted, road.stage)
         seconds = time.perf_counter() - begun
     finally:

@@ -1,4 +1,4 @@
-"""One batch through its steps: extract ▶ stage ▶ copy ▶ upsert, and what the run's page shows."""
+"""One batch through its steps: plan ▶ extract ▶ stage ▶ copy ▶ upsert; and its page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ferry.plan import choose_window
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
-from tasks import copy, extract, for_table, in_place, stage, upsert
+from tasks import copy, extract, for_table, in_place, plan, stage, upsert
 from tasks.history import record_failure
 from tasks.landed import already_landed
 from tasks.pages.artifacts import cosmetic
@@ -190,21 +190,25 @@ def _steps(batch: Batch, road: Road, started_at: datetime, together: Together | 
             raise StoppedError(f"{batch}: stopped")
 
     go_on()
-    extracted = step(extract, spec)(batch, road.source, road.warehouse)
+    planned = step(plan, spec)(batch, road.source, road.warehouse)
     go_on()
-    staged = Staged((), None, extracted)
-    copied = Copied(None, 0, staged)
+    extracted = step(extract, spec)(batch, planned, road.source, road.warehouse.capabilities)
+    go_on()
+    staged = Staged((), None, extracted.layout, 0)
+    copied = Copied(None, 0)
     if extracted.rows:  # an empty window has nothing to stage and to copy
         staged = step(stage, spec)(batch, extracted, road.stage)
     try:
         go_on()
         if extracted.rows:
-            copied = step(copy, spec)(batch, staged, road.stage, road.warehouse)
+            copied = step(copy, spec)(batch, extracted, staged, road.stage, road.warehouse)
         with together.turn:
             go_on()
-            receipt = step(upsert, spec)(batch, copied, road.warehouse, started_at)
+            receipt = step(upsert, spec)(
+                batch, planned, extracted, staged, copied, road.warehouse, started_at
+            )
     except Exception:  # given up: every attempt of a step has failed
-        drop_staging(copied, road.warehouse)
+        drop_staging(planned, copied, road.warehouse)
         raise
     finally:
         discard(spec, staged, road.stage)

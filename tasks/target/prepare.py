@@ -14,9 +14,10 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch, Copied, Extract
+from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch
 from ferry.capabilities import Capabilities
 from ferry.errors import FerryError
+from ferry.plan import BatchPlan
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import key_index
 from ferry.target.changes import TargetPlan
@@ -32,11 +33,18 @@ INDEXED_ROWS = 1_000_000
 """A target whose first batch has more rows gets no index, which would take as long as the load."""
 
 
-def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> int:
+def prepare_target(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehouse) -> int:
     """Make the target and its new columns, where they are missing.
 
     Where there are receipts of batches that a new target has not, or that a new column was not in,
-    the same transaction writes that they are void.
+    the same transaction writes that they are void. The target is looked at again: it may have
+    changed since the batch was planned.
+
+    Args:
+        batch: What is going to land.
+        plan: Its plan.
+        rows: How many rows it has.
+        warehouse: Where.
 
     Returns:
         How often it wrote that.
@@ -44,34 +52,33 @@ def prepare_target(batch: Batch, copied: Copied, warehouse: Warehouse) -> int:
     Raises:
         SchemaError: The columns do not fit, or a column of the target alone would be emptied.
     """
-    columns = copied.staged.extract.columns
     existing = warehouse.describe(batch.target)
-    plan = plan_columns(batch, existing, columns, warehouse)
-    refuse_emptying(batch, existing, columns, copied.staged.extract.start, warehouse)
+    changes = plan_columns(batch, existing, plan.columns, warehouse)
+    refuse_emptying(batch, existing, plan.columns, plan.start, warehouse)
     voids = 0
-    if plan.create:
-        voids += _create(batch, copied, warehouse)
-    voids += _alter(batch, copied, plan, warehouse)
-    retype(batch, plan, columns, warehouse)
+    if changes.create:
+        voids += _create(batch, plan, rows, warehouse)
+    voids += _alter(batch, plan, changes, warehouse)
+    retype(batch, changes, plan.columns, warehouse)
     return voids
 
 
-def _create(batch: Batch, copied: Copied, warehouse: Warehouse) -> bool:
-    spec, extract = batch.spec, copied.staged.extract
+def _create(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehouse) -> bool:
+    spec = batch.spec
     keyed = warehouse.capabilities.sort_and_dist_keys
     statement = sql.create_table(
         batch.target,
-        extract.columns,
+        plan.columns,
         warehouse.native_type,
         if_missing=False,
-        primary_key=_declared_key(batch, extract, warehouse.capabilities),
+        primary_key=_declared_key(plan, warehouse.capabilities),
         sort_key=[name.lower() for name in spec.sort_key] if keyed else (),
         dist_key=spec.dist_key.lower() if keyed and spec.dist_key else None,
     )
     make_schema(warehouse, batch.target.schema)
     statements = [statement]
-    if copied.rows <= INDEXED_ROWS and _is_indexable(batch, extract, warehouse.capabilities):
-        statements += _index(batch.target, [name.lower() for name in spec.key], warehouse)
+    if rows <= INDEXED_ROWS and _is_indexable(plan, warehouse.capabilities):
+        statements += _index(batch.target, [column.name for column in plan.key], warehouse)
     # Together, so that no run that is killed between them leaves a target without its index.
     return _change(batch, statements, lambda there: there is not None, TARGET_MADE_ANEW, warehouse)
 
@@ -121,24 +128,18 @@ def _change(
     return False
 
 
-def _declared_key(batch: Batch, extract: Extract, capabilities: Capabilities) -> list[str]:
+def _declared_key(plan: BatchPlan, capabilities: Capabilities) -> list[str]:
     """The key, if the source vouches for it and the engine tells its values apart as it does."""
-    key = [name.lower() for name in batch.spec.key]
-    texts = {c.name for c in extract.columns if c.type.kind is Kind.TEXT}
-    sure = extract.unique_key and not (capabilities.pads_text and texts.intersection(key))
-    return key if capabilities.declares_keys and sure else []
+    of_text = any(column.type.kind is Kind.TEXT for column in plan.key)
+    sure = plan.unique_key and not (capabilities.pads_text and of_text)
+    return [column.name for column in plan.key] if capabilities.declares_keys and sure else []
 
 
-def _is_indexable(batch: Batch, extract: Extract, capabilities: Capabilities) -> bool:
+def _is_indexable(plan: BatchPlan, capabilities: Capabilities) -> bool:
     """Whether there is a key, and no value of it is too long for an index."""
-    key = {name.lower() for name in batch.spec.key}
     long = (Kind.TEXT, Kind.BINARY, Kind.JSON)
     limit = capabilities.max_index_bytes
-    sizes = [
-        (c.type.max_bytes or limit + 1) if c.type.kind in long else 16
-        for c in extract.columns
-        if c.name in key
-    ]
+    sizes = [(c.type.max_bytes or limit + 1) if c.type.kind in long else 16 for c in plan.key]
     return 0 < sum(sizes) <= limit
 
 
@@ -150,16 +151,16 @@ def _index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> list[s
     return [key_index.create_index(name, table, key)] if name else []
 
 
-def _alter(batch: Batch, copied: Copied, plan: TargetPlan, warehouse: Warehouse) -> int:
+def _alter(batch: Batch, plan: BatchPlan, changes: TargetPlan, warehouse: Warehouse) -> int:
     native, voids = warehouse.native_type, 0
-    for column in plan.add:
+    for column in changes.add:
         statement = sql.add_column(batch.target, column, native)
         void = ""
-        if column.name in copied.staged.extract.in_older_rows:
+        if column.name in plan.in_older_rows:
             void = f"older rows have no value in the new column {column.name}"
         voids += _change(batch, [statement], partial(_has_column, column.name), void, warehouse)
         get_run_logger().warning("%s has a new column: %s", batch.target, column.name)
-    for column in plan.widen:
+    for column in changes.widen:
         widen(batch, column, warehouse)
     return voids
 

@@ -71,7 +71,7 @@ CASES = {
     "unknown table": Case(
         RequestError, ["no table 'oders'", "one of orders"], run={"table": "oders"}
     ),
-    "not in the source": Case(SchemaError, ["extract", "ordres"], {"source_table": "ordres"}),
+    "not in the source": Case(SchemaError, ["plan", "ordres"], {"source_table": "ordres"}),
     "a name with quotes and semicolons": Case(
         RequestError, ["no table 'orders\"; DROP"], run={"table": 'orders"; DROP TABLE orders; --'}
     ),
@@ -196,7 +196,7 @@ class TestSource:
     def test_a_wrong_password_is_refused(self, loaded: Any):
         loaded.source.password = SecretStr(SECRET)
         loaded.source.save(loaded.name, overwrite=True)
-        refused(loaded, AccessError, "extract", loaded.schema, "2023-01-01", "wrong user or passw")
+        refused(loaded, AccessError, "plan", loaded.schema, "2023-01-01", "wrong user or passw")
 
     def test_an_unknown_database_is_refused(self, loaded: Any):
         loaded.source.database = "test_nobody_made_this"
@@ -227,7 +227,7 @@ class TestSource:
     def test_no_permission_is_refused(self, loaded: Any, mariadb: Any):
         loaded.source.database = "mysql"
         loaded.source.save(loaded.name, overwrite=True)
-        refused(loaded, AccessError, "extract", "mysql")
+        refused(loaded, AccessError, "plan", "mysql")
 
 
 def postgres_execute(postgres: Any, database: str | None = None) -> Callable[..., None]:

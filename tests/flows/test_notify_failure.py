@@ -58,7 +58,7 @@ def test_a_failed_run_is_told_once_with_table_window_reason_and_link(
     subject, *lines = message.splitlines()
     assert subject == "Ferry: sync nps 2023-01-05 failed"
     assert lines[:2] == ["Table: nps", "Window: 2023-01-05"]
-    where = f"extract {shop.schema}.nps 2023-01-05 at {SOURCE}/{shop.name}"
+    where = f"plan {shop.schema}.nps 2023-01-05 at {SOURCE}/{shop.name}"
     assert lines[2].startswith(f"Reason: SchemaError: {where}: there is no table")
     assert "Flow: sync-table, with run_date=2023-01-05" in lines
     assert lines[-1] == f"Run: {prefect_server.ui_url}/runs/flow-run/{run_id(state)}"
@@ -74,7 +74,7 @@ def test_tables_that_fail_in_one_run_are_in_one_message(shop: Any, slack: Slack)
     assert "Reason: 2 of 3 tables failed:" in lines
     assert "Window: 2023-01-05" in lines
     for table in ("nps", "visits"):
-        where = f"- SchemaError: extract {shop.schema}.{table} 2023-01-05 at {SOURCE}/{shop.name}: "
+        where = f"- SchemaError: plan {shop.schema}.{table} 2023-01-05 at {SOURCE}/{shop.name}: "
         assert sum(line.startswith(where) for line in lines) == 1
 
 

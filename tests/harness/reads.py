@@ -12,7 +12,7 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode
 from flows.pipeline.carry_batch import Dates, load_road, make_batch
 from flows.pipeline.table_specs import load_table_specs
-from tasks import copy, extract, stage, upsert
+from tasks import copy, extract, plan, stage, upsert
 
 
 def read_now_land_later(
@@ -23,9 +23,12 @@ def read_now_land_later(
     with disable_run_logger():
         batch = make_batch(spec, Dates(**dates), mode)
         road = load_road(spec)
-        extracted = extract.fn(batch, road.source, road.warehouse)
+        planned = plan.fn(batch, road.source, road.warehouse)
+        extracted = extract.fn(batch, planned, road.source, road.warehouse.capabilities)
         staged = stage.fn(batch, extracted, road.stage)
-        copied = copy.fn(batch, staged, road.stage, road.warehouse)
+        copied = copy.fn(batch, extracted, staged, road.stage, road.warehouse)
     meanwhile()
     with disable_run_logger():
-        return upsert.fn(batch, copied, road.warehouse, datetime.now(UTC))
+        return upsert.fn(
+            batch, planned, extracted, staged, copied, road.warehouse, datetime.now(UTC)
+        )

@@ -63,7 +63,7 @@ def test_a_sqlite_source_stays_locked_and_a_retry_in_the_ui_carries_the_day(
     with shop.locked():
         run_id = shop.start(shop.sync_table(), PARAMETERS)
         failed = shop.wait_for(run_id, StateType.FAILED)
-    assert "BusyError: extract raw_data.nps 2023-01-02" in (failed.message or "")
+    assert "BusyError: plan raw_data.nps 2023-01-02" in (failed.message or "")
     _told_once_and_retried(shop, run_id, "is locked by another program")
 
 

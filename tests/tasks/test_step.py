@@ -119,7 +119,7 @@ def test_runs_are_named_after_step_table_and_window(journey: Any, api: Api) -> N
     receipt = sync_table(table="nps", run_date=date(2023, 1, 5))
 
     what = f"{journey.schema}.nps 2023-01-05"
-    expected = {f"{step} {what}" for step in ("extract", "stage", "copy", "upsert")}
+    expected = {f"{step} {what}" for step in ("plan", "extract", "stage", "copy", "upsert")}
     names = eventually(
         lambda: (
             (found := {run.name for run in api.task_runs(receipt.flow_run_id)}) == expected

@@ -27,7 +27,7 @@ from blocks.stages.keys import changed_part, open_part
 from blocks.stages.parts.csv_lines import CsvLines, new_null_marker
 from blocks.stages.parts.value_checks import ValueChecks
 from blocks.stages.parts.writers import CsvPartWriter, ParquetPartWriter, PartWriter
-from ferry.batch import Extract, PartFile, StageFormat
+from ferry.batch import Extract, FileLayout, PartFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError, SchemaError
 from ferry.schema import Column, Kind, arrow_schema
@@ -106,9 +106,8 @@ def write_parts(
     except BaseException:
         parts.abandon()
         raise
-    return Extract(
-        tuple(parts.complete), columns, format, marker, content_bytes=parts.content_bytes
-    )
+    layout = FileLayout(columns, format, marker)
+    return Extract(tuple(parts.complete), layout, content_bytes=parts.content_bytes)
 
 
 def read_rows(extract: Extract) -> Iterator[tuple[Any, ...]]:
@@ -122,19 +121,20 @@ def read_rows(extract: Extract) -> Iterator[tuple[Any, ...]]:
         DataError: A part is not as it was written; extract has to run again.
     """
     for part in extract.parts:
-        table = _read(part, extract)
-        values = [_python_values(column, table[i]) for i, column in enumerate(extract.columns)]
+        table = _read(part, extract.layout)
+        columns = enumerate(extract.layout.columns)
+        values = [_python_values(column, table[i]) for i, column in columns]
         yield from zip(*values, strict=True)
 
 
-def _read(part: PartFile, extract: Extract) -> pa.Table:
+def _read(part: PartFile, layout: FileLayout) -> pa.Table:
     try:
         with open_part(part) as file:
             content = file.read()
         if hashlib.sha256(content).hexdigest() != part.sha256:
             raise changed_part(part)
-        if extract.format is StageFormat.CSV:
-            table = _read_csv(BytesIO(content), extract)
+        if layout.format is StageFormat.CSV:
+            table = _read_csv(BytesIO(content), layout)
         else:
             table = pq.ParquetFile(BytesIO(content)).read()
         if table.num_rows == part.rows:
@@ -150,11 +150,11 @@ def _read(part: PartFile, extract: Extract) -> pa.Table:
     )
 
 
-def _read_csv(file: BinaryIO, extract: Extract) -> pa.Table:
+def _read_csv(file: BinaryIO, layout: FileLayout) -> pa.Table:
     with zstandard.ZstdDecompressor().stream_reader(file) as content:
         text = content.read()
-    schema = arrow_schema(extract.columns)
-    as_text = {c.name: pa.large_string() for c in extract.columns if c.type.kind is Kind.BINARY}
+    schema = arrow_schema(layout.columns)
+    as_text = {c.name: pa.large_string() for c in layout.columns if c.type.kind is Kind.BINARY}
     return pa_csv.read_csv(
         pa.py_buffer(text),
         # One block: a row must not be larger than a block.
@@ -164,7 +164,7 @@ def _read_csv(file: BinaryIO, extract: Extract) -> pa.Table:
         pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         pa_csv.ConvertOptions(
             column_types={f.name: as_text.get(f.name, f.type) for f in schema},
-            null_values=[extract.null_marker],
+            null_values=[layout.null_marker],
             true_values=["true"],
             false_values=["false"],
             strings_can_be_null=True,

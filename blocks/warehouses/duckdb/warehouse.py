@@ -23,7 +23,7 @@ from blocks.warehouses.duckdb import files as duckdb_files
 from blocks.warehouses.duckdb import types as duckdb_types
 from blocks.warehouses.duckdb.errors import translated
 from blocks.work_folder import work_folder
-from ferry.batch import Extract, Staged, StagedFile, StageFormat
+from ferry.batch import FileLayout, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
@@ -188,15 +188,15 @@ class DuckDBWarehouse(Warehouse):
             SchemaError: No such table or column.
             BusyError: Another process has the database open; a retry may help.
         """
-        extract = staged.extract
-        statement = _insert(staging_table, extract)
-        names = [column.name for column in extract.columns]
+        layout = staged.layout
+        statement = _insert(staging_table, layout)
+        names = [column.name for column in layout.columns]
         rows = 0
         with self._begun() as connection:
             for file in staged.files:
                 name = file.key.rpartition("/")[2]
                 with _on_disk(file, stage) as path, translated(names, name):
-                    loaded = connection.execute(statement, _parameters(path, extract)).fetchall()
+                    loaded = connection.execute(statement, _parameters(path, layout)).fetchall()
                     rows += int(loaded[0][0])
         return rows
 
@@ -306,17 +306,17 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _insert(table: TableName, extract: Extract) -> str:
+def _insert(table: TableName, layout: FileLayout) -> str:
     """INSERT … SELECT from one staged file; its values are parameters."""
     target = ".".join(_quoted(name) for name in (table.schema, table.name) if name)
-    names = ", ".join(_quoted(column.name) for column in extract.columns)
-    if extract.format is StageFormat.PARQUET:
+    names = ", ".join(_quoted(column.name) for column in layout.columns)
+    if layout.format is StageFormat.PARQUET:
         return f"INSERT INTO {target} ({names}) SELECT {names} FROM {_READ_PARQUET}"  # noqa: S608
     values = ", ".join(
         f"unhex({_quoted(column.name)})"
         if column.type.kind is Kind.BINARY
         else _quoted(column.name)
-        for column in extract.columns
+        for column in layout.columns
     )
     return f"INSERT INTO {target} ({names}) SELECT {values} FROM {_READ_CSV}"  # noqa: S608
 
@@ -331,17 +331,17 @@ def _one_file(path: Path) -> str:
     return text if "\\" in text else re.sub(r"([*?[])", r"[\1]", text)
 
 
-def _parameters(path: Path, extract: Extract) -> list[Any]:
-    if extract.format is StageFormat.PARQUET:
+def _parameters(path: Path, layout: FileLayout) -> list[Any]:
+    if layout.format is StageFormat.PARQUET:
         return [_one_file(path)]
     as_text = {Kind.BINARY, Kind.JSON}  # become what they are in the SELECT and the INSERT
     types = {
         column.name: "VARCHAR"
         if column.type.kind in as_text
         else duckdb_types.native_type(column.type)
-        for column in extract.columns
+        for column in layout.columns
     }
-    return [_one_file(path), types, extract.null_marker, _MAX_LINE_BYTES]
+    return [_one_file(path), types, layout.null_marker, _MAX_LINE_BYTES]
 
 
 @contextmanager

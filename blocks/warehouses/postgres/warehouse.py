@@ -133,12 +133,12 @@ class PostgresWarehouse(PostgresSessionWarehouse):
             SchemaError: No such table or column, or the files are not CSV.
             ConnectionLostError, BusyError: A retry may help (after the table is made again).
         """
-        if staged.extract.format is not StageFormat.CSV:
+        if staged.layout.format is not StageFormat.CSV:
             raise SchemaError(
                 "PostgreSQL cannot load these files",
                 table=str(staging_table),
                 expected="csv",
-                found=str(staged.extract.format),
+                found=str(staged.layout.format),
                 todo="Set stage_format to csv in the table's spec.",
             )
         with ExitStack() as stack:
@@ -163,8 +163,8 @@ class _Load:
 
     def __init__(self, table: TableName, staged: Staged, stage: Stage) -> None:
         self._table = table
-        self._columns = [column.name for column in staged.extract.columns]
-        self._null_marker = staged.extract.null_marker
+        self._columns = [column.name for column in staged.layout.columns]
+        self._null_marker = staged.layout.null_marker
         self._stage = stage
         # Large ones first, so that the connections end at about the same time.
         self._waiting = deque(sorted(staged.files, key=lambda file: -file.size_bytes))

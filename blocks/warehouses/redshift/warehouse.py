@@ -22,7 +22,7 @@ from blocks.warehouses.postgres.session import (
 from blocks.warehouses.postgres.views import bound_views
 from blocks.warehouses.redshift import types as redshift_types
 from blocks.warehouses.redshift.load_errors import load_error
-from ferry.batch import Extract, Staged, StageFormat
+from ferry.batch import FileLayout, Staged, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
@@ -263,21 +263,21 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
                 found=manifest or "no manifest",
                 todo="Use an S3 stage with this warehouse.",
             )
-        extract = staged.extract
-        if extract.format is StageFormat.PARQUET:
-            _refuse_in_parquet(extract)
+        layout = staged.layout
+        if layout.format is StageFormat.PARQUET:
+            _refuse_in_parquet(layout)
         names = (table.schema, table.name) if table.schema else (table.name,)
-        template = _COPY_PARQUET if extract.format is StageFormat.PARQUET else _COPY_CSV
+        template = _COPY_PARQUET if layout.format is StageFormat.PARQUET else _COPY_CSV
         region: sql.Composable = sql.SQL("")
         if self.region:
             region = sql.SQL("REGION {}\n").format(_plain(self.region))
         text = sql.SQL(template).format(
             table=sql.Identifier(*names),
-            columns=sql.SQL(", ").join(sql.Identifier(each.name) for each in extract.columns),
+            columns=sql.SQL(", ").join(sql.Identifier(each.name) for each in layout.columns),
             manifest=_plain(manifest),
             role=sql.SQL("DEFAULT") if self.iam_role == "default" else _plain(self.iam_role),
             region=region,
-            null_marker=_plain(extract.null_marker),
+            null_marker=_plain(layout.null_marker),
         )
         return text.as_string(connection)
 
@@ -309,8 +309,8 @@ def _copy(cursor: psycopg2.extensions.cursor, statement: str) -> None:
         raise explained from error
 
 
-def _refuse_in_parquet(extract: Extract) -> None:
-    refused = [each.name for each in extract.columns if each.type.kind in _NOT_IN_PARQUET]
+def _refuse_in_parquet(layout: FileLayout) -> None:
+    refused = [each.name for each in layout.columns if each.type.kind in _NOT_IN_PARQUET]
     if refused:
         raise SchemaError(
             "Redshift does not read times of day or JSON from Parquet",

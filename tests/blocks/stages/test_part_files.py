@@ -187,7 +187,7 @@ def test_duckdb_reads_the_same(tmp_path: Path) -> None:
     found = duckdb.execute(
         "SELECT * FROM read_csv(?, header=false, nullstr=?, quote='\"', escape='\"', delim=',',"
         " auto_detect=false, columns={'n': 'INTEGER', 'words': 'VARCHAR', 'x': 'DOUBLE'})",
-        [str(extract.parts[0].path), extract.null_marker],
+        [str(extract.parts[0].path), extract.layout.null_marker],
     ).fetchall()
     assert found == rows
 
@@ -240,7 +240,7 @@ def test_every_run_makes_a_marker_of_its_own_that_needs_no_quoting(tmp_path: Pat
     made = {
         write_parts(
             [batch], columns, tmp_path, format=StageFormat.CSV, part_size_bytes=1 << 20
-        ).null_marker
+        ).layout.null_marker
         for _ in range(20)
     }
     assert len(made) == 20
@@ -295,5 +295,5 @@ def test_parquet_has_the_exact_types(tmp_path: Path) -> None:
         format=StageFormat.PARQUET,
         part_size_bytes=1 << 20,
     )
-    assert extract.null_marker == ""
+    assert extract.layout.null_marker == ""
     assert pq.read_schema(extract.parts[0].path).equals(arrow_schema(COLUMNS))

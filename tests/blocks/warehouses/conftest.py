@@ -70,7 +70,8 @@ class Engine:
             ]
         assert extract is not None
         manifest = self.stage.write_manifest(parts, f"{run}/manifest.json")
-        return Staged(tuple(parts), manifest, extract)
+        rows = sum(len(each) for each in files)
+        return Staged(tuple(parts), manifest, extract.layout, rows)
 
     def stage_text(self, columns: tuple[Column, ...], *files: bytes) -> Staged:
         """CSV files of exactly these bytes."""
@@ -78,7 +79,7 @@ class Engine:
 
         import zstandard
 
-        from ferry.batch import Extract, PartFile
+        from ferry.batch import FileLayout, PartFile
 
         run = uuid.uuid4().hex[:8]
         staged = []
@@ -88,8 +89,8 @@ class Engine:
             part = PartFile(path, 1, len(packed), hashlib.sha256(packed).hexdigest())
             staged.append(self.stage.put(part, f"{run}/part-{number}.csv"))
         manifest = self.stage.write_manifest(staged, f"{run}/manifest.json")
-        extract = Extract((), columns, StageFormat.CSV, "~null-test~")
-        return Staged(tuple(staged), manifest, extract)
+        layout = FileLayout(columns, StageFormat.CSV, "~null-test~")
+        return Staged(tuple(staged), manifest, layout, len(files))
 
 
 @pytest.fixture

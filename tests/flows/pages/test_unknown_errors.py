@@ -73,7 +73,7 @@ def warehouse(journey: Any, method: str) -> tuple[Any, str]:
 
 
 CASES: dict[str, tuple[Callable[[Any, str], tuple[Any, str]], str, Callable[[], Any]]] = {
-    "extract": (source, "describe", lambda: sync_table(table="orders", run_date=DAY)),
+    "plan": (source, "describe", lambda: sync_table(table="orders", run_date=DAY)),
     "while reading": (source, "read", lambda: sync_table(table="orders", run_date=DAY)),
     "stage": (stage, "put", lambda: sync_table(table="orders", run_date=DAY)),
     "copy": (warehouse, "copy_in", lambda: sync_table(table="orders", run_date=DAY)),

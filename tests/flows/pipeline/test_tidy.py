@@ -264,13 +264,13 @@ def test_part_files_are_written_to_a_folder_of_this_process_alone(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Path] = []
-    extract = upsert.fn
+    land = upsert.fn
 
-    def look(batch: Any, copied: Any, *rest: Any) -> Any:
-        seen.extend(part.path for part in copied.staged.extract.parts)
+    def look(batch: Any, plan: Any, extracted: Any, *rest: Any) -> Any:
+        seen.extend(part.path for part in extracted.parts)
         assert all(path.stat().st_mode & 0o077 == 0 for path in seen)
         assert all(path.parent.stat().st_mode & 0o077 == 0 for path in seen)
-        return extract(batch, copied, *rest)
+        return land(batch, plan, extracted, *rest)
 
     before = set(work_folder().iterdir())  # what other tests in this process have left
     monkeypatch.setattr(upsert, "fn", look)

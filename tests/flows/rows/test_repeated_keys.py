@@ -61,7 +61,7 @@ def test_a_key_that_is_a_part_of_the_primary_key_is_refused_before_a_row_is_read
     with pytest.raises(SchemaError, match="only a part of the source's primary key") as refused:
         sync_table(table="titles", **(DAY if mode == "window" else {}))
 
-    for text in (f"extract {library.schema}.titles", "[id, lang]", "[ID]", "on_repeated_key"):
+    for text in (f"plan {library.schema}.titles", "[id, lang]", "[ID]", "on_repeated_key"):
         assert text in str(refused.value)
     assert library.warehouse.describe(TableName(library.schema, "titles")) is None
 

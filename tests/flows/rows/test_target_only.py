@@ -37,7 +37,7 @@ def notes(shop: Any) -> list[Any]:
 
 
 def test_a_full_copy_does_not_empty_the_only_copy_of_a_column(shop: Any) -> None:
-    told = r"extract .*orders full.* would empty columns of `target_only`: note.*Carry windows"
+    told = r"plan .*orders full.* would empty columns of `target_only`: note.*Carry windows"
     with pytest.raises(SchemaError, match=told) as caught:
         sync_table(table="orders", mode="full")
     assert notes(shop) == ["a", "b"]

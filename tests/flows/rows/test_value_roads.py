@@ -74,7 +74,7 @@ def test_a_column_that_the_warehouse_has_itself_is_refused_before_a_row_is_read(
         sync_table(table="boxes", **dates)
 
     message = str(caught.value)
-    for part in (journey.schema, "extract", "xmin, xmax, ctid", "`exclude`", "view"):
+    for part in (journey.schema, "plan", "xmin, xmax, ctid", "`exclude`", "view"):
         assert part in message
 
     journey.write_specs(boxes={"mode": "full", "key": ["id"], "exclude": ["xmin", "XMAX", "ctid"]})

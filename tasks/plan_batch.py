@@ -1,0 +1,141 @@
+"""plan: what a batch reads and how it lands, asked of source and target before a row moves."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from prefect import task
+
+from blocks.source import Source
+from blocks.warehouse import Warehouse
+from ferry.batch import Batch, ExtractQuery, StageFormat
+from ferry.capabilities import Capabilities
+from ferry.cursors import find_cursor
+from ferry.errors import ConfigurationError
+from ferry.lookback import own_window
+from ferry.plan import BatchPlan, find_deleted, plan_query
+from ferry.receipts.read_as import refuse_rows_of_others
+from ferry.schema import Column, TableSchema, target_columns
+from ferry.specs.tables import TableSpec
+from ferry.target.changes import TargetPlan, within_limits
+from ferry.target.value_types import carried_as_text, check_types
+from tasks.landed import in_older_rows, landings, readings, tell_of_other_readings, watermark
+from tasks.places.readers import place_among_readers
+from tasks.step import STEP, explains, located
+from tasks.target.retype import plan_columns
+from tasks.target.target_only import refuse_emptying
+from tasks.uncarried import refuse_uncarried
+
+
+@task(name="plan", task_run_name="plan {batch}", **STEP)
+@explains
+def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
+    """What the batch reads and how it lands; what cannot land is refused here.
+
+    Safe to repeat: it only asks. What it was told about the target can change until the batch
+    lands: the upsert looks again, and refuses what was read in vain.
+
+    Args:
+        batch: What to carry.
+        source: Where from.
+        warehouse: Where to: it tells the formats it takes, the target's columns, the watermark.
+
+    Raises:
+        SchemaError: The table or a column that the spec names is missing, or does not fit the
+            target. No retry helps.
+        DataError: Rows that no window and no watermark would ever carry. No retry helps.
+        ConfigurationError: The warehouse does not take the spec's format. No retry helps.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    spec, capabilities = batch.spec, warehouse.capabilities
+    with located(batch, "plan", source):
+        schema = source.describe(spec.source_name, spec.exclude)
+        schema = carried_as_text(schema, spec.as_text)
+        columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
+        # First of all that is asked of the target: what lands from here on was not there yet.
+        before = landings(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
+        existing = warehouse.describe(batch.target)
+        changes = plan_columns(batch, existing, columns, warehouse)
+        check_types(batch.target, columns, warehouse.native_type)
+        known = watermark(batch, schema, existing, warehouse)
+        query = plan_query(
+            spec,
+            batch.mode,
+            batch.window,
+            schema,
+            known.value if known else None,
+            batch.window and own_window(spec, batch.window, batch.scheduled_start),
+        )
+        if not batch.backfill:  # whoever planned many past windows has looked
+            _refuse_what_is_never_read(batch, query, source, warehouse)
+        older = _in_older_rows(batch, _gained(schema, changes), query, source, warehouse)
+        if older and batch.mode == "watermark":
+            query, known = dataclasses.replace(query, start=None), None  # all get the value
+        refuse_emptying(batch, existing, columns, query.start, warehouse)
+        target = TableSchema(batch.target, columns)
+        return BatchPlan(
+            query=query,
+            columns=columns,
+            format=stage_format(spec, capabilities),
+            changes=changes,
+            in_older_rows=older,
+            key=tuple(column for name in spec.key if (column := target.column(name))),
+            version=spec.version.lower() if spec.version else None,
+            deleted=find_deleted(spec, columns),
+            unique_key=is_unique(spec, schema),
+            watermark=known,
+            start=query.start if batch.mode == "watermark" else None,
+            landed_before=before,
+        )
+
+
+def _refuse_what_is_never_read(
+    batch: Batch, query: ExtractQuery, source: Source, warehouse: Warehouse
+) -> None:
+    refuse_uncarried(batch.spec, query, source)
+    read_before = readings(batch.target, warehouse)
+    refuse_rows_of_others(read_before, batch.spec, batch.mode, query.cursor)
+    if query.cursor and (cursor := query.schema.column(query.cursor)):
+        tell_of_other_readings(batch, cursor, warehouse)
+
+
+def _in_older_rows(
+    batch: Batch,
+    gained: list[Column],
+    query: ExtractQuery,
+    source: Source,
+    warehouse: Warehouse,
+) -> tuple[str, ...]:
+    if not gained:
+        return ()
+    with place_among_readers(batch.spec.source, backfill=batch.backfill):
+        return in_older_rows(batch, gained, query, source, warehouse)
+
+
+def _gained(schema: TableSchema, changes: TargetPlan) -> list[Column]:
+    """The source's columns that the target is going to gain."""
+    names = {column.name for column in changes.add}
+    return [column for column in schema.columns if column.name.lower() in names]
+
+
+def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:
+    """The format of the staged files: the spec's, else what the warehouse prefers.
+
+    Raises:
+        ConfigurationError: The warehouse does not take the spec's format.
+    """
+    chosen = spec.stage_format or capabilities.stage_formats[0]
+    if chosen not in capabilities.stage_formats:
+        raise ConfigurationError(
+            f"the warehouse does not load {chosen} files",
+            expected=" or ".join(capabilities.stage_formats),
+            todo="Correct `stage_format` in the table's spec.",
+        )
+    return chosen
+
+
+def is_unique(spec: TableSpec, schema: TableSchema) -> bool:
+    """Whether the spec's key is the source's primary key: never NULL, never twice."""
+    key = [schema.column(name) for name in spec.key]
+    whole = {c.name for c in key if c} == set(schema.key)
+    return bool(key) and whole and not any(c.nullable for c in key if c)
