@@ -1,6 +1,6 @@
 # Ferry. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nights soak model lint format stack stop bench lock clean
+.PHONY: help demo test test-nights soak model lint format stack stop bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -63,6 +63,10 @@ stop: ## Take down what `make stack` started
 bench: $(VENV)/.installed-dev ## Measure speed and memory against the floor and the peers
 	@$(PYTHON) -m deployments.local.programs
 	$(BIN)/python -m deployments.bench $(ARGS)
+
+docs: $(VENV)/.installed ## Write the map of the code, the tables and the JSON Schemas anew
+	$(BIN)/python -m deployments.map
+	$(BIN)/python -m deployments.export_schema
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock

@@ -1,0 +1,77 @@
+"""Every column of Ferry's own tables, every error and every setting stands in a page."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from deployments.described import TABLES, OwnTable, errors
+from ferry.errors import FerryError
+from ferry.settings import ELSEWHERE, SETTINGS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/tables.md").read_text()
+OWN = re.compile(r"^\w+ = TableName\(RECEIPTS_SCHEMA, \"(\w+)\"\)$", re.MULTILINE)
+
+
+def section(title: str) -> dict[str, list[str]]:
+    """The rows of the table below a heading: the cells, by the name in the first one."""
+    text = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()]
+    return {row[0].strip(" `"): row[1:] for row in rows if row[0].startswith("`")}
+
+
+def subclasses(kind: type[FerryError]) -> set[type[FerryError]]:
+    return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: str(table.name))
+def test_every_column_is_described(table: OwnTable) -> None:
+    rows = section(str(table.name))
+    assert list(rows) == [each.name for each in table.columns]
+    assert [name for name, (_, says) in rows.items() if not says.strip(" |")] == []
+    for column in table.columns:
+        null = ", or NULL" if column.nullable else ""
+        assert rows[column.name][0] == f"{column.type.kind}{null}", column.name
+
+
+def test_every_table_of_ferrys_own_is_described() -> None:
+    files = [file for room in ("ferry", "tasks", "flows") for file in (ROOT / room).rglob("*.py")]
+    found = sorted(name for file in files for name in OWN.findall(file.read_text()))
+    assert found == sorted(each.name.name for each in TABLES)
+    listed = re.findall(r"^\| \[`ferry\.(\w+)`\]", PAGE, re.MULTILINE)
+    assert sorted(listed) == found
+
+
+def test_every_error_is_described() -> None:
+    told = errors(ROOT)
+    for each in told:
+        importlib.import_module(".".join(each.file.with_suffix("").parts))
+    rooms = ("ferry.", "blocks.", "tasks.", "flows.", "deployments.")
+    known = {each.__name__ for each in subclasses(FerryError) if each.__module__.startswith(rooms)}
+    rows = section("Errors")
+    assert len(known) > 15
+    assert set(rows) == known
+    assert [name for name, cells in rows.items() if not cells[-1].strip(" |")] == []
+
+
+def test_every_setting_is_described() -> None:
+    rows = section("Settings")
+    assert sorted(rows) == sorted((*SETTINGS, *ELSEWHERE))
+    assert [
+        name for name, cells in rows.items() if not all(cell.strip(" |") for cell in cells)
+    ] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.split(r"[^\w-]", each)[0] for each in needed}
+    page = (ROOT / "docs/decisions/0001-dependencies.md").read_text()
+    cells = re.findall(r"^\| ([^|]*) \|", page, re.MULTILINE)
+    told = {name for cell in cells for name in cell.split(", ")} - {"package", "---"}
+    assert told == names
