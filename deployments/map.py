@@ -150,7 +150,7 @@ def drawing() -> list[str]:
     lines = ["```mermaid", "flowchart TD", *(f"  {a} --> {b}" for a, b in order), "```", ""]
     lines += ["```mermaid", "flowchart TD"]
     for top, pairs in groupby(within, key=lambda pair: pair[0].split("/")[0]):
-        lines += [f"  subgraph in_{top}[{top}/]", *_nodes_and_arrows(pairs), "  end"]
+        lines += [f'  subgraph in_{top}["{top}/"]', *_nodes_and_arrows(pairs), "  end"]
     return [*lines, "```"]
 
 
