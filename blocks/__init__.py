@@ -1,1 +1,1 @@
-"""The outside world: one file per system. Credentials, connections, what that system can do."""
+"""The outside world: credentials, connections, and what each system can do."""

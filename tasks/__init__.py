@@ -1,4 +1,4 @@
-"""The steps, one file each: plan ▶ extract ▶ stage ▶ copy ▶ upsert. Reusable from any flow."""
+"""The steps, plan ▶ extract ▶ stage ▶ copy ▶ upsert ▶ summarize, and what they share."""
 
 from tasks.copy_in import copy
 from tasks.extract import extract

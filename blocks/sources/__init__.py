@@ -1,4 +1,4 @@
-"""One file per engine."""
+"""The sources: a folder per engine; `SOURCES` is the one list of them."""
 
 from blocks.source import Source
 from blocks.sources.mysql.source import MySQLSource

@@ -1,4 +1,4 @@
-"""The warehouses, one file per engine; `WAREHOUSES` is the one list of them."""
+"""The warehouses: a folder per engine; `WAREHOUSES` is the one list of them."""
 
 from __future__ import annotations
 
