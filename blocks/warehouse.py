@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from blocks.named import NamedBlock
 from blocks.stage import Stage
-from ferry import statements as sql
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
 from ferry.schema import DataType, TableName, TableSchema
+from ferry.statements import MARK, Statement
 from ferry.target.retype import Held, View
 from ferry.write.algorithms import Transaction
 
 _HAS_DEFAULT = (
-    f"SELECT column_name FROM information_schema.columns WHERE table_schema = {sql.MARK} "  # noqa: S608
-    f"AND table_name = {sql.MARK} AND column_default IS NOT NULL"
+    f"SELECT column_name FROM information_schema.columns WHERE table_schema = {MARK} "  # noqa: S608
+    f"AND table_name = {MARK} AND column_default IS NOT NULL"
 )
+_TABLES = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {MARK}"  # noqa: S608
 
 
 class Warehouse(NamedBlock, ABC):
@@ -29,7 +29,8 @@ class Warehouse(NamedBlock, ABC):
     (`blocks.idle`).
 
     Statements are written once for all engines, in `ferry/`; they look at `capabilities` and
-    `native_type`, never at an engine's name.
+    `native_type`, never at an engine's name. Each engine binds their values in its driver's way; a
+    plain `str` is text without any.
     """
 
     capabilities: ClassVar[Capabilities]
@@ -59,8 +60,20 @@ class Warehouse(NamedBlock, ABC):
 
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns that the warehouse itself fills in a new row: by a default, or generated."""
-        question = sql.bound(_HAS_DEFAULT, self.capabilities.placeholder)
-        return {name.lower() for (name,) in self.fetch(question, (table.schema, table.name))}
+        select = Statement(_HAS_DEFAULT, (table.schema, table.name))
+        return {name.lower() for (name,) in self.fetch(select)}
+
+    @abstractmethod
+    def has_schema(self, schema: str) -> bool:
+        """Whether there is a schema of this name."""
+
+    def tables_in(self, schema: str) -> list[str]:
+        """Names of the tables in a schema; none where there is no such schema."""
+        return [name for (name,) in self.fetch(Statement(_TABLES, (schema,)))]
+
+    def indexes_in(self, schema: str) -> list[tuple[str, str]]:  # noqa: ARG002
+        """Table and name of every index in a schema; none where the engine has no indexes."""
+        return []
 
     @abstractmethod
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
@@ -84,9 +97,9 @@ class Warehouse(NamedBlock, ABC):
         """
 
     @abstractmethod
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    def execute(self, statement: Statement | str) -> int:
         """Run one statement outside any transaction; returns the rows it touched."""
 
     @abstractmethod
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query. Times with a zone are aware."""

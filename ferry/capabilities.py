@@ -34,7 +34,6 @@ class Capabilities:
         parses_json: The function that makes JSON of text, where a cast would make a string of it.
         unbound_view: What ends the CREATE of a view that is not bound to its tables' columns;
             empty where all views are, or none.
-        placeholder: How the driver marks a bound parameter.
         staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
             UNLOGGED, so that loading it costs less.
         dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
@@ -60,7 +59,6 @@ class Capabilities:
     alters_types: bool = False
     parses_json: str = ""
     unbound_view: str = ""
-    placeholder: str = "%s"
     staging_table_kind: str = ""
     dialect: str = "redshift"
     hex_prefix: str = ""

@@ -81,9 +81,8 @@ def _load(
 
 
 def _insert(table: TableName, columns: Sequence[Column], rows: Rows, warehouse: Warehouse) -> int:
-    statement = sql.insert_values(table, columns, len(rows), warehouse.capabilities.placeholder)
     try:
-        return warehouse.execute(statement, [value for row in rows for value in row])
+        return warehouse.execute(sql.insert_rows(table, columns, rows))
     except DataError as error:
         told = (_refused_place(table, columns, rows, warehouse), error.found)
         error.found = ": ".join(str(part) for part in told if part) or None
@@ -96,10 +95,9 @@ def _refused_place(
     """Which row and column the warehouse refuses, found by trying each alone; nothing stays."""
 
     def is_refused(some: Sequence[Column], values: Sequence[Any]) -> bool:
-        statement = sql.insert_values(table, some, 1, warehouse.capabilities.placeholder)
         try:
             with warehouse.transaction() as tx:
-                tx.execute(statement, values)
+                tx.execute(sql.insert_rows(table, some, [values]))
                 raise _TriedError
         except _TriedError:
             return False

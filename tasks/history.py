@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from prefect import task
 from prefect.logging import get_run_logger
@@ -41,9 +40,8 @@ def read_failures(table: TableName, warehouse: Warehouse) -> list[Failure]:
 def _failures(column: str, value: str, warehouse: Warehouse) -> list[Failure]:
     if warehouse.describe(FAILURES) is None:
         return []
-    mark = warehouse.capabilities.placeholder
-    select = sql.select_where(FAILURES, FAILURE_COLUMNS, column, mark)
-    return [failures.from_row(row) for row in warehouse.fetch(select, (value,))]
+    select = sql.select_where(FAILURES, FAILURE_COLUMNS, column, value)
+    return [failures.from_row(row) for row in warehouse.fetch(select)]
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,9 @@ def read_history(spec: TableSpec, warehouse: Warehouse) -> History:
     existing = warehouse.describe(RECEIPTS)
     if existing is None:
         return History([], read_failures(table, warehouse))
-    mark = warehouse.capabilities.placeholder
     columns = times_columns(existing.column_names)
-    select = sql.select_where(RECEIPTS, columns, "table_name", mark)
-    found = [ReceiptTimes(*row) for row in warehouse.fetch(select, (str(table),))]
+    select = sql.select_where(RECEIPTS, columns, "table_name", str(table))
+    found = [ReceiptTimes(*row) for row in warehouse.fetch(select)]
     target = warehouse.describe(table)
     gone = _gone(table, target, found, warehouse)
     return History(
@@ -149,11 +146,10 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    name, mark = str(table), warehouse.capabilities.placeholder
-    none: list[Receipt] = []
-    receipts = asked(lambda: read_receipts_of(warehouse, flow_run_id, mark), none, warehouse)
+    name, none = str(table), list[Receipt]()
+    receipts = asked(lambda: read_receipts_of(warehouse, flow_run_id), none, warehouse)
     own = [receipt for receipt in receipts if receipt.table_name == name]
-    landed = landed_by_id(own, last_void(warehouse, table, mark)) if own else {}
+    landed = landed_by_id(own, last_void(warehouse, table)) if own else {}
     failed = _failures("flow_run_id", flow_run_id, warehouse)
     return RunHistory(
         landed,
@@ -177,17 +173,12 @@ def count_run(
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    mark = warehouse.capabilities.placeholder
-    landed, rows = asked(
-        lambda: count_of_run(warehouse, flow_run_id, table, mark), (0, 0), warehouse
-    )
+    landed, rows = asked(lambda: count_of_run(warehouse, flow_run_id, table), (0, 0), warehouse)
     if warehouse.describe(FAILURES) is None:
         return landed, 0, rows
-    values: tuple[Any, ...] = (flow_run_id, str(table), since)
-    if landed:  # then the table of receipts is there
-        values = (*values, flow_run_id)
-    failed = warehouse.fetch(failures.count_of_run(mark, some_landed=bool(landed)), values)[0][0]
-    return landed, int(failed), rows
+    some_landed = bool(landed)  # then the table of receipts is there
+    count = failures.count_of_run(flow_run_id, table, since, some_landed=some_landed)
+    return landed, int(warehouse.fetch(count)[0][0]), rows
 
 
 def record_failure(batch: Batch, error: Exception, warehouse: Warehouse) -> None:
@@ -199,7 +190,6 @@ def record_failure(batch: Batch, error: Exception, warehouse: Warehouse) -> None
     failure = failure_of(batch, error, datetime.now(UTC))
     try:
         make_missing(FAILURES, FAILURE_COLUMNS, warehouse)
-        insert = sql.insert_values(FAILURES, FAILURE_COLUMNS, 1, warehouse.capabilities.placeholder)
-        warehouse.execute(insert, failures.to_row(failure))
+        warehouse.execute(sql.insert_rows(FAILURES, FAILURE_COLUMNS, [failures.to_row(failure)]))
     except FerryError as unwritten:
         get_run_logger().warning("the failure of %s is not recorded: %s", batch, unwritten)

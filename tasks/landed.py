@@ -58,18 +58,15 @@ def asked(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
 
 def landings(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> Landings:
     """What has landed in the batch's table, which is going to be read by this cursor."""
-    mark, name = warehouse.capabilities.placeholder, cursor.name.lower() if cursor else None
+    name = cursor.name.lower() if cursor else None
     return asked(
-        lambda: read_landings(warehouse, batch.target, batch.stretch, name, mark),
-        Landings(),
-        warehouse,
+        lambda: read_landings(warehouse, batch.target, batch.stretch, name), Landings(), warehouse
     )
 
 
 def has_landed(table: TableName, warehouse: Warehouse) -> bool:
     """Whether any batch of the table has landed."""
-    mark = warehouse.capabilities.placeholder
-    return asked(lambda: has_receipts(warehouse, table, mark), False, warehouse)
+    return asked(lambda: has_receipts(warehouse, table), False, warehouse)
 
 
 def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
@@ -77,17 +74,16 @@ def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
 
     None as well if the target is gone since, or has lost its rows.
     """
-    mark = warehouse.capabilities.placeholder
 
     def landing() -> Receipt | None:
-        void = last_void(warehouse, batch.target, mark)
-        return find_landing(warehouse, batch.id, void, mark)[1]
+        void = last_void(warehouse, batch.target)
+        return find_landing(warehouse, batch.id, void)[1]
 
     receipt = asked(landing, None, warehouse)
     if receipt is None or warehouse.describe(batch.target) is None:
         return None
     empty = not warehouse.fetch(sql.any_row(batch.target))
-    return None if empty and rows_held(warehouse, batch.target, mark) > 0 else receipt
+    return None if empty and rows_held(warehouse, batch.target) > 0 else receipt
 
 
 def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse) -> str:
@@ -100,8 +96,7 @@ def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse)
     """
     if target is None:
         return "the target is gone"
-    mark = warehouse.capabilities.placeholder
-    if not warehouse.fetch(sql.any_row(table)) and holds_rows(warehouse, table, mark):
+    if not warehouse.fetch(sql.any_row(table)) and holds_rows(warehouse, table):
         return "the target has lost its rows"
     return ""
 
@@ -123,7 +118,7 @@ def watermark(
     there = existing.column(cursor.name) if cursor else None
     if cursor is None or there is None:
         return None
-    name, mark = there.name, warehouse.capabilities.placeholder
+    name = there.name
     # A watermark's read, or a full copy, has read all that was there when it began; a window's has
     # not. What was read last decides: if that was read otherwise, all is read once more.
     whole = [
@@ -143,14 +138,13 @@ def watermark(
         if unit
         else stored_bound(until, there.type.kind, batch.spec.wall_clock_zone)
     )
-    (highest,) = warehouse.fetch(sql.highest_up_to(batch.target, name, mark), (bound,))[0]
+    (highest,) = warehouse.fetch(sql.highest_up_to(batch.target, name, bound))[0]
     return None if highest is None else Watermark(highest)
 
 
 def readings(table: TableName, warehouse: Warehouse) -> list[Reading]:
     """What has landed in what the table's target is now, once for each way in which it was read."""
-    mark = warehouse.capabilities.placeholder
-    return asked(lambda: read_readings(warehouse, table, mark), list[Reading](), warehouse)
+    return asked(lambda: read_readings(warehouse, table), list[Reading](), warehouse)
 
 
 def counts_no_time(batch: Batch, cursor: Column) -> bool:
@@ -177,8 +171,8 @@ def in_older_rows(
     if not columns or query.cursor is None or query.start is None:
         return ()  # all rows are read, and get it
     stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
-    mark, unit = warehouse.capabilities.placeholder, batch.spec.cursor_unit
-    before = asked(lambda: read_to(warehouse, batch.target, mark), None, warehouse)
+    unit = batch.spec.cursor_unit
+    before = asked(lambda: read_to(warehouse, batch.target), None, warehouse)
     last = to_unix(before, unit) if before and unit else before
     if query.end is not None and last and last > query.end:  # type: ignore[operator]  # of a window
         stretches.append(replace(query, start=query.end, end=last, zero_dates="null"))
@@ -202,11 +196,9 @@ def tell_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -
         cursor: The cursor that bounds it.
         warehouse: Where the receipts are.
     """
-    mark, none = warehouse.capabilities.placeholder, list[ReadAlike]()
+    none = list[ReadAlike]()
     name, now = cursor.name.lower(), read_as(batch.spec, "window", cursor.type.kind)
-    for each in asked(
-        lambda: read_by_others(warehouse, batch.target, name, now, mark), none, warehouse
-    ):
+    for each in asked(lambda: read_by_others(warehouse, batch.target, name, now), none, warehouse):
         otherwise = by_another_cursor(each.cursor, name) or read_otherwise(each.read_as, batch.spec)
         if otherwise:
             get_run_logger().warning(
@@ -239,15 +231,15 @@ def write_void(
         warehouse: Where.
         emptied: Whether the target has no rows any more.
     """
-    mark, now = warehouse.capabilities.placeholder, datetime.now(UTC)
+    now = datetime.now(UTC)
     # Asked on another connection: under SERIALIZABLE isolation, reading the receipts within the
     # transaction would make every other table's upsert conflict with it.
-    at = asked(lambda: void_moment(warehouse, table, now, mark), now, warehouse)
-    lost = asked(lambda: rows_held(warehouse, table, mark), 0, warehouse) if emptied else 0
+    at = asked(lambda: void_moment(warehouse, table, now), now, warehouse)
+    lost = asked(lambda: rows_held(warehouse, table), 0, warehouse) if emptied else 0
     void = void_receipt(
         table, reason, flow_run_id=flow_run_id, started_at=now, at=at, rows_lost=max(0, lost)
     )
-    write_receipt(tx, void, mark)
+    write_receipt(tx, void)
     get_run_logger().warning(
         "%s: %s, so that what was carried before does not count as loaded any more; a backfill "
         "with reprocess=missing carries it again",

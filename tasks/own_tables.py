@@ -41,7 +41,7 @@ def _add(table: TableName, column: Column, warehouse: Warehouse) -> None:
 
 def make_schema(warehouse: Warehouse, schema: str) -> None:
     """Make the schema if it is missing; where it is there, no right to make one is needed."""
-    if not warehouse.fetch(sql.find_schema(warehouse.capabilities.placeholder), (schema,)):
+    if not warehouse.has_schema(schema):
         make(warehouse, sql.create_schema(schema), schema)
 
 

@@ -70,10 +70,9 @@ def plan_build(
     with warehouse.transaction() as tx:
         # In this order: what is published after it was counted makes the publication fail as
         # stale, and what has landed after the changes were read stays to be taken in.
-        mark = warehouse.capabilities.placeholder
-        published_before = count_publications(tx, spec.target, mark)
-        built_with = tx.fetch(select_definition(mark), (str(spec.target),))
-        unread = _read_unread(spec, tx, mark)
+        published_before = count_publications(tx, spec.target)
+        built_with = tx.fetch(select_definition(str(spec.target)))
+        unread = _read_unread(spec, tx)
     changes = _changes(spec, unread, summaries, tables, warehouse)
     gone = warehouse.describe(spec.target) is None
     if asked is None and not changes and not gone:
@@ -110,12 +109,13 @@ class _Unread:
     receipts: list[Receipt]
 
 
-def _read_unread(spec: SummarySpec, tx: Transaction, mark: str) -> list[_Unread]:
+def _read_unread(spec: SummarySpec, tx: Transaction) -> list[_Unread]:
     found = []
     for name in spec.reads:
-        both = (name, str(spec.target))
-        publications = [(i, spans) for i, spans in tx.fetch(select_new_publications(mark), both)]
-        batches = [from_row(row) for row in tx.fetch(select_new_receipts(mark), both)]
+        published = tx.fetch(select_new_publications(name, str(spec.target)))
+        publications = [(publication_id, spans) for publication_id, spans in published]
+        landed = tx.fetch(select_new_receipts(name, str(spec.target)))
+        batches = [from_row(row) for row in landed]
         found.append(_Unread(name, publications, batches))
     return found
 

@@ -100,8 +100,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
             rows = 0
             for span in build.spans:
                 values = {**window_values(span), **moment_values(span, spec.zone)}
-                statement = bound(insert, values, capabilities)
-                rows += warehouse.execute(statement.sql, statement.values)
+                rows += warehouse.execute(bound(insert, values))
         except Exception:
             drop_quietly(warehouse, table)
             raise
@@ -144,9 +143,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
             for each in (spec.output_check if built else spec.input_check)
         ]
         with warehouse.transaction() as tx:
-            results = [
-                judged(each, [tx.fetch(s.sql, s.values) for s in each.statements]) for each in asked
-            ]
+            results = [judged(each, [tx.fetch(s) for s in each.statements]) for each in asked]
         _record(build, results, warehouse)
         _tell(build, results)
         return results
@@ -178,9 +175,8 @@ def _zoned(spec: SummarySpec, warehouse: Warehouse) -> Zoned:
 def _record(build: Build, results: list[CheckResult], warehouse: Warehouse) -> None:
     if not results:
         return
-    mark = warehouse.capabilities.placeholder
-    insert = sql.insert_values(CHECK_RESULTS, CHECK_COLUMNS, len(results), mark)
-    warehouse.execute(insert, check_rows(build, results, datetime.now(UTC)))
+    rows = check_rows(build, results, datetime.now(UTC))
+    warehouse.execute(sql.insert_rows(CHECK_RESULTS, CHECK_COLUMNS, rows))
 
 
 def _tell(build: Build, results: list[CheckResult]) -> None:
@@ -231,15 +227,15 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
 
 def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> Publication:
     build, capabilities = built.build, warehouse.capabilities
-    target, mark = build.spec.target, warehouse.capabilities.placeholder
+    target = build.spec.target
     with warehouse.transaction() as tx:
         if capabilities.lock_mode is not None:
             tx.execute(sql.lock(target, capabilities.lock_mode))
         # Looked up on a connection of its own, as `upsert` does.
-        published = find_publication(warehouse, build.id, mark)
+        published = find_publication(warehouse, build.id)
         if published:
             return published
-        found = count_publications(warehouse, target, mark)
+        found = count_publications(warehouse, target)
         if found != build.published_before:
             raise StaleReadError(
                 "another run published the summary since this one read its tables",
@@ -247,7 +243,7 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
                 found=f"{found} publications",
                 todo="Build it again.",
             )
-        done = replace(tx, built) if build.whole else by_window(tx, built, capabilities)
+        done = replace(tx, built) if build.whole else by_window(tx, built)
         outcomes = [outcome(build, result) for result in results]
         publication = Publication(
             publication_id=build.id,
@@ -264,7 +260,7 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
             started_at=build.started_at,
             published_at=datetime.now(UTC),
         )
-        write_publication(tx, publication, build, mark)
+        write_publication(tx, publication, build)
     return publication
 
 

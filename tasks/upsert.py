@@ -135,20 +135,14 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
         # Looked up on a connection of its own: read within this transaction, the receipts would
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
         receipt_id = batch.receipt_id(extracted.left_out, extracted.checksum)
-        now = read_landed_now(
-            warehouse,
-            batch.target,
-            batch.stretch,
-            cursor.name if cursor else None,
-            receipt_id,
-            capabilities.placeholder,
-        )
+        name = cursor.name if cursor else None
+        now = read_landed_now(warehouse, batch.target, batch.stretch, name, receipt_id)
         empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
         if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):
             last_void = _void_what_is_lost(batch, plan, tx, warehouse) or last_void
         if now.this_one:
-            void, mark = last_void or BEFORE_ALL, capabilities.placeholder
-            receipt_id, landed_before = find_landing(warehouse, receipt_id, void, mark)
+            void = last_void or BEFORE_ALL
+            receipt_id, landed_before = find_landing(warehouse, receipt_id, void)
             if landed_before:
                 return landed_before
         others_landed = now.batches != plan.landed_before.batches
@@ -160,7 +154,7 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
         receipt = _after(last_void, _receipt(receipt_id, arrived, landed))
-        write_receipt(tx, receipt, capabilities.placeholder)
+        write_receipt(tx, receipt)
     if landed.undecided_keys:
         get_run_logger().warning(
             "upsert %s: %s keys had rows that differ and of which none is newer: one of each key "
@@ -196,7 +190,7 @@ def _void_what_is_lost(
     """
     if plan.start is not None:
         raise _stale("the target lost its rows since this batch was read")
-    if not holds_rows(warehouse, batch.target, warehouse.capabilities.placeholder):
+    if not holds_rows(warehouse, batch.target):
         return None
     return write_void(
         batch.target, TARGET_LOST_ROWS, batch.flow_run_id, tx, warehouse, emptied=True
@@ -205,8 +199,7 @@ def _void_what_is_lost(
 
 def _surely_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> bool:
     """Whether the rows that this very batch has landed are gone, and it was read to bring them."""
-    mark = warehouse.capabilities.placeholder
-    return plan.start is None and rows_held(warehouse, batch.target, mark) > 0
+    return plan.start is None and rows_held(warehouse, batch.target) > 0
 
 
 def drop_staging(plan: BatchPlan, copied: Copied, warehouse: Warehouse) -> None:

@@ -68,12 +68,10 @@ def rewrite(tx: Transaction, table: TableDays, as_of: datetime, capabilities: Ca
         as_of: When they were told.
         capabilities: What the warehouse can do.
     """
-    mark = capabilities.placeholder
     if capabilities.lock_mode is not None:
         tx.execute(sql.lock(COVERAGE, capabilities.lock_mode))
-    tx.execute(sql.delete_where(COVERAGE, "table_name", mark), (str(table.spec.target),))
+    tx.execute(sql.delete_where(COVERAGE, "table_name", str(table.spec.target)))
     rows = to_rows(table, as_of)
     for begin in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[begin : begin + ROWS_AT_ONCE]
-        insert = sql.insert_values(COVERAGE, COVERAGE_COLUMNS, len(some), mark)
-        tx.execute(insert, [value for row in some for value in row])
+        tx.execute(sql.insert_rows(COVERAGE, COVERAGE_COLUMNS, some))

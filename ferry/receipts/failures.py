@@ -18,6 +18,7 @@ from ferry.lookback import own_window
 from ferry.reasons import SEE_THE_LOG
 from ferry.receipts.receipt import RECEIPTS, RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
+from ferry.statements import MARK, Statement
 
 FAILURES = TableName(RECEIPTS_SCHEMA, "failures")
 REASON_BYTES = 4096
@@ -106,20 +107,23 @@ def from_row(row: tuple[Any, ...]) -> Failure:
     return Failure(**dict(zip(names, row, strict=True)))
 
 
-def count_of_run(mark: str, *, some_landed: bool) -> str:
+def count_of_run(
+    flow_run_id: str, table: TableName, since: datetime, *, some_landed: bool
+) -> Statement:
     """How many batches of one flow run and table have failed since, and not landed after all.
 
     Args:
-        mark: How the driver marks a parameter.
+        flow_run_id: The run.
+        table: The target.
+        since: Failures before that do not count.
         some_landed: Whether the run has receipts, among which to look.
     """
-    landed = sql.table_sql(RECEIPTS)
-    after_all = (
-        f" AND batch_id NOT IN (SELECT batch_id FROM {landed} WHERE flow_run_id = {sql.MARK})"  # noqa: S608
-    )
-    return sql.bound(
+    failed = Statement(
         f"SELECT COUNT(DISTINCT batch_id) FROM {sql.table_sql(FAILURES)} "  # noqa: S608  # ours
-        f"WHERE flow_run_id = {sql.MARK} AND table_name = {sql.MARK} AND failed_at >= {sql.MARK}"
-        + (after_all if some_landed else ""),
-        mark,
+        f"WHERE flow_run_id = {MARK} AND table_name = {MARK} AND failed_at >= {MARK}",
+        (flow_run_id, str(table), since),
     )
+    if not some_landed:
+        return failed
+    landed = f"SELECT batch_id FROM {sql.table_sql(RECEIPTS)} WHERE flow_run_id = {MARK}"  # noqa: S608
+    return Statement(f"{failed.sql} AND batch_id NOT IN ({landed})", (*failed.values, flow_run_id))

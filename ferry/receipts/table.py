@@ -5,10 +5,8 @@ Every question names the table whose receipts it is about, and asks for no more 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from ferry import statements as sql
 from ferry.receipts.read_as import Reading
@@ -22,6 +20,7 @@ from ferry.receipts.receipt import (
     to_row,
 )
 from ferry.schema import TableName
+from ferry.statements import MARK, Statement
 from ferry.write.algorithms import Transaction
 
 _RECEIPTS = sql.table_sql(RECEIPTS)
@@ -83,44 +82,42 @@ Stretch = tuple[datetime, datetime] | None
 """The moments that bound what a batch reads; None for all, and for what has no end."""
 
 
-def _overlapping(stretch: Stretch, cursor: str | None) -> tuple[str, Sequence[Any]]:
-    """The condition that a receipt is of a batch that may hold the same rows, and its values.
+def _overlapping(stretch: Stretch, cursor: str | None) -> Statement:
+    """The condition that a receipt is of a batch that may hold the same rows.
 
     One that was read by another cursor may hold them whatever its window: that is a stretch of
     another column.
     """
     if stretch is None or cursor is None:
-        return "1 = 1", ()
+        return Statement("1 = 1")
     start, end = stretch
-    condition = (
-        f"((window_start IS NULL OR window_start < {sql.MARK}) "
-        f"AND (window_end IS NULL OR window_end > {sql.MARK}) OR cursor_name <> {sql.MARK})"
+    return Statement(
+        f"((window_start IS NULL OR window_start < {MARK}) "
+        f"AND (window_end IS NULL OR window_end > {MARK}) OR cursor_name <> {MARK})",
+        (end, start, cursor),
     )
-    return condition, (end, start, cursor)
 
 
 def read_landings(
-    tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None, mark: str
+    tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None
 ) -> Landings:
     """What has landed in this table before a batch of this stretch, by this cursor, is read.
 
     It is asked for each window of a backfill: only receipts that may hold the same rows are looked
     at, and those that say that others are void, which have no window.
     """
-    overlapping, values = _overlapping(stretch, cursor)
-    text = sql.bound(
-        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END) "
-        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND {overlapping}",
-        mark,
+    overlapping = _overlapping(stretch, cursor)
+    select = Statement(
+        f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN status = {MARK} THEN 1 END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {overlapping.sql}",
+        (VOID, VOID, str(table), *overlapping.values),
     )
-    ((batches, voids),) = tx.fetch(text, (VOID, VOID, str(table), *values))
+    ((batches, voids),) = tx.fetch(select)
     return Landings(int(batches), int(voids))
 
 
-def read_by_others(
-    tx: Transaction, table: TableName, cursor: str, read_as: str, mark: str
-) -> list[ReadAlike]:
+def read_by_others(tx: Transaction, table: TableName, cursor: str, read_as: str) -> list[ReadAlike]:
     """The windows that were read by another cursor, or otherwise, if none was like this since.
 
     Args:
@@ -128,46 +125,40 @@ def read_by_others(
         table: The target.
         cursor: The cursor that the table has now.
         read_as: As what it is read now, by a window.
-        mark: How the driver marks a parameter.
     """
-    text = sql.bound(
+    select = Statement(
         "SELECT cursor_name, read_as, COUNT(*), MIN(window_start), MAX(window_end), "  # noqa: S608
-        f"MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "
-        f"AND (cursor_name <> {sql.MARK} OR read_as <> {sql.MARK}) "
+        f"MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK} "
+        f"AND (cursor_name <> {MARK} OR read_as <> {MARK}) "
         "AND window_end IS NOT NULL GROUP BY cursor_name, read_as",
-        mark,
+        (str(table), cursor, read_as),
     )
-    others = [ReadAlike(*row) for row in tx.fetch(text, (str(table), cursor, read_as))]
+    others = [ReadAlike(*row) for row in tx.fetch(select)]
     if not others:
         return []
-    text = sql.bound(
-        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "  # noqa: S608
-        f"AND cursor_name = {sql.MARK} AND COALESCE(read_as, {sql.MARK}) = {sql.MARK} "
+    select = Statement(
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK} "  # noqa: S608
+        f"AND cursor_name = {MARK} AND COALESCE(read_as, {MARK}) = {MARK} "
         "AND window_end IS NOT NULL",
-        mark,
+        (str(table), cursor, read_as, read_as),
     )
-    own = tx.fetch(text, (str(table), cursor, read_as, read_as))[0][0]
+    own = tx.fetch(select)[0][0]
     return [each for each in others if own is None or each.landed_at > own]
 
 
-def read_to(tx: Transaction, table: TableName, mark: str) -> datetime | None:
+def read_to(tx: Transaction, table: TableName) -> datetime | None:
     """Up to which moment anything was carried, by a window or otherwise."""
-    text = sql.bound(
+    select = Statement(
         f"SELECT MAX(COALESCE(window_end, read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
-        f"WHERE table_name = {sql.MARK} AND status <> {sql.MARK}",
-        mark,
+        f"WHERE table_name = {MARK} AND status <> {MARK}",
+        (str(table), VOID),
     )
-    moment: datetime | None = tx.fetch(text, (str(table), VOID))[0][0]
+    moment: datetime | None = tx.fetch(select)[0][0]
     return moment
 
 
 def read_landed_now(
-    tx: Transaction,
-    table: TableName,
-    stretch: Stretch,
-    cursor: str | None,
-    batch_id: str,
-    mark: str,
+    tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None, batch_id: str
 ) -> LandedNow:
     """What has landed in this table that a batch has to know which is about to land.
 
@@ -177,127 +168,120 @@ def read_landed_now(
         stretch: What bounds the batch.
         cursor: The cursor by which the batch was read, whatever the spec says by now.
         batch_id: The batch's id.
-        mark: How the driver marks a parameter.
     """
-    overlapping, values = _overlapping(stretch, cursor)  # so does the batch's own, if it is there
-    text = sql.bound(
-        f"SELECT COUNT(CASE WHEN status <> {sql.MARK} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN status = {sql.MARK} THEN 1 END), "
-        f"MAX(CASE WHEN status = {sql.MARK} THEN finished_at END), "
-        f"COUNT(CASE WHEN batch_id = {sql.MARK} THEN 1 END) "
-        f"FROM {_RECEIPTS} WHERE table_name = {sql.MARK} AND {overlapping}",
-        mark,
+    overlapping = _overlapping(stretch, cursor)  # so does the batch's own, if it is there
+    select = Statement(
+        f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN status = {MARK} THEN 1 END), "
+        f"MAX(CASE WHEN status = {MARK} THEN finished_at END), "
+        f"COUNT(CASE WHEN batch_id = {MARK} THEN 1 END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {overlapping.sql}",
+        (VOID, VOID, VOID, batch_id, str(table), *overlapping.values),
     )
-    found = tx.fetch(text, (VOID, VOID, VOID, batch_id, str(table), *values))
-    ((batches, voids, last, own),) = found
+    ((batches, voids, last, own),) = tx.fetch(select)
     return LandedNow(int(batches), int(voids), last, bool(own))
 
 
-def has_receipts(tx: Transaction, table: TableName, mark: str) -> bool:
+def has_receipts(tx: Transaction, table: TableName) -> bool:
     """Whether any batch of the table has landed."""
-    return bool(tx.fetch(sql.count_where(RECEIPTS, "table_name", mark), (str(table),))[0][0])
+    return bool(tx.fetch(sql.count_where(RECEIPTS, "table_name", str(table)))[0][0])
 
 
-def find_landing(
-    tx: Transaction, batch_id: str, void: datetime, mark: str
-) -> tuple[str, Receipt | None]:
+def find_landing(tx: Transaction, batch_id: str, void: datetime) -> tuple[str, Receipt | None]:
     """The id under which the batch lands, and its receipt if it has landed.
 
     Args:
         tx: Where to ask.
         batch_id: The batch's id, under which it lands as long as no receipt of it is void.
         void: Up to when the table's receipts are void.
-        mark: How the driver marks a parameter.
     """
-    select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", mark)
     while True:
-        found = map(from_row, tx.fetch(select, (batch_id,)))
+        select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "batch_id", batch_id)
+        found = map(from_row, tx.fetch(select))
         receipt = max(found, key=lambda receipt: receipt.finished_at, default=None)
         if receipt is None or receipt.finished_at > void:
             return batch_id, receipt
         batch_id = id_after(batch_id)
 
 
-def read_receipts_of(tx: Transaction, flow_run_id: str, mark: str) -> list[Receipt]:
+def read_receipts_of(tx: Transaction, flow_run_id: str) -> list[Receipt]:
     """The receipts of one flow run's batches."""
-    select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "flow_run_id", mark)
-    return [from_row(row) for row in tx.fetch(select, (flow_run_id,))]
+    select = sql.select_where(RECEIPTS, RECEIPT_COLUMNS, "flow_run_id", flow_run_id)
+    return [from_row(row) for row in tx.fetch(select)]
 
 
-def count_of_run(tx: Transaction, flow_run_id: str, table: TableName, mark: str) -> tuple[int, int]:
+def count_of_run(tx: Transaction, flow_run_id: str, table: TableName) -> tuple[int, int]:
     """How many batches of the table one flow run has landed, and of how many rows.
 
     One that landed once more, since its first receipt had become void, counts as two.
     """
-    text = sql.bound(
+    select = Statement(
         f"SELECT COUNT(*), SUM(rows_extracted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE flow_run_id = {sql.MARK} AND table_name = {sql.MARK} AND status <> {sql.MARK}",
-        mark,
+        f"WHERE flow_run_id = {MARK} AND table_name = {MARK} AND status <> {MARK}",
+        (flow_run_id, str(table), VOID),
     )
-    ((batches, rows),) = tx.fetch(text, (flow_run_id, str(table), VOID))
+    ((batches, rows),) = tx.fetch(select)
     return int(batches), int(rows or 0)
 
 
-def write_receipt(tx: Transaction, receipt: Receipt, mark: str) -> None:
+def write_receipt(tx: Transaction, receipt: Receipt) -> None:
     """Add the receipt, in the transaction that changed the target."""
-    tx.execute(sql.insert_values(RECEIPTS, RECEIPT_COLUMNS, 1, mark), to_row(receipt))
+    tx.execute(sql.insert_rows(RECEIPTS, RECEIPT_COLUMNS, [to_row(receipt)]))
 
 
-def void_moment(tx: Transaction, table: TableName, now: datetime, mark: str) -> datetime:
+def void_moment(tx: Transaction, table: TableName, now: datetime) -> datetime:
     """When a void is to be dated that covers all receipts there are, by whatever clock."""
-    text = sql.bound(
-        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {sql.MARK}",  # noqa: S608
-        mark,
+    select = Statement(
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK}",  # noqa: S608
+        (str(table),),
     )
-    last: datetime | None = tx.fetch(text, (str(table),))[0][0]
+    last: datetime | None = tx.fetch(select)[0][0]
     return max(now, last) if last else now
 
 
-def last_void(tx: Transaction, table: TableName, mark: str) -> datetime:
+def last_void(tx: Transaction, table: TableName) -> datetime:
     """The moment up to which the table's receipts are void; long ago if they are not."""
-    text = sql.bound(
+    select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {sql.MARK} AND status = {sql.MARK}",
-        mark,
+        f"WHERE table_name = {MARK} AND status = {MARK}",
+        (str(table), VOID),
     )
-    moment: datetime | None = tx.fetch(text, (str(table), VOID))[0][0]
+    moment: datetime | None = tx.fetch(select)[0][0]
     return moment or BEFORE_ALL
 
 
-def holds_rows(tx: Transaction, table: TableName, mark: str) -> bool:
+def holds_rows(tx: Transaction, table: TableName) -> bool:
     """Whether the table has rows by its receipts: carried into it, or found there."""
+    if rows_held(tx, table) > 0:
+        return True
     # Of a full copy, the unchanged ones are those that it left out as deleted.
-    text = sql.bound(
+    select = Statement(
         "SELECT COUNT(CASE WHEN rows_deleted > 0 THEN 1 END), "  # noqa: S608  # names of ours
         f"SUM(CASE WHEN mode <> 'full' THEN rows_updated + rows_unchanged END) FROM {_RECEIPTS} "
-        f"WHERE table_name = {sql.MARK} AND finished_at > {sql.MARK}",
-        mark,
+        f"WHERE table_name = {MARK} AND finished_at > {MARK}",
+        (str(table), last_void(tx, table)),
     )
-    if rows_held(tx, table, mark) > 0:
-        return True
-    since = last_void(tx, table, mark)
-    ((deletions, found_there),) = tx.fetch(text, (str(table), since))
+    ((deletions, found_there),) = tx.fetch(select)
     return not deletions and bool(found_there)
 
 
-def rows_held(tx: Transaction, table: TableName, mark: str) -> int:
+def rows_held(tx: Transaction, table: TableName) -> int:
     """How many rows the table has by its receipts; a void of an empty table took them all out."""
-    text = sql.bound(
+    select = Statement(
         f"SELECT SUM(rows_inserted - rows_deleted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {sql.MARK}",
-        mark,
+        f"WHERE table_name = {MARK}",
+        (str(table),),
     )
-    return int(tx.fetch(text, (str(table),))[0][0] or 0)
+    return int(tx.fetch(select)[0][0] or 0)
 
 
-def read_readings(tx: Transaction, table: TableName, mark: str) -> list[Reading]:
+def read_readings(tx: Transaction, table: TableName) -> list[Reading]:
     """What has landed in what the target is now, once for each way in which it was read."""
-    text = sql.bound(
+    select = Statement(
         "SELECT read_as, cursor_name, mode, status, MAX(finished_at), "  # noqa: S608
-        f"MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} WHERE table_name = {sql.MARK} "
-        f"AND status <> {sql.MARK} AND finished_at > {sql.MARK} "
+        f"MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} WHERE table_name = {MARK} "
+        f"AND status <> {MARK} AND finished_at > {MARK} "
         "GROUP BY read_as, cursor_name, mode, status",
-        mark,
+        (str(table), VOID, last_void(tx, table)),
     )
-    values = (str(table), VOID, last_void(tx, table, mark))
-    return [Reading(*row) for row in tx.fetch(text, values)]
+    return [Reading(*row) for row in tx.fetch(select)]

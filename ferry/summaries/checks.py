@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ferry.capabilities import Capabilities
 from ferry.schema import TableName
-from ferry.statements import column_list, quoted, table_sql
+from ferry.statements import Statement, column_list, quoted, table_sql
 from ferry.summaries.check_specs import (
     BoundsCheck,
     ChangeCheck,
@@ -25,7 +25,7 @@ from ferry.summaries.check_specs import (
 )
 from ferry.summaries.check_subject import Subject
 from ferry.summaries.moments import by_moments
-from ferry.summaries.query import Bound, bound, marked, parse_query
+from ferry.summaries.query import bound, marked, parse_query
 from ferry.windows import on_clock, zone_info
 
 Side = Literal["input_check", "output_check"]
@@ -39,7 +39,7 @@ class Question:
     label: str
     side: Side
     severity: Severity
-    statements: tuple[Bound, ...]
+    statements: tuple[Statement, ...]
     judge: Callable[[Sequence[Rows]], Verdict]
 
 
@@ -71,7 +71,7 @@ def question(check: Check, side: Side, subject: Subject, capabilities: Capabilit
     """What to ask for this check."""
     asked, judge = _asked(check, side, subject, capabilities)
     values = {**subject.values, **_limits(check)}
-    statements = tuple(bound(text, values, capabilities) for text in asked)
+    statements = tuple(bound(text, values) for text in asked)
     return Question(check.label, side, check.severity, statements, judge)
 
 
@@ -93,7 +93,7 @@ def built_in(subject: Subject, grain: Sequence[str], capabilities: Capabilities)
                 "no row outside of the window",
                 "output_check",
                 "fail",
-                (bound(text, subject.values, capabilities),),
+                (bound(text, subject.values),),
                 _none("rows outside"),
             )
         )

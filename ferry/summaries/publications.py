@@ -17,6 +17,7 @@ from typing import Any
 from ferry import statements as sql
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
+from ferry.statements import MARK, Statement
 from ferry.summaries.checks import CheckResult
 from ferry.summaries.partitions import EVERYTHING, Span, spans_label
 from ferry.summaries.specs import SummarySpec
@@ -181,12 +182,10 @@ def outcome(build: Build, result: CheckResult) -> str:
     return "accepted" if result.label in build.accepted else "failed"
 
 
-def check_rows(build: Build, results: Iterable[CheckResult], at: datetime) -> list[Any]:
-    """The values of these results, one after the other, in the order of `CHECK_COLUMNS`."""
+def check_rows(build: Build, results: Iterable[CheckResult], at: datetime) -> list[tuple[Any, ...]]:
+    """A row for each of these results, in the order of `CHECK_COLUMNS`."""
     return [
-        value
-        for result in results
-        for value in (
+        (
             build.id,
             str(build.spec.target),
             build.label,
@@ -199,6 +198,7 @@ def check_rows(build: Build, results: Iterable[CheckResult], at: datetime) -> li
             build.flow_run_id,
             at,
         )
+        for result in results
     ]
 
 
@@ -206,39 +206,46 @@ def _cut(text: str, size_bytes: int) -> str:
     return text.encode()[:size_bytes].decode(errors="ignore")
 
 
-def select_new_receipts(mark: str) -> str:
-    """The receipts of a table that changed it and are not in a summary: table, summary."""
-    names = sql.column_list(column.name for column in RECEIPT_COLUMNS)
-    return (
+def select_new_receipts(table: str, summary: str) -> Statement:
+    """The receipts of a table that changed it and are not in a summary."""
+    names, done = sql.column_list(column.name for column in RECEIPT_COLUMNS), _summarized(summary)
+    return Statement(
         f"SELECT {names} FROM {sql.table_sql(RECEIPTS)} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {mark} AND status <> 'void' "
+        f"WHERE table_name = {MARK} AND status <> 'void' "
         "AND rows_inserted + rows_updated + rows_deleted > 0 "
-        f"AND batch_id NOT IN {_summarized(mark)} ORDER BY finished_at"
+        f"AND batch_id NOT IN ({done.sql}) ORDER BY finished_at",
+        (table, *done.values),
     )
 
 
-def select_new_publications(mark: str) -> str:
-    """The publications of one summary that are not in another: the one, the other."""
-    return (
+def select_new_publications(read: str, summary: str) -> Statement:
+    """The publications of the one summary, which is read, that are not in the other."""
+    done = _summarized(summary)
+    return Statement(
         f"SELECT publication_id, spans FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608
-        f"WHERE summary = {mark} AND publication_id NOT IN {_summarized(mark)} "
-        "ORDER BY published_at"
+        f"WHERE summary = {MARK} AND publication_id NOT IN ({done.sql}) "
+        "ORDER BY published_at",
+        (read, *done.values),
     )
 
 
-def _summarized(mark: str) -> str:
-    return f"(SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {mark})"  # noqa: S608
+def _summarized(summary: str) -> Statement:
+    return Statement(
+        f"SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {MARK}",  # noqa: S608
+        (summary,),
+    )
 
 
-def select_definition(mark: str) -> str:
+def select_definition(summary: str) -> Statement:
     """What a summary was built with when it was last published."""
-    return (
+    return Statement(
         f"SELECT definition FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
-        f"WHERE summary = {mark} ORDER BY published_at DESC LIMIT 1"
+        f"WHERE summary = {MARK} ORDER BY published_at DESC LIMIT 1",
+        (summary,),
     )
 
 
-def summarized_rows(build: Build, covers: Sequence[str]) -> list[str]:
-    """The values of `SUMMARIZED_COLUMNS` for what the build takes in, one after the other."""
+def summarized_rows(build: Build, covers: Sequence[str]) -> list[tuple[str, str, str]]:
+    """A row for each thing that the build takes in, in the order of `SUMMARIZED_COLUMNS`."""
     target = str(build.spec.target)
-    return [value for batch_id in covers for value in (target, batch_id, build.id)]
+    return [(target, batch_id, build.id) for batch_id in covers]

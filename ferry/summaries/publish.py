@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferry import statements as sql
-from ferry.capabilities import Capabilities
 from ferry.errors import CountMismatchError, SchemaError
 from ferry.schema import Column, Kind, TableName, TableSchema, fits
 from ferry.summaries.moments import moments
@@ -51,7 +50,7 @@ def replace(tx: Transaction, built: Built) -> Replaced:
     return Replaced(_insert(tx, built), removed)
 
 
-def by_window(tx: Transaction, built: Built, capabilities: Capabilities) -> Replaced:
+def by_window(tx: Transaction, built: Built) -> Replaced:
     """Let the partitions that were built hold just the rows that were built; leave the others.
 
     Raises:
@@ -59,12 +58,12 @@ def by_window(tx: Transaction, built: Built, capabilities: Capabilities) -> Repl
     """
     spec = built.build.spec
     assert spec.partition is not None
-    statement = sql.delete_between(spec.target, spec.partition.column, capabilities.placeholder)
-    has_zone = spec.kind(spec.partition.column) is Kind.TIMESTAMPTZ
-    removed = sum(
-        tx.execute(statement, moments(span, spec.zone) if has_zone else (span.start, span.end))
-        for span in built.build.spans
-    )
+    column = spec.partition.column
+    has_zone = spec.kind(column) is Kind.TIMESTAMPTZ
+    removed = 0
+    for span in built.build.spans:
+        start, end = moments(span, spec.zone) if has_zone else (span.start, span.end)
+        removed += tx.execute(sql.delete_between(spec.target, column, start, end))
     return Replaced(_insert(tx, built), removed)
 
 
@@ -81,29 +80,24 @@ def _insert(tx: Transaction, built: Built) -> int:
     return rows
 
 
-def write_publication(tx: Transaction, publication: Publication, build: Build, mark: str) -> None:
+def write_publication(tx: Transaction, publication: Publication, build: Build) -> None:
     """Write down what is published, and what it takes in, with the rows themselves."""
-    tx.execute(
-        sql.insert_values(PUBLICATIONS, PUBLICATION_COLUMNS, 1, mark), publication_row(publication)
-    )
+    tx.execute(sql.insert_rows(PUBLICATIONS, PUBLICATION_COLUMNS, [publication_row(publication)]))
     for first in range(0, len(build.covers), SUMMARIZED_AT_ONCE):
-        some = build.covers[first : first + SUMMARIZED_AT_ONCE]
-        tx.execute(
-            sql.insert_values(SUMMARIZED, SUMMARIZED_COLUMNS, len(some), mark),
-            summarized_rows(build, some),
-        )
+        some = summarized_rows(build, build.covers[first : first + SUMMARIZED_AT_ONCE])
+        tx.execute(sql.insert_rows(SUMMARIZED, SUMMARIZED_COLUMNS, some))
 
 
-def find_publication(tx: Transaction, publication_id: str, mark: str) -> Publication | None:
+def find_publication(tx: Transaction, publication_id: str) -> Publication | None:
     """The publication of that id, or None if it was not committed."""
-    statement = sql.select_where(PUBLICATIONS, PUBLICATION_COLUMNS, "publication_id", mark)
-    rows = tx.fetch(statement, (publication_id,))
+    select = sql.select_where(PUBLICATIONS, PUBLICATION_COLUMNS, "publication_id", publication_id)
+    rows = tx.fetch(select)
     return publication_of(rows[0]) if rows else None
 
 
-def count_publications(tx: Transaction, target: TableName, mark: str) -> int:
+def count_publications(tx: Transaction, target: TableName) -> int:
     """How often the summary has been published."""
-    return int(tx.fetch(sql.count_where(PUBLICATIONS, "summary", mark), (str(target),))[0][0])
+    return int(tx.fetch(sql.count_where(PUBLICATIONS, "summary", str(target)))[0][0])
 
 
 def missing_columns(

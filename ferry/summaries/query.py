@@ -1,8 +1,8 @@
 """A summary's SQL: written once, in Redshift's, and translated for each warehouse by sqlglot.
 
-Parameters are named, such as `:window_start`. They become the driver's own markers in the order in
-which they stand in the translated text, worked out on the tree: a colon or a percent sign in a
-literal is never taken for one.
+Parameters are named, such as `:window_start`. They become the values of a `Statement` in the order
+in which they stand in the translated text, worked out on the tree: a colon in a literal is never
+taken for one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from ferry.capabilities import Capabilities
 from ferry.errors import SpecError
 from ferry.schema import TableName
-from ferry.statements import column_list, quoted, table_sql
+from ferry.statements import MARK, Statement, column_list, quoted, table_sql
 
 WRITTEN_IN = "redshift"
 """The SQL of `query.sql` and of the checks."""
@@ -27,15 +27,7 @@ WRITTEN_IN = "redshift"
 WINDOW = ("window_start", "window_end")
 """The parameters that a summary's SQL can have."""
 
-_MARKED = re.compile('"\0(\\w+)\0"')
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A statement as the driver takes it, and its values in their order."""
-
-    sql: str
-    values: tuple[Any, ...]
+_MARKED = re.compile(f'"{MARK}(\\w+){MARK}"')
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class Query:
     @property
     def parameters(self) -> frozenset[str]:
         """The names of its parameters."""
-        return frozenset(mark.name for mark in self.tree.find_all(exp.Placeholder))
+        return frozenset(each.name for each in self.tree.find_all(exp.Placeholder))
 
     @property
     def tables(self) -> frozenset[TableName]:
@@ -84,7 +76,7 @@ class Query:
             tree = annotate_types(tree, dialect=self.dialect)
         tree = tree.transform(
             lambda node: (
-                exp.to_identifier(f"\0{node.name}\0", quoted=True)
+                exp.to_identifier(f"{MARK}{node.name}{MARK}", quoted=True)
                 if isinstance(node, exp.Placeholder)
                 else node
             )
@@ -124,7 +116,7 @@ def parse_query(
         told = found.get("description") or "it cannot be read"
         raise SpecError(f"{file}:{at}: not readable as SQL: {told}") from error
     tree = trees[0] if len(trees) == 1 else None
-    if not isinstance(tree, exp.Query) or "\0" in text or tree.find(*_CHANGES):
+    if not isinstance(tree, exp.Query) or MARK in text or tree.find(*_CHANGES):
         raise SpecError(f"{file}:{line + 1}: expected one SELECT, which changes nothing")
     query = Query(file, dialect, tree)
     unknown = sorted(query.parameters - set(parameters))
@@ -139,26 +131,20 @@ def parse_query(
     return query
 
 
-def bound(text: str, values: Mapping[str, Any], capabilities: Capabilities) -> Bound:
-    """A statement over `Query.text`, as the driver takes it.
+def bound(text: str, values: Mapping[str, Any]) -> Statement:
+    """A statement over `Query.text`, with the values of its parameters.
 
     Args:
         text: The statement; `marked(name)` and the parameters of queries stand for values.
         values: The values by name.
-        capabilities: How the driver marks a parameter.
     """
-    parts = _MARKED.split(text)
-    names = parts[1::2]
-    fixed = parts[0::2]
-    mark = capabilities.placeholder
-    if names and "%" in mark:  # without parameters, the driver leaves a % alone
-        fixed = [part.replace("%", "%%") for part in fixed]
-    return Bound(mark.join(fixed), tuple(values[name] for name in names))
+    names = _MARKED.findall(text)
+    return Statement(_MARKED.sub(MARK, text), tuple(values[name] for name in names))
 
 
 def marked(name: str) -> str:
     """Where a value goes, in a statement for `bound`."""
-    return f'"\0{name}\0"'
+    return f'"{MARK}{name}{MARK}"'
 
 
 def insert_selected(

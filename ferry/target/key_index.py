@@ -36,9 +36,3 @@ def create_index(name: str, table: TableName, columns: Sequence[str]) -> str:
     return (
         f"CREATE INDEX IF NOT EXISTS {quoted(name)} ON {table_sql(table)} ({column_list(columns)})"
     )
-
-
-def find_indexes(placeholder: str) -> str:
-    """Table and name of every index in the schema of the bound name."""
-    listed = "SELECT tablename, indexname FROM pg_catalog.pg_indexes"
-    return f"{listed} WHERE schemaname = {placeholder}"

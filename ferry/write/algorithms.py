@@ -22,7 +22,8 @@ from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
 from ferry.errors import CountMismatchError, DataError, no_window_without_key
 from ferry.schema import Column, Kind, TableName
-from ferry.write import repeated_keys
+from ferry.statements import Statement
+from ferry.write import merge, repeated_keys
 from ferry.write.deletions import Deletion
 from ferry.write.refusals import (
     no_cursor_in_target,
@@ -46,13 +47,13 @@ _ORDERED = (
 
 
 class Transaction(Protocol):
-    """An open transaction of a warehouse."""
+    """An open transaction of a warehouse. Text without values may be a plain `str`."""
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    def execute(self, statement: Statement | str) -> int:
         """Run one statement; returns the rows it touched."""
         ...
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query."""
         ...
 
@@ -199,16 +200,16 @@ def replace_from(
             raise no_cursor_in_target(load.cursor)
     if start is None:
         return Landed(inserted=_insert(tx, load, capabilities))
-    mark, before = capabilities.placeholder, 0
+    before = 0
     if load.max_shrink_percent is not None:
         before = int(tx.fetch(sql.count_rows(load.target))[0][0])
     same = 0
     if not any(column.type.kind in _NOT_GROUPED for column in load.columns):
-        count = sql.count_equal_rows(
-            load.staging, load.target, load.columns, load.cursor, mark, capabilities.pads_text
+        count = merge.count_equal_rows(
+            load.staging, load.target, load.columns, load.cursor, start, capabilities.pads_text
         )
-        same = int(tx.fetch(count, (start,))[0][0] or 0)
-    deleted = tx.execute(sql.delete_from(load.target, load.cursor, mark), (start,))
+        same = int(tx.fetch(count)[0][0] or 0)
+    deleted = tx.execute(sql.delete_from(load.target, load.cursor, start))
     inserted = _insert(tx, load, capabilities)
     refuse_shrinking(before - deleted + inserted, before, load.max_shrink_percent)
     return Landed(inserted=inserted - same, deleted=deleted - same, unchanged=same)
@@ -235,23 +236,21 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         _check_keys(tx, load, None)
     else:
         span = _check_keys(tx, load, _ranged(load))
-        is_new = span is not None and not _occupied(tx, load, span, capabilities.placeholder)
+        is_new = span is not None and not _occupied(tx, load, span)
     pads_text = capabilities.pads_text
     load, staging, repeated = _newest_only(tx, load, load.staging, pads_text)
     if is_new:
         inserted = _insert(tx, load, capabilities)
         return replace(repeated, inserted=inserted, unchanged=load.rows - inserted)
 
-    def narrowed(text: str, values: tuple[Any, ...] = ()) -> tuple[str, tuple[Any, ...]]:
-        mark = capabilities.placeholder
+    def narrowed(statement: Statement | str) -> Statement | str:
         if span is None:
-            return sql.bound(text, mark), values
-        text = sql.only_within(text, load.target, span.column, mark)
-        return text, (*values, span.low, span.high)
+            return statement
+        return sql.only_within(statement, load.target, span.column, span.low, span.high)
 
     prefix = sql.table_sql(staging) + "."
-    marked, marks = load.deleted.condition(pads_text, prefix) if load.deleted else (None, ())
-    known = sql.delete_known(
+    marked = load.deleted.condition(pads_text, prefix) if load.deleted else None
+    known = merge.delete_known(
         staging,
         load.target,
         load.columns,
@@ -260,19 +259,19 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         pads_text=pads_text,
         deleted=marked,
     )
-    unchanged = tx.execute(*narrowed(known, marks))
+    unchanged = tx.execute(narrowed(known))
     load = replace(load, rows=load.rows - unchanged)
     if load.others_landed:
-        undecided = sql.count_undecided(
+        undecided = merge.count_undecided(
             staging, load.target, load.key, load.version or load.cursor, pads_text
         )
-        refuse_stale(int(tx.fetch(*narrowed(undecided))[0][0]))
+        refuse_stale(int(tx.fetch(narrowed(undecided))[0][0]))
     gone = 0
     if marked:
-        count = sql.count_deletable(staging, load.target, load.key, marked, pads_text)
-        gone = int(tx.fetch(*narrowed(count, marks))[0][0])
-    matching = sql.delete_matching(load.target, staging, load.key, pads_text)
-    removed = tx.execute(*narrowed(matching))
+        count = merge.count_deletable(staging, load.target, load.key, marked, pads_text)
+        gone = int(tx.fetch(narrowed(count))[0][0])
+    matching = merge.delete_matching(load.target, staging, load.key, pads_text)
+    removed = tx.execute(narrowed(matching))
     inserted = _insert(tx, load, capabilities)
     updated = min(inserted, removed - gone)
     return replace(
@@ -292,12 +291,10 @@ def _insert(tx: Transaction, load: Load, capabilities: Capabilities) -> int:
         inserted = tx.execute(sql.insert_all(load.target, load.staging, load.columns))
         _expect(load, inserted)
         return inserted
-    mark = capabilities.placeholder
-    marked, marks = load.deleted.condition(capabilities.pads_text)
-    insert = sql.insert_all(load.target, load.staging, load.columns, marked)
-    inserted = tx.execute(sql.bound(insert, mark), marks)
-    count = sql.bound(sql.count_deleted(load.staging, marked), mark)
-    _expect(load, inserted + int(tx.fetch(count, marks)[0][0]))
+    marked = load.deleted.condition(capabilities.pads_text)
+    inserted = tx.execute(sql.insert_all(load.target, load.staging, load.columns, marked))
+    left_out = int(tx.fetch(merge.count_deleted(load.staging, marked))[0][0])
+    _expect(load, inserted + left_out)
     return inserted
 
 
@@ -329,10 +326,10 @@ def _ranged(load: Load) -> Column | None:
     return next((column for column in load.key if column.type.kind in _ORDERED), None)
 
 
-def _occupied(tx: Transaction, load: Load, span: _Span, mark: str) -> bool:
+def _occupied(tx: Transaction, load: Load, span: _Span) -> bool:
     """Whether the target has any row within the span."""
-    lowest = sql.lowest_within(load.target, span.column, mark)
-    return tx.fetch(lowest, (span.low, span.high))[0][0] is not None
+    lowest = sql.lowest_within(load.target, span.column, span.low, span.high)
+    return tx.fetch(lowest)[0][0] is not None
 
 
 def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _Span | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, Kind, TableName
-from ferry.statements import MARK, quoted
+from ferry.statements import MARK, Statement, quoted
 
 _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 _MARKS = (*_NUMBERS, Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
@@ -26,8 +25,8 @@ class Deletion:
     column: Column
     values: tuple[str | int | bool, ...] = ()
 
-    def condition(self, pads_text: bool, prefix: str = "") -> tuple[str, tuple[Any, ...]]:
-        """The condition that a row is marked, never NULL, and the values to bind to its marks.
+    def condition(self, pads_text: bool, prefix: str = "") -> Statement:
+        """The condition that a row is marked, never NULL.
 
         Text is compared exactly: where blanks are padded, to the last blank.
 
@@ -41,12 +40,14 @@ class Deletion:
             one = f"({name} = {MARK} AND OCTET_LENGTH({name}) = {MARK})"
             any_of = " OR ".join([one if text else f"{name} = {MARK}"] * len(self.values))
             bound = [(v, len(str(v).encode())) if text else (v,) for v in self.values]
-            return f"({name} IS NOT NULL AND ({any_of}))", tuple(v for each in bound for v in each)
+            return Statement(
+                f"({name} IS NOT NULL AND ({any_of}))", tuple(v for each in bound for v in each)
+            )
         if self.column.type.kind is Kind.BOOLEAN:
-            return f"({name} IS NOT NULL AND {name} = TRUE)", ()
+            return Statement(f"({name} IS NOT NULL AND {name} = TRUE)")
         if self.column.type.kind in _NUMBERS:
-            return f"({name} IS NOT NULL AND {name} <> 0)", ()
-        return f"({name} IS NOT NULL)", ()
+            return Statement(f"({name} IS NOT NULL AND {name} <> 0)")
+        return Statement(f"({name} IS NOT NULL)")
 
 
 def deletion(column: Column, values: tuple[str | int, ...], table: TableName) -> Deletion:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from ferry.errors import DataError
 from ferry.schema import Column, Kind, TableName
-from ferry.statements import column_list, key_terms, quoted, same_key, same_value, table_sql
+from ferry.statements import column_list, quoted, table_sql
+from ferry.write.merge import key_terms, same_key, same_value
 
 _RANK, _OF_KEY = '"ferry__rank"', '"ferry__rows_of_key"'
 """Columns of our own beside a table's: no source has such names."""

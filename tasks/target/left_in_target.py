@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 
 from prefect.logging import get_run_logger
 
@@ -58,14 +58,13 @@ def _rows_in(stretches: Sequence[Window], spec: TableSpec, warehouse: Warehouse)
     cursor = find_cursor(spec, existing.columns) if existing else None
     if cursor is None or cursor.type.kind not in _TIMES:
         return None
-    mark = warehouse.capabilities.placeholder
-    count = sql.count_within(spec.target, cursor.name, len(stretches), mark)
-    bounds = [
-        stored_bound(moment.astimezone(UTC), cursor.type.kind, spec.wall_clock_zone)
-        for stretch in stretches
-        for moment in (stretch.start, stretch.end)
-    ]
-    return int(warehouse.fetch(count, bounds)[0][0])
+    kind = cursor.type.kind
+
+    def bound(moment: datetime) -> object:
+        return stored_bound(moment.astimezone(UTC), kind, spec.wall_clock_zone)
+
+    bounds = [(bound(stretch.start), bound(stretch.end)) for stretch in stretches]
+    return int(warehouse.fetch(sql.count_within(spec.target, cursor.name, bounds))[0][0])
 
 
 def left_line(spec: TableSpec, rows: int) -> str:

@@ -145,9 +145,7 @@ def _is_indexable(plan: BatchPlan, capabilities: Capabilities) -> bool:
 
 def _index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> list[str]:
     """What makes an index on the key of a new target."""
-    mark = warehouse.capabilities.placeholder
-    indexes = warehouse.fetch(key_index.find_indexes(mark), (table.schema,))
-    name = key_index.key_index_name(table, [(of, each) for of, each in indexes])
+    name = key_index.key_index_name(table, warehouse.indexes_in(table.schema))
     return [key_index.create_index(name, table, key)] if name else []
 
 
@@ -226,8 +224,8 @@ def _ask_day(warehouse: Warehouse) -> date:
 
 def drop_forgotten(warehouse: Warehouse) -> int:
     """Drop staging tables that killed runs left behind a week ago; returns how many."""
-    found = warehouse.fetch(sql.find_tables(warehouse.capabilities.placeholder), (STAGING_SCHEMA,))
-    matches = [match for (name,) in found if (match := STAGING_NAME.match(name))]
+    found = warehouse.tables_in(STAGING_SCHEMA)
+    matches = [match for name in found if (match := STAGING_NAME.match(name))]
     if not matches:
         return 0
     oldest = f"{today(warehouse) - timedelta(days=FORGOTTEN_DAYS):%Y%m%d}"

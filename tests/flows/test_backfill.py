@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from deployments.local.redshift_double import Fault
 from ferry.coverage.backfill import Range
+from ferry.statements import MARK, Statement
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import load_road
 from flows.pipeline.table_specs import load_table_specs
@@ -95,16 +96,11 @@ NEXT = {"end_date": date(2023, 7, 4), "reprocess": "all"}
 
 def forget(shop: Any, *days: str) -> None:
     """Take days out of the target and out of the receipts."""
-    mark = shop.warehouse.capabilities.placeholder
+    receipt = f"DELETE FROM ferry.receipts WHERE table_name = {MARK} AND window_label = {MARK}"
+    rows = f'DELETE FROM "{shop.schema}"."nps" WHERE CAST(modified AS DATE) = {MARK}'
     for day in days:
-        shop.warehouse.execute(
-            f"DELETE FROM ferry.receipts WHERE table_name = {mark} AND window_label = {mark}",
-            (f"{shop.schema}.nps", day),
-        )
-        shop.warehouse.execute(
-            f'DELETE FROM "{shop.schema}"."nps" WHERE CAST(modified AS DATE) = {mark}',
-            (date.fromisoformat(day),),
-        )
+        shop.warehouse.execute(Statement(receipt, (f"{shop.schema}.nps", day)))
+        shop.warehouse.execute(Statement(rows, (date.fromisoformat(day),)))
 
 
 def test_a_month_arrives_by_the_day_again_moves_nothing_and_repairs_just_what_is_missing(
@@ -314,14 +310,7 @@ def test_bad_input_is_refused_before_anything_runs(
         timeless=WINDOW,
     )
     assert problem in failed(**parameters)
-    assert (
-        shop.warehouse.fetch(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = "
-            + shop.warehouse.capabilities.placeholder,
-            (shop.schema,),
-        )
-        == []
-    )
+    assert shop.warehouse.tables_in(shop.schema) == []
 
 
 @ONE_ROAD

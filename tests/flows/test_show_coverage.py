@@ -9,6 +9,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from ferry.errors import FerryError
+from ferry.statements import MARK, Statement
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.harness.api import Api
@@ -45,11 +46,12 @@ def pages(api: Api, state: State[Any]) -> dict[str, str]:
 
 
 def in_warehouse(shop: Any, columns: str = "day, status", table: str = "orders") -> list[Any]:
-    mark = shop.warehouse.capabilities.placeholder
     return shop.warehouse.fetch(
-        f"SELECT {columns} FROM ferry.coverage WHERE table_name = {mark} "
-        "AND day < '2023-01-06' ORDER BY day",
-        (f"{shop.schema}.{table}",),
+        Statement(
+            f"SELECT {columns} FROM ferry.coverage WHERE table_name = {MARK} "
+            "AND day < '2023-01-06' ORDER BY day",
+            (f"{shop.schema}.{table}",),
+        )
     )
 
 
@@ -81,9 +83,11 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
     )
     assert in_warehouse(shop) == january("loaded", "loaded", "failed", "missing", "loaded")
     (failure,) = shop.warehouse.fetch(
-        "SELECT window_label, error, reason, flow_run_id FROM ferry.failures WHERE table_name = "
-        + shop.warehouse.capabilities.placeholder,
-        (f"{shop.schema}.orders",),
+        Statement(
+            "SELECT window_label, error, reason, flow_run_id FROM ferry.failures "
+            f"WHERE table_name = {MARK}",
+            (f"{shop.schema}.orders",),
+        )
     )
     assert failure[:2] == ("2023-01-03", "DataError")
     assert "rows without a full key (code)" in failure[2]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ferry.errors import DataError
+from ferry.statements import MARK, Statement
 from flows.sync_table import sync_table
 
 ORDERS = """CREATE TABLE orders (
@@ -247,8 +248,10 @@ def test_a_primary_key_is_declared_only_if_the_source_vouches_for_it(
 def key_indexes(shop):
     """The columns of each index of the target."""
     indexes = shop.warehouse.fetch(
-        "SELECT indexdef FROM pg_indexes WHERE schemaname = %s AND tablename = 'orders'",
-        (shop.schema,),
+        Statement(
+            f"SELECT indexdef FROM pg_indexes WHERE schemaname = {MARK} AND tablename = 'orders'",
+            (shop.schema,),
+        )
     )
     return [index.rpartition(" ")[2] for (index,) in indexes]
 

@@ -14,7 +14,7 @@ from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from ferry.receipts.receipt import RECEIPT_COLUMNS, Receipt, from_row
-from ferry.statements import column_list
+from ferry.statements import MARK, Statement, column_list
 from tests.harness.saved_blocks import save
 
 
@@ -67,12 +67,11 @@ class Journey:
     def receipts(self, table: str) -> list[Receipt]:
         """The receipts of a table, in the order in which they were written."""
         names = column_list(column.name for column in RECEIPT_COLUMNS)
-        mark = self.warehouse.capabilities.placeholder
-        rows = self.warehouse.fetch(
-            f"SELECT {names} FROM ferry.receipts WHERE table_name = {mark} ORDER BY finished_at",
+        select = Statement(
+            f"SELECT {names} FROM ferry.receipts WHERE table_name = {MARK} ORDER BY finished_at",
             (f"{self.schema}.{table}",),
         )
-        return [from_row(row) for row in rows]
+        return [from_row(row) for row in self.warehouse.fetch(select)]
 
     def has_landed(self, table: str) -> bool:
         """Whether a batch of the table has ever landed: its target is there, or a receipt."""

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
-from ferry.statements import column_list
+from ferry.statements import MARK, Statement, column_list
 from ferry.summaries.publications import PUBLICATION_COLUMNS, Publication, publication_of
 from tests.harness.journey import Journey
 
@@ -70,13 +70,12 @@ class Survey:
 
     def publications(self, name: str = "nps_summary") -> list[Publication]:
         """When it was published, in order."""
-        mark = self.journey.warehouse.capabilities.placeholder
         names = column_list(column.name for column in PUBLICATION_COLUMNS)
-        rows = self.journey.warehouse.fetch(
-            f"SELECT {names} FROM ferry.publications WHERE summary = {mark} ORDER BY published_at",
+        select = Statement(
+            f"SELECT {names} FROM ferry.publications WHERE summary = {MARK} ORDER BY published_at",
             (f"{self.journey.schema}.{name}",),
         )
-        return [publication_of(row) for row in rows]
+        return [publication_of(row) for row in self.journey.warehouse.fetch(select)]
 
     def labels(self, name: str = "nps_summary") -> list[str]:
         """What was published each time."""
@@ -84,11 +83,12 @@ class Survey:
 
     def checks(self, outcome: str) -> list[tuple[Any, ...]]:
         """Name, expected and found of the checks that went so."""
-        mark = self.journey.warehouse.capabilities.placeholder
         return self.journey.warehouse.fetch(
-            "SELECT name, expected, found FROM ferry.check_results "
-            f"WHERE summary = {mark} AND outcome = {mark} ORDER BY checked_at",
-            (f"{self.journey.schema}.nps_summary", outcome),
+            Statement(
+                "SELECT name, expected, found FROM ferry.check_results "
+                f"WHERE summary = {MARK} AND outcome = {MARK} ORDER BY checked_at",
+                (f"{self.journey.schema}.nps_summary", outcome),
+            )
         )
 
 

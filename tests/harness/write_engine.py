@@ -23,7 +23,15 @@ COLUMNS = (
     Column("gone", INT),
 )
 KEY = COLUMNS[:2]
-CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600, placeholder="?")
+CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600)
+
+
+def run(
+    connection: duckdb.DuckDBPyConnection, statement: sql.Statement | str
+) -> duckdb.DuckDBPyConnection:
+    """Run a statement of ours in DuckDB."""
+    whole = sql.Statement.of(statement)
+    return connection.execute(whole.sql.replace(sql.MARK, "?"), list(whole.values))
 
 
 class Engine:
@@ -38,19 +46,17 @@ class Engine:
                 )
             )
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        result = self.connection.execute(sql, list(parameters)).fetchone()
+    def execute(self, statement: sql.Statement | str) -> int:
+        result = run(self.connection, statement).fetchone()
         return int(result[0]) if result and isinstance(result[0], int) else 0
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self.connection.execute(sql, list(parameters)).fetchall()
+    def fetch(self, statement: sql.Statement | str) -> list[tuple[Any, ...]]:
+        return run(self.connection, statement).fetchall()
 
     def put(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
         self.execute(sql.delete_all(table))
         if rows:
-            self.execute(
-                sql.insert_values(table, COLUMNS, len(rows), "?"), [v for row in rows for v in row]
-            )
+            self.execute(sql.insert_rows(table, COLUMNS, rows))
 
     def rows(self) -> list[tuple[Any, ...]]:
         return sorted(self.fetch(f"SELECT * FROM {sql.table_sql(TARGET)}"), key=repr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +11,7 @@ from typing import Any
 
 from ferry.batch import ExtractQuery
 from ferry.errors import BusyError, ConflictError, ConnectionLostError, OutcomeUnknownError
+from ferry.statements import Statement
 from tests.model.clock import Clock
 
 PLAIN = {"native_type", "capabilities"}
@@ -171,10 +172,10 @@ class WatchedTransaction:
     def __init__(self, transaction: Any, watch: Watch) -> None:
         self._transaction, self._watch = transaction, watch
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    def execute(self, statement: Statement | str) -> int:
         self._watch.before("statement")
-        return int(self._transaction.execute(sql, parameters))
+        return int(self._transaction.execute(statement))
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         self._watch.before("query")
-        return list(self._transaction.fetch(sql, parameters))
+        return list(self._transaction.fetch(statement))

@@ -14,18 +14,18 @@ import pytest
 import ferry.coverage.stretches
 import ferry.plan
 import ferry.statements
-import ferry.write.algorithms
 from blocks.warehouses.duckdb.warehouse import DuckDBTransaction, DuckDBWarehouse
 from ferry.batch import Batch
+from ferry.write import merge
 from tests.model.run import live
 from tests.model.world import Hazard, Kind, make_world
 
 
 def _an_older_row_wins() -> Any:
     """An upsert that does not look which version is newer."""
-    known = ferry.statements.delete_known
+    known = merge.delete_known
     return patch.object(
-        ferry.statements,
+        merge,
         "delete_known",
         lambda s, t, columns, key, version, **how: known(s, t, columns, key, None, **how),
     )
@@ -38,7 +38,7 @@ def _a_stale_read_lands() -> Any:
 
 def _appended_twice() -> Any:
     """An append that does not take out what it reads again."""
-    return patch.object(ferry.statements, "delete_from", lambda *_: "SELECT 1 WHERE ? IS NULL")
+    return patch.object(ferry.statements, "delete_from", lambda *_: "SELECT 1 WHERE 1 = 0")
 
 
 def _loaded_before_it_is_over() -> Any:

@@ -58,11 +58,8 @@ class Place:
     def make(self, table: str, columns: list[Column], rows: list[list[Any]]) -> None:
         name = TableName(self.schema, table)
         self.warehouse.execute(sql.create_table(name, columns, self.warehouse.native_type))
-        mark = self.warehouse.capabilities.placeholder
         for first in range(0, len(rows), 1000):
-            some = rows[first : first + 1000]
-            insert = sql.insert_values(name, columns, len(some), mark)
-            self.warehouse.execute(insert, [value for row in some for value in row])
+            self.warehouse.execute(sql.insert_rows(name, columns, rows[first : first + 1000]))
 
     def built(self, spec: SummarySpec) -> list[tuple[Any, ...]]:
         """The rows that the summary's tasks build and check."""
@@ -137,7 +134,7 @@ def test_a_window_s_bounds_are_bound_and_text_is_left_alone(warehouse: Warehouse
     text = "SELECT '50 %s ? :window_start' AS a, 7 % 4 AS b, :window_end AS c"
     query = parse_query(text, "query.sql")
     capabilities: Capabilities = warehouse.capabilities
-    statement = bound(query.text(capabilities), window_values(EVERYTHING), capabilities)
+    statement = bound(query.text(capabilities), window_values(EVERYTHING))
 
     assert "9999" not in statement.sql
-    assert warehouse.fetch(statement.sql, statement.values)[0][:2] == ("50 %s ? :window_start", 3)
+    assert warehouse.fetch(statement)[0][:2] == ("50 %s ? :window_start", 3)

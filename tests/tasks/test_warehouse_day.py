@@ -22,12 +22,12 @@ def asked(journey: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "INSERT INTO t VALUES (?, ?)", [(day, f"2023-01-0{day} 10:00:00") for day in range(1, 6)]
     )
     journey.write_specs(t={"mode": "window", "key": ["id"]})
-    questions: list[str] = []
+    questions: list[Any] = []
     fetch = type(journey.warehouse).fetch
 
-    def counted(self: Any, text: str, parameters: Any = ()) -> Any:
-        questions.extend([text] if text == sql.today() else [])
-        return fetch(self, text, parameters)
+    def counted(self: Any, statement: Any) -> Any:
+        questions.extend([statement] if statement == sql.today() else [])
+        return fetch(self, statement)
 
     monkeypatch.setattr(type(journey.warehouse), "fetch", counted)
     return questions

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from ferry.batch import FileLayout, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
+from ferry.statements import MARK, Statement, column_list, quoted, table_sql
 from ferry.target.retype import Held
 from ferry.write.algorithms import Transaction
 
@@ -35,29 +36,30 @@ _MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's d
 _writers: dict[Path, threading.RLock] = {}
 _writers_guard = threading.Lock()
 
-_DESCRIBE = """
+_DESCRIBE = f"""
 SELECT column_name, data_type, is_nullable
 FROM duckdb_columns()
-WHERE database_name = current_database() AND lower(table_name) = lower(?)
-  AND lower(schema_name) = lower(COALESCE(NULLIF(?, ''), current_schema()))
+WHERE database_name = current_database() AND lower(table_name) = lower({MARK})
+  AND lower(schema_name) = lower(COALESCE(NULLIF({MARK}, ''), current_schema()))
 ORDER BY column_index
-"""
-_DESCRIBE_KEY = """
+"""  # noqa: S608
+_DESCRIBE_KEY = f"""
 SELECT constraint_column_names
 FROM duckdb_constraints()
-WHERE database_name = current_database() AND lower(table_name) = lower(?)
-  AND lower(schema_name) = lower(COALESCE(NULLIF(?, ''), current_schema()))
+WHERE database_name = current_database() AND lower(table_name) = lower({MARK})
+  AND lower(schema_name) = lower(COALESCE(NULLIF({MARK}, ''), current_schema()))
   AND constraint_type = 'PRIMARY KEY'
-"""
+"""  # noqa: S608
 _CONSTRAINED = _DESCRIBE_KEY.replace(
     "SELECT constraint_column_names", "SELECT DISTINCT unnest(constraint_column_names)"
 ).replace("constraint_type = 'PRIMARY KEY'", "constraint_type <> 'NOT NULL'")
-_INDEXED = """
+_INDEXED = f"""
 SELECT 1 FROM duckdb_indexes()
-WHERE database_name = current_database() AND lower(table_name) = lower(?)
-  AND lower(schema_name) = lower(COALESCE(NULLIF(?, ''), current_schema()))
+WHERE database_name = current_database() AND lower(table_name) = lower({MARK})
+  AND lower(schema_name) = lower(COALESCE(NULLIF({MARK}, ''), current_schema()))
 LIMIT 1
-"""
+"""  # noqa: S608
+_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {MARK}"  # noqa: S608
 # Nothing is guessed: https://duckdb.org/docs/stable/data/csv/overview#parameters
 # `allow_quoted_nulls` off: a quoted value is a value, even if it looks like the marker.
 # `new_line`: guessed from the first CR it sees, also from one within quotes.
@@ -77,25 +79,25 @@ class DuckDBTransaction:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run one statement; returns the rows it touched, 0 where that has no meaning.
-
-        Args:
-            sql: The statement; `?` stands for a parameter.
-            parameters: The values to bind.
-        """
+    def execute(self, statement: Statement | str) -> int:
+        """Run one statement; returns the rows it touched, 0 where that has no meaning."""
         with translated():
-            result = self._connection.execute(sql, list(parameters))
+            result = self._run(statement)
             rows = result.fetchall()
             # INSERT, UPDATE, DELETE and CREATE TABLE AS answer one row `Count`.
             counts = bool(result.description) and result.description[0][0] == "Count"
             return int(rows[0][0]) if counts and rows else 0
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query. JSON comes as text, moments in UTC."""
         with translated():
-            rows = self._connection.execute(sql, list(parameters)).fetchall()
+            rows = self._run(statement).fetchall()
         return [tuple(map(_plain, row)) for row in rows]
+
+    def _run(self, statement: Statement | str) -> duckdb.DuckDBPyConnection:
+        """DuckDB marks a value by `?`, and takes none within quotes for one."""
+        whole = Statement.of(statement)
+        return self._connection.execute(whole.marked("?"), list(whole.values))
 
 
 class DuckDBWarehouse(Warehouse):
@@ -125,7 +127,6 @@ class DuckDBWarehouse(Warehouse):
         max_columns=10_000,  # DuckDB documents no limit
         dialect="duckdb",
         alters_types=True,
-        placeholder="?",
         nul_in_text=True,
     )
 
@@ -158,8 +159,8 @@ class DuckDBWarehouse(Warehouse):
         """
         with self._connection() as connection:
             catalog = DuckDBTransaction(connection)
-            rows = catalog.fetch(_DESCRIBE, (table.name, table.schema))
-            keys = catalog.fetch(_DESCRIBE_KEY, (table.name, table.schema))
+            rows = catalog.fetch(Statement(_DESCRIBE, (table.name, table.schema)))
+            keys = catalog.fetch(Statement(_DESCRIBE_KEY, (table.name, table.schema)))
         columns = tuple(
             Column(name, duckdb_types.ferry_type(native), bool(nullable), native)
             for name, native, nullable in rows
@@ -172,10 +173,16 @@ class DuckDBWarehouse(Warehouse):
         Views are looked up anew whenever they are read; none is bound to a column.
         """
         names = (table.name, table.schema)
-        held = {name: "a key or constraint" for (name,) in self.fetch(_CONSTRAINED, names)}
-        if self.fetch(_INDEXED, names):
-            held |= {name: "a table with an index" for name, *_ in self.fetch(_DESCRIBE, names)}
+        constrained = self.fetch(Statement(_CONSTRAINED, names))
+        held = {name: "a key or constraint" for (name,) in constrained}
+        if self.fetch(Statement(_INDEXED, names)):
+            columns = self.fetch(Statement(_DESCRIBE, names))
+            held |= {name: "a table with an index" for name, *_ in columns}
         return Held(held)
+
+    def has_schema(self, schema: str) -> bool:
+        """Whether there is a schema of this name."""
+        return bool(self.fetch(Statement(_SCHEMA, (schema,))))
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged files into an existing, empty table; returns the rows loaded.
@@ -211,15 +218,15 @@ class DuckDBWarehouse(Warehouse):
         with self._begun() as connection:
             yield DuckDBTransaction(connection)
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    def execute(self, statement: Statement | str) -> int:
         """Run one statement outside any transaction; returns the rows it touched."""
         with self._writing(), self._connection() as connection:
-            return DuckDBTransaction(connection).execute(sql, parameters)
+            return DuckDBTransaction(connection).execute(statement)
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query: JSON as text, moments in UTC."""
         with self._connection() as connection:
-            return DuckDBTransaction(connection).fetch(sql, parameters)
+            return DuckDBTransaction(connection).fetch(statement)
 
     @contextmanager
     def _begun(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -302,20 +309,13 @@ def _plain(value: Any) -> Any:
     return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _insert(table: TableName, layout: FileLayout) -> str:
     """INSERT … SELECT from one staged file; its values are parameters."""
-    target = ".".join(_quoted(name) for name in (table.schema, table.name) if name)
-    names = ", ".join(_quoted(column.name) for column in layout.columns)
+    target, names = table_sql(table), column_list(column.name for column in layout.columns)
     if layout.format is StageFormat.PARQUET:
         return f"INSERT INTO {target} ({names}) SELECT {names} FROM {_READ_PARQUET}"  # noqa: S608
     values = ", ".join(
-        f"unhex({_quoted(column.name)})"
-        if column.type.kind is Kind.BINARY
-        else _quoted(column.name)
+        f"unhex({quoted(column.name)})" if column.type.kind is Kind.BINARY else quoted(column.name)
         for column in layout.columns
     )
     return f"INSERT INTO {target} ({names}) SELECT {values} FROM {_READ_CSV}"  # noqa: S608

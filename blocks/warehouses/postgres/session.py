@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import select
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,6 +19,7 @@ from blocks.idle import Idle
 from blocks.warehouse import Warehouse
 from blocks.warehouses.postgres.errors import translated
 from ferry.errors import FatalError
+from ferry.statements import MARK, Statement
 from ferry.write.algorithms import Transaction
 
 
@@ -54,6 +55,7 @@ SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 https://www.postgresql.org/docs/current/ddl-system-columns.html
 """
 
+_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {MARK}"  # noqa: S608
 _BYTEA, _JSON, _JSONB = 17, 114, 3802  # pg_type.oid
 
 
@@ -75,34 +77,36 @@ class PostgresTransaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run one statement; returns the rows it touched, 0 where that has no meaning.
-
-        Args:
-            sql: The statement; `%s` stands for a parameter. With parameters, a literal percent
-                sign is written `%%`.
-            parameters: The values to bind.
-        """
-        with self._translated(sql), self._cursor(sql) as cursor:
-            cursor.execute(sql, _bound(parameters))
+    def execute(self, statement: Statement | str) -> int:
+        """Run one statement; returns the rows it touched, 0 where that has no meaning."""
+        with self._run(statement) as cursor:
             return max(cursor.rowcount, 0)
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query. JSON comes as text, binary as bytes, moments in UTC."""
-        with self._translated(sql), self._cursor(sql) as cursor:
-            cursor.execute(sql, _bound(parameters))
+        with self._run(statement) as cursor:
             return cursor.fetchall()
 
-    def _translated(self, sql: str) -> AbstractContextManager[None]:
-        return translated(statement=sql, user=self._connection.info.user)
+    @contextmanager
+    def _run(self, statement: Statement | str) -> Iterator[psycopg2.extensions.cursor]:
+        whole = Statement.of(statement)
+        self._connection.changed |= not _KEEPS_SESSION.match(whole.sql)
+        user = self._connection.info.user
+        with translated(statement=whole.sql, user=user), self._connection.cursor() as cursor:
+            cursor.execute(*_for_psycopg2(whole))
+            yield cursor
 
-    def _cursor(self, sql: str) -> psycopg2.extensions.cursor:
-        self._connection.changed |= not _KEEPS_SESSION.match(sql)
-        return self._connection.cursor()
 
+def _for_psycopg2(statement: Statement) -> tuple[str, tuple[object, ...] | None]:
+    """The text and the parameters as psycopg2 takes them.
 
-def _bound(parameters: Sequence[Any]) -> Sequence[Any] | None:
-    return parameters or None  # psycopg2 would look for placeholders in the text
+    With parameters, it takes every `%` for the beginning of a mark unless it is doubled, within
+    quotes as well; without, it leaves the text alone.
+    https://www.psycopg.org/docs/usage.html#passing-parameters-to-sql-queries
+    """
+    if not statement.values:
+        return statement.sql, None
+    return statement.marked("%s", lambda text: text.replace("%", "%%")), statement.values
 
 
 def _is_good(connection: Connection, idle_seconds: float) -> bool:
@@ -160,6 +164,10 @@ class PostgresSessionWarehouse(Warehouse):
         "seconds.",
     )
 
+    def has_schema(self, schema: str) -> bool:
+        """Whether there is a schema of this name."""
+        return bool(self.fetch(Statement(_SCHEMA, (schema,))))
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """A transaction: committed at the end of the block, rolled back when it raises.
@@ -181,19 +189,19 @@ class PostgresSessionWarehouse(Warehouse):
                     connection.rollback()
                 raise
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    def execute(self, statement: Statement | str) -> int:
         """Run one statement outside any transaction; returns the rows it touched.
 
         Raises:
             FerryError: As in `transaction`; retriable ones say so by their class.
         """
         with self._session(autocommit=True) as connection:
-            return PostgresTransaction(connection).execute(sql, parameters)
+            return PostgresTransaction(connection).execute(statement)
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query: JSON as text, binary as bytes, moments in UTC."""
         with self._session(autocommit=True) as connection:
-            return PostgresTransaction(connection).fetch(sql, parameters)
+            return PostgresTransaction(connection).fetch(statement)
 
     @contextmanager
     def _session(self, *, autocommit: bool) -> Iterator[Connection]:

@@ -8,13 +8,14 @@ https://github.com/awslabs/amazon-redshift-utils/blob/master/src/AdminViews/v_vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ferry.schema import TableName
+from ferry.statements import MARK, Statement
 from ferry.target.retype import View
 
-_VIEWS = """
+_VIEWS = f"""
 SELECT DISTINCT vn.nspname, v.relname, v.relkind
 FROM pg_catalog.pg_class AS t
 JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
@@ -24,11 +25,11 @@ JOIN pg_catalog.pg_class AS v ON v.oid = owned.refobjid
 JOIN pg_catalog.pg_namespace AS vn ON vn.oid = v.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a
   ON a.attrelid = used.refobjid AND a.attnum = used.refobjsubid AND a.attnum > 0
-WHERE t.relname = %s AND tn.nspname = COALESCE(NULLIF(%s, ''), current_schema())
-  AND v.relkind IN ('v', 'm') AND v.oid <> t.oid"""
-_OF_COLUMN = _VIEWS + " AND a.attname = %s"
+WHERE t.relname = {MARK} AND tn.nspname = COALESCE(NULLIF({MARK}, ''), current_schema())
+  AND v.relkind IN ('v', 'm') AND v.oid <> t.oid"""  # noqa: S608
+_OF_COLUMN = _VIEWS + f" AND a.attname = {MARK}"
 
-Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+Fetch = Callable[[Statement], list[tuple[Any, ...]]]
 
 
 def bound_views(fetch: Fetch, table: TableName, column: str) -> tuple[View, ...]:
@@ -40,13 +41,13 @@ def bound_views(fetch: Fetch, table: TableName, column: str) -> tuple[View, ...]
         column: Its column.
     """
     found: list[View] = []
-    waiting = _views(fetch(_OF_COLUMN, (table.name, table.schema, column)))
+    waiting = _views(fetch(Statement(_OF_COLUMN, (table.name, table.schema, column))))
     while waiting:
         view = waiting.pop(0)
         if view in found:
             found.remove(view)  # something between reads it as well: it is dropped later
         found.append(view)
-        waiting += _views(fetch(_VIEWS, (view.name.name, view.name.schema)))
+        waiting += _views(fetch(Statement(_VIEWS, (view.name.name, view.name.schema))))
     return tuple(reversed(found))
 
 

@@ -28,26 +28,29 @@ from ferry.batch import Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError, FerryError, SchemaError
 from ferry.schema import Column, DataType, TableName, TableSchema
+from ferry.statements import MARK, Statement
 from ferry.target.retype import View
 
 _CHUNK_BYTES = 1 << 20
-_GENERATED = """
+_GENERATED = f"""
 SELECT column_name FROM information_schema.columns
-WHERE table_schema = %s AND table_name = %s AND (is_generated = 'ALWAYS' OR is_identity = 'YES')
-"""
+WHERE table_schema = {MARK} AND table_name = {MARK}
+  AND (is_generated = 'ALWAYS' OR is_identity = 'YES')
+"""  # noqa: S608
+_INDEXES = f"SELECT tablename, indexname FROM pg_catalog.pg_indexes WHERE schemaname = {MARK}"  # noqa: S608
 
 # An empty schema is the connection's own. conkey holds the primary key's column numbers, in order.
-_DESCRIBE = """
+_DESCRIBE = f"""
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attnum, k.conkey
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a
   ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p'
-WHERE c.relname = %s AND n.nspname = COALESCE(NULLIF(%s, ''), current_schema())
+WHERE c.relname = {MARK} AND n.nspname = COALESCE(NULLIF({MARK}, ''), current_schema())
   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ORDER BY a.attnum
-"""
+"""  # noqa: S608
 
 
 class PostgresWarehouse(PostgresSessionWarehouse):
@@ -101,7 +104,7 @@ class PostgresWarehouse(PostgresSessionWarehouse):
 
         A column of a type that Ferry does not load is there, as `Kind.OTHER`.
         """
-        rows = self.fetch(_DESCRIBE, (table.name, table.schema))
+        rows = self.fetch(Statement(_DESCRIBE, (table.name, table.schema)))
         if not rows:
             return None
         named = [row for row in rows if row[0] is not None]
@@ -119,8 +122,12 @@ class PostgresWarehouse(PostgresSessionWarehouse):
 
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns with a default, and generated ones, which PostgreSQL tells apart."""
-        generated = self.fetch(_GENERATED, (table.schema, table.name))
+        generated = self.fetch(Statement(_GENERATED, (table.schema, table.name)))
         return super().filled_columns(table) | {name.lower() for (name,) in generated}
+
+    def indexes_in(self, schema: str) -> list[tuple[str, str]]:
+        """Table and name of every index in a schema."""
+        return [(table, name) for table, name in self.fetch(Statement(_INDEXES, (schema,)))]
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged CSV files into an existing, empty table; returns the rows loaded.

@@ -12,25 +12,26 @@ from datetime import datetime
 from blocks.warehouse import Warehouse
 from blocks.warehouses.postgres.errors import without_quotes
 from ferry.errors import DataError, FatalError
+from ferry.statements import MARK, Statement
 from ferry.target.value_advice import CORRECT, NO_SUCH_TEXT, TOO_LONG, json_as_text
 
 # SYS_… is on clusters and serverless, STL_… on clusters only.
 # The raw line and field stand there too; they are never read.
 _LOAD_ERRORS = (
-    """
+    f"""
 SELECT file_name, line_number, column_name, column_type, error_code, error_message
 FROM sys_load_error_detail
-WHERE session_id = %s AND start_time >= %s
+WHERE session_id = {MARK} AND start_time >= {MARK}
 ORDER BY start_time DESC
 LIMIT 1
-""",
-    """
+""",  # noqa: S608
+    f"""
 SELECT filename, line_number, colname, type, err_code, err_reason
 FROM stl_load_errors
-WHERE session = %s AND starttime >= %s
+WHERE session = {MARK} AND starttime >= {MARK}
 ORDER BY starttime DESC
 LIMIT 1
-""",
+""",  # noqa: S608
 )
 
 
@@ -43,7 +44,7 @@ def load_error(redshift: Warehouse, session: tuple[int, datetime]) -> DataError 
     """
     for query in _LOAD_ERRORS:
         try:
-            found = redshift.fetch(query, session)
+            found = redshift.fetch(Statement(query, session))
         except FatalError:  # no such view here, or not granted: the other one may tell
             continue
         if found:

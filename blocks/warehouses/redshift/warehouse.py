@@ -26,7 +26,7 @@ from ferry.batch import FileLayout, Staged, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import quoted, storage_keys, table_sql
+from ferry.statements import MARK, Statement, quoted, storage_keys, table_sql
 from ferry.target.retype import Held, View
 
 # No value that could be in the data is ever taken for NULL: the marker is made for the run. Off:
@@ -60,29 +60,29 @@ STATUPDATE OFF"""
 # A TIME in Parquet is not read; text in Parquet becomes a string in SUPER, not JSON.
 _NOT_IN_PARQUET = {Kind.TIME, Kind.JSON}
 
-_DESCRIBE = """
+_DESCRIBE = f"""
 SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale,
        is_nullable
 FROM svv_columns
-WHERE table_name = %s AND table_schema = %s
+WHERE table_name = {MARK} AND table_schema = {MARK}
 ORDER BY ordinal_position
-"""
-_DESCRIBE_OWN = _DESCRIBE.replace("table_schema = %s", "table_schema = current_schema()")
-_THERE = """
+"""  # noqa: S608
+_DESCRIBE_OWN = _DESCRIBE.replace(f"schema = {MARK}", "schema = current_schema()")
+_THERE = f"""
 SELECT 1
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relname = %s AND n.nspname = COALESCE(NULLIF(%s, ''), current_schema())
+WHERE c.relname = {MARK} AND n.nspname = COALESCE(NULLIF({MARK}, ''), current_schema())
   AND c.relkind IN ('r', 'v')
-"""
+"""  # noqa: S608
 # https://docs.aws.amazon.com/redshift/latest/dg/r_SVV_REDSHIFT_COLUMNS.html
-_HELD = """
+_HELD = f"""
 SELECT column_name, distkey, sortkey, is_nullable
 FROM svv_redshift_columns
-WHERE database_name = current_database() AND table_name = %s
-  AND schema_name = COALESCE(NULLIF(%s, ''), current_schema())
+WHERE database_name = current_database() AND table_name = {MARK}
+  AND schema_name = COALESCE(NULLIF({MARK}, ''), current_schema())
 ORDER BY sortkey, ordinal_position
-"""
+"""  # noqa: S608
 _SESSION = "SELECT pg_backend_pid(), getdate()"
 _VARBYTE = 6551  # pg_type.oid in Redshift; its values come as hex digits
 _CASTS = (
@@ -164,11 +164,14 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         Raises:
             AccessError: There is such a table, of which SVV_COLUMNS shows this user nothing.
         """
-        query = _DESCRIBE_OWN if not table.schema else _DESCRIBE
-        names = (table.name, table.schema) if table.schema else (table.name,)
-        rows = self.fetch(query, names)
-        if not rows and self.fetch(_THERE, (table.name, table.schema)):
-            rows = self.fetch(query, names)  # it may have been made in between
+        query = (
+            Statement(_DESCRIBE, (table.name, table.schema))
+            if table.schema
+            else Statement(_DESCRIBE_OWN, (table.name,))
+        )
+        rows = self.fetch(query)
+        if not rows and self.fetch(Statement(_THERE, (table.name, table.schema))):
+            rows = self.fetch(query)  # it may have been made in between
             if not rows:
                 raise self._may_not_see(table)
         columns = tuple(
@@ -203,7 +206,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         Those of the distribution and the sort key, and those that are NOT NULL, as the primary
         key's are: a column with that constraint cannot be added to a table with rows.
         """
-        rows = self.fetch(_HELD, (table.name, table.schema))
+        rows = self.fetch(Statement(_HELD, (table.name, table.schema)))
         held = {name: "the primary key, or NOT NULL" for name, _, _, null in rows if null == "NO"}
         dist = [name for name, distkey, _, _ in rows if distkey]
         sort = [name for name, _, sortkey, _ in rows if sortkey]

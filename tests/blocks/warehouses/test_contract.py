@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
+from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.errors import ConflictError, DataError, FerryError, SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, fits
+from ferry.statements import MARK, Statement
+from ferry.target.key_index import create_index
 
 EVERY_KIND = (
     Column("a_boolean", DataType(Kind.BOOLEAN)),
@@ -60,6 +63,7 @@ ROWS: list[tuple[Any, ...]] = [
     tuple(0 if each.name == "an_int64" else None for each in EVERY_KIND),
 ]
 NOT_EVERYWHERE = {Kind.TIME, Kind.JSON}  # that Redshift does not read from Parquet
+TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 SECRET = "s3cret-row-value"
 
 
@@ -165,13 +169,66 @@ def test_parameters_arrive_as_they_left(engine: Any) -> None:
     columns = tuple(EVERY_KIND[i] for i in kept)
     rows = [tuple(row[i] for i in kept) for row in ROWS]
     table = engine.create(columns)
-    marks = ", ".join([engine.warehouse.capabilities.placeholder] * len(columns))
-    insert = f'INSERT INTO "{table.schema}"."t" VALUES ({marks})'
+    insert = f'INSERT INTO "{table.schema}"."t" VALUES ({", ".join([MARK] * len(columns))})'
     with engine.warehouse.transaction() as tx:
         for row in rows:
-            assert tx.execute(insert, row) == 1
+            assert tx.execute(Statement(insert, row)) == 1
     expected = sorted((comparable(row, columns) for row in rows), key=lambda row: row[3])
     assert stored(engine, columns) == expected
+
+
+NOT_A_MARK = ("?", "%", "%s", "%%", "%(a)s", "$1", ":a", 'a"?"', "'%s'")
+
+
+@pytest.mark.parametrize("odd", NOT_A_MARK)
+def test_nothing_in_a_name_or_a_literal_is_taken_for_a_value(engine: Any, odd: str) -> None:
+    table = engine.table(f"t{odd}")
+    columns = (Column(f"c{odd}", TWO[1].type), Column(odd, TWO[0].type))
+    engine.warehouse.execute(sql.create_table(table, columns, engine.warehouse.native_type))
+    assert engine.warehouse.execute(sql.insert_rows(table, columns, [(odd, 1), ("b", 2)])) == 2
+    select = sql.select_where(table, columns, f"c{odd}", odd)
+    assert engine.warehouse.fetch(select) == [(odd, 1)]
+    text, first = odd.replace("'", "''"), sql.quoted(columns[0].name)
+    literals = f"SELECT '{text}' FROM {sql.table_sql(table)} WHERE {first} LIKE '%{text}'"
+    assert engine.warehouse.fetch(literals) == [(odd,)] * (2 if set(odd) == {"%"} else 1)
+    both = Statement(f"{literals} AND {first} = {MARK}", (odd,))
+    assert engine.warehouse.fetch(both) == [(odd,)]
+    with engine.warehouse.transaction() as tx:
+        assert tx.fetch(both) == [(odd,)]
+        assert tx.execute(sql.delete_where(table, odd, 1)) == 1
+    described = engine.warehouse.describe(table)
+    assert described.column_names == tuple(column.name for column in columns)
+    assert engine.warehouse.fetch(sql.count_rows(table)) == [(1,)]
+
+
+def test_a_value_with_our_own_mark_is_a_value_and_a_name_with_it_is_refused(engine: Any) -> None:
+    table = engine.create(TWO)
+    held = f"a{MARK}b"
+    insert = sql.insert_rows(table, TWO, [(1, held)])
+    if engine.warehouse.capabilities.nul_in_text:
+        assert engine.warehouse.execute(insert) == 1
+        assert engine.warehouse.fetch(sql.select_where(table, TWO, "name", held)) == [(1, held)]
+    else:
+        with pytest.raises(DataError):
+            engine.warehouse.execute(insert)
+    for place in (TableName(engine.schema, held), TableName(held, "t")):
+        with pytest.raises(SchemaError, match="NUL"):
+            engine.warehouse.fetch(sql.count_rows(place))
+    with pytest.raises(ValueError, match="0 values for the 1 marks"):
+        engine.warehouse.execute(f'DELETE FROM "{held}"')
+    assert len(engine.warehouse.fetch(sql.count_rows(table))) == 1
+
+
+def test_schemas_tables_and_indexes_are_told_by_their_names(engine: Any) -> None:
+    engine.create(TWO, "t%s")
+    assert engine.warehouse.has_schema(engine.schema)
+    assert not engine.warehouse.has_schema(engine.schema + "%")
+    assert engine.warehouse.tables_in(engine.schema) == ["t%s"]
+    assert engine.warehouse.tables_in("no_such_schema") == []
+    assert engine.warehouse.indexes_in(engine.schema) == []
+    if engine.warehouse.capabilities.max_index_bytes:
+        engine.warehouse.execute(create_index("i%s", engine.table("t%s"), ["id"]))
+        assert engine.warehouse.indexes_in(engine.schema) == [("t%s", "i%s")]
 
 
 def test_moments_are_fetched_in_utc_and_percent_signs_are_left_alone(engine: Any) -> None:
@@ -180,9 +237,6 @@ def test_moments_are_fetched_in_utc_and_percent_signs_are_left_alone(engine: Any
     )
     assert row == (datetime(2024, 1, 1, tzinfo=UTC), "100%")
     assert row[0].utcoffset().total_seconds() == 0
-
-
-TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 
 
 def bad_files(engine: Any, format: StageFormat = StageFormat.CSV) -> Any:
@@ -222,19 +276,18 @@ def test_a_missing_column_is_a_schema_error(engine: Any) -> None:
 
 def test_values_in_statements_and_keys_are_not_told(engine: Any) -> None:
     engine.create(TWO)
-    mark = engine.warehouse.capabilities.placeholder
-    insert = f'INSERT INTO "{engine.schema}"."t" VALUES ({mark}, {mark})'
-    statements: list[tuple[str, tuple[Any, ...]]] = [
-        (insert, (SECRET, "x")),
-        (f"SELECT CAST('{SECRET}' AS INTEGER)", ()),
-        (f"SELEC '{SECRET}'", ()),
-        (f"SELECT '{SECRET}' '{SECRET}' FROM", ()),
-        (f'INSERT INTO "{engine.schema}"."t" VALUES ({mark}, {mark})', (1, SECRET + "\ud800")),
+    insert = f'INSERT INTO "{engine.schema}"."t" VALUES ({MARK}, {MARK})'
+    statements: list[Statement | str] = [
+        Statement(insert, (SECRET, "x")),
+        f"SELECT CAST('{SECRET}' AS INTEGER)",
+        f"SELEC '{SECRET}'",
+        f"SELECT '{SECRET}' '{SECRET}' FROM",
+        Statement(insert, (1, SECRET + "\ud800")),
     ]
-    for sql, parameters in statements:
+    for statement in statements:
         with pytest.raises(FerryError) as caught:
-            engine.warehouse.execute(sql, parameters)
-        assert SECRET not in everything_said(caught.value), sql
+            engine.warehouse.execute(statement)
+        assert SECRET not in everything_said(caught.value), statement
 
 
 def test_the_rows_that_a_statement_touched_are_told(engine: Any) -> None:

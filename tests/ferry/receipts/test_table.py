@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,9 @@ from ferry import statements as sql
 from ferry.receipts import table as receipts_table
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
 from ferry.schema import TableName
+from ferry.statements import MARK, Statement
 from ferry.write.algorithms import Transaction
+from tests.harness.write_engine import run
 
 TABLE = TableName("raw", "t")
 FIRST, DAY = datetime(2010, 1, 1, tzinfo=UTC), timedelta(days=1)
@@ -51,16 +53,16 @@ class Engine:
                 ],
             )
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+    def execute(self, statement: Statement | str) -> int:
         raise NotImplementedError
 
-    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        head, rest = sql.split(" FROM ", 1)
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
+        whole = Statement.of(statement)
+        head, rest = whole.sql.split(" FROM ", 1)
         rest = re.sub(" GROUP BY .*", "", rest)
-        values = list(parameters)[head.count("?") :]
-        (count,) = self.connection.execute(f"SELECT COUNT(*) FROM {rest}", values).fetchall()
-        self.looked_at.append(count[0])
-        return self.connection.execute(sql, list(parameters)).fetchall()
+        count = Statement(f"SELECT COUNT(*) FROM {rest}", whole.values[head.count(MARK) :])
+        self.looked_at.append(run(self.connection, count).fetchall()[0][0])
+        return run(self.connection, whole).fetchall()
 
 
 def day(number: int) -> tuple[datetime, datetime]:
@@ -69,9 +71,9 @@ def day(number: int) -> tuple[datetime, datetime]:
 
 Ask = Callable[[Transaction], Any]
 ASKED: list[Ask] = [
-    lambda tx: receipts_table.read_landings(tx, TABLE, day(2000), "modified", "?"),
-    lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", "none", "?"),
-    lambda tx: receipts_table.read_by_others(tx, TABLE, "modified", "as it is", "?"),
+    lambda tx: receipts_table.read_landings(tx, TABLE, day(2000), "modified"),
+    lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", "none"),
+    lambda tx: receipts_table.read_by_others(tx, TABLE, "modified", "as it is"),
 ]
 
 
@@ -84,19 +86,19 @@ def test_a_batch_looks_at_the_receipts_of_its_own_stretch_alone(ask: Ask) -> Non
 
 def test_what_it_finds_is_what_may_hold_its_rows() -> None:
     engine = Engine()
-    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified", "?")
+    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified")
     assert (before.batches, before.voids) == (1, 1)
     engine.add("created_at", range(7, 10), FIRST + DAY)
-    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified", "?")
+    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified")
     assert (before.batches, before.voids) == (4, 2)
-    now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", "modified2000", "?")
+    now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", "modified2000")
     assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
-    assert receipts_table.read_landings(engine, TABLE, None, None, "?").batches == DAYS + 3
-    (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is", "?")
+    assert receipts_table.read_landings(engine, TABLE, None, None).batches == DAYS + 3
+    (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is")
     assert (other.cursor, other.windows, other.first, other.last) == (
         "created_at",
         3,
         day(7)[0],
         day(9)[1],
     )
-    assert receipts_table.read_to(engine, TABLE, "?") == day(DAYS - 1)[1]
+    assert receipts_table.read_to(engine, TABLE) == day(DAYS - 1)[1]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferry import statements as sql
 from ferry.errors import CountMismatchError, DataError, RequestError, StaleReadError
 from ferry.schema import Column, DataType, Kind
 from ferry.write.algorithms import Landed, replace_all, upsert, write
 from ferry.write.deletions import Deletion
+from ferry.write.merge import same_key
 from ferry.write.repeated_keys import count_repeated_keys
 from tests.harness.write_engine import CAPABILITIES, COLUMNS, INT, STAGING, TARGET, Engine, load
 
@@ -252,16 +252,9 @@ def test_a_row_read_before_another_batch_landed_does_not_replace_one_that_is_no_
     assert landed == Landed(inserted=1, updated=1, unchanged=1)
 
 
-def test_names_with_percent_signs_and_quotes_are_safe_with_either_kind_of_placeholder():
-    odd = (Column('margin_%"', INT), Column("%s", INT))
-    formatted = sql.insert_values(TARGET, odd, 2, "%s")
-    assert formatted.endswith('("margin_%%""", "%%s") VALUES (%s, %s), (%s, %s)')
-    assert sql.insert_values(TARGET, odd, 1, "?").endswith('("margin_%""", "%s") VALUES (?, ?)')
-
-
 def test_keys_that_differ_in_trailing_blanks_stay_two_where_comparing_ignores_blanks():
     key = (Column("code", DataType(Kind.TEXT, max_bytes=9)), Column("n", INT))
-    condition = sql.same_key(TARGET, STAGING, key, pads_text=True)
+    condition = same_key(TARGET, STAGING, key, pads_text=True)
     assert condition.count("OCTET_LENGTH") == 2
     assert 'OCTET_LENGTH("code")' in count_repeated_keys(STAGING, key, pads_text=True)
-    assert "OCTET_LENGTH" not in sql.same_key(TARGET, STAGING, key, pads_text=False)
+    assert "OCTET_LENGTH" not in same_key(TARGET, STAGING, key, pads_text=False)

@@ -53,9 +53,9 @@ def test_a_column_that_cannot_tell_by_such_values_is_refused(
 
 def test_values_are_bound_and_compared_to_the_last_blank():
     marked = Deletion(column(Kind.TEXT), ("Ä", "gone' OR 1=1 --"))
-    plain, values = marked.condition(pads_text=False, prefix="t.")
-    assert plain == f'(t."gone" IS NOT NULL AND (t."gone" = {MARK} OR t."gone" = {MARK}))'
-    assert values == ("Ä", "gone' OR 1=1 --")
-    padded, values = marked.condition(pads_text=True)
-    assert padded.count(f'"gone" = {MARK} AND OCTET_LENGTH("gone") = {MARK}') == 2
-    assert values == ("Ä", 2, "gone' OR 1=1 --", 15)
+    plain = marked.condition(pads_text=False, prefix="t.")
+    assert plain.sql == f'(t."gone" IS NOT NULL AND (t."gone" = {MARK} OR t."gone" = {MARK}))'
+    assert plain.values == ("Ä", "gone' OR 1=1 --")
+    padded = marked.condition(pads_text=True)
+    assert padded.sql.count(f'"gone" = {MARK} AND OCTET_LENGTH("gone") = {MARK}') == 2
+    assert padded.values == ("Ä", 2, "gone' OR 1=1 --", 15)

@@ -9,6 +9,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 from pydantic import SecretStr
 
+from ferry.statements import MARK, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.harness.api import Api
@@ -71,11 +72,12 @@ def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any,
     assert [day in page for day in week].count(True) == 7
     assert f"| {table} | caught up: 2023-01-09 | 1 | 1 | 0 | 0 | 0 |" in page
 
-    mark = shop.warehouse.capabilities.placeholder
     shop.warehouse.execute(f'DELETE FROM "{shop.schema}"."orders" WHERE id = 5')
     shop.warehouse.execute(
-        f"DELETE FROM ferry.receipts WHERE table_name = {mark} AND window_label = '2023-01-05'",
-        (table,),
+        Statement(
+            f"DELETE FROM ferry.receipts WHERE table_name = {MARK} AND window_label = '2023-01-05'",
+            (table,),
+        )
     )
     assert run_at(api, morning(12)).message == f"1 tables carried; {table}: caught up 2023-01-05"
     assert carried(shop)[-2:] == ["11", "05"]

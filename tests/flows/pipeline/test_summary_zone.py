@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ferry.statements import MARK, Statement
 from flows.build_summary import build_summary
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -78,8 +79,8 @@ def test_an_input_check_looks_at_the_hours_of_the_day_in_the_summary_s_zone(
     warehouse = journey.warehouse
     table = readings(journey, tmp_path, monkeypatch, SPEC.format_map(named(journey, zone)), QUERY)
     build_summary(summary="by_day")  # whole, so that a day can be built alone from now on
-    mark = warehouse.capabilities.placeholder
-    warehouse.execute(f"INSERT INTO {table} VALUES ({mark}, 99)", (moment.replace(tzinfo=UTC),))
+    put = f"INSERT INTO {table} VALUES ({MARK}, 99)"
+    warehouse.execute(Statement(put, (moment.replace(tzinfo=UTC),)))
 
     state = build_summary(
         summary="by_day",
@@ -138,13 +139,12 @@ def test_a_summary_whose_partition_has_a_zone_is_replaced_by_the_days_of_the_sum
 
     warehouse = journey.warehouse
     table = readings(journey, tmp_path, monkeypatch, spec(0, "warn"), HOURS)
-    mark = warehouse.capabilities.placeholder
-    put = f"INSERT INTO {table} VALUES ({mark}, 1)"
+    put = f"INSERT INTO {table} VALUES ({MARK}, 1)"
     for moment in at((4, 21), (4, 23), (5, 1), (5, 23), (6, 1), (6, 2)):
-        warehouse.execute(put, (moment.astimezone(UTC),))
+        warehouse.execute(Statement(put, (moment.astimezone(UTC),)))
     build_summary(summary="by_day")
     for moment in at((4, 22), (5, 0), (5, 22), (6, 0)):
-        warehouse.execute(put, (moment.astimezone(UTC),))
+        warehouse.execute(Statement(put, (moment.astimezone(UTC),)))
 
     (tmp_path / "summaries" / "by_day" / "summary.yaml").write_text(spec(4, "fail"))
     build_summary(summary="by_day", start_date=date(2023, 1, 5), end_date=date(2023, 1, 6))

@@ -21,6 +21,7 @@ from ferry.errors import (
     OutcomeUnknownError,
     SchemaError,
 )
+from ferry.statements import Statement
 from flows.backfill_tables import backfill
 from flows.carry_windows import carry_windows
 from flows.sync_all import sync_all
@@ -191,10 +192,11 @@ def test_a_staging_table_that_cannot_be_dropped_does_not_keep_the_others(
     first, second = leftover(shop, LONG_AGO[:-1] + "a"), leftover(shop, LONG_AGO[:-1] + "b")
     execute = type(shop.warehouse).execute
 
-    def stubborn(self: Any, sql: str, parameters: Any = ()) -> int:
+    def stubborn(self: Any, statement: Any) -> int:
+        sql = Statement.of(statement).sql
         if first in sql and sql.startswith("DROP"):
             raise BusyError("somebody reads it")
-        return execute(self, sql, parameters)
+        return execute(self, statement)
 
     monkeypatch.setattr(type(shop.warehouse), "execute", stubborn)
     run(CARRY["sync_table"])

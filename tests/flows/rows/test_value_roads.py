@@ -112,10 +112,7 @@ def test_every_target_has_an_index_of_its_own_on_its_key(journey: Any):
 
 
 def indexes(journey: Any) -> list[tuple[str, str]]:
-    return journey.warehouse.fetch(
-        "SELECT tablename, indexname FROM pg_indexes WHERE schemaname = %s ORDER BY 1",
-        (journey.schema,),
-    )
+    return sorted(journey.warehouse.indexes_in(journey.schema), key=lambda each: each[0])
 
 
 @pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)

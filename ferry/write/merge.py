@@ -1,0 +1,157 @@
+"""SQL statements over a staging table and its target: which rows they have in common.
+
+They keep within what every warehouse accepts, as those of `ferry.statements` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ferry.schema import Column, Kind, TableName
+from ferry.statements import MARK, Statement, column_list, quoted, table_sql
+
+
+def key_terms(key: Sequence[Column], pads_text: bool, prefix: str = "") -> list[str]:
+    """What rows of one key have in common: where blanks are padded, the text's length as well."""
+    terms = [prefix + quoted(column.name) for column in key]
+    padded = [column for column in key if pads_text and column.type.kind is Kind.TEXT]
+    return terms + [f"OCTET_LENGTH({prefix}{quoted(column.name)})" for column in padded]
+
+
+def same_key(left: TableName, right: TableName, key: Sequence[Column], pads_text: bool) -> str:
+    """The condition that two tables' rows have one key."""
+    return " AND ".join(
+        _equal(
+            f"{table_sql(left)}.{quoted(c.name)}",
+            f"{table_sql(right)}.{quoted(c.name)}",
+            c,
+            pads_text,
+        )
+        for c in key
+    )
+
+
+def _equal(left: str, right: str, column: Column, pads_text: bool) -> str:
+    """Two values are equal; where blanks are padded, to the last blank."""
+    equal = f"{left} = {right}"
+    if pads_text and column.type.kind is Kind.TEXT:
+        equal += f" AND OCTET_LENGTH({left}) = OCTET_LENGTH({right})"
+    return equal
+
+
+def delete_known(
+    staging: TableName,
+    target: TableName,
+    columns: Sequence[Column],
+    key: Sequence[Column],
+    version: str | None,
+    *,
+    pads_text: bool,
+    deleted: Statement | None = None,
+) -> Statement:
+    """Take out of the staging table what the target has already: the same row, or a newer one.
+
+    A row without a version is older than one that has one. A row whose deletion is to be applied
+    (`deleted` is the condition for it) stays, even if the target has it. When a row was read makes
+    no difference.
+    """
+    ours, theirs = table_sql(staging), table_sql(target)
+    same = " AND ".join(
+        same_value(f"{ours}.{quoted(c.name)}", f"{theirs}.{quoted(c.name)}", c, pads_text)
+        for c in columns
+        if c not in key and not c.read_time
+    )
+    known = f"({same or '1 = 1'})"
+    if deleted:
+        known = f"({known} AND NOT {deleted.sql})"
+    if version:
+        there, new = f"{theirs}.{quoted(version)}", f"{ours}.{quoted(version)}"
+        known = f"({there} > {new} OR ({there} IS NOT NULL AND {new} IS NULL) OR {known})"
+    one = same_key(staging, target, key, pads_text)
+    return Statement(
+        f"DELETE FROM {ours} USING {theirs} WHERE {one} AND {known}",
+        deleted.values if deleted else (),
+    )
+
+
+def same_value(left: str, right: str, column: Column, pads_text: bool) -> str:
+    """Two values are equal, or both are NULL."""
+    equal = _equal(left, right, column, pads_text)
+    return f"({equal} OR ({left} IS NULL AND {right} IS NULL))"
+
+
+def count_undecided(
+    staging: TableName,
+    target: TableName,
+    key: Sequence[Column],
+    version: str | None,
+    pads_text: bool,
+) -> str:
+    """How many rows of the staging table have one in the target that is no older and no newer.
+
+    To be asked when those that are alike have been taken out of it (`delete_known`).
+    """
+    sql = (
+        f"SELECT COUNT(*) FROM {table_sql(target)}, {table_sql(staging)} "
+        f"WHERE {same_key(target, staging, key, pads_text)}"
+    )
+    if version is None:
+        return sql
+    there, new = (f"{table_sql(table)}.{quoted(version)}" for table in (target, staging))
+    return f"{sql} AND ({there} = {new} OR ({there} IS NULL AND {new} IS NULL))"
+
+
+def count_equal_rows(
+    staging: TableName,
+    target: TableName,
+    columns: Sequence[Column],
+    cursor: str,
+    start: object,
+    pads_text: bool,
+) -> Statement:
+    """How many rows the staging table has in common with the target's at or after a bound.
+
+    A row that is there twice on both sides counts twice; NULL equals NULL, as GROUP BY has it.
+    """
+    names = column_list(column.name for column in columns if not column.read_time)
+    terms = ", ".join(key_terms([c for c in columns if not c.read_time], pads_text))
+    return Statement(
+        "SELECT SUM(CASE WHEN ferry_ours < ferry_theirs THEN ferry_ours ELSE ferry_theirs END) "
+        "FROM (SELECT SUM(ferry_side) AS ferry_ours, SUM(1 - ferry_side) AS ferry_theirs FROM ("
+        f"SELECT {names}, 1 AS ferry_side FROM {table_sql(staging)} UNION ALL "
+        f"SELECT {names}, 0 AS ferry_side FROM {table_sql(target)} "
+        f"WHERE {quoted(cursor)} >= {MARK}) AS both_sides GROUP BY {terms}) AS counted",
+        (start,),
+    )
+
+
+def delete_matching(
+    target: TableName, staging: TableName, key: Sequence[Column], pads_text: bool
+) -> str:
+    """Take out of the target the rows whose key is in the staging table."""
+    return (
+        f"DELETE FROM {table_sql(target)} USING {table_sql(staging)} "
+        f"WHERE {same_key(target, staging, key, pads_text)}"
+    )
+
+
+def count_deletable(
+    staging: TableName,
+    target: TableName,
+    key: Sequence[Column],
+    deleted: Statement,
+    pads_text: bool,
+) -> Statement:
+    """How many rows of the target the staging table marks as deleted, by this condition."""
+    return Statement(
+        f"SELECT COUNT(*) FROM {table_sql(target)}, {table_sql(staging)} "
+        f"WHERE {same_key(target, staging, key, pads_text)} "
+        f"AND {deleted.sql}",
+        deleted.values,
+    )
+
+
+def count_deleted(staging: TableName, deleted: Statement) -> Statement:
+    """How many rows of the staging table are marked as deleted, by this condition."""
+    sql = f"SELECT COUNT(*) FROM {table_sql(staging)} WHERE {deleted.sql}"
+    return Statement(sql, deleted.values)

@@ -1,0 +1,56 @@
+"""A statement keeps its values beside its text, and knows no driver's mark."""
+
+from __future__ import annotations
+
+import pytest
+
+from ferry import statements as sql
+from ferry.errors import SchemaError
+from ferry.schema import Column, DataType, Kind, TableName
+from ferry.statements import MARK, Statement
+from ferry.write import merge
+from ferry.write.deletions import Deletion
+
+TARGET, STAGING = TableName("raw", "t?%s"), TableName("ferry", "stg")
+INT = DataType(Kind.INT64)
+ODD = (Column('margin_%"', INT), Column("%s", INT))
+
+
+def test_names_with_percent_signs_question_marks_and_quotes_stay_as_they_are() -> None:
+    insert = sql.insert_rows(TARGET, ODD, [(1, 2), (3, "?%s")])
+    assert insert.values == (1, 2, 3, "?%s")
+    head = 'INSERT INTO "raw"."t?%s" ("margin_%""", "%s") VALUES '
+    assert insert.marked("?") == head + "(?, ?), (?, ?)"
+    doubled = insert.marked("%s", lambda text: text.replace("%", "%%"))
+    assert doubled == head.replace("%", "%%") + "(%s, %s), (%s, %s)"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"), [("SELECT 1", (1,)), (f"SELECT {MARK}", ()), (f"SELECT {MARK}", (1, 2))]
+)
+def test_as_many_values_as_marks_make_a_statement(text: str, values: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"{len(values)} values for the {text.count(MARK)} marks"):
+        Statement(text, values)
+
+
+def test_text_without_values_is_a_statement_and_one_with_a_mark_is_not() -> None:
+    assert Statement.of("SELECT '?%s'") == Statement("SELECT '?%s'", ())
+    assert Statement.of(whole := Statement(f"SELECT {MARK}", (1,))) is whole
+    with pytest.raises(ValueError, match="0 values for the 1 marks"):
+        Statement.of(f"SELECT {MARK}")
+
+
+def test_no_name_can_hold_a_mark() -> None:
+    with pytest.raises(SchemaError, match="a name has a NUL character in it"):
+        sql.delete_where(TARGET, f"a{MARK}b", 1)
+
+
+def test_values_stay_in_the_order_of_their_marks_when_statements_are_put_together() -> None:
+    gone = Deletion(Column("gone", DataType(Kind.TEXT)), ("Y", "y")).condition(pads_text=True)
+    known = merge.delete_known(
+        STAGING, TARGET, (*ODD, Column("v", INT)), ODD[:1], "v", pads_text=True, deleted=gone
+    )
+    narrow = sql.only_within(known, TARGET, "%s", 10, 20)
+    assert narrow.values == ("Y", 1, "y", 1, 10, 20)
+    assert narrow.sql.index("OCTET_LENGTH") < narrow.sql.index("BETWEEN")
+    assert sql.only_within("SELECT 1 WHERE 1 = 1", TARGET, "v", 1, 2).values == (1, 2)
