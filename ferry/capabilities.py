@@ -20,6 +20,8 @@ class Capabilities:
         max_text_bytes: The most bytes a text value can have; None for no limit.
         max_binary_bytes: The most bytes a binary value can have; None for no limit.
         max_columns: The most columns a table can have.
+        dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
+            translated to it.
         lock_mode: What follows `LOCK TABLE <name>` to make other writers wait; None where the
             engine has no LOCK.
         sort_and_dist_keys: Whether CREATE TABLE takes SORTKEY and DISTKEY.
@@ -36,8 +38,6 @@ class Capabilities:
             empty where all views are, or none.
         staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
             UNLOGGED, so that loading it costs less.
-        dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
-            translated to it.
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
         json_digits: The most digits that it keeps of a number within JSON, where it keeps JSON
             parsed, so that a repeated key loses a value; None where it keeps the text.
@@ -49,6 +49,7 @@ class Capabilities:
     max_identifier_bytes: int
     max_text_bytes: int | None
     max_columns: int
+    dialect: str
     max_binary_bytes: int | None = None
     lock_mode: str | None = None
     sort_and_dist_keys: bool = False
@@ -60,7 +61,6 @@ class Capabilities:
     parses_json: str = ""
     unbound_view: str = ""
     staging_table_kind: str = ""
-    dialect: str = "redshift"
     hex_prefix: str = ""
     json_digits: int | None = None
     nul_in_text: bool = False

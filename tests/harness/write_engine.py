@@ -23,7 +23,7 @@ COLUMNS = (
     Column("gone", INT),
 )
 KEY = COLUMNS[:2]
-CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600)
+CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600, "duckdb")
 
 
 def run(

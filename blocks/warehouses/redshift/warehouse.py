@@ -125,6 +125,7 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         max_text_bytes=redshift_types.MAX_VARCHAR_BYTES,
         max_binary_bytes=redshift_types.MAX_VARBYTE_BYTES,
         max_columns=1600,
+        dialect="redshift",
         lock_mode="",  # LOCK TABLE takes no mode; it is ACCESS EXCLUSIVE
         sort_and_dist_keys=True,
         declares_keys=True,

@@ -24,9 +24,7 @@ COLUMNS = (
 )
 GOOD = (1, "é", b"\0", '{"a": 1, "b": 2}')
 NONE = (None, None, None, None)
-NARROW = Capabilities(
-    (StageFormat.CSV,), 20, max_text_bytes=5, max_columns=9, max_binary_bytes=5, json_digits=38
-)
+NARROW = Capabilities((StageFormat.CSV,), 20, 5, 9, "redshift", max_binary_bytes=5, json_digits=38)
 
 
 def written(rows: list[tuple[Any, ...]], folder: Path, capabilities: Capabilities) -> int:

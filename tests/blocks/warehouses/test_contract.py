@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
+from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
 from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.errors import ConflictError, DataError, FerryError, SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, fits
 from ferry.statements import MARK, Statement
+from ferry.summaries.files import DIALECTS
+from ferry.summaries.query import WRITTEN_IN
 from ferry.target.key_index import create_index
 
 EVERY_KIND = (
@@ -376,6 +378,11 @@ def _conflict(engine: Any, table: str, request: Any) -> None:
     with engine.warehouse.transaction() as tx:  # the same thread may: the lock knows it
         tx.execute(f"UPDATE {table} SET id = 2")
         engine.warehouse.execute(f"UPDATE {table} SET id = 3")
+
+
+def test_summaries_can_be_written_in_the_sql_of_every_engine_and_of_no_other() -> None:
+    spoken = {warehouse.capabilities.dialect for warehouse in WAREHOUSES}
+    assert spoken == {WRITTEN_IN, *DIALECTS}
 
 
 def test_blocks_survive_being_saved_and_have_descriptions(engine: Any) -> None:

@@ -14,7 +14,11 @@ from ferry.summaries.checks import CheckResult, built_in, judged, question
 from ferry.summaries.partitions import EVERYTHING, Span
 
 CAPABILITIES = Capabilities(
-    stage_formats=(), max_identifier_bytes=63, max_text_bytes=None, max_columns=100
+    stage_formats=(),
+    max_identifier_bytes=63,
+    max_text_bytes=None,
+    max_columns=100,
+    dialect="redshift",
 )
 DAY = Span(datetime(2023, 1, 5), datetime(2023, 1, 6))
 LATER = Span(datetime(2023, 1, 9), datetime(2023, 1, 10))

@@ -10,7 +10,7 @@ from ferry.target.changes import TargetPlan, plan_target, within_limits
 from ferry.target.retype import Held
 
 TARGET = TableName("raw_data", "t")
-NARROW = Capabilities((StageFormat.CSV,), 20, 65_535, 4, widens_text=True)
+NARROW = Capabilities((StageFormat.CSV,), 20, 65_535, 4, "redshift", widens_text=True)
 
 
 def column(name: str, kind: Kind, nullable: bool = True, **sizes: int) -> Column:
