@@ -10,7 +10,7 @@ Amazon Redshift Database Developer Guide, "Unsupported PostgreSQL features".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, TableName
@@ -27,14 +27,14 @@ class Statement:
 
     Attributes:
         sql: The text, with `MARK` for each value.
-        values: As many as there are marks.
+        values: As many as there are marks. They may be a row's, so that `repr` does not tell them.
 
     Raises:
         ValueError: There are more or fewer.
     """
 
     sql: str
-    values: tuple[object, ...] = ()
+    values: tuple[object, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if (marks := self.sql.count(MARK)) != len(self.values):
