@@ -7,6 +7,8 @@ import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
+from ferry.runs.watch import WATCHED
+
 ROOT = Path(__file__).parents[2]
 TOP_KEYS = {"name", "prefect-version", "definitions", "deployments"}
 DEPLOYMENT_KEYS = {
@@ -97,3 +99,9 @@ def test_every_parameter_of_a_flow_is_explained_in_the_form(prefect_yaml: dict[s
         flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
         properties = flow.parameters.model_dump()["properties"]
         assert all(field.get("description") for field in properties.values()), properties
+
+
+def test_runs_of_every_deployment_are_watched(prefect_yaml: dict[str, Any]):
+    """One whose worker dies between taking it and beginning it would be Pending for ever."""
+    for deployment in prefect_yaml["deployments"]:
+        assert WATCHED in deployment.get("tags", []), deployment["entrypoint"]
