@@ -21,15 +21,19 @@ FerryError
     └── UnknownError          anything else: a mistake in Ferry, an answer that it does not know
 ```
 
-Tasks retry the first branch only (`is_retriable`). A message says which table, window and step,
-what was expected and what was found, and what to do. It never holds a secret or a row's values.
+Tasks retry the first branch only (`is_retriable`). A message begins with the error's code, which
+has a heading in docs/runbook.md. Then it says which table, window and step, what was expected and
+what was found, and what to do. It never holds a secret or a row's values.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from ferry.bounded import shortened
+
+CODE_BEGINS = "FERRY-"
+"""What every code begins with. A code is never changed and never given to another error."""
 
 MAX_TODO_CHARACTERS = 10_000
 """Of what is to be done: statements to run, as a rule for a few columns."""
@@ -47,7 +51,13 @@ class FerryError(Exception):
         expected: What should have been there.
         found: What was there instead. Never a row's values.
         todo: What the reader can do about it.
+
+    Attributes:
+        code: What stands first in the message. Each class that is raised has one of its own, with a
+            heading in docs/runbook.md; this class and `RetriableError` are never raised.
     """
+
+    code: ClassVar[str] = f"{CODE_BEGINS}ERROR"
 
     def __init__(
         self,
@@ -87,6 +97,11 @@ class FerryError(Exception):
         return self
 
     def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    @property
+    def message(self) -> str:
+        """The text without the code, to be quoted in the message of another error."""
         at = f"at {self.block}" if self.block else None
         where = " ".join(part for part in (self.step, self.table, self.window, at) if part)
         problem = shortened(self.problem)
@@ -110,45 +125,67 @@ class RetriableError(FerryError):
 class ConnectionLostError(RetriableError):
     """The network or the server went away before any commit was sent."""
 
+    code = "FERRY-CONNECTION"
+
 
 class BusyError(RetriableError):
     """A lock, a throttle, too many connections, or a time limit."""
+
+    code = "FERRY-BUSY"
 
 
 class ConflictError(RetriableError):
     """A serialization conflict: the whole transaction has to be repeated."""
 
+    code = "FERRY-CONFLICT"
+
 
 class OutcomeUnknownError(RetriableError):
     """An answer was lost: to a COMMIT, so look the batch up in the receipts, or to a message."""
+
+    code = "FERRY-OUTCOME"
 
 
 class FatalError(FerryError):
     """Trying again cannot help; somebody has to change something."""
 
+    code = "FERRY-REFUSED"
+
 
 class ConfigurationError(FatalError):
     """No such block, or a setting that is missing or wrong."""
+
+    code = "FERRY-CONFIGURATION"
 
 
 class SpecError(ConfigurationError):
     """A table spec that cannot be read or is misspelled."""
 
+    code = "FERRY-SPEC"
+
 
 class RequestError(FatalError):
     """The run's own parameters are wrong: dates, modes, table names."""
+
+    code = "FERRY-REQUEST"
 
 
 class AccessError(FatalError):
     """Wrong password, wrong certificate, no permission, no such bucket."""
 
+    code = "FERRY-ACCESS"
+
 
 class SchemaError(FatalError):
     """Columns or types that are missing or do not fit."""
 
+    code = "FERRY-SCHEMA"
+
 
 class DataError(FatalError):
     """Values that the warehouse cannot hold as they are."""
+
+    code = "FERRY-DATA"
 
 
 class IncompleteReadError(FatalError):
@@ -158,13 +195,19 @@ class IncompleteReadError(FatalError):
     then says `partial`, and the run fails with this error.
     """
 
+    code = "FERRY-INCOMPLETE"
+
 
 class CountMismatchError(FatalError):
     """Two steps disagree about the number of rows."""
 
+    code = "FERRY-COUNTS"
+
 
 class CheckFailedError(FatalError):
     """A summary's check failed; what is published stays as it was."""
+
+    code = "FERRY-CHECK"
 
 
 class StaleReadError(FatalError):
@@ -173,12 +216,16 @@ class StaleReadError(FatalError):
     Trying the same step again cannot help; reading the batch again does.
     """
 
+    code = "FERRY-STALE"
+
 
 class UnknownError(FatalError):
     """Something that Ferry does not know: a mistake of its own, or an answer never met before.
 
     It has the class of the error that was met, and never its text, which may hold anything.
     """
+
+    code = "FERRY-UNKNOWN"
 
 
 def no_window_without_key(table: str) -> RequestError:

@@ -1,4 +1,4 @@
-"""Why something failed, as it may be told: with the error's class, and without what is not ours.
+"""Why something failed, as it may be told: with the error's code, and without what is not ours.
 
 The text of an error of ours says what happened and holds no secret and no row's value. That of any
 other, a driver's or Python's own, may hold anything. So of those only the class is told: in a
@@ -17,12 +17,13 @@ class WithheldError(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """The reason in one text, such as `AccessError: extract raw_data.nps 2023-01-05: …`.
+    """The reason in one text, such as `FERRY-ACCESS: extract raw_data.nps 2023-01-05: …`.
 
-    The class is what the runbook's table goes by.
+    The code has a heading in the runbook. What is not ours has the code of `UnknownError`.
     """
-    kind = type(error).__name__
-    return f"{kind}: {error}" if isinstance(error, FerryError) else f"{kind}, {SEE_THE_LOG}"
+    if isinstance(error, FerryError):
+        return str(error)
+    return f"{UnknownError.code}: {type(error).__name__}, {SEE_THE_LOG}"
 
 
 def explained(error: Exception) -> FerryError:

@@ -13,9 +13,9 @@ from typing import Any
 
 from ferry import statements as sql
 from ferry.batch import Batch
-from ferry.errors import FerryError
+from ferry.errors import CODE_BEGINS
 from ferry.lookback import own_window
-from ferry.reasons import SEE_THE_LOG
+from ferry.reasons import reason_of
 from ferry.receipts.receipt import RECEIPTS, RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
 from ferry.statements import MARK, Statement
@@ -39,7 +39,7 @@ class Failure:
         window_end: First moment after it.
         window_label: The window as people say it.
         error: The kind of error, such as `AccessError`.
-        reason: Its message, which holds no secret and no row's values.
+        reason: Its message, which begins with its code and holds no secret and no row's values.
         flow_run_id: Prefect's id of the run.
         failed_at: When it was given up.
     """
@@ -57,8 +57,13 @@ class Failure:
 
     @property
     def told(self) -> str:
-        """The reason with the error's class, as `ferry.reasons.reason_of` has it of an error."""
-        return f"{self.error}: {self.reason}"
+        """The reason as `ferry.reasons.reason_of` has it.
+
+        One that an older Ferry wrote has no code, and is told with the error's class.
+        """
+        return (
+            self.reason if self.reason.startswith(CODE_BEGINS) else f"{self.error}: {self.reason}"
+        )
 
 
 FAILURE_COLUMNS: tuple[Column, ...] = (
@@ -81,7 +86,6 @@ def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
     What a scheduled run was to carry again besides its own window is there as it was.
     """
     window = batch.window and own_window(batch.spec, batch.window, batch.scheduled_start)
-    reason = str(error) if isinstance(error, FerryError) else SEE_THE_LOG
     return Failure(
         batch_id=batch.id,
         table_name=str(batch.target),
@@ -90,7 +94,7 @@ def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
         window_end=window.end if window else None,
         window_label=window.label if window else batch.label,
         error=type(error).__name__,
-        reason=reason.encode()[: REASON_BYTES - 4].decode(errors="ignore"),
+        reason=reason_of(error).encode()[: REASON_BYTES - 4].decode(errors="ignore"),
         flow_run_id=batch.flow_run_id,
         failed_at=failed_at,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferry.bounded import shortened
+from ferry.errors import CODE_BEGINS
 
 MAX_REASONS = 11  # with the line before them
 MAX_REASON_LENGTH = 900
@@ -39,7 +40,10 @@ TOLD_PARAMETERS = (
 )
 """What of a run's parameters is told besides `table`; anything else is not."""
 
-_PREFECT_S = re.compile(r"^Flow run encountered an exception[:.] *")
+_PREFECT_S = re.compile(
+    rf"^Flow run encountered an exception[:.] *([A-Za-z]+: (?={CODE_BEGINS}[A-Z]+: ))?"
+)
+"""What Prefect puts before a reason; the error's class as well, where its code says the same."""
 
 _LOOK_ALIKES = str.maketrans("<>`", "\u2039\u203a'")
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)

@@ -28,7 +28,7 @@ def _zone(name: str) -> str:
     try:
         zone_info(name)
     except RequestError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(error.message) from error
     return name
 
 

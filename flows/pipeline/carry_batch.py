@@ -134,6 +134,8 @@ class Together:
 class StoppedError(FatalError):
     """The run was cancelled; the target is as it was before this window."""
 
+    code = "FERRY-STOPPED"
+
 
 def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt:
     """Carry the batch and return its receipt; what an earlier attempt landed is not done again.

@@ -63,9 +63,9 @@ def saved() -> Engine:
     ids=["call", "read", "enter"],
 )
 def test_an_operation_s_error_names_the_block(use: Any) -> None:
-    with pytest.raises(AccessError, match=r"^at engine/billing: refused$"):
+    with pytest.raises(AccessError, match=r"^FERRY-ACCESS: at engine/billing: refused$"):
         use(saved())
-    with pytest.raises(AccessError, match=r"^refused$"):
+    with pytest.raises(AccessError, match=r"^FERRY-ACCESS: refused$"):
         use(Engine())  # neither saved nor loaded: it has no name
 
 

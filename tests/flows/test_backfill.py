@@ -185,7 +185,7 @@ def test_days_that_fail_are_named_with_their_reason_and_a_second_run_finishes_th
     assert state.type is StateType.FAILED
     assert state.message == (
         f"{shop.schema}.nps: 3 windows failed, 2023-07-01 to 2023-07-02, 2023-07-10: "
-        f"DataError: upsert {shop.schema}.nps … at postgres-warehouse/{shop.name}: "
+        f"FERRY-DATA: upsert {shop.schema}.nps … at postgres-warehouse/{shop.name}: "
         "rows without a full key (id, score); expected no NULL in the key; found 1 rows. "
         "Choose a key whose columns are never NULL."
     )
@@ -207,7 +207,7 @@ def test_strict_order_ends_at_the_first_failure_and_says_what_was_not_begun(shop
     told = failed(order="strict", end_date=date(2023, 7, 5))
     assert told.startswith("3 windows failed:\n")
     (why, not_begun) = told.splitlines()[1:]
-    assert "nps: 1 window failed, 2023-07-02: DataError: upsert" in why
+    assert "nps: 1 window failed, 2023-07-02: FERRY-DATA: upsert" in why
     assert "2 windows failed, 2023-07-03 to 2023-07-04: not begun: one before" in not_begun
     assert list(carried_days(shop)) == ["2023-07-01"]
 
@@ -267,8 +267,8 @@ def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_rea
     for told in (dry.splitlines(), lines):
         (why,) = (line for line in told if line.startswith(f"{gone}: "))
         assert "SchemaError" in why and "there is no table" in why
-        assert any(line.startswith(f"{late_}: RequestError") for line in told)
-        assert any(line.startswith(f"{lost}: ConfigurationError") for line in told)
+        assert any(line.startswith(f"{late_}: FERRY-REQUEST") for line in told)
+        assert any(line.startswith(f"{lost}: FERRY-CONFIGURATION") for line in told)
     assert len(shop.receipts("nps")) == 2
     pages = {a.key: str(a.data) for a in api.artifacts(state.state_details.flow_run_id)}
     for page in ("backfill-plan", "backfill"):

@@ -59,7 +59,7 @@ def test_a_failed_run_is_told_once_with_table_window_reason_and_link(
     assert subject == "Ferry: sync nps 2023-01-05 failed"
     assert lines[:2] == ["Table: nps", "Window: 2023-01-05"]
     where = f"plan {shop.schema}.nps 2023-01-05 at {SOURCE}/{shop.name}"
-    assert lines[2].startswith(f"Reason: SchemaError: {where}: there is no table")
+    assert lines[2].startswith(f"Reason: FERRY-SCHEMA: {where}: there is no table")
     assert "Flow: sync-table, with run_date=2023-01-05" in lines
     assert lines[-1] == f"Run: {prefect_server.ui_url}/runs/flow-run/{run_id(state)}"
     assert slack.posted[0]["path"] == WEBHOOK.removeprefix(f"https://{HOST}")
@@ -74,7 +74,7 @@ def test_tables_that_fail_in_one_run_are_in_one_message(shop: Any, slack: Slack)
     assert "Reason: 2 of 3 tables failed:" in lines
     assert "Window: 2023-01-05" in lines
     for table in ("nps", "visits"):
-        where = f"- SchemaError: plan {shop.schema}.{table} 2023-01-05 at {SOURCE}/{shop.name}: "
+        where = f"- FERRY-SCHEMA: plan {shop.schema}.{table} 2023-01-05 at {SOURCE}/{shop.name}: "
         assert sum(line.startswith(where) for line in lines) == 1
 
 
@@ -91,7 +91,7 @@ def test_a_backfill_sends_one_summary_of_all_its_windows(shop: Any, slack: Slack
     assert lines[0] == "Ferry: backfill visits 2023-01-01 to 2023-01-05 failed"
     assert lines[2] == "Window: 2023-01-01 to 2023-01-04"
     (reason,) = (line for line in lines if line.startswith(f"Reason: {shop.schema}.visits: "))
-    assert "2 windows failed, 2023-01-02 to 2023-01-03: DataError: upsert" in reason
+    assert "2 windows failed, 2023-01-02 to 2023-01-03: FERRY-DATA: upsert" in reason
     assert "rows without a full key" in reason
 
 
@@ -292,7 +292,7 @@ def test_another_kind_of_block_notifies_too_and_its_address_is_told_no_more_than
 
     (sent, refused) = slack.posted
     assert sent["title"] == "Ferry: sync nps 2023-01-05 failed"
-    assert sent["text"].startswith("Table: nps\nWindow: 2023-01-05\nReason: SchemaError: extract")
+    assert sent["text"].startswith("Table: nps\nWindow: 2023-01-05\nReason: FERRY-SCHEMA: extract")
     assert sent["path"] == refused["path"] == f"/{TOKEN}"
     (said,) = [r.getMessage() for r in caplog.records if LOUD in r.getMessage()]
     assert said.endswith("not sent; found HTTP 500")
@@ -337,5 +337,5 @@ def test_a_summary_that_its_check_held_back_is_told_with_check_expected_and_foun
     assert "These rows have arrived; not up to date are 2 summaries" in message
     where = f"{name}_summary all at duckdb-warehouse/{survey.journey.name}"
     why = "1 of 2 checks failed: scores are 0 to 10"
-    assert f"CheckFailedError: input_check {where}: {why}" in message
+    assert f"FERRY-CHECK: input_check {where}: {why}" in message
     assert "expected no rows outside of 0 to 10; found 1 rows outside of 0 to 10" in message

@@ -73,7 +73,7 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
     assert state.message == "orders: 1 day missing, 1 failed of 5"
     page = pages(api, state)["coverage-orders"]
     assert "Jan 2023  # # X o # \u00b7 \u00b7" in page
-    where = f"DataError: upsert {shop.schema}.orders 2023-01-03"
+    where = f"FERRY-DATA: upsert {shop.schema}.orders 2023-01-03"
     assert f"| 2023-01-03 | 1 | failed | {where}" in page
     assert "rows without a full key (code);" in page
     assert "| 2023-01-04 | 1 | missing | no run has carried it |" in page

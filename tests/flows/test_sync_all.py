@@ -67,7 +67,9 @@ def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
 
     assert state.type is StateType.FAILED
     where = f"plan {shop.schema}.nps 2023-01-02"
-    reason = f"1 of 3 tables failed: SchemaError: {where} at {slug(shop)}: there is no table 'nps' "
+    reason = (
+        f"1 of 3 tables failed: FERRY-SCHEMA: {where} at {slug(shop)}: there is no table 'nps' "
+    )
     assert (state.message or "").startswith(reason)
     assert carried(shop) == {"orders": ["2023-01-02"], "visits": ["2023-01-02"]}
     (page,) = [a for a in api.artifacts(state.state_details.flow_run_id) if a.key == "sync-all"]

@@ -31,7 +31,7 @@ def test_a_disk_is_full_and_the_run_says_so_and_carries_its_day_when_there_is_ro
     run_id = shop.start(shop.sync_table(command=limited), PARAMETERS)
     failed = shop.wait_for(run_id, StateType.FAILED)
 
-    assert "FatalError: extract raw_data.nps 2023-01-02" in (failed.message or "")
+    assert "FERRY-REFUSED: extract raw_data.nps 2023-01-02" in (failed.message or "")
     assert "Make room, or set TMPDIR" in (failed.message or "")
     assert shop.is_told()
     (told,) = shop.messages()
@@ -63,7 +63,7 @@ def test_a_sqlite_source_stays_locked_and_a_retry_in_the_ui_carries_the_day(
     with shop.locked():
         run_id = shop.start(shop.sync_table(), PARAMETERS)
         failed = shop.wait_for(run_id, StateType.FAILED)
-    assert "BusyError: plan raw_data.nps 2023-01-02" in (failed.message or "")
+    assert "FERRY-BUSY: plan raw_data.nps 2023-01-02" in (failed.message or "")
     _told_once_and_retried(shop, run_id, "is locked by another program")
 
 
@@ -75,7 +75,7 @@ def test_a_duckdb_file_is_held_by_somebody_and_a_retry_in_the_ui_carries_the_day
     with shop.held():
         run_id = shop.start(shop.sync_table(), PARAMETERS)
         failed = shop.wait_for(run_id, StateType.FAILED)
-    assert "BusyError: " in (failed.message or "")
+    assert "FERRY-BUSY: " in (failed.message or "")
     _told_once_and_retried(shop, run_id, "another process has the database open")
 
 

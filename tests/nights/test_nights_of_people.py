@@ -26,7 +26,7 @@ def test_a_failed_run_that_is_retried_in_the_ui_days_later_carries_the_same_day(
     due = Scheduled(scheduled_time=datetime(2023, 1, 3, 9, tzinfo=UTC))
     run_id = shop.start(shop.sync_table(), {"table": "nps"}, due)
     failed = shop.wait_for(run_id, StateType.FAILED)
-    assert "SchemaError: plan raw_data.nps 2023-01-02" in (failed.message or "")
+    assert "FERRY-SCHEMA: plan raw_data.nps 2023-01-02" in (failed.message or "")
 
     _rename(shop, "nps_away", "nps")
     with night.client as client:  # as the button does

@@ -88,7 +88,7 @@ def test_a_fatal_error_is_not_tried_again(api: Api, kind: type[FerryError]) -> N
 def test_an_error_says_table_window_and_step_also_on_the_run_s_page(api: Api) -> None:
     _, raised, task_run = fail(api, BusyError("a lock is held"), retries=0)
     where = "copy raw_data.nps 2023-01-05"
-    assert str(raised) == f"{where}: a lock is held"
+    assert str(raised) == f"FERRY-BUSY: {where}: a lock is held"
     assert task_run.name == where
     assert f"{where}: a lock is held" in (task_run.state.message or "")
 

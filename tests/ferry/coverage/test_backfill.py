@@ -86,8 +86,8 @@ def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
     with pytest.raises(RequestError) as refused:
         split_range(Range(date(1910, 1, 1), date(2024, 1, 1), "UTC"), "hour")
     assert str(refused.value) == (
-        "1910-01-01 to 2024-01-01 by the hour makes about 999,312 windows; expected 20,000 at "
-        "most; found 999,312. Use step=week, or a shorter range."
+        "FERRY-REQUEST: 1910-01-01 to 2024-01-01 by the hour makes about 999,312 windows; expected "
+        "20,000 at most; found 999,312. Use step=week, or a shorter range."
     )
 
 

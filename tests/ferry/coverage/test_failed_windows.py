@@ -12,7 +12,7 @@ from ferry.windows import Window, day_window
 
 TABLE = "raw_data.nps"
 FIRST = date(2020, 1, 1)
-WHY = "DataError: upsert raw_data.nps {}: rows without a full key (id). Choose another key."
+WHY = "FERRY-DATA: upsert raw_data.nps {}: rows without a full key (id). Choose another key."
 
 
 def failed(number: int, reason: str = WHY, table: str = TABLE) -> FailedWindow:
@@ -55,7 +55,7 @@ def test_neighbours_are_a_range_and_of_many_stretches_the_ends_are_told(
     numbers: list[int], when: str
 ) -> None:
     (line,) = failed_lines(map(failed, numbers))
-    assert line.startswith(f"{TABLE}: {when}DataError")
+    assert line.startswith(f"{TABLE}: {when}FERRY-DATA")
 
 
 def test_hours_are_told_as_hours() -> None:
@@ -98,7 +98,7 @@ def test_what_differs_from_window_to_window_does_not_make_another_reason() -> No
 def test_what_follows_from_another_failure_is_told_after_it() -> None:
     left = FailedWindow(TABLE, None, f"{TABLE}: 7 more windows are left to the next run")
     lines = failed_lines([left, *(failed(n, NOT_BEGUN) for n in range(9)), failed(10)])
-    assert "DataError" in lines[0]
+    assert "FERRY-DATA" in lines[0]
     assert lines[1] == left.reason
     assert lines[2].startswith(f"{TABLE}: 9 windows failed") and lines[2].endswith(NOT_BEGUN)
 

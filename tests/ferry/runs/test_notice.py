@@ -47,9 +47,25 @@ def test_the_subject_says_how_it_ended(ended: str, said: str):
 
 
 def test_what_prefect_puts_before_the_reason_is_left_out():
-    message = "Flow run encountered an exception: SchemaError: extract a.b: there is no table 'b'"
+    message = "Flow run encountered an exception: SchemaError: FERRY-SCHEMA: extract a.b: there is"
     body = failure_notice(run(message=message)).body
-    assert "Reason: SchemaError: extract a.b: there is" in body  # the class stays: the runbook's
+    assert "\nReason: FERRY-SCHEMA: extract a.b: there is" in body  # the class says the same
+
+
+def test_of_an_error_without_a_code_the_class_stays():
+    for kind in ("ParameterTypeError", "SchemaError"):  # Prefect's own, and an older Ferry's
+        message = f"Flow run encountered an exception: {kind}: extract a.b: there is no table"
+        body = failure_notice(run(message=message)).body
+        assert f"\nReason: {kind}: extract a.b: there is" in body
+
+
+def test_however_long_a_reason_is_its_code_is_told():
+    reasons = [f"FERRY-DATA: upsert raw_data.t{n}: {'why ' * 5_000}" for n in range(3)]
+    message = "\n".join(["3 of 3 tables failed:", *reasons])
+    lines = failure_notice(run(message=message)).body.splitlines()
+    told = [line for line in lines if line.startswith("- ")]
+    assert told
+    assert all(line.startswith("- FERRY-DATA: upsert raw_data.t") for line in told)
 
 
 def test_of_many_reasons_the_first_are_told_and_the_others_counted():

@@ -109,7 +109,7 @@ def test_its_text_is_in_no_state_log_artifact_or_failure_and_its_class_is(
 
     assert state.is_failed()
     message = state.message or ""
-    assert "DriverError" in message and "UnknownError" in message
+    assert "DriverError" in message and "FERRY-UNKNOWN: " in message
     if case != "update-symbols":
         assert f"{shop.schema}.orders" in message or case == "a backfill's plan"
     printed = capfd.readouterr()
@@ -167,7 +167,7 @@ def test_one_window_that_fails_so_ends_no_table_that_is_caught_up(
 
     assert state.is_failed()
     assert "1 past window(s) could not be caught up" in (state.message or "")
-    assert "UnknownError: extract" in (state.message or "")
+    assert "UnknownError: FERRY-UNKNOWN: extract" in (state.message or "")
     assert PLANTED not in (state.message or "")
     labels = {r.window_label for r in shop.receipts("orders") if r.status == "loaded"}
     assert labels == {"2023-01-01", "2023-01-03", "2023-01-04", "2023-01-05"}
@@ -192,7 +192,7 @@ def test_a_summary_that_fails_so_does_not_stop_the_others(
     with caplog.at_level(logging.DEBUG):
         state = sync_table(table="nps", run_date=DAY, return_state=True)
     assert state.is_failed()
-    assert "nps_monthly_summary" in (state.message or "") and "UnknownError" in state.message
+    assert "nps_monthly_summary" in (state.message or "") and "FERRY-UNKNOWN: " in state.message
     assert PLANTED not in (state.message or "") + caplog.text
     published = survey.journey.target("nps_summary", "day", "day")
     assert published == [(DAY,)]

@@ -111,7 +111,7 @@ def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
         state = run_at(api, morning(5))
         assert state.type is StateType.FAILED
         where = f"upsert {table} 2023-01-02 at postgres-warehouse/{shop.name}"
-        reason = f"DataError: {where}: rows without a full key (code)"
+        reason = f"FERRY-DATA: {where}: rows without a full key (code)"
         assert (state.message or "").startswith(
             "1 past window(s) could not be caught up: "
             f"{table}: 1 window failed, 2023-01-02: {reason.replace('2023-01-02', '…')}"

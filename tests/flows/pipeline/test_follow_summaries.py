@@ -291,7 +291,7 @@ def test_a_typo_in_one_summary_fails_only_the_runs_of_tables_that_it_reads(
 
     state = sync_table(table="orders", **day, return_state=True)
     assert state.is_failed()
-    assert "These rows have arrived; not up to date are 1 summary: SpecError: " in state.message
+    assert "These rows have arrived; not up to date are 1 summary: FERRY-SPEC: " in state.message
     assert f"sales/{file}" in state.message
     assert journey.target("orders", "id") == [(1,)]
 
