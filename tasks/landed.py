@@ -213,9 +213,8 @@ def tell_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -
 
 
 def write_void(
-    table: TableName,
+    batch: Batch,
     reason: str,
-    flow_run_id: str,
     tx: Transaction,
     warehouse: Warehouse,
     *,
@@ -224,26 +223,34 @@ def write_void(
     """Say, in this transaction, that what has landed before does not count any more; returns when.
 
     Args:
-        table: The target.
+        batch: The batch whose run found it.
         reason: Why.
-        flow_run_id: The run that found it.
         tx: The transaction.
         warehouse: Where.
         emptied: Whether the target has no rows any more.
     """
-    now = datetime.now(UTC)
+    table, now = batch.target, datetime.now(UTC)
     # Asked on another connection: under SERIALIZABLE isolation, reading the receipts within the
     # transaction would make every other table's upsert conflict with it.
     at = asked(lambda: void_moment(warehouse, table, now), now, warehouse)
     lost = asked(lambda: rows_held(warehouse, table), 0, warehouse) if emptied else 0
     void = void_receipt(
-        table, reason, flow_run_id=flow_run_id, started_at=now, at=at, rows_lost=max(0, lost)
+        table, reason, flow_run_id=batch.flow_run_id, started_at=now, at=at, rows_lost=max(0, lost)
     )
     write_receipt(tx, void)
     get_run_logger().warning(
-        "%s: %s, so that what was carried before does not count as loaded any more; a backfill "
-        "with reprocess=missing carries it again",
+        "%s: %s, so that what was carried before does not count as loaded any more; %s",
         table,
         reason,
+        _what_carries_again(batch),
     )
     return at
+
+
+def _what_carries_again(batch: Batch) -> str:
+    """What brings back what has become void: a watermark is void with the receipts it is from."""
+    if batch.mode != "window":
+        return "this run has read the whole table again"
+    if batch.spec.mode != "window":
+        return f"the next run in mode {batch.spec.mode} reads the whole table again"
+    return "a backfill with reprocess=missing carries it again"

@@ -192,9 +192,7 @@ def _void_what_is_lost(
         raise _stale("the target lost its rows since this batch was read")
     if not holds_rows(warehouse, batch.target):
         return None
-    return write_void(
-        batch.target, TARGET_LOST_ROWS, batch.flow_run_id, tx, warehouse, emptied=True
-    )
+    return write_void(batch, TARGET_LOST_ROWS, tx, warehouse, emptied=True)
 
 
 def _surely_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> bool:

@@ -113,9 +113,7 @@ def _change(
                 says_so = bool(void) and has_landed(batch.target, warehouse)
                 if says_so:
                     emptied = void == TARGET_MADE_ANEW
-                    write_void(
-                        batch.target, void, batch.flow_run_id, tx, warehouse, emptied=emptied
-                    )
+                    write_void(batch, void, tx, warehouse, emptied=emptied)
         except FerryError as error:
             if is_done(warehouse.describe(batch.target)):
                 return False

@@ -221,3 +221,44 @@ def test_how_far_a_run_is_is_counted_by_the_warehouse(people: Any) -> None:
         f"FROM ferry.failures WHERE table_name = '{name}') WHERE table_name = '{name}'"
     )
     assert count_run(run_id, name, long_ago, people.warehouse) == (1, 0, 1)  # it landed after all
+
+
+BACKFILLED = "a backfill with reprocess=missing carries it again"
+READ_NOW = "this run has read the whole table again"
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "advice"),
+    [
+        (SPEC, {"run_date": SECOND}, BACKFILLED),
+        ({"mode": "watermark", "key": ["id"]}, {}, READ_NOW),
+        ({"mode": "full"}, {}, READ_NOW),
+        (
+            {"mode": "watermark", "key": ["id"]},
+            {"mode": "window", "run_date": SECOND},
+            "the next run in mode watermark reads the whole table again",
+        ),
+    ],
+    ids=["window", "watermark", "full", "a window of a watermark's table"],
+)
+@pytest.mark.parametrize("loss", ["DELETE FROM {}", "DROP TABLE {}"])
+def test_the_warning_says_what_carries_again_what_was_lost(
+    people: Any,
+    caplog: pytest.LogCaptureFixture,
+    loss: str,
+    spec: dict[str, Any],
+    given: dict[str, Any],
+    advice: str,
+) -> None:
+    people.write_specs(people=spec)
+    sync_table(table="people", mode="full")
+    run(people, loss)
+    caplog.clear()
+    sync_table(table="people", **given)
+    told = [r.getMessage() for r in caplog.records if "count as loaded any more" in r.getMessage()]
+    assert [line.partition("any more; ")[2] for line in told] == [advice]
+    if "the next run" in advice:
+        assert len(people.target("people")) == 1
+        sync_table(table="people")
+    if advice != BACKFILLED:  # it is as the warning says
+        assert len(people.target("people")) == 2
