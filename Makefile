@@ -1,6 +1,6 @@
 # Ferry. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nights soak model lint format stack stop bench docs lock clean
+.PHONY: help demo test test-fast test-nights soak model lint format stack stop bench docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +26,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 
 demo: $(VENV)/.installed ## Carry a small shop from SQLite to DuckDB, and tell the story
 	@$(BIN)/python -m deployments.demo
+
+test-fast: $(VENV)/.installed-dev ## Test what needs no program but Python, for every save (a minute)
+	$(BIN)/python -m pytest -m embedded -n 2 --dist worksteal tests/ferry tests/blocks tests/tasks tests/flows $(ARGS)
 
 test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.programs

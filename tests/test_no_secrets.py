@@ -1,6 +1,6 @@
 """No password and no row's value is told: in no log, state, artifact, exception or SQL text.
 
-What all the other tests told is looked at when their servers stop (`conftest.py`).
+What all the other tests told is looked at when their servers stop (`harness/servers.py`).
 """
 
 from __future__ import annotations

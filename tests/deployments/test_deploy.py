@@ -24,9 +24,11 @@ AUTOMATION = "Ferry notifies of failed runs"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
+def client(
+    tmp_path_factory: pytest.TempPathFactory, unused_home: Path
+) -> Iterator[SyncPrefectClient]:
     """A Prefect server of this module's own, with a work pool: schedules make runs on it."""
-    server = PrefectServer.start(tmp_path_factory.mktemp("prefect"))
+    server = PrefectServer.start(tmp_path_factory.mktemp("prefect"), begin_with=unused_home)
     settings = {PREFECT_API_URL: server.api_url, PREFECT_API_AUTH_STRING: server.auth_string}
     with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
         for name, value in server.client_env.items():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from deployments.local.servers import PrefectServer
+    from tests.harness.journey import Journey
     from tests.harness.slack import Slack
+    from tests.harness.survey import Survey
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def another_ca(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def survey(journey: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def survey(journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Survey:
     """Answers to a survey on the journey's road, and the shipped summaries over them."""
     from tests.harness.survey import Survey
 

@@ -17,6 +17,9 @@ from ferry.receipts.receipt import RECEIPT_COLUMNS, Receipt, from_row
 from ferry.statements import MARK, Statement, column_list
 from tests.harness.saved_blocks import save
 
+RunSource = Callable[[str, Sequence[Sequence[object]]], None]
+"""Runs a statement in a source, once for each row of parameters, marked by `?`."""
+
 
 @dataclass
 class Journey:
@@ -25,7 +28,7 @@ class Journey:
     source: Source
     stage: Stage
     warehouse: Warehouse
-    run_source: Callable[[str, Sequence[Sequence[Any]]], None]
+    run_source: RunSource
     specs_file: Path
     schema: str = field(default_factory=lambda: f"t_{uuid.uuid4().hex[:10]}")
     name: str = field(default_factory=lambda: f"b-{uuid.uuid4().hex[:10]}")
@@ -54,7 +57,7 @@ class Journey:
         tables: dict[str, Any] = yaml.safe_load(self.specs_file.read_text())["tables"]
         return tables
 
-    def sql(self, statement: str, rows: Sequence[Sequence[Any]] = ((),)) -> None:
+    def sql(self, statement: str, rows: Sequence[Sequence[object]] = ((),)) -> None:
         """Run a statement in the source, once for each row of parameters, marked by `?`."""
         self.run_source(statement, rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -48,7 +48,7 @@ class MySQLShop:
         }
         return MySQLSource(**{**fields, **changes})
 
-    def run(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    def run(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return list(cursor.fetchall())
@@ -105,7 +105,7 @@ def opened_shop(server: MariaDB) -> Iterator[MySQLShop]:
         shop.run(f"DROP DATABASE `{name}`")
 
 
-def read_in_part(source: MySQLSource, shop: MySQLShop) -> Iterator[Any]:
+def read_in_part(source: MySQLSource, shop: MySQLShop) -> Iterator[pa.RecordBatch]:
     """The batches of the table `many`, read as they are asked for."""
     schema = shop.source.describe(TableName("", "many"))
     return iter(source.read(ExtractQuery(schema)))

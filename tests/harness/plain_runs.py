@@ -76,14 +76,15 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[None]:
         flow_id=uuid.uuid4(),
         name=__name__,
         state=Pending(),
-        expected_start_time=datetime.now(UTC),
+        expected_start_time=datetime.now(UTC),  # type: ignore[arg-type]  # pydantic takes it
         run_count=1,
         parameters=parameters,
     )
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner()
     with (
         temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}),
         SyncClientContext.get_or_create() as context,
-        ThreadPoolTaskRunner() as runner,
+        runner,
         FlowRunContext(
             flow=flow,
             flow_run=run,

@@ -64,7 +64,9 @@ class Survey:
             rows.append((self.answers, f"{when} {hour:02}:{minute:02}:00", score))
         self.journey.sql("INSERT INTO nps VALUES (?, ?, ?)", rows)
 
-    def published(self, name: str = "nps_summary", columns: str = "day, nps, responses") -> Any:
+    def published(
+        self, name: str = "nps_summary", columns: str = "day, nps, responses"
+    ) -> list[tuple[Any, ...]]:
         """The rows that readers see."""
         return self.journey.target(name, columns, order="1")
 

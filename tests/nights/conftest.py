@@ -19,9 +19,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_night(slack_server: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def shared_night(
+    slack_server: Slack, unused_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Night]:
     folder: Path = tmp_path_factory.mktemp("night")
-    night = Night.begin(folder, slack_server)
+    night = Night.begin(folder, slack_server, unused_home)
     yield night
     night.end()
 

@@ -56,9 +56,15 @@ class Night:
     deployments: list[UUID] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, folder: Path, slack: Slack, settings: Mapping[str, str] | None = None) -> Night:
+    def begin(
+        cls,
+        folder: Path,
+        slack: Slack,
+        unused_home: Path,
+        settings: Mapping[str, str] | None = None,
+    ) -> Night:
         wanted = QUICK_SERVER | slack.env | dict(settings or {})
-        server = PrefectServer.start(folder / "prefect", settings=wanted)
+        server = PrefectServer.start(folder / "prefect", settings=wanted, begin_with=unused_home)
         night = cls(folder, slack, server)
         night.python(SAVE)
         return night

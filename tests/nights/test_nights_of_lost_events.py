@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import StateType
@@ -19,9 +20,11 @@ WATCH = (
 
 
 @pytest.fixture(scope="module")
-def shared_night(slack_server: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def shared_night(
+    slack_server: Slack, unused_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Night]:
     settings = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false"}
-    night = Night.begin(tmp_path_factory.mktemp("night"), slack_server, settings)
+    night = Night.begin(tmp_path_factory.mktemp("night"), slack_server, unused_home, settings)
     yield night
     night.end()
 

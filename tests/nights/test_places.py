@@ -155,8 +155,10 @@ class Home:
 
 
 @contextmanager
-def home(folder: Path, **settings: str) -> Iterator[Home]:
-    server = PrefectServer.start(folder, port=free_port(), settings=settings)
+def home(folder: Path, unused_home: Path, **settings: str) -> Iterator[Home]:
+    server = PrefectServer.start(
+        folder, port=free_port(), settings=settings, begin_with=unused_home
+    )
     found = Home(folder, server, settings)
     try:
         yield found
@@ -165,8 +167,8 @@ def home(folder: Path, **settings: str) -> Iterator[Home]:
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    with home(tmp_path_factory.mktemp("lasting")) as found:
+def lasting(tmp_path_factory: pytest.TempPathFactory, unused_home: Path) -> Iterator[Home]:
+    with home(tmp_path_factory.mktemp("lasting"), unused_home) as found:
         yield found
 
 
@@ -237,12 +239,12 @@ def test_a_process_that_is_told_to_end_gives_its_places_back_at_once(
 
 
 def test_leases_in_memory_that_a_restart_forgets_are_found_out_by_whoever_waits_and_by_registering(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, unused_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deployments.leases import free_places
 
     memory = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": MEMORY}
-    with home(tmp_path / "prefect", **memory) as forgetful:
+    with home(tmp_path / "prefect", unused_home, **memory) as forgetful:
         with forgetful.meant():
             assert lease_warning() == IN_MEMORY
         source = limited(forgetful, 4)

@@ -24,7 +24,7 @@ from ferry.schema import Column, TableName, arrow_schema
 class Engine:
     """A warehouse, its stage, and an empty schema in it."""
 
-    warehouse: Any
+    warehouse: Warehouse
     stage: Stage
     schema: str
     folder: Path
@@ -70,8 +70,7 @@ class Engine:
             ]
         assert extract is not None
         manifest = self.stage.write_manifest(parts, f"{run}/manifest.json")
-        rows = sum(len(each) for each in files)
-        return Staged(tuple(parts), manifest, extract.layout, rows)
+        return Staged(tuple(parts), manifest, extract.layout, sum(map(len, files)))
 
     def stage_text(self, columns: tuple[Column, ...], *files: bytes) -> Staged:
         """CSV files of exactly these bytes."""
@@ -127,4 +126,5 @@ _FIXTURES: dict[type[Warehouse], str] = {
 @pytest.fixture(params=WAREHOUSES, ids=lambda each: each.__name__)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn; one without a fixture here is an error, never a skip."""
-    return request.getfixturevalue(_FIXTURES[request.param])
+    made: Engine = request.getfixturevalue(_FIXTURES[request.param])
+    return made

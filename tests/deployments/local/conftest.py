@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import connection, cursor
+
     from deployments.local.redshift_double import RedshiftDouble
     from deployments.local.servers import S3, Postgres
 
@@ -19,7 +22,7 @@ _names = itertools.count()
 
 @pytest.fixture(scope="session")
 def s3_client(s3: S3) -> Any:
-    """A boto3 client with a bucket ``stage``."""
+    """A boto3 client, which has no types, with a bucket ``stage``."""
     s3.make_bucket("stage")
     return s3.client()
 
@@ -27,13 +30,10 @@ def s3_client(s3: S3) -> Any:
 @pytest.fixture(scope="session")
 def login(postgres: Postgres) -> dict[str, str]:
     """User, password and database of the double's own tests."""
-    connection = postgres.connect()
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE DATABASE double TEMPLATE template0")
-    finally:
-        connection.close()
+    with closing(postgres.connect()) as session:
+        session.autocommit = True
+        with session.cursor() as statements:
+            statements.execute("CREATE DATABASE double TEMPLATE template0")
     return {"user": postgres.user, "password": postgres.password, "dbname": "double"}
 
 
@@ -45,36 +45,37 @@ def double(redshift_double: RedshiftDouble) -> Iterator[RedshiftDouble]:
 
 
 @pytest.fixture
-def connect(double: RedshiftDouble, login: dict[str, str]) -> Iterator[Callable[..., Any]]:
+def connect(double: RedshiftDouble, login: dict[str, str]) -> Iterator[Callable[..., connection]]:
     """Opens sessions through the double, in autocommit unless told otherwise."""
-    opened = []
+    opened: list[connection] = []
 
-    def open_session(autocommit: bool = True, **options: Any) -> Any:
+    def open_session(autocommit: bool = True, **options: Any) -> connection:
         where = {"host": double.host, "port": double.port, **login}
-        connection = psycopg2.connect(**{**where, **options})
-        connection.autocommit = autocommit
-        opened.append(connection)
-        return connection
+        session: connection = psycopg2.connect(**{**where, **options})
+        session.autocommit = autocommit
+        opened.append(session)
+        return session
 
     yield open_session
-    for connection in opened:
-        connection.close()
+    for session in opened:
+        session.close()
 
 
 @pytest.fixture
-def redshift(connect: Callable[..., Any]) -> Any:
+def redshift(connect: Callable[..., connection]) -> Iterator[cursor]:
     """A cursor in autocommit, in a schema of its own."""
-    cursor = connect().cursor()
+    session = connect()
     schema = f"s{next(_names)}"
-    cursor.execute(f"CREATE SCHEMA {schema}")
-    cursor.execute(f"SET search_path TO {schema}")
-    yield cursor
-    cursor.connection.rollback()
-    cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+    with session.cursor() as statements:
+        statements.execute(f"CREATE SCHEMA {schema}")
+        statements.execute(f"SET search_path TO {schema}")
+        yield statements
+        session.rollback()
+        statements.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture
-def tables(redshift: Any) -> Any:
+def tables(redshift: cursor) -> cursor:
     """Two tables of two rows, in its schema."""
     redshift.execute("CREATE TABLE t (id int, name varchar(5))")
     redshift.execute("CREATE TABLE s (id int, name varchar(5))")

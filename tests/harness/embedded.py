@@ -1,0 +1,49 @@
+"""Which tests need nothing but Python packages, told by the fixtures that they ask for.
+
+They are the rules, the tasks, and what is carried on the embedded road, from a SQLite file through
+a folder to DuckDB: the ones that `make test-fast` runs. A new test is one of them, or is not,
+without being listed anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+EMBEDDED_ROAD = "sqlite-folder-duckdb"
+
+OUTSIDE = frozenset({"mariadb", "mysql", "postgres", "s3", "rclone"})
+"""The fixtures that start a program which no Python package brings along."""
+
+_TESTS = Path(__file__).parents[1]
+_ROOMS = tuple(_TESTS / name for name in ("ferry", "blocks", "tasks", "flows"))
+"""Tests elsewhere are of the servers themselves, or start processes and wait for them."""
+
+_CHOICE = re.compile(r"mysql|mariadb|postgres|redshift|s3|moto|rclone", re.IGNORECASE)
+"""What stands in the id of a case whose parameter chooses a server of `OUTSIDE`."""
+
+
+def is_embedded(item: pytest.Item) -> bool:
+    """Whether the test needs no program besides Python, and no Prefect server for its own sake."""
+    if not isinstance(item, pytest.Function) or not any(
+        item.path.is_relative_to(room) for room in _ROOMS
+    ):
+        return False
+    asked = set(item.fixturenames)
+    # Blocks are saved on a server also where flows are called as functions: all cases share one.
+    prefect_s = "api" in asked or ("prefect_server" in asked and "plain_runs" not in asked)
+    # Only where some fixture holds the request, a parameter may ask for further fixtures.
+    case = item.callspec.id if "request" in asked and hasattr(item, "callspec") else ""
+    return not (prefect_s or asked & OUTSIDE or _CHOICE.search(case))
+
+
+def refuse_outside(fixture: str, config: pytest.Config) -> None:
+    """Fails the test that asks for such a program in a run of the embedded ones alone."""
+    if fixture in OUTSIDE and config.getoption("markexpr") == "embedded":
+        pytest.fail(
+            f"An embedded test asks for {fixture}, which is no Python package: "
+            "tests/harness/embedded.py takes it for one that does not.",
+            pytrace=False,
+        )
