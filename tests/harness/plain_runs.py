@@ -19,9 +19,14 @@ from unittest.mock import patch
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import FlowRunContext, SyncClientContext
+from prefect.context import (
+    FlowRunContext,
+    SettingsContext,
+    SyncClientContext,
+    get_settings_context,
+)
 from prefect.results import get_result_store
-from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, Settings
 from prefect.states import Failed, Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_call_parameters
@@ -82,7 +87,7 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[None]:
     )
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner()
     with (
-        temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}),
+        _without_logs_to_the_server(),
         SyncClientContext.get_or_create() as context,
         runner,
         FlowRunContext(
@@ -95,6 +100,19 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[None]:
         ),
     ):
         yield
+
+
+_settings: list[tuple[Settings, Settings]] = []
+"""The settings met last, and the same without logs to the server."""
+
+
+def _without_logs_to_the_server() -> SettingsContext:
+    """As `temporary_settings`, which takes 40 ms of CPU to make the same ones anew."""
+    context = get_settings_context()
+    if not _settings or _settings[0][0] is not context.settings:
+        quiet = context.settings.copy_with_update({PREFECT_LOGGING_TO_API_ENABLED: False})
+        _settings[:] = [(context.settings, quiet)]
+    return SettingsContext(profile=context.profile, settings=_settings[0][1])
 
 
 def _result(returned: Any) -> Any:
