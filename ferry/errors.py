@@ -17,7 +17,7 @@ FerryError
     ├── IncompleteReadError   a part of what was asked for could not be read; the rest was
     ├── CountMismatchError    two steps disagree about the number of rows
     ├── CheckFailedError      a summary's check failed; what is published stays as it was
-    ├── StaleReadError        another batch landed since this one was read; read it again
+    ├── StaleReadError        what was planned or read is out of date; read it again
     └── UnknownError          anything else: a mistake in Ferry, an answer that it does not know
 ```
 
@@ -211,7 +211,7 @@ class CheckFailedError(FatalError):
 
 
 class StaleReadError(FatalError):
-    """Another batch of the table landed since this one was read.
+    """Something has changed since the batch was planned, so that what was read must not land.
 
     Trying the same step again cannot help; reading the batch again does.
     """

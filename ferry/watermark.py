@@ -10,6 +10,7 @@ refused.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -88,7 +89,7 @@ class CursorWatch:
         """How many rows are dated after the source's clock."""
         self._place, self._counts_no_time = place, counts_no_time
         self._clock: pa.Scalar | None = None
-        self._top: set[int] = set()
+        self._top: dict[int, int] = {}  # how many rows have each
         self._lowest: int | None = None
         self._rows = 0
 
@@ -120,8 +121,9 @@ class CursorWatch:
         self._rows += len(values)
         lowest = int(values.min())
         self._lowest = lowest if self._lowest is None else min(self._lowest, lowest)
-        merged = self._top.union(int(value) for value in _highest(values))
-        self._top = set(sorted(merged)[-TOP_VALUES:])
+        counts = Counter(self._top)
+        counts.update(_highest(values))
+        self._top = {value: counts[value] for value in sorted(counts)[-TOP_VALUES:]}
 
     @property
     def highest(self) -> int | None:
@@ -146,7 +148,8 @@ class CursorWatch:
             bounds = [known.lowest, lowest, high]
             lowest = min(int(bound) for bound in bounds if bound is not None)  # type: ignore[arg-type]
         for place in range(len(values) - 1, 0, -1):
-            gap, above = values[place] - values[place - 1], len(values) - place
+            gap = values[place] - values[place - 1]
+            above = sum(self._top[value] for value in values[place:])
             few = known is not None or above < self._rows - above
             if few and lowest is not None and gap > max(JUMP, values[place - 1] - lowest):
                 return above
@@ -166,14 +169,15 @@ def refuse_jump(rows: int, cursor: str) -> DataError:
     )
 
 
-def _highest(values: np.ndarray) -> np.ndarray:
-    """The highest values, each once, as many as are kept."""
-    if len(values) <= TOP_VALUES:
-        return values
-    highest = np.partition(values, -TOP_VALUES)[-TOP_VALUES:]
-    if len(np.unique(highest)) < TOP_VALUES:  # one that is there often has crowded others out
-        return np.unique(values)[-TOP_VALUES:]
-    return highest
+def _highest(values: np.ndarray) -> dict[int, int]:
+    """The highest values, as many as are kept, and how many rows have each."""
+    if len(values) > TOP_VALUES:
+        highest = values[values >= np.partition(values, -TOP_VALUES)[-TOP_VALUES]]
+        if len(np.unique(highest)) >= TOP_VALUES:  # else some that are there often crowd others out
+            values = highest
+    each, rows = np.unique(values, return_counts=True)
+    kept = zip(each[-TOP_VALUES:], rows[-TOP_VALUES:], strict=True)
+    return {int(value): int(count) for value, count in kept}
 
 
 def _integers(values: pa.Array) -> np.ndarray:

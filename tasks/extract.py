@@ -17,7 +17,7 @@ from blocks.stages.parts.files import write_parts
 from ferry.batch import Batch, CursorValue, Extract
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
-from ferry.errors import FerryError, IncompleteReadError
+from ferry.errors import FerryError, IncompleteReadError, StaleReadError
 from ferry.plan import BatchPlan, stored_bound
 from ferry.schema import Column, TableSchema
 from ferry.unix_time import to_unix
@@ -25,6 +25,7 @@ from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
 from tasks.landed import counts_no_time
 from tasks.pages.progress import Progress
 from tasks.places.readers import place_among_readers
+from tasks.plan_batch import describe_source
 from tasks.step import STEP, explains, located, tell
 
 
@@ -33,7 +34,8 @@ from tasks.step import STEP, explains, located, tell
 def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabilities) -> Extract:
     """Read the batch's rows into compressed part files.
 
-    Safe to repeat: the files belong to this run alone and are written anew.
+    Safe to repeat: the files belong to this run alone and are written anew. The source is described
+    once more: a table that was altered since the batch was planned is planned again.
 
     Args:
         batch: What to carry.
@@ -42,12 +44,19 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
         capabilities: What the warehouse can hold: any other value is refused.
 
     Raises:
+        StaleReadError: The source's table is not what it was when the batch was planned. The batch
+            has to be planned again.
         DataError: A value that cannot travel unchanged, or ids out of all proportion that would
             hide other rows. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, query = batch.spec, plan.query
     with located(batch, "extract", source):
+        if describe_source(spec, source) != query.schema:
+            raise StaleReadError(
+                "the table was altered at the source since this batch was planned",
+                todo="Run it again: it has to be planned again.",
+            )
         with place_among_readers(spec.source, backfill=batch.backfill):
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = _watch(batch, query.schema)

@@ -250,7 +250,7 @@ def write_void(
 def _what_carries_again(batch: Batch) -> str:
     """What brings back what has become void: a watermark is void with the receipts it is from."""
     if batch.mode != "window":
-        return "this run has read the whole table again"
+        return "this run reads the whole table"
     if batch.spec.mode != "window":
         return f"the next run in mode {batch.spec.mode} reads the whole table again"
     return "a backfill with reprocess=missing carries it again"

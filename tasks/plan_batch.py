@@ -32,8 +32,8 @@ from tasks.uncarried import refuse_uncarried
 def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
     """What the batch reads and how it lands; what cannot land is refused here.
 
-    Safe to repeat: it only asks. What it was told about the target can change until the batch
-    lands: the upsert looks again, and refuses what was read in vain.
+    Safe to repeat: it only asks. What it was told can change: extract looks at the source again,
+    and upsert at the target; what another batch has landed since counts as landed since the read.
 
     Args:
         batch: What to carry.
@@ -49,8 +49,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
     """
     spec, capabilities = batch.spec, warehouse.capabilities
     with located(batch, "plan", source):
-        schema = source.describe(spec.source_name, spec.exclude)
-        schema = carried_as_text(schema, spec.as_text)
+        schema = describe_source(spec, source)
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
         # First of all that is asked of the target: what lands from here on was not there yet.
         before = landings(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
@@ -89,6 +88,15 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         )
 
 
+def describe_source(spec: TableSpec, source: Source) -> TableSchema:
+    """The source's table, with the columns and types that the spec carries.
+
+    Raises:
+        SchemaError: The table or a column that the spec names is missing. No retry helps.
+    """
+    return carried_as_text(source.describe(spec.source_name, spec.exclude), spec.as_text)
+
+
 def _refuse_what_is_never_read(
     batch: Batch, query: ExtractQuery, source: Source, warehouse: Warehouse
 ) -> None:
@@ -106,8 +114,8 @@ def _in_older_rows(
     source: Source,
     warehouse: Warehouse,
 ) -> tuple[str, ...]:
-    if not gained:
-        return ()
+    if not gained or query.cursor is None or query.start is None:
+        return ()  # all rows are read: nobody has to wait for a place to ask
     with place_among_readers(batch.spec.source, backfill=batch.backfill):
         return in_older_rows(batch, gained, query, source, warehouse)
 

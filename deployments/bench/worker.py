@@ -27,7 +27,7 @@ _EVERY_SECONDS = 0.5
 def workers(places: Places) -> Iterator[None]:
     """Deploy everything, and let a worker take the runs, and another one watch them.
 
-    Only the watch goes by its schedule; of the others none is to begin in the midst of a case.
+    What watches goes by its schedules; of the others none is to begin in the midst of a case.
 
     Raises:
         MeasuredError: The deployments could not be made.
@@ -70,7 +70,7 @@ def carry(places: Places, deployment: str, parameters: Mapping[str, Any]) -> Mea
         _wait(client, run_id)
     (row,) = places.fetch(
         "SELECT extract(epoch FROM max(finished_at) - min(started_at)), sum(rows_extracted), "
-        "count(*) FROM ferry.receipts WHERE flow_run_id = %s",
+        "count(*) FROM ferry.receipts WHERE flow_run_id = %s AND status <> 'void'",
         [str(run_id)],
     )
     seconds, rows, receipts = row
@@ -82,7 +82,7 @@ def carry(places: Places, deployment: str, parameters: Mapping[str, Any]) -> Mea
 
 def _pause(client: SyncPrefectClient) -> None:
     for deployment in client.read_deployments():
-        if "watch" not in deployment.name and deployment.schedules:
+        if deployment.work_pool_name != WATCH_POOL and deployment.schedules:
             client.pause_deployment(deployment.id)
 
 

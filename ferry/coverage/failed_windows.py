@@ -2,7 +2,7 @@
 
 Windows of a table that failed for the same reason stand in one line, however many they are:
 
-    1,000 windows failed, 2020-01-01 to 2022-09-26: DataError: upsert raw_data.nps …: …
+    1,000 windows failed, 2020-01-01 to 2022-09-26: FERRY-DATA: upsert raw_data.nps …: …
 """
 
 from __future__ import annotations

@@ -55,12 +55,12 @@ class Look:
 class Probe:
     """What the watch itself sends: while that comes through, so would a run's heartbeat."""
 
-    NAME = "ferry.runs.watch.look"
+    NAME = "ferry.watch.look"
     BEHIND = 2
     """Looks within which it has to come through: the server keeps events some seconds later."""
 
     def __init__(self) -> None:
-        self._id = f"ferry.runs.watch.{uuid4()}"
+        self._id = f"ferry.watch.{uuid4()}"
         self._sent = 0
 
     def send(self) -> None:

@@ -100,10 +100,15 @@ def test_numbers_that_grow_by_leaps_all_the_time_are_no_jump():
     assert jumped([1001 + JUMP], known=Watermark(1000, 999)) == 1
 
 
-def test_rows_of_one_number_hide_no_jump_below_it():
+def test_rows_of_one_number_hide_no_jump_below_it_and_all_of_them_are_counted():
     many = [JUMP + 1] * (TOP_VALUES + 1)
-    assert jumped([0] * (2 * len(many)), many) == 1
-    assert jumped([0] * (2 * len(many)) + many) == 1
+    assert jumped([0] * (2 * len(many)), many) == len(many)
+    assert jumped([0] * (2 * len(many)) + many) == len(many)
+
+
+def test_most_rows_beyond_a_gap_are_no_stray_rows_though_they_have_one_number():
+    assert jumped([0] * 3 + [3 * JUMP] * 100_000) == 0
+    assert jumped([0] * 3, [3 * JUMP] * 100_000) == 0
 
 
 def test_many_rows_beyond_a_gap_are_no_stray_rows():

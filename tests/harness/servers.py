@@ -26,7 +26,8 @@ _UNASKED = (
     "CANCELLATION_CLEANUP", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS", "SCHEDULER", "TRIGGERS",
 )  # fmt: skip
 """Services of Prefect's that no test on the shared server waits for. Asking its database every few
-seconds what there is to do, they take a third of what an idle server takes."""
+seconds what there is to do, they take a third of what an idle server takes. They run on servers of
+a test's own, whose databases are not looked through for secrets."""
 
 
 def planted_secret(whose: str) -> str:

@@ -116,7 +116,7 @@ def of(night: Night, text: str) -> list[str]:
 def looks(night: Night) -> int:
     """How many looks of a watch have been heard so far."""
     with night.client as client:
-        chosen: dict[str, Any] = {"event": {"name": ["ferry.runs.watch.look"]}}
+        chosen: dict[str, Any] = {"event": {"name": ["ferry.watch.look"]}}
         found = client.request("POST", "/events/filter", json={"filter": chosen})
     return int(found.json()["total"])
 
