@@ -14,7 +14,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from deployments.local.redshift_double import Fault
-from ferry.errors import ConnectionLostError, SchemaError
+from ferry.errors import BusyError, ConnectionLostError, SchemaError
 from ferry.schema import Kind, TableName
 from flows.pipeline.carry_batch import Dates, load_road, make_batch
 from flows.pipeline.table_specs import load_table_specs
@@ -345,3 +345,25 @@ class TestFull:
             assert found == journey.target("g", "id, n") == [(1, 7)]
         finally:
             journey.warehouse.execute(f'DROP SCHEMA IF EXISTS "{moved}" CASCADE')
+
+
+def test_a_table_that_is_altered_before_a_step_is_tried_again_is_planned_again(
+    journey: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when MySQL says `Table definition has changed, please retry transaction`."""
+    loaded(journey, "n INT", 5, retries=1, retry_delay_seconds=0)
+    journey.sql("INSERT INTO g VALUES (?, ?, ?)", [(2, 6, "2023-01-02 10:00:00")])
+    read, refused_at = type(journey.source).read, []
+
+    def altered_at_first(source: Any, query: Any) -> Any:
+        if not refused_at:
+            refused_at.append(query.schema.column_names)
+            journey.sql("ALTER TABLE g ADD COLUMN m INT")
+            journey.sql("UPDATE g SET m = 7 WHERE id = ?", [(2,)])
+            raise BusyError("the table's definition has changed")
+        return read(source, query)
+
+    monkeypatch.setattr(type(journey.source), "read", altered_at_first)
+    sync_table(table="g", **SECOND)
+    assert refused_at == [("id", "n", "modified")]
+    assert journey.target("g", "id, n, m") == [(1, 5, None), (2, 6, 7)]
