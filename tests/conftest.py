@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.embedded import EMBEDDED_ROAD, is_embedded, refuse_outside
+from tests.harness.embedded import EMBEDDED_ROAD, mark_embedded, refuse_outside
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from blocks.sources import MySQLSource, SQLiteSource
@@ -37,9 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Files with a longer timeout than others begin first, so that none is left over for one process.
     """
-    for item in items:
-        if is_embedded(item):
-            item.add_marker(pytest.mark.embedded)
+    mark_embedded(items)
     files = list(dict.fromkeys(item.path for item in items))
     longest = {item.path for item in items if item.get_closest_marker("timeout")}
     others = [path for path in files if not path.is_relative_to(NIGHTS)]

@@ -266,7 +266,7 @@ def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_rea
     lines = message.splitlines()
     for told in (dry.splitlines(), lines):
         (why,) = (line for line in told if line.startswith(f"{gone}: "))
-        assert "SchemaError" in why and "there is no table" in why
+        assert "FERRY-SCHEMA: " in why and "there is no table" in why
         assert any(line.startswith(f"{late_}: FERRY-REQUEST") for line in told)
         assert any(line.startswith(f"{lost}: FERRY-CONFIGURATION") for line in told)
     assert len(shop.receipts("nps")) == 2

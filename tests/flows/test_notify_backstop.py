@@ -38,7 +38,7 @@ def test_the_backstop_tells_of_a_run_whose_hook_could_not(shop: Any, slack: Slac
     slack.status = 200
     assert backstop(failed).type is StateType.COMPLETED
     (message,) = slack.messages
-    assert "Table: nps\nWindow: 2023-01-05\nReason: FERRY-SCHEMA: extract" in message
+    assert "Table: nps\nWindow: 2023-01-05\nReason: FERRY-SCHEMA: plan" in message
     assert backstop(failed).type is StateType.COMPLETED
     assert len(slack.messages) == 1
 

@@ -2,12 +2,14 @@
 
 They are the rules, the tasks, and what is carried on the embedded road, from a SQLite file through
 a folder to DuckDB: the ones that `make test-fast` runs. A new test is one of them, or is not,
-without being listed anywhere.
+without being listed anywhere. So that it stays fast, of the tests of flows it takes those that call
+them as functions, of each the first case, and leaves summaries to `make test`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,24 @@ OUTSIDE = frozenset({"mariadb", "mysql", "postgres", "s3", "rclone"})
 """The fixtures that start a program which no Python package brings along."""
 
 _TESTS = Path(__file__).parents[1]
-_ROOMS = tuple(_TESTS / name for name in ("ferry", "blocks", "tasks", "flows"))
+_FLOWS = _TESTS / "flows"
+_ROOMS = (_TESTS / "ferry", _TESTS / "blocks", _TESTS / "tasks", _FLOWS)
 """Tests elsewhere are of the servers themselves, or start processes and wait for them."""
 
 _CHOICE = re.compile(r"mysql|mariadb|postgres|redshift|s3|moto|rclone", re.IGNORECASE)
 """What stands in the id of a case whose parameter chooses a server of `OUTSIDE`."""
+
+
+def mark_embedded(items: Iterable[pytest.Item]) -> None:
+    """Marks those that `-m embedded` is to choose."""
+    begun = set()
+    for item in items:
+        if not is_embedded(item):
+            continue
+        test = item.nodeid.partition("[")[0]
+        if not item.path.is_relative_to(_FLOWS) or test not in begun:
+            item.add_marker(pytest.mark.embedded)
+        begun.add(test)
 
 
 def is_embedded(item: pytest.Item) -> bool:
@@ -34,6 +49,8 @@ def is_embedded(item: pytest.Item) -> bool:
     asked = set(item.fixturenames)
     # Blocks are saved on a server also where flows are called as functions: all cases share one.
     prefect_s = "api" in asked or ("prefect_server" in asked and "plain_runs" not in asked)
+    if item.path.is_relative_to(_FLOWS) and ("plain_runs" not in asked or "survey" in asked):
+        return False
     # Only where some fixture holds the request, a parameter may ask for further fixtures.
     case = item.callspec.id if "request" in asked and hasattr(item, "callspec") else ""
     return not (prefect_s or asked & OUTSIDE or _CHOICE.search(case))

@@ -36,7 +36,7 @@ def test_a_failed_run_that_is_retried_in_the_ui_days_later_carries_the_same_day(
     assert shop.receipts() == ["2023-01-02"]
     assert shop.days() == DAY
     (told,) = shop.messages()
-    assert "SchemaError" in told and "2023-01-02" in told
+    assert "FERRY-SCHEMA: " in told and "2023-01-02" in told
 
 
 @pytest.mark.nights

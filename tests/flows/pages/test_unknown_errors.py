@@ -167,7 +167,7 @@ def test_one_window_that_fails_so_ends_no_table_that_is_caught_up(
 
     assert state.is_failed()
     assert "1 past window(s) could not be caught up" in (state.message or "")
-    assert "UnknownError: FERRY-UNKNOWN: extract" in (state.message or "")
+    assert ": FERRY-UNKNOWN: extract" in (state.message or "")
     assert PLANTED not in (state.message or "")
     labels = {r.window_label for r in shop.receipts("orders") if r.status == "loaded"}
     assert labels == {"2023-01-01", "2023-01-03", "2023-01-04", "2023-01-05"}
