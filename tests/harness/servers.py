@@ -22,14 +22,6 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from tests.harness.slack import Slack
 
 
-_UNASKED = (
-    "CANCELLATION_CLEANUP", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS", "SCHEDULER", "TRIGGERS",
-)  # fmt: skip
-"""Services of Prefect's that no test on the shared server waits for. Asking its database every few
-seconds what there is to do, they take a third of what an idle server takes. They run on servers of
-a test's own, whose databases are not looked through for secrets."""
-
-
 def planted_secret(whose: str) -> str:
     """A password that is known again wherever it leaks, and hard on whoever quotes badly."""
     from tests.harness.afterwards import PLANTED
@@ -171,7 +163,6 @@ def prefect_server(
         servers_folder / "prefect",
         auth_string=f"ferry:{planted_secret('prefect')}",
         begin_with=unused_home,
-        settings={f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNASKED},
     )
     with (
         pytest.MonkeyPatch.context() as patch,
