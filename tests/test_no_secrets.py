@@ -5,6 +5,7 @@ What all the other tests told is looked at when their servers stop (`harness/ser
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events import Event, Resource
+from prefect.events.clients import PrefectEventsClient
 
 from deployments.local.redshift_double import RedshiftDouble
 from deployments.local.servers import PrefectServer
@@ -162,3 +165,17 @@ def test_no_statement_in_the_double_s_log_holds_a_secret_or_a_value(
     assert statements_with_secrets(redshift_double) == []
     printed = Path(redshift_double.log_path).with_name("redshift-double.out")
     assert PLANTED not in printed.read_text(errors="replace")
+
+
+def test_the_key_to_prefect_s_api_is_in_no_log_at_debug(
+    prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def send_an_event() -> None:
+        async with PrefectEventsClient(reconnection_attempts=0) as client:
+            resource = Resource({"prefect.resource.id": "ferry.tests"})
+            await client.emit(Event(event="ferry.tests.sent", resource=resource))
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(send_an_event())
+    assert PLANTED in prefect_server.auth_string
+    assert PLANTED not in caplog.text
