@@ -15,7 +15,6 @@ from ferry.lookback import from_midnight, with_lookback
 from ferry.receipts.table import Landings
 from ferry.schema import Column, Kind, TableSchema, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
-from ferry.target.changes import TargetPlan
 from ferry.unix_time import to_unix
 from ferry.watermark import Watermark, less_lag
 from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
@@ -29,13 +28,13 @@ _NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 class BatchPlan:
     """What a batch reads and how it lands, as source and target were asked before a row moved.
 
-    It rides beside the batch through all steps; what a step makes itself is in `ferry.batch`.
+    It rides beside the batch through all steps; what a step makes itself is in `ferry.batch`. What
+    has to be made or altered in the target is not in it: that is decided just before writing.
 
     Attributes:
         query: Which rows are read, and which columns.
         columns: The columns as the target has them, in the query's order.
         format: How the part files are written.
-        changes: What has to be made or altered in the target. Looked at again just before writing.
         in_older_rows: Columns that the target gains with this batch, and that rows which were
             carried before have a value in.
         key: The columns of the spec's key.
@@ -51,7 +50,6 @@ class BatchPlan:
     query: ExtractQuery
     columns: tuple[Column, ...]
     format: StageFormat
-    changes: TargetPlan
     in_older_rows: tuple[str, ...]
     key: tuple[Column, ...]
     version: str | None

@@ -1,8 +1,8 @@
 """The watermark: from where on a table is read, and what would hide rows from it.
 
 A watermark of times continues from the target's highest cursor that is not after the moment up to
-which an earlier run has certainly read the source (by the receipts, `tasks.landed.watermark`): what
-is dated after that moment hides nothing. Whole numbers that count no time have no such moment.
+which an earlier run has certainly read the source, by its receipt: what is dated after that moment
+hides nothing. Whole numbers that count no time have no such moment.
 There a highest value far beyond all others would hide every row that comes below it, so it is
 refused.
 """

@@ -52,12 +52,12 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
     """
     spec, query = batch.spec, plan.query
     with located(batch, "extract", source):
-        if describe_source(spec, source) != query.schema:
-            raise StaleReadError(
-                "the table was altered at the source since this batch was planned",
-                todo="Run it again: it has to be planned again.",
-            )
-        with place_among_readers(spec.source, backfill=batch.backfill):
+        with place_among_readers(spec.source, backfill=batch.backfill):  # may have been waited for
+            if describe_source(spec, source) != query.schema:
+                raise StaleReadError(
+                    "the table was altered at the source since this batch was planned",
+                    todo="Run it again: it has to be planned again.",
+                )
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = _watch(batch, query.schema)
             reading = WholeOrPart(

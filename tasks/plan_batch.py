@@ -76,7 +76,6 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
             query=query,
             columns=columns,
             format=stage_format(spec, capabilities),
-            changes=changes,
             in_older_rows=older,
             key=tuple(column for name in spec.key if (column := target.column(name))),
             version=spec.version.lower() if spec.version else None,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployments.bench.backfill import TABLE
+from deployments.bench.measured import MeasuredError
 from deployments.bench.places import TINY, YEAR, Places
 from deployments.bench.table import Row, row
 from deployments.bench.worker import carry, workers
@@ -71,18 +72,22 @@ def measure(places: Places, rounds: int) -> list[Cost]:
     """Carry each case with limits and without, so many times, by a worker.
 
     Raises:
-        MeasuredError: A run failed.
+        MeasuredError: A run failed, or carried other rows than one before it.
     """
     costs = []
     with workers(places):
         for case, what in CASES.items():
             seconds: dict[bool, list[float]] = {True: [], False: []}
+            rows = set()
             for number in range(rounds):
                 for limited in (True, False) if number % 2 == 0 else (False, True):
                     places.empty_targets()
                     with nullcontext() if limited else places.without_limits():
                         measured = carry(places, what.deployment, what.parameters)
                     seconds[limited].append(measured.seconds)
+                    rows.add((measured.result["rows"], measured.result["receipts"]))
+            if len(rows) > 1:
+                raise MeasuredError(f"{case}: runs carried other rows or windows: {sorted(rows)}")
             medians = {limited: statistics.median(taken) for limited, taken in seconds.items()}
             costs.append(Cost(case, medians[True], medians[False]))
     return costs

@@ -31,7 +31,7 @@ from tasks.stage import discard
 from tasks.upsert import drop_staging
 
 READ_AGAIN = 3
-"""How often a batch is read again because another one landed since."""
+"""How often a batch is planned and read again, as another landed or its table was altered."""
 
 RECEIPT_FIELDS = (
     "rows_extracted",

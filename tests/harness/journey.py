@@ -13,7 +13,7 @@ import yaml
 from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
-from ferry.receipts.receipt import RECEIPT_COLUMNS, Receipt, from_row
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.statements import MARK, Statement, column_list
 from tests.harness.saved_blocks import save
 
@@ -69,6 +69,8 @@ class Journey:
 
     def receipts(self, table: str) -> list[Receipt]:
         """The receipts of a table, in the order in which they were written."""
+        if self.warehouse.describe(RECEIPTS) is None:  # no run has landed anything yet
+            return []
         names = column_list(column.name for column in RECEIPT_COLUMNS)
         select = Statement(
             f"SELECT {names} FROM ferry.receipts WHERE table_name = {MARK} ORDER BY finished_at",
