@@ -64,7 +64,7 @@ def test_a_spec_that_says_otherwise_than_planned_is_refused_and_the_difference_n
         (field,) = change
         told = refused("is not the one that the backfill was planned with", planned_spec=planned)
         assert f"expected {field}=" in told and f"found {field}=" in told
-        assert told.startswith(f"{shop.schema}.nps")
+        assert told.startswith(f"FERRY-REQUEST: {shop.schema}.nps")
     assert shop.warehouse.describe(TableName(shop.schema, "nps")) is None
 
     shop.write_specs(nps=WINDOW)

@@ -224,7 +224,7 @@ def test_how_far_a_run_is_is_counted_by_the_warehouse(people: Any) -> None:
 
 
 BACKFILLED = "a backfill with reprocess=missing carries it again"
-READ_NOW = "this run has read the whole table again"
+READ_NOW = "this run reads the whole table"
 
 
 @pytest.mark.parametrize(
