@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
+from blocks.warehouses import WAREHOUSES
 from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.errors import ConflictError, DataError, FerryError, SchemaError
@@ -64,7 +64,6 @@ ROWS: list[tuple[Any, ...]] = [
     ),
     tuple(0 if each.name == "an_int64" else None for each in EVERY_KIND),
 ]
-NOT_EVERYWHERE = {Kind.TIME, Kind.JSON}  # that Redshift does not read from Parquet
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 SECRET = "s3cret-row-value"
 
@@ -115,19 +114,18 @@ def test_describe_tells_none_of_a_table_that_is_not_there(engine: Any) -> None:
 
 
 def test_describe_shows_columns_of_types_that_ferry_does_not_load(engine: Any) -> None:
-    other = "char(3)" if not isinstance(engine.warehouse, DuckDBWarehouse) else "UTINYINT"
-    engine.warehouse.execute(f'CREATE TABLE "{engine.schema}"."t" (id INTEGER, added {other})')
+    columns = f"id INTEGER, added {engine.foreign_type}"
+    engine.warehouse.execute(f'CREATE TABLE "{engine.schema}"."t" ({columns})')
     made = engine.warehouse.describe(engine.table())
     assert [each.type.kind for each in made.columns] == [Kind.INT32, Kind.OTHER]
     assert not fits(DataType(Kind.TEXT, max_bytes=1), made.columns[1].type)
 
 
-@pytest.mark.parametrize("digits", [39, 0])
-def test_a_type_that_would_change_values_is_refused(engine: Any, digits: int) -> None:
-    if digits == 39 and isinstance(engine.warehouse, PostgresWarehouse):
-        digits = 1001
-    with pytest.raises(SchemaError):
-        engine.warehouse.native_type(DataType(Kind.DECIMAL, digits, 0))
+def test_a_type_that_would_change_values_is_refused(engine: Any) -> None:
+    assert engine.warehouse.native_type(DataType(Kind.DECIMAL, engine.widest_decimal, 0))
+    for digits in (engine.widest_decimal + 1, 0):
+        with pytest.raises(SchemaError):
+            engine.warehouse.native_type(DataType(Kind.DECIMAL, digits, 0))
     with pytest.raises(SchemaError):
         engine.warehouse.native_type(DataType(Kind.OTHER))
 
@@ -140,11 +138,7 @@ def test_every_value_arrives_as_it_left(engine: Any, format: StageFormat) -> Non
                 engine.table(), engine.stage_rows(EVERY_KIND, ROWS, format=format), engine.stage
             )
         return
-    refused = (
-        NOT_EVERYWHERE
-        if format is StageFormat.PARQUET and isinstance(engine.warehouse, RedshiftWarehouse)
-        else set()
-    )
+    refused = engine.refused.get(format, ())
     kept = [i for i, each in enumerate(EVERY_KIND) if each.type.kind not in refused]
     columns = tuple(EVERY_KIND[i] for i in kept)
     rows = [tuple(row[i] for i in kept) for row in ROWS]
@@ -319,8 +313,8 @@ def test_a_transaction_in_which_a_statement_failed_is_never_committed(engine: An
         tx.execute(f'INSERT INTO "{engine.schema}"."t" VALUES (1, \'a\')')
         with pytest.raises(FerryError):
             tx.execute(f'INSERT INTO "{engine.schema}"."nowhere" VALUES (1)')
-        if isinstance(engine.warehouse, DuckDBWarehouse):
-            tx.execute("SELEC")  # DuckDB lets a transaction go on after most errors
+        if engine.goes_on_after_errors:
+            tx.execute("SELEC")
     assert engine.warehouse.fetch(f'SELECT * FROM "{engine.schema}"."t"') == []
 
 
@@ -352,32 +346,12 @@ def test_lock_is_the_first_statement_and_makes_other_writers_wait(engine: Any) -
     assert engine.warehouse.fetch(f"SELECT id FROM {table} ORDER BY id") == [(1,), (2,)]
 
 
-def test_a_write_conflict_asks_to_repeat_the_transaction(engine: Any, request: Any) -> None:
+def test_a_write_conflict_asks_to_repeat_the_transaction(engine: Any) -> None:
     engine.create(TWO)
     table = f'"{engine.schema}"."t"'
     engine.warehouse.execute(f"INSERT INTO {table} VALUES (1, 'a')")
     with pytest.raises(ConflictError):
-        _conflict(engine, table, request)
-
-
-def _conflict(engine: Any, table: str, request: Any) -> None:
-    if isinstance(engine.warehouse, RedshiftWarehouse):
-        from deployments.local.redshift_double import Fault
-
-        request.getfixturevalue("redshift_double").inject(Fault("serialization", "update"))
-        with engine.warehouse.transaction() as tx:
-            tx.execute(f"UPDATE {table} SET id = 2")
-        return
-    if isinstance(engine.warehouse, PostgresWarehouse):
-        with engine.warehouse.transaction() as tx:
-            tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            tx.fetch(f"SELECT * FROM {table}")
-            engine.warehouse.execute(f"UPDATE {table} SET id = 2")
-            tx.execute(f"UPDATE {table} SET id = 3")
-        return
-    with engine.warehouse.transaction() as tx:  # the same thread may: the lock knows it
-        tx.execute(f"UPDATE {table} SET id = 2")
-        engine.warehouse.execute(f"UPDATE {table} SET id = 3")
+        engine.conflict(engine, table)
 
 
 def test_summaries_can_be_written_in_the_sql_of_every_engine_and_of_no_other() -> None:
