@@ -105,8 +105,8 @@ class Scene:
             for reading in ("tasks.plan_batch", "tasks.extract", "tasks.uncarried"):
                 stack.enter_context(patch(f"{reading}.place_among_readers", _unlimited))
             for name, module in list(sys.modules.items()):
-                if name.startswith("flows.") and hasattr(module, "WORK_FOLDER"):
-                    stack.enter_context(patch.object(module, "WORK_FOLDER", work))
+                if name.startswith("flows.") and hasattr(module, "work_folder"):
+                    stack.enter_context(patch.object(module, "work_folder", lambda: work))
             stack.callback(self.table.close)
             # One that stays open: to open the file anew takes ten times as long.
             kept = duckdb_files.opened(self.warehouse.path.resolve())

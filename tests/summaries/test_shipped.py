@@ -18,6 +18,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from blocks.warehouse import Warehouse
+from blocks.warehouses import WAREHOUSES
 from ferry import statements as sql
 from ferry.capabilities import Capabilities
 from ferry.schema import Column, TableName
@@ -26,15 +27,15 @@ from ferry.summaries.partitions import EVERYTHING, window_values
 from ferry.summaries.publications import Build
 from ferry.summaries.query import bound, parse_query
 from ferry.summaries.specs import SummarySpec, data_type
-from tasks.pending import make_own_tables
+from tasks.plan_summary import make_own_tables
 from tasks.summarize import build_aside, check
 
 SHIPPED = Path(__file__).parents[2] / "deployments" / "summaries"
 NAMES = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
-WAREHOUSES = ("duckdb", "postgres", "redshift")
+ENGINES = [each.get_block_type_slug().removesuffix("-warehouse") for each in WAREHOUSES]
 
 
-@pytest.fixture(params=WAREHOUSES)
+@pytest.fixture(params=ENGINES)
 def warehouse(request: pytest.FixtureRequest) -> Warehouse:
     return request.getfixturevalue(f"{request.param}_warehouse")
 
