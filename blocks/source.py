@@ -1,4 +1,4 @@
-"""What a source can do. One file per database stands in `blocks/sources/`."""
+"""What a source can do. One folder per database stands in `blocks/sources/`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Source(NamedBlock, ABC):
     """A database that tables are read from.
 
     A block is a plain value, shared by threads: what it has open between calls, the process keeps
-    (`blocks.idle`).
+    (`blocks.pool`).
     """
 
     @abstractmethod

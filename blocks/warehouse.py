@@ -1,4 +1,4 @@
-"""What a warehouse can do. One file per engine stands in `blocks/warehouses/`."""
+"""What a warehouse can do. One folder per engine stands in `blocks/warehouses/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Warehouse(NamedBlock, ABC):
     """A database that tables are loaded into.
 
     A block is a plain value, shared by threads: what it has open between calls, the process keeps
-    (`blocks.idle`).
+    (`blocks.pool`).
 
     Statements are written once for all engines, in `ferry/`; they look at `capabilities` and
     `native_type`, never at an engine's name. Each engine binds their values in its driver's way; a

@@ -37,7 +37,7 @@ for _name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
 import duckdb  # noqa: E402  # after the environment is set, like everything that imports Prefect
 
 from deployments.local.shop import a_day_passes, make_sqlite  # noqa: E402
-from deployments.register_blocks import register  # noqa: E402
+from deployments.register import register  # noqa: E402
 from deployments.show_summary import draw_summary, summary_lines  # noqa: E402
 from flows.backfill_tables import backfill  # noqa: E402
 from flows.sync_all import sync_all  # noqa: E402

@@ -111,8 +111,8 @@ class Batch:
     def staging_table(self, today: date, token: str) -> TableName:
         """A table for one attempt to copy the batch; its name tells its age.
 
-        Within 56 bytes, so that `_newest` can follow. The batch's id makes it another one than that
-        of a table whose name begins alike.
+        Within 56 bytes, so that `_newest` can follow (`newest_table`). The batch's id makes it
+        another one than that of a table whose name begins alike.
         """
         batch = self.id.replace("-", "")[:12]
         name = f"stg_{today:%Y%m%d}_{batch}_{token}_{self.spec.name[:23]}"

@@ -16,23 +16,23 @@ from pydantic import Field
 
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.coverage.backfill import (
+    Granularity,
     Order,
     PlannedWindow,
     Range,
     Reprocess,
-    Step,
     TablePlan,
     check_range,
     check_table,
     in_order,
     lost_since,
 )
-from ferry.coverage.failed_windows import FailedWindow, failed_lines
+from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.errors import FerryError, RequestError
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.windows import Window
-from flows.pipeline.carry_batch import load_road, scheduled_start
-from flows.pipeline.carry_many import Outcome, carry_many, failed_windows, window_batches
+from flows.pipeline.carry_batch import load_route, scheduled_start
+from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
 from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.notify import notify
 from flows.pipeline.spread_windows import Spread, make_groups
@@ -42,9 +42,9 @@ from tasks.history import read_history, read_run
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.backfill import plan_line, show_plan
 from tasks.pages.cells import short
-from tasks.pages.windows_progress import WindowsProgress
+from tasks.pages.progress import WindowsProgress
 from tasks.plan_windows import plan_table
-from tasks.step import explains, for_table, log_failure
+from tasks.step import explains, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
 
 ALL = "all"
@@ -69,7 +69,7 @@ def backfill(
     table: str | list[str],
     start_date: date,
     end_date: date,
-    step: Step = "day",
+    granularity: Granularity = "day",
     reprocess: Reprocess = "missing",
     order: Order = "oldest",
     max_concurrency: Concurrency = 4,
@@ -90,7 +90,7 @@ def backfill(
         table: A table as in the table specs, several, or `all`.
         start_date: The first day.
         end_date: The day after the last one; it can be today.
-        step: How long a window is: hour, day, week (from Monday on) or month.
+        granularity: How long a window is: hour, day, week (from Monday on) or month.
         reprocess: missing: what is not loaded, whether it failed or was never tried. failed: only
             what failed. all: everything, also what is loaded.
         order: oldest or newest windows first; or strict: strictly one after the other, oldest
@@ -122,7 +122,7 @@ def backfill(
     plans = []
     for spec, one in zip(specs, days, strict=True):
         try:
-            plans.append(_plan(spec, one, step, reprocess))
+            plans.append(_plan(spec, one, granularity, reprocess))
         except Exception as error:
             if len(specs) == 1:
                 raise
@@ -130,12 +130,12 @@ def backfill(
     show_plan(plans, left_out, unplanned)
     if dry_run:
         return _planned(plans, unplanned)
-    how = How(order, max_concurrency, workers, reprocess)
-    return _ended([(plan, _carry(plan, how)) for plan in plans], unplanned)
+    options = BackfillOptions(order, max_concurrency, workers, reprocess)
+    return _ended([(plan, _carry(plan, options)) for plan in plans], unplanned)
 
 
 @dataclass(frozen=True)
-class How:
+class BackfillOptions:
     """How a plan is carried out: the flow's parameters of these names."""
 
     order: Order
@@ -173,15 +173,17 @@ def _chosen(specs: TableSpecs, table: str | list[str]) -> tuple[list[TableSpec],
     return chosen, left_out
 
 
-def _plan(spec: TableSpec, days: Range, step: Step, reprocess: Reprocess) -> TablePlan:
-    road = load_road(spec)
-    return for_table(plan_table, spec)(
+def _plan(
+    spec: TableSpec, days: Range, granularity: Granularity, reprocess: Reprocess
+) -> TablePlan:
+    route = load_route(spec)
+    return with_retries(plan_table, spec)(
         spec,
         days,
-        step,
+        granularity,
         reprocess,
-        road.source,
-        road.warehouse,
+        route.source,
+        route.warehouse,
         now=scheduled_start(),
         flow_run_id=str(flow_run.id),
     )
@@ -207,21 +209,22 @@ def _told_unplanned(unplanned: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _carry(plan: TablePlan, how: How) -> list[Outcome]:
+def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
     """Carry what is to run, and then whatever is not loaded any more."""
-    outcomes = _by_window(_carry_windows(plan, in_order(plan.to_run, how.order), how))
+    outcomes = _by_window(_carry_windows(plan, in_order(plan.to_run, options.order), options))
     if not outcomes:
         return []
     for last in (False, True):
-        if how.order == "strict" and not all(each.receipt for each in outcomes.values()):
+        if options.order == "strict" and not all(each.receipt for each in outcomes.values()):
             break
         try:
-            lost = _lost(plan, outcomes, how)
+            lost = _lost(plan, outcomes, options)
         except FerryError as error:
             why = log_failure(error, str(plan.spec.target))
             left_out = (each.window for each in plan.windows if each.window not in outcomes)
             unknown = f"not known whether it is still loaded: {why}"
-            return [*outcomes.values(), *(Outcome(window, reason=unknown) for window in left_out)]
+            table = str(plan.spec.target)
+            return [*outcomes.values(), *(Outcome(table, w, reason=unknown) for w in left_out)]
         if not lost:
             break
         get_run_logger().warning(
@@ -232,64 +235,73 @@ def _carry(plan: TablePlan, how: How) -> list[Outcome]:
             "" if last else ": they are carried, too",
         )
         if last:
-            outcomes |= _by_window(Outcome(each.window, reason=LOST) for each in lost)
+            outcomes |= _by_window(
+                Outcome(str(plan.spec.target), each.window, reason=LOST) for each in lost
+            )
         else:
-            outcomes |= _by_window(_carry_windows(plan, in_order(lost, how.order), how))
+            outcomes |= _by_window(_carry_windows(plan, in_order(lost, options.order), options))
     return list(outcomes.values())
 
 
-def _lost(plan: TablePlan, outcomes: Mapping[Window, Outcome], how: How) -> list[PlannedWindow]:
-    spec, warehouse = plan.spec, load_road(plan.spec).warehouse
-    coverage = for_table(read_history, spec)(spec, warehouse).coverage
-    landed = for_table(read_run, spec)(str(flow_run.id), spec.target, warehouse).receipts.values()
+def _lost(
+    plan: TablePlan, outcomes: Mapping[Window, Outcome], options: BackfillOptions
+) -> list[PlannedWindow]:
+    spec, warehouse = plan.spec, load_route(plan.spec).warehouse
+    coverage = with_retries(read_history, spec)(spec, warehouse).coverage
+    landed = with_retries(read_run, spec)(
+        str(flow_run.id), spec.target, warehouse
+    ).receipts.values()
     valid = {receipt.batch_id for receipt in landed}
     void = {
         window
         for window, outcome in outcomes.items()
         if outcome.receipt and outcome.receipt.batch_id not in valid
     }
-    return lost_since(plan, how.reprocess, coverage, void)
+    return lost_since(plan, options.reprocess, coverage, void)
 
 
 def _by_window(outcomes: Iterable[Outcome]) -> dict[Window, Outcome]:
-    return {outcome.window: outcome for outcome in outcomes}
+    return {outcome.window: outcome for outcome in outcomes if outcome.window}
 
 
-def _carry_windows(plan: TablePlan, windows: Sequence[Window], how: How) -> list[Outcome]:
+def _carry_windows(
+    plan: TablePlan, windows: Sequence[Window], options: BackfillOptions
+) -> list[Outcome]:
     spec, run_id = plan.spec, str(flow_run.id)
-    road = load_road(spec)
+    route = load_route(spec)
     if not windows:
         return []
     batches = window_batches(spec, list(windows), run_id, scheduled_start())
     with (
-        tidied(spec, road.stage, road.warehouse),
+        tidied(spec, route.stage, route.warehouse),
         WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress,
     ):
         # One at a time where nothing may land between a window's reading and its writing.
-        one_by_one = how.order == "strict" or batches[0].overwrites_newer
-        if how.workers > 1 and not one_by_one:
-            spread = Spread(spec.name, run_id, road.warehouse, how.workers, how.max_concurrency)
+        one_by_one = options.order == "strict" or batches[0].overwrites_newer
+        if options.workers > 1 and not one_by_one:
+            spread = Spread(
+                spec.name, run_id, route.warehouse, options.workers, options.max_concurrency
+            )
             whole_range = [planned.window for planned in plan.windows]
-            groups = make_groups(batches, whole_range, how.workers)
+            groups = make_groups(batches, whole_range, options.workers)
             outcomes = spread.carry(groups, progress.report)
         else:
             outcomes = carry_many(
                 batches,
-                road,
-                at_once=1 if one_by_one else how.max_concurrency,
+                route,
+                at_once=1 if one_by_one else options.max_concurrency,
                 report=progress.report,
-                stop_at_failure=how.order == "strict",
+                give_up=at_first_failure if options.order == "strict" else never,
             )
     return outcomes
 
 
 def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mapping[str, str]) -> Any:
     lines, receipts, left = [], {}, []
-    failures: list[FailedWindow] = []
+    failures: list[Outcome] = []
     for plan, outcomes in carried:
         table = str(plan.spec.target)
-        landed = [outcome.receipt for outcome in outcomes if outcome.receipt]
-        failed = failed_windows(plan.spec, outcomes)
+        landed, failed = receipts_of(outcomes), failures_of(outcomes)
         receipts[table] = landed
         superseded = sum(r.rows_superseded or 0 for r in landed)
         lines.append(
@@ -317,8 +329,8 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
 
 def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
     """The line about rows that the source no longer has, if there are any."""
-    carried = [(outcome.window, outcome.receipt) for outcome in outcomes if outcome.receipt]
-    rows = count_left(spec, carried, load_road(spec).warehouse) if carried else None
+    carried = [(o.window, o.receipt) for o in outcomes if o.window and o.receipt]
+    rows = count_left(spec, carried, load_route(spec).warehouse) if carried else None
     if not rows:
         return []
     line = left_line(spec, rows)
@@ -328,7 +340,7 @@ def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
 
 def _show(
     lines: Sequence[str],
-    failures: Sequence[FailedWindow],
+    failures: Sequence[Outcome],
     unplanned: Mapping[str, str],
 ) -> None:
     told = [f"- {line}" for line in lines]

@@ -16,7 +16,7 @@ from ferry.summaries.partitions import Span, asked_span, check_begun
 from ferry.summaries.specs import SummarySpec
 from flows.pipeline.carry_batch import scheduled_start
 from flows.pipeline.notify import notify
-from flows.pipeline.publish_summaries import Order, publish_summaries
+from flows.pipeline.publish_summaries import BuildRequest, publish_summaries
 from flows.pipeline.summary_specs import load_summaries
 from flows.pipeline.table_specs import load_table_specs
 from tasks.step import explains
@@ -57,16 +57,16 @@ def build_summary(
     summaries, tables = load_summaries(), load_table_specs()
     chosen = _chosen(summaries, summary, table)
     _refuse_unknown(chosen, accept or [])
-    orders = [Order(spec, _asked(spec, start_date, end_date, tables)) for spec in chosen]
+    requests = [BuildRequest(spec, _asked(spec, start_date, end_date, tables)) for spec in chosen]
     after = summaries.reached_from((s.warehouse, str(s.target)) for s in chosen)
-    orders += [Order(spec) for spec in after if spec not in chosen]
-    order = list(summaries.values())
-    orders.sort(key=lambda each: order.index(each.spec))
+    requests += [BuildRequest(spec) for spec in after if spec not in chosen]
+    topological = list(summaries.values())
+    requests.sort(key=lambda each: topological.index(each.spec))
     changed = [table] if table else []
-    broken = summaries.broken_from([*changed, *(str(each.spec.target) for each in orders)])
-    published = publish_summaries(orders, summaries, tables, accept or (), broken)
+    broken = summaries.broken_from([*changed, *(str(each.spec.target) for each in requests)])
+    published = publish_summaries(requests, summaries, tables, accept or (), broken)
     if published.failures:
-        asked = len(orders) + len(broken)
+        asked = len(requests) + len(broken)
         return published.failed(f"{len(published.failures)} of {asked} summaries failed:")
     done = "; ".join(map(str, published.publications)) or f"no summary reads {table}"
     names = {str(spec.target): spec.name for spec in summaries.values()}

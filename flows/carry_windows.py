@@ -10,16 +10,16 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from ferry.coverage.backfill import check_table, check_unchanged
-from ferry.coverage.failed_windows import failed_lines
+from ferry.coverage.outcomes import failed_lines, failures_of
 from ferry.errors import RequestError
 from ferry.windows import Window, check_begun
-from flows.pipeline.carry_batch import load_road
-from flows.pipeline.carry_many import carry_many, failed_windows, window_batches
+from flows.pipeline.carry_batch import load_route
+from flows.pipeline.carry_many import carry_many, window_batches
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.history import read_run
-from tasks.pages.windows_progress import WindowsProgress
-from tasks.step import explains, for_table
+from tasks.pages.progress import WindowsProgress
+from tasks.step import explains, with_retries
 
 
 def _run_name() -> str:
@@ -67,16 +67,16 @@ def carry_windows(
             check_begun(window, min(scheduled_start, datetime.now(UTC)))
     except RequestError as error:
         raise error.at(table=str(spec.target)) from None
-    road = load_road(spec)
+    route = load_route(spec)
     batches = window_batches(spec, bounded, backfill_run_id, scheduled_start)
-    landed = for_table(read_run, spec)(backfill_run_id, spec.target, road.warehouse).receipts
+    landed = with_retries(read_run, spec)(backfill_run_id, spec.target, route.warehouse).receipts
     left = [batch for batch in batches if batch.id not in landed]
     with (
-        tidied(spec, road.stage, road.warehouse),
+        tidied(spec, route.stage, route.warehouse),
         WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress,
     ):
-        outcomes = carry_many(left, road, at_once=max_concurrency, report=progress.report)
-    failed = failed_windows(spec, outcomes)
+        outcomes = carry_many(left, route, at_once=max_concurrency, report=progress.report)
+    failed = failures_of(outcomes)
     if failed:
         head = f"{len(failed):,} of {len(batches):,} windows failed:"
         return Failed(message="\n".join([head, *failed_lines(failed)]))

@@ -27,11 +27,11 @@ from ferry.settings import refuse_misspelled
 from ferry.specs.tables import TableSpec
 from flows.pipeline.notify import SETTING
 from flows.pipeline.table_specs import load_table_specs
-from tasks import for_table
+from tasks import with_retries
 from tasks.history import History, read_history
+from tasks.runs.marks import PREFIX, SENT, Mark, all_marks, mark_name
 from tasks.runs.missed_looks import drop_missed_looks
-from tasks.runs.tell_once import tell_once, tell_over
-from tasks.runs.told import PREFIX, SENT, Mark, all_marks, mark_name
+from tasks.runs.notify_once import notify_once, notify_over
 from tasks.step import explains
 
 SPECS = "the file of table specs"
@@ -96,7 +96,7 @@ class _Check:
             return
         found: list[History] = []
         with self._asking(spec.warehouse):
-            found += [for_table(read_history, spec)(spec, load_warehouse(spec.warehouse))]
+            found += [with_retries(read_history, spec)(spec, load_warehouse(spec.warehouse))]
         for history in found:
             for each in deadlines:
                 with self._telling(each.spec.name):
@@ -107,11 +107,11 @@ class _Check:
         now_told = to_tell(before, arrived)
         mark = Mark(self._client, PREFIX + deadline.key)
         if now_told is Told.LATE:
-            if tell_once(mark, late_table_notice(deadline, arrived), self._slug, Told.LATE):
+            if notify_once(mark, late_table_notice(deadline, arrived), self._slug, Told.LATE):
                 self._note(f"{deadline.spec.name} is late")
         elif now_told is Told.ARRIVED:
             notice = arrived_notice(deadline, arrived, datetime.now(UTC))
-            tell_over(mark, notice, self._slug, Told.ARRIVED)
+            notify_over(mark, notice, self._slug, Told.ARRIVED)
             self._note(f"{deadline.spec.name} has arrived after all")
         elif now_told is Told.KEPT:
             mark.claim()
@@ -133,10 +133,10 @@ class _Check:
             self._unasked.add(what)
             self._fail(f"{what} cannot be asked: {reason}")
             with self._telling(what):
-                tell_once(Mark(self._client, name), unjudged_notice(what, reason), self._slug)
+                notify_once(Mark(self._client, name), unjudged_notice(what, reason), self._slug)
         else:
             if self._marks.pop(name, None) == SENT:
-                tell_over(Mark(self._client, name), None, self._slug)
+                notify_over(Mark(self._client, name), None, self._slug)
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:

@@ -19,7 +19,7 @@ from ferry.errors import OutcomeUnknownError
 from ferry.reasons import reason_of
 from ferry.settings import refuse_misspelled
 from flows.pipeline.notify import HOOK_SECONDS, PERHAPS, SETTING, send_notice
-from tasks.runs.told import Mark, forget_old_marks
+from tasks.runs.marks import Mark, forget_old_marks
 from tasks.step import explains
 
 

@@ -23,11 +23,11 @@ from ferry.windows import zone_info
 from flows.pipeline.carry_batch import scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
-from tasks import for_table
+from tasks import with_retries
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.coverage import artifact_key, overview_page, table_page
+from tasks.record_coverage import record_coverage
 from tasks.step import explains, known
-from tasks.tell_coverage import tell_coverage
 
 MAX_TABLES_AT_ONCE = 4
 ALL = "all"
@@ -82,7 +82,7 @@ def show_coverage(
         except Exception as error:  # noqa: BLE001  # the others are told, whatever it is
             untold[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
             continue
-        futures[str(spec.target)] = for_table(tell_coverage, spec).submit(
+        futures[str(spec.target)] = with_retries(record_coverage, spec).submit(
             spec,
             warehouses[spec.warehouse],
             zone=zone,

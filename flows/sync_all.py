@@ -17,13 +17,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.coverage.failed_windows import failed_lines
+from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Every
-from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch, summary_line
-from flows.pipeline.catch_up import CaughtUp, catch_up_tables
+from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch, summary_line
+from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
 from flows.pipeline.follow_summaries import follow
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
@@ -51,11 +51,11 @@ def sync_one(batch: Batch, *, stop: Event, settle: bool) -> Receipt:
         stop: Once it is set, nothing waits any more.
         settle: Whether the window has to settle first.
     """
-    road = load_road(batch.spec)
+    route = load_route(batch.spec)
     if settle:
-        wait_until_settled(batch, road.source, stop)
-    with tidied(batch.spec, road.stage, road.warehouse):
-        return carry(batch, road)
+        wait_until_settled(batch, route.source, stop)
+    with tidied(batch.spec, route.stage, route.warehouse):
+        return carry(batch, route)
 
 
 def _run_name() -> str:
@@ -129,11 +129,11 @@ def sync_all(
             receipts[name] = result
         else:
             failures[name] = reason_of(result)
-    caught_up = [] if dates.given else catch_up_tables(batches)
+    caught_up = {} if dates.given else catch_up_tables(batches)
     _show(receipts, failures, caught_up)
-    late_receipts = [receipt for each in caught_up for receipt in each.receipts]
-    published = follow([*receipts.values(), *late_receipts])
-    late = [failed for each in caught_up for failed in each.failed]
+    outcomes = [outcome for each in caught_up.values() for outcome in each]
+    published = follow([*receipts.values(), *receipts_of(outcomes)])
+    late = failures_of(outcomes)
     if failures or late:
         counts = [f"{len(failures)} of {len(due)} tables failed"] if failures else []
         counts += [f"{len(late):,} past window(s) could not be caught up"] if late else []
@@ -144,7 +144,7 @@ def sync_all(
         reasons += failed_lines(late)
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
-    told = [f"{len(receipts)} tables carried", *first_of(map(str, caught_up), MAX_REASONS)]
+    told = [f"{len(receipts)} tables carried", *first_of(caught_up_lines(caught_up), MAX_REASONS)]
     return published.after("; ".join(told), receipts)
 
 
@@ -154,18 +154,21 @@ def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:
 
 
 def _show(
-    receipts: dict[str, Receipt], failures: dict[str, str], caught_up: list[CaughtUp]
+    receipts: dict[str, Receipt],
+    failures: dict[str, str],
+    caught_up: dict[str, list[Outcome]],
 ) -> None:
     log = get_run_logger()
     for receipt in receipts.values():
         log.info("%s", summary_line(receipt))
     for reason in failures.values():
         log.error("%s", reason)
+    late = caught_up.values()
     kinds = (
         [_row(receipt) for receipt in receipts.values()],
         [_failed_row(name, reason) for name, reason in failures.items()],
-        [_row(r, "caught up: ") for each in caught_up for r in reversed(each.receipts)],
-        [_failed_row(each.table, why) for each in caught_up for why in reversed(each.reasons)],
+        [_row(r, "caught up: ") for each in late for r in reversed(receipts_of(each))],
+        [_failed_row(o.table, o.reason) for each in late for o in reversed(failures_of(each))],
     )
     more = "| and {:,} more | | | | | | |"
     rows = [row for kind in kinds for row in first_of(kind, MAX_ROWS, more)]

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from ferry.specs.tables import Mode
-from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch, summary_line
+from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch, summary_line
 from flows.pipeline.follow_summaries import follow
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
@@ -54,9 +54,9 @@ def sync_table(
     """
     spec = load_table_specs().named(table)
     dates = Dates(run_date, window_start, window_end, zone)
-    batch, road = make_batch(spec, dates, mode), load_road(spec)
+    batch, route = make_batch(spec, dates, mode), load_route(spec)
     if not dates.given:
-        wait_until_settled(batch, road.source)
-    with tidied(spec, road.stage, road.warehouse):
-        receipt = carry(batch, road)
+        wait_until_settled(batch, route.source)
+    with tidied(spec, route.stage, route.warehouse):
+        receipt = carry(batch, route)
     return follow([receipt]).after(summary_line(receipt), receipt)

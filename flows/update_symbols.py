@@ -18,9 +18,9 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import check_begun, day_window, days_until, local_midnight
 from flows.pipeline.carry_batch import (
     Dates,
-    Road,
+    Route,
     carry,
-    load_road,
+    load_route,
     make_batch,
     scheduled_start,
     summary_line,
@@ -76,8 +76,8 @@ def update_symbols(
     except RequestError as error:
         raise error.at(table=str(spec.target)) from error.__cause__
     batch = make_batch(spec, dates, mode="window")
-    road = load_road(spec)
-    source = road.source
+    route = load_route(spec)
+    source = route.source
     if not isinstance(source, PriceAPISource):
         raise ConfigurationError(
             f"the table's source block {spec.source!r} is no price API",
@@ -88,11 +88,11 @@ def update_symbols(
         )
     if symbols:
         chosen = _only(source, symbols)
-        road = Road(chosen, road.stage, road.warehouse)
+        route = Route(chosen, route.stage, route.warehouse)
         if not set(chosen.symbols).issuperset(source.symbols):
             batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
-    with tidied(spec, road.stage, road.warehouse):
-        receipt = carry(batch, road)
+    with tidied(spec, route.stage, route.warehouse):
+        receipt = carry(batch, route)
     return follow([receipt]).after(summary_line(receipt), receipt)
 
 

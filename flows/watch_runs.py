@@ -44,10 +44,10 @@ from ferry.runs.watch_notice import (
 from ferry.runs.window import WINDOW_OF
 from ferry.settings import refuse_misspelled
 from flows.pipeline.notify import HOOK_SECONDS, SETTING, notify_of
+from tasks.runs.marks import PREFIX, Mark, forget_old_marks, mark_name, sent_marks
 from tasks.runs.missed_looks import drop_missed_looks
-from tasks.runs.tell_once import tell_once, tell_over
-from tasks.runs.told import PREFIX, Mark, forget_old_marks, mark_name, sent_marks
-from tasks.runs.untold import untold_runs
+from tasks.runs.notify_once import notify_once, notify_over
+from tasks.runs.unreported import unreported_runs
 from tasks.runs.watch_end import end_run
 from tasks.runs.watch_look import Look, Probe, look
 from tasks.step import explains
@@ -137,7 +137,7 @@ class _Watch:
         if not self._slug:
             return
         with self._noting_failures("what went untold"):
-            for run in untold_runs(self._client, TOLD_FLOWS, untold_seconds):
+            for run in unreported_runs(self._client, TOLD_FLOWS, untold_seconds):
                 self._tell_run(run, wait_seconds=0)  # nobody is sending these any more
 
     def ended(self) -> Any:
@@ -203,7 +203,7 @@ class _Watch:
             self._log.warning("%s\n%s", notice.subject, notice.body)
             return
         with self._noting_failures(key):
-            if tell_once(Mark(self._client, key), notice, self._slug):
+            if notify_once(Mark(self._client, key), notice, self._slug):
                 self._note(f"told: {notice.subject}")
 
     def _forget(self, over: Collection[str], seen: Look) -> None:
@@ -212,7 +212,7 @@ class _Watch:
         for key in over:
             if key.startswith((_no_worker(""), _late(""))) or (key == _DEAF and seen.heard):
                 with self._noting_failures(key):
-                    tell_over(Mark(self._client, key), back.get(key), self._slug)
+                    notify_over(Mark(self._client, key), back.get(key), self._slug)
                     self._note(f"over: {key.removeprefix(PREFIX)}")
 
     def _note(self, what: str) -> None:

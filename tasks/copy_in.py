@@ -17,7 +17,7 @@ from ferry.batch import STAGING_SCHEMA, Batch, Copied, Extract, Staged
 from ferry.errors import CountMismatchError, DataError, FerryError, SchemaError
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
-from tasks.step import STEP, explains, located, tell
+from tasks.step import STEP, explains, located, log_step
 from tasks.target.prepare import drop_quietly, today
 
 Rows = Sequence[Sequence[Any]]
@@ -57,7 +57,9 @@ def copy(
         except Exception:
             drop_quietly(warehouse, table)
             raise
-        tell("copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT")
+        log_step(
+            "copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT"
+        )
         return Copied(table, rows)
 
 

@@ -23,10 +23,10 @@ from ferry.schema import Column, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
 from tasks.landed import counts_no_time
-from tasks.pages.progress import Progress
+from tasks.pages.progress import RowsProgress
 from tasks.places.readers import place_among_readers
 from tasks.plan_batch import describe_source
-from tasks.step import STEP, explains, located, tell
+from tasks.step import STEP, explains, located, log_step
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
@@ -65,7 +65,7 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                 in_parts=batch.mode == "window",
                 see=watch.see if watch else None,
             )
-            progress = Progress(
+            progress = RowsProgress(
                 f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
             )
             read_at = source.now()
@@ -86,7 +86,7 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
         progress.done()
         if watch:
             _tell_what_is_ahead(batch, watch, plan.watermark)
-        tell(
+        log_step(
             "extract %s: %s rows, %s bytes in %s files%s",
             batch,
             f"{written.rows:,}",

@@ -11,10 +11,10 @@ from prefect import task
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry.coverage.backfill import (
+    Granularity,
     PlannedWindow,
     Range,
     Reprocess,
-    Step,
     TablePlan,
     check_range,
     check_table,
@@ -40,7 +40,7 @@ MAX_ESTIMATES = 50
 def plan_table(
     spec: TableSpec,
     days: Range,
-    step: Step,
+    granularity: Granularity,
     reprocess: Reprocess,
     source: Source,
     warehouse: Warehouse,
@@ -53,7 +53,7 @@ def plan_table(
     Args:
         spec: The table's spec.
         days: The range.
-        step: How long a window is.
+        granularity: How long a window is.
         reprocess: Which windows are to be carried.
         source: Where the table is read from: it knows the cursor column, and guesses rows.
         warehouse: Where the receipts are.
@@ -62,13 +62,13 @@ def plan_table(
 
     Raises:
         RequestError: The range or the table cannot be backfilled. No retry helps.
-        SchemaError: The table has no cursor column, or none that takes such a step.
+        SchemaError: The table has no cursor column, or none that takes such a granularity.
         DataError: Rows that no window would carry. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
     check_table(spec)
     check_range(days, spec, now)
-    windows = split_range(days, step)
+    windows = split_range(days, granularity)
     coverage = read_coverage(spec, warehouse)
     landed = frozenset(
         receipt.window_label

@@ -7,10 +7,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, ParamSpec, TypedDict, TypeVar
+from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
@@ -22,14 +22,22 @@ from prefect.task_engine import TaskRunTimeoutError
 
 from blocks.named import NamedBlock, naming
 from ferry.batch import Batch
-from ferry.errors import FatalError, FerryError, RetriableError, is_retriable
+from ferry.errors import (
+    ConflictError,
+    FatalError,
+    FerryError,
+    OutcomeUnknownError,
+    RetriableError,
+    is_retriable,
+)
 from ferry.reasons import explained, reason_of
-from ferry.specs.tables import TableSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 RETRY_JITTER = 0.5
+CONFLICT_ATTEMPTS = 4
+CONFLICT_PAUSE_SECONDS = 0.5
 
 PREFECT_S_OWN = (FlowRunTimeoutError, TaskRunTimeoutError)
 """Errors by which Prefect ends a run whose time is over."""
@@ -110,8 +118,20 @@ fields of the blocks, do.
 """
 
 
-def for_table(step: Task[P, R], spec: TableSpec) -> Task[P, R]:
-    """The step with the retries that the table's spec asks for."""
+class Retries(Protocol):
+    """What a spec says of retries, a table's or a summary's."""
+
+    @property
+    def retries(self) -> int:
+        """How often a step is tried again."""
+
+    @property
+    def retry_delay_seconds(self) -> int:
+        """How long to wait before that."""
+
+
+def with_retries(step: Task[P, R], spec: Retries) -> Task[P, R]:
+    """The step with the retries that the spec asks for."""
     return step.with_options(
         retries=spec.retries, retry_delay_seconds=float(spec.retry_delay_seconds)
     )
@@ -120,12 +140,12 @@ def for_table(step: Task[P, R], spec: TableSpec) -> Task[P, R]:
 _in_place: ContextVar[bool] = ContextVar("_in_place", default=False)
 
 
-def tell(message: str, *values: object) -> None:
-    """Log what a step did; of a step in place, which tells too much of a window, for debugging."""
+def log_step(message: str, *values: object) -> None:
+    """Log what a step did; at DEBUG for a step in place: of many windows it would be too much."""
     get_run_logger().log(logging.DEBUG if _in_place.get() else logging.INFO, message, *values)
 
 
-def in_place(step: Task[P, R], spec: TableSpec) -> Callable[P, R]:
+def in_place(step: Task[P, R], spec: Retries) -> Callable[P, R]:
     """The step within the run that calls it: with the spec's retries, but no task run of its own.
 
     A task run costs Prefect's server some 35 ms of processor time, more than a step of a small
@@ -150,15 +170,46 @@ def in_place(step: Task[P, R], spec: TableSpec) -> Callable[P, R]:
     return run
 
 
+def repeat_on_conflict(transact: Callable[[], R], what: str) -> R:
+    """Do the transaction again, a few times and at once, where repeating it is what helps.
+
+    That is after a serialization conflict, and after an answer lost at COMMIT: so `transact` looks
+    first whether it has landed.
+
+    Args:
+        transact: One whole transaction.
+        what: What it does, for the log.
+
+    Raises:
+        ConflictError, OutcomeUnknownError: The last attempt's.
+    """
+    for attempt in range(1, CONFLICT_ATTEMPTS):
+        try:
+            return transact()
+        except (ConflictError, OutcomeUnknownError) as error:
+            get_run_logger().warning("%s: once more after: %s", what, error)
+            time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())
+    return transact()
+
+
 @contextmanager
-def placed(table: str, window: str | None, step: str) -> Iterator[None]:
-    """Let every error that passes say the table, as the warehouse names it, window and step.
+def placed(
+    table: str, window: str | None, step: str, block: NamedBlock | None = None
+) -> Iterator[None]:
+    """Let every error that passes say where it was.
+
+    Args:
+        table: The table or summary, as the warehouse names it.
+        window: The label of the window, or of the partitions.
+        step: What is done.
+        block: What it is done with; errors name it unless they name one.
 
     Raises:
         UnknownError: What is not ours, without its text.
     """
     try:
-        yield
+        with naming(block) if block else nullcontext():
+            yield
     except FerryError as error:
         error.table = table
         error.at(window=window, step=step)

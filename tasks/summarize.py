@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
 
-from prefect import Task, task
+from prefect import task
 from prefect.logging import get_run_logger
 
 import ferry
-from blocks.named import naming
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA
-from ferry.errors import (
-    CheckFailedError,
-    ConflictError,
-    OutcomeUnknownError,
-    SchemaError,
-    StaleReadError,
-)
+from ferry.errors import CheckFailedError, SchemaError, StaleReadError
 from ferry.schema import Kind, TableName
 from ferry.summaries.check_specs import SqlCheck
 from ferry.summaries.check_subject import Subject
@@ -51,26 +39,8 @@ from ferry.summaries.publish import (
 from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
 from tasks.own_tables import make, make_schema
-from tasks.step import STEP, explains, placed
+from tasks.step import STEP, explains, placed, repeat_on_conflict
 from tasks.target.prepare import drop_quietly, today
-from tasks.upsert import CONFLICT_ATTEMPTS, CONFLICT_PAUSE_SECONDS
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-@contextmanager
-def _located(build: Build, step: str, warehouse: Warehouse) -> Iterator[None]:
-    """Let every error that passes say the summary, the partitions, the step and the block."""
-    with placed(str(build.spec.target), build.label, step), naming(warehouse):
-        yield
-
-
-def for_summary(step: Task[P, R], spec: SummarySpec) -> Task[P, R]:
-    """The step with the retries that the summary's spec asks for."""
-    return step.with_options(
-        retries=spec.retries, retry_delay_seconds=float(spec.retry_delay_seconds)
-    )
 
 
 @task(name="build", task_run_name="build {build}", **STEP)
@@ -86,7 +56,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, capabilities = build.spec, warehouse.capabilities
-    with _located(build, "build", warehouse):
+    with placed(str(build.spec.target), build.label, "build", warehouse):
         name = f"stg_{today(warehouse):%Y%m%d}_{build.id.replace('-', '')[:12]}_"
         table = TableName(STAGING_SCHEMA, f"{name}{secrets.token_hex(3)}_{spec.table[:24]}")
         make_schema(warehouse, STAGING_SCHEMA)
@@ -125,7 +95,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, capabilities = build.spec, warehouse.capabilities
-    with _located(build, side, warehouse):
+    with placed(str(build.spec.target), build.label, side, warehouse):
         subject = Subject(
             target=spec.target,
             columns=tuple(spec.columns),
@@ -210,17 +180,11 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     build = built.build
-    with _located(build, "publish", warehouse):
+    with placed(str(build.spec.target), build.label, "publish", warehouse):
         _prepare(build, warehouse)
-        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
-            try:
-                publication = _publish(built, results, warehouse)
-                break
-            except (ConflictError, OutcomeUnknownError) as error:
-                if attempt == CONFLICT_ATTEMPTS:
-                    raise
-                get_run_logger().warning("publish %s: once more after: %s", build, error)
-                time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())
+        publication = repeat_on_conflict(
+            lambda: _publish(built, results, warehouse), f"publish {build}"
+        )
         get_run_logger().info("publish %s", publication)
         return publication
 

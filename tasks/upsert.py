@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,13 +13,7 @@ import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
-from ferry.errors import (
-    ConflictError,
-    FatalError,
-    OutcomeUnknownError,
-    SchemaError,
-    StaleReadError,
-)
+from ferry.errors import FatalError, SchemaError, StaleReadError
 from ferry.plan import BatchPlan, stored_bound
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
@@ -38,14 +30,12 @@ from ferry.windows import clamped, on_clock
 from ferry.write.algorithms import Landed, Load, Transaction, newest_table, write
 from tasks.landed import write_void
 from tasks.own_tables import make_missing
-from tasks.step import STEP, explains, located
+from tasks.step import STEP, explains, located, repeat_on_conflict
 from tasks.target.prepare import drop_quietly, prepare_target
 from tasks.target.retype import remake
 
 _NEXT_MOMENT = timedelta(microseconds=1)
 TARGET_LOST_ROWS = "the target had lost its rows"
-CONFLICT_ATTEMPTS = 4
-CONFLICT_PAUSE_SECONDS = 0.5
 
 
 @task(name="upsert", task_run_name="upsert {batch}", **STEP)
@@ -82,21 +72,12 @@ def upsert(
     with located(batch, "upsert", warehouse):
         try:
             own_voids = prepare_target(batch, plan, copied.rows, warehouse)
+            receipt = repeat_on_conflict(
+                lambda: _land_receipted(arrived, warehouse, own_voids), f"upsert {batch}"
+            )
         except FatalError:
             drop_staging(plan, copied, warehouse)
             raise
-        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
-            try:
-                receipt = _land_receipted(arrived, warehouse, own_voids)
-                break
-            except (ConflictError, OutcomeUnknownError) as error:
-                if attempt == CONFLICT_ATTEMPTS:
-                    raise
-                get_run_logger().warning("upsert %s: once more after: %s", batch, error)
-                time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())
-            except FatalError:
-                drop_staging(plan, copied, warehouse)
-                raise
         drop_staging(plan, copied, warehouse)
         get_run_logger().info("upsert %s: %s", batch, receipt.counts_line)
         return receipt

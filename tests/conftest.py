@@ -1,7 +1,7 @@
-"""What the whole suite shares: blocks over its servers, and the roads that rows are carried on.
+"""What the whole suite shares: blocks over its servers, and the routes that rows are carried on.
 
 A test asks for a block, `s3_stage`, `folder_stage`, `postgres_warehouse` or `redshift_warehouse`,
-or for a `journey` over a road. The servers are in `harness/servers.py`.
+or for a `journey` over a route. The servers are in `harness/servers.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.embedded import EMBEDDED_ROAD, mark_embedded, refuse_outside
+from tests.harness.embedded import EMBEDDED_ROUTE, mark_embedded, refuse_outside
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from blocks.sources import MySQLSource, SQLiteSource
@@ -28,7 +28,7 @@ pytest_plugins = ("tests.harness.servers",)
 
 NIGHTS = Path(__file__).parent / "nights"
 
-ROADS = (EMBEDDED_ROAD, "mysql-folder-postgres", "mysql-s3-redshift")
+ROUTES = (EMBEDDED_ROUTE, "mysql-folder-postgres", "mysql-s3-redshift")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -181,25 +181,25 @@ def mysql_source(mariadb: MariaDB, mysql_database: str) -> tuple[MySQLSource, Ru
     return source, run
 
 
-@pytest.fixture(params=ROADS)
-def road(request: pytest.FixtureRequest) -> str:
-    """The name of a road; a test over all of them takes `journey`."""
+@pytest.fixture(params=ROUTES)
+def route(request: pytest.FixtureRequest) -> str:
+    """The name of a route; a test over all of them takes `journey`."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def journey(
-    road: str,
+    route: str,
     prefect_server: PrefectServer,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Journey]:
-    """A journey over the road, with nothing in its source yet."""
+    """A journey over the route, with nothing in its source yet."""
     from tests.harness.journey import Journey
 
-    source, stage, warehouse = road.split("-")
+    source, stage, warehouse = route.split("-")
     specs_file = tmp_path / "tables.yaml"
     monkeypatch.setenv("FERRY_TABLES", str(specs_file))
     made_source, run_source = request.getfixturevalue(f"{source}_source")

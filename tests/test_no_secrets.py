@@ -64,7 +64,7 @@ REDSHIFT, POSTGRES = "mysql-s3-redshift", "mysql-folder-postgres"
 
 
 @pytest.mark.parametrize(
-    ("road", "spoil", "insert_rows"),
+    ("route", "spoil", "insert_rows"),
     [
         (REDSHIFT, too_long, 0),
         (REDSHIFT, bad_date, 0),
@@ -78,7 +78,7 @@ REDSHIFT, POSTGRES = "mysql-s3-redshift", "mysql-folder-postgres"
         (POSTGRES, key_twice, 0),
         (POSTGRES, key_twice, 50),
     ],
-    indirect=["road"],
+    indirect=["route"],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_row_that_does_not_load_is_not_told(
@@ -118,7 +118,7 @@ def test_a_row_that_does_not_load_is_not_told(
     assert PLANTED not in "\n".join(told)
 
 
-@pytest.mark.parametrize("road", [REDSHIFT, POSTGRES], indirect=True)
+@pytest.mark.parametrize("route", [REDSHIFT, POSTGRES], indirect=True)
 def test_no_failure_in_the_warehouse_holds_a_secret_or_a_value(journey: Any) -> None:
     journey.sql(TABLE)
     journey.write_specs(orders=BY_COPY)
@@ -142,8 +142,8 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             yield found
 
 
-@pytest.mark.parametrize("road", [REDSHIFT, POSTGRES], indirect=True)
-def test_a_road_carries_with_passwords_that_are_hard_to_quote(journey: Any) -> None:
+@pytest.mark.parametrize("route", [REDSHIFT, POSTGRES], indirect=True)
+def test_a_route_carries_with_passwords_that_are_hard_to_quote(journey: Any) -> None:
     journey.sql(TABLE)
     journey.sql(INSERT, [(1, "plain", "2023-01-05")])
     journey.write_specs(orders=BY_COPY)

@@ -18,7 +18,7 @@ from tests.harness.afterwards import distinct_statements, not_redshift
 from tests.harness.shared import Noted
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_every_statement_that_ferry_sent_parses_as_redshift_s(
     journey: Any, redshift_double: RedshiftDouble, postgres: Postgres, parsed_sql: Noted
 ) -> None:

@@ -93,7 +93,7 @@ def _measure_ours(places: Places, results: Results, each: str) -> None:
 
 
 def _measure_short(places: Places, results: Results) -> None:
-    """The short table by each measure and road once, for its memory."""
+    """The short table by each measure and route once, for its memory."""
     for way in WAYS:
         if way[2] != "window":
             _measure_way(places, results, way, SHORT)
@@ -107,9 +107,9 @@ def _measure_backfills(places: Places, results: Results) -> None:
 
 
 def _measure_way(places: Places, results: Results, way: table.Way, each: str) -> None:
-    measure, road, mode = way
+    measure, route, mode = way
     places.empty_targets()
-    arguments = [measure, f"{each}_{road}", *([mode] if mode else [])]
+    arguments = [measure, f"{each}_{route}", *([mode] if mode else [])]
     measured = _run(places, *arguments)
     rows = measured.result["rows"]
     if rows != results.rows[each]:

@@ -72,7 +72,7 @@ def measure(places: Places, run: Run, rows: int) -> Backfills:
     found = Backfills(rows)
     found.short = _carry(places, run, "2023-01-01", "2023-02-06")
     found.days = _carry(places, run, "2023-01-01", "2024-01-01", rows=rows)
-    found.months = _carry(places, run, "2023-01-01", "2024-01-01", step="month", rows=rows)
+    found.months = _carry(places, run, "2023-01-01", "2024-01-01", granularity="month", rows=rows)
     found.empty = _carry(places, run, "2022-01-01", "2023-01-01", at_once=1, rows=0)
     found.plan = run("plan", TABLE, str(PLANNED_DAYS))
     cores = os.cpu_count() or 1
@@ -92,14 +92,16 @@ def _carry(
     start: str,
     end: str,
     *,
-    step: str = "day",
+    granularity: str = "day",
     at_once: int = 4,
     rows: int | None = None,
 ) -> Measured:
     places.empty_targets()
-    measured = run("backfill", TABLE, start, end, step, str(at_once))
+    measured = run("backfill", TABLE, start, end, granularity, str(at_once))
     if rows is not None and measured.result["rows"] != rows:
-        raise MeasuredError(f"backfill by {step} carried {measured.result['rows']} of {rows} rows")
+        raise MeasuredError(
+            f"backfill by {granularity} carried {measured.result['rows']} of {rows} rows"
+        )
     return measured
 
 

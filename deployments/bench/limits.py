@@ -37,7 +37,7 @@ def _days(start: str, end: str, at_once: int) -> Case:
             "table": TABLE,
             "start_date": start,
             "end_date": end,
-            "step": "day",
+            "granularity": "day",
             "reprocess": "all",
             "max_concurrency": at_once,
         },

@@ -26,12 +26,12 @@ from typing import Any, cast
 from prefect import flow, task
 
 from deployments.bench.places import YEAR
-from ferry.coverage.backfill import Range, Step
+from ferry.coverage.backfill import Granularity, Range
 from ferry.specs.tables import Mode
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch
+from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
-from tasks import extract, for_table, stage
+from tasks import extract, stage, with_retries
 from tasks import plan as make_plan
 from tasks.plan_windows import plan_table
 from tasks.stage import discard
@@ -45,17 +45,17 @@ STEPS = ("extract", "stage", "copy", "upsert", "summarize")
 def extract_and_stage(table: str) -> dict[str, float]:
     """Carry the table as far as the stage: the seconds, and the rows staged."""
     spec = load_table_specs().named(table)
-    batch, road = make_batch(spec, Dates(), "full"), load_road(spec)
+    batch, route = make_batch(spec, Dates(), "full"), load_route(spec)
     begun = time.perf_counter()
     try:
-        planned = for_table(make_plan, spec)(batch, road.source, road.warehouse)
-        capabilities = road.warehouse.capabilities
-        extracted = for_table(extract, spec)(batch, planned, road.source, capabilities)
-        staged = for_table(stage, spec)(batch, extracted, road.stage)
+        planned = with_retries(make_plan, spec)(batch, route.source, route.warehouse)
+        capabilities = route.warehouse.capabilities
+        extracted = with_retries(extract, spec)(batch, planned, route.source, capabilities)
+        staged = with_retries(stage, spec)(batch, extracted, route.stage)
         seconds = time.perf_counter() - begun
     finally:
         shutil.rmtree(batch.folder, ignore_errors=True)
-    discard(spec, staged, road.stage)
+    discard(spec, staged, route.stage)
     return {"seconds": seconds, "rows": staged.rows}
 
 
@@ -64,9 +64,9 @@ def whole_path(table: str, mode: Mode) -> dict[str, float]:
     """Carry the table into its target: the seconds, and the rows that landed."""
     spec = load_table_specs().named(table)
     batch = make_batch(spec, _year() if mode == "window" else Dates(), mode)
-    road = load_road(spec)
+    route = load_route(spec)
     begun = time.perf_counter()
-    receipt = carry(batch, road)
+    receipt = carry(batch, route)
     return {"seconds": time.perf_counter() - begun, "rows": receipt.rows_inserted}
 
 
@@ -76,13 +76,15 @@ def _year() -> Dates:
     return Dates(window_start=start, window_end=end)
 
 
-def carry_days(table: str, start: str, end: str, step: Step, at_once: str) -> dict[str, float]:
+def carry_days(
+    table: str, start: str, end: str, granularity: Granularity, at_once: str
+) -> dict[str, float]:
     """Carry windows by the flow `backfill`: from the first to the last, and the rows."""
     carried: Any = backfill(
         table=table,
         start_date=date.fromisoformat(start),
         end_date=date.fromisoformat(end),
-        step=step,
+        granularity=granularity,
         reprocess="all",
         max_concurrency=int(at_once),
     )
@@ -97,16 +99,16 @@ def carry_days(table: str, start: str, end: str, step: Step, at_once: str) -> di
 def plan(table: str, days: str) -> dict[str, float]:
     """Plan a backfill of so many days, up to the end of the year: the seconds, and the windows."""
     spec = load_table_specs().named(table)
-    road, end = load_road(spec), YEAR.start + timedelta(days=YEAR.days)
+    route, end = load_route(spec), YEAR.start + timedelta(days=YEAR.days)
     whole = Range(end - timedelta(days=int(days)), end, "UTC")
     begun = time.perf_counter()
-    planned = for_table(plan_table, spec)(
+    planned = with_retries(plan_table, spec)(
         spec,
         whole,
         "day",
         "all",
-        road.source,
-        road.warehouse,
+        route.source,
+        route.warehouse,
         now=datetime.now(UTC),
         flow_run_id="bench",
     )

@@ -27,7 +27,7 @@ from deployments.local.servers import S3, Certificates, MariaDB, Postgres, Prefe
 from deployments.local.servers.prefect_server import without_prefect_settings
 from deployments.local.shop_rows import Span
 from deployments.local.stack.double import DoubleServer
-from deployments.register_blocks import register_guards
+from deployments.register import register_guards
 from tasks.places.readers import backfill_limit, readers_limit
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,12 +56,12 @@ TINY = tuple(f"tiny_{number:02}" for number in range(1, 23))
 
 TINY_ROWS = 100
 
-ROADS = {
+ROUTES = {
     "folder": ("bench-folder", "bench-postgres"),
     "postgres": ("bench-s3", "bench-postgres"),
     "double": ("bench-s3", "bench-double"),
 }
-"""The stage and the warehouse of each road from the source."""
+"""The stage and the warehouse of each route from the source."""
 
 
 @dataclass(frozen=True)
@@ -243,18 +243,18 @@ def _register(
 
 
 def _write_specs(folder: Path) -> Path:
-    """The table specs: one for each table and road, such as `nps_postgres`."""
+    """The table specs: one for each table and route, such as `nps_postgres`."""
     tables = {
-        f"{table}_{road}": {
+        f"{table}_{route}": {
             "source_table": table,
             "stage": stage,
             "warehouse": warehouse,
             "cursor": cursor,
         }
         for table, cursor in KEYS.items()
-        for road, (stage, warehouse) in ROADS.items()
+        for route, (stage, warehouse) in ROUTES.items()
     }
-    stage, warehouse = ROADS["double"]
+    stage, warehouse = ROUTES["double"]
     tables |= {
         table: {
             "source_table": table,

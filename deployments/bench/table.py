@@ -40,7 +40,7 @@ Row = tuple[str, ...]
 """The cells of a line of the table, as in `HEAD`."""
 
 Way = tuple[str, str, str]
-"""Measure, road and mode."""
+"""Measure, route and mode."""
 
 
 @dataclass

@@ -18,13 +18,18 @@ from ferry.errors import RequestError
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, local_midnight, zone_info
 
-Step = Literal["hour", "day", "week", "month"]
+Granularity = Literal["hour", "day", "week", "month"]
 Reprocess = Literal["missing", "failed", "all"]
 Order = Literal["oldest", "newest", "strict"]
 
 MAX_WINDOWS = 20_000
-_NEXT_STEP: dict[Step, Step] = {"hour": "day", "day": "week", "week": "month", "month": "month"}
-_HOURS: dict[Step, int] = {"hour": 1, "day": 24, "week": 168, "month": 672}
+_NEXT_LONGER: dict[Granularity, Granularity] = {
+    "hour": "day",
+    "day": "week",
+    "week": "month",
+    "month": "month",
+}
+_HOURS: dict[Granularity, int] = {"hour": 1, "day": 24, "week": 168, "month": 672}
 
 
 @dataclass(frozen=True)
@@ -194,48 +199,50 @@ def check_unchanged(spec: TableSpec, planned: Mapping[str, Any]) -> None:
         )
 
 
-def split_range(days: Range, step: Step, max_windows: int = MAX_WINDOWS) -> tuple[Window, ...]:
+def split_range(
+    days: Range, granularity: Granularity, max_windows: int = MAX_WINDOWS
+) -> tuple[Window, ...]:
     """The windows of the range, in order of time, without a gap.
 
     Raises:
-        RequestError: There would be too many; the message says which step would do.
+        RequestError: There would be too many; the message says which granularity would do.
     """
-    _refuse_too_many(days, step, max_windows)
-    if step == "hour":
+    _refuse_too_many(days, granularity, max_windows)
+    if granularity == "hour":
         start, end = (
             local_midnight(day, days.zone).astimezone(UTC) for day in (days.start, days.end)
         )
         hours = math.ceil((end - start) / timedelta(hours=1))  # half an hour more on Lord Howe
         cuts = [*(start + timedelta(hours=hour) for hour in range(hours)), end]
     else:
-        cuts = [local_midnight(day, days.zone) for day in _cuts(days, step)]
+        cuts = [local_midnight(day, days.zone) for day in _cuts(days, granularity)]
     return tuple(Window(start, end, days.zone) for start, end in pairwise(cuts))
 
 
-def _cuts(days: Range, step: Step) -> list[date]:
+def _cuts(days: Range, granularity: Granularity) -> list[date]:
     begins: Callable[[date], bool] = {
         "week": lambda day: day.weekday() == 0,
         "month": lambda day: day.day == 1,
-    }.get(step, lambda _: True)
+    }.get(granularity, lambda _: True)
     count = (days.end - days.start).days
     inner = (days.start + timedelta(days=number) for number in range(1, count))
     return [days.start, *filter(begins, inner), days.end]
 
 
-def _refuse_too_many(days: Range, step: Step, max_windows: int) -> None:
+def _refuse_too_many(days: Range, granularity: Granularity, max_windows: int) -> None:
     hours = (days.end - days.start).days * 24
-    windows = hours // _HOURS[step]
+    windows = hours // _HOURS[granularity]
     if windows <= max_windows:
         return
-    longer = step
+    longer = granularity
     while longer != "month" and hours // _HOURS[longer] > max_windows:
-        longer = _NEXT_STEP[longer]
+        longer = _NEXT_LONGER[longer]
     raise RequestError(
-        f"{days} by the {step} makes about {windows:,} windows",
+        f"{days} by the {granularity} makes about {windows:,} windows",
         expected=f"{max_windows:,} at most",
         found=f"{windows:,}",
-        todo=f"Use step={longer}, or a shorter range."
-        if longer != step
+        todo=f"Use granularity={longer}, or a shorter range."
+        if longer != granularity
         else "Use a shorter range.",
     )
 

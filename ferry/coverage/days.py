@@ -120,7 +120,7 @@ def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count:,} days"
 
 
-def tell_days(
+def table_days(
     spec: TableSpec,
     receipts: Sequence[TimeOfReceipt],
     failures: Sequence[Failure],

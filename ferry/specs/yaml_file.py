@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from ferry.errors import SpecError
 
-Step = str | int
+PathElement = str | int
 
 _Loader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 """libyaml reads a file in a tenth of the time."""
@@ -36,7 +36,7 @@ class YamlFile:
     data: Any
     root: yaml.Node | None
 
-    def line(self, path: Sequence[Step], otherwise: int = 1) -> int:
+    def line(self, path: Sequence[PathElement], otherwise: int = 1) -> int:
         """The line of the deepest part on the path; `otherwise` if even its first is missing."""
         node = self.root
         line = node.start_mark.line + 1 if node and not path else otherwise
@@ -50,7 +50,7 @@ class YamlFile:
                 node = found[1]
         return line
 
-    def is_blank(self, path: Sequence[Step]) -> bool:
+    def is_blank(self, path: Sequence[PathElement]) -> bool:
         """Whether the field stands there with nothing after its colon."""
         node: yaml.Node | None = self.root
         for step in path:
@@ -58,14 +58,14 @@ class YamlFile:
             node = found[1] if found else None
         return isinstance(node, yaml.ScalarNode) and not (node.value or node.style)
 
-    def problem(self, path: Sequence[Step], message: str, line: int | None = None) -> str:
+    def problem(self, path: Sequence[PathElement], message: str, line: int | None = None) -> str:
         """`file:line: field: what is wrong with it`."""
         field = ".".join(str(step) for step in path)
         where = f"{self.name}:{line or self.line(path)}"
         return f"{where}: {field}: {message}" if field else f"{where}: {message}"
 
     def spec_error(
-        self, error: ValidationError, known: Iterable[str], at: Sequence[Step] = ()
+        self, error: ValidationError, known: Iterable[str], at: Sequence[PathElement] = ()
     ) -> SpecError:
         """The error of a model, with file, line and field of everything that is wrong.
 
@@ -75,7 +75,7 @@ class YamlFile:
             at: Where the model stands in the file.
         """
         known, details = list(known), error.errors(include_url=False, include_input=False)
-        problems: dict[tuple[Step, ...], tuple[int, tuple[Step, ...], list[str]]] = {}
+        problems: dict[tuple[PathElement, ...], tuple[int, tuple[PathElement, ...], list[str]]] = {}
         for number, detail in enumerate(details):
             named = (*at, *detail["loc"])
             path = self._written(named, at)
@@ -94,7 +94,9 @@ class YamlFile:
             todo=f"Known fields: {', '.join(known)}." if unknown else "Correct it.",
         )
 
-    def _written(self, path: tuple[Step, ...], at: Sequence[Step]) -> tuple[Step, ...]:
+    def _written(
+        self, path: tuple[PathElement, ...], at: Sequence[PathElement]
+    ) -> tuple[PathElement, ...]:
         """The path without the name that pydantic gives to one of the types that a value may have.
 
         The name of a tagged model stays: the fields beside the tag follow it.
@@ -105,7 +107,11 @@ class YamlFile:
         return path[:-1] if is_type and scalar else path
 
     def _told(
-        self, detail: ErrorDetails, path: tuple[Step, ...], at: Sequence[Step], known: list[str]
+        self,
+        detail: ErrorDetails,
+        path: tuple[PathElement, ...],
+        at: Sequence[PathElement],
+        known: list[str],
     ) -> str:
         """What is wrong with a value, and what is expected."""
         kind, context = detail["type"], detail.get("ctx", {})
@@ -120,13 +126,13 @@ class YamlFile:
         message = detail["msg"].removeprefix("Value error, ")
         return message + (_like(path[-1], known) if kind == "extra_forbidden" else "")
 
-    def _value(self, path: Sequence[Step], at: Sequence[Step]) -> Any:
+    def _value(self, path: Sequence[PathElement], at: Sequence[PathElement]) -> Any:
         """What stands there, or else in the defaults; None if nothing does."""
         own = _reach(self.data, path)
         return _reach(self.data, ("defaults", *path[len(at) :])) if own is None and at else own
 
 
-def _reach(data: Any, path: Sequence[Step]) -> Any:
+def _reach(data: Any, path: Sequence[PathElement]) -> Any:
     for step in path:
         try:
             data = data[step]
@@ -187,7 +193,7 @@ def _line_of_no_value(node: yaml.Node | None) -> int | None:
     return next((line for each in inner if (line := _line_of_no_value(each))), None)
 
 
-def _inside(node: yaml.Node | None, step: Step) -> tuple[yaml.Node, yaml.Node] | None:
+def _inside(node: yaml.Node | None, step: PathElement) -> tuple[yaml.Node, yaml.Node] | None:
     """The node that tells the step's line, and the one that holds its content."""
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         return node.value[step], node.value[step]

@@ -23,7 +23,7 @@ from ferry.plan import choose_window
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
-from tasks import copy, extract, for_table, in_place, plan, stage, upsert
+from tasks import copy, extract, in_place, plan, stage, upsert, with_retries
 from tasks.history import record_failure
 from tasks.landed import already_landed
 from tasks.pages.artifacts import cosmetic
@@ -46,7 +46,7 @@ RECEIPT_FIELDS = (
 
 
 @dataclass(frozen=True)
-class Road:
+class Route:
     """The three blocks that a table travels over."""
 
     source: Source
@@ -54,9 +54,9 @@ class Road:
     warehouse: Warehouse
 
 
-def load_road(spec: TableSpec) -> Road:
+def load_route(spec: TableSpec) -> Route:
     """The blocks that the spec names. Raises ConfigurationError if one is missing."""
-    return Road(*load_blocks(spec.source, spec.stage, spec.warehouse))
+    return Route(*load_blocks(spec.source, spec.stage, spec.warehouse))
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,15 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
 
 
 @dataclass(frozen=True)
-class Together:
+class Coordination:
     """What the windows of one table share that are carried at the same time.
 
     Attributes:
-        turn: Held while a window is written: commits to one table are serial.
+        commit_lock: Held while a window is written: commits to one table are serial.
         stop: Once it is set, no window begins another step.
     """
 
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    commit_lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -137,83 +137,87 @@ class StoppedError(FatalError):
     code = "FERRY-STOPPED"
 
 
-def carry(batch: Batch, road: Road, together: Together | None = None) -> Receipt:
+def carry(batch: Batch, route: Route, shared: Coordination | None = None) -> Receipt:
     """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
 
     A batch that does not arrive leaves a failure, beside the receipts.
 
     Args:
         batch: One window, or all, of one table.
-        road: The blocks it travels over.
-        together: Given for one window of many, which they share. Its steps are no task runs, and it
+        route: The blocks it travels over.
+        shared: Given for one window of many, which they share. Its steps are no task runs, and it
             has no artifact: of so many, nobody could look at each (`tasks.step.in_place`).
 
     Raises:
         FerryError: From the step that failed; the target is as it was.
         IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
-        StoppedError: `together.stop` was set meanwhile.
+        StoppedError: `shared.stop` was set meanwhile.
     """
     started_at = datetime.now(UTC)
-    landed = already_landed(batch, road.warehouse) if batch.attempt > 1 else None
+    landed = already_landed(batch, route.warehouse) if batch.attempt > 1 else None
     if landed:
         get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
         return landed
     try:
-        receipt = _arrive(batch, road, started_at, together)
+        receipt = _arrive(batch, route, started_at, shared)
     except Exception as error:
         if not batch.part and not isinstance(
             error, StoppedError
         ):  # a part that failed tells nothing about the whole window
-            record_failure(batch, error, road.warehouse)
+            record_failure(batch, error, route.warehouse)
         raise
     finally:
         shutil.rmtree(batch.folder, ignore_errors=True)
-    if together is None:
+    if shared is None:
         show_receipt(receipt)
     return receipt
 
 
-def _arrive(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
+def _arrive(
+    batch: Batch, route: Route, started_at: datetime, shared: Coordination | None
+) -> Receipt:
     for _ in range(READ_AGAIN):
         try:
-            return _steps(batch, road, started_at, together)
+            return _steps(batch, route, started_at, shared)
         except StaleReadError as error:
             get_run_logger().warning("%s is read again: %s", batch, error)
             started_at = datetime.now(UTC)
-    return _steps(batch, road, started_at, together)
+    return _steps(batch, route, started_at, shared)
 
 
-def _steps(batch: Batch, road: Road, started_at: datetime, together: Together | None) -> Receipt:
-    spec, step = batch.spec, in_place if together else for_table
-    together = together or Together()
+def _steps(
+    batch: Batch, route: Route, started_at: datetime, shared: Coordination | None
+) -> Receipt:
+    spec, step = batch.spec, in_place if shared else with_retries
+    shared = shared or Coordination()
 
     def go_on() -> None:
-        if together.stop.is_set():
+        if shared.stop.is_set():
             raise StoppedError(f"{batch}: stopped")
 
     go_on()
-    planned = step(plan, spec)(batch, road.source, road.warehouse)
+    planned = step(plan, spec)(batch, route.source, route.warehouse)
     go_on()
-    extracted = step(extract, spec)(batch, planned, road.source, road.warehouse.capabilities)
+    extracted = step(extract, spec)(batch, planned, route.source, route.warehouse.capabilities)
     go_on()
     staged = Staged((), None, extracted.layout, 0)
     copied = Copied(None, 0)
     if extracted.rows:  # an empty window has nothing to stage and to copy
-        staged = step(stage, spec)(batch, extracted, road.stage)
+        staged = step(stage, spec)(batch, extracted, route.stage)
     try:
         go_on()
         if extracted.rows:
-            copied = step(copy, spec)(batch, extracted, staged, road.stage, road.warehouse)
-        with together.turn:
+            copied = step(copy, spec)(batch, extracted, staged, route.stage, route.warehouse)
+        with shared.commit_lock:
             go_on()
             receipt = step(upsert, spec)(
-                batch, planned, extracted, staged, copied, road.warehouse, started_at
+                batch, planned, extracted, staged, copied, route.warehouse, started_at
             )
     except Exception:  # given up: every attempt of a step has failed
-        drop_staging(planned, copied, road.warehouse)
+        drop_staging(planned, copied, route.warehouse)
         raise
     finally:
-        discard(spec, staged, road.stage)
+        discard(spec, staged, route.stage)
     if extracted.left_out:
         show_receipt(receipt)
         raise IncompleteReadError(

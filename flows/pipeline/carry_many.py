@@ -3,122 +3,168 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 
 from blocks.work_folder import work_folder
 from ferry.batch import Batch
-from ferry.coverage.failed_windows import NOT_BEGUN, FailedWindow
+from ferry.coverage.outcomes import NOT_BEGUN, Outcome, receipts_of
+from ferry.errors import AccessError, ConfigurationError, RetriableError
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
-from flows.pipeline.carry_batch import Road, StoppedError, Together, carry
+from flows.pipeline.carry_batch import Coordination, Route, StoppedError, carry
 from tasks.runs.own_state import while_running
 from tasks.step import log_failure
 
 LOOK_EVERY_SECONDS = 1.0
 STOP_SECONDS = 10.0
 
+NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
+"""A server that is down, a password that is wrong: the next window would meet it, too."""
+
 Report = Callable[[int, int, int], None]
 """Told the windows done, those that failed, and the rows read, every second or so."""
 
+GiveUp = Callable[[Exception | None], bool]
+"""Told of each window how it ended (None: it arrived); whether no other one is to begin."""
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one window.
 
-    Attributes:
-        window: The window.
-        receipt: The proof that it arrived; None if it did not.
-        reason: Why it did not.
+def never(_: Exception | None) -> bool:
+    """Give up at nothing."""
+    return False
+
+
+def at_first_failure(error: Exception | None) -> bool:
+    """Give up at the first window that fails."""
+    return error is not None
+
+
+class InARow:
+    """Give up when so many windows in a row fail by what is no window's fault.
+
+    Args:
+        number: How many.
     """
 
-    window: Window
-    receipt: Receipt | None = None
-    reason: str = ""
+    def __init__(self, number: int) -> None:
+        self._number, self._in_a_row = number, 0
+
+    def __call__(self, error: Exception | None) -> bool:
+        """Count the window that has ended with this error, or arrived."""
+        self._in_a_row = self._in_a_row + 1 if isinstance(error, NOT_THE_WINDOWS_FAULT) else 0
+        return self._in_a_row >= self._number
 
 
 def carry_many(
     batches: Sequence[Batch],
-    road: Road,
+    route: Route,
     *,
     at_once: int,
     report: Report,
-    stop_at_failure: bool = False,
+    give_up: GiveUp = never,
 ) -> list[Outcome]:
-    """Carry windows of one table; one that fails does not stop the others.
+    """Carry windows of one table for the current flow run, as `run_windows` does.
 
     When the run is cancelled, also where nobody is left to end its process, no window begins
     another step: each has landed as a whole or not at all.
 
-    Args:
-        batches: The windows, in the order in which they begin.
-        road: The blocks they travel over.
-        at_once: How many are under way at a time.
-        report: Told how far it is.
-        stop_at_failure: Begin none after the first that failed.
-
-    Returns:
-        The outcomes in the order of the batches.
-
     Raises:
         Abort: The run is over already, by its state.
     """
-    together, todo, done = Together(), SimpleQueue[Batch](), SimpleQueue[tuple[Batch, Outcome]]()
+    stop = Event()
+    with while_running(stop) as own:
+
+        def look(done: int, failed: int, rows: int) -> None:
+            own.raise_if_ended()
+            report(done, failed, rows)
+
+        return run_windows(batches, route, at_once=at_once, stop=stop, report=look, give_up=give_up)
+
+
+def run_windows(
+    batches: Sequence[Batch],
+    route: Route,
+    *,
+    at_once: int,
+    stop: Event,
+    report: Report = lambda *_: None,
+    give_up: GiveUp = never,
+) -> list[Outcome]:
+    """Carry windows of one table; one that fails does not stop the others.
+
+    Args:
+        batches: The windows, in the order in which they begin.
+        route: The blocks they travel over.
+        at_once: How many are under way at a time.
+        stop: Once it is set, no window begins another step; set when this ends by an exception.
+        report: Told how far it is.
+        give_up: Says after each window whether no other one is to begin.
+
+    Returns:
+        The outcomes in the order of the batches.
+    """
+    todo, done = SimpleQueue[Batch](), SimpleQueue[Outcome | None]()
     for batch in batches:
         todo.put(batch)
-    outcomes: dict[str, Outcome] = {}
+    over = Event()
+
+    def carry_until_none_is_left() -> None:
+        try:
+            while not (stop.is_set() or over.is_set()):
+                outcome, error = _carry_one(todo.get_nowait(), route, shared)
+                if give_up(error):
+                    over.set()  # before another one can begin
+                done.put(outcome)
+        except Empty:
+            pass
+        finally:
+            done.put(None)
+
+    shared = Coordination(stop=stop)
     threads = [
         # In a copy of the context: it holds the flow run that the windows' tasks belong to.
-        Thread(
-            target=copy_context().run,
-            args=(_work, todo, done, road, together, stop_at_failure),
-            daemon=True,
-        )
+        Thread(target=copy_context().run, args=(carry_until_none_is_left,), daemon=True)
         for _ in range(min(at_once, len(batches)))
     ]
     for thread in threads:
         thread.start()
+    outcomes: dict[Window | None, Outcome] = {}
+    working = len(threads)
     try:
-        with while_running(together.stop) as own:
-            while len(outcomes) < len(batches):
-                with suppress(Empty):
-                    batch, outcome = done.get(timeout=LOOK_EVERY_SECONDS)
-                    outcomes[batch.id] = outcome
-                    if stop_at_failure and outcome.receipt is None:
-                        break
-                own.raise_if_ended()
-                report(*_counts(outcomes.values()))
-    finally:  # a cancelled run ends here, by a signal or by what its state says
-        together.stop.set()
+        while working:
+            with suppress(Empty):
+                outcome = done.get(timeout=LOOK_EVERY_SECONDS)
+                if outcome is None:
+                    working -= 1
+                    continue
+                outcomes[outcome.window] = outcome
+            report(*counts(outcomes.values()))
+    except BaseException:  # a cancelled run ends here, by a signal or by what its state says
+        stop.set()
         _join(threads)
-    return [
-        outcomes.get(batch.id) or Outcome(_window(batch), reason=NOT_BEGUN) for batch in batches
-    ]
+        raise
+    return [outcomes.get(batch.window) or _outcome(batch, reason=NOT_BEGUN) for batch in batches]
 
 
-def _work(
-    todo: SimpleQueue[Batch],
-    done: SimpleQueue[tuple[Batch, Outcome]],
-    road: Road,
-    together: Together,
-    stop_at_failure: bool,
-) -> None:
-    """Carry one window after the other until none is left."""
-    while not together.stop.is_set():
-        try:
-            batch = todo.get_nowait()
-        except Empty:
-            return
-        outcome = _carry_one(batch, road, together)
-        if stop_at_failure and outcome.receipt is None:
-            together.stop.set()  # before another one can begin
-        done.put((batch, outcome))
+def _carry_one(
+    batch: Batch, route: Route, shared: Coordination
+) -> tuple[Outcome, Exception | None]:
+    try:
+        return _outcome(batch, receipt=carry(batch, route, shared)), None
+    except StoppedError as stopped:
+        return _outcome(batch, reason=str(stopped)), stopped
+    except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
+        reason = log_failure(error, str(batch.target), batch.label)
+        return _outcome(batch, reason=reason), error
+
+
+def _outcome(batch: Batch, receipt: Receipt | None = None, reason: str = "") -> Outcome:
+    return Outcome(str(batch.target), batch.window, receipt, reason)
 
 
 def _join(threads: Sequence[Thread]) -> None:
@@ -128,24 +174,11 @@ def _join(threads: Sequence[Thread]) -> None:
         thread.join(max(0.0, end - time.monotonic()))
 
 
-def _carry_one(batch: Batch, road: Road, together: Together) -> Outcome:
-    try:
-        return Outcome(_window(batch), carry(batch, road, together))
-    except StoppedError as stopped:
-        return Outcome(_window(batch), reason=str(stopped))
-    except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
-        return Outcome(_window(batch), reason=log_failure(error, str(batch.target), batch.label))
-
-
-def _counts(outcomes: Collection[Outcome]) -> tuple[int, int, int]:
-    receipts = [outcome.receipt for outcome in outcomes if outcome.receipt]
+def counts(outcomes: Collection[Outcome]) -> tuple[int, int, int]:
+    """The windows that arrived, those that failed, and the rows read, as a `Report` is told."""
+    receipts = receipts_of(outcomes)
     rows = sum(receipt.rows_extracted for receipt in receipts)
     return len(receipts), len(outcomes) - len(receipts), rows
-
-
-def _window(batch: Batch) -> Window:
-    assert batch.window is not None
-    return batch.window
 
 
 def window_batches(
@@ -164,9 +197,3 @@ def window_batches(
         )
         for window in windows
     ]
-
-
-def failed_windows(spec: TableSpec, outcomes: Iterable[Outcome]) -> list[FailedWindow]:
-    """Those of the windows that did not arrive, with their reasons."""
-    table = str(spec.target)
-    return [FailedWindow(table, each.window, each.reason) for each in outcomes if not each.receipt]

@@ -34,7 +34,7 @@ def follow(receipts: Iterable[Receipt]) -> Published:
 def follow_tables(names: Iterable[str]) -> Published:
     """As `follow`, for a run whose receipts are elsewhere: by the tables' names, schema.table."""
     # Not before: sqlglot takes 26 MB, which the reading of large tables need not share.
-    from flows.pipeline.publish_summaries import Order, Published, publish_summaries  # noqa: PLC0415
+    from flows.pipeline.publish_summaries import BuildRequest, Published, publish_summaries  # noqa: PLC0415
     from flows.pipeline.summary_specs import load_summaries  # noqa: PLC0415
 
     carried = set(names)
@@ -46,10 +46,10 @@ def follow_tables(names: Iterable[str]) -> Published:
         get_run_logger().error("no summary is built: %s", error)
         return Published(failures={"summaries": reason_of(error)})
     changed = [(t.warehouse, str(t.target)) for t in tables.values() if str(t.target) in carried]
-    orders = [Order(spec) for spec in summaries.reached_from(changed)]
-    reached = [str(order.spec.target) for order in orders]
+    requests = [BuildRequest(spec) for spec in summaries.reached_from(changed)]
+    reached = [str(request.spec.target) for request in requests]
     behind = summaries.broken_from([*carried, *reached])
     for broken in summaries.broken:
         if broken.target not in behind:
             get_run_logger().warning("another summary is left alone: %s", broken.error)
-    return publish_summaries(orders, summaries, tables, broken=behind)
+    return publish_summaries(requests, summaries, tables, broken=behind)

@@ -26,7 +26,7 @@ from ferry.runs.notice import FailedRun, failure_notice
 from ferry.runs.window import by_schedule, told_window
 from ferry.settings import refuse_misspelled
 from flows.pipeline.table_specs import load_table_specs
-from tasks.runs.told import Mark
+from tasks.runs.marks import Mark
 
 SETTING = "FERRY_NOTIFY"
 PERHAPS = "it is not known whether %s was notified of this failure: %s"

@@ -21,16 +21,16 @@ from ferry.summaries.partitions import Span
 from ferry.summaries.publications import Build, Publication
 from ferry.summaries.specs import SummarySpec
 from tasks.pages.newest import newest_rows, show
-from tasks.pending import missing_tables, plan_build
-from tasks.step import log_failure
-from tasks.summarize import build_aside, check, for_summary, publish
+from tasks.plan_summary import missing_tables, plan_summary
+from tasks.step import log_failure, with_retries
+from tasks.summarize import build_aside, check, publish
 from tasks.target.prepare import drop_quietly
 
 STALE_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildRequest:
     """A summary to be built.
 
     Attributes:
@@ -74,7 +74,7 @@ class Published:
 
 
 def publish_summaries(
-    orders: Sequence[Order],
+    requests: Sequence[BuildRequest],
     summaries: Summaries,
     tables: TableSpecs,
     accepted: Sequence[str] = (),
@@ -85,7 +85,7 @@ def publish_summaries(
     One that fails does not stop the others, but for those that read it: they wait for it.
 
     Args:
-        orders: What to build, each after those that it reads.
+        requests: What to build, each after those that it reads.
         summaries: All summaries.
         tables: All table specs.
         accepted: Labels of checks that may fail this once.
@@ -95,8 +95,8 @@ def publish_summaries(
     for reason in published.failures.values():
         log.error("%s", reason)
     warehouses: dict[str, Warehouse] = {}
-    for order in orders:
-        spec, target = order.spec, str(order.spec.target)
+    for request in requests:
+        spec, target = request.spec, str(request.spec.target)
         waiting = [name for name in spec.reads if name in published.failures]
         if waiting:
             published.failures[target] = f"{target}: waits for {', '.join(waiting)}"
@@ -108,12 +108,12 @@ def publish_summaries(
             warehouse = warehouses[spec.warehouse]
             _refuse_carried(spec, tables)
             missing = missing_tables(spec, warehouse)
-            if missing and order.asked is None:
+            if missing and request.asked is None:
                 log.info("%s is left alone: there is no %s yet", target, ", ".join(missing))
                 continue
             if missing:
                 raise _missing(spec, missing)
-            publication = _publish_one(order, summaries, tables, warehouse, accepted)
+            publication = _publish_one(request, summaries, tables, warehouse, accepted)
         except Exception as error:  # noqa: BLE001  # the others are built, whatever it is
             published.failures[target] = log_failure(error, target)
         else:
@@ -122,7 +122,7 @@ def publish_summaries(
 
 
 def _publish_one(
-    order: Order,
+    request: BuildRequest,
     summaries: Summaries,
     tables: TableSpecs,
     warehouse: Warehouse,
@@ -130,8 +130,8 @@ def _publish_one(
 ) -> Publication | None:
     """Build and publish one summary; built again if another run published it meanwhile."""
     for attempt in range(1, STALE_ATTEMPTS + 1):
-        build = plan_build(
-            order.spec, order.asked, summaries, tables, warehouse, str(flow_run.id), accepted
+        build = plan_summary(
+            request.spec, request.asked, summaries, tables, warehouse, str(flow_run.id), accepted
         )
         if build is None:
             return None
@@ -148,12 +148,12 @@ def _steps(build: Build, warehouse: Warehouse) -> Publication:
     spec = build.spec
     results = []
     if spec.input_check:
-        results += for_summary(check, spec)(build, "input_check", None, warehouse)
-    built = for_summary(build_aside, spec)(build, warehouse)
+        results += with_retries(check, spec)(build, "input_check", None, warehouse)
+    built = with_retries(build_aside, spec)(build, warehouse)
     try:
-        results += for_summary(check, spec)(build, "output_check", built, warehouse)
+        results += with_retries(check, spec)(build, "output_check", built, warehouse)
         before = newest_rows(spec, warehouse)
-        publication = for_summary(publish, spec)(built, results, warehouse)
+        publication = with_retries(publish, spec)(built, results, warehouse)
     finally:
         drop_quietly(warehouse, built.table)
     show(spec, before, newest_rows(spec, warehouse), results)

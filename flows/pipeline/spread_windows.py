@@ -30,12 +30,13 @@ from prefect.states import Cancelling
 
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch
+from ferry.coverage.outcomes import Outcome
 from ferry.errors import ConfigurationError, RetriableError
 from ferry.windows import Window
-from flows.pipeline.carry_many import Outcome, Report
+from flows.pipeline.carry_many import Report, counts
 from tasks.history import count_run, read_run
 from tasks.runs.own_state import OwnState, while_running
-from tasks.step import for_table
+from tasks.step import with_retries
 
 DEPLOYMENT = "carry-windows/backfill"
 MIN_GROUP, MAX_GROUP = 4, 31
@@ -126,7 +127,7 @@ class Spread:
                     self._cancel()
                 raise
         outcomes = self._gather(batches)
-        report(*_counts(outcomes))
+        report(*counts(outcomes))
         return outcomes
 
     def _feed(
@@ -237,7 +238,7 @@ class Spread:
 
     def _gather(self, batches: Sequence[Batch]) -> list[Outcome]:
         """What became of the windows: the receipt of each, or why there is none."""
-        read = for_table(read_run, batches[0].spec)
+        read = with_retries(read_run, batches[0].spec)
         history = read(self._flow_run_id, batches[0].target, self._warehouse)
         receipts = history.receipts
         failures = {
@@ -247,10 +248,14 @@ class Spread:
         }
         outcomes = []
         for batch in batches:
-            assert batch.window is not None
             reason = failures.get(batch.id) or self._told.get(batch.id, "")
             outcomes.append(
-                Outcome(batch.window, receipts.get(batch.id), reason or "it has no receipt yet")
+                Outcome(
+                    str(batch.target),
+                    batch.window,
+                    receipts.get(batch.id),
+                    reason or "it has no receipt yet",
+                )
             )
         return outcomes
 
@@ -263,12 +268,6 @@ class Spread:
             except (PrefectException, httpx.HTTPError) as error:
                 kind = type(error).__name__
                 self._log.warning("the run %s could not be cancelled: %s", run_id, kind)
-
-
-def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
-    receipts = [outcome.receipt for outcome in outcomes if outcome.receipt]
-    failed = [o for o in outcomes if not o.receipt and o.reason != "it has no receipt yet"]
-    return len(receipts), len(failed), sum(receipt.rows_extracted for receipt in receipts)
 
 
 class _Every:

@@ -1,7 +1,7 @@
 """How many read from one source at once, kept across processes and machines by Prefect.
 
 Two global concurrency limits stand for a source: one for all readers, and one, a reader smaller,
-for backfills, so that the daily run always finds a place. `deployments/register_blocks.py` makes
+for backfills, so that the daily run always finds a place. `deployments/register.py` makes
 them; a source without them is read without a limit.
 """
 

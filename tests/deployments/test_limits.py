@@ -106,7 +106,7 @@ def test_every_source_that_a_spec_names_has_limits(source: str, tmp_path: Path) 
         "tables: {sales: {mode: full}}\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.register_blocks", "--profile", "embedded"],
+        [sys.executable, "-m", "deployments.register", "--profile", "embedded"],
         cwd=ROOT,
         env={
             **{name: v for name, v in os.environ.items() if not name.startswith("FERRY_")},

@@ -60,6 +60,6 @@ def test_every_setting_that_is_read_is_a_known_one_and_every_known_one_is_read()
 
 def test_every_setting_for_people_is_documented() -> None:
     text = "\n".join(file.read_text() for file in (ROOT / "docs").rglob("*.md"))
-    text += (ROOT / "deployments" / "register_blocks.py").read_text()
+    text += (ROOT / "deployments" / "register.py").read_text()
     groups = ("FERRY_MYSQL_", "FERRY_S3_", "FERRY_WAREHOUSE_")
     assert [name for name in SETTINGS if not name.startswith(groups) and name not in text] == []

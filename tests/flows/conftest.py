@@ -24,7 +24,7 @@ def another_ca(tmp_path: Path) -> str:
 
 @pytest.fixture
 def survey(journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Survey:
-    """Answers to a survey on the journey's road, and the shipped summaries over them."""
+    """Answers to a survey on the journey's route, and the shipped summaries over them."""
     from tests.harness.survey import Survey
 
     folder = tmp_path / "summaries"

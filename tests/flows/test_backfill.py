@@ -14,7 +14,7 @@ from deployments.local.redshift_double import Fault
 from ferry.coverage.backfill import Range
 from ferry.statements import MARK, Statement
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import load_road
+from flows.pipeline.carry_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
 from tasks.plan_windows import plan_table
@@ -23,7 +23,7 @@ from tests.harness.api import Api, eventually
 ROOT = Path(__file__).parents[2]
 WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
 JULY = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 11)}
-ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 ROWS_A_DAY = 3
 
 
@@ -126,30 +126,32 @@ def test_a_month_arrives_by_the_day_again_moves_nothing_and_repairs_just_what_is
     assert shop.leftovers() == set()
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_all_carries_everything_again_and_changes_nothing(shop: Any) -> None:
-    completed(step="week")
-    told = completed(step="week", reprocess="all")
+    completed(granularity="week")
+    told = completed(granularity="week", reprocess="all")
     assert "3 windows carried, 0 failed, 0 skipped; 30 read, 0 inserted, 0 updated, 30 unch" in told
     assert len(ids(shop)) == 30
 
 
-@ONE_ROAD
-@pytest.mark.parametrize(("step", "windows"), [("hour", 24), ("month", 1)])
-def test_a_window_is_as_long_as_the_step_says(shop: Any, step: str, windows: int) -> None:
-    end = date(2023, 7, 2) if step == "hour" else date(2023, 7, 11)
-    completed(step=step, end_date=end, max_concurrency=8)
+@ONE_ROUTE
+@pytest.mark.parametrize(("granularity", "windows"), [("hour", 24), ("month", 1)])
+def test_a_window_is_as_long_as_the_granularity_says(
+    shop: Any, granularity: str, windows: int
+) -> None:
+    end = date(2023, 7, 2) if granularity == "hour" else date(2023, 7, 11)
+    completed(granularity=granularity, end_date=end, max_concurrency=8)
     assert sum(carried_days(shop).values()) == windows
-    assert len(ids(shop)) == (ROWS_A_DAY if step == "hour" else 30)
+    assert len(ids(shop)) == (ROWS_A_DAY if granularity == "hour" else 30)
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_windows_begin_in_the_order_asked_for(shop: Any) -> None:
     completed(order="newest", max_concurrency=1, start_date=date(2023, 7, 8))
     assert list(carried_days(shop)) == ["2023-07-10", "2023-07-09", "2023-07-08"]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_dry_run_shows_the_plan_with_its_rows_and_carries_nothing(shop: Any, api: Api) -> None:
     sync_table(table="nps", run_date=date(2023, 7, 2))
 
@@ -173,7 +175,7 @@ def test_a_dry_run_shows_the_plan_with_its_rows_and_carries_nothing(shop: Any, a
     assert lines[-1].startswith("| 2023-07-03 to 2023-07-10 | 8 | carry | ")
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_days_that_fail_are_named_with_their_reason_and_a_second_run_finishes_the_job(
     shop: Any, api: Api
 ) -> None:
@@ -200,7 +202,7 @@ def test_days_that_fail_are_named_with_their_reason_and_a_second_run_finishes_th
     assert len(ids(shop)) == 30
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_strict_order_ends_at_the_first_failure_and_says_what_was_not_begun(shop: Any) -> None:
     shop.write_specs(nps={**WINDOW, "key": ["id", "score"]})
     shop.sql("UPDATE nps SET score = NULL WHERE id = 3")
@@ -212,7 +214,7 @@ def test_strict_order_ends_at_the_first_failure_and_says_what_was_not_begun(shop
     assert list(carried_days(shop)) == ["2023-07-01"]
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_a_retriable_failure_is_tried_again_in_its_window(shop: Any, redshift_double: Any) -> None:
     redshift_double.inject(Fault("cut_before", r"^COPY", nth=3))
     redshift_double.inject(Fault("cut_before", r"^INSERT INTO .*receipts"))
@@ -221,7 +223,7 @@ def test_a_retriable_failure_is_tried_again_in_its_window(shop: Any, redshift_do
     assert len(ids(shop)) == 5 * ROWS_A_DAY
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_windows_that_apply_deletions_are_carried_one_at_a_time(shop: Any) -> None:
     shop.sql("ALTER TABLE nps ADD deleted DATETIME")
     shop.sql("UPDATE nps SET deleted = modified WHERE id IN (1, 7)")
@@ -230,7 +232,7 @@ def test_windows_that_apply_deletions_are_carried_one_at_a_time(shop: Any) -> No
     assert ids(shop) == [number for number in range(30) if number not in (1, 7)]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_several_tables_or_all_that_have_windows(shop: Any, api: Api) -> None:
     for name in ("orders", "colours"):
         shop.sql(f"CREATE TABLE {name} (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
@@ -278,7 +280,7 @@ def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_rea
     assert "there is no table" in failed(table="gone", **days)
 
 
-@ONE_ROAD
+@ONE_ROUTE
 @pytest.mark.parametrize(
     ("parameters", "problem"),
     [
@@ -286,15 +288,18 @@ def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_rea
         ({"start_date": date(2200, 1, 1), "end_date": date(2200, 1, 2)}, "is in the future"),
         ({"start_date": date(2023, 6, 1)}, "begins before the table does"),
         ({"zone": "Mars/Olympus"}, "there is no time zone 'Mars/Olympus'"),
-        ({"step": "hour", "start_date": date(1910, 1, 1), "table": "days"}, "Use step=week"),
-        ({"step": "hour", "table": "days"}, "column 'day' has no time of day"),
+        (
+            {"granularity": "hour", "start_date": date(1910, 1, 1), "table": "days"},
+            "Use granularity=week",
+        ),
+        ({"granularity": "hour", "table": "days"}, "column 'day' has no time of day"),
         ({"table": "colours"}, "a table in mode full cannot be backfilled"),
         ({"table": "timeless"}, "mode window needs a cursor column"),
         ({"table": ["nps", "nps"]}, "a table is named twice"),
         ({"table": []}, "no table is named"),
         ({"table": "npz"}, "there is no table 'npz' among the specs"),
         ({"order": "strict", "workers": 2}, "strict order is for one worker"),
-        ({"step": "fortnight"}, "'hour', 'day', 'week' or 'month'"),
+        ({"granularity": "fortnight"}, "'hour', 'day', 'week' or 'month'"),
         ({"max_concurrency": 0}, "greater than or equal to 1"),
     ],
 )
@@ -313,7 +318,7 @@ def test_bad_input_is_refused_before_anything_runs(
     assert shop.warehouse.tables_in(shop.schema) == []
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_backfill_and_the_daily_run_at_once_end_with_the_right_table(shop: Any) -> None:
     daily = (
         "from flows.sync_table import sync_table; sync_table(table='nps', run_date='2023-07-05')"
@@ -325,19 +330,19 @@ def test_a_backfill_and_the_daily_run_at_once_end_with_the_right_table(shop: Any
     assert ids(shop) == list(range(30))
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_run_that_is_tried_again_does_only_what_is_left(shop: Any) -> None:
     """As after a crash: the same run, a second attempt, whatever `reprocess` says."""
     state = run(end_date=date(2023, 7, 4), reprocess="all")
     spec = load_table_specs().named("nps")
-    road = load_road(spec)
+    route = load_route(spec)
     plan = plan_table.fn(
         spec,
         Range(date(2023, 7, 1), date(2023, 7, 6), "UTC"),
         "day",
         "all",
-        road.source,
-        road.warehouse,
+        route.source,
+        route.warehouse,
         now=datetime.now(UTC),
         flow_run_id=str(state.state_details.flow_run_id),
     )

@@ -24,7 +24,7 @@ PROMPT_SECONDS = 90.0  # on a busy machine; what is under way would go on for fi
 ROWS_A_DAY = 4
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_a_cancelled_backfill_stops_promptly_and_leaves_no_half_window(
     journey: Any, api: Api, redshift_double: Any
 ) -> None:

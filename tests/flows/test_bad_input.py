@@ -122,7 +122,7 @@ CASES = {
     ),
     "no such source block": Case(
         ConfigurationError,
-        ["no source block named 'nowhere'", "register_blocks"],
+        ["no source block named 'nowhere'", "register"],
         {"source": "nowhere"},
     ),
     "no such stage block": Case(
@@ -157,7 +157,7 @@ def test_bad_input_is_refused_and_the_target_is_as_it_was(loaded: Any, case: Cas
     assert loaded.leftovers() == set()
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_a_date_that_is_none_is_refused_before_anything_runs(loaded: Any):
     with pytest.raises(ParameterTypeError, match="run_date"):
         sync_table(table="orders", run_date="notadate")
@@ -191,7 +191,7 @@ def owner_of(mariadb: Any) -> Iterator[Any]:
         yield cursor
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 class TestSource:
     def test_a_wrong_password_is_refused(self, loaded: Any):
         loaded.source.password = SecretStr(SECRET)
@@ -242,7 +242,7 @@ def postgres_execute(postgres: Any, database: str | None = None) -> Callable[...
     return execute
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
 class TestWarehouse:
     def test_a_wrong_password_is_refused(self, loaded: Any):
         self.registered(loaded, password=SecretStr(SECRET))
@@ -292,7 +292,7 @@ class TestWarehouse:
         changed.save(journey.name, overwrite=True)
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 class TestStage:
     @pytest.fixture(autouse=True)
     def by_copy(self, loaded: Any) -> None:

@@ -22,7 +22,7 @@ FULL = {"mode": "full", "due": "00:00", "retries": 0}
 
 
 @pytest.fixture
-def road() -> str:
+def route() -> str:
     """One for all: what is told does not depend on it."""
     return "sqlite-folder-duckdb"
 

@@ -12,14 +12,14 @@ from prefect.states import Crashed, Failed, Scheduled
 from flows import notify_failure as notify
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.runs.told import Mark
+from tasks.runs.marks import Mark
 from tests.harness.api import Api
 from tests.harness.failing import WINDOW, backstop, fail, make_shop, run_id
 from tests.harness.slack import Slack
 
 
 @pytest.fixture
-def road() -> str:
+def route() -> str:
     """One for all: what is told does not depend on it."""
     return "sqlite-folder-duckdb"
 

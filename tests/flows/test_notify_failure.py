@@ -26,7 +26,7 @@ from flows import notify_failure as notify
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.runs.told import Mark
+from tasks.runs.marks import Mark
 from tests.harness.api import Api, eventually
 from tests.harness.failing import DAY, backstop, fail, make_shop, run_id
 from tests.harness.slack import HOST, TOKEN, WEBHOOK, Slack
@@ -39,7 +39,7 @@ LOUD = "NOBODY WAS NOTIFIED of this failure by"
 
 
 @pytest.fixture
-def road() -> str:
+def route() -> str:
     """One for all: what is told does not depend on it."""
     return "sqlite-folder-duckdb"
 
@@ -95,7 +95,7 @@ def test_a_backfill_sends_one_summary_of_all_its_windows(shop: Any, slack: Slack
     assert "rows without a full key" in reason
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-duckdb"])
+@pytest.mark.parametrize("route", ["mysql-folder-duckdb"])
 def test_no_secret_is_told(shop: Any, slack: Slack) -> None:
     shop.source.password = SecretStr("p1anted, and not the right one")
     shop.source.save(shop.name, overwrite=True)

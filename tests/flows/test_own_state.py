@@ -28,7 +28,7 @@ SOON_SECONDS = 60.0
 
 
 @pytest.fixture
-def road() -> str:
+def route() -> str:
     """One for all: what becomes of the run does not depend on it."""
     return "sqlite-folder-postgres"
 

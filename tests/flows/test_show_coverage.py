@@ -15,7 +15,7 @@ from flows.sync_table import sync_table
 from tests.harness.api import Api
 
 PLANTED = "p1anted"
-ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 ORDERS = {"mode": "window", "key": ["code"], "cursor": "modified", "insert_rows": 0}
 JANUARY = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 6)}
 
@@ -102,7 +102,7 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
     assert in_warehouse(shop) == january("loaded", "loaded", "loaded", "missing", "loaded")
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -> None:
     shop.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
     shop.sql("INSERT INTO visits VALUES (?, ?)", [(1, "2023-01-01 12:00:00")])
@@ -138,7 +138,7 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -
     assert run(table=["visits"]).message == "visits: 1 day loaded"
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_day_of_a_table_carried_by_the_hour_is_loaded_when_all_its_hours_are(shop: Any) -> None:
     shop.write_specs(orders={**ORDERS, "every": "hour"})
     for day, hours in ((4, 24), (5, 23)):
@@ -153,7 +153,7 @@ def test_a_day_of_a_table_carried_by_the_hour_is_loaded_when_all_its_hours_are(s
     ]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 @pytest.mark.parametrize("table", ["orders", ["orders"]])
 def test_a_run_for_one_table_leaves_the_page_of_all_as_it_is(
     shop: Any, api: Api, table: str | list[str]
@@ -165,7 +165,7 @@ def test_a_run_for_one_table_leaves_the_page_of_all_as_it_is(
     assert set(found) == {"coverage-orders", "selected-coverage"}
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_table_that_cannot_be_told_stops_no_other_and_fails_the_run(shop: Any, api: Api) -> None:
     shop.write_specs(orders=ORDERS, nps={**ORDERS, "warehouse": "no-such-block"})
     sync_table(table="orders", run_date=date(2023, 1, 4))
@@ -179,7 +179,7 @@ def test_a_table_that_cannot_be_told_stops_no_other_and_fails_the_run(shop: Any,
     assert f"| {shop.schema}.nps | **not told**: " in pages(api, state)["coverage"]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_wrong_parameters_are_refused_before_anything_is_told(shop: Any) -> None:
     backwards = run(start_date=date(2023, 1, 5), end_date=date(2023, 1, 5))
     assert "an end_date after 2023-01-05" in (backwards.message or "")
@@ -187,7 +187,7 @@ def test_wrong_parameters_are_refused_before_anything_is_told(shop: Any) -> None
     assert "there is no time zone 'Mars'" in (run(zone="Mars").message or "")
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_an_explicit_range_is_shown_and_the_warehouse_keeps_all_days(shop: Any) -> None:
     sync_table(table="orders", run_date=date(2023, 1, 2))
     state = run(start_date=date(2023, 1, 4), end_date=date(2023, 1, 5))
@@ -195,7 +195,7 @@ def test_an_explicit_range_is_shown_and_the_warehouse_keeps_all_days(shop: Any) 
     assert in_warehouse(shop) == january("missing", "loaded", "missing", "missing", "missing")
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
 def test_several_runs_at_once_leave_each_day_once(shop: Any) -> None:
     sync_table(table="orders", run_date=date(2023, 1, 2))
     with ThreadPoolExecutor(3) as pool:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TABLES = ("orders", "nps", "visits")
 DAY = date(2023, 1, 2)
 WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
-ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
     assert sum("| 2023-01-02 | 1 | 1 |" in row for row in rows) == 2
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_table_whose_dates_are_refused_stops_no_other(shop: Any) -> None:
     state = run(tables=["orders"], window_start=datetime(2023, 1, 2))
     assert state.type is StateType.FAILED
@@ -86,7 +86,7 @@ def test_a_table_whose_dates_are_refused_stops_no_other(shop: Any) -> None:
     assert carried(shop) == {}
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_only_tables_that_are_due_this_often_are_carried(shop: Any) -> None:
     shop.write_specs(orders=WINDOW, nps={**WINDOW, "every": "hour"}, visits=WINDOW)
 
@@ -98,7 +98,7 @@ def test_only_tables_that_are_due_this_often_are_carried(shop: Any) -> None:
     assert len(shop.receipts("nps")) == 1
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_named_tables_are_carried_once_due_or_not(shop: Any) -> None:
     shop.write_specs(orders=WINDOW, nps={**WINDOW, "every": "hour"}, visits=WINDOW)
     state = run(tables=["nps", f"{shop.schema}.visits", "nps"], run_date=DAY)
@@ -106,7 +106,7 @@ def test_named_tables_are_carried_once_due_or_not(shop: Any) -> None:
     assert carried(shop) == {"nps": ["2023-01-02"], "visits": ["2023-01-02"]}
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_an_unknown_table_is_refused_before_anything_runs(shop: Any) -> None:
     state = run(tables=["orders", "oders"], run_date=DAY)
     assert state.type is StateType.FAILED
@@ -115,7 +115,7 @@ def test_an_unknown_table_is_refused_before_anything_runs(shop: Any) -> None:
     assert carried(shop) == {}
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_dates_are_for_window_tables_and_the_others_carry_what_their_mode_says(shop: Any) -> None:
     shop.write_specs(
         orders=WINDOW, nps={"mode": "full"}, visits={"mode": "watermark", "key": ["id"]}
@@ -130,7 +130,7 @@ def test_dates_are_for_window_tables_and_the_others_carry_what_their_mode_says(s
     assert [len(shop.target(name)) for name in TABLES] == [1, 3, 3]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_tables_are_carried_at_the_same_time(shop: Any, mariadb: Any, api: Api) -> None:
     with mariadb.connect(database=shop.source.database) as held, held.cursor() as cursor:
         cursor.execute("LOCK TABLES nps WRITE")
@@ -156,7 +156,7 @@ def schedule(start: datetime, **parameters: Any) -> str:
     return str(scheduled.id)
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_run_carries_the_day_before_its_scheduled_start_in_any_zone_and_however_late(
     shop: Any, api: Api
 ) -> None:

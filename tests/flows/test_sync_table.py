@@ -1,4 +1,4 @@
-"""sync-table on every road: what arrives is what was there, and every batch has its receipt."""
+"""sync-table on every route: what arrives is what was there, and every batch has its receipt."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -91,7 +91,7 @@ def test_days_carried_in_any_order_never_bring_an_older_version_back(shop):
     assert (receipt.rows_extracted, receipt.rows_updated) == (4, 0)
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_a_window_over_one_column_knows_the_newer_row_by_another(shop):
     shop.write_specs(orders={**SPEC, "cursor": "created_at", "version": "modified"})
     sync_table(table="orders", run_date=date(2023, 1, 2))
@@ -218,7 +218,7 @@ def test_staged_files_are_kept_when_the_spec_asks(shop):
     assert shop.stage.discard_older(prefix, datetime(2099, 1, 1, tzinfo=UTC)) == 2
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_a_missing_target_is_made_with_the_keys_of_its_spec(shop, redshift_double):
     shop.write_specs(orders={**SPEC, "sort_key": ["modified", "id"], "dist_key": "id"})
     sync_table(table="orders", run_date=date(2023, 1, 2))
@@ -227,7 +227,7 @@ def test_a_missing_target_is_made_with_the_keys_of_its_spec(shop, redshift_doubl
     assert made.endswith(') DISTSTYLE KEY DISTKEY ("id") SORTKEY ("modified", "id")')
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 @pytest.mark.parametrize(
     ("column", "declared"),
     [("INT NOT NULL PRIMARY KEY", True), ("INT NOT NULL", False), ("CHAR(9) PRIMARY KEY", False)],
@@ -256,13 +256,13 @@ def key_indexes(shop):
     return [index.rpartition(" ")[2] for (index,) in indexes]
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 def test_a_target_of_few_rows_has_an_index_on_its_key(shop):
     sync_table(table="orders", run_date=date(2023, 1, 2))
     assert key_indexes(shop) == ["(id)"]
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 def test_a_target_and_its_index_are_made_together_or_neither(shop, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ferry.target.key_index.create_index", lambda *_: "SELECT 1 / 0")

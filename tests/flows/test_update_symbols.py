@@ -39,9 +39,9 @@ SPEC = {
 FRIDAY = date(2024, 3, 8)
 WEEK = [FRIDAY - timedelta(days=n) for n in (4, 3, 2, 1, 0)]
 BOTH = pytest.mark.parametrize(
-    "road", ["prices-folder-duckdb", "prices-s3-redshift"], indirect=True
+    "route", ["prices-folder-duckdb", "prices-s3-redshift"], indirect=True
 )
-ONE = pytest.mark.parametrize("road", ["prices-folder-duckdb"], indirect=True)
+ONE = pytest.mark.parametrize("route", ["prices-folder-duckdb"], indirect=True)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def price_api() -> Iterator[PriceAPI]:
 
 @pytest.fixture
 def prices_source(price_api: PriceAPI) -> tuple[PriceAPISource, Callable[..., None]]:
-    """The road's source: the block over the API, which no statement changes."""
+    """The route's source: the block over the API, which no statement changes."""
     block = PriceAPISource(
         base_url=price_api.url, symbols=["AAPL", "SAP.DE"], pause_seconds=0, backoff_seconds=0.01
     )

@@ -1,6 +1,6 @@
 """Which tests need nothing but Python packages, told by the fixtures that they ask for.
 
-They are the rules, the tasks, and what is carried on the embedded road, from a SQLite file through
+They are the rules, the tasks, and what is carried on the embedded route, from a SQLite file through
 a folder to DuckDB: the ones that `make test-fast` runs. A new test is one of them, or is not,
 without being listed anywhere. So that it stays fast, of the tests of flows it takes those that call
 them as functions, of each the first case, and leaves summaries to `make test`.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-EMBEDDED_ROAD = "sqlite-folder-duckdb"
+EMBEDDED_ROUTE = "sqlite-folder-duckdb"
 
 OUTSIDE = frozenset({"mariadb", "mysql", "postgres", "s3", "rclone"})
 """The fixtures that start a program which no Python package brings along."""

@@ -1,4 +1,4 @@
-"""A journey over one of the roads that the flows are tested on, for the fixture `journey`."""
+"""A journey over one of the routes that the flows are tested on, for the fixture `journey`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from prefect.logging import disable_run_logger
 
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode
-from flows.pipeline.carry_batch import Dates, load_road, make_batch
+from flows.pipeline.carry_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from tasks import copy, extract, plan, stage, upsert
 
@@ -22,13 +22,13 @@ def read_now_land_later(
     spec = load_table_specs().named(table)
     with disable_run_logger():
         batch = make_batch(spec, Dates(**dates), mode)
-        road = load_road(spec)
-        planned = plan.fn(batch, road.source, road.warehouse)
-        extracted = extract.fn(batch, planned, road.source, road.warehouse.capabilities)
-        staged = stage.fn(batch, extracted, road.stage)
-        copied = copy.fn(batch, extracted, staged, road.stage, road.warehouse)
+        route = load_route(spec)
+        planned = plan.fn(batch, route.source, route.warehouse)
+        extracted = extract.fn(batch, planned, route.source, route.warehouse.capabilities)
+        staged = stage.fn(batch, extracted, route.stage)
+        copied = copy.fn(batch, extracted, staged, route.stage, route.warehouse)
     meanwhile()
     with disable_run_logger():
         return upsert.fn(
-            batch, planned, extracted, staged, copied, road.warehouse, datetime.now(UTC)
+            batch, planned, extracted, staged, copied, route.warehouse, datetime.now(UTC)
         )

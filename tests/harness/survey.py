@@ -1,4 +1,4 @@
-"""Answers to a survey on one of the roads, and the shipped summaries over them."""
+"""Answers to a survey on one of the routes, and the shipped summaries over them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from ferry.coverage.days import TableDays, tell_days
+from ferry.coverage.days import TableDays, table_days
 from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
@@ -63,7 +63,7 @@ def failure(day: date, reason: str = "the server refuses") -> Failure:
 def tell(
     table: TableSpec, *receipts: Receipt, failed: tuple[Failure, ...] = (), **given: Any
 ) -> TableDays:
-    return tell_days(table, receipts, failed, **{"zone": "UTC", "now": NOW, **given})
+    return table_days(table, receipts, failed, **{"zone": "UTC", "now": NOW, **given})
 
 
 def loaded(*days: date) -> list[Receipt]:

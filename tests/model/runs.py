@@ -16,10 +16,10 @@ from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 from ferry.batch import Batch
-from ferry.coverage.backfill import PlannedWindow, Range, Reprocess, Step, lost_since
+from ferry.coverage.backfill import Granularity, PlannedWindow, Range, Reprocess, lost_since
 from ferry.errors import FerryError, UnknownError
 from ferry.windows import Every, Window, scheduled_window
-from flows.pipeline.carry_batch import Dates, Road, Together, carry, make_batch
+from flows.pipeline.carry_batch import Coordination, Dates, Route, carry, make_batch
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.catch_up import catch_up
 from flows.pipeline.settle import wait_until_settled
@@ -40,7 +40,7 @@ from tests.model.turns import Turns
 from tests.model.world import Hazard
 
 _flow_run: ContextVar[SimpleNamespace] = ContextVar("_flow_run")
-_road: ContextVar[Road] = ContextVar("_road")
+_route: ContextVar[Route] = ContextVar("_route")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Runs:
             stack.enter_context(
                 patch("flows.pipeline.settle.time", SimpleNamespace(monotonic=monotonic))
             )
-            stack.enter_context(patch("flows.pipeline.catch_up.load_road", lambda _: _road.get()))
+            stack.enter_context(patch("flows.pipeline.catch_up.load_route", lambda _: _route.get()))
             yield
 
     @property
@@ -183,21 +183,21 @@ class Runs:
         _flow_run.set(
             SimpleNamespace(id=job.id, scheduled_start_time=job.scheduled, run_count=number)
         )
-        road = Road(
+        route = Route(
             WatchedSource(self._scene.source, watch, "source"),  # type: ignore[arg-type]
             Place(self._scene.stage, watch, "stage"),  # type: ignore[arg-type]
             WatchedWarehouse(self._scene.warehouse, watch, "warehouse"),  # type: ignore[arg-type]
         )
-        _road.set(road)
+        _route.set(route)
         try:
             if job.days:
-                return self._carry_days(job, road)
+                return self._carry_days(job, route)
             explicit = job.window if job.explicit else None
             start, end = (explicit.start, explicit.end) if explicit else (None, None)
             batch = make_batch(self._spec, Dates(None, start, end, None), job.mode)  # type: ignore[arg-type]
             if not job.explicit and not job.mode:
-                wait_until_settled(batch, road.source, self._nobody_stops())  # type: ignore[arg-type]
-            carry(batch, road, Together())
+                wait_until_settled(batch, route.source, self._nobody_stops())  # type: ignore[arg-type]
+            carry(batch, route, Coordination())
             if self._spec.catch_up and not job.explicit and not job.mode:
                 caught = catch_up.fn(batch, Event())
                 for reason in caught.reasons:
@@ -226,42 +226,42 @@ class Runs:
         self._scene.outcome.refused[f"{type(error).__name__}: {error.problem}"] += 1
         return f"failed: {error}"
 
-    def _carry_days(self, job: Job, road: Road) -> str:
+    def _carry_days(self, job: Job, route: Route) -> str:
         assert job.days
         days = Range(*job.days, self._spec.zone)
-        step: Step = "hour" if self._spec.every == "hour" else "day"
+        granularity: Granularity = "hour" if self._spec.every == "hour" else "day"
         now = job.scheduled
         if days.end <= days.start:
             return ""
-        if step == "hour":  # a fortnight has too many
+        if granularity == "hour":  # a fortnight has too many
             days = Range(max(days.start, days.end - timedelta(days=2)), days.end, days.zone)
         plan = plan_table.fn(
             self._spec,
             days,
-            step,
+            granularity,
             job.reprocess,
-            road.source,
-            road.warehouse,
+            route.source,
+            route.warehouse,
             now=now,
             flow_run_id=job.id,
         )
-        failed = self._carry_windows(plan.to_run, job, road)
+        failed = self._carry_windows(plan.to_run, job, route)
         if job.reprocess == "missing" and plan.to_run:
-            coverage = read_coverage(self._spec, road.warehouse)
+            coverage = read_coverage(self._spec, route.warehouse)
             lost = lost_since(plan, job.reprocess, coverage, void=())
-            failed = self._carry_windows(lost, job, road) or failed
+            failed = self._carry_windows(lost, job, route) or failed
         return failed
 
-    def _carry_windows(self, planned: list[PlannedWindow], job: Job, road: Road) -> str:
+    def _carry_windows(self, planned: list[PlannedWindow], job: Job, route: Route) -> str:
         failed = ""
         windows = [each.window for each in planned]
         for batch in window_batches(self._spec, windows, job.id, job.scheduled):
-            failed = self._carry_one(batch, road) or failed
+            failed = self._carry_one(batch, route) or failed
         return failed
 
-    def _carry_one(self, batch: Batch, road: Road) -> str:
+    def _carry_one(self, batch: Batch, route: Route) -> str:
         try:
-            carry(batch, road, Together())
+            carry(batch, route, Coordination())
         except FerryError as error:
             return self._refused(error)
         return ""

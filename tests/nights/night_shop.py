@@ -1,4 +1,4 @@
-"""A small shop on the embedded road, for a night: SQLite, a folder, DuckDB, and the real flows."""
+"""A small shop on the embedded route, for a night: SQLite, a folder, DuckDB, and the real flows."""
 
 from __future__ import annotations
 

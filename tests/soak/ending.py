@@ -65,7 +65,7 @@ def _carry_what_is_due(runs: Runs) -> None:
         runs,
         "backfill/on-demand",
         table="clicks",
-        step="hour",
+        granularity="hour",
         start_date=str(FIRST_HOUR.date()),
         **past,
     )

@@ -24,7 +24,7 @@ from ferry.errors import (
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
 from flows.sync_table import sync_table
-from tasks import copy, extract, for_table, in_place, stage, upsert
+from tasks import copy, extract, in_place, stage, upsert, with_retries
 from tasks.step import STEP, located
 from tests.harness.api import Api, eventually
 
@@ -49,7 +49,7 @@ def fail(api: Api, error: FerryError, **fields: Any) -> tuple[int, FerryError, T
 
     @flow
     def journey() -> None:
-        for_table(failing, batch.spec)(batch)
+        with_retries(failing, batch.spec)(batch)
 
     with pytest.raises(FerryError) as caught:
         journey()
@@ -104,13 +104,13 @@ def test_a_retry_waits_as_long_as_the_spec_says_and_up_to_half_of_it_more(api: A
 
 @pytest.mark.parametrize("step", [extract, stage, copy, upsert], ids=lambda step: step.name)
 def test_by_default_a_step_is_tried_once_more_after_three_minutes_with_jitter(step: Any) -> None:
-    asked = for_table(step, spec())
+    asked = with_retries(step, spec())
     assert (asked.retries, asked.retry_delay_seconds) == (1, 180)
     assert asked.retry_jitter_factor == 0.5
     assert asked.retry_condition_fn is STEP["retry_condition_fn"]
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_runs_are_named_after_step_table_and_window(journey: Any, api: Api) -> None:
     journey.sql("CREATE TABLE nps (id INT PRIMARY KEY, modified DATETIME)")
     journey.sql("INSERT INTO nps VALUES (1, '2023-01-05 10:00:00')")

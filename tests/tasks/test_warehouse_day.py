@@ -11,7 +11,7 @@ from ferry import statements as sql
 from flows.backfill_tables import backfill
 from tasks.target import prepare as target
 
-ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def asked(journey: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return questions
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_many_batches_of_one_process_ask_for_the_day_once(asked: list[str]) -> None:
     days = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 6)}
     assert sum(map(len, backfill(table="t", **days).values())) == 5
     assert len(asked) == 1
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_it_is_asked_for_again_after_midnight_and_from_time_to_time(
     journey: Any, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

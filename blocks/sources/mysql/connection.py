@@ -17,7 +17,7 @@ import pymysql
 from pydantic import SecretStr
 from pymysql.cursors import Cursor
 
-from blocks.idle import Idle
+from blocks.pool import Pool
 from blocks.sources.mysql.errors import mysql_error
 from ferry.errors import ConfigurationError, FerryError
 
@@ -51,7 +51,7 @@ def _close(connection: pymysql.Connection[Any]) -> None:
         connection.close()
 
 
-IDLE_CONNECTIONS: Idle[pymysql.Connection[Any]] = Idle(_close, _is_good)
+CONNECTIONS: Pool[pymysql.Connection[Any]] = Pool(_close, _is_good)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class MySQLServer:
     def cursor(self) -> Iterator[Cursor]:
         """A cursor on a connection of its own, with MySQL's errors turned into Ferry's.
 
-        The connection is kept for the next cursor, as `blocks.idle` tells. Nothing but SELECT,
+        The connection is kept for the next cursor, as `blocks.pool` tells. Nothing but SELECT,
         EXPLAIN and KILL may be sent: they leave the session as it was.
 
         Raises:
@@ -87,7 +87,7 @@ class MySQLServer:
         """
         try:
             with (
-                IDLE_CONNECTIONS.lease(self, self._connect) as lease,
+                CONNECTIONS.lease(self, self._connect) as lease,
                 lease.thing.cursor() as cursor,
             ):
                 yield cursor

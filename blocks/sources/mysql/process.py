@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from blocks.idle import Idle
+from blocks.pool import Pool
 from blocks.sources.mysql.errors import error_of_code
 from blocks.sources.mysql.reader import DONE
 from ferry.errors import ConnectionLostError, DataError, FerryError
@@ -69,7 +69,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-IDLE_READERS: Idle[subprocess.Popen[bytes]] = Idle(_end, _is_good)
+READERS: Pool[subprocess.Popen[bytes]] = Pool(_end, _is_good)
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,7 +110,7 @@ class MySQLReader:
             BusyError: The server stopped the statement.
             DataError: ConnectorX cannot read a value.
         """
-        with IDLE_READERS.lease(self.ca_path, lambda: _start(self.ca_path)) as lease:
+        with READERS.lease(self.ca_path, lambda: _start(self.ca_path)) as lease:
             process = lease.thing
             assert process.stdin and process.stdout and process.stderr
             with contextlib.suppress(BrokenPipeError):

@@ -1,7 +1,7 @@
 """Values that the warehouse cannot hold, or would change: refused while they are written.
 
-So they are told by column, file and row on every road, before anything is staged; the answers to an
-INSERT, and some of those to a COPY, tell no place.
+So they are told by column, file and row on every route, before anything is staged; the answers to
+an INSERT, and some of those to a COPY, tell no place.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.extensions
 from pydantic import Field, SecretStr
 
-from blocks.idle import Idle
+from blocks.pool import Pool
 from blocks.warehouse import Warehouse
 from blocks.warehouses.postgres.errors import translated
 from ferry.errors import FatalError
@@ -128,14 +128,14 @@ def _close(connection: Connection) -> None:
         connection.close()
 
 
-IDLE_SESSIONS: Idle[Connection] = Idle(_close, _is_good)
+SESSIONS: Pool[Connection] = Pool(_close, _is_good)
 
 
 class PostgresSessionWarehouse(Warehouse):
     """A warehouse reached by PostgreSQL's protocol, through psycopg2.
 
     Every call has a connection to itself, so blocks can be shared by threads. It is kept for the
-    next call of whatever block has the same settings, as `blocks.idle` tells.
+    next call of whatever block has the same settings, as `blocks.pool` tells.
     """
 
     _casts: ClassVar[tuple[Any, ...]] = CASTS
@@ -224,7 +224,7 @@ class PostgresSessionWarehouse(Warehouse):
             self.connect_timeout_seconds,
             self.statement_timeout_seconds,
         )
-        with IDLE_SESSIONS.lease(settings, self._connect) as lease:
+        with SESSIONS.lease(settings, self._connect) as lease:
             connection = lease.thing
             with translated():
                 connection.autocommit = autocommit

@@ -138,7 +138,7 @@ def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
         outlive=True,
     )
     stack.add(watcher)
-    _run("registering the blocks", stack, "deployments.register_blocks", "--profile", "local")
+    _run("registering the blocks", stack, "deployments.register", "--profile", "local")
     _run("deploying", stack, "deployments.deploy")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blocks.sources.mysql.process import IDLE_READERS
+from blocks.sources.mysql.process import READERS
 from tests.harness.mysql_shop import SERVERS, MySQLShop, opened_shop
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def proxy(server: MariaDB) -> Iterator[Callable[..., Proxy]]:
 @pytest.fixture
 def reading_processes() -> Callable[[], list[Path]]:
     """The folders in /proc of the reading processes that this one has; none to begin with."""
-    IDLE_READERS.close_all()
+    READERS.close_all()
 
     def find() -> list[Path]:
         found = []

@@ -90,12 +90,12 @@ class TestReaderThatWaits:
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from blocks.sources import MySQLSource
-from blocks.sources.mysql.process import IDLE_READERS
+from blocks.sources.mysql.process import READERS
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName
 source = MySQLSource(**json.load(sys.stdin))
 list(source.read(ExtractQuery(source.describe(TableName("", "many")))))
-((lease,),) = IDLE_READERS._waiting.values()
+((lease,),) = READERS._waiting.values()
 print(lease.thing.pid, flush=True)
 time.sleep(60)
 """

@@ -173,7 +173,7 @@ def test_the_deployments_are_there_with_their_schedules(running: Running) -> Non
 
 def test_registering_and_deploying_again_is_safe(running: Running) -> None:
     registered = subprocess.run(
-        [sys.executable, "-m", "deployments.register_blocks", "--profile", "local"],
+        [sys.executable, "-m", "deployments.register", "--profile", "local"],
         cwd=REPOSITORY,
         env={**os.environ, **running.stack.env},
         capture_output=True,

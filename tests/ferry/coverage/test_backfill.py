@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferry.coverage.backfill import (
+    Granularity,
     Range,
-    Step,
     check_range,
     check_table,
     days_label,
@@ -33,8 +33,8 @@ def spec(**fields: Any) -> TableSpec:
     return TableSpec.model_validate(given_fields)
 
 
-def labels(days: Range, step: Step) -> list[str]:
-    return [days_label(window) for window in split_range(days, step)]
+def labels(days: Range, granularity: Granularity) -> list[str]:
+    return [days_label(window) for window in split_range(days, granularity)]
 
 
 def test_days_are_local_days_also_when_the_clocks_change() -> None:
@@ -73,10 +73,10 @@ def test_a_day_by_the_hour_has_as_many_windows_as_the_day_has_hours() -> None:
     st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe"]),
 )
 def test_windows_cover_the_range_without_gap_or_overlap(
-    start: date, count: int, step: Step, zone: str
+    start: date, count: int, granularity: Granularity, zone: str
 ) -> None:
     end = start + timedelta(days=count)
-    windows = split_range(Range(start, end, zone), step)
+    windows = split_range(Range(start, end, zone), granularity)
     assert windows[0].start == local_midnight(start, zone)
     assert windows[-1].end == local_midnight(end, zone)
     assert all(before.end == after.start for before, after in pairwise(windows))
@@ -87,7 +87,7 @@ def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
         split_range(Range(date(1910, 1, 1), date(2024, 1, 1), "UTC"), "hour")
     assert str(refused.value) == (
         "FERRY-REQUEST: 1910-01-01 to 2024-01-01 by the hour makes about 999,312 windows; expected "
-        "20,000 at most; found 999,312. Use step=week, or a shorter range."
+        "20,000 at most; found 999,312. Use granularity=week, or a shorter range."
     )
 
 

@@ -10,14 +10,11 @@ from prefect.client.schemas.objects import State
 from prefect.logging import disable_run_logger
 
 from ferry.coverage.backfill import PlannedWindow, TablePlan
-from ferry.coverage.failed_windows import FailedWindow, failed_lines
+from ferry.coverage.outcomes import Outcome, failed_lines, failures_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows import backfill_tables, show_coverage, sync_all
-from flows.pipeline import carry_many
-from flows.pipeline.carry_many import Outcome
-from flows.pipeline.catch_up import CaughtUp
 from flows.pipeline.publish_summaries import Published
 from tasks.pages import backfill as backfill_page
 from tasks.pages.coverage import overview_page
@@ -73,7 +70,8 @@ def test_a_backfill_of_which_all_windows_fail(
 ) -> None:
     monkeypatch.setattr(backfill_tables, "follow_tables", lambda _: Published())
     outcomes = [
-        Outcome(window(n), reason=REASON if alike else f"no{n}: {REASON}") for n in range(MANY)
+        Outcome("raw_data.t", window(n), reason=REASON if alike else f"no{n}: {REASON}")
+        for n in range(MANY)
     ]
     plan = TablePlan(spec(), tuple(PlannedWindow(o.window) for o in outcomes))
     with disable_run_logger():
@@ -82,7 +80,7 @@ def test_a_backfill_of_which_all_windows_fail(
     assert "it does not fit | at all" in (state.message or "")
     assert "ferry.failures" in pages[0]
     assert size(pages[0]) < PAGE_BYTES
-    told = failed_lines(carry_many.failed_windows(spec(), outcomes))
+    told = failed_lines(failures_of(outcomes))
     assert size("\n".join(told)) < MESSAGE_BYTES
     assert told[-1].endswith("more reasons") is not alike
     counted, rest = told[0].split(" failed, ", 1)
@@ -104,14 +102,13 @@ def test_the_plan_of_a_backfill_of_many_windows_and_tables(pages: list[str]) -> 
 def test_a_run_of_many_tables_of_which_all_fail(pages: list[str]) -> None:
     names = [f"raw_data.t{n}" for n in range(MANY)]
     receipts = {name: receipt(n) for n, name in enumerate(names)}
-    late = [
-        CaughtUp(
-            name,
-            tuple(receipt(n) for n in range(100)),
-            (FailedWindow(name, window(0), REASON),) * 100,
-        )
+    late = {
+        name: [
+            *(Outcome(name, window(n), receipt(n)) for n in range(100)),
+            *[Outcome(name, window(0), reason=REASON)] * 100,
+        ]
         for name in names[:90]
-    ]
+    }
     with disable_run_logger():
         sync_all._show(receipts, dict.fromkeys(names, REASON), late)
     assert size(pages[0]) < 2 * PAGE_BYTES

@@ -48,7 +48,7 @@ def broken(*_: Any, **__: Any) -> Any:
 
 
 @pytest.fixture
-def road() -> str:
+def route() -> str:
     return "sqlite-folder-duckdb"
 
 
@@ -98,7 +98,7 @@ def test_its_text_is_in_no_state_log_artifact_or_failure_and_its_class_is(
 ) -> None:
     whose, method, run = CASES[case]
     if case == "update-symbols":
-        monkeypatch.setattr("flows.update_symbols.load_road", broken)
+        monkeypatch.setattr("flows.update_symbols.load_route", broken)
         shop.write_specs(stock_prices={**WINDOW, "cursor": "date"})
     if case == "coverage":
         sync_table(table="orders", run_date=DAY)

@@ -15,9 +15,9 @@ from flows.sync_table import sync_table
 
 WINDOW = {"mode": "window", "key": ["id"], "cursor": "modified"}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
-EMBEDDED = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 READERS_GO_ON = pytest.mark.parametrize(
-    "road", ["sqlite-folder-duckdb", "mysql-folder-postgres"], indirect=True
+    "route", ["sqlite-folder-duckdb", "mysql-folder-postgres"], indirect=True
 )
 
 
@@ -162,7 +162,7 @@ def test_of_a_part_of_what_a_watermark_was_to_read_nothing_lands(
     assert len(shop.receipts("orders")) == 1
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_on_redshift_readers_wait_for_a_full_copy_and_see_the_new_rows(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

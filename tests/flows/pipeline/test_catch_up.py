@@ -16,8 +16,8 @@ from tests.harness.api import Api
 
 PER_DAY = {"mode": "window", "key": ["code"], "cursor": "modified", "insert_rows": 0}
 CATCH_UP = {**PER_DAY, "start_date": date(2023, 1, 1), "catch_up": True}
-ONE_ROAD = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
-REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+REDSHIFT = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any,
     assert carried(shop)[-2:] == ["05", "11"]  # nothing but its own
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_past_days_are_left_alone_unless_the_table_asks_and_the_run_has_no_dates(
     shop: Any, api: Api
 ) -> None:
@@ -100,7 +100,7 @@ def test_past_days_are_left_alone_unless_the_table_asks_and_the_run_has_no_dates
     assert carried(shop) == ["08", "07", "06", "05"]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
     shop: Any, api: Api
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
     assert shop.target("orders", "id") == [(1,), (2,), (3,), (4,)]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_table_carried_by_the_hour_is_caught_up_by_the_hour(shop: Any, api: Api) -> None:
     shop.write_specs(orders={**CATCH_UP, "every": "hour"})
     start = datetime(2023, 1, 1, 4, 5, tzinfo=UTC)
@@ -134,7 +134,7 @@ def test_a_table_carried_by_the_hour_is_caught_up_by_the_hour(shop: Any, api: Ap
     assert shop.target("orders", "id") == [(1,)]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_while_the_source_refuses_the_rest_is_left_to_the_next_run(shop: Any, api: Api) -> None:
     shop.source.model_copy(update={"password": SecretStr("wrong")}).save(shop.name, overwrite=True)
 

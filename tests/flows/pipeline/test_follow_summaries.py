@@ -12,7 +12,7 @@ from prefect import flow
 
 from ferry.windows import day_window
 from flows.build_summary import build_summary
-from flows.pipeline.carry_batch import carry, load_road
+from flows.pipeline.carry_batch import carry, load_route
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.follow_summaries import follow
 from flows.pipeline.table_specs import load_table_specs
@@ -23,7 +23,7 @@ from tests.harness.survey import SPEC, nps_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
-ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 SCORES: dict[int, list[int | None]] = {
     3: [9] * 40 + [10] * 40 + [7] * 15 + [8] * 15 + [0] * 5 + [6] * 35,
     4: [7, 8, None],
@@ -80,7 +80,7 @@ def test_a_day_builds_just_its_partitions_and_an_unchanged_one_none(answered: An
     ]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_many_windows_of_one_run_are_built_once(answered: Any):
     answered.answer(20, [9])
     sync_table(table="nps", mode="full")
@@ -90,12 +90,12 @@ def test_many_windows_of_one_run_are_built_once(answered: Any):
 
     @flow
     def carry_days() -> Any:
-        from flows.pipeline.carry_batch import Dates, carry, load_road, make_batch
+        from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
         from flows.pipeline.table_specs import load_table_specs
 
         spec = load_table_specs().named("nps")
         days = [date(2023, 1, day) for day in (20, 3, 4)]
-        return follow([carry(make_batch(spec, Dates(day)), load_road(spec)) for day in days])
+        return follow([carry(make_batch(spec, Dates(day)), load_route(spec)) for day in days])
 
     published = carry_days()
 
@@ -119,7 +119,7 @@ def test_a_batch_that_lands_once_more_after_it_was_void_is_taken_in_once_more(an
             if made_anew:
                 answered.answer(5, [10])
                 warehouse.execute(f'DROP TABLE "{schema}"."nps"')
-            landed.append(carry(replace(batch, attempt=attempt), load_road(spec)))
+            landed.append(carry(replace(batch, attempt=attempt), load_route(spec)))
             follow(landed[-1:])
         history = read_run.fn(batch.flow_run_id, spec.target, warehouse)
         landed.append(history.receipts[batch.id])
@@ -164,7 +164,7 @@ def test_a_summary_whose_table_was_dropped_is_built_whole_by_the_next_run(answer
     assert answered.labels() == ["all", "all"]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_sync_all_builds_what_all_its_tables_touch_once(answered: Any):
     answered.journey.sql("CREATE TABLE more (id INT NOT NULL PRIMARY KEY, created_at DATETIME)")
     answered.journey.sql("INSERT INTO more VALUES (1, '2023-01-05 10:00:00')")
@@ -176,7 +176,7 @@ def test_sync_all_builds_what_all_its_tables_touch_once(answered: Any):
     assert answered.published() == [(date(2023, 1, 5), nps_of(SCORES[5]), 6)]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_what_a_failed_run_left_behind_is_built_by_the_next(answered: Any):
     sync_table(table="nps", mode="full")
     answered.edit("nps_summary", "query.sql", "FROM responses_by_day", "FROM responses_by_dya")
@@ -193,7 +193,7 @@ def test_what_a_failed_run_left_behind_is_built_by_the_next(answered: Any):
     assert answered.published()[2][2] == 8
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_another_query_builds_all_of_it_at_the_next_change(answered: Any):
     sync_table(table="nps", mode="full")
     answered.edit("nps_summary", "query.sql", "score IS NOT NULL", "score < 10")
@@ -207,7 +207,7 @@ def test_another_query_builds_all_of_it_at_the_next_change(answered: Any):
     assert [row[2] for row in answered.published()] == [110, 3, 5]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_new_column_is_added_and_filled_for_every_day(answered: Any):
     sync_table(table="nps", mode="full")
     answered.edit(
@@ -229,7 +229,7 @@ def test_a_new_column_is_added_and_filled_for_every_day(answered: Any):
     ]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_summary_whose_tables_are_not_there_yet_is_left_alone(answered: Any):
     answered.ship("mau_summary")
     answered.journey.sql("CREATE TABLE session_timestamp (id INT, sessionid INT, ts DATETIME)")
@@ -264,7 +264,7 @@ reads: {{{schema}.orders: }}
         ("query.sql", "COUNT(*) AS orders", "COUNT(*)"),
     ],
 )
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_a_typo_in_one_summary_fails_only_the_runs_of_tables_that_it_reads(
     survey: Any, file: str, old: str, new: str
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blocks.warehouses.postgres.session import IDLE_SESSIONS
+from blocks.warehouses.postgres.session import SESSIONS
 from deployments.local.redshift_double import Fault
 from ferry.schema import TableName
 from flows.sync_table import sync_table
@@ -21,7 +21,7 @@ ROWS = 5_000
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 RUN = "from flows.sync_table import sync_table; sync_table(table='orders', mode='full')"
 
-pytestmark = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+pytestmark = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
     journey.write_specs(orders=SPEC)
     sync_table(table="orders", mode="full")
     journey.sql("UPDATE orders SET note = 'changed', modified = '2023-01-02 10:00:00'")
-    IDLE_SESSIONS.close_all()  # so that `sessions` counts those of the killed process alone
+    SESSIONS.close_all()  # so that `sessions` counts those of the killed process alone
     yield journey
     redshift_double.clear()
 
@@ -90,7 +90,7 @@ def test_killed_between_a_target_and_what_says_that_its_days_are_void(
     shop: Any, redshift_double: Any, postgres: Any
 ):
     shop.warehouse.execute(f'DROP TABLE "{shop.schema}"."orders"')
-    IDLE_SESSIONS.close_all()
+    SESSIONS.close_all()
     redshift_double.inject(Fault("stall", r"^INSERT INTO .*receipts", seconds=1))
     process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
     try:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("plain_runs")
 
 HOURLY = {"mode": "window", "key": ["id"], "every": "hour"}
 ROOT = Path(__file__).parents[3]
-ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 TEN, ELEVEN = datetime(2023, 1, 5, 10, tzinfo=UTC), datetime(2023, 1, 5, 11, tzinfo=UTC)
 FIVE_PAST = ELEVEN + timedelta(minutes=5)
 
@@ -157,7 +157,7 @@ def waits(api: Api, state: State[Any]) -> list[str]:
     return [line for line in log if "waits" in line and "for what commits late" in line]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 @pytest.mark.parametrize(("behind", "most"), [(0.5, 15.0), (7200.0, 15.0)])
 def test_a_source_whose_clock_stands_is_not_waited_for_in_vain_and_the_receipt_tells(
     shop: Any, clock: Any, api: Api, monkeypatch: Any, behind: float, most: float
@@ -178,7 +178,7 @@ def test_a_source_whose_clock_stands_is_not_waited_for_in_vain_and_the_receipt_t
     assert shop.target("sales", "id") == [(1,), (2,)]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_person_may_carry_a_window_that_has_not_settled(shop: Any, clock: Any) -> None:
     clock(ELEVEN - timedelta(minutes=30))
     begun = time.monotonic()
@@ -189,7 +189,7 @@ def test_a_person_may_carry_a_window_that_has_not_settled(shop: Any, clock: Any)
     assert receipt.complete_until == ELEVEN - timedelta(minutes=35)
 
 
-@ONE_ROAD
+@ONE_ROUTE
 @pytest.mark.parametrize(
     ("flow", "parameters"), [(sync_all, {"every": "hour"}), (sync_table, {"table": "sales"})]
 )
@@ -278,7 +278,7 @@ def test_an_hourly_run_brings_what_committed_late_within_its_lookback(
     assert wide.window_start == TEN
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_lookback_that_fails_leaves_the_days_before_it_loaded(shop: Any, api: Api) -> None:
     daily = {"mode": "window", "key": ["code"], "cursor": "modified", "lookback": 3 * 86_400}
     shop.sql("CREATE TABLE visits (id INT, code INT, modified DATETIME)")

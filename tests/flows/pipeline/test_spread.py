@@ -32,7 +32,7 @@ POOL = "ferry-pool"
 DAYS = 12
 RANGE = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 1 + DAYS)}
 
-pytestmark = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+pytestmark = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from tests.harness.survey import SPEC, nps_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
-DUCKDB = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
-REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+DUCKDB = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+REDSHIFT = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 HERE_AND_THERE = pytest.mark.parametrize(
-    "road", ["sqlite-folder-duckdb", "mysql-s3-redshift"], indirect=True
+    "route", ["sqlite-folder-duckdb", "mysql-s3-redshift"], indirect=True
 )
 
 

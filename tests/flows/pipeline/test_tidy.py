@@ -86,7 +86,7 @@ def test_no_staging_table_stays_where_the_source_does_not_vouch_for_the_key(
 def test_no_staging_table_stays_of_a_batch_that_was_given_up_in_upsert(
     shop: Any, carry: str, error: type[FerryError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(UPSERT, "CONFLICT_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("tasks.step.CONFLICT_PAUSE_SECONDS", 0)
     found = []
 
     def fail(*_: Any) -> None:

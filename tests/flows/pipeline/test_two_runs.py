@@ -94,7 +94,7 @@ def test_a_table_that_is_named_twice_is_carried_once(shop: Any) -> None:
     assert len(shop.receipts("orders")) == 2
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_a_table_of_long_texts_can_be_carried_again_and_again(
     shop: Any, redshift_double: Any
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_table_of_long_texts_can_be_carried_again_and_again(
     assert not any(sql.startswith("ALTER") for sql in ours)  # Redshift refuses one to the same size
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 def test_a_stored_block_of_another_version_is_refused_without_its_values(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ def test_a_full_copy_needs_no_cursor(shop: Any) -> None:
     assert sync_table(table="items").rows_inserted == 1
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 @pytest.mark.parametrize(
     ("named", "told"),
     [
@@ -96,7 +96,7 @@ def test_the_log_and_the_plan_name_the_cursor_and_say_when_nobody_chose_it(
     assert f"By {told}." in plan
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_the_receipts_page_names_the_cursor(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.write_specs(items={"mode": "full"})
     receipt = sync_table(table="items")

@@ -1,4 +1,4 @@
-"""A deletion that is marked by a text or a number of the source's own is applied, on every road."""
+"""A deletion that is marked by a text or number of the source's own is applied, on every route."""
 
 from __future__ import annotations
 

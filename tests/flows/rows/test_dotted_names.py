@@ -61,7 +61,7 @@ def test_stray_backticks_are_refused(dotted: Any):
         sync_table(table="users", **DAY)
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 def test_without_backticks_a_dot_parts_database_and_table(dotted: Any):
     dotted.sql("CREATE TABLE users (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
     dotted.write_specs(users={**SPEC, "source_table": f"{database(dotted)}.users"})

@@ -20,7 +20,7 @@ from tests.harness.api import Api
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
-ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 CURSORS = pytest.mark.parametrize(
     ("cursor", "zone"),
     [("modified", "Asia/Seoul"), ("modified", "America/New_York"), ("day", "Asia/Seoul")],
@@ -44,7 +44,7 @@ def refused(state: State[Any]) -> str:
     return state.message or ""
 
 
-@ONE_ROAD
+@ONE_ROUTE
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Seoul", "America/New_York"])
 @pytest.mark.parametrize("day", EDGES)
 def test_a_run_for_a_day_where_the_calendar_ends_is_refused_and_says_so(
@@ -61,7 +61,7 @@ def test_a_run_for_a_day_where_the_calendar_ends_is_refused_and_says_so(
         sync_table(table="events", zone=zone, **bounds)
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_backfill_and_a_coverage_to_where_the_calendar_ends_are_refused(shop: Any) -> None:
     for zone in ("UTC", "Asia/Seoul"):
         for start, end in ((date(1, 1, 1), date(1, 1, 2)), (date(9999, 12, 30), date.max)):
@@ -117,7 +117,7 @@ def test_a_window_in_the_future_is_refused_before_anything_is_read(shop: Any) ->
     assert shop.warehouse.describe(TableName(shop.schema, "events")) is None
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_which_day_is_in_the_future_is_told_by_the_zone_and_the_scheduled_start(
     shop: Any, api: Api
 ) -> None:
@@ -131,7 +131,7 @@ def test_which_day_is_in_the_future_is_told_by_the_zone_and_the_scheduled_start(
         assert state.type is state_type, zone
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_summary_is_not_built_for_days_that_have_not_begun(survey: Any) -> None:
     survey.answer(5, [9])
     sync_table(table="nps", mode="full")
@@ -146,7 +146,7 @@ def test_a_summary_is_not_built_for_days_that_have_not_begun(survey: Any) -> Non
     assert build_summary(summary="nps_summary", **begun, return_state=True).is_completed()
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_day_that_has_begun_is_carried_and_its_receipt_says_how_far(shop: Any) -> None:
     today = datetime.now(UTC).date()
     receipt = sync_table(table="events", run_date=today)

@@ -1,4 +1,4 @@
-"""A key that does not tell all rows apart loses none in silence, on every road."""
+"""A key that does not tell all rows apart loses none in silence, on every route."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from prefect.logging import disable_run_logger
 from deployments.local.redshift_double import Fault
 from ferry.errors import BusyError, ConnectionLostError, SchemaError
 from ferry.schema import Kind, TableName
-from flows.pipeline.carry_batch import Dates, load_road, make_batch
+from flows.pipeline.carry_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
 from tasks.target.retype import plan_columns, retype
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("plain_runs")
 SPEC = {"mode": "window", "key": ["id"], "retries": 0}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
 BIG = 1_099_511_627_776
-REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+REDSHIFT = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 
 
 def declare(journey: Any, columns: str, *rows: tuple[Any, ...]) -> None:
@@ -73,8 +73,8 @@ def run_script(journey: Any, told: str) -> None:
     journey.warehouse.execute(script)
 
 
-def test_types_grow_and_the_rows_that_are_there_keep_their_values(journey: Any, road: str) -> None:
-    bit = "BIT(1)" if road.startswith("mysql") else "BOOLEAN"
+def test_types_grow_and_the_rows_that_are_there_keep_their_values(journey: Any, route: str) -> None:
+    bit = "BIT(1)" if route.startswith("mysql") else "BOOLEAN"
     loaded(
         journey,
         f"n MEDIUMINT, s SMALLINT, m DECIMAL(10,2), f FLOAT, d DATE, b {bit}, u INT, t VARCHAR(5)",
@@ -133,21 +133,21 @@ def test_two_runs_that_find_the_same_type_too_small_change_it_once(journey: Any)
     declare(journey, "n BIGINT", (2, BIG, "2023-01-02 10:00:00"))
     spec = load_table_specs().named("g")
     with disable_run_logger():
-        road, batch = load_road(spec), make_batch(spec, Dates(**SECOND), None)
-        columns = road.source.describe(spec.source_name, ()).columns
-        plan = plan_columns(batch, road.warehouse.describe(batch.target), columns, road.warehouse)
+        route, batch = load_route(spec), make_batch(spec, Dates(**SECOND), None)
+        columns = route.source.describe(spec.source_name, ()).columns
+        plan = plan_columns(batch, route.warehouse.describe(batch.target), columns, route.warehouse)
         assert [change.there.name for change in plan.retype] == ["n"]
         sync_table(table="g", **SECOND)
-        retype(batch, plan, columns, road.warehouse)
+        retype(batch, plan, columns, route.warehouse)
     assert journey.target("g", "id, n") == [(1, 7), (2, BIG)]
 
 
 BOUND = pytest.mark.parametrize(
-    "road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True
+    "route", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True
 )
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_a_view_that_is_not_bound_to_its_columns_stands_in_no_ones_way(journey: Any) -> None:
     loaded(journey, "n MEDIUMINT", 7)
     journey.warehouse.execute(
@@ -165,11 +165,11 @@ def test_a_view_that_is_not_bound_to_its_columns_stands_in_no_ones_way(journey: 
     ids=["number", "text"],
 )
 def test_a_column_under_a_view_is_named_with_the_views_and_the_statements_before_a_row_is_read(
-    journey: Any, road: str, before: str, after: str, value: Any
+    journey: Any, route: str, before: str, after: str, value: Any
 ) -> None:
     loaded(journey, f"n {before}, other INT", 7, 1)
     schema = journey.schema
-    if before != "INT" and not road.endswith("redshift"):
+    if before != "INT" and not route.endswith("redshift"):
         journey.warehouse.execute(f'ALTER TABLE "{schema}".g ALTER n TYPE varchar(20)')
     views = {
         "direct": f'SELECT id, n FROM "{schema}".g',
@@ -185,7 +185,7 @@ def test_a_column_under_a_view_is_named_with_the_views_and_the_statements_before
     drops = re.findall(r"DROP VIEW \S+;", told)
     assert drops == [f'DROP VIEW "{schema}"."{name}";' for name in ("over_it", "direct")]
     assert "ALTER TABLE" in told
-    assert ("NO SCHEMA BINDING" in told) is road.endswith("redshift")
+    assert ("NO SCHEMA BINDING" in told) is route.endswith("redshift")
     texts = re.findall(r"SELECT definition FROM [^;]*", told)
     assert [bool(journey.warehouse.fetch(text)[0][0]) for text in texts] == [True, True]
 
@@ -224,7 +224,7 @@ def test_a_column_of_a_key_is_refused_with_the_statements_that_copy_the_table(
     assert expected in found.declared
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_a_column_with_a_constraint_is_refused_with_the_statements_that_copy_the_table(
     journey: Any,
 ) -> None:

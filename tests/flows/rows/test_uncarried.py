@@ -34,7 +34,7 @@ ON_MYSQL = [
     ("DATE NOT NULL", ["0000-00-00", "0000-12-00"]),
     ("TIMESTAMP NULL", [None, "0000-00-00 00:00:00"]),
 ]
-ROADS = [
+ROUTES = [
     *[("sqlite-folder-duckdb", *case) for case in ON_SQLITE],
     *[("mysql-folder-postgres", *case) for case in ON_MYSQL],
     ("mysql-s3-redshift", *ON_MYSQL[0]),
@@ -44,8 +44,8 @@ SAYS = r"items .*: rows whose cursor 'modified' is NULL, a zero date or no date 
 
 
 @pytest.fixture
-def road(request: pytest.FixtureRequest) -> str:
-    """The road of the case that the test is at."""
+def route(request: pytest.FixtureRequest) -> str:
+    """The route of the case that the test is at."""
     where: str = request.node.callspec.params["where"]
     return where
 
@@ -72,7 +72,7 @@ def arrived(journey: Any) -> bool:
     return journey.warehouse.describe(TableName(journey.schema, "items")) is not None
 
 
-@pytest.mark.parametrize(("where", "definition", "values"), ROADS)
+@pytest.mark.parametrize(("where", "definition", "values"), ROUTES)
 def test_a_window_refuses_what_no_window_would_carry_also_when_it_comes_later(
     journey: Any, where: str, definition: str, values: list[Any]
 ) -> None:
@@ -91,7 +91,7 @@ def test_a_window_refuses_what_no_window_would_carry_also_when_it_comes_later(
     assert ids(journey) == [1, 3]
 
 
-@pytest.mark.parametrize(("where", "definition", "values"), ROADS)
+@pytest.mark.parametrize(("where", "definition", "values"), ROUTES)
 def test_a_backfill_refuses_it_before_anything_moves(
     journey: Any, where: str, definition: str, values: list[Any]
 ) -> None:
@@ -140,7 +140,7 @@ def test_the_advice_to_copy_it_in_full_says_which_such_rows_that_takes(
 
 
 @pytest.mark.parametrize("key", [["id"], []], ids=["keyed", "keyless"])
-@pytest.mark.parametrize(("where", "definition", "values"), ROADS)
+@pytest.mark.parametrize(("where", "definition", "values"), ROUTES)
 def test_a_watermark_refuses_it_in_its_first_run_and_in_later_ones(
     journey: Any, where: str, definition: str, values: list[Any], key: list[str]
 ) -> None:

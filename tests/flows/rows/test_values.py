@@ -16,9 +16,9 @@ from flows.sync_table import sync_table
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
-ON_REDSHIFT = pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+ON_REDSHIFT = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 ON_BOTH = pytest.mark.parametrize(
-    "road", ["mysql-s3-redshift", "mysql-folder-postgres"], indirect=True
+    "route", ["mysql-s3-redshift", "mysql-folder-postgres"], indirect=True
 )
 
 

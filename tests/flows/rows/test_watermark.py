@@ -182,7 +182,7 @@ def test_a_look_that_fails_after_a_good_read_fails_nothing(
 
 
 @pytest.mark.parametrize("kind", ["DATE", "TIMESTAMP"])
-@pytest.mark.parametrize("road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True)
 def test_whatever_kind_of_time_the_cursor_is(kind: str, journey: Any) -> None:
     ahead = "2037-12-31"
     journey.sql(f"CREATE TABLE days (id INT PRIMARY KEY, modified {kind} NOT NULL)")

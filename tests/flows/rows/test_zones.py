@@ -23,7 +23,7 @@ from tests.harness.api import Api
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 SEOUL, NEW_YORK = "Asia/Seoul", "America/New_York"
-ONE_ROAD = pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 DAY = date(2024, 1, 5)
 SPEC = {"mode": "window", "key": ["id"], "cursor": "modified"}
 
@@ -73,7 +73,7 @@ def test_a_run_for_a_date_carries_that_day_of_the_table_s_own_zone(shop: Any) ->
     ]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_zone_that_a_person_gives_to_a_run_wins(shop: Any) -> None:
     given = {**deployed(sync_table, "on-demand"), "zone": "UTC"}
     receipt = sync_table(**given, table="orders", run_date=DAY)
@@ -81,7 +81,7 @@ def test_a_zone_that_a_person_gives_to_a_run_wins(shop: Any) -> None:
     assert shop.target("orders", "MIN(modified)", "1") == [(datetime(2024, 1, 5, 9),)]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_the_daily_run_carries_the_day_before_of_each_table_s_own_zone(shop: Any, api: Api) -> None:
     shop.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
     shop.write_specs(orders={**SPEC, "zone": SEOUL}, visits={**SPEC, "zone": NEW_YORK})
@@ -95,14 +95,14 @@ def test_the_daily_run_carries_the_day_before_of_each_table_s_own_zone(shop: Any
     assert (days(shop)[-1], days(shop, "visits")[-1]) == ("2024-01-05", "2024-01-05")
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_a_window_without_an_offset_is_meant_in_the_table_s_own_zone(shop: Any) -> None:
     bounds = {"window_start": datetime(2024, 1, 5, 6), "window_end": datetime(2024, 1, 5, 12)}
     sync_table(**deployed(sync_table, "on-demand"), table="orders", **bounds)
     assert shop.target("orders", "id") == [(18,), (19,)]
 
 
-@ONE_ROAD
+@ONE_ROUTE
 def test_backfills_and_coverage_count_days_in_the_table_s_own_zone(shop: Any) -> None:
     dates = {"start_date": DAY, "end_date": date(2024, 1, 7)}
     backfill(**deployed(backfill, "on-demand"), table="orders", **dates)

@@ -26,7 +26,7 @@ def sync(journey: Any) -> Callable[[], str]:
     return lambda: sync_table(table="orders").flow_run_id
 
 
-pytestmark = pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+pytestmark = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 EXTRACT = re.compile(r"^extract \S+ full: ([\d,]+) rows, [\d.]+ MB, [\d,]+ rows/s(.*)$")
 
 

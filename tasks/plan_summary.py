@@ -40,7 +40,7 @@ def make_own_tables(warehouse: Warehouse) -> None:
             make_missing(table, columns, warehouse)
 
 
-def plan_build(
+def plan_summary(
     spec: SummarySpec,
     asked: Span | None,
     summaries: Summaries,

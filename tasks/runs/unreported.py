@@ -19,14 +19,14 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from tasks.paging import PAGE, all_pages
-from tasks.runs.told import SENDING, SENT, Mark, all_marks
+from tasks.runs.marks import SENDING, SENT, Mark, all_marks
 
 LOOK_BACK = timedelta(days=2)
 MOST = 20
 """Messages in one look; the next look tells of more."""
 
 
-def untold_runs(
+def unreported_runs(
     client: SyncPrefectClient, flows: Sequence[str], older_than_seconds: float
 ) -> list[FlowRun]:
     """The failed and crashed runs of the last days of which nobody was told, the newest first.

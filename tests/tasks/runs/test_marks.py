@@ -8,8 +8,8 @@ import pytest
 from prefect.client.schemas.actions import VariableCreate
 
 from flows.sync_table import sync_table
-from tasks.runs import told
-from tasks.runs.told import KEPT, PREFIX, Mark, forget_old_marks
+from tasks.runs import marks
+from tasks.runs.marks import KEPT, PREFIX, Mark, forget_old_marks
 from tests.harness.api import Api
 
 
@@ -27,7 +27,7 @@ def test_old_marks_are_forgotten(api: Api) -> None:
 def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(told, "PAGE", 2)
+    monkeypatch.setattr(marks, "PAGE", 2)
     later = datetime.now(UTC) + KEPT + timedelta(hours=1)
     forget_old_marks(api.client, later)
     foreign = "a_ferry_told_of_another_kind"
@@ -44,8 +44,8 @@ def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
 def test_a_message_does_not_wait_until_all_old_marks_are_forgotten(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(told, "PAGE", 2)
-    monkeypatch.setattr(told, "MOST", 3)
+    monkeypatch.setattr(marks, "PAGE", 2)
+    monkeypatch.setattr(marks, "MOST", 3)
     later = datetime.now(UTC) + KEPT + timedelta(hours=1)
     while forget_old_marks(api.client, later):
         pass

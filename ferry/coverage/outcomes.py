@@ -1,4 +1,4 @@
-"""Windows that failed, told as people say it: how many, from when to when, and why.
+"""What became of windows; and those that failed, as people say it: how many, when, and why.
 
 Windows of a table that failed for the same reason stand in one line, however many they are:
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.coverage.backfill import days_label, joined
+from ferry.receipts.receipt import Receipt
 from ferry.windows import Window
 
 NOT_BEGUN = "not begun: one before it failed"
@@ -30,48 +31,60 @@ _ITS_OWN = re.compile(
 
 
 @dataclass(frozen=True)
-class FailedWindow:
-    """A window that did not arrive.
+class Outcome:
+    """What became of a window, whoever carried it: a backfill, its workers, or a run catching up.
 
     Attributes:
         table: The table, as the warehouse names it.
         window: The window; None for a reason that is no one window's.
-        reason: Why.
+        receipt: The proof that it arrived; None if it did not.
+        reason: Why it did not.
     """
 
     table: str
     window: Window | None
-    reason: str
+    receipt: Receipt | None = None
+    reason: str = ""
 
 
-def failed_lines(failed: Iterable[FailedWindow], limit: int = MAX_REASONS) -> list[str]:
+def receipts_of(outcomes: Iterable[Outcome]) -> list[Receipt]:
+    """The receipts of those that arrived, in their order."""
+    return [outcome.receipt for outcome in outcomes if outcome.receipt]
+
+
+def failures_of(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Those that did not arrive, in their order."""
+    return [outcome for outcome in outcomes if not outcome.receipt]
+
+
+def failed_lines(failed: Iterable[Outcome], limit: int = MAX_REASONS) -> list[str]:
     """What failed and why: a line for each table and reason, that of the most windows first.
 
     Args:
-        failed: The windows, in any order.
+        failed: What did not arrive, in any order.
         limit: How many lines there are at most, besides one that counts the others.
     """
-    groups: dict[tuple[str, str], list[FailedWindow]] = {}
+    groups: dict[tuple[str, str], list[Outcome]] = {}
     for each in failed:
         groups.setdefault((each.table, _kind(each)), []).append(each)
     ordered = sorted(groups.values(), key=_rank)
     return first_of(map(_line, ordered), limit, "and {:,} more reasons")
 
 
-def _kind(failed: FailedWindow) -> str:
+def _kind(failed: Outcome) -> str:
     """The reason without what is the window's own."""
     if failed.window is None:
         return failed.reason
     return _ITS_OWN.sub("…", failed.reason.replace(failed.window.label, "…"))
 
 
-def _rank(group: Sequence[FailedWindow]) -> tuple[bool, bool, int]:
+def _rank(group: Sequence[Outcome]) -> tuple[bool, bool, int]:
     """Where a line stands: what is another one's consequence, or no window's, comes last."""
     first = group[0]
     return first.reason == NOT_BEGUN, first.window is None, -len(group)
 
 
-def _line(group: Sequence[FailedWindow]) -> str:
+def _line(group: Sequence[Outcome]) -> str:
     first = group[0]
     if first.window is None:
         return on_one_line(first.reason)

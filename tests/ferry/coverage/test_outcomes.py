@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ferry.coverage.failed_windows import NOT_BEGUN, FailedWindow, failed_lines
+from ferry.coverage.outcomes import NOT_BEGUN, Outcome, failed_lines
 from ferry.runs.notice import FailedRun, failure_notice
 from ferry.windows import Window, day_window
 
@@ -15,9 +15,9 @@ FIRST = date(2020, 1, 1)
 WHY = "FERRY-DATA: upsert raw_data.nps {}: rows without a full key (id). Choose another key."
 
 
-def failed(number: int, reason: str = WHY, table: str = TABLE) -> FailedWindow:
+def failed(number: int, reason: str = WHY, table: str = TABLE) -> Outcome:
     window = day_window(FIRST + timedelta(days=number))
-    return FailedWindow(table, window, reason.format(window.label))
+    return Outcome(table, window, reason=reason.format(window.label))
 
 
 def hour(number: int) -> Window:
@@ -59,7 +59,7 @@ def test_neighbours_are_a_range_and_of_many_stretches_the_ends_are_told(
 
 
 def test_hours_are_told_as_hours() -> None:
-    (line,) = failed_lines(FailedWindow(TABLE, hour(number), "why") for number in (3, 4))
+    (line,) = failed_lines(Outcome(TABLE, hour(number), reason="why") for number in (3, 4))
     assert "2 windows failed, 2023-01-05T03:00+00:00/2023-01-05T05:00+00:00: why" in line
 
 
@@ -96,7 +96,7 @@ def test_what_differs_from_window_to_window_does_not_make_another_reason() -> No
 
 
 def test_what_follows_from_another_failure_is_told_after_it() -> None:
-    left = FailedWindow(TABLE, None, f"{TABLE}: 7 more windows are left to the next run")
+    left = Outcome(TABLE, None, reason=f"{TABLE}: 7 more windows are left to the next run")
     lines = failed_lines([left, *(failed(n, NOT_BEGUN) for n in range(9)), failed(10)])
     assert "FERRY-DATA" in lines[0]
     assert lines[1] == left.reason

@@ -10,9 +10,9 @@ from prefect import flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
-from tasks.runs import told
-from tasks.runs.told import Mark
-from tasks.runs.untold import untold_runs
+from tasks.runs import marks
+from tasks.runs.marks import Mark
+from tasks.runs.unreported import unreported_runs
 from tests.harness.api import Api
 
 NAME = f"untold-{uuid.uuid4().hex[:8]}"
@@ -47,10 +47,10 @@ def test_only_those_whose_message_may_be_missing_are_found(
 
     def found() -> set[str]:
         names = {run.id: what for what, run in runs.items()}
-        return {names[run.id] for run in untold_runs(api.client, [NAME], older_than_seconds=-5)}
+        return {names[run.id] for run in unreported_runs(api.client, [NAME], older_than_seconds=-5)}
 
     assert found() == {"untold", "doubted"}
-    monkeypatch.setattr(told, "SENDING_FOR", timedelta(0))  # whoever was sending has died
+    monkeypatch.setattr(marks, "SENDING_FOR", timedelta(0))  # whoever was sending has died
     assert found() == {"untold", "doubted", "being sent"}
     last = mark["being sent"].claim_patiently(0)
     assert last and last.again

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from blocks import idle
-from blocks.idle import Idle
+from blocks import pool as pool_module
+from blocks.pool import Pool
 from blocks.warehouses import RedshiftWarehouse
 from blocks.warehouses.postgres import session as postgres_session
 
@@ -30,22 +30,22 @@ def close(thing: Thing) -> None:
 
 
 @pytest.fixture
-def pool() -> Idle[Thing]:
-    return Idle(close, lambda thing, _: thing.good)
+def pool() -> Pool[Thing]:
+    return Pool(close, lambda thing, _: thing.good)
 
 
-def use(pool: Idle[Thing], key: str = "a") -> Thing:
+def use(pool: Pool[Thing], key: str = "a") -> Thing:
     with pool.lease(key, Thing) as lease:
         return lease.thing
 
 
-def test_it_is_used_again_by_whoever_asks_for_the_same(pool: Idle[Thing]) -> None:
+def test_it_is_used_again_by_whoever_asks_for_the_same(pool: Pool[Thing]) -> None:
     first = use(pool)
     assert use(pool) is first
     assert use(pool, "b") is not first
 
 
-def test_it_has_one_user_at_a_time(pool: Idle[Thing]) -> None:
+def test_it_has_one_user_at_a_time(pool: Pool[Thing]) -> None:
     held, lock = set[int](), threading.Lock()
 
     def work() -> None:
@@ -66,20 +66,20 @@ def test_it_has_one_user_at_a_time(pool: Idle[Thing]) -> None:
     assert held == set()
 
 
-def test_after_an_error_it_is_closed(pool: Idle[Thing]) -> None:
+def test_after_an_error_it_is_closed(pool: Pool[Thing]) -> None:
     with pytest.raises(KeyboardInterrupt), pool.lease("a", Thing) as lease:
         raise KeyboardInterrupt
     assert lease.thing.closed
     assert use(pool) is not lease.thing
 
 
-def test_one_that_its_user_does_not_keep_is_closed(pool: Idle[Thing]) -> None:
+def test_one_that_its_user_does_not_keep_is_closed(pool: Pool[Thing]) -> None:
     with pool.lease("a", Thing) as lease:
         lease.keep = False
     assert lease.thing.closed
 
 
-def test_one_that_went_bad_while_it_waited_is_closed(pool: Idle[Thing]) -> None:
+def test_one_that_went_bad_while_it_waited_is_closed(pool: Pool[Thing]) -> None:
     first = use(pool)
     first.good = False
     assert use(pool) is not first
@@ -87,9 +87,9 @@ def test_one_that_went_bad_while_it_waited_is_closed(pool: Idle[Thing]) -> None:
 
 
 def test_one_that_nobody_comes_back_for_is_closed_in_time(
-    pool: Idle[Thing], monkeypatch: pytest.MonkeyPatch
+    pool: Pool[Thing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idle, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.1)
     first = use(pool)
     deadline = time.monotonic() + 5
     while not first.closed and time.monotonic() < deadline:
@@ -98,11 +98,11 @@ def test_one_that_nobody_comes_back_for_is_closed_in_time(
 
 
 def test_an_old_one_is_closed_after_its_use() -> None:
-    assert use(Idle(close, lambda *_: True, max_age_seconds=0)).closed
+    assert use(Pool(close, lambda *_: True, max_age_seconds=0)).closed
 
 
-def test_not_more_wait_than_are_worth_it(pool: Idle[Thing]) -> None:
-    leases = [pool.lease("a", Thing) for _ in range(idle.MAX_IDLE + 2)]
+def test_not_more_wait_than_are_worth_it(pool: Pool[Thing]) -> None:
+    leases = [pool.lease("a", Thing) for _ in range(pool_module.MAX_IDLE + 2)]
     things = [lease.__enter__().thing for lease in leases]
     for lease in leases:
         lease.__exit__(None, None, None)

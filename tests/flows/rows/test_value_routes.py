@@ -1,4 +1,4 @@
-"""By which road rows go, and what is refused on each: named by column and row, never a value."""
+"""By which route rows go, and what is refused on each: named by column and row, never a value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flows.sync_table import sync_table
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 ON_SERVERS = pytest.mark.parametrize(
-    "road", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True
+    "route", ["mysql-folder-postgres", "mysql-s3-redshift"], indirect=True
 )
 SECRET = "s3cret-row-value"
 
@@ -82,7 +82,7 @@ def test_a_column_that_the_warehouse_has_itself_is_refused_before_a_row_is_read(
     assert journey.target("boxes", "id") == [(1,)]
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_redshift_has_a_column_more_of_its_own(journey: Any):
     journey.sql("CREATE TABLE boxes (id INT NOT NULL PRIMARY KEY, OID INT)")
     journey.write_specs(boxes={"mode": "full", "key": ["id"]})
@@ -90,7 +90,7 @@ def test_redshift_has_a_column_more_of_its_own(journey: Any):
         sync_table(table="boxes")
 
 
-@pytest.mark.parametrize("road", ["mysql-folder-postgres"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 def test_every_target_has_an_index_of_its_own_on_its_key(journey: Any):
     tables = ["a" * 50 + end for end in ("_one", "_two")]
     for table in tables:
@@ -115,7 +115,7 @@ def indexes(journey: Any) -> list[tuple[str, str]]:
     return sorted(journey.warehouse.indexes_in(journey.schema), key=lambda each: each[0])
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_a_long_name_leaves_room_for_the_table_of_newest_rows(journey: Any):
     table = "a" * 40
     journey.sql(f"CREATE TABLE {table} (id INT, modified DATETIME)")
@@ -159,7 +159,7 @@ def test_json_that_would_change_is_refused_by_column_and_row_or_carried_as_text(
     assert journey.target("docs", "id, doc") == [(1, "{}"), (2, text)]
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_json_stays_the_text_that_it_is_where_the_warehouse_keeps_text(journey: Any):
     texts = [text for text, _ in BAD_JSON.values()]
     journey.sql("CREATE TABLE docs (id INTEGER PRIMARY KEY, doc JSON)")
@@ -184,7 +184,7 @@ def test_a_nul_is_refused_by_column_and_row_and_no_wider_column_is_advised(
     assert "widen" not in message
 
 
-@pytest.mark.parametrize("road", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 @pytest.mark.parametrize("insert_rows", [0, 50], ids=["by COPY", "by INSERT"])
 def test_a_nul_arrives_where_a_text_can_hold_it(journey: Any, insert_rows: int):
     journey.sql("CREATE TABLE notes (id INTEGER PRIMARY KEY, a TEXT)")
@@ -194,7 +194,7 @@ def test_a_nul_arrives_where_a_text_can_hold_it(journey: Any, insert_rows: int):
     assert journey.target("notes") == [(2, "a\0b")]
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 @pytest.mark.parametrize("insert_rows", [0, 50], ids=["by COPY", "by INSERT"])
 def test_a_text_that_is_too_long_for_any_column_is_refused_by_column_and_row(
     journey: Any, insert_rows: int
@@ -221,7 +221,7 @@ def test_what_only_the_warehouse_refuses_is_found_by_trying_and_told_by_column_a
 WIDE_DECIMALS = "id INT NOT NULL PRIMARY KEY, d DECIMAL(65,30), e DECIMAL(40,2), f DECIMAL(38,2)"
 
 
-@pytest.mark.parametrize("road", ["mysql-s3-redshift", "mysql-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["mysql-s3-redshift", "mysql-folder-duckdb"], indirect=True)
 def test_decimals_that_are_too_wide_are_all_named_before_a_row_is_read_or_carried_as_text(
     journey: Any, monkeypatch: Any
 ):

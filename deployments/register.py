@@ -1,6 +1,6 @@
 """Registers the blocks that the names in the table specs stand for; safe to run again.
 
-    python -m deployments.register_blocks --profile embedded|local|aws
+    python -m deployments.register --profile embedded|local|aws
 
 `embedded` is a SQLite file, a folder and a DuckDB file in FERRY_DATA (default `.ferry/demo`).
 `local` and `aws` are MySQL, S3 and Redshift as FERRY_MYSQL_*, FERRY_S3_* and FERRY_WAREHOUSE_*

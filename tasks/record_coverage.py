@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import random
-import time
 from datetime import UTC, date, datetime
 
 from prefect import task
-from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
-from ferry.coverage.days import TableDays, tell_days
+from ferry.coverage.days import TableDays, table_days
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS, rewrite
-from ferry.errors import ConflictError, OutcomeUnknownError
 from ferry.specs.tables import TableSpec
 from tasks.history import read_history
 from tasks.own_tables import make_missing
-from tasks.step import STEP, explains, placed
-
-CONFLICT_ATTEMPTS = 4
-CONFLICT_PAUSE_SECONDS = 0.5
+from tasks.step import STEP, explains, placed, repeat_on_conflict
 
 
 @task(name="coverage", task_run_name="coverage of {spec.name}", **STEP)
 @explains
-def tell_coverage(
+def record_coverage(
     spec: TableSpec,
     warehouse: Warehouse,
     *,
@@ -49,7 +42,7 @@ def tell_coverage(
     """
     with placed(str(spec.target), None, "coverage"):
         history = read_history.fn(spec, warehouse)
-        days = tell_days(
+        days = table_days(
             spec,
             history.receipts,
             history.failures,
@@ -65,13 +58,9 @@ def tell_coverage(
 
 def _write(days: TableDays, warehouse: Warehouse) -> None:
     """Write the days; a conflict with another run, or an answer lost at COMMIT, does so again."""
-    for attempt in range(1, CONFLICT_ATTEMPTS + 1):
-        try:
-            with warehouse.transaction() as tx:
-                rewrite(tx, days, datetime.now(UTC), warehouse.capabilities)
-            return
-        except (ConflictError, OutcomeUnknownError) as error:
-            if attempt == CONFLICT_ATTEMPTS:
-                raise
-            get_run_logger().warning("coverage of %s: once more after: %s", days.spec.name, error)
-            time.sleep(CONFLICT_PAUSE_SECONDS * 2**attempt * random.random())
+
+    def transact() -> None:
+        with warehouse.transaction() as tx:
+            rewrite(tx, days, datetime.now(UTC), warehouse.capabilities)
+
+    repeat_on_conflict(transact, f"coverage of {days.spec.name}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from blocks.notifier import load_notifier, send
 from ferry.errors import OutcomeUnknownError
 from ferry.runs.notice import Notice
-from tasks.runs.told import SENDING, SENT, Mark
+from tasks.runs.marks import SENDING, SENT, Mark
 
 
-def tell_once(mark: Mark, notice: Notice, slug: str, value: str = SENT) -> bool:
+def notify_once(mark: Mark, notice: Notice, slug: str, value: str = SENT) -> bool:
     """Send the message unless its mark says that it was sent; whether it was sent just now.
 
     Args:
@@ -35,7 +35,7 @@ def tell_once(mark: Mark, notice: Notice, slug: str, value: str = SENT) -> bool:
     return True
 
 
-def tell_over(
+def notify_over(
     mark: Mark, notice: Notice | None, slug: str | None, value: str | None = None
 ) -> None:
     """Let what is over be told anew, should it come again.

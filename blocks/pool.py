@@ -51,7 +51,7 @@ class Lease(Generic[T]):
     returned: float = 0.0
 
 
-class Idle(Generic[T]):
+class Pool(Generic[T]):
     """Open things of one kind that wait for their next use.
 
     Args:

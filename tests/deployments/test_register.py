@@ -13,7 +13,7 @@ from prefect.blocks.notifications import SlackWebhook
 from pydantic import SecretStr
 
 from blocks.notifier import load_notifier, slack_webhook
-from deployments import register_blocks
+from deployments import register
 from deployments.local.servers import PrefectServer
 from ferry.errors import ConfigurationError
 
@@ -31,10 +31,10 @@ UNREADABLE = [
 ]
 
 
-def register(**settings: str) -> subprocess.CompletedProcess[str]:
+def run_register(**settings: str) -> subprocess.CompletedProcess[str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FERRY_")}
     return subprocess.run(
-        [sys.executable, "-m", "deployments.register_blocks", "--profile", "embedded"],
+        [sys.executable, "-m", "deployments.register", "--profile", "embedded"],
         cwd=ROOT,
         env=ours | settings,
         capture_output=True,
@@ -65,7 +65,7 @@ def test_slack_s_addresses_are_taken(host: str) -> None:
 def test_registration_ends_with_an_error_and_saves_nothing(
     prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
-    done = register(FERRY_NOTIFY_SLACK_URL=UNREADABLE[0], FERRY_DATA=str(tmp_path))
+    done = run_register(FERRY_NOTIFY_SLACK_URL=UNREADABLE[0], FERRY_DATA=str(tmp_path))
     assert done.returncode != 0
     assert "FERRY_NOTIFY_SLACK_URL" in done.stderr
     assert "Traceback" not in done.stderr
@@ -102,14 +102,14 @@ def test_a_misspelled_setting_says_which_was_meant(
 ) -> None:
     monkeypatch.setenv(name, "p1anted")
     with pytest.raises(ConfigurationError) as refused:
-        register_blocks.register("embedded")
+        register.register("embedded")
     assert name in str(refused.value) and meant in str(refused.value)
     assert "p1anted" not in str(refused.value)
 
 
 def test_a_setting_that_no_block_takes_is_named_and_not_shown(tmp_path: Path) -> None:
     address = f"htp://user:{TOKEN}@prices.example/?apikey={TOKEN}"
-    ended = register(
+    ended = run_register(
         FERRY_DATA=str(tmp_path), FERRY_PRICES_URL=address, FERRY_PRICES_SYMBOLS="AAPL"
     )
     assert ended.returncode != 0
