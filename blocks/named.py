@@ -20,8 +20,8 @@ from ferry.errors import FerryError
 class NamedBlock(Block):
     """A block whose operations name it in every error of Ferry's that leaves them.
 
-    The operations are the public methods of the class right below this one: what a source, a stage
-    or a warehouse can do.
+    The operations are the public methods of the classes right below this one: what a source, a
+    stage, a warehouse or a session can do.
     """
 
     _operations: ClassVar[frozenset[str]] = frozenset()
@@ -29,8 +29,10 @@ class NamedBlock(Block):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = {name: each for name, each in vars(cls).items() if inspect.isfunction(each)}
+        operations = [base._operations for base in cls.__bases__ if issubclass(base, NamedBlock)]
         if NamedBlock in cls.__bases__:
-            cls._operations = frozenset(name for name in own if not name.startswith("_"))
+            operations.append(frozenset(name for name in own if not name.startswith("_")))
+        cls._operations = frozenset().union(*operations)
         for name in cls._operations & set(own):
             if not getattr(own[name], "__isabstractmethod__", False):
                 setattr(cls, name, _naming(own[name]))

@@ -11,15 +11,9 @@ from blocks.stage import Stage
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
 from ferry.schema import DataType, TableName, TableSchema
-from ferry.statements import MARK, Statement
+from ferry.statements import Statement
 from ferry.target.retype import Held, View
 from ferry.write.algorithms import Transaction
-
-_HAS_DEFAULT = (
-    f"SELECT column_name FROM information_schema.columns WHERE table_schema = {MARK} "  # noqa: S608
-    f"AND table_name = {MARK} AND column_default IS NOT NULL"
-)
-_TABLES = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {MARK}"  # noqa: S608
 
 
 class Warehouse(NamedBlock, ABC):
@@ -58,18 +52,17 @@ class Warehouse(NamedBlock, ABC):
         """Columns whose type cannot be changed at all, each with what it is a part of."""
         return Held()
 
+    @abstractmethod
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns that the warehouse itself fills in a new row: by a default, or generated."""
-        select = Statement(_HAS_DEFAULT, (table.schema, table.name))
-        return {name.lower() for (name,) in self.fetch(select)}
 
     @abstractmethod
     def has_schema(self, schema: str) -> bool:
         """Whether there is a schema of this name."""
 
+    @abstractmethod
     def tables_in(self, schema: str) -> list[str]:
         """Names of the tables in a schema; none where there is no such schema."""
-        return [name for (name,) in self.fetch(Statement(_TABLES, (schema,)))]
 
     def indexes_in(self, schema: str) -> list[tuple[str, str]]:  # noqa: ARG002
         """Table and name of every index in a schema; none where the engine has no indexes."""

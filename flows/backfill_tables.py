@@ -351,7 +351,7 @@ def _show(
     if failures:
         rows = (f"| {each.table} | {each.window} | {short(each.reason)} |" for each in failures)
         markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
-            first_of(rows, MAX_ROWS, "| and {:,} more in `ferry.failures` | | |")
+            first_of(rows, MAX_ROWS, "| and {:,} more | | |")
         )
     with cosmetic("what was carried"):
         create_markdown_artifact(key="backfill", markdown=markdown)

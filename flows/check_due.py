@@ -21,7 +21,13 @@ from prefect.states import Completed, Failed
 from blocks.registry import load_warehouse
 from ferry.bounded import MAX_REASONS, first_of
 from ferry.coverage.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
-from ferry.coverage.deadlines import Deadline, Told, arrival, deadlines_to_judge, to_tell
+from ferry.coverage.deadlines import (
+    Deadline,
+    DeadlineState,
+    arrival,
+    deadlines_to_judge,
+    next_state,
+)
 from ferry.reasons import reason_of
 from ferry.settings import refuse_misspelled
 from ferry.specs.tables import TableSpec
@@ -87,9 +93,9 @@ class _Check:
 
     def _table(self, spec: TableSpec) -> None:
         told = {
-            name.removeprefix(PREFIX): Told(value)
+            name.removeprefix(PREFIX): DeadlineState(value)
             for name, value in self._marks.items()
-            if value in set(Told)
+            if value in set(DeadlineState)
         }
         deadlines = deadlines_to_judge(spec, datetime.now(UTC), told)
         if not deadlines or spec.warehouse in self._unasked:
@@ -102,20 +108,22 @@ class _Check:
                 with self._telling(each.spec.name):
                     self._judge(each, history, told.get(each.key))
 
-    def _judge(self, deadline: Deadline, history: History, before: Told | None) -> None:
+    def _judge(self, deadline: Deadline, history: History, before: DeadlineState | None) -> None:
         arrived = arrival(deadline, history.receipts, history.coverage)
-        now_told = to_tell(before, arrived)
+        state = next_state(before, arrived)
         mark = Mark(self._client, PREFIX + deadline.key)
-        if now_told is Told.LATE:
-            if notify_once(mark, late_table_notice(deadline, arrived), self._slug, Told.LATE):
+        if state is DeadlineState.LATE:
+            if notify_once(
+                mark, late_table_notice(deadline, arrived), self._slug, DeadlineState.LATE
+            ):
                 self._note(f"{deadline.spec.name} is late")
-        elif now_told is Told.ARRIVED:
+        elif state is DeadlineState.ARRIVED:
             notice = arrived_notice(deadline, arrived, datetime.now(UTC))
-            notify_over(mark, notice, self._slug, Told.ARRIVED)
+            notify_over(mark, notice, self._slug, DeadlineState.ARRIVED)
             self._note(f"{deadline.spec.name} has arrived after all")
-        elif now_told is Told.KEPT:
+        elif state is DeadlineState.KEPT:
             mark.claim()
-            mark.confirm(Told.KEPT)
+            mark.confirm(DeadlineState.KEPT)
             self._note(f"{deadline.spec.name} is there")
 
     def _note(self, what: str) -> None:

@@ -52,7 +52,7 @@ from tasks.runs.watch_end import end_run
 from tasks.runs.watch_look import Look, Probe, look
 from tasks.step import explains
 
-TOLD_FLOWS = tuple(WINDOW_OF)
+NOTIFYING_FLOWS = tuple(WINDOW_OF)
 """The flows whose failed runs are told of: those with the hook `notify`."""
 
 NOT_ANSWERED = (PrefectException, httpx.HTTPError)
@@ -67,7 +67,7 @@ def watch_runs(
     observe_seconds: float = 90.0,
     pending_seconds: float = 600.0,
     late_seconds: float = 1_800.0,
-    untold_seconds: float = 300.0,
+    unreported_seconds: float = 300.0,
     look_seconds: float = 10.0,
 ) -> Any:
     """End the runs that have died, and tell of what stands still and of what went untold.
@@ -80,7 +80,7 @@ def watch_runs(
         observe_seconds: For so long; then it is ended. Three heartbeats.
         pending_seconds: A run that a worker has taken begins within this, or is ended.
         late_seconds: A run that is due is taken within this, or is told of.
-        untold_seconds: A failed run that is older and was not told of, is.
+        unreported_seconds: A failed run that is older and was not told of, is.
         look_seconds: Between two looks.
 
     Raises:
@@ -94,7 +94,7 @@ def watch_runs(
             drop_missed_looks(client, deployment.id)
             forget_old_marks(client)
         watch.listen(look_seconds)
-        watch.tell_untold(untold_seconds)
+        watch.notify_unreported(unreported_seconds)
     return watch.ended()
 
 
@@ -132,13 +132,13 @@ class _Watch:
         if not heard:
             self._failures["events"] = DEAF
 
-    def tell_untold(self, untold_seconds: float) -> None:
+    def notify_unreported(self, unreported_seconds: float) -> None:
         """Send the messages that neither a run's hook nor the backstop has sent."""
         if not self._slug:
             return
         with self._noting_failures("what went untold"):
-            for run in unreported_runs(self._client, TOLD_FLOWS, untold_seconds):
-                self._tell_run(run, wait_seconds=0)  # nobody is sending these any more
+            for run in unreported_runs(self._client, NOTIFYING_FLOWS, unreported_seconds):
+                self._notify_of_run(run, wait_seconds=0)  # nobody is sending these any more
 
     def ended(self) -> Any:
         """The state of this run: Failed if anything that is to be told could not be."""
@@ -179,7 +179,7 @@ class _Watch:
         for key in decided & suspects.keys():
             self._end(suspects[key], ending_of(suspects[key], self._silence, now))
         for key in decided & untold.keys():
-            self._tell(key, untold[key])
+            self._notify(key, untold[key])
         self._forget(told - stuck.keys(), seen)
         return in_doubt
 
@@ -189,16 +189,16 @@ class _Watch:
             return
         self._note(f"{run.journey} {run.name} was ended as {ending.state}: {ending.message}")
         flow_name = run.journey.partition("/")[0]
-        if self._slug and ending.state == "Crashed" and flow_name in TOLD_FLOWS:
-            self._tell_run(ended)
+        if self._slug and ending.state == "Crashed" and flow_name in NOTIFYING_FLOWS:
+            self._notify_of_run(ended)
 
-    def _tell_run(self, run: FlowRun, wait_seconds: float = HOOK_SECONDS) -> None:
+    def _notify_of_run(self, run: FlowRun, wait_seconds: float = HOOK_SECONDS) -> None:
         assert self._slug
         with self._noting_failures(run.name):
             if notify_of(run, self._client, self._slug, self._log, wait_seconds):
                 self._note(f"told of {run.name}")
 
-    def _tell(self, key: str, notice: Notice) -> None:
+    def _notify(self, key: str, notice: Notice) -> None:
         if not self._slug:
             self._log.warning("%s\n%s", notice.subject, notice.body)
             return

@@ -188,7 +188,7 @@ def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
     return any(batch.num_rows > batch.column(0).null_count for batch in source.read(narrow))
 
 
-def tell_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -> None:
+def warn_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -> None:
     """Say which days were carried as the table's spec does not say any more.
 
     Args:

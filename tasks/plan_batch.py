@@ -19,7 +19,7 @@ from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetPlan, within_limits
 from ferry.target.value_types import carried_as_text, check_types
-from tasks.landed import in_older_rows, landings, readings, tell_of_other_readings, watermark
+from tasks.landed import in_older_rows, landings, readings, warn_of_other_readings, watermark
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
 from tasks.target.retype import plan_columns
@@ -103,7 +103,7 @@ def _refuse_what_is_never_read(
     read_before = readings(batch.target, warehouse)
     refuse_rows_of_others(read_before, batch.spec, batch.mode, query.cursor)
     if query.cursor and (cursor := query.schema.column(query.cursor)):
-        tell_of_other_readings(batch, cursor, warehouse)
+        warn_of_other_readings(batch, cursor, warehouse)
 
 
 def _in_older_rows(

@@ -9,4 +9,7 @@ from blocks.warehouses.redshift.warehouse import RedshiftWarehouse
 
 WAREHOUSES: tuple[type[Warehouse], ...] = (RedshiftWarehouse, PostgresWarehouse, DuckDBWarehouse)
 
-__all__ = ["WAREHOUSES", "DuckDBWarehouse", "PostgresWarehouse", "RedshiftWarehouse"]
+DIALECTS = frozenset(each.capabilities.dialect for each in WAREHOUSES)
+"""The SQL that they speak, as sqlglot names it."""
+
+__all__ = ["DIALECTS", "WAREHOUSES", "DuckDBWarehouse", "PostgresWarehouse", "RedshiftWarehouse"]

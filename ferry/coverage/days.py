@@ -19,7 +19,7 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import day_window, on_clock, zone_info
 
 ONE_DAY = timedelta(days=1)
-FIRST_TOLD = date(1970, 1, 1)
+EARLIEST_DAY = date(1970, 1, 1)
 """No day before it is told of, unless the table's `start_date` says so."""
 
 
@@ -192,7 +192,7 @@ def _instead(
     if void and loaded and void.finished_at >= loaded:
         told += f"; {void.window_label}"
     if failed and (loaded is None or failed.failed_at > loaded):
-        told += f"; failed {_moment(failed.failed_at)}: {failed.told}"
+        told += f"; failed {_moment(failed.failed_at)}: {failed.text}"
     return told
 
 
@@ -214,4 +214,4 @@ def _first_day(events: Iterable[Event], zone: str) -> date | None:
         if not (event.void and event.start is ALWAYS)
     )
     first = min(days, default=None)
-    return first and max(first, FIRST_TOLD)
+    return first and max(first, EARLIEST_DAY)

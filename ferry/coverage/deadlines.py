@@ -26,7 +26,7 @@ KEPT_DAYS = 14
 """A table that is late is waited for so long, to be told that it has arrived after all."""
 
 
-class Told(StrEnum):
+class DeadlineState(StrEnum):
     """What is known, and was told, of one deadline."""
 
     KEPT = "kept"
@@ -94,7 +94,9 @@ def last_deadline(spec: TableSpec, now: datetime) -> Deadline | None:
     return None if spec.start_date and deadline.business_day < spec.start_date else deadline
 
 
-def deadlines_to_judge(spec: TableSpec, now: datetime, told: Mapping[str, Told]) -> list[Deadline]:
+def deadlines_to_judge(
+    spec: TableSpec, now: datetime, told: Mapping[str, DeadlineState]
+) -> list[Deadline]:
     """The deadlines of a table of which something may have to be told, the oldest first.
 
     What was there in time is not asked for again, so that the warehouse is left in peace.
@@ -112,7 +114,7 @@ def deadlines_to_judge(spec: TableSpec, now: datetime, told: Mapping[str, Told])
     return [
         each
         for each in found
-        if told.get(each.key) is Told.LATE or (each == last and each.key not in told)
+        if told.get(each.key) is DeadlineState.LATE or (each == last and each.key not in told)
     ]
 
 
@@ -140,7 +142,7 @@ def arrival(
     return Arrival(any(moment >= since for moment in loaded), last)
 
 
-def to_tell(before: Told | None, arrived: Arrival) -> Told | None:
+def next_state(before: DeadlineState | None, arrived: Arrival) -> DeadlineState | None:
     """What is to be noted of a deadline that has passed, and told unless it was kept.
 
     Args:
@@ -151,5 +153,7 @@ def to_tell(before: Told | None, arrived: Arrival) -> Told | None:
         None if nothing has changed.
     """
     if arrived.there:
-        return Told.KEPT if before is None else Told.ARRIVED if before is Told.LATE else None
-    return Told.LATE if before is None else None
+        if before is None:
+            return DeadlineState.KEPT
+        return DeadlineState.ARRIVED if before is DeadlineState.LATE else None
+    return DeadlineState.LATE if before is None else None

@@ -189,7 +189,7 @@ def failed_event(failure: Failure) -> Event | None:
         failure.window_end.astimezone(UTC),
         failure.failed_at,
         loaded=False,
-        reason=failure.told,
+        reason=failure.text,
     )
 
 

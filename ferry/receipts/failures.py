@@ -6,7 +6,6 @@ and changes nothing, so the two stand in tables of their own: what is in `ferry.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,7 +55,7 @@ class Failure:
     failed_at: datetime
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """The reason as `ferry.reasons.reason_of` has it.
 
         One that an older Ferry wrote has no code, and is told with the error's class.
@@ -107,7 +106,7 @@ def to_row(failure: Failure) -> tuple[Any, ...]:
 
 def from_row(row: tuple[Any, ...]) -> Failure:
     """The failure of a row selected in the order of `FAILURE_COLUMNS`."""
-    names = [field.name for field in dataclasses.fields(Failure)]
+    names = [column.name for column in FAILURE_COLUMNS]
     return Failure(**dict(zip(names, row, strict=True)))
 
 

@@ -63,16 +63,16 @@ def read_as(spec: TableSpec, mode: Mode, cursor: Kind | None) -> str:
     return json.dumps({name: now[name] for name in names}, sort_keys=True)
 
 
-def read_otherwise(told: str | None, spec: TableSpec, *only: str) -> str:
+def read_otherwise(recorded: str | None, spec: TableSpec, *only: str) -> str:
     """In what the spec differs from what a receipt says, for people; empty if in nothing.
 
     Args:
-        told: What the receipt says; None in receipts of Ferry 0.1, of which nobody can tell.
+        recorded: What the receipt says; None in receipts of Ferry 0.1, of which nobody can tell.
         spec: The table's spec.
         only: Compare just these fields; by default all.
     """
     now = _now(spec)
-    for name, then in sorted(json.loads(told).items()) if told else ():
+    for name, then in sorted(json.loads(recorded).items()) if recorded else ():
         if (not only or name in only) and name in now and not _same(name, now[name], then):
             return f"it was carried with {name} {_text(then)}, and {name} is now {_text(now[name])}"
     return ""
@@ -85,9 +85,9 @@ def by_another_cursor(then: str | None, now: str | None) -> str:
     return f"it was carried by the cursor {then}, and the cursor is now {now}"
 
 
-def replaced_others(told: str | None, spec: TableSpec) -> bool:
+def replaced_others(recorded: str | None, spec: TableSpec) -> bool:
     """Whether what was read so may have replaced rows of other windows, as the spec is now."""
-    return bool(read_otherwise(told, spec, *_OF_ROWS))
+    return bool(read_otherwise(recorded, spec, *_OF_ROWS))
 
 
 def refuse_rows_of_others(

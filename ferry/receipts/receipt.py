@@ -253,5 +253,5 @@ def to_row(receipt: Receipt) -> tuple[Any, ...]:
 
 def from_row(row: tuple[Any, ...]) -> Receipt:
     """The receipt of a row selected in the order of `RECEIPT_COLUMNS`, or of the first of them."""
-    names = [field.name for field in dataclasses.fields(Receipt)]
+    names = [column.name for column in RECEIPT_COLUMNS]
     return Receipt(**dict(zip(names, row, strict=False)))

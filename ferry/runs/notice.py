@@ -22,7 +22,7 @@ MAX_LINE_LENGTH = 200
 
 SENT_AGAIN = "Sent once more: nobody answered the first time, so it may be there already."
 
-TOLD_PARAMETERS = (
+SHOWN_PARAMETERS = (
     "tables",
     "every",
     "run_date",
@@ -90,7 +90,7 @@ def failure_notice(run: FailedRun, *, again: bool = False) -> Notice:
     """
     given = run.parameters
     started_with = [
-        f"{name}={_said(given[name])}" for name in TOLD_PARAMETERS if given.get(name) is not None
+        f"{name}={_said(given[name])}" for name in SHOWN_PARAMETERS if given.get(name) is not None
     ]
     flow = f"Flow: {plain(run.journey)}"
     lines = [

@@ -25,7 +25,7 @@ Given: TypeAlias = Mapping[str, Any]
 Specs: TypeAlias = Callable[[], TableSpecs]
 
 
-def told_window(flow: str, given: Given, scheduled_start: datetime, specs: Specs) -> str | None:
+def window_text(flow: str, given: Given, scheduled_start: datetime, specs: Specs) -> str | None:
     """The window of a run of one of Ferry's flows; None if it is not one for all of its tables.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -16,9 +16,6 @@ from ferry.reasons import reason_of
 from ferry.specs.yaml_file import YamlFile, read_yaml
 from ferry.summaries.query import WRITTEN_IN, parse_query
 from ferry.summaries.specs import SummarySpec
-
-DIALECTS = ("postgres", "duckdb")
-"""The dialects that a `query.<dialect>.sql` can be written in; `query.sql` is Redshift's."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +95,12 @@ class Summaries(dict[str, SummarySpec]):
         }
 
 
-def read_summaries(found: Mapping[str, Mapping[str, str]]) -> Summaries:
+def read_summaries(found: Mapping[str, Mapping[str, str]], dialects: Collection[str]) -> Summaries:
     """The summaries of all folders; what is wrong with one of them stops no other.
 
     Args:
         found: The folders' files, with their content, by the folders' names.
+        dialects: As for `parse_summary`.
 
     Raises:
         SpecError: Several read each other in circles or have one table, and no single one is to
@@ -111,7 +109,7 @@ def read_summaries(found: Mapping[str, Mapping[str, str]]) -> Summaries:
     specs, errors = dict[str, SummarySpec](), dict[str, SpecError]()
     for name, files in found.items():
         try:
-            specs[name] = parse_summary(name, files)
+            specs[name] = parse_summary(name, files, dialects)
         except SpecError as error:
             errors[name] = error
     try:
@@ -137,21 +135,25 @@ def _fits(specs: Iterable[SummarySpec]) -> bool:
     return True
 
 
-def parse_summary(name: str, files: Mapping[str, str]) -> SummarySpec:
+def parse_summary(name: str, files: Mapping[str, str], dialects: Collection[str]) -> SummarySpec:
     """The summary of one folder.
 
     Args:
         name: The folder's name.
         files: The content of its files by their names.
+        dialects: The SQL that the warehouses speak, as sqlglot names it: besides `query.sql`, a
+            summary may have `query.<dialect>.sql`.
 
     Raises:
         SpecError: A file is missing or wrong; the message names file, line and field.
     """
-    return _parsed(name, tuple(sorted(files.items())))
+    return _parsed(name, tuple(sorted(files.items())), tuple(sorted({*dialects} - {WRITTEN_IN})))
 
 
 @lru_cache(maxsize=1024)
-def _parsed(name: str, content: tuple[tuple[str, str], ...]) -> SummarySpec:
+def _parsed(
+    name: str, content: tuple[tuple[str, str], ...], dialects: tuple[str, ...]
+) -> SummarySpec:
     """As `parse_summary`; a run of many tables reads the same files after each of them."""
     files = dict(content)
     for needed in ("summary.yaml", "query.sql"):
@@ -163,9 +165,9 @@ def _parsed(name: str, content: tuple[tuple[str, str], ...]) -> SummarySpec:
     queries = {WRITTEN_IN: parse_query(files["query.sql"], f"{name}/query.sql")}
     for file in sorted(set(files) - {"summary.yaml", "query.sql"}):
         dialect = file.removeprefix("query.").removesuffix(".sql")
-        if file != f"query.{dialect}.sql" or dialect not in DIALECTS:
+        if file != f"query.{dialect}.sql" or dialect not in dialects:
             if file.endswith((".sql", ".yaml", ".yml")):
-                known = ", ".join(f"query.{each}.sql" for each in DIALECTS)
+                known = ", ".join(f"query.{each}.sql" for each in dialects)
                 raise SpecError(f"{name}/{file} is not a file of a summary", expected=known)
             continue
         queries[dialect] = parse_query(files[file], f"{name}/{file}", dialect=dialect)

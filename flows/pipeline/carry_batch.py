@@ -33,7 +33,7 @@ from tasks.upsert import drop_staging
 READ_AGAIN = 3
 """How often a batch is planned and read again, as another landed or its table was altered."""
 
-RECEIPT_FIELDS = (
+SHOWN_COUNTS = (
     "rows_extracted",
     "rows_staged",
     "rows_copied",
@@ -235,7 +235,7 @@ def show_receipt(receipt: Receipt) -> None:
     """Put the receipt on the run's page, as an artifact."""
     counts = "\n".join(
         f"| {field.removeprefix('rows_')} | {getattr(receipt, field):,} |"
-        for field in RECEIPT_FIELDS
+        for field in SHOWN_COUNTS
         if field != "rows_superseded" or receipt.rows_superseded
     )
     took = (receipt.finished_at - receipt.started_at).total_seconds()

@@ -23,7 +23,7 @@ from blocks.notifier import load_notifier, send
 from ferry.errors import ConfigurationError, OutcomeUnknownError
 from ferry.reasons import reason_of
 from ferry.runs.notice import FailedRun, failure_notice
-from ferry.runs.window import by_schedule, told_window
+from ferry.runs.window import by_schedule, window_text
 from ferry.settings import refuse_misspelled
 from flows.pipeline.table_specs import load_table_specs
 from tasks.runs.marks import Mark
@@ -134,7 +134,7 @@ def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> F
     if start is not None:
         window = by_schedule(run.parameters, start)
         with suppress(Exception):  # a message without this line is better than none
-            window = told_window(flow_name, run.parameters, start, load_table_specs) or window
+            window = window_text(flow_name, run.parameters, start, load_table_specs) or window
     return FailedRun(
         name=run.name,
         journey=f"{flow_name}/{deployment}" if deployment else flow_name,

@@ -242,7 +242,7 @@ class Spread:
         history = read(self._flow_run_id, batches[0].target, self._warehouse)
         receipts = history.receipts
         failures = {
-            failure.batch_id: failure.told
+            failure.batch_id: failure.text
             for failure in history.failures
             if failure.failed_at >= self._begun_at
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from blocks.warehouses import DIALECTS
 from ferry.errors import SpecError
 from ferry.settings import check_settings
 from ferry.summaries.files import Summaries, read_summaries
@@ -39,4 +40,4 @@ def load_summaries() -> Summaries:
             f"the summaries cannot be read from {folder}",
             todo="Set FERRY_SUMMARIES to the folder of their folders; files are in UTF-8.",
         ) from error
-    return read_summaries(found)
+    return read_summaries(found, DIALECTS)

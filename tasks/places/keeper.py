@@ -37,8 +37,8 @@ class Keeper:
     def __init__(self, pool: Pool) -> None:
         self._pool, self._limits, self._times = pool, pool.limits, pool.times
         self._leaks = LeakWatch(pool.times.leaked)
-        self._tell_at = self._look_at = time.monotonic()
-        pool.ask_at = min(pool.ask_at, self._tell_at + pool.times.ask)
+        self._report_at = self._look_at = time.monotonic()
+        pool.ask_at = min(pool.ask_at, self._report_at + pool.times.ask)
         self._told: dict[str, int] = {}
         self._in_vain = False  # whether it has asked since the server fell silent
 
@@ -95,9 +95,9 @@ class Keeper:
             deeds.append((pool.silent_since + times.without, self._read_without))
         held = pool.held()
         if held != self._told:
-            deeds.append((self._tell_at, self._tell))
+            deeds.append((self._report_at, self._report))
         elif held:
-            deeds.append((self._tell_at + times.renew, self._tell))
+            deeds.append((self._report_at + times.renew, self._report))
         return deeds
 
     def _ask(self) -> None:
@@ -173,16 +173,16 @@ class Keeper:
                     places.remove(place)
             place.lease = None
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         with self._pool.wake:
             held = self._pool.held()
         try:
-            self._limits.tell(held)
+            self._limits.report(held)
         except UnreachableError as error:  # whoever reads of it takes it for dead before long
-            self._told, self._tell_at = {}, time.monotonic() + self._times.again
+            self._told, self._report_at = {}, time.monotonic() + self._times.again
             logger().debug("what this process holds could not be told (%s)", error)
             return
-        self._told, self._tell_at = held, time.monotonic()
+        self._told, self._report_at = held, time.monotonic()
 
     def _look(self) -> None:
         """See who holds the places, and give back to the limits what nobody holds."""
@@ -217,7 +217,7 @@ class Keeper:
             if self._pool.silent_since is None:
                 return
             count = len(self._pool.waiters)
-        if self._pool.may_tell("without"):
+        if self._pool.may_log("without"):
             logger().warning(
                 "Prefect's server has not answered for %.0f s: until it does, %r is read without a "
                 "place among its readers, by %s at once by now",
@@ -233,7 +233,7 @@ class Keeper:
         with self._pool.wake:
             if self._pool.silent_since is None:
                 self._pool.silent_since = time.monotonic()
-        if self._pool.may_tell("silent"):
+        if self._pool.may_log("silent"):
             logger().warning(
                 "Prefect's server cannot be asked about places among the readers of %r (%s): tried "
                 "again; what is being read goes on",

@@ -146,7 +146,7 @@ class Limits:
         with _answered():
             self._open().release_concurrency_slots_with_lease(lease.id)
 
-    def tell(self, held: Mapping[str, int]) -> None:
+    def report(self, held: Mapping[str, int]) -> None:
         """Tell how many places of each limit this process holds; again and again, or it is dead."""
         with _answered():
             client = self._open()

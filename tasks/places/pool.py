@@ -123,7 +123,7 @@ class Pool:
             place.idle_since = place.renew_at = time.monotonic()
             self.owed.append(place)
 
-    def may_tell(self, what: str) -> bool:
+    def may_log(self, what: str) -> bool:
         """Whether it is time to tell this: at most every ten minutes, by one of all threads."""
         with self.wake:
             now = time.monotonic()
@@ -156,7 +156,7 @@ class Pool:
             with self.limits.opened():
                 for lease in leases:
                     self.limits.give_back(lease)
-                self.limits.tell({})
+                self.limits.report({})
         except UnreachableError:
             return  # the leases end by themselves
 
@@ -196,7 +196,7 @@ class Pool:
                 todo="See whether these runs still read, and cancel what hangs; or give the limit "
                 "more places, in Prefect's UI under Concurrency.",
             )
-        if now - waiter.since >= self.times.tell and self.may_tell("wait"):
+        if now - waiter.since >= self.times.tell and self.may_log("wait"):
             logger().warning(
                 "waiting for a place among the readers of %r for %.0f s; %s",
                 self.source,

@@ -13,8 +13,8 @@ import pytest
 
 from blocks import pool as pool_module
 from blocks.pool import Pool
+from blocks.postgres import session as postgres_session
 from blocks.warehouses import RedshiftWarehouse
-from blocks.warehouses.postgres import session as postgres_session
 
 
 @dataclass

@@ -24,7 +24,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from ferry.runs.window import WINDOW_OF
 from flows.pipeline.notify import notify
 from flows.sync_table import sync_table
-from flows.watch_runs import TOLD_FLOWS
+from flows.watch_runs import NOTIFYING_FLOWS
 from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ def test_the_flows_that_it_watches_are_those_with_the_hook() -> None:
     }
     (trigger,) = next(each for each in DEPLOYMENTS if each["name"] == "backstop")["triggers"]
     assert set(trigger["match_related"]["prefect.resource.name"]) == tell_of
-    assert {each.name for each in flows} - SILENT == tell_of == set(TOLD_FLOWS)
+    assert {each.name for each in flows} - SILENT == tell_of == set(NOTIFYING_FLOWS)
 
 
 def test_the_window_of_each_of_them_is_known() -> None:

@@ -98,11 +98,11 @@ def test_a_failure_that_nobody_was_told_of_is_found_and_told_once(night: Night) 
     run_id = night.start(night.deploy("untold", night.pool("untold")))
     with night.client as client:
         client.set_flow_run_state(run_id, Crashed(message="its events were lost"), force=True)
-    assert "told of" not in night.watch(untold_seconds=300, observe_seconds=4)
+    assert "told of" not in night.watch(unreported_seconds=300, observe_seconds=4)
     assert of(night, "its events were lost") == []
 
     for _ in range(2):
-        night.watch(untold_seconds=0, observe_seconds=4)
+        night.watch(unreported_seconds=0, observe_seconds=4)
 
     (told,) = of(night, "its events were lost")
     assert "crashed" in told and f"/runs/flow-run/{run_id}" in told

@@ -24,7 +24,7 @@ IMPATIENT = {
     "silent_seconds": 1.0,
     "observe_seconds": 95.0,
     "pending_seconds": 60.0,
-    "untold_seconds": 0.0,
+    "unreported_seconds": 0.0,
 }
 """What is silent is listened to at once; three heartbeats is the least that tells anything."""
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from flows.watch_runs import TOLD_FLOWS
+from flows.watch_runs import NOTIFYING_FLOWS
 from tests.soak.record import flow_names, had_failed, runs_in
 from tests.soak.servers import Servers
 from tests.soak.verdict import Check, first
@@ -29,7 +29,7 @@ def check_notices(servers: Servers, messages: Sequence[str]) -> list[Check]:
     failed = {
         key: run
         for key, run in runs.items()
-        if names.get(run.flow_id) in TOLD_FLOWS
+        if names.get(run.flow_id) in NOTIFYING_FLOWS
         and run.state_type in (StateType.FAILED, StateType.CRASHED)
     }
     untold = [_named(run, names) for key, run in failed.items() if not told[key]]

@@ -18,7 +18,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from blocks.warehouse import Warehouse
-from blocks.warehouses import WAREHOUSES
+from blocks.warehouses import DIALECTS, WAREHOUSES
 from ferry import statements as sql
 from ferry.capabilities import Capabilities
 from ferry.schema import Column, TableName
@@ -54,7 +54,7 @@ class Place:
             file.name: re.sub(r"\b(raw_data|analytics)\b", self.schema, file.read_text())
             for file in (SHIPPED / name).iterdir()
         }
-        return parse_summary(name, files)
+        return parse_summary(name, files, DIALECTS)
 
     def make(self, table: str, columns: list[Column], rows: list[list[Any]]) -> None:
         name = TableName(self.schema, table)

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 from blocks.private_files import OTHERS, make_folders, private_umask
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
+from blocks.warehouses import information_schema
 from blocks.warehouses.duckdb import files as duckdb_files
 from blocks.warehouses.duckdb import types as duckdb_types
 from blocks.warehouses.duckdb.errors import translated
@@ -179,6 +180,14 @@ class DuckDBWarehouse(Warehouse):
             columns = self.fetch(Statement(_DESCRIBE, names))
             held |= {name: "a table with an index" for name, *_ in columns}
         return Held(held)
+
+    def filled_columns(self, table: TableName) -> set[str]:
+        """Columns that the warehouse itself fills in a new row: those with a default."""
+        return information_schema.columns_with_default(self.fetch, table)
+
+    def tables_in(self, schema: str) -> list[str]:
+        """Names of the tables in a schema; none where there is no such schema."""
+        return information_schema.tables_in(self.fetch, schema)
 
     def has_schema(self, schema: str) -> bool:
         """Whether there is a schema of this name."""

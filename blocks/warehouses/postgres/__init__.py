@@ -1,1 +1,1 @@
-"""PostgreSQL as a warehouse, and what Redshift shares with it; `warehouse.py` has the block."""
+"""PostgreSQL as a warehouse; `warehouse.py` has the block."""

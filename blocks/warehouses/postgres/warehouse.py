@@ -15,14 +15,16 @@ import zstandard
 from psycopg2 import sql
 from pydantic import Field
 
-from blocks.stage import Stage
-from blocks.warehouses.postgres import types as postgres_types
-from blocks.warehouses.postgres.errors import ferry_error, load_position, translated
-from blocks.warehouses.postgres.session import (
+from blocks.postgres.errors import ferry_error, load_position, translated
+from blocks.postgres.session import (
     SYSTEM_COLUMNS,
     Connection,
-    PostgresSessionWarehouse,
+    PostgresSession,
 )
+from blocks.stage import Stage
+from blocks.warehouse import Warehouse
+from blocks.warehouses import information_schema
+from blocks.warehouses.postgres import types as postgres_types
 from blocks.warehouses.postgres.views import bound_views
 from ferry.batch import Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
@@ -53,7 +55,7 @@ ORDER BY a.attnum
 """  # noqa: S608
 
 
-class PostgresWarehouse(PostgresSessionWarehouse):
+class PostgresWarehouse(PostgresSession, Warehouse):
     """A PostgreSQL database that tables are loaded into.
 
     Example:
@@ -123,7 +125,12 @@ class PostgresWarehouse(PostgresSessionWarehouse):
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns with a default, and generated ones, which PostgreSQL tells apart."""
         generated = self.fetch(Statement(_GENERATED, (table.schema, table.name)))
-        return super().filled_columns(table) | {name.lower() for (name,) in generated}
+        with_default = information_schema.columns_with_default(self.fetch, table)
+        return with_default | {name.lower() for (name,) in generated}
+
+    def tables_in(self, schema: str) -> list[str]:
+        """Names of the tables in a schema; none where there is no such schema."""
+        return information_schema.tables_in(self.fetch, schema)
 
     def indexes_in(self, schema: str) -> list[tuple[str, str]]:
         """Table and name of every index in a schema."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from blocks.postgres.errors import without_quotes
 from blocks.warehouse import Warehouse
-from blocks.warehouses.postgres.errors import without_quotes
 from ferry.errors import DataError, FatalError
 from ferry.statements import MARK, Statement
 from ferry.target.value_advice import CORRECT, NO_SUCH_TEXT, TOO_LONG, json_as_text

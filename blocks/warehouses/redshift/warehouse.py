@@ -10,15 +10,17 @@ import psycopg2.extensions
 from psycopg2 import sql
 from pydantic import Field
 
-from blocks.stage import Stage
-from blocks.warehouses.postgres.errors import ferry_error, translated
-from blocks.warehouses.postgres.session import (
+from blocks.postgres.errors import ferry_error, translated
+from blocks.postgres.session import (
     CASTS,
     SYSTEM_COLUMNS,
     Connection,
-    PostgresSessionWarehouse,
+    PostgresSession,
     PostgresTransaction,
 )
+from blocks.stage import Stage
+from blocks.warehouse import Warehouse
+from blocks.warehouses import information_schema
 from blocks.warehouses.postgres.views import bound_views
 from blocks.warehouses.redshift import types as redshift_types
 from blocks.warehouses.redshift.load_errors import load_error
@@ -95,7 +97,7 @@ _CASTS = (
 )
 
 
-class RedshiftWarehouse(PostgresSessionWarehouse):
+class RedshiftWarehouse(PostgresSession, Warehouse):
     """An Amazon Redshift cluster or workgroup that tables are loaded into.
 
     Example:
@@ -213,6 +215,14 @@ class RedshiftWarehouse(PostgresSessionWarehouse):
         sort = [name for name, _, sortkey, _ in rows if sortkey]
         held |= dict.fromkeys(sort, "the sort key") | dict.fromkeys(dist, "the distribution key")
         return Held(held, storage_keys(sort, dist[0] if dist else None))
+
+    def filled_columns(self, table: TableName) -> set[str]:
+        """Columns that the warehouse itself fills in a new row: those with a default."""
+        return information_schema.columns_with_default(self.fetch, table)
+
+    def tables_in(self, schema: str) -> list[str]:
+        """Names of the tables in a schema; none where there is no such schema."""
+        return information_schema.tables_in(self.fetch, schema)
 
     def copy_in(
         self,

@@ -13,11 +13,11 @@ from ferry.coverage.deadlines import (
     KEPT_DAYS,
     Arrival,
     Deadline,
-    Told,
+    DeadlineState,
     arrival,
     deadlines_to_judge,
     last_deadline,
-    to_tell,
+    next_state,
 )
 from ferry.coverage.stretches import coverage_of
 from ferry.receipts.failures import Failure
@@ -179,27 +179,29 @@ class TestTelling:
     @pytest.mark.parametrize(
         ("before", "there", "told"),
         [
-            (None, True, Told.KEPT),
-            (None, False, Told.LATE),
-            (Told.LATE, False, None),
-            (Told.LATE, True, Told.ARRIVED),
-            (Told.ARRIVED, True, None),
-            (Told.ARRIVED, False, None),
-            (Told.KEPT, False, None),
+            (None, True, DeadlineState.KEPT),
+            (None, False, DeadlineState.LATE),
+            (DeadlineState.LATE, False, None),
+            (DeadlineState.LATE, True, DeadlineState.ARRIVED),
+            (DeadlineState.ARRIVED, True, None),
+            (DeadlineState.ARRIVED, False, None),
+            (DeadlineState.KEPT, False, None),
         ],
     )
-    def test_each_is_told_once(self, before: Told | None, there: bool, told: Told | None) -> None:
-        assert to_tell(before, Arrival(there, None)) is told
+    def test_each_is_told_once(
+        self, before: DeadlineState | None, there: bool, told: DeadlineState | None
+    ) -> None:
+        assert next_state(before, Arrival(there, None)) is told
 
     def test_what_was_there_in_time_is_not_asked_for_again(self) -> None:
         now = utc("2026-11-26T12:00")
         assert deadlines_to_judge(spec(), now, {}) == [deadline(spec())]
-        for told in (Told.KEPT, Told.ARRIVED):
+        for told in (DeadlineState.KEPT, DeadlineState.ARRIVED):
             assert deadlines_to_judge(spec(), now, {deadline(spec()).key: told}) == []
 
     def test_what_is_late_is_waited_for_also_on_the_next_days_but_not_for_ever(self) -> None:
         table = spec()
-        told = {deadline(table).key: Told.LATE}
+        told = {deadline(table).key: DeadlineState.LATE}
         next_day = deadlines_to_judge(table, utc("2026-11-27T12:00"), told)
         assert next_day == [deadline(table), deadline(table, "2026-11-27")]
         later = utc("2026-11-26T12:00") + timedelta(days=KEPT_DAYS + 1)

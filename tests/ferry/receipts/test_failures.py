@@ -27,12 +27,12 @@ def test_a_failure_has_the_code_of_its_error_first_however_long_its_reason_is(le
     assert failure.error == "DataError"
     assert failure.reason.startswith("FERRY-DATA: upsert: éé")
     assert len(failure.reason.encode()) <= REASON_BYTES
-    assert failure.told == failure.reason
+    assert failure.text == failure.reason
 
 
 def test_a_failure_that_is_not_ours_has_a_code_too_and_nothing_of_its_text():
     failure = failure_of(batch(), KeyError("p1anted-value"), NOW)
-    assert (failure.error, failure.told) == (
+    assert (failure.error, failure.text) == (
         "KeyError",
         "FERRY-UNKNOWN: KeyError, see the run's log",
     )
@@ -41,4 +41,4 @@ def test_a_failure_that_is_not_ours_has_a_code_too_and_nothing_of_its_text():
 def test_a_failure_that_an_older_ferry_wrote_is_told_with_its_class():
     now = to_row(failure_of(batch(), DataError("rows without a key"), NOW))
     older = from_row(tuple("rows without a key" if "FERRY-" in str(v) else v for v in now))
-    assert older.told == "DataError: rows without a key"
+    assert older.text == "DataError: rows without a key"

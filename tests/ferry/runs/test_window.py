@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ferry.runs.window import by_schedule, told_window
+from ferry.runs.window import by_schedule, window_text
 from ferry.specs.tables import TableSpecs, parse_table_specs
 
 START = datetime(2026, 11, 26, 16, tzinfo=UTC)
@@ -87,7 +87,7 @@ def specs() -> TableSpecs:
 def test_the_window_of_every_flow_is_the_one_that_it_carries(
     flow: str, given: dict[str, Any], window: str | None
 ) -> None:
-    assert told_window(flow, given, START, specs) == window
+    assert window_text(flow, given, START, specs) == window
 
 
 @pytest.mark.parametrize(("flow", "given", "window"), TOLD)

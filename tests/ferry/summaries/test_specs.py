@@ -31,7 +31,8 @@ WHERE created_at >= :window_start AND created_at < :window_end GROUP BY 1
 
 
 def parsed(yaml: str = YAML, sql: str = SQL, name: str = "sales", **more: str) -> SummarySpec:
-    return parse_summary(name, {"summary.yaml": yaml, "query.sql": sql, **more})
+    files = {"summary.yaml": yaml, "query.sql": sql, **more}
+    return parse_summary(name, files, ("redshift", "postgres", "duckdb"))
 
 
 def yaml_with(old: str, new: str) -> dict[str, str]:
@@ -90,7 +91,7 @@ def test_a_misspelled_summary_is_refused_with_file_line_and_field(given, message
 
 def test_a_missing_file_is_named():
     with pytest.raises(SpecError, match=r"sales/query\.sql is missing"):
-        parse_summary("sales", {"summary.yaml": YAML})
+        parse_summary("sales", {"summary.yaml": YAML}, ())
 
 
 def test_an_engine_can_have_its_own_query():
@@ -122,7 +123,7 @@ reads:
 """
     joins = " CROSS JOIN ".join(tables)
     return parse_summary(
-        name, {"summary.yaml": yaml, "query.sql": f"SELECT {columns} FROM {joins}"}
+        name, {"summary.yaml": yaml, "query.sql": f"SELECT {columns} FROM {joins}"}, ()
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blocks.warehouses.postgres.session import SESSIONS
+from blocks.postgres.session import SESSIONS
 from deployments.local.redshift_double import Fault
 from ferry.schema import TableName
 from flows.sync_table import sync_table

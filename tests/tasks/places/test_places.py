@@ -67,7 +67,7 @@ class FakeLimits:
         self._call("give back")
         self.leases.discard(lease.id)
 
-    def tell(self, held: Mapping[str, int]) -> None:
+    def report(self, held: Mapping[str, int]) -> None:
         self._call("tell")
         self.told = dict(held)
 

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from blocks.warehouses.postgres.access import explain_access
-from blocks.warehouses.redshift.types import MAX_VARCHAR_BYTES
+from blocks.postgres.access import explain_access
 from ferry.errors import (
     AccessError,
     BusyError,
@@ -32,6 +31,9 @@ from ferry.target.value_advice import (
     TOO_LONG,
     json_as_text,
 )
+
+WIDEST_VARCHAR = 65_535
+"""Redshift's longest VARCHAR, in bytes: a column of it cannot be widened."""
 
 # The texts of these quote names only; every other text is cut where it begins to quote.
 _NAMES_ONLY = re.compile(r"23|28|3D000|3F000|42(?!601|883)|55P03|57|40")
@@ -140,7 +142,7 @@ def _bound_to(code: str, text: str) -> bool:
 def _advice(code: str, message: str) -> str:
     """What to do about a value that the server refuses, by the cause."""
     if code == "22001":
-        return TOO_LONG if f"({MAX_VARCHAR_BYTES})" in message else CORRECT_OR_WIDEN
+        return TOO_LONG if f"({WIDEST_VARCHAR})" in message else CORRECT_OR_WIDEN
     if code == "22003":
         return CORRECT_OR_WIDEN
     if code in {"22021", "22P03"}:

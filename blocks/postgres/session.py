@@ -1,4 +1,4 @@
-"""What all warehouses share that speak PostgreSQL's protocol: connections and transactions."""
+"""What all blocks share that speak PostgreSQL's protocol: connections and transactions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import psycopg2
 import psycopg2.extensions
 from pydantic import Field, SecretStr
 
+from blocks.named import NamedBlock
 from blocks.pool import Pool
-from blocks.warehouse import Warehouse
-from blocks.warehouses.postgres.errors import translated
+from blocks.postgres.errors import translated
 from ferry.errors import FatalError
 from ferry.statements import MARK, Statement
 from ferry.write.algorithms import Transaction
@@ -131,8 +131,8 @@ def _close(connection: Connection) -> None:
 SESSIONS: Pool[Connection] = Pool(_close, _is_good)
 
 
-class PostgresSessionWarehouse(Warehouse):
-    """A warehouse reached by PostgreSQL's protocol, through psycopg2.
+class PostgresSession(NamedBlock):
+    """A server reached by PostgreSQL's protocol, through psycopg2.
 
     Every call has a connection to itself, so blocks can be shared by threads. It is kept for the
     next call of whatever block has the same settings, as `blocks.pool` tells.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.warehouses.postgres.access import explain_access
+from blocks.postgres.access import explain_access
 
 INSERT = 'INSERT INTO "lab"."orders" ("id") SELECT "id" FROM "ferry"."stg_1" WHERE x'
 
