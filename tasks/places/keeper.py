@@ -23,6 +23,9 @@ from tasks.places.place import Place
 if TYPE_CHECKING:
     from tasks.places.pool import Pool
 
+BUSY_AT_ONCE = 5
+"""So often a busy server is asked again at once before it counts as silent."""
+
 Deed = tuple[float, Callable[[], None]]
 """When to do what."""
 
@@ -41,6 +44,7 @@ class Keeper:
         pool.ask_at = min(pool.ask_at, self._report_at + pool.times.ask)
         self._told: dict[str, int] = {}
         self._in_vain = False  # whether it has asked since the server fell silent
+        self._busy = 0  # how often in a row the server was too busy to give a place
 
     def run(self) -> None:
         """Do what there is to do until there is nothing left."""
@@ -105,10 +109,15 @@ class Keeper:
         try:
             lease = self._limits.ask(times.lease)
         except UnreachableError as error:
+            self._busy += error.busy
+            if error.busy and self._busy <= BUSY_AT_ONCE:
+                pool.ask_at = time.monotonic() + times.busy
+                return
             pool.ask_at = time.monotonic() + times.ask
             self._in_vain = True
             self._silent(error)
             return
+        self._busy = 0
         self._answered()
         with pool.wake:
             now = time.monotonic()

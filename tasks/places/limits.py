@@ -34,13 +34,22 @@ SILENT_FOR = timedelta(seconds=90)
 
 FORGOTTEN_AFTER = timedelta(hours=1)
 
-_FULL, _TOO_FEW, _GONE, _NO_SUCH = 423, 422, 410, 404
+_FULL, _TOO_FEW, _GONE, _NO_SUCH, _BUSY = 423, 422, 410, 404, 503
 _TIMEOUT_SECONDS = 10.0
 _UNREACHABLE = (httpx.HTTPError, PrefectException, OSError, RuntimeError, ValueError)
 
 
 class UnreachableError(Exception):
-    """Prefect's server gave no good answer; says the kind of failure."""
+    """Prefect's server gave no good answer; says the kind of failure.
+
+    Args:
+        kind: The kind.
+        busy: Whether it answered that it is busy, as it does while its database is being written.
+    """
+
+    def __init__(self, kind: str, *, busy: bool = False) -> None:
+        super().__init__(kind)
+        self.busy = busy
 
 
 Entry = tuple[str, timedelta, dict[str, Any]]
@@ -185,7 +194,10 @@ class Limits:
     def _open(self) -> SyncPrefectClient:
         if self._client is None:
             # Other settings than a flow run's client, so that it is not that one.
-            settings = {"timeout": httpx.Timeout(_TIMEOUT_SECONDS)}
+            settings = {
+                "timeout": httpx.Timeout(_TIMEOUT_SECONDS),
+                "event_hooks": {"response": [_refuse_busy]},
+            }
             client = get_client(sync_client=True, httpx_settings=settings)
             self._client = client.__enter__()
         return self._client
@@ -253,7 +265,8 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except _UNREACHABLE as error:
-        raise UnreachableError(_kind(error)) from error
+        busy = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _BUSY
+        raise UnreachableError(_kind(error), busy=busy) from error
 
 
 def _kind(error: Exception) -> str:
@@ -261,6 +274,12 @@ def _kind(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code}"
     return type(error).__name__
+
+
+def _refuse_busy(response: httpx.Response) -> None:
+    """Raise before Prefect's client sees it: it would sleep for two seconds, and not ask again."""
+    if response.status_code == _BUSY:
+        raise httpx.HTTPStatusError("busy", request=response.request, response=response)
 
 
 def _who() -> str:

@@ -19,6 +19,7 @@ class Times:
         turn: A place held for so long is given back once, so that other processes get theirs.
         pause: For so long this process then asks for none: longer than others wait between asking.
         ask: While all places are taken, and this process has none, it asks so often.
+        busy: The server is busy: its database is being written, which takes no time.
         ask_more: And so often for more than it has: its threads pass on what there is.
         again: What the server did not answer is tried again so often.
         owed: And a place given back for no longer than this: by then its lease has ended.
@@ -36,6 +37,7 @@ class Times:
     turn: float = 60.0
     pause: float = 1.5
     ask: float = 1.0
+    busy: float = 0.1
     ask_more: float = 5.0
     again: float = 5.0
     owed: float = 120.0

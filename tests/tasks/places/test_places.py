@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from ferry.errors import BusyError
+from tasks.places.keeper import BUSY_AT_ONCE
 from tasks.places.leaks import LeakWatch
 from tasks.places.limits import Lease, LimitState, UnreachableError
 from tasks.places.pool import Pool
@@ -37,6 +38,7 @@ class FakeLimits:
     limit: int = 4
     there: bool = True
     away: bool = False
+    busy: int = 0
     leases: set[uuid.UUID] = field(default_factory=set)
     leaked: int = 0
     most: int = 0
@@ -84,6 +86,9 @@ class FakeLimits:
         self.calls[what] += 1
         if self.away:
             raise UnreachableError("ConnectError")
+        if self.busy:
+            self.busy -= 1
+            raise UnreachableError("HTTP 503", busy=True)
 
 
 def pool(limits: FakeLimits, times: Times = QUICK) -> Pool:
@@ -142,6 +147,18 @@ def test_more_threads_than_places_never_read_at_once_and_all_get_their_turn() ->
     assert Counter(reads) == dict.fromkeys(range(8), 30)
     assert set(reads[:30]) == set(range(8))  # nobody is passed over
     assert shop.calls["ask"] <= 5  # three places, and one more was not to be had
+
+
+@pytest.mark.parametrize(("times", "told"), [(BUSY_AT_ONCE, 0), (BUSY_AT_ONCE + 1, 1)])
+def test_a_server_that_is_busy_is_asked_again_at_once_and_told_of_only_if_it_stays_so(
+    times: int, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = FakeLimits(busy=times)
+    ours = pool(shop, replace(QUICK, busy=0.01))
+    with ours.place():
+        assert shop.calls["ask"] == times + 1
+    warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert ["cannot be asked" in each.getMessage() for each in warnings] == [True] * told
 
 
 def test_a_place_that_nobody_uses_goes_back_and_the_thread_ends() -> None:
