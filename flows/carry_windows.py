@@ -61,7 +61,7 @@ def carry_windows(
     if planned_spec is not None:
         check_unchanged(spec, planned_spec)
     check_table(spec)
-    bounded = [Window(start, end, zone) for start, end in windows]
+    bounded = [Window(start, end, zone) for start, end in dict.fromkeys(windows)]
     try:
         for window in bounded:
             check_begun(window, min(scheduled_start, datetime.now(UTC)))

@@ -1,4 +1,4 @@
-"""What has happened to a table's windows: its receipts and failures, read and written."""
+"""What a warehouse remembers of a table: its receipts and failures, read; and failures, written."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def plan_summary(
 ) -> Build | None:
     """What to build of a summary; None if it has nothing to take in.
 
-    All of it, if it was never published, or not with the query and the columns it has now, or if
-    its table is not there.
+    All of it, if its table is not there; and at the next change, if it was never published, or not
+    with the query and the columns that it has now.
 
     Args:
         spec: The summary.

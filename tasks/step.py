@@ -174,7 +174,7 @@ def repeat_on_conflict(transact: Callable[[], R], what: str) -> R:
     """Do the transaction again, a few times and at once, where repeating it is what helps.
 
     That is after a serialization conflict, and after an answer lost at COMMIT: so `transact` looks
-    first whether it has landed.
+    first whether it has landed, or may be done twice.
 
     Args:
         transact: One whole transaction.

@@ -17,7 +17,7 @@ from ferry.receipts.receipt import Receipt
 from ferry.windows import Window
 
 NOT_BEGUN = "not begun: one before it failed"
-"""Why a window was not tried: the reason of another one, so it is told last."""
+"""Why a window was not tried."""
 
 MAX_STRETCHES = 3
 """So many stretches of neighbouring windows are named; of more, the first and the last window."""
@@ -39,12 +39,14 @@ class Outcome:
         window: The window; None for a reason that is no one window's.
         receipt: The proof that it arrived; None if it did not.
         reason: Why it did not.
+        begun: Whether it was tried at all.
     """
 
     table: str
     window: Window | None
     receipt: Receipt | None = None
     reason: str = ""
+    begun: bool = True
 
 
 def receipts_of(outcomes: Iterable[Outcome]) -> list[Receipt]:
@@ -81,7 +83,7 @@ def _kind(failed: Outcome) -> str:
 def _rank(group: Sequence[Outcome]) -> tuple[bool, bool, int]:
     """Where a line stands: what is another one's consequence, or no window's, comes last."""
     first = group[0]
-    return first.reason == NOT_BEGUN, first.window is None, -len(group)
+    return not first.begun, first.window is None, -len(group)
 
 
 def _line(group: Sequence[Outcome]) -> str:

@@ -30,7 +30,7 @@ SHOWN_PARAMETERS = (
     "window_end",
     "start_date",
     "end_date",
-    "step",
+    "granularity",
     "reprocess",
     "days",
     "symbols",

@@ -1,4 +1,4 @@
-"""Partitions of a summary: the days or months that a change has touched.
+"""Partitions of a summary, and spans of them: days or months.
 
 A partition is counted on the wall clock of the column that it is made of, so its bounds have no
 zone. A span of them is half-open, like a window.

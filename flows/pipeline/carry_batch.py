@@ -124,11 +124,18 @@ class Coordination:
 
     Attributes:
         commit_lock: Held while a window is written: commits to one table are serial.
-        stop: Once it is set, no window begins another step.
+        stop: Once it is set, no window begins another step; others may share it.
+        over: The same, of these windows alone.
     """
 
     commit_lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no window is to begin another step."""
+        return self.stop.is_set() or self.over.is_set()
 
 
 class StoppedError(FatalError):
@@ -151,7 +158,7 @@ def carry(batch: Batch, route: Route, shared: Coordination | None = None) -> Rec
     Raises:
         FerryError: From the step that failed; the target is as it was.
         IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
-        StoppedError: `shared.stop` was set meanwhile.
+        StoppedError: It was to stop meanwhile, by `shared`.
     """
     started_at = datetime.now(UTC)
     landed = already_landed(batch, route.warehouse) if batch.attempt > 1 else None
@@ -192,7 +199,7 @@ def _steps(
     shared = shared or Coordination()
 
     def go_on() -> None:
-        if shared.stop.is_set():
+        if shared.stopped:
             raise StoppedError(f"{batch}: stopped")
 
     go_on()

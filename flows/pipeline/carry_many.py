@@ -45,7 +45,7 @@ def at_first_failure(error: Exception | None) -> bool:
 
 
 class InARow:
-    """Give up when so many windows in a row fail by what is no window's fault.
+    """Give up when so many windows in a row fail by what is no window's fault; for one at a time.
 
     Args:
         number: How many.
@@ -93,6 +93,7 @@ def run_windows(
     at_once: int,
     stop: Event,
     report: Report = lambda *_: None,
+    landed: Callable[[Receipt], None] = lambda _: None,
     give_up: GiveUp = never,
 ) -> list[Outcome]:
     """Carry windows of one table; one that fails does not stop the others.
@@ -101,28 +102,35 @@ def run_windows(
         batches: The windows, in the order in which they begin.
         route: The blocks they travel over.
         at_once: How many are under way at a time.
-        stop: Once it is set, no window begins another step; set when this ends by an exception.
+        stop: Once it is set, no window begins another step.
         report: Told how far it is.
-        give_up: Says after each window whether no other one is to begin.
+        landed: Given each receipt when it is there.
+        give_up: Says after each window whether no other one is to begin; those under way go on.
 
     Returns:
         The outcomes in the order of the batches.
+
+    Raises:
+        BaseException: What is no error of a window, and ends the run: Prefect's `Abort`, an exit,
+            a failure that cannot be logged. Of the other windows none begins another step.
     """
-    todo, done = SimpleQueue[Batch](), SimpleQueue[Outcome | None]()
+    todo, done = SimpleQueue[Batch](), SimpleQueue[Outcome | BaseException | None]()
     for batch in batches:
         todo.put(batch)
-    over = Event()
+    given_up = Event()
 
     def carry_until_none_is_left() -> None:
         try:
-            while not (stop.is_set() or over.is_set()):
+            while not (shared.stopped or given_up.is_set()):
                 outcome, error = _carry_one(todo.get_nowait(), route, shared)
                 if give_up(error):
-                    over.set()  # before another one can begin
+                    given_up.set()  # before another one can begin
                 done.put(outcome)
         except Empty:
-            pass
-        finally:
+            done.put(None)
+        except BaseException as ended:  # noqa: BLE001  # no error of a window: it ends the run
+            done.put(ended)
+        else:
             done.put(None)
 
     shared = Coordination(stop=stop)
@@ -139,16 +147,24 @@ def run_windows(
         while working:
             with suppress(Empty):
                 outcome = done.get(timeout=LOOK_EVERY_SECONDS)
+                if isinstance(outcome, BaseException):
+                    raise outcome
                 if outcome is None:
                     working -= 1
                     continue
                 outcomes[outcome.window] = outcome
+                if outcome.receipt:
+                    landed(outcome.receipt)
             report(*counts(outcomes.values()))
     except BaseException:  # a cancelled run ends here, by a signal or by what its state says
-        stop.set()
+        shared.over.set()
         _join(threads)
         raise
-    return [outcomes.get(batch.window) or _outcome(batch, reason=NOT_BEGUN) for batch in batches]
+    return [
+        outcomes.get(batch.window)
+        or Outcome(str(batch.target), batch.window, reason=NOT_BEGUN, begun=False)
+        for batch in batches
+    ]
 
 
 def _carry_one(

@@ -13,7 +13,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 
 from ferry.batch import Batch
-from ferry.coverage.outcomes import NOT_BEGUN, Outcome, receipts_of
+from ferry.coverage.outcomes import Outcome, receipts_of
 from ferry.coverage.past_windows import not_loaded, past_windows
 from ferry.lookback import own_window
 from ferry.plan import plan_query
@@ -109,10 +109,16 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
                 readings(batch.target, route.warehouse), spec, "window", query.cursor
             )
     batches = [replace(batch, window=window, backfill=True) for window in windows]
-    outcomes = run_windows(batches, route, at_once=1, stop=stop, give_up=InARow(GIVE_UP_AFTER))
-    for receipt in receipts_of(outcomes):
-        get_run_logger().info("caught up: %s", summary_line(receipt))
-    tried = [outcome for outcome in outcomes if outcome.reason != NOT_BEGUN]
+    log = get_run_logger()
+    outcomes = run_windows(
+        batches,
+        route,
+        at_once=1,
+        stop=stop,
+        landed=lambda receipt: log.info("caught up: %s", summary_line(receipt)),
+        give_up=InARow(GIVE_UP_AFTER),
+    )
+    tried = [outcome for outcome in outcomes if outcome.begun]
     left = len(outcomes) - len(tried)
     if left:
         why = f"{batch.target}: {left:,} more windows are left to the next run"

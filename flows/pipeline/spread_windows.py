@@ -111,7 +111,7 @@ class Spread:
     def carry(self, groups: Sequence[Group], report: Report) -> list[Outcome]:
         """Carry the groups; one that fails does not stop the others.
 
-        A run that crashed, with its worker or alone, is begun again; its windows that had landed
+        A run that crashed is begun again; its windows that had landed
         are not done again. When this run is cancelled, so are those under way; not when it was
         begun once more, for then they are the new attempt's, which finds them.
 

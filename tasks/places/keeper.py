@@ -44,7 +44,7 @@ class Keeper:
         pool.ask_at = min(pool.ask_at, self._report_at + pool.times.ask)
         self._told: dict[str, int] = {}
         self._in_vain = False  # whether it has asked since the server fell silent
-        self._busy = 0  # how often in a row the server was too busy to give a place
+        self._busy = 0  # how often in a row the server was too busy to answer
 
     def run(self) -> None:
         """Do what there is to do until there is nothing left."""
@@ -109,15 +109,13 @@ class Keeper:
         try:
             lease = self._limits.ask(times.lease)
         except UnreachableError as error:
-            self._busy += error.busy
-            if error.busy and self._busy <= BUSY_AT_ONCE:
+            if self._is_busy(error):
                 pool.ask_at = time.monotonic() + times.busy
                 return
             pool.ask_at = time.monotonic() + times.ask
             self._in_vain = True
             self._silent(error)
             return
-        self._busy = 0
         self._answered()
         with pool.wake:
             now = time.monotonic()
@@ -154,6 +152,9 @@ class Keeper:
             self._limits.give_back(place.lease)
         except UnreachableError as error:
             now = place.renew_at = time.monotonic()
+            if self._is_busy(error):
+                place.renew_at += self._times.busy
+                return
             place.renew_at += self._times.again
             self._silent(error)
             if now - place.idle_since < self._times.owed:
@@ -169,8 +170,10 @@ class Keeper:
         try:
             known = self._limits.renew(place.lease, self._times.lease)
         except UnreachableError as error:
-            place.renew_at = time.monotonic() + self._times.again
-            self._silent(error)
+            busy = self._is_busy(error)
+            place.renew_at = time.monotonic() + (self._times.busy if busy else self._times.again)
+            if not busy:
+                self._silent(error)
             return
         self._answered()
         with self._pool.wake:
@@ -250,7 +253,13 @@ class Keeper:
                 error,
             )
 
+    def _is_busy(self, error: UnreachableError) -> bool:
+        """Whether the server is only busy, and not for long: then it is asked again at once."""
+        self._busy += error.busy
+        return error.busy and self._busy <= BUSY_AT_ONCE
+
     def _answered(self) -> None:
+        self._busy = 0
         with self._pool.wake:
             silent, self._pool.silent_since = self._pool.silent_since, None
             self._in_vain = False

@@ -278,7 +278,7 @@ def _kind(error: Exception) -> str:
 
 def _refuse_busy(response: httpx.Response) -> None:
     """Raise before Prefect's client sees it: it would sleep for two seconds, and not ask again."""
-    if response.status_code == _BUSY:
+    if response.status_code == _BUSY and "Retry-After" not in response.headers:
         raise httpx.HTTPStatusError("busy", request=response.request, response=response)
 
 

@@ -19,7 +19,7 @@ class Times:
         turn: A place held for so long is given back once, so that other processes get theirs.
         pause: For so long this process then asks for none: longer than others wait between asking.
         ask: While all places are taken, and this process has none, it asks so often.
-        busy: The server is busy: its database is being written, which takes no time.
+        busy: A server that is busy is asked again after this, a few times (`BUSY_AT_ONCE`).
         ask_more: And so often for more than it has: its threads pass on what there is.
         again: What the server did not answer is tried again so often.
         owed: And a place given back for no longer than this: by then its lease has ended.

@@ -132,7 +132,7 @@ def test_places_that_nobody_holds_are_freed_and_those_that_are_held_stay(source:
     with held.opened():
         lease = held.ask(60)
         assert lease and lease.limits == (everyone,)
-        held.tell({everyone: 1})
+        held.report({everyone: 1})
         assert next(str(state) for state in held.state()).startswith(
             f"{everyone}: 2 of 4 places taken by process {os.getpid()} on "
         )
@@ -143,7 +143,7 @@ def test_places_that_nobody_holds_are_freed_and_those_that_are_held_stay(source:
         assert (active(everyone), active(backfills)) == (1, 0)
         assert free_places([everyone, backfills]) == []
         held.give_back(lease)
-        held.tell({})
+        held.report({})
     assert active(everyone) == 0
 
 

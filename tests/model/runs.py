@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ferry.batch import Batch
 from ferry.coverage.backfill import Granularity, PlannedWindow, Range, Reprocess, lost_since
+from ferry.coverage.outcomes import failures_of
 from ferry.errors import FerryError, UnknownError
 from ferry.windows import Every, Window, scheduled_window
 from flows.pipeline.carry_batch import Coordination, Dates, Route, carry, make_batch
@@ -200,7 +201,7 @@ class Runs:
             carry(batch, route, Coordination())
             if self._spec.catch_up and not job.explicit and not job.mode:
                 caught = catch_up.fn(batch, Event())
-                for reason in caught.reasons:
+                for reason in (each.reason for each in failures_of(caught)):
                     self._scene.outcome.refused[f"catch up: {reason[:80]}"] += 1
         except KilledError:
             return "died"

@@ -97,6 +97,7 @@ class Scene:
     def installed(self) -> Iterator[None]:
         """Let Ferry's code run here: no Prefect, this clock, these blocks."""
         work = self._folder / "work"
+        work.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(disable_run_logger())
             stack.enter_context(simulated(self.clock))

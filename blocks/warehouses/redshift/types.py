@@ -5,10 +5,11 @@ https://docs.aws.amazon.com/redshift/latest/dg/c_Supported_data_types.html
 
 from __future__ import annotations
 
+from blocks.postgres.errors import WIDEST_VARCHAR
 from ferry.errors import SchemaError
 from ferry.schema import DataType, Kind
 
-MAX_VARCHAR_BYTES = 65_535
+MAX_VARCHAR_BYTES = WIDEST_VARCHAR
 # The guide says 1,024,000 in older and 16,777,216 in newer editions; a row loaded has 4 MB at most.
 MAX_VARBYTE_BYTES = 1_024_000
 _MAX_DECIMAL_DIGITS = 38

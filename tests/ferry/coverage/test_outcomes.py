@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -97,7 +98,9 @@ def test_what_differs_from_window_to_window_does_not_make_another_reason() -> No
 
 def test_what_follows_from_another_failure_is_told_after_it() -> None:
     left = Outcome(TABLE, None, reason=f"{TABLE}: 7 more windows are left to the next run")
-    lines = failed_lines([left, *(failed(n, NOT_BEGUN) for n in range(9)), failed(10)])
+    lines = failed_lines(
+        [left, *(replace(failed(n, NOT_BEGUN), begun=False) for n in range(9)), failed(10)]
+    )
     assert "FERRY-DATA" in lines[0]
     assert lines[1] == left.reason
     assert lines[2].startswith(f"{TABLE}: 9 windows failed") and lines[2].endswith(NOT_BEGUN)

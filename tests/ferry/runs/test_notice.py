@@ -123,7 +123,7 @@ def test_parameters_that_are_not_known_are_not_told():
     tables=st.lists(st.text(max_size=50), max_size=60),
 )
 def test_it_is_never_longer_than_slack_shows(message: str, table: str, tables: list[str]):
-    parameters = {"table": table, "tables": tables, "start_date": table, "step": table}
+    parameters = {"table": table, "tables": tables, "start_date": table, "granularity": table}
     notice = failure_notice(run(name=table, message=message, parameters=parameters, window=table))
     assert len(notice.subject) <= 200
     assert len(notice.body) <= 3_000

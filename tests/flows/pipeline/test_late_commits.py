@@ -101,7 +101,7 @@ def test_a_row_that_commits_after_its_hour_was_read_is_missing_and_the_backfill_
     assert shop.receipts("sales") == [receipt]
 
     clock(ELEVEN + timedelta(hours=1))
-    days = {"start_date": date(2023, 1, 5), "end_date": date(2023, 1, 6), "step": "hour"}
+    days = {"start_date": date(2023, 1, 5), "end_date": date(2023, 1, 6), "granularity": "hour"}
     backfill(table="sales", **days)
 
     assert shop.target("sales", "id") == [(1,), (2,)]

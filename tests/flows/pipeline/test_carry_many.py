@@ -1,0 +1,131 @@
+"""Many windows in one process: when no other one begins, and what ends all of them.
+
+What carries a window is a function of the test's own: whole windows are carried in
+`tests/flows/test_backfill.py` and `test_catch_up.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from prefect.exceptions import Abort
+from prefect.logging import disable_run_logger
+
+from ferry.batch import Batch
+from ferry.coverage.outcomes import Outcome
+from ferry.errors import AccessError, BusyError, DataError
+from ferry.specs.tables import TableSpec
+from ferry.windows import day_window
+from flows.pipeline import carry_many
+from flows.pipeline.carry_batch import Coordination, StoppedError
+from flows.pipeline.carry_many import GiveUp, InARow, at_first_failure, never, run_windows
+
+FIRST = date(2023, 1, 1)
+SPEC = TableSpec(name="nps", source="shop", source_table="nps", mode="window", key=["id"])
+CARRIED: Any = object()
+seen: list[Coordination] = []
+"""What the windows of the last run shared."""
+
+Carry = Callable[[int], object]
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> Iterator[None]:
+    with disable_run_logger():
+        yield
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    carry: Carry,
+    *,
+    at_once: int = 1,
+    give_up: GiveUp = never,
+    stop: Event | None = None,
+) -> list[Outcome]:
+    """Six days, each carried by the function, which is told its number."""
+
+    seen.clear()
+
+    def carried(batch: Batch, _: object, shared: Coordination) -> object:
+        assert batch.window is not None
+        seen.append(shared)
+        if shared.stopped:
+            raise StoppedError("stopped")
+        return carry((batch.window.start.date() - FIRST).days)
+
+    monkeypatch.setattr(carry_many, "carry", carried)
+    monkeypatch.setattr(carry_many, "counts", lambda outcomes: (len(outcomes), 0, 0))
+    now = datetime(2023, 2, 1, tzinfo=UTC)
+    windows = [day_window(FIRST + timedelta(days=n), "UTC") for n in range(6)]
+    batches = [Batch(SPEC, "window", window, "run", now, Path("parts")) for window in windows]
+    route: Any = None
+    return run_windows(batches, route, at_once=at_once, stop=stop or Event(), give_up=give_up)
+
+
+def failing(*days: int, error: type[Exception] = DataError) -> Carry:
+    def carry(day: int) -> object:
+        if day in days:
+            raise error("as planned")
+        return CARRIED
+
+    return carry
+
+
+def ends(outcomes: list[Outcome]) -> str:
+    """A letter for each window: carried, failed, not begun."""
+    return "".join("c" if each.receipt else "f" if each.begun else "n" for each in outcomes)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_window_that_fails_stops_no_other_and_outcomes_are_in_order(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    outcomes = run(monkeypatch, failing(1, 4), at_once=at_once)
+    assert ends(outcomes) == "cfccfc"
+    assert [each.window.label for each in outcomes if each.window] == [
+        f"2023-01-0{day}" for day in range(1, 7)
+    ]
+
+
+def test_none_begins_after_the_first_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ends(run(monkeypatch, failing(2), give_up=at_first_failure)) == "ccfnnn"
+
+
+@pytest.mark.parametrize("error", [BusyError, AccessError])
+def test_none_begins_after_three_in_a_row_that_failed_by_no_fault_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    carry = failing(0, 2, 3, 4, error=error)
+    assert ends(run(monkeypatch, carry, give_up=InARow(3))) == "fcfffn"
+    assert ends(run(monkeypatch, failing(0, 2, 3, 4), give_up=InARow(3))) == "fcfffc"
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_none_begins_once_all_are_to_stop(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    stop = Event()
+    stop.set()
+    assert ends(run(monkeypatch, failing(), at_once=at_once, stop=stop)) == "nnnnnn"
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("ended", [Abort, SystemExit, KeyboardInterrupt])
+def test_what_ends_the_run_is_no_error_of_a_window_and_leaves_none_under_way(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, ended: type[BaseException]
+) -> None:
+    stop = Event()
+
+    def carry(day: int) -> object:
+        if day == 2:
+            raise ended
+        return CARRIED
+
+    with pytest.raises(ended):
+        run(monkeypatch, carry, at_once=at_once, stop=stop)
+    assert all(shared.stopped for shared in seen)
+    assert not stop.is_set()  # which other tables share
