@@ -7,6 +7,7 @@ import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
+from ferry.runs.notice import SHOWN_PARAMETERS
 from ferry.runs.watch import WATCHED
 
 ROOT = Path(__file__).parents[2]
@@ -105,3 +106,11 @@ def test_runs_of_every_deployment_are_watched(prefect_yaml: dict[str, Any]):
     """One whose worker dies between taking it and beginning it would be Pending for ever."""
     for deployment in prefect_yaml["deployments"]:
         assert WATCHED in deployment.get("tags", []), deployment["entrypoint"]
+
+
+def test_what_a_message_tells_of_a_run_are_parameters_that_flows_have(prefect_yaml: dict[str, Any]):
+    given = set()
+    for deployment in prefect_yaml["deployments"]:
+        flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+        given |= set(flow.parameters.properties)
+    assert set(SHOWN_PARAMETERS) - given == set()
