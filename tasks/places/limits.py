@@ -265,8 +265,7 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except _UNREACHABLE as error:
-        busy = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == _BUSY
-        raise UnreachableError(_kind(error), busy=busy) from error
+        raise UnreachableError(_kind(error), busy=isinstance(error, _BusyError)) from error
 
 
 def _kind(error: Exception) -> str:
@@ -276,10 +275,17 @@ def _kind(error: Exception) -> str:
     return type(error).__name__
 
 
+class _BusyError(httpx.HTTPStatusError):
+    """The server is busy, and does not say for how long."""
+
+
 def _refuse_busy(response: httpx.Response) -> None:
-    """Raise before Prefect's client sees it: it would sleep for two seconds, and not ask again."""
+    """Raise before Prefect's client sees it: it would sleep for two seconds, and not ask again.
+
+    An answer that says when to come back is left to it.
+    """
     if response.status_code == _BUSY and "Retry-After" not in response.headers:
-        raise httpx.HTTPStatusError("busy", request=response.request, response=response)
+        raise _BusyError("busy", request=response.request, response=response)
 
 
 def _who() -> str:

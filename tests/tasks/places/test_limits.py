@@ -17,10 +17,12 @@ from tasks.places.limits import Limits, UnreachableError
 
 
 class Busy(BaseHTTPRequestHandler):
-    """Answers 503 to whatever it is asked."""
+    """Answers 503 to whatever it is asked; with `Retry-After`, where the address asks for that."""
 
     def do_POST(self) -> None:
         self.send_response(503)
+        if self.path.startswith("/later"):
+            self.send_header("Retry-After", "7")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -34,22 +36,23 @@ class Busy(BaseHTTPRequestHandler):
 def busy_server() -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Busy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/api"
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
 
 
-def test_a_busy_server_is_told_of_at_once_and_not_slept_over(
-    busy_server: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("api", "busy"), [("/api", True), ("/later/api", False)])
+def test_a_busy_server_is_slept_over_only_if_it_says_for_how_long(
+    busy_server: str, monkeypatch: pytest.MonkeyPatch, api: str, busy: bool
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr("prefect.client.base.time.sleep", slept.append)
     limits = Limits(["ferry-readers-shop"])
     with (
-        temporary_settings({PREFECT_API_URL: busy_server}),
+        temporary_settings({PREFECT_API_URL: busy_server + api}),
         limits.opened(),
         pytest.raises(UnreachableError, match="HTTP 503") as caught,
     ):
         limits.ask(60.0)
-    assert caught.value.busy
-    assert slept == []
+    assert caught.value.busy is busy
+    assert [seconds >= 7 for seconds in slept] == ([] if busy else [True])
