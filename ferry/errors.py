@@ -18,6 +18,7 @@ FerryError
     ├── CountMismatchError    two steps disagree about the number of rows
     ├── CheckFailedError      a summary's check failed; what is published stays as it was
     ├── StaleReadError        what was planned or read is out of date; read it again
+    ├── StoppedError          the run was cancelled before this was written
     └── UnknownError          anything else: a mistake in Ferry, an answer that it does not know
 ```
 
@@ -217,6 +218,12 @@ class StaleReadError(FatalError):
     """
 
     code = "FERRY-STALE"
+
+
+class StoppedError(FatalError):
+    """The run was cancelled; the target is as it was before this window."""
+
+    code = "FERRY-STOPPED"
 
 
 class UnknownError(FatalError):

@@ -18,7 +18,7 @@ from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.batch import Batch, Copied, Staged
-from ferry.errors import FatalError, IncompleteReadError, RequestError, StaleReadError
+from ferry.errors import IncompleteReadError, RequestError, StaleReadError, StoppedError
 from ferry.plan import choose_window
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
@@ -138,16 +138,10 @@ class Coordination:
         return self.stop.is_set() or self.over.is_set()
 
 
-class StoppedError(FatalError):
-    """The run was cancelled; the target is as it was before this window."""
-
-    code = "FERRY-STOPPED"
-
-
 def carry(batch: Batch, route: Route, shared: Coordination | None = None) -> Receipt:
     """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
 
-    A batch that does not arrive leaves a failure, beside the receipts.
+    A batch that fails leaves a failure, beside the receipts, where that can be written.
 
     Args:
         batch: One window, or all, of one table.

@@ -13,11 +13,11 @@ from threading import Event, Thread
 from blocks.work_folder import work_folder
 from ferry.batch import Batch
 from ferry.coverage.outcomes import NOT_BEGUN, Outcome, receipts_of
-from ferry.errors import AccessError, ConfigurationError, RetriableError
+from ferry.errors import AccessError, ConfigurationError, RetriableError, StoppedError
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
-from flows.pipeline.carry_batch import Coordination, Route, StoppedError, carry
+from flows.pipeline.carry_batch import Coordination, Route, carry
 from tasks.runs.own_state import while_running
 from tasks.step import log_failure
 

@@ -10,8 +10,7 @@ from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from ferry.batch import Batch
-from ferry.errors import FerryError
-from flows.pipeline.carry_batch import StoppedError
+from ferry.errors import FerryError, StoppedError
 
 PATIENCE_SECONDS = 60.0
 """So much longer than the table's `settle`, for a clock that runs a little behind."""

@@ -18,11 +18,11 @@ from prefect.logging import disable_run_logger
 
 from ferry.batch import Batch
 from ferry.coverage.outcomes import Outcome
-from ferry.errors import AccessError, BusyError, DataError
+from ferry.errors import AccessError, BusyError, DataError, StoppedError
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
 from flows.pipeline import carry_many
-from flows.pipeline.carry_batch import Coordination, StoppedError
+from flows.pipeline.carry_batch import Coordination
 from flows.pipeline.carry_many import GiveUp, InARow, at_first_failure, never, run_windows
 
 FIRST = date(2023, 1, 1)

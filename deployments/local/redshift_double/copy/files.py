@@ -1,4 +1,4 @@
-"""Staged CSV and JSON files as byte chunks for the fast road, and as rows for the slow one."""
+"""Staged CSV and JSON files as byte chunks for the fast path, and as rows for the slow one."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def has_odd_decimals(
     """Tells whether a decimal has more digits than its column, which COPY cuts off.
 
     PostgreSQL would round them. Also true for letters (NaN, exponents) and for files that cannot
-    be read as CSV, so that the slow road looks at them. Runs in a thread beside the load.
+    be read as CSV, so that the slow path looks at them. Runs in a thread beside the load.
 
     Args:
         command: The COPY.
@@ -109,7 +109,7 @@ def has_odd_decimals(
 def rows(
     command: CopyCommand, s3: S3Reader, files: list[StagedFile], names: list[str]
 ) -> Iterator[FileRow]:
-    """Yields every record with its file and line, for the slow road.
+    """Yields every record with its file and line, for the slow path.
 
     Bytes that are no UTF-8 come as lone surrogates.
     """

@@ -1,8 +1,8 @@
 """COPY from S3, from the parsed command to the client's answer.
 
-The fast road hands the decompressed bytes to one COPY ... FROM STDIN of PostgreSQL. A thread beside
+The fast path hands the decompressed bytes to one COPY ... FROM STDIN of PostgreSQL. A thread beside
 it looks for decimals that PostgreSQL would round. If either objects, the work is undone to a
-savepoint and a slower road is taken, down to one that knows every record's file and line.
+savepoint and a slower path is taken, down to one that knows every record's file and line.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ async def _record(session: Session, query: int, target: Target, errors: list[Loa
 
 
 class _Load:
-    """The roads a load can take, the fastest first."""
+    """The paths a load can take, the fastest first."""
 
     def __init__(
         self, session: Session, command: CopyCommand, target: Target, files: list[StagedFile]
@@ -140,9 +140,9 @@ class _Load:
             return await slow.load()
         await self._session.run("SAVEPOINT redshift_double_copy")
         straight = not any(column.is_binary for column in self._target.columns)
-        for road in [self._straight] * straight + [self._through_scratch]:
+        for path in [self._straight] * straight + [self._through_scratch]:
             try:
-                count = await road()
+                count = await path()
             except Refusal as refusal:
                 if refusal.sqlstate in _GIVE_UP:
                     raise

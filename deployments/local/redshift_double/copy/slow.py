@@ -1,4 +1,4 @@
-"""COPY's slow road: record by record, to change values as options ask and to find what is wrong."""
+"""COPY's slow path: record by record, to change values as options ask and to find what is wrong."""
 
 from __future__ import annotations
 
