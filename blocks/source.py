@@ -5,12 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from blocks.named import NamedBlock
 from ferry.batch import CursorValue, ExtractQuery
+from ferry.errors import RequestError
+from ferry.fingerprints.canonical import DIGESTS, Digest
+from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import TableName, TableSchema
+from ferry.statements import Statement
 
 
 class Source(NamedBlock, ABC):
@@ -18,7 +23,12 @@ class Source(NamedBlock, ABC):
 
     A block is a plain value, shared by threads: what it has open between calls, the process keeps
     (`blocks.pool`).
+
+    Attributes:
+        fingerprints: How its engine writes fingerprints; None if it computes none, as a web API.
     """
+
+    fingerprints: ClassVar[FingerprintDialect | None] = None
 
     @abstractmethod
     def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
@@ -79,3 +89,23 @@ class Source(NamedBlock, ABC):
     def row_bytes(self, table: TableName) -> int | None:  # noqa: ARG002  # some catalogs tell
         """About how many bytes a row has, by the catalog; None when it does not tell."""
         return None
+
+    def digests(self) -> tuple[Digest, ...]:
+        """The digests that its engine can make, the one to prefer first.
+
+        Raises:
+            ConnectionLostError, BusyError: A retry may help.
+        """
+        return DIGESTS
+
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:  # noqa: ARG002
+        """The rows of one query in the engine's own SQL, such as for fingerprints: small answers.
+
+        Raises:
+            RequestError: The source takes no SQL. A retry does not help.
+            ConnectionLostError, BusyError: A retry may help.
+        """
+        raise RequestError(
+            "the source takes no SQL, so that its rows cannot be compared where they are",
+            todo="Leave its tables out.",
+        )

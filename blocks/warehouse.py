@@ -10,6 +10,7 @@ from blocks.named import NamedBlock
 from blocks.stage import Stage
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
+from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import DataType, TableName, TableSchema
 from ferry.statements import Statement
 from ferry.target.retype import Held, View
@@ -28,6 +29,7 @@ class Warehouse(NamedBlock, ABC):
     """
 
     capabilities: ClassVar[Capabilities]
+    fingerprints: ClassVar[FingerprintDialect]
 
     @abstractmethod
     def native_type(self, data_type: DataType) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pymysql
@@ -18,6 +19,7 @@ from blocks.sources.mysql import catalog
 from blocks.sources.mysql.characters import count_invalid, invalid_text
 from blocks.sources.mysql.connection import SESSION, MySQLServer
 from blocks.sources.mysql.errors import CLIENT_ERRORS
+from blocks.sources.mysql.fingerprint import MySQLFingerprint
 from blocks.sources.mysql.process import (
     BATCH_BYTES,
     MySQLReader,
@@ -29,7 +31,10 @@ from blocks.sources.mysql.types import quote, select_expression
 from blocks.sources.names import carried
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import FerryError, RequestError
+from ferry.fingerprints.canonical import DIGESTS, Digest
+from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName, TableSchema
+from ferry.statements import Statement
 
 _LOOK_ROWS = 1000
 """A window is looked at whether it is empty if the server expects to touch at most so many rows."""
@@ -41,6 +46,7 @@ _FETCH_LONG_ROWS = (16, 128)
 """Rows that are fetched at a time, at least and at most, where one may be longer than 64 KB."""
 
 _LONG_BYTES = 1 << 16
+_NO_SUCH_FUNCTION = 1305
 _LENGTHY = (Kind.TEXT, Kind.BINARY, Kind.JSON)
 
 
@@ -68,6 +74,8 @@ class MySQLSource(Source):
     _description = "A MySQL or MariaDB database that Ferry reads tables from."
     # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
     _logo_url = None
+
+    fingerprints: ClassVar[FingerprintDialect | None] = MySQLFingerprint()
 
     host: str = Field(description="Name or address of the server, as in its certificate.")
     port: int = Field(default=3306, ge=1, le=65535, description="TCP port of the server.")
@@ -251,6 +259,31 @@ class MySQLSource(Source):
         """About how many bytes a row has, by `information_schema`; None for a view."""
         with self._server.cursor() as cursor:
             return catalog.row_bytes(cursor, table, self.database)
+
+    def digests(self) -> tuple[Digest, ...]:
+        """The digests that the server can make: MySQL has no MD5 from 9.6 on.
+
+        There it is a component that few install.
+        https://dev.mysql.com/doc/refman/9.6/en/encryption-functions.html
+        """
+        with self._server.cursor() as cursor:
+            try:
+                cursor.execute("SELECT MD5('')")
+            except pymysql.OperationalError as error:
+                if error.args[0] != _NO_SUCH_FUNCTION:
+                    raise
+                return ("sha256",)
+        return DIGESTS
+
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
+        """The rows of one query in MySQL's SQL; times have no zone, moments are in UTC."""
+        whole = Statement.of(statement)
+        sql = (
+            whole.marked("%s", lambda text: text.replace("%", "%%")) if whole.values else whole.sql
+        )
+        with self._server.cursor() as cursor:
+            cursor.execute(sql, whole.values or None)
+            return list(cursor.fetchall())
 
     def _select(self, cursor: Cursor, query: ExtractQuery) -> Select:
         bound: Column | None = None

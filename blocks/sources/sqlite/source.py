@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -19,6 +19,7 @@ from blocks.sources.batches import conform
 from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
 from blocks.sources.names import carried, no_such_column, no_such_table
 from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carried_value, carries
+from blocks.sources.sqlite.fingerprint import SQLiteFingerprint, add_functions
 from blocks.sources.sqlite.types import from_storage, mapped
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import (
@@ -31,7 +32,9 @@ from ferry.errors import (
     RequestError,
     SchemaError,
 )
+from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName, TableSchema, arrow_type
+from ferry.statements import Statement
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP)
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -61,6 +64,8 @@ class SQLiteSource(Source):
     _description = "A SQLite file that Ferry reads tables from."
     # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
     _logo_url = None
+
+    fingerprints: ClassVar[FingerprintDialect | None] = SQLiteFingerprint()
 
     path: str = Field(description="The file; relative to the folder that the flow runs in.")
     busy_timeout_seconds: float = Field(
@@ -179,6 +184,26 @@ class SQLiteSource(Source):
                 return int(connection.execute(counted, parameters).fetchone()[0])
         except FerryError:
             return None
+
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
+        """The rows of one query in SQLite's SQL, which may call the functions of fingerprints.
+
+        Raises:
+            DataError: A value that its column's declared type cannot hold. No retry helps.
+            SchemaError, AccessError, ConfigurationError, BusyError: As for `describe`.
+        """
+        whole = Statement.of(statement)
+        with self._connection() as connection:
+            add_functions(connection)
+            try:
+                return connection.execute(whole.marked("?"), whole.values).fetchall()
+            except sqlite3.OperationalError as error:
+                if "user-defined function raised" not in str(error):
+                    raise
+                raise DataError(
+                    f"{self.path} holds a value that its column's declared type does not",
+                    todo="Carry the table: then the message names the column. Correct the value.",
+                ) from None
 
     def _value(self, raw: Any, column: Column, table: TableName, rows_before: int) -> Any:
         try:

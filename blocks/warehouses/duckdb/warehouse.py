@@ -23,10 +23,12 @@ from blocks.warehouses import information_schema
 from blocks.warehouses.duckdb import files as duckdb_files
 from blocks.warehouses.duckdb import types as duckdb_types
 from blocks.warehouses.duckdb.errors import translated
+from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
 from blocks.work_folder import work_folder
 from ferry.batch import FileLayout, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
+from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
 from ferry.target.retype import Held
@@ -121,6 +123,7 @@ class DuckDBWarehouse(Warehouse):
     _description = "A DuckDB file that Ferry loads tables into: no server, for one machine."
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
+    fingerprints: ClassVar[FingerprintDialect] = DuckDBFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
         stage_formats=(StageFormat.PARQUET, StageFormat.CSV),
         max_identifier_bytes=255,  # DuckDB has no limit; longer ones help nobody

@@ -16,6 +16,7 @@ from psycopg2 import sql
 from pydantic import Field
 
 from blocks.postgres.errors import ferry_error, load_position, translated
+from blocks.postgres.fingerprint import PostgresFingerprint
 from blocks.postgres.session import (
     SYSTEM_COLUMNS,
     Connection,
@@ -29,6 +30,7 @@ from blocks.warehouses.postgres.views import bound_views
 from ferry.batch import Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError, FerryError, SchemaError
+from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, DataType, TableName, TableSchema
 from ferry.statements import MARK, Statement
 from ferry.target.retype import View
@@ -75,6 +77,7 @@ class PostgresWarehouse(PostgresSession, Warehouse):
     _description = "A PostgreSQL database that Ferry loads tables into."
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
+    fingerprints: ClassVar[FingerprintDialect] = PostgresFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
         stage_formats=(StageFormat.CSV,),
         max_identifier_bytes=63,

@@ -23,10 +23,12 @@ from blocks.warehouse import Warehouse
 from blocks.warehouses import information_schema
 from blocks.warehouses.postgres.views import bound_views
 from blocks.warehouses.redshift import types as redshift_types
+from blocks.warehouses.redshift.fingerprint import RedshiftFingerprint
 from blocks.warehouses.redshift.load_errors import load_error
 from ferry.batch import FileLayout, Staged, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
+from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import MARK, Statement, quoted, storage_keys, table_sql
 from ferry.target.retype import Held, View
@@ -121,6 +123,7 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
     _description = "An Amazon Redshift database that Ferry loads tables into, through S3."
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
+    fingerprints: ClassVar[FingerprintDialect] = RedshiftFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
         stage_formats=(StageFormat.CSV, StageFormat.PARQUET),
         max_identifier_bytes=127,

@@ -198,11 +198,16 @@ DECLARE
     total numeric := 0;
     digit text;
 BEGIN
+    IF $2 = 16 AND length($1) < 16 THEN
+        RETURN ('x' || lpad($1, 16, '0'))::bit(64)::bigint;
+    END IF;
     FOREACH digit IN ARRAY regexp_split_to_array(lower($1), '') LOOP
         total := total * $2 + strpos('0123456789abcdefghijklmnopqrstuvwxyz', digit) - 1;
     END LOOP;
     RETURN total::bigint;
 END $$;
+CREATE OR REPLACE FUNCTION pg_catalog.to_hex(bytea) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT encode($1, 'hex') $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_parse(text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $1::jsonb $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_serialize(jsonb) RETURNS text

@@ -1,0 +1,63 @@
+"""Fingerprints in PostgreSQL's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ferry.fingerprints.canonical import BITS
+from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.schema import Column, Kind
+
+_DATE = "YYYY-MM-DD"
+_CLOCK = "HH24:MI:SS.US"
+_TEXTS = {
+    Kind.BOOLEAN: "CASE WHEN {0} THEN '1' WHEN NOT {0} THEN '0' END",
+    Kind.DATE: f"TO_CHAR({{0}}, '{_DATE}')",
+    Kind.TIME: f"TO_CHAR(DATE '2000-01-01' + {{0}}, '{_CLOCK}')",
+    Kind.TIMESTAMP: f"TO_CHAR({{0}}, '{_DATE} {_CLOCK}')",
+    Kind.TIMESTAMPTZ: f"TO_CHAR({{0}} AT TIME ZONE 'UTC', '{_DATE} {_CLOCK}')",
+    Kind.TEXT: "{0}",
+}
+
+
+class PostgresFingerprint(FingerprintDialect):
+    """What PostgreSQL computes; what is made of it overrides what it lacks."""
+
+    def text(self, column: Column) -> str:
+        """The canonical text of the column's value, and NULL for NULL."""
+        kind, name = column.type.kind, self.quoted(column.name)
+        if kind is Kind.BINARY:
+            return self.binary(self.hexadecimal(name))
+        if kind is Kind.DECIMAL and column.type.scale:
+            return self.decimal(name)
+        return _TEXTS.get(kind, "CAST({0} AS VARCHAR)").format(name)
+
+    def hexadecimal(self, binary: str) -> str:
+        """A binary value in lower-case hexadecimal digits."""
+        return f"ENCODE({binary}, 'hex')"
+
+    def decimal(self, name: str) -> str:
+        """A decimal's digits without zeros at the end."""
+        return f"CAST(TRIM_SCALE({name}) AS VARCHAR)"
+
+    def concat(self, parts: Sequence[str]) -> str:
+        """The parts, one after the other; NULL if one of them is."""
+        return f"({' || '.join(parts)})"
+
+    def octets(self, text: str) -> str:
+        """How many bytes a text has in UTF-8, as text."""
+        return f"CAST(OCTET_LENGTH({text}) AS VARCHAR)"
+
+    def digest(self, text: str) -> str:
+        """The digest of a text, in lower-case hexadecimal digits."""
+        if self.algorithm == "md5":
+            return f"MD5({text})"
+        return f"ENCODE(SHA256(CONVERT_TO({text}, 'UTF8')), 'hex')"
+
+    def whole(self, hexadecimal: str) -> str:
+        """What 15 hexadecimal digits are as a whole number."""
+        return f"CAST(CAST('x' || {hexadecimal} AS BIT({BITS})) AS BIGINT)"
+
+    def floating(self, column: Column) -> str:
+        """The value of a float column in double precision."""
+        return f"CAST({self.quoted(column.name)} AS DOUBLE PRECISION)"

@@ -1,0 +1,74 @@
+"""Fingerprints in MySQL's and MariaDB's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from blocks.sources.mysql.types import bare_type, quote, select_expression
+from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.schema import Column, Kind, TableName
+
+_FORMATS = {
+    Kind.DATE: "%Y-%m-%d",
+    Kind.TIMESTAMP: "%Y-%m-%d %H:%i:%s.%f",
+    Kind.TIMESTAMPTZ: "%Y-%m-%d %H:%i:%s.%f",  # the session is in UTC
+}
+
+
+class MySQLFingerprint(FingerprintDialect):
+    """What MySQL and MariaDB compute alike, of values as Ferry reads them."""
+
+    def quoted(self, name: str) -> str:
+        """The name as an identifier."""
+        return quote(name)
+
+    def table(self, table: TableName) -> str:
+        """The table's full name; of one without a schema, the connection's database has it."""
+        name = quote(table.name)
+        return f"{quote(table.schema)}.{name}" if table.schema else name
+
+    def value(self, column: Column) -> str:
+        """The column's value, as Ferry reads it: a date that is none is NULL."""
+        return select_expression(column)
+
+    def bound(self, value: object, column: Column) -> object:  # noqa: ARG002
+        """A moment as UTC's wall clock, which the session has."""
+        if isinstance(value, datetime) and value.tzinfo:
+            return value.astimezone(UTC).replace(tzinfo=None)
+        return value
+
+    def text(self, column: Column) -> str:
+        """The canonical text of the column's value, and NULL for NULL."""
+        kind, name = column.type.kind, quote(column.name)
+        if kind in _FORMATS:
+            return f"DATE_FORMAT({select_expression(column)}, '{_FORMATS[kind]}')"
+        if kind is Kind.BINARY:
+            return self.binary(f"LOWER(HEX({name}))")
+        if kind is Kind.TEXT:
+            return f"CONVERT({select_expression(column)} USING utf8mb4)"
+        # Whatever is declared ZEROFILL has its zeros in its text, but not in a sum.
+        text = f"CAST({name} + 0 AS CHAR)"
+        if bare_type(column) == "decimal" and column.type.scale:
+            return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {text}))"
+        return text
+
+    def concat(self, parts: Sequence[str]) -> str:
+        """The parts, one after the other; NULL if one of them is."""
+        return f"CONCAT({', '.join(parts)})"
+
+    def octets(self, text: str) -> str:
+        """How many bytes a text has in UTF-8, as text."""
+        return f"LENGTH({text})"
+
+    def digest(self, text: str) -> str:
+        """The digest of a text, in lower-case hexadecimal digits."""
+        return f"MD5({text})" if self.algorithm == "md5" else f"SHA2({text}, 256)"
+
+    def whole(self, hexadecimal: str) -> str:
+        """What 15 hexadecimal digits are as a whole number."""
+        return f"CAST(CONV({hexadecimal}, 16, 10) AS UNSIGNED)"
+
+    def floating(self, column: Column) -> str:
+        """The value of a float column in double precision."""
+        return f"({quote(column.name)} + 0e0)"

@@ -1,0 +1,100 @@
+"""Fingerprints in SQLite's SQL, which has no digests: by functions of ours, in this process."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from blocks.sources.sqlite.types import from_storage
+from ferry.fingerprints.canonical import Digest, digest, value_text
+from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.schema import Column, DataType, Kind
+
+_TIMES = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP)
+
+
+class SQLiteFingerprint(FingerprintDialect):
+    """Values are read as Ferry reads them, whatever they are stored as."""
+
+    def value(self, column: Column) -> str:
+        """The column's value; a time as its canonical text, since it can be stored in many ways."""
+        return self.text(column) if column.type.kind in _TIMES else super().value(column)
+
+    def ordered(self, column: Column) -> str:
+        """What is compared with bounds: of a time, its canonical text."""
+        return self.value(column)
+
+    def bound(self, value: object, column: Column) -> object:
+        """A bound, as `ordered` is compared with it."""
+        if isinstance(value, date) and column.type.kind in _TIMES:
+            return value_text(value)
+        return value
+
+    def text(self, column: Column) -> str:
+        """The canonical text of the column's value, and NULL for NULL."""
+        type_ = column.type
+        size = f"'{type_.kind}', {type_.precision or 0}, {type_.scale or 0}"
+        return f"ferry_text({size}, {self.quoted(column.name)})"
+
+    def concat(self, parts: Sequence[str]) -> str:
+        """The parts, one after the other; NULL if one of them is."""
+        return f"({' || '.join(parts)})"
+
+    def octets(self, text: str) -> str:
+        """How many bytes a text has in UTF-8, as text."""
+        return f"LENGTH(CAST({text} AS BLOB))"
+
+    def digest(self, text: str) -> str:
+        """The digest of a text, in lower-case hexadecimal digits."""
+        return f"ferry_digest('{self.algorithm}', {text})"
+
+    def whole(self, hexadecimal: str) -> str:
+        """What 15 hexadecimal digits are as a whole number."""
+        return f"ferry_whole({hexadecimal})"
+
+    def total(self, number: str) -> str:
+        """The sum of numbers of 60 bits, as text: it has more than SQLite's numbers can."""
+        return f"ferry_total({number})"
+
+    def modulo(self, number: str, divisor: int) -> str:
+        """The remainder of a number that is not negative."""
+        return f"({number} % {divisor})"
+
+    def floating(self, column: Column) -> str:
+        """The value of a float column in double precision."""
+        return f"CAST({self.quoted(column.name)} AS REAL)"
+
+
+class _Total:
+    """A sum without an end. SQLite's own fails above 63 bits: https://sqlite.org/lang_aggfunc.html."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def step(self, value: int | None) -> None:
+        self._sum += value or 0
+
+    def finalize(self) -> str:
+        return str(self._sum)
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Let statements on this connection call what `SQLiteFingerprint` writes."""
+    for name, arguments, function in (
+        ("ferry_text", 4, _text),
+        ("ferry_digest", 2, _digest),
+        ("ferry_whole", 1, lambda digits: int(digits, 16)),
+    ):
+        connection.create_function(name, arguments, function, deterministic=True)
+    connection.create_aggregate("ferry_total", 1, _Total)  # type: ignore[arg-type]  # typeshed
+
+
+def _text(kind: str, precision: int, scale: int, raw: Any) -> str | None:
+    value = from_storage(raw, DataType(Kind(kind), precision, scale))
+    return None if value is None else value_text(value)
+
+
+def _digest(algorithm: Digest, text: str | None) -> str | None:
+    return None if text is None else digest(text, algorithm)

@@ -1,0 +1,53 @@
+"""Fingerprints in DuckDB's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.schema import Column, Kind
+
+_DATE = "%Y-%m-%d"
+_CLOCK = "%H:%M:%S.%f"
+_TEXTS = {
+    Kind.BOOLEAN: "CAST(CAST({0} AS TINYINT) AS VARCHAR)",
+    Kind.DATE: f"strftime({{0}}, '{_DATE}')",
+    Kind.TIME: f"strftime(DATE '2000-01-01' + {{0}}, '{_CLOCK}')",
+    Kind.TIMESTAMP: f"strftime({{0}}, '{_DATE} {_CLOCK}')",
+    # Without the session's zone, and without an extension for zones.
+    Kind.TIMESTAMPTZ: f"strftime(make_timestamp(epoch_us({{0}})), '{_DATE} {_CLOCK}')",
+    Kind.TEXT: "{0}",
+}
+
+
+class DuckDBFingerprint(FingerprintDialect):
+    """What DuckDB computes. https://duckdb.org/docs/stable/sql/functions/overview."""
+
+    def text(self, column: Column) -> str:
+        """The canonical text of the column's value, and NULL for NULL."""
+        kind, name = column.type.kind, self.quoted(column.name)
+        if kind is Kind.BINARY:
+            return self.binary(f"lower(hex({name}))")
+        if kind is Kind.DECIMAL and column.type.scale:
+            return f"rtrim(rtrim(CAST({name} AS VARCHAR), '0'), '.')"
+        return _TEXTS.get(kind, "CAST({0} AS VARCHAR)").format(name)
+
+    def concat(self, parts: Sequence[str]) -> str:
+        """The parts, one after the other; NULL if one of them is."""
+        return f"({' || '.join(parts)})"
+
+    def octets(self, text: str) -> str:
+        """How many bytes a text has in UTF-8, as text."""
+        return f"CAST(strlen({text}) AS VARCHAR)"
+
+    def digest(self, text: str) -> str:
+        """The digest of a text, in lower-case hexadecimal digits."""
+        return f"{self.algorithm}({text})"
+
+    def whole(self, hexadecimal: str) -> str:
+        """What 15 hexadecimal digits are as a whole number."""
+        return f"CAST('0x' || {hexadecimal} AS BIGINT)"
+
+    def floating(self, column: Column) -> str:
+        """The value of a float column in double precision."""
+        return f"CAST({self.quoted(column.name)} AS DOUBLE)"

@@ -1,0 +1,40 @@
+"""Fingerprints in Redshift's SQL: PostgreSQL's, but for what Redshift lacks."""
+
+from __future__ import annotations
+
+from blocks.postgres.fingerprint import PostgresFingerprint
+from ferry.schema import Column, Kind
+
+
+class RedshiftFingerprint(PostgresFingerprint):
+    """Redshift has no bit strings, but STRTOL; no TRIM_SCALE; and TO_HEX for a VARBYTE.
+
+    https://docs.aws.amazon.com/redshift/latest/dg/r_STRTOL.html
+    https://docs.aws.amazon.com/redshift/latest/dg/r_TO_HEX.html
+    """
+
+    def ordered(self, column: Column) -> str:
+        """What is compared with bounds: of a binary value, which is bound as no VARBYTE, digits."""
+        if column.type.kind is Kind.BINARY:
+            return self.hexadecimal(self.quoted(column.name))
+        return super().ordered(column)
+
+    def bound(self, value: object, column: Column) -> object:  # noqa: ARG002
+        """A bound, as `ordered` is compared with it."""
+        return value.hex() if isinstance(value, bytes) else value
+
+    def hexadecimal(self, binary: str) -> str:
+        """A binary value in lower-case hexadecimal digits."""
+        return f"LOWER(TO_HEX({binary}))"
+
+    def decimal(self, name: str) -> str:
+        """A decimal's digits without zeros at the end; it always has all of its scale."""
+        return f"RTRIM(RTRIM(CAST({name} AS VARCHAR), '0'), '.')"
+
+    def digest(self, text: str) -> str:
+        """The digest of a text, in lower-case hexadecimal digits."""
+        return f"MD5({text})" if self.algorithm == "md5" else f"SHA2({text}, 256)"
+
+    def whole(self, hexadecimal: str) -> str:
+        """What 15 hexadecimal digits are as a whole number."""
+        return f"STRTOL({hexadecimal}, 16)"

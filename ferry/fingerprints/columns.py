@@ -1,0 +1,141 @@
+"""Which columns of a source and of its target are compared, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ferry.errors import SchemaError
+from ferry.schema import Column, Kind, TableName, TableSchema
+
+_LONGEST_WHOLE = 1024
+_LONGEST_ROW = 30_000
+"""Redshift's text ends at 65,535 bytes, a row's text in hexadecimal included."""
+
+
+class How(StrEnum):
+    """How the values of a column are compared."""
+
+    EXACTLY = "exactly"  # part of the row's number
+    NEARLY = "nearly"  # floats, which engines write differently: within a relative error
+    PRESENCE = "presence"  # JSON, which warehouses write anew: whether there is a value
+
+
+_FAMILIES: dict[Kind, str] = {
+    Kind.BOOLEAN: "number",
+    Kind.INT16: "number",
+    Kind.INT32: "number",
+    Kind.INT64: "number",
+    Kind.DECIMAL: "number",
+    Kind.FLOAT32: "float",
+    Kind.FLOAT64: "float",
+    Kind.DATE: "date",
+    Kind.TIME: "time of day",
+    Kind.TIMESTAMP: "time",
+    Kind.TIMESTAMPTZ: "moment",
+    Kind.TEXT: "text",
+    Kind.BINARY: "binary",
+    Kind.JSON: "json",
+}
+_HOW = {"float": How.NEARLY, "json": How.PRESENCE}
+_LENGTHY = (Kind.TEXT, Kind.BINARY)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A column of the source and the one of the target that holds its values.
+
+    Attributes:
+        source: The source's.
+        target: The target's.
+        how: How their values are compared.
+        hashed: Whether they go into the row's text as a digest, since they may be long.
+    """
+
+    source: Column
+    target: Column
+    how: How
+    hashed: bool = False
+
+
+def pair_columns(
+    source: TableSchema,
+    target: TableSchema,
+    *,
+    key: Sequence[str] = (),
+    target_only: Sequence[str] = (),
+    wall_clock_zone: str = "UTC",
+) -> tuple[Pair, ...]:
+    """The columns of both tables, in the source's order.
+
+    Args:
+        source: The source's table, with the columns that the spec carries.
+        target: The target.
+        key: The columns of the key, which have to be compared exactly.
+        target_only: Columns of the target that the source has not.
+        wall_clock_zone: The zone of the source's wall-clock columns: in UTC, they are moments.
+
+    Raises:
+        SchemaError: A column on one side only, types that cannot be compared, or a key of floats
+            or JSON. A retry does not help.
+    """
+    own = {name.lower() for name in target_only}
+    names = {column.name.lower() for column in source.columns}
+    ours = [c.name for c in source.columns if target.column(c.name) is None]
+    theirs = [
+        c.name for c in target.columns if c.name.lower() not in names and c.name.lower() not in own
+    ]
+    if ours or theirs:
+        _refuse_other_columns(ours, theirs, target.name)
+    pairs: list[Pair] = []
+    length = 0
+    keys = {name.lower() for name in key}
+    for column in source.columns:
+        there = target.column(column.name)
+        assert there is not None
+        how = _how(column, there, target.name, in_utc=wall_clock_zone == "UTC")
+        if how is not How.EXACTLY and column.name.lower() in keys:
+            raise SchemaError(
+                f"column {column.name!r} of the key cannot be compared exactly",
+                table=str(target.name),
+                expected="whole or decimal numbers, times, text or binary",
+                found=str(column.type),
+                todo="Choose another `key` in the table's spec.",
+            )
+        lengthy = column.type.kind in _LENGTHY
+        longest = column.type.max_bytes if lengthy else 40
+        if column.type.kind is Kind.BINARY and longest is not None:
+            longest *= 2
+        hashed = how is How.EXACTLY and (
+            longest is None or longest > _LONGEST_WHOLE or length + longest > _LONGEST_ROW
+        )
+        length += 32 if hashed or longest is None else longest
+        pairs.append(Pair(column, there, how, hashed))
+    return tuple(pairs)
+
+
+def _how(source: Column, target: Column, table: TableName, *, in_utc: bool) -> How:
+    ours, theirs = _FAMILIES.get(source.type.kind), _FAMILIES.get(target.type.kind)
+    if ours and ours == theirs:
+        return _HOW.get(ours, How.EXACTLY)
+    if in_utc and {ours, theirs} == {"time", "moment"}:
+        return How.EXACTLY
+    raise SchemaError(
+        f"column {source.name!r} cannot be compared: it has another kind of type on each side",
+        table=str(table),
+        expected=f"{source.type} ({source.native})" if source.native else str(source.type),
+        found=target.native or str(target.type),
+        todo="Carry the column as what it is, leave it out with `exclude`, or make it `as_text`.",
+    )
+
+
+def _refuse_other_columns(ours: Sequence[str], theirs: Sequence[str], table: TableName) -> None:
+    sides = [("source", ours), ("target", theirs)]
+    raise SchemaError(
+        "there are columns on one side only",
+        table=str(table),
+        found="; ".join(f"in the {side}: {', '.join(names)}" for side, names in sides if names),
+        todo="Carry what the target has not yet; leave columns of the source out with `exclude`, "
+        "and name the target's own in `target_only`, in the table's spec.",
+    )

@@ -1,0 +1,104 @@
+"""How an engine writes, in its own SQL, what `canonical` defines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ferry.fingerprints.canonical import BINARY_PREFIX, HEX_DIGITS, SEPARATOR, Digest
+from ferry.schema import Column, Kind, TableName
+from ferry.statements import quoted, table_sql
+
+_DIGITS: dict[Digest, int] = {"md5": 32, "sha256": 64}
+
+
+@dataclass(frozen=True)
+class FingerprintDialect(ABC):
+    """One engine's expressions; each takes and gives SQL text.
+
+    An engine gives the canonical text of each kind, and a few functions. What is the same in all
+    of them stands here.
+
+    Attributes:
+        algorithm: By which digest rows get their numbers; both sides' has to be one.
+    """
+
+    algorithm: Digest = "md5"
+
+    def quoted(self, name: str) -> str:
+        """The name as an identifier."""
+        return quoted(name)
+
+    def table(self, table: TableName) -> str:
+        """The table's full name."""
+        return table_sql(table)
+
+    def value(self, column: Column) -> str:
+        """The column's value, as Ferry reads it."""
+        return self.quoted(column.name)
+
+    def ordered(self, column: Column) -> str:
+        """What stands for the column where it is compared with bounds."""
+        return self.quoted(column.name)
+
+    def bound(self, value: object, column: Column) -> object:  # noqa: ARG002  # engines differ
+        """A bound, as `ordered` is compared with it."""
+        return value
+
+    @abstractmethod
+    def text(self, column: Column) -> str:
+        """The canonical text of the column's value, and NULL for NULL."""
+
+    @abstractmethod
+    def concat(self, parts: Sequence[str]) -> str:
+        """The parts, one after the other; NULL if one of them is."""
+
+    @abstractmethod
+    def octets(self, text: str) -> str:
+        """How many bytes a text has in UTF-8, as text."""
+
+    @abstractmethod
+    def digest(self, text: str) -> str:
+        """The digest of a text, by `algorithm`, in lower-case hexadecimal digits."""
+
+    @abstractmethod
+    def whole(self, hexadecimal: str) -> str:
+        """What 15 hexadecimal digits are as a whole number."""
+
+    def number(self, text: str) -> str:
+        """The first 60 bits of the text's digest, as a whole number."""
+        return self.whole(f"SUBSTR({self.digest(text)}, 1, {HEX_DIGITS})")
+
+    @abstractmethod
+    def floating(self, column: Column) -> str:
+        """The value of a float column in double precision."""
+
+    def total(self, number: str) -> str:
+        """The sum of numbers of 60 bits, which has more; NULL of none."""
+        return f"SUM({number})"
+
+    def modulo(self, number: str, divisor: int) -> str:
+        """The remainder of a number that is not negative."""
+        return f"MOD({number}, {divisor})"
+
+    def item(self, column: Column, *, hashed: bool) -> str:
+        """The column's value as it stands in a row's text; nothing for NULL."""
+        text = self.text(column)
+        length = f"'{_DIGITS[self.algorithm]}'" if hashed else self.octets(text)
+        if hashed:
+            text = self.digest(text)
+        if column.type.kind is Kind.TEXT:
+            text = self.concat([length, "':'", text])
+        return f"COALESCE({text}, '')"
+
+    def row(self, columns: Sequence[tuple[Column, bool]]) -> str:
+        """The row's text: each column with whether it goes in hashed."""
+        parts: list[str] = []
+        for column, hashed in columns:
+            parts += [f"'{SEPARATOR}'", self.item(column, hashed=hashed)]
+        return self.concat(parts[1:]) if len(parts) > 2 else parts[1]
+
+    def binary(self, hexadecimal: str) -> str:
+        """The canonical text of a binary value, from its digits."""
+        return self.concat([f"'{BINARY_PREFIX}'", hexadecimal])

@@ -1,0 +1,264 @@
+"""Questions for fingerprints, which either side answers in its own SQL.
+
+A question is about the rows of a table within a range of one column, parted into buckets: ranges
+of that column, or the remainders of a number that is made of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ferry.fingerprints.canonical import NOTHING, Fingerprint
+from ferry.fingerprints.columns import How, Pair
+from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.schema import Column, TableName
+from ferry.statements import MARK, Statement
+
+_TEXT = "ferry_row"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a table's rows.
+
+    Attributes:
+        start: Those at or after this value of the ordering column; None for no bound.
+        end: Those before this one; None for no bound.
+        divisor: Into how many parts the numbers of their keys part them; 0 for not at all.
+        remainders: Of these, which.
+    """
+
+    start: object = None
+    end: object = None
+    divisor: int = 0
+    remainders: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What one side says of one bucket.
+
+    Attributes:
+        fingerprint: How many rows, and the sum of their numbers.
+        nearly: For each column that is compared nearly, how many values and their sum.
+        present: For each column of which only presence is compared, how many values.
+    """
+
+    fingerprint: Fingerprint = NOTHING
+    nearly: tuple[tuple[int, float], ...] = ()
+    present: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one side says of one row.
+
+    Attributes:
+        key: Its key's canonical text, the same on both sides.
+        number: Its number.
+        keys: The key's values, as this side's driver has them.
+        ordering: The value of the column that orders the rows; None where there is none.
+        nearly: The values that are compared nearly.
+        present: For each column of which only presence is compared, whether there is a value.
+    """
+
+    key: str
+    number: int
+    keys: tuple[object, ...]
+    ordering: Any = None
+    nearly: tuple[float | None, ...] = ()
+    present: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side's table, and how its engine writes what is asked of it.
+
+    Attributes:
+        dialect: The engine's expressions.
+        table: The table.
+        exact: The columns of the row's number, in the order that both sides have, with whether
+            their values go in hashed.
+        key: The columns of the key.
+        nearly: Columns that are compared nearly.
+        presence: Columns of which only presence is compared.
+        ordering: The column that orders the rows; None if no column does.
+        without: A condition for rows that are left out.
+    """
+
+    dialect: FingerprintDialect
+    table: TableName
+    exact: tuple[tuple[Column, bool], ...]
+    key: tuple[Column, ...]
+    nearly: tuple[Column, ...] = ()
+    presence: tuple[Column, ...] = ()
+    ordering: Column | None = None
+    without: Statement | None = None
+
+    @classmethod
+    def of(
+        cls,
+        pairs: Sequence[Pair],
+        key: Sequence[str],
+        ordering: str | None,
+        dialect: FingerprintDialect,
+        table: TableName,
+        *,
+        is_target: bool,
+        without: Statement | None = None,
+    ) -> Side:
+        """The source's side, or the target's, of these columns."""
+        own = [(pair, pair.target if is_target else pair.source) for pair in pairs]
+        named = {column.name.lower(): column for _, column in own}
+        hashed = {column.name.lower(): pair.hashed for pair, column in own}
+        exact = tuple((c, hashed[c.name.lower()]) for p, c in own if p.how is How.EXACTLY)
+        return cls(
+            dialect,
+            table,
+            exact,
+            tuple(named[name.lower()] for name in key),
+            tuple(c for p, c in own if p.how is How.NEARLY),
+            tuple(c for p, c in own if p.how is How.PRESENCE),
+            named[ordering.lower()] if ordering else None,
+            without,
+        )
+
+    def by_range(self, bounds: Sequence[object]) -> Statement:
+        """A bucket for each of the ranges between one bound and the next.
+
+        Gives rows for `bucket`: the range's place, and what is in it; none for empty ranges.
+        """
+        assert self.ordering is not None
+        where = self._where(Part(bounds[0], bounds[-1]))
+        place = self._place(bounds, 0, len(bounds) - 1)
+        return self._grouped(place, where)
+
+    def by_key(self, part: Part, divisor: int) -> Statement:
+        """A bucket for each remainder of the key's number, of a part of the table."""
+        key = self.dialect.modulo(self._key_number(), divisor)
+        return self._grouped(Statement(key), self._where(part))
+
+    def rows(self, part: Part) -> Statement:
+        """Each row of a part of the table. Gives rows for `row`."""
+        return self._rows(self._where(part))
+
+    def rows_of(self, keys: Sequence[Sequence[object]]) -> Statement:
+        """The rows of these keys, and perhaps of others that the engine takes for the same."""
+        names = [self.dialect.ordered(column) for column in self.key]
+        one = "(" + " AND ".join(f"{name} = {MARK}" for name in names) + ")"
+        values = tuple(
+            self.dialect.bound(value, column)
+            for key in keys
+            for value, column in zip(key, self.key, strict=True)
+        )
+        found = Statement("(" + " OR ".join([one] * len(keys)) + ")", values)
+        return self._rows(self._and([found, self._kept()]))
+
+    def bucket(self, row: Sequence[Any]) -> tuple[int, Bucket]:
+        """What a row of the answer to `by_range` or `by_key` says."""
+        place, count, total, *rest = row
+        near = tuple(
+            (int(rest[2 * n]), float(rest[2 * n + 1] or 0)) for n in range(len(self.nearly))
+        )
+        present = tuple(int(value) for value in rest[2 * len(self.nearly) :])
+        return int(place), Bucket(Fingerprint(int(count), int(total or 0)), near, present)
+
+    def row(self, row: Sequence[Any]) -> Row:
+        """What a row of the answer to `rows` or `rows_of` says."""
+        key, number, *rest = row
+        values, rest = tuple(rest[: len(self.key)]), rest[len(self.key) :]
+        near = tuple(
+            None if value is None else float(value) for value in rest[1 : 1 + len(self.nearly)]
+        )
+        present = tuple(bool(value) for value in rest[1 + len(self.nearly) :])
+        return Row(str(key), int(number), values, rest[0], near, present)
+
+    def _grouped(self, bucket: Statement, where: Statement) -> Statement:
+        quoted = self.dialect.quoted
+        inner = [
+            f"{bucket.sql} AS {quoted('ferry_bucket')}",
+            f"{self._number()} AS {quoted('ferry_number')}",
+        ]
+        outer = ["COUNT(*)", self.dialect.total(quoted("ferry_number"))]
+        for n, column in enumerate(self.nearly):
+            inner.append(f"{self.dialect.floating(column)} AS {quoted(f'ferry_near{n}')}")
+            outer += [f"COUNT({quoted(f'ferry_near{n}')})", f"SUM({quoted(f'ferry_near{n}')})"]
+        for n, column in enumerate(self.presence):
+            inner.append(f"{self._is_there(column)} AS {quoted(f'ferry_there{n}')}")
+            outer.append(f"SUM({quoted(f'ferry_there{n}')})")
+        return Statement(
+            f"SELECT {quoted('ferry_bucket')}, {', '.join(outer)} FROM ("
+            f"SELECT {', '.join(inner)} FROM {self.dialect.table(self.table)}{where.sql}"
+            f") AS {quoted('ferry_rows')} GROUP BY {quoted('ferry_bucket')}",
+            (*bucket.values, *where.values),
+        )
+
+    def _rows(self, where: Statement) -> Statement:
+        ordering = self.dialect.ordered(self.ordering) if self.ordering else "NULL"
+        items = [
+            self.dialect.row([(column, self._hashed(column)) for column in self.key]),
+            self._number(),
+            *(self.dialect.value(column) for column in self.key),
+            ordering,
+            *(self.dialect.floating(column) for column in self.nearly),
+            *(self._is_there(column) for column in self.presence),
+        ]
+        table = self.dialect.table(self.table)
+        return Statement(f"SELECT {', '.join(items)} FROM {table}{where.sql}", where.values)
+
+    def _number(self) -> str:
+        return self.dialect.number(self.dialect.row(self.exact))
+
+    def _key_number(self) -> str:
+        key = [(column, self._hashed(column)) for column in self.key]
+        return self.dialect.number(self.dialect.row(key))
+
+    def _hashed(self, column: Column) -> bool:
+        return dict(self.exact)[column]
+
+    def _is_there(self, column: Column) -> str:
+        return f"CASE WHEN {self.dialect.quoted(column.name)} IS NULL THEN 0 ELSE 1 END"
+
+    def _place(self, bounds: Sequence[object], first: int, last: int) -> Statement:
+        """Which of the ranges a row is in, found by halves."""
+        if last - first == 1:
+            return Statement(str(first))
+        assert self.ordering is not None
+        middle = (first + last) // 2
+        low, high = self._place(bounds, first, middle), self._place(bounds, middle, last)
+        bound = self.dialect.bound(bounds[middle], self.ordering)
+        return Statement(
+            f"CASE WHEN {self.dialect.ordered(self.ordering)} < {MARK} "
+            f"THEN {low.sql} ELSE {high.sql} END",
+            (bound, *low.values, *high.values),
+        )
+
+    def _where(self, part: Part) -> Statement:
+        conditions = [self._kept()]
+        for operator, bound in ((">=", part.start), ("<", part.end)):
+            if bound is not None:
+                assert self.ordering is not None
+                name = self.dialect.ordered(self.ordering)
+                value = self.dialect.bound(bound, self.ordering)
+                conditions.append(Statement(f"{name} {operator} {MARK}", (value,)))
+        if part.divisor:
+            found = self.dialect.modulo(self._key_number(), part.divisor)
+            which = ", ".join(str(int(each)) for each in part.remainders)
+            conditions.append(Statement(f"{found} IN ({which})"))
+        return self._and(conditions)
+
+    def _kept(self) -> Statement | None:
+        if self.without is None:
+            return None
+        return Statement(f"NOT {self.without.sql}", self.without.values)
+
+    def _and(self, conditions: Sequence[Statement | None]) -> Statement:
+        there = [each for each in conditions if each]
+        if not there:
+            return Statement("")
+        return Statement(
+            " WHERE " + " AND ".join(each.sql for each in there),
+            tuple(value for each in there for value in each.values),
+        )
