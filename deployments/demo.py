@@ -35,11 +35,13 @@ for _name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
     os.environ.pop(_name, None)
 
 import duckdb  # noqa: E402  # after the environment is set, like everything that imports Prefect
+from prefect.client.schemas.objects import StateType  # noqa: E402
 
 from deployments.local.shop import a_day_passes, make_sqlite  # noqa: E402
 from deployments.register import register  # noqa: E402
 from deployments.show_summary import draw_summary, summary_lines  # noqa: E402
 from flows.backfill_tables import backfill  # noqa: E402
+from flows.reconcile_tables import reconcile  # noqa: E402
 from flows.sync_all import sync_all  # noqa: E402
 from flows.sync_table import sync_table  # noqa: E402
 
@@ -105,11 +107,39 @@ def main() -> None:
         say(f"     {line}")
     chart = draw_summary("nps_summary", "nps", FOLDER / "nps_summary.svg")
     say(f"     Its chart, also on the runs' pages: {chart.relative_to(Path.cwd())}")
+    _drift_and_repair()
     say(f"\nDone in {time.monotonic() - begun:.0f} s. Look around:")
     say(
         '  .venv/bin/python -c "import duckdb; '
         "duckdb.connect('.ferry/demo/warehouse.duckdb').sql('FROM ferry.receipts').show()\""
     )
+
+
+def _drift_and_repair() -> None:
+    """What no run would ever see: found by comparing, repaired, and compared again."""
+    with closing(sqlite3.connect(FOLDER / "source.sqlite")) as shop, shop:
+        shop.execute("DELETE FROM orders WHERE id = 4711")
+        names = [row[1] for row in shop.execute("PRAGMA table_info(orders)")]
+        others = ", ".join(name for name in names if name not in ("id", "modified"))
+        shop.execute(
+            f"INSERT INTO orders (id, modified, {others}) "  # noqa: S608  # names of ours
+            f"SELECT 99999, '2023-01-17 03:00:00', {others} FROM orders WHERE id = 1"
+        )
+    with duckdb.connect(str(FOLDER / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("UPDATE raw_data.orders SET amount = amount + 1 WHERE id = 815")
+    say(
+        "\n10. An order is deleted for good, one commits late with an old time, and somebody"
+        " alters\n"
+        "    one in the warehouse by hand: no run sees that. reconcile does, and repairs it"
+    )
+    dates = {"start_date": date(2023, 1, 1), "end_date": date(2023, 2, 2)}
+    found: Any = reconcile(table="orders", **dates, return_state=True)
+    say(f"     {str(found.message).partition('. To repair')[0]}")
+    repaired: Any = reconcile(table="orders", **dates, repair="all", return_state=True)
+    for line in str(repaired.message).split("; raw_data", 1)[-1:]:
+        say(f"     raw_data{line}")
+    if repaired.type is not StateType.COMPLETED:
+        sys.exit(1)
 
 
 def _correct_scores() -> int:

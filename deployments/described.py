@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferry.audits.table import AUDIT_COLUMNS, AUDITS, AuditRecord
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS
 from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES, Failure
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
@@ -39,6 +40,7 @@ TABLES = (
     OwnTable(RECEIPTS, RECEIPT_COLUMNS, Receipt),
     OwnTable(FAILURES, FAILURE_COLUMNS, Failure),
     OwnTable(COVERAGE, COVERAGE_COLUMNS),
+    OwnTable(AUDITS, AUDIT_COLUMNS, AuditRecord),
     *(
         OwnTable(name, columns, Publication if name == PUBLICATIONS else None)
         for name, columns in OWN_TABLES

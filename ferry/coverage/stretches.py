@@ -81,6 +81,11 @@ class Coverage:
         self._segments = _last_wins([event for event in events if event.start < event.end])
         self._starts = [start for start, _, _ in self._segments]
 
+    @property
+    def loaded(self) -> list[tuple[datetime, datetime]]:
+        """The stretches of time that are loaded, in order; what has no start begins at `ALWAYS`."""
+        return [(start, end) for start, end, event in self._segments if event.loaded]
+
     def of(self, window: Window) -> Standing:
         """How the window stands."""
         start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)

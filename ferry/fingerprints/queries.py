@@ -6,14 +6,16 @@ of that column, or the remainders of a number that is made of the key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any
 
-from ferry.fingerprints.canonical import NOTHING, Fingerprint
+from ferry.fingerprints.canonical import NOTHING, Fingerprint, number
 from ferry.fingerprints.columns import How, Pair
 from ferry.fingerprints.dialect import FingerprintDialect
-from ferry.schema import Column, TableName
+from ferry.schema import Column, Kind, TableName
 from ferry.statements import MARK, Statement
 
 _TEXT = "ferry_row"
@@ -58,8 +60,9 @@ class Row:
     Attributes:
         key: Its key's canonical text, the same on both sides.
         number: Its number.
-        keys: The key's values, as this side's driver has them.
+        keys: The key's values.
         ordering: The value of the column that orders the rows; None where there is none.
+        version: The value of the column that tells which version is newer; None where none does.
         nearly: The values that are compared nearly.
         present: For each column of which only presence is compared, whether there is a value.
     """
@@ -68,8 +71,43 @@ class Row:
     number: int
     keys: tuple[object, ...]
     ordering: Any = None
+    version: Any = None
     nearly: tuple[float | None, ...] = ()
     present: tuple[bool, ...] = ()
+
+
+def as_kind(value: Any, kind: Kind) -> Any:
+    """A value as Python has those of a kind, from what a driver gives, or the other side's.
+
+    A wall clock that becomes a moment, or the other way round, is UTC's: no other is compared with
+    one (`columns.pair_columns`).
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and kind in _PARSED:
+        value = _PARSED[kind](value)
+    if kind is Kind.TIMESTAMPTZ and isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    if kind is Kind.TIMESTAMP and isinstance(value, datetime) and value.tzinfo:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    made = _MADE.get(kind)
+    return made(value) if made else value
+
+
+_PARSED: dict[Kind, Callable[[str], Any]] = {
+    Kind.DATE: date.fromisoformat,
+    Kind.TIME: time.fromisoformat,
+    Kind.TIMESTAMP: datetime.fromisoformat,
+    Kind.TIMESTAMPTZ: datetime.fromisoformat,
+}
+_MADE: dict[Kind, Callable[[Any], Any]] = {
+    Kind.BOOLEAN: lambda value: bool(int(value)),
+    Kind.INT16: int,
+    Kind.INT32: int,
+    Kind.INT64: int,
+    Kind.DECIMAL: lambda value: Decimal(str(value)),
+    Kind.BINARY: bytes,
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +123,7 @@ class Side:
         nearly: Columns that are compared nearly.
         presence: Columns of which only presence is compared.
         ordering: The column that orders the rows; None if no column does.
+        version: The column that tells which version of a row is newer, if it is another one.
         without: A condition for rows that are left out.
     """
 
@@ -95,6 +134,7 @@ class Side:
     nearly: tuple[Column, ...] = ()
     presence: tuple[Column, ...] = ()
     ordering: Column | None = None
+    version: Column | None = None
     without: Statement | None = None
 
     @classmethod
@@ -103,6 +143,7 @@ class Side:
         pairs: Sequence[Pair],
         key: Sequence[str],
         ordering: str | None,
+        version: str | None,
         dialect: FingerprintDialect,
         table: TableName,
         *,
@@ -122,6 +163,7 @@ class Side:
             tuple(c for p, c in own if p.how is How.NEARLY),
             tuple(c for p, c in own if p.how is How.PRESENCE),
             named[ordering.lower()] if ordering else None,
+            named[version.lower()] if version else None,
             without,
         )
 
@@ -146,15 +188,18 @@ class Side:
 
     def rows_of(self, keys: Sequence[Sequence[object]]) -> Statement:
         """The rows of these keys, and perhaps of others that the engine takes for the same."""
-        names = [self.dialect.ordered(column) for column in self.key]
-        one = "(" + " AND ".join(f"{name} = {MARK}" for name in names) + ")"
-        values = tuple(
-            self.dialect.bound(value, column)
-            for key in keys
-            for value, column in zip(key, self.key, strict=True)
-        )
-        found = Statement("(" + " OR ".join([one] * len(keys)) + ")", values)
-        return self._rows(self._and([found, self._kept()]))
+        return self._rows(self._and([self._of_keys(keys), self._kept()]))
+
+    def exactly(self, keys: Sequence[tuple[Sequence[object], str]]) -> Statement:
+        """The condition that a row has one of these keys, to the last letter.
+
+        Args:
+            keys: Each key's values with its canonical text.
+        """
+        algorithm = self.dialect.algorithm
+        which = self._of_keys([values for values, _ in keys])
+        numbers = ", ".join(str(number(text, algorithm)) for _, text in keys)
+        return Statement(f"{which.sql} AND {self._key_number()} IN ({numbers})", which.values)
 
     def bucket(self, row: Sequence[Any]) -> tuple[int, Bucket]:
         """What a row of the answer to `by_range` or `by_key` says."""
@@ -168,12 +213,33 @@ class Side:
     def row(self, row: Sequence[Any]) -> Row:
         """What a row of the answer to `rows` or `rows_of` says."""
         key, number, *rest = row
-        values, rest = tuple(rest[: len(self.key)]), rest[len(self.key) :]
-        near = tuple(
-            None if value is None else float(value) for value in rest[1 : 1 + len(self.nearly)]
+        values = tuple(
+            as_kind(value, column.type.kind)
+            for value, column in zip(rest[: len(self.key)], self.key, strict=True)
         )
-        present = tuple(bool(value) for value in rest[1 + len(self.nearly) :])
-        return Row(str(key), int(number), values, rest[0], near, present)
+        rest = rest[len(self.key) :]
+        ordering, version, *rest = rest
+        near = tuple(None if value is None else float(value) for value in rest[: len(self.nearly)])
+        present = tuple(bool(value) for value in rest[len(self.nearly) :])
+        return Row(
+            str(key),
+            int(number),
+            values,
+            as_kind(ordering, self.ordering.type.kind) if self.ordering else None,
+            as_kind(version, self.version.type.kind) if self.version else None,
+            near,
+            present,
+        )
+
+    def _of_keys(self, keys: Sequence[Sequence[object]]) -> Statement:
+        names = [self.dialect.ordered(column) for column in self.key]
+        one = "(" + " AND ".join(f"{name} = {MARK}" for name in names) + ")"
+        values = tuple(
+            self.dialect.bound(as_kind(value, column.type.kind), column)
+            for key in keys
+            for value, column in zip(key, self.key, strict=True)
+        )
+        return Statement("(" + " OR ".join([one] * len(keys)) + ")", values)
 
     def _grouped(self, bucket: Statement, where: Statement) -> Statement:
         quoted = self.dialect.quoted
@@ -196,12 +262,11 @@ class Side:
         )
 
     def _rows(self, where: Statement) -> Statement:
-        ordering = self.dialect.ordered(self.ordering) if self.ordering else "NULL"
         items = [
             self.dialect.row([(column, self._hashed(column)) for column in self.key]),
             self._number(),
             *(self.dialect.value(column) for column in self.key),
-            ordering,
+            *(self.dialect.value(c) if c else "NULL" for c in (self.ordering, self.version)),
             *(self.dialect.floating(column) for column in self.nearly),
             *(self._is_there(column) for column in self.presence),
         ]

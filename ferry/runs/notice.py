@@ -34,6 +34,8 @@ SHOWN_PARAMETERS = (
     "reprocess",
     "days",
     "symbols",
+    "last_days",
+    "repair",
     "summary",
     "mode",
     "zone",

@@ -103,6 +103,7 @@ WINDOW_OF: dict[str, Callable[[Given, datetime, Specs], str | None]] = {
     "backfill": _of_range,
     "coverage": _of_what_is_asked,
     "build-summary": _of_what_is_asked,
+    "reconcile": _of_what_is_asked,
 }
 """What tells the window of each flow that sends messages."""
 

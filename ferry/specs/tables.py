@@ -166,6 +166,22 @@ class TableSpec(BaseModel):
         description="The values of `deleted_column` that mark a deleted row, such as [Y]; by "
         "default any but NULL, false and 0. Upper and lower case and blanks count.",
     )
+    hard_deletes: Literal["report", "mark", "delete"] = Field(
+        default="report",
+        description="What `reconcile` with repair=all does with rows of the target that the source "
+        "has no more: only report them, mark them in `deleted_column`, or delete them.",
+    )
+    max_delete_percent: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="`reconcile` refuses to mark or delete more of the target's rows than this.",
+    )
+    show_keys: bool = Field(
+        default=False,
+        description="Let `reconcile` show the keys of rows that differ on its page: keys can be "
+        "personal.",
+    )
     on_repeated_key: Literal["error", "newest"] = Field(
         default="error",
         description="A key that is only a part of the source's primary key, or rows of one key "

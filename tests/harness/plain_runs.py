@@ -31,7 +31,7 @@ from prefect.states import Failed, Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_call_parameters
 
-PLAIN = {"sync-table", "backfill", "carry-windows", "coverage", "build-summary"}
+PLAIN = {"sync-table", "backfill", "carry-windows", "coverage", "build-summary", "reconcile"}
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def numbers(source: Source, schema: Schema, **query: Any) -> tuple[Side, dict[st
     there = Schema(schema.name, target_columns(schema.columns, schema.name))
     pairs = pair_columns(schema, there, key=["id"])
     dialect = dialect_of(source)
-    side = Side.of(pairs, ["id"], None, dialect, schema.name, is_target=False)
+    side = Side.of(pairs, ["id"], None, None, dialect, schema.name, is_target=False)
     batches = list(source.read(ExtractQuery(schema, **query)))
     table = pa.Table.from_batches(batches, schema=arrow_schema(schema.columns))
     exact = [pair for pair in pairs if pair.how is How.EXACTLY]
@@ -191,7 +191,7 @@ def test_a_table_is_parted_by_moments_of_its_cursor(shop: MySQLShop) -> None:
     there = Schema(schema.name, target_columns(schema.columns, schema.name))
     dialect = dialect_of(shop.source)
     pairs = pair_columns(schema, there)
-    side = Side.of(pairs, ["id"], "at", dialect, schema.name, is_target=False)
+    side = Side.of(pairs, ["id"], "at", None, dialect, schema.name, is_target=False)
     zone = datetime.fromisoformat
     bounds = [zone("2023-01-01T01:00+01:00"), zone("2023-01-02T00:00Z"), zone("2023-01-03T00:00Z")]
     found = dict(side.bucket(row) for row in shop.source.fetch(side.by_range(bounds)))
@@ -230,7 +230,9 @@ def test_times_are_parted_however_sqlite_stores_them(
     schema = source.describe(TableName("", "t"))
     dialect = source.fingerprints
     assert dialect is not None
-    side = Side.of(pair_columns(schema, schema), ["id"], "t", dialect, schema.name, is_target=False)
+    side = Side.of(
+        pair_columns(schema, schema), ["id"], "t", None, dialect, schema.name, is_target=False
+    )
     bounds = [datetime(2023, 1, 1), datetime(2023, 1, 2), datetime(2023, 1, 3)]
     found = dict(side.bucket(row) for row in source.fetch(side.by_range(bounds)))
     assert {place: bucket.fingerprint.rows for place, bucket in found.items()} == {0: 2, 1: 1}
@@ -245,7 +247,7 @@ def test_a_value_that_sqlite_should_not_hold_is_refused_without_it(
     schema = source.describe(TableName("", "t"))
     dialect = dialect_of(source)
     pairs = pair_columns(schema, schema)
-    side = Side.of(pairs, ["id"], None, dialect, schema.name, is_target=False)
+    side = Side.of(pairs, ["id"], None, None, dialect, schema.name, is_target=False)
     with pytest.raises(DataError, match="declared type") as caught:
         source.fetch(side.rows(Part()))
     assert "secret" not in str(caught.value)

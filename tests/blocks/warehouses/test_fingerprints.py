@@ -88,7 +88,7 @@ def sided(
     assert there is not None
     pairs = pair_columns(TableSchema(table, COLUMNS), there, key=["id"])
     dialect = replace(engine.warehouse.fingerprints, algorithm=algorithm)
-    side = Side.of(pairs, ["id"], "a_timestamp", dialect, table, is_target=True)
+    side = Side.of(pairs, ["id"], "a_timestamp", None, dialect, table, is_target=True)
     return side, pairs
 
 
@@ -168,7 +168,7 @@ def test_rows_are_found_by_keys_of_every_kind(engine: Engine, kind: str) -> None
     engine.warehouse.copy_in(table, engine.stage_rows(columns, rows), engine.stage)
     pairs = pair_columns(TableSchema(table, columns), TableSchema(table, columns))
     dialect = engine.warehouse.fingerprints
-    side = Side.of(pairs, ["k"], None, dialect, table, is_target=True)
+    side = Side.of(pairs, ["k"], None, None, dialect, table, is_target=True)
     everything = [side.row(row) for row in engine.warehouse.fetch(side.rows(Part()))]
     assert len({row.key for row in everything}) == len(values)
     for row in everything:

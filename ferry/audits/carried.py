@@ -1,0 +1,60 @@
+"""Which rows of a source had been carried: the others are pending, and no difference."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ferry.fingerprints.queries import Row
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Stretches of the cursor's values whose rows have been carried.
+
+    Attributes:
+        stretches: Each from its first value up to, but without, its last; None for no bound. They
+            do not overlap, and are in order. None where nothing tells: then all rows have been.
+        until: Versions of rows from this value on have not been; None where the spec names no
+            column for versions.
+        unordered: Whether rows without a value have been: a full copy carries them, too.
+    """
+
+    stretches: tuple[tuple[Any, Any], ...] | None = None
+    until: Any = None
+    unordered: bool = False
+
+    def holds(self, row: Row) -> bool:
+        """Whether the row has been carried as it is."""
+        if self.until is not None and row.version is not None and row.version >= self.until:
+            return False
+        return self.stretches is None or self._within(row.ordering)
+
+    def _within(self, value: Any) -> bool:
+        assert self.stretches is not None
+        if value is None:
+            return self.unordered
+        firsts = [first for first, _ in self.stretches if first is not None]
+        open_start = len(self.stretches) - len(firsts)
+        place = open_start + bisect_right(firsts, value) - 1
+        if place < 0:
+            return False
+        end = self.stretches[place][1]
+        return bool(end is None or value < end)
+
+
+def joined(stretches: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, Any], ...]:
+    """Stretches in order, those that touch or overlap as one; None is before and after all."""
+    ordered = sorted(stretches, key=lambda each: (each[0] is not None, each[0]))
+    found: list[tuple[Any, Any]] = []
+    for start, end in ordered:
+        if found:
+            first, last = found[-1]
+            if last is None or (start is None or start <= last):
+                longer = None if last is None or end is None else max(last, end)
+                found[-1] = (first, longer)
+                continue
+        found.append((start, end))
+    return tuple(found)

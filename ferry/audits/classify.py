@@ -1,0 +1,136 @@
+"""What each row that two sides do not have alike is: missing, changed, extra, pending, or no more.
+
+A row is judged by its key, as both sides have it at that moment: a row that a writer, or Ferry
+itself, changes while it is compared is found alike, or pending.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ferry.audits.carried import Carried
+from ferry.audits.outcome import Difference, DifferentRow
+from ferry.errors import DataError
+from ferry.fingerprints.queries import Bucket, Row
+
+RELATIVE_ERROR = 1e-9
+"""By how much sums of floats may differ: engines add in another order each."""
+
+FLOAT_ERROR = 1e-6
+"""By how much a float may differ: an engine may write a REAL with seven digits."""
+
+
+def by_key(rows: Iterable[Row], side: str, table: str) -> dict[str, Row]:
+    """The rows by their keys.
+
+    Raises:
+        DataError: Two of them have one key. A retry does not help.
+    """
+    listed = list(rows)
+    found = {row.key: row for row in listed}
+    if len(found) < len(listed):
+        twice = sum(1 for count in Counter(row.key for row in listed).values() if count > 1)
+        raise DataError(
+            f"the key is not unique in the {side}",
+            table=table,
+            expected="each key once",
+            found=f"{twice:,} keys more than once among {len(listed):,} rows",
+            todo="Name the whole primary key in the table's spec"
+            + (
+                ", or take the doubled rows out of the target: a full copy does."
+                if side == "target"
+                else "."
+            ),
+        )
+    return found
+
+
+def same_bucket(left: Bucket, right: Bucket) -> bool:
+    """Whether both sides' buckets are alike, as far as that can be told without their rows."""
+    if left.fingerprint != right.fingerprint or left.present != right.present:
+        return False
+    return all(
+        ours[0] == theirs[0] and math.isclose(ours[1], theirs[1], rel_tol=RELATIVE_ERROR)
+        for ours, theirs in zip(left.nearly, right.nearly, strict=True)
+    )
+
+
+def same_row(left: Row, right: Row) -> bool:
+    """Whether both sides' rows of one key are alike."""
+    if left.number != right.number or left.present != right.present:
+        return False
+    return all(
+        ours == theirs
+        or (
+            (ours is not None and theirs is not None)
+            and math.isclose(ours, theirs, rel_tol=FLOAT_ERROR)
+        )
+        for ours, theirs in zip(left.nearly, right.nearly, strict=True)
+    )
+
+
+def suspects(source: Mapping[str, Row], target: Mapping[str, Row]) -> list[Row]:
+    """The rows that are not alike, of whichever side has them."""
+    found = [
+        row
+        for key, row in source.items()
+        if (there := target.get(key)) is None or not same_row(row, there)
+    ]
+    return found + [row for key, row in target.items() if key not in source]
+
+
+def classify(
+    keys: Sequence[str],
+    source: Mapping[str, Row],
+    deleted: Mapping[str, Row],
+    target: Mapping[str, Row],
+    carried: Carried,
+) -> list[DifferentRow]:
+    """What each of the keys is, by what both sides have of it now.
+
+    Args:
+        keys: The keys' canonical texts.
+        source: The source's rows of these keys.
+        deleted: Those that it marks as deleted, where that is applied to the target.
+        target: The target's rows of these keys.
+        carried: Which rows have been carried.
+
+    Returns:
+        Those that differ or are pending; the others are alike by now.
+    """
+    found = []
+    for key in keys:
+        ours, theirs, gone = source.get(key), target.get(key), deleted.get(key)
+        if ours is None:
+            if theirs is None:
+                continue
+            pending = gone is not None and not carried.holds(gone)
+            how = Difference.PENDING if pending else Difference.EXTRA
+            found.append(DifferentRow(how, key, None, theirs.keys, theirs.ordering))
+            continue
+        if theirs is not None and same_row(ours, theirs):
+            continue
+        how = Difference.MISSING if theirs is None else Difference.CHANGED
+        if not carried.holds(ours):
+            how = Difference.PENDING
+        there = None if theirs is None else theirs.keys
+        ahead = theirs is not None and _newer(theirs, ours)
+        found.append(DifferentRow(how, key, ours.keys, there, ours.ordering, ahead=ahead))
+    return found
+
+
+def _newer(theirs: Row, ours: Row) -> bool:
+    """Whether the target's version is the newer one; any is newer than none."""
+    there, here = _version(theirs), _version(ours)
+    return there is not None and (here is None or there > here)
+
+
+def _version(row: Row) -> Any:
+    """What tells which version is newer, a wall clock as UTC's: the sides may have one of each."""
+    value = row.ordering if row.version is None else row.version
+    naive = isinstance(value, datetime) and value.tzinfo is None
+    return value.replace(tzinfo=UTC) if naive else value

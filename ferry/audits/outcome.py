@@ -1,0 +1,161 @@
+"""What an audit found: by bucket, by class, and row by row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ferry.fingerprints.canonical import NOTHING, Fingerprint
+from ferry.windows import Window
+
+EQUAL = "equal"
+
+
+class Difference(StrEnum):
+    """How a row differs between a source and its target."""
+
+    MISSING = "missing"  # at the source, not in the target
+    CHANGED = "changed"  # in both, with other values
+    EXTRA = "extra"  # in the target; the source has deleted it, or has changed its key
+    PENDING = "pending"  # changed at the source after what has been carried: no difference
+
+
+DIFFERENCES = (Difference.MISSING, Difference.CHANGED, Difference.EXTRA)
+"""Those that are differences."""
+
+_WORDS = {
+    Difference.MISSING: "missing",
+    Difference.CHANGED: "changed",
+    Difference.EXTRA: "deleted at the source",
+    Difference.PENDING: "pending",
+}
+
+
+@dataclass(frozen=True)
+class DifferentRow:
+    """One row that differs, or is pending.
+
+    Attributes:
+        how: How.
+        key: Its key's canonical text.
+        source_key: Its key as the source's driver has it; None if it is not there.
+        target_key: Its key as the warehouse's driver has it; None if it is not there.
+        at: The value of the ordering column: the source's, or of an extra row the target's.
+        ahead: Whether the target's version of it is newer than the source's, so that carrying it
+            again would not replace it.
+    """
+
+    how: Difference
+    key: str = field(repr=False)
+    source_key: tuple[object, ...] | None = field(default=None, repr=False)
+    target_key: tuple[object, ...] | None = field(default=None, repr=False)
+    at: Any = field(default=None, repr=False)
+    ahead: bool = False
+
+
+@dataclass(frozen=True)
+class AuditedBucket:
+    """One bucket, as both sides had it.
+
+    Attributes:
+        label: The day, the month, or a part of the keys.
+        window: Its stretch of time; None where it is parted by keys.
+        source: What the source said.
+        target: What the warehouse said.
+        rows: The rows that differ, or are pending.
+        unclassified: How many rows are in parts that differ as a whole and are too many to be
+            looked at one by one.
+    """
+
+    label: str
+    window: Window | None
+    source: Fingerprint = NOTHING
+    target: Fingerprint = NOTHING
+    rows: tuple[DifferentRow, ...] = ()
+    unclassified: int = 0
+
+    @property
+    def counts(self) -> Counter[Difference]:
+        """How many rows there are of each class."""
+        return Counter(row.how for row in self.rows)
+
+    @property
+    def differs(self) -> bool:
+        """Whether it does, pending rows apart."""
+        return bool(self.unclassified) or any(row.how in DIFFERENCES for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A table, compared.
+
+    Attributes:
+        table: The target, as the warehouse names it.
+        at: When it was compared.
+        buckets: What was compared.
+        not_exact: Columns that are not part of a row's number, with how they are compared.
+        judges: Whether pending rows can be told: some column says when a row changed.
+        unit: What a bucket is: day or month; empty where the table is one.
+        left: What could not be compared any more, and why; empty if all was.
+    """
+
+    table: str
+    at: datetime
+    buckets: tuple[AuditedBucket, ...]
+    not_exact: tuple[str, ...] = ()
+    judges: bool = True
+    unit: str = "day"
+    left: str = ""
+
+    @property
+    def different(self) -> list[AuditedBucket]:
+        """The buckets that differ."""
+        return [bucket for bucket in self.buckets if bucket.differs]
+
+    @property
+    def counts(self) -> Counter[Difference]:
+        """How many rows there are of each class; one that has moved is in two buckets, and once."""
+        rows = {row.key: row.how for bucket in self.buckets for row in bucket.rows}
+        return Counter(rows.values())
+
+    @property
+    def unclassified(self) -> int:
+        """How many rows were too many to be looked at one by one."""
+        return sum(bucket.unclassified for bucket in self.buckets)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were compared: the greater number of both sides', of each bucket."""
+        return sum(max(each.source.rows, each.target.rows) for each in self.buckets)
+
+    def different_rows(self, *how: Difference) -> list[DifferentRow]:
+        """The rows that differ so, each once."""
+        rows = {row.key: row for bucket in self.buckets for row in bucket.rows}
+        return [row for row in rows.values() if row.how in how]
+
+    def __str__(self) -> str:
+        parts = _many(len(self.buckets), self.unit) if self.unit else "all"
+        told = f"{self.table}: {parts} compared, {self.rows:,} rows"
+        counts, different = self.counts, self.different
+        words = [f"{counts[how]:,} {_WORDS[how]}" for how in Difference if counts[how]]
+        if self.unclassified:
+            words.append(f"{self.unclassified:,} rows in parts that differ as a whole")
+        if different:
+            many = f"{_many(len(different), self.unit)} " if self.unit else ""
+            told += f", {many}{'differs' if len(different) == 1 else 'differ'}: {', '.join(words)}"
+        else:
+            told += f", {EQUAL}" + (f", {words[0]}" if words else "")
+        return told + (f"; not compared: {self.left}" if self.left else "")
+
+
+def _many(count: int, unit: str) -> str:
+    return f"{count:,} {unit}" + ("" if count == 1 else "s")
+
+
+def all_equal(audits: Iterable[Audit]) -> bool:
+    """Whether nothing differs, and all was compared."""
+    return all(not audit.different and not audit.left for audit in audits)

@@ -1,0 +1,120 @@
+"""`ferry.audits`: what was compared, when, and what was found; a row for each bucket."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import ferry
+from ferry import statements as sql
+from ferry.audits.outcome import Audit, AuditedBucket, Difference
+from ferry.receipts.receipt import RECEIPTS_SCHEMA
+from ferry.schema import Column, DataType, Kind, TableName
+from ferry.statements import Statement
+
+AUDITS = TableName(RECEIPTS_SCHEMA, "audits")
+ROWS_AT_ONCE = 200
+
+_TEXT = DataType(Kind.TEXT, max_bytes=256)
+_COUNT = DataType(Kind.INT64)
+_MOMENT = DataType(Kind.TIMESTAMPTZ)
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """One bucket of a table, as it was compared.
+
+    Attributes:
+        flow_run_id: Prefect's id of the run that compared it.
+        table_name: The target, `schema.table`.
+        bucket: The day, the month, or `all`.
+        window_start: First moment of the bucket; None where the table is one.
+        window_end: First moment after it.
+        audited_at: When it was compared.
+        source_rows: Rows at the source.
+        target_rows: Rows in the target.
+        source_fingerprint: The rows, a colon, and the sum of their numbers in hexadecimal digits.
+        target_fingerprint: The same of the target.
+        missing: Rows of the source that the target has not.
+        changed: Rows that have other values in the target.
+        extra: Rows of the target that the source has no more.
+        pending: Rows that the source changed after what has been carried: no difference.
+        unclassified: Rows in parts that differ and are too many to be looked at one by one.
+        repaired: Rows that differed before this run repaired them; None where it did not try to.
+        code_version: Ferry's version.
+    """
+
+    flow_run_id: str
+    table_name: str
+    bucket: str
+    window_start: datetime | None
+    window_end: datetime | None
+    audited_at: datetime
+    source_rows: int
+    target_rows: int
+    source_fingerprint: str
+    target_fingerprint: str
+    missing: int
+    changed: int
+    extra: int
+    pending: int
+    unclassified: int
+    repaired: int | None
+    code_version: str
+
+
+AUDIT_COLUMNS: tuple[Column, ...] = (
+    Column("flow_run_id", _TEXT, nullable=False),
+    Column("table_name", _TEXT, nullable=False),
+    Column("bucket", _TEXT, nullable=False),
+    Column("window_start", _MOMENT),
+    Column("window_end", _MOMENT),
+    Column("audited_at", _MOMENT, nullable=False),
+    Column("source_rows", _COUNT, nullable=False),
+    Column("target_rows", _COUNT, nullable=False),
+    Column("source_fingerprint", _TEXT, nullable=False),
+    Column("target_fingerprint", _TEXT, nullable=False),
+    Column("missing", _COUNT, nullable=False),
+    Column("changed", _COUNT, nullable=False),
+    Column("extra", _COUNT, nullable=False),
+    Column("pending", _COUNT, nullable=False),
+    Column("unclassified", _COUNT, nullable=False),
+    Column("repaired", _COUNT),
+    Column("code_version", _TEXT, nullable=False),
+)
+
+
+def record_of(
+    audit: Audit, bucket: AuditedBucket, flow_run_id: str, repaired: int | None = None
+) -> AuditRecord:
+    """The record of one bucket of an audit."""
+    counts = bucket.counts
+    return AuditRecord(
+        flow_run_id=flow_run_id,
+        table_name=audit.table,
+        bucket=bucket.label,
+        window_start=bucket.window.start if bucket.window else None,
+        window_end=bucket.window.end if bucket.window else None,
+        audited_at=audit.at,
+        source_rows=bucket.source.rows,
+        target_rows=bucket.target.rows,
+        source_fingerprint=str(bucket.source),
+        target_fingerprint=str(bucket.target),
+        missing=counts[Difference.MISSING],
+        changed=counts[Difference.CHANGED],
+        extra=counts[Difference.EXTRA],
+        pending=counts[Difference.PENDING],
+        unclassified=bucket.unclassified,
+        repaired=repaired,
+        code_version=ferry.__version__,
+    )
+
+
+def insert_records(records: Iterable[AuditRecord]) -> Iterator[Statement]:
+    """Statements that add the records, some hundred rows in each."""
+    rows: list[tuple[Any, ...]] = [dataclasses.astuple(record) for record in records]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield sql.insert_rows(AUDITS, AUDIT_COLUMNS, rows[start : start + ROWS_AT_ONCE])

@@ -1,0 +1,211 @@
+"""Repairing a table that differs from its source: by the ordinary road, with receipts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from prefect.runtime import flow_run
+
+from ferry import statements as sql
+from ferry.audits.buckets import Days, day_of, day_windows, days_of
+from ferry.audits.outcome import (
+    DIFFERENCES,
+    Audit,
+    AuditedBucket,
+    Difference,
+    DifferentRow,
+)
+from ferry.coverage.backfill import check_table
+from ferry.coverage.days import ONE_DAY
+from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
+from ferry.errors import RequestError
+from ferry.specs.tables import TableSpec
+from ferry.windows import Window
+from flows.pipeline.carry_batch import Dates, Route, carry, load_route, make_batch, scheduled_start
+from flows.pipeline.carry_many import carry_many, window_batches
+from flows.pipeline.tidy import tidied
+from tasks import with_retries
+from tasks.audits.compare import compare
+from tasks.audits.reconcile import record
+from tasks.audits.remove import remove as remove_rows
+from tasks.audits.sides import Sides, both_sides
+from tasks.pages.progress import WindowsProgress
+
+MAX_WINDOWS_AT_ONCE = 4
+
+
+@dataclass
+class Repaired:
+    """What a repair has done to a table.
+
+    Attributes:
+        table: The target, as the warehouse names it.
+        windows: How many windows were carried again; a full copy is one.
+        removed: How many rows were marked or deleted.
+        marked: Whether they were marked.
+        equal: Whether nothing differs any more.
+        reasons: Why something could not be repaired.
+    """
+
+    table: str
+    windows: int = 0
+    removed: int = 0
+    marked: bool = False
+    equal: bool = False
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return bool(self.windows or self.removed)
+
+    def __str__(self) -> str:
+        windows = "1 window" if self.windows == 1 else f"{self.windows:,} windows"
+        told = f"{self.table}: {windows} carried again"
+        if self.removed:
+            rows = "deletion" if self.removed == 1 else "deletions"
+            told += f", {self.removed:,} {rows} {'marked' if self.marked else 'applied'}"
+        return f"{told}; compared again: {'equal' if self.equal else 'still different'}"
+
+
+def repair_table(
+    spec: TableSpec, audit: Audit, zone: str, *, remove: bool, limit: int
+) -> tuple[Repaired, Audit]:
+    """Repair what an audit has found, and compare again what differed; call it inside a flow.
+
+    Killed in its middle, it is the same as a repair that has not been: what differs is found again.
+
+    Args:
+        spec: The table's spec.
+        audit: What was found.
+        zone: The zone in which its days are counted.
+        remove: Whether rows that the source has no more are marked or deleted, as the spec says.
+        limit: The most percent of the target's rows that may be.
+
+    Returns:
+        What was done, and what both sides are then.
+
+    Raises:
+        FerryError: A side cannot be asked, or a deletion was refused.
+    """
+    route = load_route(spec)
+    sides = both_sides(spec, route.source, route.warehouse)
+    done = Repaired(audit.table, marked=spec.hard_deletes == "mark")
+    extra = audit.different_rows(Difference.EXTRA)
+    to_remove = extra if remove and spec.hard_deletes != "report" else []
+    if to_remove:
+        _refuse_too_many(len(to_remove), spec, route, limit)
+    for bucket in audit.different:
+        # Carrying them again would not replace them: their versions are newer than the source's.
+        ahead = [row for row in bucket.rows if row.ahead and row.how is Difference.CHANGED]
+        if ahead:
+            _remove(sides, bucket, ahead, route, mark=False)
+    outcomes = _carry(spec, audit, zone, route)
+    done.windows = len(receipts_of(outcomes))
+    done.reasons += failed_lines(failures_of(outcomes))
+    for bucket in audit.different if to_remove else []:
+        rows = [row for row in bucket.rows if row.how is Difference.EXTRA]
+        if rows:
+            done.removed += _remove(sides, bucket, rows, route, mark=done.marked)
+    again = _compare_again(sides, audit, route)
+    done.equal = not again.different and not again.left
+    return done, again
+
+
+def _refuse_too_many(rows: int, spec: TableSpec, route: Route, limit: int) -> None:
+    """Refuse to take out more than a share of the target.
+
+    Raises:
+        RequestError: It is more. Nothing was changed.
+    """
+    ((there,),) = route.warehouse.fetch(sql.count_rows(spec.target))
+    if rows * 100 > int(there) * limit:
+        raise RequestError(
+            "too many rows of the target are not at the source any more to take them out unasked",
+            table=str(spec.target),
+            expected=f"at most {limit} % of {int(there):,} rows (`max_delete_percent`)",
+            found=f"{rows:,} rows",
+            todo="Nothing was changed. If the source is what it should be, run it again with a "
+            "higher max_delete_percent.",
+        )
+
+
+def _remove(
+    sides: Sides, bucket: AuditedBucket, rows: Sequence[DifferentRow], route: Route, *, mark: bool
+) -> int:
+    receipt = with_retries(remove_rows, sides.spec)(
+        sides, bucket, rows, route.warehouse, mark=mark, flow_run_id=str(flow_run.id)
+    )
+    return receipt.changed if receipt else 0
+
+
+def _carry(spec: TableSpec, audit: Audit, zone: str, route: Route) -> list[Outcome]:
+    """Carry again what has rows that are missing or changed."""
+    to_carry = _windows(spec, audit, zone)
+    if to_carry is None:
+        batch = make_batch(spec, Dates(), "full")
+        return [Outcome(audit.table, None, carry(batch, route))]
+    if not to_carry:
+        return []
+    batches = window_batches(spec, to_carry, str(flow_run.id), scheduled_start())
+    one_by_one = batches[0].overwrites_newer
+    with (
+        tidied(spec, route.stage, route.warehouse),
+        WindowsProgress(f"repair {spec.target}", "repair-progress", len(batches)) as progress,
+    ):
+        return carry_many(
+            batches,
+            route,
+            at_once=1 if one_by_one else MAX_WINDOWS_AT_ONCE,
+            report=progress.report,
+        )
+
+
+def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
+    """The windows to carry again; None for a table that has none, which is copied as a whole."""
+    rows = audit.different_rows(Difference.MISSING, Difference.CHANGED)
+    whole = [bucket for bucket in audit.different if bucket.unclassified]
+    if not rows and not whole:
+        return []
+    try:
+        check_table(spec)
+    except RequestError:
+        return None
+    if any(bucket.window is None for bucket in whole) or any(row.at is None for row in rows):
+        return None
+    days = {day_of(row.at, spec, zone) for row in rows}
+    found = {
+        window.start: window
+        for day in days
+        for window in day_windows(Days(day, day + ONE_DAY, zone))
+    }
+    for bucket in whole:
+        assert bucket.window is not None
+        found |= {window.start: window for window in day_windows(days_of(bucket.window))}
+    return [found[start] for start in sorted(found)]
+
+
+def _compare_again(sides: Sides, audit: Audit, route: Route) -> Audit:
+    """The buckets that differed, compared once more, among those that did not."""
+    again: dict[str, AuditedBucket] = {}
+    left = audit.left
+    at = datetime.now(UTC)
+    for bucket in audit.different:
+        days = days_of(bucket.window) if bucket.window else None
+        one = compare(sides, days, at)
+        left = left or one.left
+        again |= {found.label: found for found in one.buckets}
+    differed = {bucket.label: _differing(bucket) for bucket in audit.different}
+    now = replace(audit, at=at, buckets=tuple(again.values()), left=left)
+    repaired = {label: differed[label] - _differing(again[label]) for label in again}
+    record(now, route.warehouse, str(flow_run.id), repaired)
+    every = tuple(again.get(bucket.label, bucket) for bucket in audit.buckets)
+    return replace(now, buckets=every)
+
+
+def _differing(bucket: AuditedBucket) -> int:
+    counts: Counter[Difference] = bucket.counts
+    return bucket.unclassified + sum(counts[how] for how in DIFFERENCES)

@@ -1,0 +1,223 @@
+"""reconcile: compare tables with their sources where the rows are, and repair what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.futures import PrefectFuture, wait
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from ferry.audits.buckets import Days
+from ferry.audits.outcome import Audit
+from ferry.bounded import MAX_REASONS, first_of, on_one_line
+from ferry.errors import RequestError
+from ferry.reasons import reason_of
+from ferry.specs.tables import TableSpec, TableSpecs
+from ferry.windows import business_date
+from flows.pipeline.carry_batch import load_route, scheduled_start
+from flows.pipeline.follow_summaries import follow_tables
+from flows.pipeline.notify import notify
+from flows.pipeline.repair import Repaired, repair_table
+from flows.pipeline.table_specs import load_table_specs
+from tasks import with_retries
+from tasks.audits.reconcile import reconcile as compare_table
+from tasks.pages.audit import command_line, show_audits
+from tasks.step import explains, known
+
+MAX_TABLES_AT_ONCE = 4
+ALL = "all"
+
+Repair = Literal["none", "carry", "all"]
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    table = given.get("table") or ALL
+    names = table if isinstance(table, str) else ", ".join(first_of(table, 5))
+    start, end = given.get("start_date"), given.get("end_date")
+    return f"reconcile {names}" + (f" {start or '…'} to {end or '…'}" if start or end else "")
+
+
+@flow(
+    name="reconcile",
+    flow_run_name=_run_name,
+    on_failure=[notify],
+    on_crashed=[notify],
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_TABLES_AT_ONCE),  # type: ignore[arg-type]
+)
+@explains
+def reconcile(
+    table: str | list[str] = ALL,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    last_days: int | None = None,
+    repair: Repair = "none",
+    max_delete_percent: int | None = None,
+    zone: str | None = None,
+) -> Any:
+    """Compare tables with their sources, each where its rows are, and say what differs.
+
+    Rows that the source changed after what has been carried are pending, and no difference. The run
+    fails if something differs in the end, so that there is one message, with the command that
+    repairs it. What was compared stands in `ferry.audits`.
+
+    Args:
+        table: A table as in the table specs, several, or `all`.
+        start_date: The first day to compare; by default the first that there is.
+        end_date: The day after the last one; by default the day after the last that there is.
+        last_days: In place of dates: so many days up to the day before the scheduled start.
+        repair: none: only say what differs. carry: carry windows again that have rows which are
+            missing or changed. all: also what the table's `hard_deletes` says of rows that the
+            source has no more.
+        max_delete_percent: Mark or delete at most so many percent of the target's rows; by default
+            as the table's spec says.
+        zone: Zone in which days are counted; by default each table's own.
+
+    Returns:
+        What was found in the end, by table.
+    """
+    specs = _chosen(load_table_specs(), table)
+    futures: dict[str, PrefectFuture[Audit]] = {}
+    found = _Found()
+    for spec in specs:
+        name = str(spec.target)
+        try:
+            days = _days(spec, start_date, end_date, last_days, zone)
+            route = load_route(spec)
+            if table == ALL and (why := _why_left_out(spec, route.source.fingerprints is None)):
+                found.left_out[name] = why
+                continue
+        except Exception as error:  # noqa: BLE001  # the others are compared, whatever it is
+            found.failures[name] = reason_of(known(error, table=name))
+            continue
+        futures[name] = with_retries(compare_table, spec).submit(
+            spec,
+            days,
+            route.source,
+            route.warehouse,
+            zone=zone or spec.zone,
+            flow_run_id=str(flow_run.id),
+        )
+    wait(list(futures.values()))
+    for name, future in futures.items():
+        result = future.result(raise_on_failure=False)
+        if isinstance(result, Audit):
+            found.audits[name] = result
+            get_run_logger().info("%s", result)
+        else:
+            found.failures[name] = reason_of(result)
+    if repair != "none":
+        for spec in specs:
+            audit = found.audits.get(str(spec.target))
+            if audit and audit.different:
+                _repair(spec, audit, found, zone or spec.zone, repair, max_delete_percent)
+    show_audits(found.audits, specs, found.failures, found.left_out, found.repaired)
+    published = follow_tables(name for name, done in found.repaired.items() if done.changed)
+    lines = [str(found.audits[name]) for name in found.audits]
+    lines += [str(done) for done in found.repaired.values()]
+    reasons = [
+        *(_advice(spec, found) for spec in specs if _differs(spec, found)),
+        *found.failures.values(),
+        *(reason for done in found.repaired.values() for reason in done.reasons),
+    ]
+    if reasons:
+        told = [*reasons, *map(on_one_line, published.failures.values())]
+        return Failed(message="\n".join(first_of(map(on_one_line, told), 2 * MAX_REASONS)))
+    return published.after("; ".join(first_of(lines, MAX_REASONS)), found.audits)
+
+
+@dataclass
+class _Found:
+    """What is known so far, by table."""
+
+    audits: dict[str, Audit] = field(default_factory=dict)
+    repaired: dict[str, Repaired] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def _chosen(specs: TableSpecs, table: str | list[str]) -> list[TableSpec]:
+    """The specs of these tables, each once."""
+    if table == ALL:
+        return list(specs.values())
+    names = [table] if isinstance(table, str) else table
+    return list({spec.name: spec for spec in map(specs.named, names)}.values())
+
+
+def _why_left_out(spec: TableSpec, without_sql: bool) -> str:
+    """Why a table is not compared where all are; empty if it is."""
+    if without_sql:
+        return "its source takes no SQL"
+    return "" if spec.key else "it has no key"
+
+
+def _days(
+    spec: TableSpec,
+    start: date | None,
+    end: date | None,
+    last_days: int | None,
+    zone: str | None,
+) -> Days | None:
+    """The days that were asked for; None for everything.
+
+    Raises:
+        RequestError: Dates and `last_days`, or only one of the dates.
+    """
+    if last_days is not None and (start or end):
+        raise RequestError(
+            "last_days stands in place of dates",
+            found=f"last_days={last_days}, start_date={start}, end_date={end}",
+            todo="Give the one or the others.",
+        )
+    if (start is None) != (end is None):
+        raise RequestError(
+            "a range has a start and an end",
+            found=f"start_date={start}, end_date={end}",
+            todo="Give both dates, or none to compare everything.",
+        )
+    own = zone or spec.zone
+    if last_days is not None:
+        if spec.mode == "full":
+            return None  # it is as it was when it was copied last, whatever the day
+        last = business_date(scheduled_start(), own) + timedelta(days=1)
+        return Days(last - timedelta(days=last_days), last, own)
+    return Days(start, end, own) if start and end else None
+
+
+def _repair(
+    spec: TableSpec,
+    audit: Audit,
+    found: _Found,
+    zone: str,
+    repair: Repair,
+    max_delete_percent: int | None,
+) -> None:
+    name = str(spec.target)
+    limit = spec.max_delete_percent if max_delete_percent is None else max_delete_percent
+    try:
+        done, again = repair_table(spec, audit, zone, remove=repair == "all", limit=limit)
+    except Exception as error:  # noqa: BLE001  # the other tables are repaired, whatever it is
+        found.failures[name] = reason_of(known(error, table=name))
+        return
+    found.repaired[name] = done
+    found.audits[name] = again
+    get_run_logger().info("%s", done)
+
+
+def _differs(spec: TableSpec, found: _Found) -> bool:
+    audit = found.audits.get(str(spec.target))
+    return audit is not None and bool(audit.different or audit.left)
+
+
+def _advice(spec: TableSpec, found: _Found) -> str:
+    """What differs, and the command that repairs it."""
+    audit = found.audits[str(spec.target)]
+    if str(spec.target) in found.repaired or not audit.different:
+        return str(audit)
+    return f"{audit}. To repair: {command_line(spec, audit)}"

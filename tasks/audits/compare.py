@@ -1,0 +1,207 @@
+"""compare: a source's table with its target, each asked in its own SQL, down to rows that differ.
+
+Both sides are asked for two numbers for each bucket. Only where these differ is a bucket parted by
+the numbers of its keys, and only of the parts that still differ do keys travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from ferry import statements as sql
+from ferry.audits.buckets import AT_ONCE, Days, day_windows, days_of, windows
+from ferry.audits.classify import by_key, classify, same_bucket, suspects
+from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
+from ferry.errors import FerryError
+from ferry.fingerprints.canonical import NOTHING, Fingerprint
+from ferry.fingerprints.columns import How
+from ferry.fingerprints.queries import Bucket, Part, Row
+from ferry.reasons import reason_of
+from ferry.windows import Window
+from tasks.audits.sides import End, Sides
+
+LEAF_ROWS = 1000
+"""The rows of so small a part are asked for one by one."""
+
+MOST_ROWS = 50_000
+"""Of a bucket in which more rows lie in parts that differ, no row is looked at."""
+
+_ROWS_OF_A_PART = 200
+_MOST_PARTS = 4096
+_KEYS_AT_ONCE = 200
+T = TypeVar("T")
+
+
+def compare(sides: Sides, days: Days | None, at: datetime) -> Audit:
+    """The table, or these days of it, compared.
+
+    If a side cannot be asked any more after some of it, what was compared stands.
+
+    Args:
+        sides: Both sides.
+        days: The days; None for all of the table, by its key.
+        at: When it is compared.
+
+    Raises:
+        DataError: The key is not unique on a side. No retry helps.
+        ConnectionLostError, BusyError: Nothing was compared; a retry may help.
+    """
+    audit = Audit(
+        str(sides.spec.target),
+        at,
+        (),
+        tuple(f"{p.target.name} ({p.how})" for p in sides.pairs if p.how is not How.EXACTLY),
+        sides.judges,
+    )
+    comparison = _Comparison(sides)
+    if days is None:
+        return replace(audit, buckets=(comparison.whole_table(),), unit="")
+    unit, parts = windows(days)
+    found: list[AuditedBucket] = []
+    for chunk in _chunks(parts, AT_ONCE):
+        try:
+            found += comparison.of_windows(chunk, by_day=unit == "month")
+        except FerryError as error:
+            if not found:
+                raise
+            left = f"from {chunk[0].start.date()} on, {reason_of(error)}"
+            return replace(audit, buckets=tuple(found), unit=unit, left=left)
+    return replace(audit, buckets=tuple(found), unit=unit)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A comparison of a table, under way."""
+
+    sides: Sides
+
+    def of_windows(self, parts: Sequence[Window], *, by_day: bool) -> list[AuditedBucket]:
+        """A bucket for each window; with `by_day`, one for each day of those that differ."""
+        bounds = [parts[0].start, *(window.end for window in parts)]
+        ours, theirs = self._both(lambda end: end.by_range(bounds))
+        found: list[AuditedBucket] = []
+        for place, window in enumerate(parts):
+            here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
+            if by_day and not same_bucket(here, there):
+                found += self.of_windows(day_windows(days_of(window)), by_day=False)
+            else:
+                found.append(self._looked_at(window, here, there))
+        return found
+
+    def whole_table(self) -> AuditedBucket:
+        """The table as one bucket."""
+        target = self.sides.theirs
+        ((rows,),) = target.block.fetch(sql.count_rows(self.sides.spec.target))
+        return self._by_key(AuditedBucket("all", None), int(rows), lambda _: Part())
+
+    def _looked_at(self, window: Window, here: Bucket, there: Bucket) -> AuditedBucket:
+        bucket = AuditedBucket(_label(window), window, here.fingerprint, there.fingerprint)
+        if same_bucket(here, there):
+            return bucket
+
+        def part(end: End) -> Part:
+            return end.part(window)
+
+        count = max(here.fingerprint.rows, there.fingerprint.rows)
+        if count <= LEAF_ROWS:
+            return replace(bucket, rows=tuple(self._rows(part)))
+        return self._by_key(bucket, count, part)
+
+    def _by_key(
+        self, bucket: AuditedBucket, rows: int, part: Callable[[End], Part]
+    ) -> AuditedBucket:
+        """The bucket with the rows that differ, found by the numbers of their keys."""
+        parts = max(1, min(_MOST_PARTS, -(-rows // _ROWS_OF_A_PART)))
+        ours, theirs = self._both(lambda end: end.by_key(part(end), parts))
+        bucket = replace(bucket, source=_sum(ours.values()), target=_sum(theirs.values()))
+        sizes: dict[int, int] = {}
+        for place in sorted({*ours, *theirs}):
+            here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
+            if not same_bucket(here, there):
+                sizes[place] = max(here.fingerprint.rows, there.fingerprint.rows)
+        if sum(sizes.values()) > MOST_ROWS:
+            return replace(bucket, unclassified=sum(sizes.values()))
+        found: list[DifferentRow] = []
+        for places in _grouped(sizes, LEAF_ROWS):
+
+            def some(end: End, places: tuple[int, ...] = tuple(places)) -> Part:
+                return replace(part(end), divisor=parts, remainders=places)
+
+            found += self._rows(some)
+        return replace(bucket, rows=tuple(found))
+
+    def _rows(self, part: Callable[[End], Part]) -> list[DifferentRow]:
+        """The rows of a part that differ, judged by what both sides then have of their keys."""
+        ours, theirs = self._both(lambda end: end.rows(part(end)))
+        suspected = suspects(self._keyed(ours, "source"), self._keyed(theirs, "target"))
+        found: list[DifferentRow] = []
+        for some in _chunks(suspected, _KEYS_AT_ONCE):
+            found += self._judged(some)
+        return found
+
+    def _judged(self, suspected: Sequence[Row]) -> list[DifferentRow]:
+        keys = [row.keys for row in suspected]
+        wanted = {row.key for row in suspected}
+        ours, theirs = self._both(lambda end: end.rows_of(keys))
+        deleted = self.sides.deleted.rows_of(keys) if self.sides.deleted else []
+        marked = self.sides.marked.rows_of(keys) if self.sides.marked else []
+        there = {row.key for row in ours} | {row.key for row in deleted}
+        # What the source has no more, and is marked in the target, is as the spec wants it.
+        wanted -= {row.key for row in marked} - there
+        return classify(
+            [row.key for row in suspected],
+            # An engine may take other rows' keys for the same, such as `a` for `A`.
+            self._keyed((row for row in ours if row.key in wanted), "source"),
+            {row.key: row for row in deleted},
+            self._keyed((row for row in theirs if row.key in wanted), "target"),
+            self.sides.carried,
+        )
+
+    def _keyed(self, rows: Iterable[Row], side: str) -> dict[str, Row]:
+        return by_key(rows, side, str(self.sides.spec.target))
+
+    def _both(self, question: Callable[[End], T]) -> tuple[T, T]:
+        """What both sides answer, asked at the same time."""
+        ends = (self.sides.ours, self.sides.theirs)
+        with ThreadPoolExecutor(2, thread_name_prefix="compare") as threads:
+            asked = [threads.submit(copy_context().run, question, end) for end in ends]
+            return asked[0].result(), asked[1].result()
+
+    @property
+    def _empty(self) -> Bucket:
+        side = self.sides.ours.side
+        return Bucket(NOTHING, ((0, 0.0),) * len(side.nearly), (0,) * len(side.presence))
+
+
+def _label(window: Window) -> str:
+    """The day; of a month, its year and number."""
+    days = days_of(window)
+    return window.label if (days.end - days.start).days == 1 else f"{days.start:%Y-%m}"
+
+
+def _sum(buckets: Iterable[Bucket]) -> Fingerprint:
+    return sum((bucket.fingerprint for bucket in buckets), NOTHING)
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _grouped(sizes: Mapping[int, int], limit: int) -> Iterator[list[int]]:
+    """The places in groups that have no more rows than the limit, or are one place."""
+    group: list[int] = []
+    rows = 0
+    for place, size in sizes.items():
+        if group and rows + size > limit:
+            yield group
+            group, rows = [], 0
+        group.append(place)
+        rows += size
+    if group:
+        yield group

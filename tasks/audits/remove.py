@@ -1,0 +1,190 @@
+"""Deletions of the source applied to the target: rows taken out, or marked, each with a receipt."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+import ferry
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.audits.outcome import AuditedBucket, DifferentRow
+from ferry.errors import CountMismatchError, DataError
+from ferry.receipts.read_as import read_as
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
+from ferry.receipts.table import write_receipt
+from ferry.schema import Column, Kind
+from ferry.statements import MARK, Statement, quoted, table_sql
+from tasks.audits.sides import Sides
+from tasks.own_tables import make_missing
+from tasks.step import STEP, explains, placed, repeat_on_conflict
+
+ROWS_AT_ONCE = 200
+
+
+@task(name="remove", task_run_name="remove {bucket.label} {sides.spec.target}", **STEP)
+@explains
+def remove(
+    sides: Sides,
+    bucket: AuditedBucket,
+    rows: Sequence[DifferentRow],
+    warehouse: Warehouse,
+    *,
+    mark: bool,
+    flow_run_id: str,
+) -> Receipt | None:
+    """Take rows out of the target, or mark them as deleted, in one transaction with a receipt.
+
+    Safe to repeat: what is gone, or marked, is left alone. Rows that are to go since the source has
+    deleted them are looked up there once more just before: one that is back stays.
+
+    Args:
+        sides: Both sides of the table.
+        bucket: Where the rows are, for the receipt.
+        rows: The rows; those that the source has are taken out to be carried again.
+        warehouse: Where.
+        mark: Whether they are marked in `deleted_column`.
+        flow_run_id: The run, for the receipt.
+
+    Returns:
+        The receipt; None if there was nothing to do.
+
+    Raises:
+        CountMismatchError: More rows than these would have gone; nothing is changed.
+        DataError: The column cannot be marked. No retry helps.
+        ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
+    """
+    spec, started_at = sides.spec, datetime.now(UTC)
+    with placed(str(spec.target), bucket.label, "remove", warehouse):
+        gone = _still_gone(sides, rows)
+        make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
+        batch_id = str(uuid.uuid4())
+
+        def transact() -> Receipt | None:
+            with warehouse.transaction() as tx:
+                if warehouse.capabilities.lock_mode is not None:
+                    tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
+                done = 0
+                for start in range(0, len(gone), ROWS_AT_ONCE):
+                    some = gone[start : start + ROWS_AT_ONCE]
+                    touched = tx.execute(_statement(sides, some, mark=mark))
+                    if touched > len(some):
+                        raise CountMismatchError(
+                            "more rows have these keys than were found",
+                            expected=len(some),
+                            found=touched,
+                            todo="Nothing was changed. Look at the key in the table's spec.",
+                        )
+                    done += touched
+                if not done:
+                    return None
+                receipt = _receipt(
+                    sides, bucket, batch_id, done, flow_run_id, started_at, mark=mark
+                )
+                write_receipt(tx, receipt)
+                return receipt
+
+        receipt = repeat_on_conflict(transact, f"remove {spec.target} {bucket.label}")
+        if receipt:
+            get_run_logger().info("%s %s: %s", spec.target, bucket.label, receipt.counts_line)
+        return receipt
+
+
+def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow]:
+    """Those that the source has not, by now; and those that are to be carried again."""
+    found = [row for row in rows if row.source_key is not None]
+    extra = [row for row in rows if row.source_key is None and row.target_key is not None]
+    for start in range(0, len(extra), ROWS_AT_ONCE):
+        some = extra[start : start + ROWS_AT_ONCE]
+        keys = [row.target_key for row in some if row.target_key]
+        back = {row.key for row in sides.ours.rows_of(keys)}
+        found += [row for row in some if row.key not in back]
+    return [row for row in found if row.target_key is not None]
+
+
+def _statement(sides: Sides, rows: Sequence[DifferentRow], *, mark: bool) -> Statement:
+    target = table_sql(sides.spec.target)
+    keyed = [(row.target_key, row.key) for row in rows if row.target_key is not None]
+    which = sides.theirs.side.exactly(keyed)
+    if not mark:
+        return Statement(f"DELETE FROM {target} WHERE {which.sql}", which.values)  # noqa: S608
+    column, value = _marking(sides)
+    name = quoted(column.name)
+    return Statement(
+        f"UPDATE {target} SET {name} = {MARK} WHERE {which.sql}",  # noqa: S608  # names are quoted
+        (value, *which.values),
+    )
+
+
+def _marking(sides: Sides) -> tuple[Column, object]:
+    """The target's column that marks a deleted row, and the value that does.
+
+    Raises:
+        DataError: There is none, or its values cannot be told.
+    """
+    spec = sides.spec
+    column = sides.marks
+    value: object = None
+    if column is not None:
+        kind = column.type.kind
+        if spec.deleted_values:
+            value = spec.deleted_values[0]
+        elif kind is Kind.BOOLEAN:
+            value = True
+        elif kind in (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL):
+            value = 1
+        elif kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ):
+            now = datetime.now(UTC)
+            value = now if kind is Kind.TIMESTAMPTZ else now.replace(tzinfo=None)
+        elif kind is Kind.DATE:
+            value = datetime.now(UTC).date()
+    if column is None or value is None:
+        raise DataError(
+            f"rows cannot be marked as deleted in column {spec.deleted_column!r} of the target",
+            expected="a boolean, a number or a time, or `deleted_values` for a text",
+            found="no such column" if column is None else str(column.type),
+            todo="Correct `deleted_column` in the table's spec, or choose `hard_deletes: delete`.",
+        )
+    return column, value
+
+
+def _receipt(
+    sides: Sides,
+    bucket: AuditedBucket,
+    batch_id: str,
+    rows: int,
+    flow_run_id: str,
+    started_at: datetime,
+    *,
+    mark: bool,
+) -> Receipt:
+    """What proves it. It is part of its window: it loads nothing, and says nothing is loaded."""
+    spec, window, cursor = sides.spec, bucket.window, sides.theirs.side.ordering
+    return Receipt(
+        batch_id=batch_id,
+        table_name=str(spec.target),
+        mode="reconcile",
+        window_start=window.start if window else None,
+        window_end=window.end if window else None,
+        window_label=bucket.label,
+        status="partial",
+        rows_extracted=0,
+        rows_staged=0,
+        rows_copied=0,
+        rows_inserted=0,
+        rows_updated=rows if mark else 0,
+        rows_deleted=0 if mark else rows,
+        rows_unchanged=0,
+        checksum="",
+        manifest_uri=None,
+        code_version=ferry.__version__,
+        flow_run_id=flow_run_id,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        cursor_name=cursor.name if cursor else None,
+        read_as=read_as(spec, "window", cursor.type.kind) if cursor else None,
+    )

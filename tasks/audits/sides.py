@@ -1,0 +1,238 @@
+"""Both sides of a table, ready to be asked: which columns, which rows, and which are pending."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from blocks.source import Source
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.audits.buckets import Days, day_of, stored
+from ferry.audits.carried import Carried, joined
+from ferry.audits.deleted import marked_as_deleted
+from ferry.batch import CursorValue
+from ferry.coverage.stretches import ALWAYS
+from ferry.cursors import find_cursor
+from ferry.errors import RequestError, SchemaError
+from ferry.fingerprints.canonical import DIGESTS
+from ferry.fingerprints.columns import Pair, pair_columns
+from ferry.fingerprints.queries import Bucket, Part, Row, Side
+from ferry.plan import check_version, find_deleted
+from ferry.receipts.receipt import VOID
+from ferry.schema import Column, Kind
+from ferry.specs.tables import TableSpec
+from ferry.statements import Statement
+from ferry.windows import Window
+from ferry.write.deletions import Deletion
+from tasks.history import read_history
+from tasks.plan_batch import describe_source
+
+_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a table's way, and the questions that it answers.
+
+    Attributes:
+        block: The source, or the warehouse.
+        side: The table there, and how its engine writes a question.
+        spec: The table's spec.
+    """
+
+    block: Source | Warehouse
+    side: Side
+    spec: TableSpec
+
+    def by_range(self, bounds: Sequence[datetime]) -> dict[int, Bucket]:
+        """The buckets between these moments of the cursor, by their places; none that are empty."""
+        question = self.side.by_range([self.stored(bound) for bound in bounds])
+        return dict(self.side.bucket(row) for row in self.block.fetch(question))
+
+    def by_key(self, part: Part, parts: int) -> dict[int, Bucket]:
+        """The buckets of a part of the table by the numbers of its keys."""
+        question = self.side.by_key(part, parts)
+        return dict(self.side.bucket(row) for row in self.block.fetch(question))
+
+    def rows(self, part: Part) -> list[Row]:
+        """Each row of a part of the table."""
+        return [self.side.row(row) for row in self.block.fetch(self.side.rows(part))]
+
+    def rows_of(self, keys: Sequence[Sequence[object]]) -> list[Row]:
+        """The rows of these keys, and of others that the engine takes for the same."""
+        return [self.side.row(row) for row in self.block.fetch(self.side.rows_of(keys))]
+
+    def part(self, window: Window) -> Part:
+        """The rows whose cursor is in a window."""
+        return Part(self.stored(window.start), self.stored(window.end))
+
+    def stored(self, moment: datetime) -> CursorValue:
+        """A moment, as the cursor's column holds it here."""
+        assert self.side.ordering is not None
+        return stored(moment, self.side.ordering.type.kind, self.spec)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of a table, ready to be asked.
+
+    Attributes:
+        spec: The table's spec.
+        ours: The source, without the rows that it marks as deleted, where that is applied.
+        theirs: The target.
+        deleted: The source with just those rows; None where there are none.
+        pairs: The columns that are compared.
+        carried: Which rows of the source have been carried.
+        judges: Whether a column tells when a row changed.
+        marks: The target's column that marks a deleted row, if rows are to be marked there.
+        marked: The target with just the rows that are marked so; None where none are to be.
+    """
+
+    spec: TableSpec
+    ours: End
+    theirs: End
+    deleted: End | None
+    pairs: tuple[Pair, ...]
+    carried: Carried
+    judges: bool
+    marks: Column | None = None
+    marked: End | None = None
+
+
+def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
+    """Both sides of a table, ready to be asked.
+
+    Raises:
+        RequestError: The table has no key, or the source takes no SQL. No retry helps.
+        SchemaError: There is no target, or the two have other columns. No retry helps.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    table = str(spec.target)
+    if not spec.key:
+        raise RequestError(
+            "a table without a key cannot be compared row by row",
+            table=table,
+            todo="Add `key` to the table's spec: the columns that tell its rows apart.",
+        )
+    if source.fingerprints is None:
+        raise RequestError(
+            "the source takes no SQL, so that its rows cannot be compared where they are",
+            table=table,
+            todo="Leave the table out.",
+        )
+    schema, existing = describe_source(spec, source), warehouse.describe(spec.target)
+    if existing is None:
+        raise SchemaError(
+            "there is no such table in the warehouse",
+            table=table,
+            todo="Carry the table first, or correct `schema` in its spec.",
+        )
+    check_version(spec, schema.columns)
+    pairs = pair_columns(
+        schema,
+        existing,
+        key=spec.key,
+        target_only=spec.target_only,
+        wall_clock_zone=spec.wall_clock_zone,
+    )
+    cursor = _ordering(spec, schema.columns)
+    algorithm = next(each for each in DIGESTS if each in source.digests())
+    dialect = replace(source.fingerprints, algorithm=algorithm)
+    there = replace(warehouse.fingerprints, algorithm=algorithm)
+    columns = (pairs, spec.key, cursor.name if cursor else None, spec.version)
+    ours = Side.of(*columns, dialect, spec.source_name, is_target=False)
+    theirs = Side.of(*columns, there, spec.target, is_target=True)
+    deletion = find_deleted(spec, schema.columns)
+    deleted = None
+    if deletion:
+        marked = marked_as_deleted(deletion, dialect)
+        ours = replace(ours, without=marked)
+        only = replace(ours, without=Statement(f"(NOT {marked.sql})", marked.values))
+        deleted = End(source, only, spec)
+    marks, only_marked = None, None
+    if spec.hard_deletes == "mark" and (column := existing.column(spec.deleted_column)):
+        marks = column
+        is_marked = marked_as_deleted(Deletion(column, spec.deleted_values), there)
+        unmarked = Statement(f"(NOT {is_marked.sql})", is_marked.values)
+        only_marked = End(warehouse, replace(theirs, without=unmarked), spec)
+    return Sides(
+        spec,
+        End(source, ours, spec),
+        End(warehouse, theirs, spec),
+        deleted,
+        pairs,
+        _carried(spec, ours, theirs, warehouse),
+        judges=cursor is not None,
+        marks=marks,
+        marked=only_marked,
+    )
+
+
+def all_days(sides: Sides, zone: str) -> Days | None:
+    """All days that either side has rows of; None for a table that is compared by its key."""
+    spec, ours, theirs = sides.spec, sides.ours.side, sides.theirs.side
+    if spec.mode == "full" or ours.ordering is None or theirs.ordering is None:
+        return None
+    if ours.ordering.type.kind not in _TIMES and not spec.cursor_unit:
+        return None
+    source = sides.ours.block
+    assert isinstance(source, Source)
+    ends = list(source.bounds(spec.source_name, ours.ordering.name) or ())
+    statement = sql.lowest_and_highest(spec.target, theirs.ordering.name)
+    ends += [value for value in sides.theirs.block.fetch(statement)[0] if value is not None]
+    if not ends:
+        return None
+    days = [day_of(value, spec, zone) for value in ends]
+    return Days(min(days), max(days) + timedelta(days=1), zone)
+
+
+def _ordering(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
+    """The column that says when a row changed, or in what order rows came; None if none does."""
+    cursor = find_cursor(spec, columns, "watermark" if spec.mode == "watermark" else "window")
+    if cursor is None or cursor not in columns:
+        return None
+    return cursor if cursor.type.kind in (*_TIMES, *_NUMBERS) else None
+
+
+def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) -> Carried:
+    """Which rows of the source have been carried, by the receipts.
+
+    Where none tells of time, as in a table that another tool has filled, or that is carried by a
+    watermark over ids: those up to the highest value in the target.
+    """
+    if ours.ordering is None or theirs.ordering is None:
+        return Carried()
+    kind = ours.ordering.type.kind
+    history = read_history.fn(spec, warehouse)
+    tells = [receipt for receipt in history.receipts if receipt.status != VOID]
+    loaded = history.coverage.loaded
+    if loaded and (kind in _TIMES or spec.cursor_unit):
+        stretches = joined(
+            (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
+            for start, end in loaded
+        )
+        until = None
+        if ours.version and ours.version.type.kind in _TIMES:
+            until = stored(loaded[-1][1], ours.version.type.kind, spec)
+        return Carried(stretches, until, spec.mode == "full")
+    if history.receipts and not tells:
+        return Carried(())
+    highest = sql.lowest_and_highest(spec.target, theirs.ordering.name)
+    (_, last) = warehouse.fetch(highest)[0]
+    return Carried(()) if last is None else Carried(((None, _after(last, kind)),))
+
+
+def _after(value: Any, kind: Kind) -> Any:
+    """The first value after this one, as the source's column of this kind has it."""
+    if isinstance(value, datetime):
+        aware = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        after = aware + timedelta(microseconds=1)
+        return after if kind is Kind.TIMESTAMPTZ else after.replace(tzinfo=None)
+    if isinstance(value, date):
+        return value + timedelta(days=1)
+    return Decimal(value) + 1 if isinstance(value, Decimal) else value + 1

@@ -1,0 +1,117 @@
+"""What `reconcile` shows on its run's page: what was compared, what differs, what was repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from prefect.artifacts import create_markdown_artifact
+
+from ferry.audits.buckets import days_of
+from ferry.audits.outcome import DIFFERENCES, Audit, AuditedBucket, Difference
+from ferry.bounded import MAX_ROWS, first_of
+from ferry.specs.tables import TableSpec
+from tasks.pages.artifacts import cosmetic
+from tasks.pages.cells import escaped, short
+
+MAX_KEYS = 50
+_NOT_JUDGED = (
+    "No column tells when a row changed: what the source changed after the last copy differs, too."
+)
+
+
+class Told(Protocol):
+    """What was repaired, for people."""
+
+    def __str__(self) -> str:
+        """One line."""
+
+
+def show_audits(
+    audits: Mapping[str, Audit],
+    specs: Iterable[TableSpec],
+    failures: Mapping[str, str],
+    left_out: Mapping[str, str],
+    repaired: Mapping[str, Told],
+) -> None:
+    """Put on the run's page what was found.
+
+    Args:
+        audits: What was found in the end, by table.
+        specs: The tables' specs.
+        failures: Why others could not be compared or repaired.
+        left_out: Tables that are not compared, with the reason.
+        repaired: What was repaired.
+    """
+    by_table = {str(spec.target): spec for spec in specs}
+    parts = [
+        "| table | compared | rows | missing | changed | extra | pending |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
+        + "\n".join(first_of(map(_line, audits.values()), MAX_ROWS, "| and {:,} more | | | | | |"))
+    ]
+    parts += [f"- {done}" for done in repaired.values()]
+    parts += first_of(
+        (f"- **{name} could not be compared**: {short(why)}" for name, why in failures.items()),
+        MAX_ROWS,
+        "- and {:,} more could not be compared",
+    )
+    parts += [f"- {name} is left out: {short(why)}" for name, why in left_out.items()]
+    parts += [_details(audit, by_table[name]) for name, audit in audits.items() if _tells(audit)]
+    with cosmetic("what was compared"):
+        create_markdown_artifact(key="reconcile", markdown="\n\n".join(parts))
+
+
+def command_line(spec: TableSpec, audit: Audit) -> str:
+    """The command that repairs what an audit has found, of just the days that differ."""
+    extra = audit.counts[Difference.EXTRA] and spec.hard_deletes != "report"
+    given = [f"table={spec.name}"]
+    windows = [bucket.window for bucket in audit.different if bucket.window]
+    if windows:
+        first, last = days_of(windows[0]), days_of(windows[-1])
+        given += [f"start_date={first.start}", f"end_date={last.end}", f"zone={first.zone}"]
+    given.append(f"repair={'all' if extra else 'carry'}")
+    return f"prefect deployment run 'reconcile/on-demand' --param {' --param '.join(given)}"
+
+
+def _line(audit: Audit) -> str:
+    counts = audit.counts
+    parts = f"{len(audit.buckets):,} {audit.unit}s" if audit.unit else "all"
+    told = " | ".join(f"{counts[how]:,}" for how in Difference)
+    return f"| {audit.table} | {parts} | {audit.rows:,} | {told} |"
+
+
+def _tells(audit: Audit) -> bool:
+    return bool(audit.different or audit.not_exact or not audit.judges)
+
+
+def _details(audit: Audit, spec: TableSpec) -> str:
+    lines = [f"### {audit.table}"]
+    if audit.not_exact:
+        lines.append(f"Compared otherwise than exactly: {', '.join(audit.not_exact)}.")
+    if not audit.judges:
+        lines.append(_NOT_JUDGED)
+    if audit.different:
+        rows = [_bucket_line(bucket) for bucket in audit.different]
+        lines.append(
+            f"| {audit.unit or 'part'} | source | target | missing | changed | extra | pending |\n"
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+            + "\n".join(first_of(rows, MAX_ROWS, "| and {:,} more | | | | | | |"))
+        )
+        lines.append(f"```\n{command_line(spec, audit)}\n```")
+        lines.append(_keys(audit) if spec.show_keys else "Keys are shown with `show_keys: true`.")
+    return "\n\n".join(lines)
+
+
+def _bucket_line(bucket: AuditedBucket) -> str:
+    counts = bucket.counts
+    if bucket.unclassified:
+        told = f"{bucket.unclassified:,} rows in parts that differ as a whole | | | "
+    else:
+        told = " | ".join(f"{counts[how]:,}" for how in Difference)
+    return f"| {bucket.label} | {bucket.source.rows:,} | {bucket.target.rows:,} | {told} |"
+
+
+def _keys(audit: Audit) -> str:
+    """The keys of rows that differ, as their canonical texts: of text, after its length."""
+    lines = [f"- {row.how}: {escaped(row.key)}" for row in audit.different_rows(*DIFFERENCES)]
+    return "\n".join(first_of(lines, MAX_KEYS, "- and {:,} more"))

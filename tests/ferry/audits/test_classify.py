@@ -1,0 +1,123 @@
+"""Each row that two sides do not have alike is judged by what they then have of its key."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferry.audits.carried import Carried, joined
+from ferry.audits.classify import by_key, classify, same_bucket, same_row, suspects
+from ferry.audits.outcome import Difference
+from ferry.errors import DataError
+from ferry.fingerprints.canonical import Fingerprint
+from ferry.fingerprints.queries import Bucket, Row
+
+CARRIED = Carried(((0, 10), (20, 30)))
+
+
+def row(key: str, number: int = 1, at: Any = 5, **more: Any) -> Row:
+    return Row(key, number, (key,), at, **more)
+
+
+def judge(source: Row | None, target: Row | None, deleted: Row | None = None) -> list[str]:
+    sides = [{each.key: each} if each else {} for each in (source, deleted, target)]
+    keys = sorted({key for side in sides for key in side})
+    return [str(found.how) for found in classify(keys, *sides, CARRIED)]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "how"),
+    [
+        (row("a"), None, ["missing"]),
+        (row("a"), row("a", 2), ["changed"]),
+        (None, row("a"), ["extra"]),
+        (row("a"), row("a"), []),
+        (None, None, []),
+        (row("a", at=15), None, ["pending"]),
+        (row("a", at=30), row("a", 2), ["pending"]),
+        (row("a", at=None), None, ["pending"]),
+        (None, row("a", at=15), ["extra"]),
+        (row("a", present=(True,)), row("a", present=(False,)), ["changed"]),
+        (row("a", nearly=(1.0,)), row("a", nearly=(1.0 + 1e-9,)), []),
+        (row("a", nearly=(1.0,)), row("a", nearly=(1.1,)), ["changed"]),
+        (row("a", nearly=(None,)), row("a", nearly=(0.0,)), ["changed"]),
+    ],
+)
+def test_what_a_row_is(source: Row | None, target: Row | None, how: list[str]) -> None:
+    assert judge(source, target) == how
+
+
+def test_a_row_whose_deletion_is_applied_is_gone_or_its_deletion_is_pending() -> None:
+    assert judge(None, row("a"), deleted=row("a", at=5)) == ["extra"]
+    assert judge(None, row("a"), deleted=row("a", at=99)) == ["pending"]
+    assert judge(None, None, deleted=row("a", at=5)) == []
+
+
+def test_a_version_that_came_after_all_that_was_carried_is_pending() -> None:
+    carried = Carried(((0, 10),), until=100)
+    old, new = row("a", at=5, version=99), row("a", at=5, version=100)
+    assert carried.holds(old)
+    assert not carried.holds(new)
+
+
+def test_a_row_that_is_newer_in_the_target_is_known() -> None:
+    ours, theirs = (
+        row("a", at=datetime(2023, 1, 1)),
+        row("a", 2, at=datetime(2023, 1, 2, tzinfo=UTC)),
+    )
+    (found,) = classify(["a"], {"a": ours}, {}, {"a": theirs}, Carried())
+    assert (found.how, found.ahead) == (Difference.CHANGED, True)
+    (found,) = classify(["a"], {"a": theirs}, {}, {"a": ours}, Carried())
+    assert (found.how, found.ahead) == (Difference.CHANGED, False)
+
+
+def test_a_full_copy_has_carried_rows_without_a_time() -> None:
+    assert Carried(((None, 10),), unordered=True).holds(row("a", at=None))
+    assert not Carried(((None, 10),)).holds(row("a", at=None))
+
+
+def test_a_key_that_is_not_unique_is_refused_with_the_side_and_without_the_key() -> None:
+    with pytest.raises(DataError, match="not unique in the target") as caught:
+        by_key([row("secret"), row("secret", 2), row("b")], "target", "raw_data.t")
+    assert "1 keys more than once among 3 rows" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_suspects_are_what_is_not_alike_on_either_side() -> None:
+    source = {r.key: r for r in (row("a"), row("b"), row("c"))}
+    target = {r.key: r for r in (row("a"), row("b", 2), row("d"))}
+    assert sorted(found.key for found in suspects(source, target)) == ["b", "c", "d"]
+
+
+def test_buckets_are_alike_up_to_the_order_in_which_floats_were_added() -> None:
+    one = Bucket(Fingerprint(2, 7), ((2, 0.3),), (1,))
+    assert same_bucket(one, Bucket(Fingerprint(2, 7), ((2, 0.1 + 0.2),), (1,)))
+    for other in (
+        Bucket(Fingerprint(2, 8), ((2, 0.3),), (1,)),
+        Bucket(Fingerprint(2, 7), ((2, 0.31),), (1,)),
+        Bucket(Fingerprint(2, 7), ((1, 0.3),), (1,)),
+        Bucket(Fingerprint(2, 7), ((2, 0.3),), (2,)),
+    ):
+        assert not same_bucket(one, other)
+    assert not same_row(row("a"), row("a", 2))
+
+
+STRETCHES = st.lists(
+    st.tuples(st.none() | st.integers(0, 20), st.integers(0, 8) | st.none()).map(
+        lambda each: (each[0], None if each[1] is None else (each[0] or 0) + each[1])
+    ),
+    max_size=5,
+)
+
+
+@given(STRETCHES, st.integers(-2, 32))
+def test_joined_stretches_hold_what_any_of_them_held(stretches: Any, value: int) -> None:
+    held = any(
+        (start is None or start <= value) and (end is None or value < end)
+        for start, end in stretches
+    )
+    assert Carried(joined(stretches)).holds(row("a", at=value)) == held

@@ -1,0 +1,223 @@
+"""reconcile: what a source and its target do not have alike is found, and repaired."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from ferry.statements import MARK, Statement
+from flows.backfill_tables import backfill
+from flows.reconcile_tables import reconcile
+from flows.sync_table import sync_table
+from tests.harness.api import Api
+
+JANUARY = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 6)}
+ORDERS = {"mode": "window", "key": ["id"], "cursor": "modified", "insert_rows": 0}
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Ten orders on each of the first five days of 2023, carried."""
+    journey.sql(
+        "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note VARCHAR(99), price DECIMAL(10,2), "
+        "modified DATETIME NOT NULL)"
+    )
+    rows = [
+        (10 * day + n, f"n{n}" if n else None, n / 4, f"2023-01-{day:02} 12:00:0{n}")
+        for day in range(1, 6)
+        for n in range(10)
+    ]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?, ?)", rows)
+    journey.write_specs(orders=ORDERS)
+    backfill(table="orders", **JANUARY)
+    return journey
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = reconcile(**parameters, return_state=True)
+    return state
+
+
+def in_target(shop: Any, statement: str, *values: object) -> int:
+    table = f'"{shop.schema}"."orders"'
+    return int(shop.warehouse.execute(Statement(statement.format(table), values)))
+
+
+def audits(shop: Any) -> list[Any]:
+    rows: list[Any] = shop.warehouse.fetch(
+        Statement(
+            "SELECT bucket, source_rows, target_rows, missing, changed, extra, pending, repaired "
+            f"FROM ferry.audits WHERE table_name = {MARK} ORDER BY audited_at, bucket",
+            (f"{shop.schema}.orders",),
+        )
+    )
+    return rows
+
+
+def drift(shop: Any) -> None:
+    """A row deleted for good, one committed late, one altered and one lost in the warehouse."""
+    shop.sql("DELETE FROM orders WHERE id = 23")
+    shop.sql("INSERT INTO orders VALUES (99, 'late', 1, '2023-01-04 08:00:00')")
+    assert in_target(shop, f"UPDATE {{}} SET price = 99 WHERE id = {MARK}", 31) == 1
+    assert in_target(shop, f"DELETE FROM {{}} WHERE id = {MARK}", 55) == 1
+
+
+def test_what_was_carried_is_equal(shop: Any) -> None:
+    state = run(table="orders", **JANUARY)
+    assert state.type is StateType.COMPLETED
+    assert state.message == f"{shop.schema}.orders: 5 days compared, 50 rows, equal"
+    assert audits(shop) == [(f"2023-01-{day:02}", 10, 10, 0, 0, 0, 0, None) for day in range(1, 6)]
+
+
+def test_what_differs_is_told_with_the_command_that_repairs_it(shop: Any, api: Api) -> None:
+    drift(shop)
+    state = run(table="orders", **JANUARY)
+    assert state.type is StateType.FAILED
+    assert str(state.message) == (
+        f"{shop.schema}.orders: 5 days compared, 51 rows, 4 days differ: 2 missing, 1 changed, "
+        "1 deleted at the source. To repair: prefect deployment run 'reconcile/on-demand' --param "
+        "table=orders --param start_date=2023-01-02 --param end_date=2023-01-06 --param zone=UTC "
+        "--param repair=carry"
+    )
+    assert audits(shop) == [
+        ("2023-01-01", 10, 10, 0, 0, 0, 0, None),
+        ("2023-01-02", 9, 10, 0, 0, 1, 0, None),
+        ("2023-01-03", 10, 10, 0, 1, 0, 0, None),
+        ("2023-01-04", 11, 10, 1, 0, 0, 0, None),
+        ("2023-01-05", 10, 9, 1, 0, 0, 0, None),
+    ]
+    (page,) = [
+        str(each.data)
+        for each in api.artifacts(str(state.state_details.flow_run_id))
+        if each.key == "reconcile"
+    ]
+    assert "| 2023-01-04 | 11 | 10 | 1 | 0 | 0 | 0 |" in page
+    assert "`show_keys: true`" in page and "- missing: " not in page
+    shop.write_specs(orders={**ORDERS, "show_keys": True})
+    state = run(table="orders", **JANUARY)
+    found = api.artifacts(str(state.state_details.flow_run_id))
+    (page,) = [str(each.data) for each in found if each.key == "reconcile"]
+    for line in ("missing: 99", "missing: 55", "changed: 31", "extra: 23"):
+        assert f"- {line}" in page
+
+
+def test_it_is_repaired_and_compared_again(shop: Any) -> None:
+    drift(shop)
+    before = len(shop.receipts("orders"))
+    shop.write_specs(orders={**ORDERS, "hard_deletes": "delete"})
+    state = run(table="orders", **JANUARY, repair="all")
+    assert state.type is StateType.COMPLETED, state.message
+    told = f"{shop.schema}.orders: 3 windows carried again, 1 deletion applied; compared again: "
+    assert f"{told}equal" in str(state.message)
+    assert [row[0] for row in shop.target("orders", "id")] == sorted(
+        {10 * day + n for day in range(1, 6) for n in range(10)} - {23} | {99}
+    )
+    assert shop.target("orders", "price", "id")[20][0] == pytest.approx(0.25)
+    new = shop.receipts("orders")[before:]
+    assert sorted((r.mode, r.window_label, r.rows_deleted) for r in new) == [
+        ("reconcile", "2023-01-02", 1),
+        ("window", "2023-01-03", 0),
+        ("window", "2023-01-04", 0),
+        ("window", "2023-01-05", 0),
+    ]
+    assert [row for row in audits(shop) if row[-1] is not None] == [
+        ("2023-01-02", 9, 9, 0, 0, 0, 0, 1),
+        ("2023-01-03", 10, 10, 0, 0, 0, 0, 1),
+        ("2023-01-04", 11, 11, 0, 0, 0, 0, 1),
+        ("2023-01-05", 10, 10, 0, 0, 0, 0, 1),
+    ]
+    assert run(table="orders", **JANUARY).type is StateType.COMPLETED
+
+
+def test_deletions_are_only_reported_unless_the_spec_says_otherwise(shop: Any) -> None:
+    shop.sql("DELETE FROM orders WHERE id = 23")
+    state = run(table="orders", **JANUARY, repair="all")
+    assert state.type is StateType.FAILED
+    assert "1 deleted at the source" in str(state.message)
+    assert len(shop.target("orders")) == 50
+
+
+def test_deletions_can_be_marked(shop: Any) -> None:
+    shop.sql("ALTER TABLE orders ADD COLUMN deleted INT")
+    shop.write_specs(orders={**ORDERS, "hard_deletes": "mark"})
+    backfill(table="orders", **JANUARY, reprocess="all")
+    shop.sql("DELETE FROM orders WHERE id = 23")
+    state = run(table="orders", **JANUARY, repair="all")
+    assert state.type is StateType.COMPLETED, state.message
+    assert "1 deletion marked; compared again: equal" in str(state.message)
+    assert [row for row in shop.target("orders", "id, deleted") if row[1] is not None] == [(23, 1)]
+    state = run(table="orders", **JANUARY)
+    assert state.message == f"{shop.schema}.orders: 5 days compared, 50 rows, equal"
+
+
+def test_not_too_many_are_taken_out_unasked(shop: Any) -> None:
+    shop.sql("DELETE FROM orders WHERE id < 25")
+    shop.write_specs(orders={**ORDERS, "hard_deletes": "delete"})
+    state = run(table="orders", **JANUARY, repair="all")
+    assert state.type is StateType.FAILED
+    assert "at most 5 % of 50 rows (`max_delete_percent`); found 15 rows" in str(state.message)
+    assert len(shop.target("orders")) == 50
+    state = run(table="orders", **JANUARY, repair="all", max_delete_percent=30)
+    assert state.type is StateType.COMPLETED, state.message
+    assert len(shop.target("orders")) == 35
+
+
+def test_what_the_source_changed_after_it_was_carried_is_pending(shop: Any) -> None:
+    later = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    shop.sql("UPDATE orders SET note = 'new', modified = ? WHERE id = 23", [(later,)])
+    shop.sql("INSERT INTO orders VALUES (100, 'new', 1, ?)", [(later,)])
+    state = run(table="orders", **JANUARY)
+    assert state.type is StateType.COMPLETED, state.message
+    assert state.message == f"{shop.schema}.orders: 5 days compared, 50 rows, equal, 1 pending"
+    state = run(table="orders")
+    assert state.type is StateType.COMPLETED, state.message
+    assert "equal, 2 pending" in str(state.message)
+
+
+def test_a_row_altered_in_the_warehouse_to_be_newer_is_repaired_too(shop: Any) -> None:
+    moved = datetime(2023, 1, 5, 23)
+    in_target(shop, f"UPDATE {{}} SET modified = {MARK}, note = 'x' WHERE id = 12", moved)
+    state = run(table="orders", **JANUARY, repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "note")[2][0] == "n2"
+
+
+def test_a_table_that_another_tool_has_filled_is_compared_as_a_whole(shop: Any) -> None:
+    shop.warehouse.execute(
+        Statement(
+            f"DELETE FROM ferry.receipts WHERE table_name = {MARK}", (f"{shop.schema}.orders",)
+        )
+    )
+    shop.sql("INSERT INTO orders VALUES (98, 'late', 1, '2023-01-04 08:00:00')")
+    shop.sql("INSERT INTO orders VALUES (99, 'after', 1, '2023-02-04 08:00:00')")
+    shop.write_specs(orders={**ORDERS, "every": "never"})
+    state = run(table="orders")
+    assert state.type is StateType.FAILED
+    assert "1 missing, 1 pending" in str(state.message)
+
+
+@pytest.fixture
+def regions(journey: Any) -> Any:
+    journey.sql("CREATE TABLE regions (code VARCHAR(20) NOT NULL PRIMARY KEY, name VARCHAR(99))")
+    rows = [(f"r{number:04}", f"region {number}") for number in range(3000)]
+    journey.sql("INSERT INTO regions VALUES (?, ?)", rows)
+    journey.write_specs(regions={"mode": "full", "key": ["code"]})
+    sync_table(table="regions")
+    return journey
+
+
+def test_a_table_without_times_is_compared_by_its_key(regions: Any) -> None:
+    name = f"{regions.schema}.regions"
+    assert run(table="regions").message == f"{name}: all compared, 3,000 rows, equal"
+    regions.sql("DELETE FROM regions WHERE code = 'r0007'")
+    regions.sql("UPDATE regions SET name = 'other' WHERE code = 'r0008'")
+    regions.sql("INSERT INTO regions VALUES ('r9', 'new')")
+    state = run(table="regions")
+    told = "differs: 1 missing, 1 changed, 1 deleted at the source"
+    assert f"{name}: all compared, 3,000 rows, {told}" in str(state.message)
+    state = run(table="regions", repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+    assert len(regions.target("regions", "code", "code")) == 3000
