@@ -10,7 +10,7 @@ from blocks.named import NamedBlock
 from blocks.stage import Stage
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
-from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import DataType, TableName, TableSchema
 from ferry.statements import Statement
 from ferry.target.retype import Held, View
@@ -29,7 +29,7 @@ class Warehouse(NamedBlock, ABC):
     """
 
     capabilities: ClassVar[Capabilities]
-    fingerprints: ClassVar[FingerprintDialect]
+    fingerprints: ClassVar[SumDialect]
 
     @abstractmethod
     def native_type(self, data_type: DataType) -> str:

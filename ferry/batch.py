@@ -23,6 +23,7 @@ from ferry.schema import Column, TableName, TableSchema
 from ferry.windows import Window, read_stretch
 
 if TYPE_CHECKING:
+    from ferry.fingerprints.sums import ValueSums
     from ferry.specs.tables import Mode, TableSpec
 
 STAGING_SCHEMA = "ferry"
@@ -190,6 +191,7 @@ class Extract:
         content_bytes: Bytes of all the values as they were in memory, before compression.
         left_out: What could not be read and why, when the rest of the window could.
         read_at: The source's clock just before the rows were read.
+        sums: The sums of each column's values, as they were read.
     """
 
     parts: tuple[PartFile, ...]
@@ -197,6 +199,7 @@ class Extract:
     content_bytes: int = 0
     left_out: str = ""
     read_at: datetime | None = None
+    sums: ValueSums | None = None
 
     @property
     def rows(self) -> int:
@@ -253,7 +256,9 @@ class Copied:
     Attributes:
         staging_table: The table that holds just this batch; None when the batch is empty.
         rows: Rows that the warehouse says it loaded into it.
+        sums: The sums of each column's values there, by the warehouse.
     """
 
     staging_table: TableName | None
     rows: int
+    sums: ValueSums | None = None

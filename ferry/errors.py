@@ -16,6 +16,7 @@ FerryError
     ├── DataError             values that the warehouse cannot hold as they are
     ├── IncompleteReadError   a part of what was asked for could not be read; the rest was
     ├── CountMismatchError    two steps disagree about the number of rows
+    ├── ValuesDifferError     two steps disagree about the values of a column
     ├── CheckFailedError      a summary's check failed; what is published stays as it was
     ├── StaleReadError        what was planned or read is out of date; read it again
     ├── StoppedError          the run was cancelled before this was written
@@ -203,6 +204,12 @@ class CountMismatchError(FatalError):
     """Two steps disagree about the number of rows."""
 
     code = "FERRY-COUNTS"
+
+
+class ValuesDifferError(FatalError):
+    """Two steps disagree about the values of a column."""
+
+    code = "FERRY-VALUES"
 
 
 class CheckFailedError(FatalError):

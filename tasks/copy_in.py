@@ -14,7 +14,14 @@ from blocks.stages.parts.files import read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, Batch, Copied, Extract, Staged
-from ferry.errors import CountMismatchError, DataError, FerryError, SchemaError
+from ferry.errors import (
+    CountMismatchError,
+    DataError,
+    FerryError,
+    SchemaError,
+    ValuesDifferError,
+)
+from ferry.fingerprints.sums import ValueSums, read_sums, select_sums
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
 from tasks.step import STEP, explains, located, log_step
@@ -43,6 +50,7 @@ def copy(
         DataError: A value that does not fit, with file, line and column, or by INSERT with row and
             column. No retry helps.
         CountMismatchError: The warehouse loaded another number of rows than were staged.
+        ValuesDifferError: It loaded other values than were read, by the columns' names.
         AccessError: The warehouse may not read the stage. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
@@ -54,13 +62,15 @@ def copy(
             _make(table, staged.layout.columns, warehouse)
             rows = _load(table, extracted, staged, stage, warehouse)
             _compare(staged, rows)
+            sums = _sums(table, staged.layout.columns, warehouse)
+            _compare_values(extracted, sums)
         except Exception:
             drop_quietly(warehouse, table)
             raise
         log_step(
             "copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT"
         )
-        return Copied(table, rows)
+        return Copied(table, rows, sums)
 
 
 def _make(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
@@ -117,6 +127,25 @@ def _refused_place(
 
 class _TriedError(Exception):
     """Rolls a transaction back that was only tried."""
+
+
+def _sums(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> ValueSums:
+    """The sums of the values that the warehouse has loaded, computed there."""
+    question = select_sums(warehouse.fingerprints, table, columns)
+    (row,) = warehouse.fetch(question)
+    return read_sums(columns, row)
+
+
+def _compare_values(extracted: Extract, sums: ValueSums) -> None:
+    differing = extracted.sums.differing(sums) if extracted.sums else []
+    if differing:
+        raise ValuesDifferError(
+            "the values in the staging table are not those that were read",
+            expected="the same values in each column",
+            found="others in " + ", ".join(differing),
+            todo="Run it again; the target is untouched. If it persists, look at the staged files "
+            "with `keep_staged_days`, and at what the warehouse makes of that column's type.",
+        )
 
 
 def _compare(staged: Staged, rows: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from blocks.stages.parts.files import write_parts
+from blocks.stages.parts.sums import BatchSums
 from ferry.batch import Batch, CursorValue, Extract
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
@@ -59,11 +60,11 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                     todo="Run it again: it has to be planned again.",
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
-            watch = _watch(batch, query.schema)
+            watch, sums = _watch(batch, query.schema), BatchSums(plan.columns)
             reading = WholeOrPart(
                 source.read(query),
                 in_parts=batch.mode == "window",
-                see=watch.see if watch else None,
+                seen_by=(watch.see, sums.add) if watch else (sums.add,),
             )
             progress = RowsProgress(
                 f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
@@ -94,7 +95,9 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
             len(written.parts),
             f", by {cursor_line(spec, query.cursor)}" if query.cursor else "",
         )
-        return dataclasses.replace(written, left_out=reading.left_out, read_at=read_at)
+        return dataclasses.replace(
+            written, left_out=reading.left_out, read_at=read_at, sums=sums.sums
+        )
 
 
 class WholeOrPart:
@@ -104,7 +107,7 @@ class WholeOrPart:
         batches: The source's.
         in_parts: Whether the rest may land. Only in a window: a full copy would delete what was
             left out, and a watermark would pass it by.
-        see: Shown each batch.
+        seen_by: Shown each batch.
     """
 
     def __init__(
@@ -112,19 +115,19 @@ class WholeOrPart:
         batches: Iterator[pa.RecordBatch],
         *,
         in_parts: bool,
-        see: Callable[[pa.RecordBatch], None] | None = None,
+        seen_by: Sequence[Callable[[pa.RecordBatch], None]] = (),
     ) -> None:
         self.left_out = ""
         self._batches = batches
         self._in_parts = in_parts
-        self._see = see
+        self._seen_by = seen_by
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """The batches, to the last that there is."""
         try:
             for batch in self._batches:
-                if self._see:
-                    self._see(batch)
+                for see in self._seen_by:
+                    see(batch)
                 yield batch
         except IncompleteReadError as error:
             if not self._in_parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ferry.fingerprints.canonical import BITS
-from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, Kind
 
 _DATE = "YYYY-MM-DD"
@@ -20,7 +20,7 @@ _TEXTS = {
 }
 
 
-class PostgresFingerprint(FingerprintDialect):
+class PostgresFingerprint(SumDialect):
     """What PostgreSQL computes; what is made of it overrides what it lacks."""
 
     def text(self, column: Column) -> str:
@@ -57,6 +57,14 @@ class PostgresFingerprint(FingerprintDialect):
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
         return f"CAST(CAST('x' || {hexadecimal} AS BIT({BITS})) AS BIGINT)"
+
+    def days(self, column: Column) -> str:
+        """A date as days since 1970."""
+        return f"({self.quoted(column.name)} - DATE '1970-01-01')"
+
+    def microseconds(self, column: Column) -> str:
+        """A time as microseconds since 1970, or since midnight."""
+        return f"EXTRACT(EPOCH FROM {self.quoted(column.name)}) * 1000000"
 
     def floating(self, column: Column) -> str:
         """The value of a float column in double precision."""

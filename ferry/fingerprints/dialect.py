@@ -74,6 +74,17 @@ class FingerprintDialect(ABC):
     def floating(self, column: Column) -> str:
         """The value of a float column in double precision."""
 
+    def summable(self, column: Column) -> str:
+        """What is summed of a float: very large and very small ones within what sums can hold.
+
+        PostgreSQL refuses a sum that overflows, and a product that vanishes.
+        """
+        value = self.floating(column)
+        return (
+            f"CASE WHEN ABS({value}) >= 1e290 THEN {value} * 1e-200 "
+            f"WHEN {value} <> 0 AND ABS({value}) <= 1e-290 THEN {value} * 1e200 ELSE {value} END"
+        )
+
     def total(self, number: str) -> str:
         """The sum of numbers of 60 bits, which has more; NULL of none."""
         return f"SUM({number})"
@@ -102,3 +113,16 @@ class FingerprintDialect(ABC):
     def binary(self, hexadecimal: str) -> str:
         """The canonical text of a binary value, from its digits."""
         return self.concat([f"'{BINARY_PREFIX}'", hexadecimal])
+
+
+@dataclass(frozen=True)
+class SumDialect(FingerprintDialect):
+    """What an engine writes beside it for sums over the values of a column: each warehouse."""
+
+    @abstractmethod
+    def days(self, column: Column) -> str:
+        """A date as days since 1970."""
+
+    @abstractmethod
+    def microseconds(self, column: Column) -> str:
+        """A time as microseconds since 1970, or since midnight."""

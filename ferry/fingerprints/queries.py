@@ -249,7 +249,7 @@ class Side:
         ]
         outer = ["COUNT(*)", self.dialect.total(quoted("ferry_number"))]
         for n, column in enumerate(self.nearly):
-            inner.append(f"{self.dialect.floating(column)} AS {quoted(f'ferry_near{n}')}")
+            inner.append(f"{self.dialect.summable(column)} AS {quoted(f'ferry_near{n}')}")
             outer += [f"COUNT({quoted(f'ferry_near{n}')})", f"SUM({quoted(f'ferry_near{n}')})"]
         for n, column in enumerate(self.presence):
             inner.append(f"{self._is_there(column)} AS {quoted(f'ferry_there{n}')}")

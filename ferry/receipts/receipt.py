@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 
 import ferry
+from ferry.fingerprints.sums import TEXT_BYTES
 from ferry.schema import Column, DataType, Kind, TableName
 
 RECEIPTS_SCHEMA = "ferry"
@@ -25,6 +26,7 @@ RECEIPTS = TableName(RECEIPTS_SCHEMA, "receipts")
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)
 _LONG_TEXT = DataType(Kind.TEXT, max_bytes=2048)
+_SUMS = DataType(Kind.TEXT, max_bytes=TEXT_BYTES)
 _COUNT = DataType(Kind.INT64)
 _MOMENT = DataType(Kind.TIMESTAMPTZ)
 
@@ -63,6 +65,10 @@ class Receipt:
         rows_superseded: Rows of which the batch itself had another one of the same key that won.
         read_as: What of the table's spec decided which rows these are (`ferry.receipts.read_as`).
             None in receipts of Ferry 0.1.
+        sums_read: For each column, how many values were read and their sum
+            (`ferry.fingerprints.sums`), as JSON. None in older receipts, and of empty batches.
+        sums_staged: The same of the staging table, computed by the warehouse, and the same
+            values: of floats, within an error.
     """
 
     batch_id: str
@@ -91,6 +97,8 @@ class Receipt:
     complete_until: datetime | None = None
     rows_superseded: int | None = None
     read_as: str | None = None
+    sums_read: str | None = None
+    sums_staged: str | None = None
 
     @property
     def changed(self) -> int:
@@ -139,6 +147,8 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("complete_until", _MOMENT),
     Column("rows_superseded", _COUNT),
     Column("read_as", _LONG_TEXT),
+    Column("sums_read", _SUMS),
+    Column("sums_staged", _SUMS),
 )
 """A table that an older Ferry made lacks the last of them, which `tasks.own_tables.make_missing`
 adds: so each new column is nullable and stands at the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, Kind
 
 _DATE = "%Y-%m-%d"
@@ -20,7 +20,7 @@ _TEXTS = {
 }
 
 
-class DuckDBFingerprint(FingerprintDialect):
+class DuckDBFingerprint(SumDialect):
     """What DuckDB computes. https://duckdb.org/docs/stable/sql/functions/overview."""
 
     def text(self, column: Column) -> str:
@@ -47,6 +47,16 @@ class DuckDBFingerprint(FingerprintDialect):
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
         return f"CAST('0x' || {hexadecimal} AS BIGINT)"
+
+    def days(self, column: Column) -> str:
+        """A date as days since 1970."""
+        return f"({self.quoted(column.name)} - DATE '1970-01-01')"
+
+    def microseconds(self, column: Column) -> str:
+        """A time as microseconds since 1970, or since midnight."""
+        name = self.quoted(column.name)
+        value = f"DATE '1970-01-01' + {name}" if column.type.kind is Kind.TIME else name
+        return f"epoch_us({value})"
 
     def floating(self, column: Column) -> str:
         """The value of a float column in double precision."""

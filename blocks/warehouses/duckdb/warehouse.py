@@ -28,7 +28,7 @@ from blocks.work_folder import work_folder
 from ferry.batch import FileLayout, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
-from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
 from ferry.target.retype import Held
@@ -123,7 +123,7 @@ class DuckDBWarehouse(Warehouse):
     _description = "A DuckDB file that Ferry loads tables into: no server, for one machine."
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
-    fingerprints: ClassVar[FingerprintDialect] = DuckDBFingerprint()
+    fingerprints: ClassVar[SumDialect] = DuckDBFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
         stage_formats=(StageFormat.PARQUET, StageFormat.CSV),
         max_identifier_bytes=255,  # DuckDB has no limit; longer ones help nobody

@@ -30,7 +30,7 @@ from blocks.warehouses.postgres.views import bound_views
 from ferry.batch import Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError, FerryError, SchemaError
-from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, TableName, TableSchema
 from ferry.statements import MARK, Statement
 from ferry.target.retype import View
@@ -77,7 +77,7 @@ class PostgresWarehouse(PostgresSession, Warehouse):
     _description = "A PostgreSQL database that Ferry loads tables into."
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
-    fingerprints: ClassVar[FingerprintDialect] = PostgresFingerprint()
+    fingerprints: ClassVar[SumDialect] = PostgresFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
         stage_formats=(StageFormat.CSV,),
         max_identifier_bytes=63,

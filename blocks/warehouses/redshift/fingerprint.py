@@ -31,6 +31,23 @@ class RedshiftFingerprint(PostgresFingerprint):
         """A decimal's digits without zeros at the end; it always has all of its scale."""
         return f"RTRIM(RTRIM(CAST({name} AS VARCHAR), '0'), '.')"
 
+    def days(self, column: Column) -> str:
+        """A date as days since 1970."""
+        return f"DATEDIFF(day, DATE '1970-01-01', {self.quoted(column.name)})"
+
+    def microseconds(self, column: Column) -> str:
+        """A time as microseconds since 1970, or since midnight.
+
+        EXTRACT(EPOCH …) of a TIMESTAMP is whole seconds there.
+        https://docs.aws.amazon.com/redshift/latest/dg/r_DATEDIFF_function.html
+        """
+        name = self.quoted(column.name)
+        if column.type.kind is Kind.TIME:
+            name = f"(DATE '1970-01-01' + {name})"
+        elif column.type.kind is Kind.TIMESTAMPTZ:
+            name = f"({name} AT TIME ZONE 'UTC')"
+        return f"DATEDIFF(microsecond, TIMESTAMP '1970-01-01 00:00:00', {name})"
+
     def digest(self, text: str) -> str:
         """The digest of a text, in lower-case hexadecimal digits."""
         return f"MD5({text})" if self.algorithm == "md5" else f"SHA2({text}, 256)"

@@ -28,7 +28,7 @@ from blocks.warehouses.redshift.load_errors import load_error
 from ferry.batch import FileLayout, Staged, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
-from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import MARK, Statement, quoted, storage_keys, table_sql
 from ferry.target.retype import Held, View
@@ -123,7 +123,7 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
     _description = "An Amazon Redshift database that Ferry loads tables into, through S3."
     _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
-    fingerprints: ClassVar[FingerprintDialect] = RedshiftFingerprint()
+    fingerprints: ClassVar[SumDialect] = RedshiftFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
         stage_formats=(StageFormat.CSV, StageFormat.PARQUET),
         max_identifier_bytes=127,

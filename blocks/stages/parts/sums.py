@@ -1,0 +1,51 @@
+"""The sums of what is read, over its record batches: by DuckDB, within this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
+from ferry.fingerprints.sums import ValueSums, no_sums, read_sums, select_sums
+from ferry.schema import Column, TableName
+
+_BATCH = TableName("", "ferry_batch")
+_databases: list[duckdb.DuckDBPyConnection] = []
+_making = threading.Lock()
+
+
+class BatchSums:
+    """The sums of all batches that it was given.
+
+    Args:
+        columns: The columns, in the batches' order.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.sums: ValueSums = no_sums(columns)
+        self._columns = tuple(columns)
+        self._names = [column.name for column in columns]
+        self._statement = select_sums(DuckDBFingerprint(), _BATCH, columns).sql
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add a batch's, whatever its columns are called."""
+        named = pa.RecordBatch.from_arrays(batch.columns, names=self._names)
+        if self._connection is None:
+            self._connection = _database().cursor()
+        self._connection.register(_BATCH.name, named)
+        (row,) = self._connection.execute(self._statement).fetchall()
+        self._connection.unregister(_BATCH.name)
+        self.sums += read_sums(self._columns, row)
+
+
+def _database() -> duckdb.DuckDBPyConnection:
+    """This process's own, without a file: to make one takes longer than to sum a window."""
+    with _making:
+        if not _databases:
+            # One thread: others read, write and upload at the same time.
+            _databases.append(duckdb.connect(config={"threads": 1}))
+        return _databases[0]

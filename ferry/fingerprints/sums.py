@@ -1,0 +1,184 @@
+"""Sums over the values of each column: what stands in a receipt, of what was read and of what came.
+
+They are cheap, and every engine computes them alike: of numbers as they are, of dates as days, of
+times as microseconds since 1970, of text and binary as the numbers of their digests, which
+`canonical` defines. Of floats within a relative error; of JSON, which warehouses write anew,
+whether there is a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from ferry.fingerprints.dialect import SumDialect
+from ferry.schema import Column, Kind, TableName
+from ferry.statements import Statement
+
+RELATIVE_ERROR = 1e-9
+"""By how much sums of floats may differ, of the sum of their absolute values: each engine adds in
+another order, and loses some 1e-16 with each of very many additions."""
+
+_WIDEST_SUMMED = 27
+"""Decimals of more digits may overflow a sum of 38 over very many rows: their text is taken."""
+
+TEXT_BYTES = 65_535
+
+
+class Sum(StrEnum):
+    """What is summed of a column's values."""
+
+    VALUE = "value"
+    DAYS = "days"
+    MICROSECONDS = "microseconds"
+    DIGEST = "digest"
+    FLOAT = "float"
+    PRESENCE = "presence"
+
+
+_SUMS: dict[Kind, Sum] = {
+    Kind.BOOLEAN: Sum.VALUE,
+    Kind.INT16: Sum.VALUE,
+    Kind.INT32: Sum.VALUE,
+    Kind.INT64: Sum.VALUE,
+    Kind.DATE: Sum.DAYS,
+    Kind.TIME: Sum.MICROSECONDS,
+    Kind.TIMESTAMP: Sum.MICROSECONDS,
+    Kind.TIMESTAMPTZ: Sum.MICROSECONDS,
+    Kind.TEXT: Sum.DIGEST,
+    Kind.BINARY: Sum.DIGEST,
+    Kind.FLOAT32: Sum.FLOAT,
+    Kind.FLOAT64: Sum.FLOAT,
+    Kind.JSON: Sum.PRESENCE,
+}
+
+
+def sum_of(column: Column) -> Sum:
+    """What is summed of the column's values."""
+    if column.type.kind is Kind.DECIMAL:
+        return Sum.DIGEST if (column.type.precision or 0) > _WIDEST_SUMMED else Sum.VALUE
+    return _SUMS[column.type.kind]
+
+
+@dataclass(frozen=True)
+class ColumnSum:
+    """One column's.
+
+    Attributes:
+        count: Values that are not NULL.
+        total: Their sum; of floats, within an error; of JSON, 0.
+        size: Of floats, the sum of their absolute values; else 0.
+    """
+
+    count: int = 0
+    total: Decimal | float = Decimal(0)
+    size: float = 0.0
+
+    def __add__(self, other: ColumnSum) -> ColumnSum:
+        total: Any = self.total
+        return ColumnSum(self.count + other.count, total + other.total, self.size + other.size)
+
+    def same(self, other: ColumnSum) -> bool:
+        """Whether both are of the same values, as far as sums can tell."""
+        if self.count != other.count:
+            return False
+        if isinstance(self.total, float) or isinstance(other.total, float):
+            one, two = float(self.total), float(other.total)
+            # What has overflowed, or is no number, has and is so on both sides.
+            if not (math.isfinite(one) and math.isfinite(two)):
+                return repr(one) == repr(two)
+            return abs(one - two) <= RELATIVE_ERROR * max(self.size, other.size)
+        return self.total == other.total
+
+    def __str__(self) -> str:
+        total = repr(self.total) if isinstance(self.total, float) else format(self.total, "f")
+        return f"{self.count}:{total.rstrip('0').rstrip('.') if '.' in total else total}"
+
+
+@dataclass(frozen=True)
+class ValueSums:
+    """Those of all columns.
+
+    Attributes:
+        columns: The columns' names, in order.
+        sums: One for each.
+    """
+
+    columns: tuple[str, ...]
+    sums: tuple[ColumnSum, ...]
+
+    def __add__(self, other: ValueSums) -> ValueSums:
+        both = zip(self.sums, other.sums, strict=True)
+        return ValueSums(self.columns, tuple(one + two for one, two in both))
+
+    def differing(self, other: ValueSums) -> list[str]:
+        """The columns whose values are not the same."""
+        pairs = zip(self.columns, self.sums, other.sums, strict=True)
+        return [name for name, one, two in pairs if not one.same(two)]
+
+    def __str__(self) -> str:
+        """As a receipt keeps it: count and sum of each column, in JSON; of very many, a digest."""
+        told = {name: str(each) for name, each in zip(self.columns, self.sums, strict=True)}
+        text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode()) <= TEXT_BYTES:
+            return text
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def no_sums(columns: Sequence[Column]) -> ValueSums:
+    """Those of no rows."""
+    zeros = (0.0 if sum_of(column) is Sum.FLOAT else Decimal(0) for column in columns)
+    return ValueSums(_names(columns), tuple(ColumnSum(0, zero) for zero in zeros))
+
+
+def select_sums(dialect: SumDialect, table: TableName, columns: Iterable[Column]) -> Statement:
+    """The question for the sums of a table. Gives one row for `read_sums`."""
+    items = [item for column in columns for item in _items(dialect, column)]
+    return Statement(f"SELECT {', '.join(items)} FROM {dialect.table(table)}")
+
+
+def read_sums(columns: Sequence[Column], row: Sequence[Any]) -> ValueSums:
+    """What the answer says."""
+    values, found = iter(row), []
+    for column in columns:
+        count, kind = int(next(values)), sum_of(column)
+        if kind is Sum.PRESENCE:
+            found.append(ColumnSum(count))
+        elif kind is Sum.FLOAT:
+            found.append(ColumnSum(count, float(next(values) or 0), float(next(values) or 0)))
+        else:
+            found.append(ColumnSum(count, Decimal(next(values) or 0)))
+    return ValueSums(_names(columns), tuple(found))
+
+
+def _items(dialect: SumDialect, column: Column) -> list[str]:
+    name, kind = dialect.quoted(column.name), sum_of(column)
+    count = f"COUNT({name})"
+    if kind is Sum.PRESENCE:
+        return [count]
+    if kind is Sum.FLOAT:
+        value = dialect.summable(column)
+        return [count, f"SUM({value})", f"SUM(ABS({value}))"]
+    return [count, dialect.total(_value(dialect, column, kind))]
+
+
+def _value(dialect: SumDialect, column: Column, kind: Sum) -> str:
+    """What is summed of a value."""
+    if kind is Sum.DIGEST:
+        return dialect.number(dialect.text(column))
+    if kind is Sum.DAYS:
+        return dialect.days(column)
+    if kind is Sum.MICROSECONDS:
+        return dialect.microseconds(column)
+    name = dialect.quoted(column.name)
+    return f"CASE WHEN {name} THEN 1 ELSE 0 END" if column.type.kind is Kind.BOOLEAN else name
+
+
+def _names(columns: Sequence[Column]) -> tuple[str, ...]:
+    return tuple(column.name for column in columns)
