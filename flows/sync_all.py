@@ -22,9 +22,10 @@ from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Every
+from flows.pipeline.audit_tables import audit_tables
 from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch, summary_line
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
-from flows.pipeline.follow_summaries import follow
+from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
@@ -84,7 +85,8 @@ def sync_all(
 
     Tables in mode `window` carry the dates given, or the day (or hour) before the run's scheduled
     start; the others carry what their mode says. Without dates, a table with `catch_up: true` then
-    carries its past windows that are not loaded. The run fails if any table or window failed, after
+    carries its past windows that are not loaded, and one with `audit_days` is compared with its
+    source for these days and repaired. The run fails if any table or window failed, after
     all the others are done, and names each one with its reason.
 
     Args:
@@ -130,9 +132,15 @@ def sync_all(
         else:
             failures[name] = reason_of(result)
     caught_up = {} if dates.given else catch_up_tables(batches)
+    landed = [batch for batch in batches if str(batch.target) in receipts]
+    audited = {} if dates.given else audit_tables(landed)
+    failures |= {name: each.reason for name, each in audited.items() if each.reason}
     _show(receipts, failures, caught_up)
     outcomes = [outcome for each in caught_up.values() for outcome in each]
-    published = follow([*receipts.values(), *receipts_of(outcomes)])
+    repaired = [name for name, each in audited.items() if each.repaired]
+    published = follow_tables(
+        [*receipts, *(r.table_name for r in receipts_of(outcomes)), *repaired]
+    )
     late = failures_of(outcomes)
     if failures or late:
         counts = [f"{len(failures)} of {len(due)} tables failed"] if failures else []
@@ -145,6 +153,7 @@ def sync_all(
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
     told = [f"{len(receipts)} tables carried", *first_of(caught_up_lines(caught_up), MAX_REASONS)]
+    told += first_of((each.line for each in audited.values() if each.line), MAX_REASONS)
     return published.after("; ".join(told), receipts)
 
 

@@ -122,6 +122,11 @@ class Audit:
         rows = {row.key: row.how for bucket in self.buckets for row in bucket.rows}
         return Counter(rows.values())
 
+    def counts_only(self, how: Difference) -> bool:
+        """Whether there is no other difference than this one, and all was compared."""
+        others = [each for each in DIFFERENCES if each is not how and self.counts[each]]
+        return not (others or self.unclassified or self.left)
+
     @property
     def unclassified(self) -> int:
         """How many rows were too many to be looked at one by one."""

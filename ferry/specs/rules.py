@@ -19,6 +19,8 @@ def contradictions(spec: TableSpec) -> Iterator[tuple[str, str]]:
         yield "", "deleted_values needs soft_deletes: apply"
     if spec.catch_up and (spec.mode != "window" or spec.start_date is None):
         yield "", "catch_up needs mode window and a start_date"
+    if spec.audit_days and spec.mode != "window":
+        yield "", "audit_days is for mode window"
     if spec.hard_deletes != "report" and not spec.key:
         yield "", f"hard_deletes: {spec.hard_deletes} needs a key: the columns that identify a row"
     columns = {name.lower() for name in (spec.cursor, spec.version) if name}

@@ -182,6 +182,14 @@ class TableSpec(BaseModel):
         description="Let `reconcile` show the keys of rows that differ on its page: keys can be "
         "personal.",
     )
+    audit_days: int = Field(
+        default=0,
+        ge=0,
+        le=366,
+        description="window: sync-all compares so many days, up to the end of its own window, with "
+        "the source, and repairs what came late, went away or was altered, as `reconcile` with "
+        "repair=all does; 0 does not.",
+    )
     on_repeated_key: Literal["error", "newest"] = Field(
         default="error",
         description="A key that is only a part of the source's primary key, or rows of one key "

@@ -146,11 +146,14 @@ def _carry(spec: TableSpec, audit: Audit, zone: str, route: Route) -> list[Outco
     """Carry again what has rows that are missing or changed."""
     to_carry = _windows(spec, audit, zone)
     if to_carry is None:
-        batch = make_batch(spec, Dates(), "full")
+        batch = replace(make_batch(spec, Dates(), "full"), repair=True)
         return [Outcome(audit.table, None, carry(batch, route))]
     if not to_carry:
         return []
-    batches = window_batches(spec, to_carry, str(flow_run.id), scheduled_start())
+    batches = [
+        replace(batch, repair=True)
+        for batch in window_batches(spec, to_carry, str(flow_run.id), scheduled_start())
+    ]
     one_by_one = batches[0].overwrites_newer
     with (
         tidied(spec, route.stage, route.warehouse),
