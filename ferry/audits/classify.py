@@ -119,7 +119,8 @@ def classify(
             how = Difference.PENDING
         there = None if theirs is None else theirs.keys
         ahead = theirs is not None and _newer(theirs, ours)
-        found.append(DifferentRow(how, key, ours.keys, there, ours.ordering, ahead=ahead))
+        version = ours.ordering if ours.version is None else ours.version
+        found.append(DifferentRow(how, key, ours.keys, there, ours.ordering, version, ahead))
     return found
 
 

@@ -45,6 +45,7 @@ class DifferentRow:
         source_key: Its key as the source's driver has it; None if it is not there.
         target_key: Its key as the warehouse's driver has it; None if it is not there.
         at: The value of the ordering column: the source's, or of an extra row the target's.
+        version: What tells how new the source's row is.
         ahead: Whether the target's version of it is newer than the source's, so that carrying it
             again would not replace it.
     """
@@ -54,6 +55,7 @@ class DifferentRow:
     source_key: tuple[object, ...] | None = field(default=None, repr=False)
     target_key: tuple[object, ...] | None = field(default=None, repr=False)
     at: Any = field(default=None, repr=False)
+    version: Any = field(default=None, repr=False)
     ahead: bool = False
 
 

@@ -30,6 +30,7 @@ from flows.pipeline.tidy import tidied
 from tasks import with_retries
 from tasks.audits.compare import compare
 from tasks.audits.reconcile import record
+from tasks.audits.remove import realign
 from tasks.audits.remove import remove as remove_rows
 from tasks.audits.sides import Sides, both_sides
 from tasks.pages.progress import WindowsProgress
@@ -102,7 +103,9 @@ def repair_table(
         # Carrying them again would not replace them: their versions are newer than the source's.
         ahead = [row for row in bucket.rows if row.ahead and row.how is Difference.CHANGED]
         if ahead:
-            _remove(sides, bucket, ahead, route, mark=False)
+            with_retries(realign, spec)(
+                sides, bucket, ahead, route.warehouse, flow_run_id=str(flow_run.id)
+            )
     outcomes = _carry(spec, audit, zone, route)
     done.windows = len(receipts_of(outcomes))
     done.reasons += failed_lines(failures_of(outcomes))

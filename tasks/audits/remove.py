@@ -1,9 +1,10 @@
-"""Deletions of the source applied to the target: rows taken out, or marked, each with a receipt."""
+"""Rows of the target that carrying again does not put right: taken out, marked or aligned."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect import task
@@ -14,6 +15,7 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.audits.outcome import AuditedBucket, DifferentRow
 from ferry.errors import CountMismatchError, DataError
+from ferry.fingerprints.queries import as_kind
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import write_receipt
@@ -37,15 +39,15 @@ def remove(
     mark: bool,
     flow_run_id: str,
 ) -> Receipt | None:
-    """Take rows out of the target, or mark them as deleted, in one transaction with a receipt.
+    """Take rows that the source has no more out of the target, or mark them as deleted.
 
-    Safe to repeat: what is gone, or marked, is left alone. Rows that are to go since the source has
-    deleted them are looked up there once more just before: one that is back stays.
+    In one transaction with a receipt. Safe to repeat: what is gone, or marked, is left alone. The
+    rows are looked up at the source once more just before: one that is back stays.
 
     Args:
         sides: Both sides of the table.
         bucket: Where the rows are, for the receipt.
-        rows: The rows; those that the source has are taken out to be carried again.
+        rows: The rows.
         warehouse: Where.
         mark: Whether they are marked in `deleted_column`.
         flow_run_id: The run, for the receipt.
@@ -58,55 +60,105 @@ def remove(
         DataError: The column cannot be marked. No retry helps.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
-    spec, started_at = sides.spec, datetime.now(UTC)
-    with placed(str(spec.target), bucket.label, "remove", warehouse):
+    with placed(str(sides.spec.target), bucket.label, "remove", warehouse):
         gone = _still_gone(sides, rows)
-        make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
-        batch_id = str(uuid.uuid4())
+        chunks = [gone[start : start + ROWS_AT_ONCE] for start in range(0, len(gone), ROWS_AT_ONCE)]
+        statements = [(_removal(sides, some, mark=mark), len(some)) for some in chunks]
+        change = _Change(sides, bucket, flow_run_id, "updated" if mark else "deleted")
+        return _apply(change, statements, warehouse)
 
-        def transact() -> Receipt | None:
-            with warehouse.transaction() as tx:
-                if warehouse.capabilities.lock_mode is not None:
-                    tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
-                done = 0
-                for start in range(0, len(gone), ROWS_AT_ONCE):
-                    some = gone[start : start + ROWS_AT_ONCE]
-                    touched = tx.execute(_statement(sides, some, mark=mark))
-                    if touched > len(some):
-                        raise CountMismatchError(
-                            "more rows have these keys than were found",
-                            expected=len(some),
-                            found=touched,
-                            todo="Nothing was changed. Look at the key in the table's spec.",
-                        )
-                    done += touched
-                if not done:
-                    return None
-                receipt = _receipt(
-                    sides, bucket, batch_id, done, flow_run_id, started_at, mark=mark
-                )
-                write_receipt(tx, receipt)
-                return receipt
 
-        receipt = repeat_on_conflict(transact, f"remove {spec.target} {bucket.label}")
-        if receipt:
-            get_run_logger().info("%s %s: %s", spec.target, bucket.label, receipt.counts_line)
-        return receipt
+@task(name="realign", task_run_name="realign {bucket.label} {sides.spec.target}", **STEP)
+@explains
+def realign(
+    sides: Sides,
+    bucket: AuditedBucket,
+    rows: Sequence[DifferentRow],
+    warehouse: Warehouse,
+    *,
+    flow_run_id: str,
+) -> Receipt | None:
+    """Give rows of the target, which are newer there than at the source, the source's version.
+
+    An upsert never replaces a newer version: then carrying them again does. Args, results and
+    errors are those of `remove`.
+    """
+    with placed(str(sides.spec.target), bucket.label, "realign", warehouse):
+        statements = [(_alignment(sides, row), 1) for row in rows if row.target_key is not None]
+        change = _Change(sides, bucket, flow_run_id, "updated")
+        return _apply(change, statements, warehouse)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What is done to rows of one bucket, and for the receipt what that counts as."""
+
+    sides: Sides
+    bucket: AuditedBucket
+    flow_run_id: str
+    counts_as: str
+
+
+def _apply(
+    change: _Change, statements: Sequence[tuple[Statement, int]], warehouse: Warehouse
+) -> Receipt | None:
+    """All of the statements and the receipt, or none; each with how many rows it may touch."""
+    spec, started_at, batch_id = change.sides.spec, datetime.now(UTC), str(uuid.uuid4())
+    make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
+
+    def transact() -> Receipt | None:
+        with warehouse.transaction() as tx:
+            if warehouse.capabilities.lock_mode is not None:
+                tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
+            done = 0
+            for statement, rows in statements:
+                touched = tx.execute(statement)
+                if touched > rows:
+                    raise CountMismatchError(
+                        "more rows have these keys than were found",
+                        expected=rows,
+                        found=touched,
+                        todo="Nothing was changed. Look at the key in the table's spec.",
+                    )
+                done += touched
+            if not done:
+                return None
+            receipt = _receipt(change, batch_id, done, started_at)
+            write_receipt(tx, receipt)
+            return receipt
+
+    receipt = repeat_on_conflict(transact, f"{spec.target} {change.bucket.label}")
+    if receipt:
+        get_run_logger().info("%s %s: %s", spec.target, change.bucket.label, receipt.counts_line)
+    return receipt
 
 
 def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow]:
-    """Those that the source has not, by now; and those that are to be carried again."""
-    found = [row for row in rows if row.source_key is not None]
-    extra = [row for row in rows if row.source_key is None and row.target_key is not None]
+    """Those that the source has not, by now."""
+    found: list[DifferentRow] = []
+    extra = [row for row in rows if row.target_key is not None]
     for start in range(0, len(extra), ROWS_AT_ONCE):
         some = extra[start : start + ROWS_AT_ONCE]
         keys = [row.target_key for row in some if row.target_key]
         back = {row.key for row in sides.ours.rows_of(keys)}
         found += [row for row in some if row.key not in back]
-    return [row for row in found if row.target_key is not None]
+    return found
 
 
-def _statement(sides: Sides, rows: Sequence[DifferentRow], *, mark: bool) -> Statement:
+def _alignment(sides: Sides, row: DifferentRow) -> Statement:
+    side = sides.theirs.side
+    column = side.version or side.ordering
+    assert column is not None and row.target_key is not None
+    which = side.exactly([(row.target_key, row.key)])
+    table, name = table_sql(sides.spec.target), quoted(column.name)
+    version = as_kind(row.version, column.type.kind)
+    return Statement(
+        f"UPDATE {table} SET {name} = {MARK} WHERE {which.sql}",  # noqa: S608  # names are quoted
+        (version, *which.values),
+    )
+
+
+def _removal(sides: Sides, rows: Sequence[DifferentRow], *, mark: bool) -> Statement:
     target = table_sql(sides.spec.target)
     keyed = [(row.target_key, row.key) for row in rows if row.target_key is not None]
     which = sides.theirs.side.exactly(keyed)
@@ -152,17 +204,9 @@ def _marking(sides: Sides) -> tuple[Column, object]:
     return column, value
 
 
-def _receipt(
-    sides: Sides,
-    bucket: AuditedBucket,
-    batch_id: str,
-    rows: int,
-    flow_run_id: str,
-    started_at: datetime,
-    *,
-    mark: bool,
-) -> Receipt:
+def _receipt(change: _Change, batch_id: str, rows: int, started_at: datetime) -> Receipt:
     """What proves it. It is part of its window: it loads nothing, and says nothing is loaded."""
+    sides, bucket = change.sides, change.bucket
     spec, window, cursor = sides.spec, bucket.window, sides.theirs.side.ordering
     return Receipt(
         batch_id=batch_id,
@@ -176,13 +220,13 @@ def _receipt(
         rows_staged=0,
         rows_copied=0,
         rows_inserted=0,
-        rows_updated=rows if mark else 0,
-        rows_deleted=0 if mark else rows,
+        rows_updated=rows if change.counts_as == "updated" else 0,
+        rows_deleted=rows if change.counts_as == "deleted" else 0,
         rows_unchanged=0,
         checksum="",
         manifest_uri=None,
         code_version=ferry.__version__,
-        flow_run_id=flow_run_id,
+        flow_run_id=change.flow_run_id,
         started_at=started_at,
         finished_at=datetime.now(UTC),
         cursor_name=cursor.name if cursor else None,

@@ -202,15 +202,15 @@ def _ordering(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
 def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) -> Carried:
     """Which rows of the source have been carried, by the receipts.
 
-    Where none tells of time, as in a table that another tool has filled, or that is carried by a
-    watermark over ids: those up to the highest value in the target.
+    Where none tells of time, as in a table that is carried by a watermark over ids, and where
+    another tool fills the table (`every: never`): those up to the highest value in the target.
     """
     if ours.ordering is None or theirs.ordering is None:
         return Carried()
     kind = ours.ordering.type.kind
     history = read_history.fn(spec, warehouse)
     tells = [receipt for receipt in history.receipts if receipt.status != VOID]
-    loaded = history.coverage.loaded
+    loaded = [] if spec.every == "never" else history.coverage.loaded
     if loaded and (kind in _TIMES or spec.cursor_unit):
         stretches = joined(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
@@ -220,7 +220,7 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
         if ours.version and ours.version.type.kind in _TIMES:
             until = stored(loaded[-1][1], ours.version.type.kind, spec)
         return Carried(stretches, until, spec.mode == "full")
-    if history.receipts and not tells:
+    if history.receipts and not tells and spec.every != "never":
         return Carried(())
     highest = sql.lowest_and_highest(spec.target, theirs.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]

@@ -63,6 +63,7 @@ def ferry_type(native: str) -> DataType:
 
     `varchar(n)` counts characters; n bytes are sure to fit. `char(n)` (pads), `json` (has no
     equality), times of fewer than six decimals (round) and all other types are `Kind.OTHER`.
+    Six decimals are what a time has without a number, too.
     """
     if match := _NUMERIC.fullmatch(native):
         return DataType(Kind.DECIMAL, precision=int(match[1]), scale=int(match[2]))
@@ -70,4 +71,4 @@ def ferry_type(native: str) -> DataType:
         return _UNLIMITED_NUMERIC
     if match := _VARCHAR.fullmatch(native):
         return DataType(Kind.TEXT, max_bytes=int(match[1]) if match[1] else None)
-    return DataType(_KINDS.get(native, Kind.OTHER))
+    return DataType(_KINDS.get(native.replace("(6)", "", 1), Kind.OTHER))

@@ -71,14 +71,15 @@ def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
     ("statement", "nth"),
     [
         (r"INSERT INTO .*audits", 1),
-        (r"^DELETE FROM .*orders", 1),
+        (r"^UPDATE .*orders", 1),
         (r"INSERT INTO .*receipts", 1),
+        (r"^DELETE FROM .*orders", 1),
         (r"^COMMIT", 3),
         (r"^COPY", 1),
         (r"^DELETE FROM .*orders", 2),
         (r"INSERT INTO .*receipts", 3),
         (r"^COPY", 2),
-        (r"^DELETE FROM .*orders", 4),
+        (r"^DELETE FROM .*orders", 3),
         (r"INSERT INTO .*audits", 2),
     ],
 )
