@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 from prefect import task
 
 from blocks.warehouse import Warehouse
-from ferry.coverage.days import TableDays, table_days
+from ferry.audits.table import AUDITS, read_found, select_found
+from ferry.coverage.days import DayAudit, TableDays, table_days
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS, rewrite
 from ferry.specs.tables import TableSpec
 from tasks.history import read_history
@@ -50,10 +51,23 @@ def record_coverage(
             zone=zone or spec.zone,
             now=now,
             start=start,
+            audits=_audits(spec, warehouse),
         )
         make_missing(COVERAGE, COVERAGE_COLUMNS, warehouse)
         _write(days, warehouse)
         return days
+
+
+def _audits(spec: TableSpec, warehouse: Warehouse) -> dict[tuple[datetime, datetime], DayAudit]:
+    """What was found last of each part of the table that was compared with its source."""
+    if warehouse.describe(AUDITS) is None:
+        return {}
+    found: dict[tuple[datetime, datetime], DayAudit] = {}
+    for start, end, at, text in map(read_found, warehouse.fetch(select_found(spec.target))):
+        key = (start.astimezone(UTC), end.astimezone(UTC))
+        if key not in found or found[key].at < at:
+            found[key] = DayAudit(at, text)
+    return found
 
 
 def _write(days: TableDays, warehouse: Warehouse) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from ferry import statements as sql
 from ferry.audits.outcome import Audit, AuditedBucket, Difference
 from ferry.receipts.receipt import RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import Statement
+from ferry.statements import MARK, Statement
 
 AUDITS = TableName(RECEIPTS_SCHEMA, "audits")
 ROWS_AT_ONCE = 200
@@ -118,3 +118,24 @@ def insert_records(records: Iterable[AuditRecord]) -> Iterator[Statement]:
     rows: list[tuple[Any, ...]] = [dataclasses.astuple(record) for record in records]
     for start in range(0, len(rows), ROWS_AT_ONCE):
         yield sql.insert_rows(AUDITS, AUDIT_COLUMNS, rows[start : start + ROWS_AT_ONCE])
+
+
+_FOUND = ("window_start", "window_end", "audited_at", "missing", "changed", "extra", "unclassified")
+
+
+def select_found(table: TableName) -> Statement:
+    """What was found of the parts of a table that are stretches of time. For `read_found`."""
+    names = sql.column_list(_FOUND)
+    return Statement(
+        f"SELECT {names} FROM {sql.table_sql(AUDITS)} "  # noqa: S608  # names of ours
+        f"WHERE table_name = {MARK} AND window_start IS NOT NULL",
+        (str(table),),
+    )
+
+
+def read_found(row: Sequence[Any]) -> tuple[datetime, datetime, datetime, str]:
+    """First moment, first moment after, when it was compared, and what differed, for people."""
+    start, end, at, *counts = row
+    words = ("missing", "changed", "deleted at the source", "rows in parts that differ")
+    told = [f"{int(n):,} {word}" for n, word in zip(counts, words, strict=True) if n]
+    return start, end, at, ", ".join(told)

@@ -17,6 +17,7 @@ from ferry.coverage.stretches import Status
 SIGNS = {Status.LOADED: "#", Status.FAILED: "X", Status.MISSING: "o"}
 NOT_OVER = "-"
 OUTSIDE = "·"
+DRIFTED = "!"
 
 _INDENT = " " * 10
 _HEAD = _INDENT + "".join(f"{number:<10}" for number in (1, 6, 11, 16, 21, 26)) + "31"
@@ -28,7 +29,7 @@ _LEGEND = (
 
 def calendar(table: TableDays) -> str:
     """The legend and the years, the newest first; of an older year that is whole, just that."""
-    blocks = [_LEGEND]
+    blocks = [_legend(table)]
     by_year = [(year, list(days)) for year, days in groupby(table.days, lambda each: each.day.year)]
     for year, days in reversed(by_year):
         whole = all(each.standing.status is Status.LOADED for each in days)
@@ -39,8 +40,15 @@ def calendar(table: TableDays) -> str:
     return "\n\n".join(blocks)
 
 
+def _legend(table: TableDays) -> str:
+    """What the signs mean; that of days that have drifted, where there are any."""
+    if not table.count(Status.DRIFTED):
+        return _LEGEND
+    return _LEGEND.replace(f"   {NOT_OVER}", f"   {DRIFTED} {Status.DRIFTED}   {NOT_OVER}", 1)
+
+
 def _year(year: int, days: Sequence[Day], today: date) -> str:
-    signs = {each.day: SIGNS[each.standing.status] for each in days}
+    signs = {each.day: SIGNS.get(each.standing.status, DRIFTED) for each in days}
     months = range(days[-1].day.month, days[0].day.month - 1, -1)
     return "\n".join([_HEAD, *(_month(date(year, month, 1), signs, today) for month in months)])
 

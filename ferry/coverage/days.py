@@ -7,9 +7,10 @@ hours are. Days that are not over, and days before the table's first, are not to
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 
 from ferry.coverage.stretches import ALWAYS, Coverage, Event, Standing, Status, events_of
 from ferry.errors import RequestError
@@ -24,11 +25,35 @@ EARLIEST_DAY = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
+class DayAudit:
+    """What `reconcile` found when it compared a day last.
+
+    Attributes:
+        at: When that was.
+        found: What differed, for people; empty if nothing did.
+    """
+
+    at: datetime
+    found: str = ""
+
+
+Audits = Mapping[tuple[datetime, datetime], DayAudit]
+"""By a day's first moment and the first after it."""
+
+
+@dataclass(frozen=True)
 class Day:
-    """One day of a table, and how it stands."""
+    """One day of a table, and how it stands.
+
+    Attributes:
+        day: The day.
+        standing: How it stands; drifted, if it is loaded and differed when it was compared since.
+        audited_at: When it was compared with the source last; None if it never was.
+    """
 
     day: date
     standing: Standing
+    audited_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +115,17 @@ class TableDays:
 
     def to_repair(self) -> list[Stretch]:
         """The days that are missing or failed, joined where they follow on one another."""
+        return self._joined(Status.MISSING, Status.FAILED)
+
+    def drifted(self) -> list[Stretch]:
+        """The days that have drifted, joined where they follow on one another."""
+        return self._joined(Status.DRIFTED)
+
+    def _joined(self, *wanted: Status) -> list[Stretch]:
         found: list[Stretch] = []
         for each in self.days:
             status, reason = each.standing.status, each.standing.reason
-            if status is Status.LOADED:
+            if status not in wanted:
                 continue
             before = found[-1] if found else None
             if before and (before.last + ONE_DAY, before.status, before.reason) == (
@@ -111,9 +143,14 @@ class TableDays:
         if self.instead:
             return f"{name}: {self.instead}"
         missing, failed = self.count(Status.MISSING), self.count(Status.FAILED)
+        drifted = self.count(Status.DRIFTED)
+        also = f", {drifted:,} drifted" if drifted else ""
         if missing or failed:
-            return f"{name}: {_days(missing)} missing, {failed:,} failed of {len(self.days):,}"
-        return f"{name}: {_days(len(self.days))} loaded" if self.days else f"{name}: no days yet"
+            return (
+                f"{name}: {_days(missing)} missing, {failed:,} failed{also} of {len(self.days):,}"
+            )
+        days = _days(len(self.days))
+        return f"{name}: {days} loaded{also}" if self.days else f"{name}: no days yet"
 
 
 def _days(count: int) -> str:
@@ -129,6 +166,7 @@ def table_days(
     now: datetime,
     cursor: str | None = None,
     start: date | None = None,
+    audits: Audits = MappingProxyType({}),
 ) -> TableDays:
     """How each day of the table stands, up to the last one that is over.
 
@@ -141,6 +179,7 @@ def table_days(
         now: What tells which days are over: a run's scheduled start.
         cursor: The cursor that the table has now, if that is known.
         start: Tell of the days from here on, too, if that is not before the spec's `start_date`.
+        audits: What was found when days were compared with the source.
     """
     today = now.astimezone(zone_info(zone)).date()
     if spec.mode == "full" or _by_ids(spec, receipts):
@@ -151,9 +190,19 @@ def table_days(
     coverage = Coverage(events)
     numbers = range(max(0, (today - first).days))
     days = (first + timedelta(days=number) for number in numbers)
-    return TableDays(
-        spec, zone, today, tuple(Day(day, coverage.of(day_window(day, zone))) for day in days)
-    )
+    return TableDays(spec, zone, today, tuple(_day(day, zone, coverage, audits) for day in days))
+
+
+def _day(day: date, zone: str, coverage: Coverage, audits: Audits) -> Day:
+    window = day_window(day, zone)
+    standing = coverage.of(window)
+    audit = audits.get((window.start.astimezone(UTC), window.end.astimezone(UTC)))
+    if audit is None:
+        return Day(day, standing)
+    since = standing.at is None or audit.at > standing.at
+    if audit.found and since and standing.status is Status.LOADED:
+        standing = Standing(Status.DRIFTED, standing.at, audit.found)
+    return Day(day, standing, audit.at)
 
 
 def check_days(start: date | None, end: date | None) -> None:

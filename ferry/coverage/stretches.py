@@ -36,6 +36,7 @@ class Status(StrEnum):
     LOADED = "loaded"
     FAILED = "failed"
     MISSING = "missing"
+    DRIFTED = "drifted"  # loaded, and not as the source has it when it was compared since
 
 
 @dataclass(frozen=True)

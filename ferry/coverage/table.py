@@ -31,11 +31,13 @@ COVERAGE_COLUMNS: tuple[Column, ...] = (
     Column("reason", DataType(Kind.TEXT, max_bytes=REASON_BYTES)),
     Column("happened_at", _MOMENT),
     Column("as_of", _MOMENT, nullable=False),
+    Column("audited_at", _MOMENT),
 )
 """One row for each day of a table.
 
-`status` is loaded, failed or missing; `reason` why it is not loaded, as far as that is known;
-`happened_at` when it was loaded or failed, NULL if nothing happened; `as_of` when that was told.
+`status` is loaded, failed, missing or drifted; `reason` why it is not loaded, as far as that is
+known; `happened_at` when it was loaded or failed, NULL if nothing happened; `as_of` when that was
+told; `audited_at` when the day was compared with the source last, NULL if it never was.
 """
 
 
@@ -51,6 +53,7 @@ def to_rows(table: TableDays, as_of: datetime) -> list[tuple[Any, ...]]:
             each.standing.reason.encode()[:REASON_BYTES].decode(errors="ignore") or None,
             each.standing.at,
             as_of,
+            each.audited_at,
         )
         for each in table.days
     ]

@@ -26,10 +26,16 @@ def table_page(table: TableDays) -> str:
         return f"{title}{short(str(table))}\n"
     first, last = table.days[0].day, table.days[-1].day
     totals = ", ".join(f"{table.count(status):,} {status}" for status in SIGNS)
-    return (
-        f"{title}**{totals}** of {len(table.days):,} days, {first} to {last} ({table.zone})\n\n"
-        f"```\n{calendar(table)}\n```\n\n{_repairs(table)}\n"
-    )
+    if drifted := table.count(Status.DRIFTED):
+        totals += f", {drifted:,} {Status.DRIFTED}"
+    parts = [
+        f"{title}**{totals}** of {len(table.days):,} days, {first} to {last} ({table.zone})",
+        f"```\n{calendar(table)}\n```",
+        _repairs(table),
+        _drifts(table),
+        _audited(table),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def overview_page(tables: Iterable[TableDays], untold: dict[str, str]) -> str:
@@ -85,6 +91,36 @@ def _repairs(table: TableDays) -> str:
         + "\n".join(rows)
         + f"\n\n{_how(table, stretches)}"
     )
+
+
+def _drifts(table: TableDays) -> str:
+    """The days that have drifted, and what repairs them."""
+    stretches = table.drifted()
+    if not stretches:
+        return ""
+    shown = stretches[-MAX_STRETCHES:]
+    rows = [f"| {each} | {each.days:,} | {short(each.reason)} |" for each in reversed(shown)]
+    more = len(stretches) - MAX_STRETCHES
+    rows += [f"| and {more:,} more before them | | |"] if more > 0 else []
+    command = _command(
+        "reconcile",
+        table=table.spec.name,
+        start_date=str(stretches[0].first),
+        end_date=str(stretches[-1].last + ONE_DAY),
+        zone=table.zone,
+        repair="carry" if table.spec.hard_deletes == "report" else "all",
+    )
+    head = "| loaded, and not as at the source | days | what differed |\n| --- | ---: | --- |\n"
+    return f"{head}{chr(10).join(rows)}\n\nThis repairs them:\n\n{command}"
+
+
+def _audited(table: TableDays) -> str:
+    """When days were compared with the source; nothing where none was."""
+    moments = [each.audited_at for each in table.days if each.audited_at]
+    if not moments:
+        return ""
+    days = f"{len(moments):,} of {len(table.days):,} days"
+    return f"Compared with the source: {days}, last on {max(moments):%Y-%m-%d %H:%M} UTC."
 
 
 def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from ferry.statements import MARK, Statement
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
+from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.harness.api import Api
 
@@ -221,3 +222,34 @@ def test_a_table_without_times_is_compared_by_its_key(regions: Any) -> None:
     state = run(table="regions", repair="carry")
     assert state.type is StateType.COMPLETED, state.message
     assert len(regions.target("regions", "code", "code")) == 3000
+
+
+def test_coverage_shows_days_that_have_drifted_until_they_are_repaired(shop: Any, api: Api) -> None:
+    drift(shop)
+    run(table="orders", **JANUARY)
+    state: Any = show_coverage(table="orders", **JANUARY, return_state=True)
+    assert state.message == "orders: 5 days loaded, 4 drifted"
+    (page,) = [
+        str(each.data)
+        for each in api.artifacts(str(state.state_details.flow_run_id))
+        if each.key == "coverage-orders"
+    ]
+    assert "**1 loaded, 0 failed, 0 missing, 4 drifted** of 5 days" in page
+    assert "! drifted" in page and "Jan 2023  # ! ! ! !" in page
+    assert "| 2023-01-03 | 1 | 1 changed |" in page
+    assert "'reconcile/on-demand'" in page and "--param repair=carry" in page
+    assert "Compared with the source: 5 of 5 days, last on " in page
+    in_warehouse = Statement(
+        f"SELECT day, status, reason FROM ferry.coverage WHERE table_name = {MARK} "
+        "AND audited_at IS NOT NULL AND status = 'drifted' ORDER BY day",
+        (f"{shop.schema}.orders",),
+    )
+    assert shop.warehouse.fetch(in_warehouse)[0] == (
+        date(2023, 1, 2),
+        "drifted",
+        "1 deleted at the source",
+    )
+    shop.write_specs(orders={**ORDERS, "hard_deletes": "delete"})
+    run(table="orders", **JANUARY, repair="all")
+    state = show_coverage(table="orders", **JANUARY, return_state=True)
+    assert state.message == "orders: 5 days loaded"
