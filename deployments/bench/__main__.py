@@ -10,7 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from deployments.bench import backfill, floor, limits, page, peer, table
+from deployments.bench import backfill, floor, limits, page, peer, reconcile, table
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.places import REPOSITORY, SHORT, Places, open_places
 from deployments.bench.table import WAYS, Results, Samples
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--limits", action="store_true", help="only what the limits on readers cost"
     )
+    parser.add_argument("--reconcile", action="store_true", help="only what comparing costs")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     options = parser.parse_args()
     rounds, nps_rows, orders_rows = QUICK if options.quick else FULL
@@ -41,11 +42,12 @@ def main() -> None:
     # 0755: PostgreSQL, not running as root, keeps its data in it.
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as name:
         folder = Path(name)
-        no_peers = options.no_peers or options.limits
+        only = options.limits or options.reconcile
+        no_peers = options.no_peers or only
         python = None if no_peers else _environment(folder / "airflow-venv", results)
         _say("starting the servers, making the tables")
         with open_places(folder, nps_rows, orders_rows) as places:
-            for number in range(1, 1 if options.limits else rounds + 1):
+            for number in range(1, 1 if only else rounds + 1):
                 for each in TABLES:
                     _say(f"round {number} of {rounds}, {each}")
                     _measure_floor(places, results, each)
@@ -55,18 +57,25 @@ def main() -> None:
                 _measure_short(places, results)
                 results.flow_run.add(_run(places, "flow-run").seconds)
                 results.task_runs.add(_run(places, "task-runs").seconds)
-            if not options.limits:
+            if not only:
                 _say("the year as days, as months; empty days")
                 _measure_backfills(places, results)
-            _say("the same with limits on readers and without them")
-            costs = limits.measure(places, rounds)
-            results.section += limits.table_rows(costs)
+            if not options.reconcile:
+                _say("the same with limits on readers and without them")
+                costs = limits.measure(places, rounds)
+                results.section += limits.table_rows(costs)
+            if not options.limits:
+                _say("comparing")
+                found = reconcile.measure(places, partial(_run, places), nps_rows, rounds)
+                results.section += reconcile.table_rows(found)
+                results.notes += found.notes
     if options.no_peers:
         results.notes.append("Airflow was left out: --no-peers.")
     lines = table.lines(results)
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
     if options.write:
-        page.write(options.write, lines, f"make bench ARGS='{shlex.join(sys.argv[1:])}'")
+        what = "reconcile" if options.reconcile else "measured"
+        page.write(options.write, lines, f"make bench ARGS='{shlex.join(sys.argv[1:])}'", what)
 
 
 def _environment(folder: Path, results: Results) -> Path | None:

@@ -4,6 +4,8 @@
     python -m deployments.bench.one whole-path nps_postgres full|window
     python -m deployments.bench.one backfill nps_double 2023-01-01 2024-01-01 day 4
     python -m deployments.bench.one plan nps_double 3650
+    python -m deployments.bench.one fingerprints nps_double
+    python -m deployments.bench.one compare nps_double 0|7
     python -m deployments.bench.one flow-run
     python -m deployments.bench.one task-runs
 
@@ -21,11 +23,14 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 from prefect import flow, task
 
 from deployments.bench.places import YEAR
+from ferry.audits.buckets import Days
+from ferry.audits.outcome import DIFFERENCES
 from ferry.coverage.backfill import Granularity, Range
 from ferry.specs.tables import Mode
 from flows.backfill_tables import backfill
@@ -33,6 +38,8 @@ from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from tasks import extract, stage, with_retries
 from tasks import plan as make_plan
+from tasks.audits.compare import compare
+from tasks.audits.sides import both_sides
 from tasks.plan_windows import plan_table
 from tasks.stage import discard
 from tasks.step import STEP
@@ -72,7 +79,7 @@ def whole_path(table: str, mode: Mode) -> dict[str, float]:
 
 def _year() -> Dates:
     """The window in which all of the shop's rows are."""
-    start, end = (datetime.fromtimestamp(YEAR.at(day) / 1e6, UTC) for day in (0, YEAR.days))
+    start, end = (_midnight(day) for day in (0, YEAR.days))
     return Dates(window_start=start, window_end=end)
 
 
@@ -115,6 +122,52 @@ def plan(table: str, days: str) -> dict[str, float]:
     return {"seconds": time.perf_counter() - begun, "windows": len(planned.windows)}
 
 
+@flow(name="bench-fingerprints")
+def fingerprints(table: str) -> dict[str, float]:
+    """The bare query of each side, one after the other: the seconds of the slower one."""
+    spec = load_table_specs().named(table)
+    route = load_route(spec)
+    sides = both_sides(spec, route.source, route.warehouse)
+    bounds = [_midnight(day) for day in (0, YEAR.days)]
+    taken = []
+    for end in (sides.ours, sides.theirs):
+        begun = time.perf_counter()
+        end.by_range(bounds)
+        taken.append(time.perf_counter() - begun)
+    return {"seconds": max(taken), "source": taken[0], "target": taken[1]}
+
+
+@flow(name="bench-compare")
+def compare_days(table: str, last_days: str) -> dict[str, float]:
+    """Compare the year, or its last days: the seconds, the rows, how many differ, and the bytes."""
+    spec = load_table_specs().named(table)
+    route = load_route(spec)
+    end = YEAR.start + timedelta(days=YEAR.days)
+    start = end - timedelta(days=int(last_days)) if int(last_days) else YEAR.start
+    for block in (route.source, route.warehouse):
+        block.fetch("SELECT 1")  # beside the connections
+    before, begun = _loopback_bytes(), time.perf_counter()
+    sides = both_sides(spec, route.source, route.warehouse)
+    audit = compare(sides, Days(start, end, "UTC"), datetime.now(UTC))
+    seconds = time.perf_counter() - begun
+    differ = len(audit.different_rows(*DIFFERENCES))
+    wire = _loopback_bytes() - before
+    return {"seconds": seconds, "rows": audit.rows, "differ": differ, "wire_bytes": wire}
+
+
+def _midnight(day: int) -> datetime:
+    return datetime.fromtimestamp(YEAR.at(day) / 1e6, UTC)
+
+
+def _loopback_bytes() -> int:
+    """What has gone over the loopback since the machine began, of whoever sent it."""
+    for line in Path("/proc/net/dev").read_text().splitlines():
+        name, _, counts = line.partition(":")
+        if name.strip() == "lo":
+            return int(counts.split()[0])
+    return 0
+
+
 @flow(name="bench-flow-run")
 def nothing() -> None:
     """Be a flow run, and no more."""
@@ -149,6 +202,8 @@ MEASURES = {
     "whole-path": whole_path,
     "backfill": carry_days,
     "plan": plan,
+    "fingerprints": fingerprints,
+    "compare": compare_days,
     "flow-run": flow_run,
     "task-runs": task_runs,
 }

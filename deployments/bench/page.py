@@ -12,25 +12,29 @@ from pathlib import Path
 
 from deployments.local import programs
 
-BEGIN = "<!-- measured: begin -->"
-END = "<!-- measured: end -->"
-
 
 class PageError(ValueError):
     """The page has no place for the table."""
 
 
-def write(page: Path, lines: Sequence[str], command: str) -> None:
+def write(page: Path, lines: Sequence[str], command: str, what: str = "measured") -> None:
     """Put the lines between the page's markers, with date, machine, versions and command.
+
+    Args:
+        page: The page.
+        lines: The table and its notes.
+        command: What measured it.
+        what: Which of the page's markers: `<!-- measured: begin -->`, and its end.
 
     Raises:
         PageError: The page has not both markers, each on a line of its own.
     """
+    begins, ends = (f"<!-- {what}: {side} -->" for side in ("begin", "end"))
     text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(f"{END}\n")
+    before, begin, rest = text.partition(f"{begins}\n")
+    _, end, after = rest.partition(f"{ends}\n")
     if not (begin and end):
-        raise PageError(f"{page} has not both markers: {BEGIN} and {END}")
+        raise PageError(f"{page} has not both markers: {begins} and {ends}")
     measured = [f"`{command}`, {datetime.now(UTC):%d %B %Y}: {machine()}. {software()}.", ""]
     page.write_text(
         before + begin + "\n".join([*measured, *lines]) + "\n" + end + after, encoding="utf-8"

@@ -24,29 +24,33 @@ FLOAT_ERROR = 1e-6
 """By how much a float may differ: an engine may write a REAL with seven digits."""
 
 
-def by_key(rows: Iterable[Row], side: str, table: str) -> dict[str, Row]:
-    """The rows by their keys.
+def by_key(rows: Iterable[Row]) -> dict[str, Row]:
+    """The rows by their keys."""
+    return {row.key: row for row in rows}
+
+
+def refuse_repeated(source: Sequence[Row], target: Sequence[Row], table: str) -> None:
+    """Refuse rows of which two have one key.
 
     Raises:
-        DataError: Two of them have one key. A retry does not help.
+        DataError: There are such on a side; both sides are told. A retry does not help.
     """
-    listed = list(rows)
-    found = {row.key: row for row in listed}
-    if len(found) < len(listed):
-        twice = sum(1 for count in Counter(row.key for row in listed).values() if count > 1)
+    twice = [_repeated(rows) for rows in (source, target)]
+    if any(twice):
         raise DataError(
-            f"the key is not unique in the {side}",
+            "the key is not unique",
             table=table,
-            expected="each key once",
-            found=f"{twice:,} keys more than once among {len(listed):,} rows",
-            todo="Name the whole primary key in the table's spec"
-            + (
-                ", or take the doubled rows out of the target: a full copy does."
-                if side == "target"
-                else "."
-            ),
+            expected="each key once on each side",
+            found=f"{twice[0]:,} keys more than once at the source, {twice[1]:,} in the target, "
+            f"among {max(len(source), len(target)):,} rows that differ or stand beside such",
+            todo="Name the whole primary key in the table's spec; or take the doubled rows out of "
+            "the target: a full copy does.",
         )
-    return found
+
+
+def _repeated(rows: Iterable[Row]) -> int:
+    """How many keys are there more than once."""
+    return sum(count > 1 for count in Counter(row.key for row in rows).values())
 
 
 def same_bucket(left: Bucket, right: Bucket) -> bool:

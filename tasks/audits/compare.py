@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from ferry import statements as sql
 from ferry.audits.buckets import AT_ONCE, Days, day_windows, days_of, windows
-from ferry.audits.classify import by_key, classify, same_bucket, suspects
+from ferry.audits.classify import by_key, classify, refuse_repeated, same_bucket, suspects
 from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
 from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
@@ -138,7 +138,8 @@ class _Comparison:
     def _rows(self, part: Callable[[End], Part]) -> list[DifferentRow]:
         """The rows of a part that differ, judged by what both sides then have of their keys."""
         ours, theirs = self._both(lambda end: end.rows(part(end)))
-        suspected = suspects(self._keyed(ours, "source"), self._keyed(theirs, "target"))
+        refuse_repeated(ours, theirs, str(self.sides.spec.target))
+        suspected = suspects(by_key(ours), by_key(theirs))
         found: list[DifferentRow] = []
         for some in _chunks(suspected, _KEYS_AT_ONCE):
             found += self._judged(some)
@@ -156,14 +157,11 @@ class _Comparison:
         return classify(
             [row.key for row in suspected],
             # An engine may take other rows' keys for the same, such as `a` for `A`.
-            self._keyed((row for row in ours if row.key in wanted), "source"),
-            {row.key: row for row in deleted},
-            self._keyed((row for row in theirs if row.key in wanted), "target"),
+            by_key(row for row in ours if row.key in wanted),
+            by_key(deleted),
+            by_key(row for row in theirs if row.key in wanted),
             self.sides.carried,
         )
-
-    def _keyed(self, rows: Iterable[Row], side: str) -> dict[str, Row]:
-        return by_key(rows, side, str(self.sides.spec.target))
 
     def _both(self, question: Callable[[End], T]) -> tuple[T, T]:
         """What both sides answer, asked at the same time."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.audits.carried import Carried, joined
-from ferry.audits.classify import by_key, classify, same_bucket, same_row, suspects
+from ferry.audits.classify import classify, refuse_repeated, same_bucket, same_row, suspects
 from ferry.audits.outcome import Difference
 from ferry.errors import DataError
 from ferry.fingerprints.canonical import Fingerprint
@@ -80,11 +80,13 @@ def test_a_full_copy_has_carried_rows_without_a_time() -> None:
     assert not Carried(((None, 10),)).holds(row("a", at=None))
 
 
-def test_a_key_that_is_not_unique_is_refused_with_the_side_and_without_the_key() -> None:
-    with pytest.raises(DataError, match="not unique in the target") as caught:
-        by_key([row("secret"), row("secret", 2), row("b")], "target", "raw_data.t")
-    assert "1 keys more than once among 3 rows" in str(caught.value)
+def test_a_key_that_is_not_unique_is_refused_with_both_sides_and_without_the_key() -> None:
+    with pytest.raises(DataError, match="the key is not unique") as caught:
+        refuse_repeated([row("b")], [row("secret"), row("secret", 2), row("b")], "raw_data.t")
+    told = "0 keys more than once at the source, 1 in the target, among 3 rows"
+    assert told in str(caught.value)
     assert "secret" not in str(caught.value)
+    refuse_repeated([row("a"), row("b")], [row("a")], "raw_data.t")
 
 
 def test_suspects_are_what_is_not_alike_on_either_side() -> None:

@@ -1,0 +1,196 @@
+"""What reconcile refuses, with a clear error and nothing changed; and what only looks bad."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from blocks.sources import MySQLSource, SQLiteSource
+from ferry.errors import ConnectionLostError
+from ferry.schema import TableName
+from flows.backfill_tables import backfill
+from flows.reconcile_tables import reconcile
+from flows.sync_table import sync_table
+
+SPEC = {"mode": "window", "key": ["id"], "cursor": "modified"}
+DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
+ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Three orders on three days, carried."""
+    journey.sql(
+        "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note VARCHAR(99), "
+        "modified DATETIME NOT NULL)"
+    )
+    rows = [(n, f"note {n}", f"2023-01-0{n} 12:00:00") for n in (1, 2, 3)]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?)", rows)
+    journey.write_specs(orders=SPEC)
+    backfill(table="orders", **DAYS)
+    return journey
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = reconcile(**parameters, return_state=True)
+    return state
+
+
+def refused(shop: Any, *says: str, **parameters: Any) -> None:
+    before = shop.target("orders")
+    state = run(**{"table": "orders", "repair": "all", **parameters})
+    assert state.type is StateType.FAILED, state.message
+    assert [text for text in says if text not in str(state.message)] == [], state.message
+    assert shop.target("orders") == before
+
+
+def in_target(shop: Any, statement: str) -> None:
+    shop.warehouse.execute(statement.format(f'"{shop.schema}"."orders"'))
+
+
+@ONE_ROUTE
+def test_a_table_without_a_key(shop: Any) -> None:
+    shop.write_specs(orders={"mode": "full"})
+    refused(shop, "orders: a table without a key", "Add `key`")
+
+
+@ONE_ROUTE
+def test_a_key_that_is_not_unique_on_one_side(shop: Any) -> None:
+    in_target(shop, "INSERT INTO {} SELECT * FROM {0} WHERE id = 2".replace("{}", "{0}"))
+    refused(shop, "the key is not unique", "0 keys more than once at the source, 1 in the target")
+
+
+@ONE_ROUTE
+def test_a_column_on_one_side_only(shop: Any) -> None:
+    in_target(shop, "ALTER TABLE {} ADD COLUMN own INT")
+    shop.sql("ALTER TABLE orders ADD COLUMN more INT")
+    refused(shop, "in the source: more; in the target: own", "`exclude`", "`target_only`")
+    shop.write_specs(orders={**SPEC, "exclude": ["more"], "target_only": ["own"]})
+    assert run(table="orders").type is StateType.COMPLETED
+
+
+@ONE_ROUTE
+def test_types_that_cannot_be_compared(shop: Any) -> None:
+    in_target(shop, "ALTER TABLE {} ALTER COLUMN note TYPE bytea USING note::bytea")
+    refused(shop, "column 'note' cannot be compared", "expected text", "found bytea")
+
+
+@ONE_ROUTE
+def test_a_target_that_is_not_there(shop: Any) -> None:
+    shop.sql("CREATE TABLE more (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    shop.write_specs(more=SPEC)
+    state = run(table="more")
+    assert state.type is StateType.FAILED
+    assert "there is no such table in the warehouse" in str(state.message)
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"start_date": date(2023, 1, 2), "end_date": date(2023, 1, 2)}, "not after its start"),
+        ({"start_date": date(2023, 1, 2)}, "a start and an end"),
+        ({**DAYS, "last_days": 3}, "in place of dates"),
+        ({"table": "ordres"}, "Did you mean orders?"),
+    ],
+)
+def test_wrong_parameters(shop: Any, parameters: dict[str, Any], says: str) -> None:
+    refused(shop, says, **parameters)
+
+
+@ONE_ROUTE
+def test_days_of_a_table_that_has_none(journey: Any) -> None:
+    journey.sql("CREATE TABLE regions (id INT NOT NULL PRIMARY KEY, name VARCHAR(9))")
+    journey.write_specs(regions={"mode": "full", "key": ["id"]})
+    sync_table(table="regions", mode="full")
+    state = run(table="regions", **DAYS)
+    assert state.type is StateType.FAILED
+    assert "takes no days" in str(state.message)
+
+
+@pytest.mark.parametrize("route", ["mysql-folder-postgres", "sqlite-folder-duckdb"], indirect=True)
+def test_a_source_that_is_gone_half_way(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source: Any = type(shop.source)
+    assert source in (MySQLSource, SQLiteSource)
+    fetch, asked = source.fetch, []
+
+    def fails_later(self: Any, statement: Any) -> Any:
+        asked.append(statement)
+        if len(asked) > 1:
+            raise ConnectionLostError("the server went away")
+        return fetch(self, statement)
+
+    monkeypatch.setattr(source, "fetch", fails_later)
+    state = run(table="orders", start_date=date(2023, 1, 1), end_date=date(2023, 6, 1))
+    assert state.type is StateType.FAILED
+    told = "orders: 64 days compared, 3 rows, equal; not compared: from 2023-03-06 on, "
+    assert told in str(state.message)
+    assert "the server went away" in str(state.message)
+
+
+@ONE_ROUTE
+def test_a_view_is_a_source_like_others(shop: Any) -> None:
+    shop.sql("CREATE VIEW seen AS SELECT id, note, modified FROM orders")
+    shop.write_specs(orders={**SPEC, "source_table": "seen"})
+    shop.sql("UPDATE orders SET note = 'silent' WHERE id = 2")
+    state = run(table="orders", repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "note")[1] == ("silent",)
+
+
+def test_a_table_without_rows(journey: Any) -> None:
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    journey.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=date(2023, 1, 1))
+    assert run(table="orders").message == f"{journey.schema}.orders: all compared, 0 rows, equal"
+    state = run(table="orders", **DAYS)
+    assert state.message == f"{journey.schema}.orders: 3 days compared, 0 rows, equal"
+
+
+@pytest.mark.parametrize("route", ["mysql-s3-redshift", "mysql-folder-postgres"], indirect=True)
+def test_days_of_a_zone_are_the_same_on_both_sides_also_when_its_clock_changes(
+    journey: Any,
+) -> None:
+    journey.sql(
+        "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, at TIMESTAMP NULL, local DATETIME)"
+    )
+    moments = [datetime(2023, month, day, hour) for month, day in ((3, 25), (3, 26), (10, 28),
+        (10, 29)) for hour in range(24)]  # fmt: skip
+    rows = [(number, at, at) for number, at in enumerate(moments)]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?)", rows)
+    berlin = {"mode": "window", "key": ["id"], "zone": "Europe/Berlin"}
+    dates = {"start_date": date(2023, 3, 1), "end_date": date(2023, 11, 1)}
+    for cursor in ("at", "local"):
+        journey.write_specs(orders={**berlin, "cursor": cursor})
+        backfill(table="orders", **dates, granularity="month")
+        state = run(table="orders", **dates)
+        assert state.type is StateType.COMPLETED, state.message
+        assert "245 days compared, 96 rows, equal" in str(state.message)
+
+
+@ONE_ROUTE
+def test_clocks_that_disagree_make_no_difference(
+    journey: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is pending is told by the source's clock alone, as it was when it was read."""
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
+    journey.sql("INSERT INTO orders VALUES (1, '2023-01-03 12:00:00')")
+    journey.write_specs(orders=SPEC)
+    monkeypatch.setattr(type(journey.source), "now", lambda _: datetime(2023, 1, 3, 18, tzinfo=UTC))
+    backfill(table="orders", **DAYS)
+    journey.sql("INSERT INTO orders VALUES (4, '2023-01-03 19:00:00')")
+    journey.sql("INSERT INTO orders VALUES (5, '2023-01-03 17:00:00')")
+    assert "1 missing, 1 pending" in str(run(table="orders").message)
+
+
+@ONE_ROUTE
+def test_all_tables_leaves_out_what_cannot_be_compared(shop: Any, api: Any) -> None:
+    shop.write_specs(orders=SPEC, heap={"mode": "full"})
+    state = run()
+    assert state.type is StateType.COMPLETED, state.message
+    (page,) = api.artifacts(str(state.state_details.flow_run_id))
+    assert f"{shop.schema}.heap is left out: it has no key" in str(page.data)
+    assert shop.warehouse.describe(TableName(shop.schema, "heap")) is None
