@@ -57,8 +57,8 @@ class Batch:
         part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
         backfill: Whether it is one of many past windows, a backfill's or those caught up: they make
             way for other readers, and what would refuse the whole table was looked at before.
-        repair: Whether the window is carried again since it was compared and differed: the run may
-            have carried it before.
+        repair: 0; of a window that is carried again since it was compared and differed, the run's
+            attempt: the run may have carried it before.
     """
 
     spec: TableSpec
@@ -70,7 +70,7 @@ class Batch:
     attempt: int = 1
     part: str = ""
     backfill: bool = False
-    repair: bool = False
+    repair: int = 0
 
     @property
     def id(self) -> str:
@@ -78,7 +78,7 @@ class Batch:
         what = self.window.label if self.window else self.mode
         name = f"ferry:{self.flow_run_id}/{self.target}/{self.mode}/{what}"
         name += f"/{self.part}" if self.part else ""
-        name += "/repair" if self.repair else ""
+        name += f"/repair {self.repair}" if self.repair else ""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
     @property

@@ -41,6 +41,8 @@ class Capabilities:
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
         json_digits: The most digits that it keeps of a number within JSON, where it keeps JSON
             parsed, so that a repeated key loses a value; None where it keeps the text.
+        digests_bytes: Whether it can make a digest of a binary value of any length; where not, the
+            lengths of values that may be long are compared.
         nul_in_text: Whether a text can have a NUL character in it.
         reserved_columns: Names, in lower case, that no column of a table can have.
     """
@@ -63,5 +65,6 @@ class Capabilities:
     staging_table_kind: str = ""
     hex_prefix: str = ""
     json_digits: int | None = None
+    digests_bytes: bool = True
     nul_in_text: bool = False
     reserved_columns: frozenset[str] = frozenset()

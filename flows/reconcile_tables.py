@@ -27,7 +27,7 @@ from flows.pipeline.repair import Repaired, repair_table
 from flows.pipeline.table_specs import load_table_specs
 from tasks import with_retries
 from tasks.audits.reconcile import reconcile as compare_table
-from tasks.pages.audit import command_line, show_audits
+from tasks.pages.audit import advice, show_audits
 from tasks.step import explains, known
 
 MAX_TABLES_AT_ONCE = 4
@@ -103,6 +103,7 @@ def reconcile(
             route.warehouse,
             zone=zone or spec.zone,
             flow_run_id=str(flow_run.id),
+            whole_without_days=last_days is not None,
         )
     wait(list(futures.values()))
     for name, future in futures.items():
@@ -220,4 +221,4 @@ def _advice(spec: TableSpec, found: _Found) -> str:
     audit = found.audits[str(spec.target)]
     if str(spec.target) in found.repaired or not audit.different:
         return str(audit)
-    return f"{audit}. To repair: {command_line(spec, audit)}"
+    return f"{audit}. {advice(spec, audit)}"

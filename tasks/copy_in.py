@@ -131,7 +131,12 @@ class _TriedError(Exception):
 
 def _sums(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> ValueSums:
     """The sums of the values that the warehouse has loaded, computed there."""
-    question = select_sums(warehouse.fingerprints, table, columns)
+    question = select_sums(
+        warehouse.fingerprints,
+        table,
+        columns,
+        digests_bytes=warehouse.capabilities.digests_bytes,
+    )
     (row,) = warehouse.fetch(question)
     return read_sums(columns, row)
 

@@ -60,7 +60,8 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                     todo="Run it again: it has to be planned again.",
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
-            watch, sums = _watch(batch, query.schema), BatchSums(plan.columns)
+            watch = _watch(batch, query.schema)
+            sums = BatchSums(plan.columns, digests_bytes=capabilities.digests_bytes)
             reading = WholeOrPart(
                 source.read(query),
                 in_parts=batch.mode == "window",

@@ -255,8 +255,8 @@ def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
         read_at=extracted.read_at,
         complete_until=_complete_until(batch, extracted.read_at, start),
         read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
-        sums_read=str(extracted.sums) if extracted.rows and extracted.sums else None,
-        sums_staged=str(arrived.copied.sums) if arrived.copied.sums else None,
+        sums_read=extracted.sums.told(receipt_id) if extracted.rows and extracted.sums else None,
+        sums_staged=arrived.copied.sums.told(receipt_id) if arrived.copied.sums else None,
     )
 
 

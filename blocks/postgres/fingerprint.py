@@ -44,15 +44,29 @@ class PostgresFingerprint(SumDialect):
         """The parts, one after the other; NULL if one of them is."""
         return f"({' || '.join(parts)})"
 
+    def utf8(self, text: str) -> str:
+        """A text's bytes in UTF-8, whatever the database's own encoding is."""
+        return f"CONVERT_TO({text}, 'UTF8')"
+
     def octets(self, text: str) -> str:
         """How many bytes a text has in UTF-8, as text."""
-        return f"CAST(OCTET_LENGTH({text}) AS VARCHAR)"
+        return f"CAST(OCTET_LENGTH({self.utf8(text)}) AS VARCHAR)"
 
     def digest(self, text: str) -> str:
         """The digest of a text, in lower-case hexadecimal digits."""
-        if self.algorithm == "md5":
-            return f"MD5({text})"
-        return f"ENCODE(SHA256(CONVERT_TO({text}, 'UTF8')), 'hex')"
+        return self.bytes_digest(self.utf8(text))
+
+    def bytes_digest(self, name: str) -> str:
+        """The digest of bytes."""
+        return f"MD5({name})" if self.algorithm == "md5" else f"ENCODE(SHA256({name}), 'hex')"
+
+    def has_json(self, column: Column) -> str:
+        """The condition that a JSON column holds something else than JSON's own `null`."""
+        return f"{self.quoted(column.name)} <> CAST('null' AS jsonb)"
+
+    def double(self, literal: str) -> str:
+        """A number in double precision."""
+        return f"CAST('{literal}' AS DOUBLE PRECISION)"
 
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
@@ -63,8 +77,17 @@ class PostgresFingerprint(SumDialect):
         return f"({self.quoted(column.name)} - DATE '1970-01-01')"
 
     def microseconds(self, column: Column) -> str:
-        """A time as microseconds since 1970, or since midnight."""
-        return f"EXTRACT(EPOCH FROM {self.quoted(column.name)}) * 1000000"
+        """A time as microseconds since 1970, or since midnight.
+
+        In two parts: before PostgreSQL 14, EXTRACT gives a double, which is too short for both.
+        """
+        name = self.quoted(column.name)
+        if column.type.kind is Kind.TIME:
+            return f"CAST(EXTRACT(EPOCH FROM {name}) * 1000000 AS BIGINT)"
+        seconds = f"CAST(EXTRACT(EPOCH FROM DATE_TRUNC('second', {name})) AS BIGINT)"
+        return (
+            f"({seconds} * 1000000 + CAST(EXTRACT(MICROSECONDS FROM {name}) AS BIGINT) % 1000000)"
+        )
 
     def floating(self, column: Column) -> str:
         """The value of a float column in double precision."""

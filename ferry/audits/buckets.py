@@ -15,13 +15,18 @@ from ferry.plan import stored_bound
 from ferry.schema import Kind
 from ferry.specs.tables import TableSpec
 from ferry.unix_time import from_unix, to_unix
-from ferry.windows import Window, local_midnight, zone_info
+from ferry.windows import Window, local_midnight, on_clock, zone_info
 
 MOST_DAYS = 732
 """Of more days, months are compared; a month that differs then day by day."""
 
-AT_ONCE = 64
+AT_ONCE = {"day": 64, "month": 12}
 """So many buckets are asked for in one question."""
+
+MOST_YEARS = 200
+"""Of more, as where a date stands for none, a table is compared as a whole."""
+
+_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 
 _ONE_DAY = timedelta(days=1)
 
@@ -88,7 +93,7 @@ def _windows(edges: Sequence[date], zone: str) -> list[Window]:
 
 def stored(moment: datetime, kind: Kind, spec: TableSpec) -> CursorValue:
     """A moment as a column of this kind holds it."""
-    if spec.cursor_unit:
+    if spec.cursor_unit and kind not in _TIMES:
         return to_unix(moment, spec.cursor_unit)
     value = stored_bound(moment, kind, spec.wall_clock_zone)
     assert value is not None
@@ -101,6 +106,6 @@ def day_of(value: Any, spec: TableSpec, zone: str) -> date:
         value = from_unix(value, spec.cursor_unit)
     if isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=zone_info(spec.wall_clock_zone))
-        return moment.astimezone(zone_info(zone)).date()
+        return on_clock(moment, zone_info(zone)).date()
     assert isinstance(value, date)
     return value

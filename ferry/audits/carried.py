@@ -17,8 +17,7 @@ class Carried:
     Attributes:
         stretches: Each from its first value up to, but without, its last; None for no bound. They
             do not overlap, and are in order. None where nothing tells: then all rows have been.
-        until: Versions of rows from this value on have not been; None where the spec names no
-            column for versions.
+        until: Versions of rows from this value on have not been; None where that is the cursor.
         unordered: Whether rows without a value have been: a full copy carries them, too.
     """
 

@@ -17,9 +17,6 @@ from ferry.audits.outcome import Difference, DifferentRow
 from ferry.errors import DataError
 from ferry.fingerprints.queries import Bucket, Row
 
-RELATIVE_ERROR = 1e-9
-"""By how much sums of floats may differ: engines add in another order each."""
-
 FLOAT_ERROR = 1e-6
 """By how much a float may differ: an engine may write a REAL with seven digits."""
 
@@ -53,13 +50,21 @@ def _repeated(rows: Iterable[Row]) -> int:
     return sum(count > 1 for count in Counter(row.key for row in rows).values())
 
 
-def same_bucket(left: Bucket, right: Bucket) -> bool:
-    """Whether both sides' buckets are alike, as far as that can be told without their rows."""
+def same_bucket(left: Bucket, right: Bucket, errors: Sequence[float] = ()) -> bool:
+    """Whether both sides' buckets are alike, as far as that can be told without their rows.
+
+    Args:
+        left: One side's.
+        right: The other's.
+        errors: For each column that is compared nearly, by how much sums may differ, of the sum of
+            the absolute values.
+    """
     if left.fingerprint != right.fingerprint or left.present != right.present:
         return False
     return all(
-        ours[0] == theirs[0] and math.isclose(ours[1], theirs[1], rel_tol=RELATIVE_ERROR)
-        for ours, theirs in zip(left.nearly, right.nearly, strict=True)
+        ours[0] == theirs[0]
+        and math.isclose(ours[1], theirs[1], rel_tol=0, abs_tol=error * max(ours[2], theirs[2]))
+        for ours, theirs, error in zip(left.nearly, right.nearly, errors, strict=True)
     )
 
 
@@ -112,9 +117,14 @@ def classify(
         if ours is None:
             if theirs is None:
                 continue
-            pending = gone is not None and not carried.holds(gone)
-            how = Difference.PENDING if pending else Difference.EXTRA
-            found.append(DifferentRow(how, key, None, theirs.keys, theirs.ordering))
+            if gone is None:
+                found.append(
+                    DifferentRow(Difference.EXTRA, key, None, theirs.keys, theirs.ordering)
+                )
+                continue
+            # Carrying the row again, marked as it is, takes it out.
+            how = Difference.CHANGED if carried.holds(gone) else Difference.PENDING
+            found.append(DifferentRow(how, key, gone.keys, theirs.keys, gone.ordering))
             continue
         if theirs is not None and same_row(ours, theirs):
             continue
@@ -123,19 +133,18 @@ def classify(
             how = Difference.PENDING
         there = None if theirs is None else theirs.keys
         ahead = theirs is not None and _newer(theirs, ours)
-        version = ours.ordering if ours.version is None else ours.version
-        found.append(DifferentRow(how, key, ours.keys, there, ours.ordering, version, ahead))
+        versions = (ours.version, theirs.version if theirs is not None else None)
+        found.append(DifferentRow(how, key, ours.keys, there, ours.ordering, versions, ahead))
     return found
 
 
 def _newer(theirs: Row, ours: Row) -> bool:
     """Whether the target's version is the newer one; any is newer than none."""
-    there, here = _version(theirs), _version(ours)
+    there, here = _comparable(theirs.version), _comparable(ours.version)
     return there is not None and (here is None or there > here)
 
 
-def _version(row: Row) -> Any:
-    """What tells which version is newer, a wall clock as UTC's: the sides may have one of each."""
-    value = row.ordering if row.version is None else row.version
+def _comparable(value: Any) -> Any:
+    """A version, a wall clock as UTC's: the sides may have one of each."""
     naive = isinstance(value, datetime) and value.tzinfo is None
     return value.replace(tzinfo=UTC) if naive else value

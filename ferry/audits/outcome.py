@@ -45,7 +45,7 @@ class DifferentRow:
         source_key: Its key as the source's driver has it; None if it is not there.
         target_key: Its key as the warehouse's driver has it; None if it is not there.
         at: The value of the ordering column: the source's, or of an extra row the target's.
-        version: What tells how new the source's row is.
+        versions: What tells how new it is: the source's, and the target's.
         ahead: Whether the target's version of it is newer than the source's, so that carrying it
             again would not replace it.
     """
@@ -55,7 +55,7 @@ class DifferentRow:
     source_key: tuple[object, ...] | None = field(default=None, repr=False)
     target_key: tuple[object, ...] | None = field(default=None, repr=False)
     at: Any = field(default=None, repr=False)
-    version: Any = field(default=None, repr=False)
+    versions: tuple[Any, Any] = field(default=(None, None), repr=False)
     ahead: bool = False
 
 
@@ -86,9 +86,14 @@ class AuditedBucket:
         return Counter(row.how for row in self.rows)
 
     @property
+    def differing(self) -> int:
+        """How many of its rows differ, pending ones apart."""
+        return self.unclassified + sum(row.how in DIFFERENCES for row in self.rows)
+
+    @property
     def differs(self) -> bool:
-        """Whether it does, pending rows apart."""
-        return bool(self.unclassified) or any(row.how in DIFFERENCES for row in self.rows)
+        """Whether any of its rows does."""
+        return self.differing > 0
 
 
 @dataclass(frozen=True)

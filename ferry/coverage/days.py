@@ -15,7 +15,7 @@ from types import MappingProxyType
 from ferry.coverage.stretches import ALWAYS, Coverage, Event, Standing, Status, events_of
 from ferry.errors import RequestError
 from ferry.receipts.failures import Failure
-from ferry.receipts.receipt import VOID, TimeOfReceipt
+from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window, on_clock, zone_info
 
@@ -234,7 +234,8 @@ def _instead(
     spec: TableSpec, receipts: Sequence[TimeOfReceipt], failures: Sequence[Failure]
 ) -> str:
     what = "full" if spec.mode == "full" else "watermark without a time"
-    loaded = max((r.finished_at for r in receipts if r.status != VOID), default=None)
+    own = (VOID, RECONCILE)
+    loaded = max((r.finished_at for r in receipts if r.mode not in own), default=None)
     void = max((r for r in receipts if r.status == VOID), key=lambda r: r.finished_at, default=None)
     failed = max(failures, key=lambda failure: failure.failed_at, default=None)
     told = f"{what}: last loaded {_moment(loaded)}" if loaded else f"{what}: never loaded"

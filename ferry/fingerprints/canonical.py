@@ -91,9 +91,10 @@ def value_text(value: Any) -> str:  # noqa: PLR0911  # one return for each kind
     raise TypeError(f"no canonical text for a {type(value).__name__}")
 
 
-def digest(text: str, algorithm: Digest = "md5") -> str:
-    """The text's digest in lower-case hexadecimal digits: no secret, but a number to compare."""
-    return hashlib.new(algorithm, text.encode(), usedforsecurity=False).hexdigest()
+def digest(content: str | bytes, algorithm: Digest = "md5") -> str:
+    """Its digest in lower-case hexadecimal digits: no secret, but something to compare."""
+    content = content.encode() if isinstance(content, str) else content
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
 
 
 def item(value: Any, *, hashed: bool = False, algorithm: Digest = "md5") -> str:
@@ -106,6 +107,8 @@ def item(value: Any, *, hashed: bool = False, algorithm: Digest = "md5") -> str:
     """
     if value is None:
         return ""
+    if hashed and isinstance(value, bytes):
+        return digest(value, algorithm)
     text = value_text(value)
     if hashed:
         text = digest(text, algorithm)

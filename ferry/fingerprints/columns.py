@@ -10,6 +10,9 @@ from ferry.errors import SchemaError
 from ferry.schema import Column, Kind, TableName, TableSchema
 
 _LONGEST_WHOLE = 1024
+_LONGEST_BINARY = 512
+"""Digits of it go into a row's text as they are."""
+
 _LONGEST_ROW = 30_000
 """Redshift's text ends at 65,535 bytes, a row's text in hexadecimal included."""
 
@@ -20,6 +23,7 @@ class How(StrEnum):
     EXACTLY = "exactly"  # part of the row's number
     NEARLY = "nearly"  # floats, which engines write differently: within a relative error
     PRESENCE = "presence"  # JSON, which warehouses write anew: whether there is a value
+    LENGTH = "length"  # long binary, where a side can make no digest of it
 
 
 _FAMILIES: dict[Kind, str] = {
@@ -66,6 +70,7 @@ def pair_columns(
     key: Sequence[str] = (),
     target_only: Sequence[str] = (),
     wall_clock_zone: str = "UTC",
+    digests_bytes: bool = True,
 ) -> tuple[Pair, ...]:
     """The columns of both tables, in the source's order.
 
@@ -75,6 +80,8 @@ def pair_columns(
         key: The columns of the key, which have to be compared exactly.
         target_only: Columns of the target that the source has not.
         wall_clock_zone: The zone of the source's wall-clock columns: in UTC, they are moments.
+        digests_bytes: Whether the warehouse can make a digest of a binary value of any length;
+            sources can.
 
     Raises:
         SchemaError: A column on one side only, types that cannot be compared, or a key of floats
@@ -95,24 +102,37 @@ def pair_columns(
         there = target.column(column.name)
         assert there is not None
         how = _how(column, there, target.name, in_utc=wall_clock_zone == "UTC")
-        if how is not How.EXACTLY and column.name.lower() in keys:
-            raise SchemaError(
-                f"column {column.name!r} of the key cannot be compared exactly",
-                table=str(target.name),
-                expected="whole or decimal numbers, times, text or binary",
-                found=str(column.type),
-                todo="Choose another `key` in the table's spec.",
-            )
         lengthy = column.type.kind in _LENGTHY
         longest = column.type.max_bytes if lengthy else 40
         if column.type.kind is Kind.BINARY and longest is not None:
             longest *= 2
+        if is_long_binary(column) and not digests_bytes:
+            how = How.LENGTH
+        if how is not How.EXACTLY and column.name.lower() in keys:
+            raise SchemaError(
+                f"column {column.name!r} of the key cannot be compared exactly",
+                table=str(target.name),
+                expected="whole or decimal numbers, times, text or short binary",
+                found=str(column.type),
+                todo="Choose another `key` in the table's spec.",
+            )
         hashed = how is How.EXACTLY and (
             longest is None or longest > _LONGEST_WHOLE or length + longest > _LONGEST_ROW
         )
         length += 32 if hashed or longest is None else longest
         pairs.append(Pair(column, there, how, hashed))
     return tuple(pairs)
+
+
+def short_float(pair: Pair) -> bool:
+    """Whether a side has floats of seven digits, which another tool may have rounded."""
+    return Kind.FLOAT32 in (pair.source.type.kind, pair.target.type.kind)
+
+
+def is_long_binary(column: Column) -> bool:
+    """Whether a binary column's values may be too long to be written in digits."""
+    longest = column.type.max_bytes
+    return column.type.kind is Kind.BINARY and (longest is None or longest > _LONGEST_BINARY)
 
 
 def _how(source: Column, target: Column, table: TableName, *, in_utc: bool) -> How:

@@ -62,6 +62,25 @@ class FingerprintDialect(ABC):
     def digest(self, text: str) -> str:
         """The digest of a text, by `algorithm`, in lower-case hexadecimal digits."""
 
+    def bytes_digest(self, name: str) -> str:
+        """The digest of a binary column's bytes, where the engine can (`Capabilities`)."""
+        return self.digest(name)
+
+    def byte_length(self, name: str) -> str:
+        """How many bytes a binary column's value has."""
+        return f"OCTET_LENGTH({name})"
+
+    def has_json(self, column: Column) -> str:
+        """The condition that a JSON column holds something else than JSON's own `null`.
+
+        Warehouses do not agree whether that is a value.
+        """
+        return f"TRIM({self.value(column)}) <> 'null'"
+
+    def double(self, literal: str) -> str:
+        """A number in double precision."""
+        return literal
+
     @abstractmethod
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
@@ -80,9 +99,10 @@ class FingerprintDialect(ABC):
         PostgreSQL refuses a sum that overflows, and a product that vanishes.
         """
         value = self.floating(column)
+        large, small, less, more = map(self.double, ("1e290", "1e-290", "1e-200", "1e200"))
         return (
-            f"CASE WHEN ABS({value}) >= 1e290 THEN {value} * 1e-200 "
-            f"WHEN {value} <> 0 AND ABS({value}) <= 1e-290 THEN {value} * 1e200 ELSE {value} END"
+            f"CASE WHEN ABS({value}) >= {large} THEN {value} * {less} WHEN {value} <> 0 "
+            f"AND ABS({value}) <= {small} THEN {value} * {more} ELSE {value} END"
         )
 
     def total(self, number: str) -> str:
@@ -97,6 +117,8 @@ class FingerprintDialect(ABC):
         """The column's value as it stands in a row's text; nothing for NULL."""
         text = self.text(column)
         length = f"'{_DIGITS[self.algorithm]}'" if hashed else self.octets(text)
+        if hashed and column.type.kind is Kind.BINARY:
+            return f"COALESCE({self.bytes_digest(self.quoted(column.name))}, '')"
         if hashed:
             text = self.digest(text)
         if column.type.kind is Kind.TEXT:

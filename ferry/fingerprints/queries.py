@@ -18,8 +18,6 @@ from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import MARK, Statement
 
-_TEXT = "ferry_row"
-
 
 @dataclass(frozen=True)
 class Part:
@@ -44,12 +42,13 @@ class Bucket:
 
     Attributes:
         fingerprint: How many rows, and the sum of their numbers.
-        nearly: For each column that is compared nearly, how many values and their sum.
-        present: For each column of which only presence is compared, how many values.
+        nearly: For each column that is compared nearly, how many values, their sum, and the sum
+            of their absolute values.
+        present: For each column of which only presence or length is compared, the sum of these.
     """
 
     fingerprint: Fingerprint = NOTHING
-    nearly: tuple[tuple[int, float], ...] = ()
+    nearly: tuple[tuple[int, float, float], ...] = ()
     present: tuple[int, ...] = ()
 
 
@@ -62,9 +61,11 @@ class Row:
         number: Its number.
         keys: The key's values.
         ordering: The value of the column that orders the rows; None where there is none.
-        version: The value of the column that tells which version is newer; None where none does.
+        version: The value of what tells which version is newer: a column of its own, or the
+            ordering one; None where neither does.
         nearly: The values that are compared nearly.
-        present: For each column of which only presence is compared, whether there is a value.
+        present: For each column of which only presence or length is compared, that, and 0 for no
+            value.
     """
 
     key: str
@@ -73,7 +74,7 @@ class Row:
     ordering: Any = None
     version: Any = None
     nearly: tuple[float | None, ...] = ()
-    present: tuple[bool, ...] = ()
+    present: tuple[int, ...] = ()
 
 
 def as_kind(value: Any, kind: Kind) -> Any:
@@ -124,7 +125,7 @@ class Side:
         presence: Columns of which only presence is compared.
         ordering: The column that orders the rows; None if no column does.
         version: The column that tells which version of a row is newer, if it is another one.
-        without: A condition for rows that are left out.
+        only: A condition that its rows meet; the others are left out.
     """
 
     dialect: FingerprintDialect
@@ -135,7 +136,7 @@ class Side:
     presence: tuple[Column, ...] = ()
     ordering: Column | None = None
     version: Column | None = None
-    without: Statement | None = None
+    only: Statement | None = None
 
     @classmethod
     def of(
@@ -148,7 +149,6 @@ class Side:
         table: TableName,
         *,
         is_target: bool,
-        without: Statement | None = None,
     ) -> Side:
         """The source's side, or the target's, of these columns."""
         own = [(pair, pair.target if is_target else pair.source) for pair in pairs]
@@ -161,10 +161,9 @@ class Side:
             exact,
             tuple(named[name.lower()] for name in key),
             tuple(c for p, c in own if p.how is How.NEARLY),
-            tuple(c for p, c in own if p.how is How.PRESENCE),
+            tuple(c for p, c in own if p.how in (How.PRESENCE, How.LENGTH)),
             named[ordering.lower()] if ordering else None,
             named[version.lower()] if version else None,
-            without,
         )
 
     def by_range(self, bounds: Sequence[object]) -> Statement:
@@ -198,16 +197,19 @@ class Side:
         """
         algorithm = self.dialect.algorithm
         which = self._of_keys([values for values, _ in keys])
-        numbers = ", ".join(str(number(text, algorithm)) for _, text in keys)
-        return Statement(f"{which.sql} AND {self._key_number()} IN ({numbers})", which.values)
+        numbers = tuple(number(text, algorithm) for _, text in keys)
+        marks = ", ".join([MARK] * len(numbers))
+        sql = f"{which.sql} AND {self._key_number()} IN ({marks})"
+        return Statement(sql, (*which.values, *numbers))
 
     def bucket(self, row: Sequence[Any]) -> tuple[int, Bucket]:
         """What a row of the answer to `by_range` or `by_key` says."""
         place, count, total, *rest = row
         near = tuple(
-            (int(rest[2 * n]), float(rest[2 * n + 1] or 0)) for n in range(len(self.nearly))
+            (int(rest[n]), float(rest[n + 1] or 0), float(rest[n + 2] or 0))
+            for n in range(0, 3 * len(self.nearly), 3)
         )
-        present = tuple(int(value) for value in rest[2 * len(self.nearly) :])
+        present = tuple(int(value or 0) for value in rest[3 * len(self.nearly) :])
         return int(place), Bucket(Fingerprint(int(count), int(total or 0)), near, present)
 
     def row(self, row: Sequence[Any]) -> Row:
@@ -220,13 +222,14 @@ class Side:
         rest = rest[len(self.key) :]
         ordering, version, *rest = rest
         near = tuple(None if value is None else float(value) for value in rest[: len(self.nearly)])
-        present = tuple(bool(value) for value in rest[len(self.nearly) :])
+        present = tuple(int(value) for value in rest[len(self.nearly) :])
+        newest = self.version or self.ordering
         return Row(
             str(key),
             int(number),
             values,
             as_kind(ordering, self.ordering.type.kind) if self.ordering else None,
-            as_kind(version, self.version.type.kind) if self.version else None,
+            as_kind(version if self.version else ordering, newest.type.kind) if newest else None,
             near,
             present,
         )
@@ -250,7 +253,8 @@ class Side:
         outer = ["COUNT(*)", self.dialect.total(quoted("ferry_number"))]
         for n, column in enumerate(self.nearly):
             inner.append(f"{self.dialect.summable(column)} AS {quoted(f'ferry_near{n}')}")
-            outer += [f"COUNT({quoted(f'ferry_near{n}')})", f"SUM({quoted(f'ferry_near{n}')})"]
+            name = quoted(f"ferry_near{n}")
+            outer += [f"COUNT({name})", f"SUM({name})", f"SUM(ABS({name}))"]
         for n, column in enumerate(self.presence):
             inner.append(f"{self._is_there(column)} AS {quoted(f'ferry_there{n}')}")
             outer.append(f"SUM({quoted(f'ferry_there{n}')})")
@@ -284,7 +288,10 @@ class Side:
         return dict(self.exact)[column]
 
     def _is_there(self, column: Column) -> str:
-        return f"CASE WHEN {self.dialect.quoted(column.name)} IS NULL THEN 0 ELSE 1 END"
+        name = self.dialect.quoted(column.name)
+        if column.type.kind is Kind.BINARY:
+            return f"CASE WHEN {name} IS NULL THEN 0 ELSE {self.dialect.byte_length(name)} + 1 END"
+        return f"CASE WHEN {self.dialect.has_json(column)} THEN 1 ELSE 0 END"
 
     def _place(self, bounds: Sequence[object], first: int, last: int) -> Statement:
         """Which of the ranges a row is in, found by halves."""
@@ -315,9 +322,7 @@ class Side:
         return self._and(conditions)
 
     def _kept(self) -> Statement | None:
-        if self.without is None:
-            return None
-        return Statement(f"NOT {self.without.sql}", self.without.values)
+        return self.only
 
     def _and(self, conditions: Sequence[Statement | None]) -> Statement:
         there = [each for each in conditions if each]

@@ -3,7 +3,9 @@
 They are cheap, and every engine computes them alike: of numbers as they are, of dates as days, of
 times as microseconds since 1970, of text and binary as the numbers of their digests, which
 `canonical` defines. Of floats within a relative error; of JSON, which warehouses write anew,
-whether there is a value.
+whether there is a value; of long binary, where the warehouse makes no digest of it, the length.
+
+They do not see values that were exchanged between rows, nor changes that make up for one another.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from ferry.fingerprints.canonical import HEX_DIGITS
+from ferry.fingerprints.columns import is_long_binary
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import Statement
@@ -40,6 +44,7 @@ class Sum(StrEnum):
     DIGEST = "digest"
     FLOAT = "float"
     PRESENCE = "presence"
+    LENGTH = "length"
 
 
 _SUMS: dict[Kind, Sum] = {
@@ -59,8 +64,15 @@ _SUMS: dict[Kind, Sum] = {
 }
 
 
-def sum_of(column: Column) -> Sum:
-    """What is summed of the column's values."""
+def sum_of(column: Column, *, digests_bytes: bool = True) -> Sum:
+    """What is summed of the column's values.
+
+    Args:
+        column: The column.
+        digests_bytes: Whether the warehouse makes digests of binary values of any length.
+    """
+    if is_long_binary(column) and not digests_bytes:
+        return Sum.LENGTH
     if column.type.kind is Kind.DECIMAL:
         return Sum.DIGEST if (column.type.precision or 0) > _WIDEST_SUMMED else Sum.VALUE
     return _SUMS[column.type.kind]
@@ -96,9 +108,16 @@ class ColumnSum:
             return abs(one - two) <= RELATIVE_ERROR * max(self.size, other.size)
         return self.total == other.total
 
-    def __str__(self) -> str:
-        total = repr(self.total) if isinstance(self.total, float) else format(self.total, "f")
-        return f"{self.count}:{total.rstrip('0').rstrip('.') if '.' in total else total}"
+    def told(self, salt: str) -> str:
+        """The count, and what tells whether a sum is the same, and nothing of the values.
+
+        The sum of a single row is its value; so it is told as a digest, salted with what is the
+        receipt's own. A float's, which may differ in its last digits, is not told.
+        """
+        if isinstance(self.total, float):
+            return str(self.count)
+        total = format(self.total.normalize(), "f")
+        return f"{self.count}:{hashlib.sha256(f'{salt}/{total}'.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -122,9 +141,10 @@ class ValueSums:
         pairs = zip(self.columns, self.sums, other.sums, strict=True)
         return [name for name, one, two in pairs if not one.same(two)]
 
-    def __str__(self) -> str:
-        """As a receipt keeps it: count and sum of each column, in JSON; of very many, a digest."""
-        told = {name: str(each) for name, each in zip(self.columns, self.sums, strict=True)}
+    def told(self, salt: str) -> str:
+        """As a receipt keeps it: JSON, each column as `ColumnSum.told`; of very many, a digest."""
+        pairs = zip(self.columns, self.sums, strict=True)
+        told = {name: each.told(f"{salt}/{name}") for name, each in pairs}
         text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) <= TEXT_BYTES:
             return text
@@ -137,9 +157,23 @@ def no_sums(columns: Sequence[Column]) -> ValueSums:
     return ValueSums(_names(columns), tuple(ColumnSum(0, zero) for zero in zeros))
 
 
-def select_sums(dialect: SumDialect, table: TableName, columns: Iterable[Column]) -> Statement:
-    """The question for the sums of a table. Gives one row for `read_sums`."""
-    items = [item for column in columns for item in _items(dialect, column)]
+def select_sums(
+    dialect: SumDialect,
+    table: TableName,
+    columns: Iterable[Column],
+    *,
+    digests_bytes: bool = True,
+) -> Statement:
+    """The question for the sums of a table. Gives one row for `read_sums`.
+
+    Args:
+        dialect: The engine's expressions.
+        table: The table.
+        columns: Its columns.
+        digests_bytes: Whether the warehouse makes digests of binary values of any length.
+    """
+    kinds = [(column, sum_of(column, digests_bytes=digests_bytes)) for column in columns]
+    items = [item for column, kind in kinds for item in _items(dialect, column, kind)]
     return Statement(f"SELECT {', '.join(items)} FROM {dialect.table(table)}")
 
 
@@ -157,11 +191,10 @@ def read_sums(columns: Sequence[Column], row: Sequence[Any]) -> ValueSums:
     return ValueSums(_names(columns), tuple(found))
 
 
-def _items(dialect: SumDialect, column: Column) -> list[str]:
-    name, kind = dialect.quoted(column.name), sum_of(column)
-    count = f"COUNT({name})"
+def _items(dialect: SumDialect, column: Column, kind: Sum) -> list[str]:
+    count = f"COUNT({dialect.quoted(column.name)})"
     if kind is Sum.PRESENCE:
-        return [count]
+        return [f"COUNT(CASE WHEN {dialect.has_json(column)} THEN 1 END)"]
     if kind is Sum.FLOAT:
         value = dialect.summable(column)
         return [count, f"SUM({value})", f"SUM(ABS({value}))"]
@@ -170,6 +203,11 @@ def _items(dialect: SumDialect, column: Column) -> list[str]:
 
 def _value(dialect: SumDialect, column: Column, kind: Sum) -> str:
     """What is summed of a value."""
+    if kind is Sum.LENGTH:
+        return dialect.byte_length(dialect.quoted(column.name))
+    if kind is Sum.DIGEST and is_long_binary(column):
+        digest = dialect.bytes_digest(dialect.quoted(column.name))
+        return dialect.whole(f"SUBSTR({digest}, 1, {HEX_DIGITS})")
     if kind is Sum.DIGEST:
         return dialect.number(dialect.text(column))
     if kind is Sum.DAYS:

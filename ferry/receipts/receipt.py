@@ -39,7 +39,7 @@ class Receipt:
         batch_id: The same for every attempt of one run at one window, so a batch lands once;
             another one (`id_after`) where it landed once more because the first became void.
         table_name: The target, `schema.table`.
-        mode: full, window or watermark; void for what is no batch.
+        mode: full, window or watermark; void, or reconcile, for what is no batch.
         window_start: First moment of the window, or a watermark of times; None if all was read.
         window_end: First moment after the window; None for full and for a watermark.
         window_label: The window as people say it; `full`, or `from …` for a watermark.
@@ -65,10 +65,9 @@ class Receipt:
         rows_superseded: Rows of which the batch itself had another one of the same key that won.
         read_as: What of the table's spec decided which rows these are (`ferry.receipts.read_as`).
             None in receipts of Ferry 0.1.
-        sums_read: For each column, how many values were read and their sum
+        sums_read: For each column, how many values were read, and a digest of their sum
             (`ferry.fingerprints.sums`), as JSON. None in older receipts, and of empty batches.
-        sums_staged: The same of the staging table, computed by the warehouse, and the same
-            values: of floats, within an error.
+        sums_staged: The same of the staging table, where the warehouse computed the sums.
     """
 
     batch_id: str
@@ -155,6 +154,8 @@ adds: so each new column is nullable and stands at the end."""
 
 
 VOID = "void"
+RECONCILE = "reconcile"
+"""The mode of what is no batch, but rows that a repair took out, marked or aligned."""
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def read_by_others(tx: Transaction, table: TableName, cursor: str, read_as: str)
     select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK} "  # noqa: S608
         f"AND cursor_name = {MARK} AND COALESCE(read_as, {MARK}) = {MARK} "
-        "AND window_end IS NOT NULL",
+        "AND window_end IS NOT NULL AND mode <> 'reconcile'",
         (str(table), cursor, read_as, read_as),
     )
     own = tx.fetch(select)[0][0]
@@ -256,7 +256,7 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
         return True
     # Of a full copy, the unchanged ones are those that it left out as deleted.
     select = Statement(
-        "SELECT COUNT(CASE WHEN rows_deleted > 0 THEN 1 END), "  # noqa: S608  # names of ours
+        "SELECT COUNT(CASE WHEN rows_deleted > 0 AND mode <> 'reconcile' THEN 1 END), "  # noqa: S608  # names of ours
         f"SUM(CASE WHEN mode <> 'full' THEN rows_updated + rows_unchanged END) FROM {_RECEIPTS} "
         f"WHERE table_name = {MARK} AND finished_at > {MARK}",
         (str(table), last_void(tx, table)),

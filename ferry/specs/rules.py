@@ -15,8 +15,8 @@ def contradictions(spec: TableSpec) -> Iterator[tuple[str, str]]:
         yield "", "mode window needs a key: the columns that identify a row"
     if spec.soft_deletes == "apply" and not spec.key:
         yield "", "soft_deletes: apply needs a key: the columns that identify a row"
-    if spec.deleted_values and spec.soft_deletes != "apply":
-        yield "", "deleted_values needs soft_deletes: apply"
+    if spec.deleted_values and spec.soft_deletes != "apply" and spec.hard_deletes != "mark":
+        yield "", "deleted_values needs soft_deletes: apply, or hard_deletes: mark"
     if spec.catch_up and (spec.mode != "window" or spec.start_date is None):
         yield "", "catch_up needs mode window and a start_date"
     if spec.audit_days and spec.mode != "window":

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import date
 
 from prefect.runtime import flow_run
 
 from ferry import statements as sql
 from ferry.audits.buckets import Days, day_of, day_windows, days_of
-from ferry.audits.outcome import (
-    DIFFERENCES,
-    Audit,
-    AuditedBucket,
-    Difference,
-    DifferentRow,
-)
+from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.coverage.backfill import check_table
 from ferry.coverage.days import ONE_DAY
 from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.errors import RequestError
+from ferry.reasons import reason_of
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import Dates, Route, carry, load_route, make_batch, scheduled_start
 from flows.pipeline.carry_many import carry_many, window_batches
 from flows.pipeline.tidy import tidied
 from tasks import with_retries
-from tasks.audits.compare import compare
-from tasks.audits.reconcile import record
+from tasks.audits.reconcile import compare_again
 from tasks.audits.remove import realign
 from tasks.audits.remove import remove as remove_rows
 from tasks.audits.sides import Sides, both_sides
 from tasks.pages.progress import WindowsProgress
+from tasks.step import known
 
 MAX_WINDOWS_AT_ONCE = 4
 
@@ -97,8 +91,8 @@ def repair_table(
     done = Repaired(audit.table, marked=spec.hard_deletes == "mark")
     extra = audit.different_rows(Difference.EXTRA)
     to_remove = extra if remove and spec.hard_deletes != "report" else []
-    if to_remove:
-        _refuse_too_many(len(to_remove), spec, route, limit)
+    if to_remove or (extra and spec.mode == "full"):  # which a full copy takes out
+        _refuse_too_many(len(extra), spec, route, limit)
     for bucket in audit.different:
         # Carrying them again would not replace them: their versions are newer than the source's.
         ahead = [row for row in bucket.rows if row.ahead and row.how is Difference.CHANGED]
@@ -113,7 +107,13 @@ def repair_table(
         rows = [row for row in bucket.rows if row.how is Difference.EXTRA]
         if rows:
             done.removed += _remove(sides, bucket, rows, route, mark=done.marked)
-    again = _compare_again(sides, audit, route)
+    try:
+        again = with_retries(compare_again, spec)(
+            sides, audit, route.warehouse, flow_run_id=str(flow_run.id)
+        )
+    except Exception as error:  # noqa: BLE001  # what was repaired has landed, and is told
+        done.reasons.append(reason_of(known(error, table=audit.table)))
+        return done, audit
     done.equal = not again.different and not again.left
     return done, again
 
@@ -149,12 +149,12 @@ def _carry(spec: TableSpec, audit: Audit, zone: str, route: Route) -> list[Outco
     """Carry again what has rows that are missing or changed."""
     to_carry = _windows(spec, audit, zone)
     if to_carry is None:
-        batch = replace(make_batch(spec, Dates(), "full"), repair=True)
+        batch = replace(make_batch(spec, Dates(), "full"), repair=flow_run.run_count)
         return [Outcome(audit.table, None, carry(batch, route))]
     if not to_carry:
         return []
     batches = [
-        replace(batch, repair=True)
+        replace(batch, repair=flow_run.run_count)
         for batch in window_batches(spec, to_carry, str(flow_run.id), scheduled_start())
     ]
     one_by_one = batches[0].overwrites_newer
@@ -171,17 +171,28 @@ def _carry(spec: TableSpec, audit: Audit, zone: str, route: Route) -> list[Outco
 
 
 def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
-    """The windows to carry again; None for a table that has none, which is copied as a whole."""
+    """The windows to carry again; None for a table in mode full, which is copied as a whole.
+
+    Raises:
+        RequestError: It has no windows, and a full copy would take out rows unasked.
+    """
     rows = audit.different_rows(Difference.MISSING, Difference.CHANGED)
     whole = [bucket for bucket in audit.different if bucket.unclassified]
     if not rows and not whole:
         return []
-    try:
-        check_table(spec)
-    except RequestError:
+    if spec.mode == "full":
         return None
-    if any(bucket.window is None for bucket in whole) or any(row.at is None for row in rows):
-        return None
+    no_days = any(bucket.window is None for bucket in whole) or any(row.at is None for row in rows)
+    times = isinstance(next((row.at for row in rows), date.min), date) or spec.cursor_unit
+    if no_days or not times:
+        raise RequestError(
+            "rows that differ are in no window that could be carried again",
+            table=audit.table,
+            todo="Carry the whole table: prefect deployment run 'sync-table/on-demand' --param "
+            f"table={spec.name} --param mode=full. It also takes out of the target what the "
+            "source has no more.",
+        )
+    check_table(spec)
     days = {day_of(row.at, spec, zone) for row in rows}
     found = {
         window.start: window
@@ -192,26 +203,3 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
         assert bucket.window is not None
         found |= {window.start: window for window in day_windows(days_of(bucket.window))}
     return [found[start] for start in sorted(found)]
-
-
-def _compare_again(sides: Sides, audit: Audit, route: Route) -> Audit:
-    """The buckets that differed, compared once more, among those that did not."""
-    again: dict[str, AuditedBucket] = {}
-    left = audit.left
-    at = datetime.now(UTC)
-    for bucket in audit.different:
-        days = days_of(bucket.window) if bucket.window else None
-        one = compare(sides, days, at)
-        left = left or one.left
-        again |= {found.label: found for found in one.buckets}
-    differed = {bucket.label: _differing(bucket) for bucket in audit.different}
-    now = replace(audit, at=at, buckets=tuple(again.values()), left=left)
-    repaired = {label: differed[label] - _differing(again[label]) for label in again}
-    record(now, route.warehouse, str(flow_run.id), repaired)
-    every = tuple(again.get(bucket.label, bucket) for bucket in audit.buckets)
-    return replace(now, buckets=every)
-
-
-def _differing(bucket: AuditedBucket) -> int:
-    counts: Counter[Difference] = bucket.counts
-    return bucket.unclassified + sum(counts[how] for how in DIFFERENCES)

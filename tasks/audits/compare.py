@@ -29,10 +29,13 @@ LEAF_ROWS = 1000
 """The rows of so small a part are asked for one by one."""
 
 MOST_ROWS = 50_000
-"""Of a bucket in which more rows lie in parts that differ, no row is looked at."""
+"""Of a bucket in which more rows differ, the others are not looked at."""
 
-_ROWS_OF_A_PART = 200
+_ROWS_OF_A_PART = 100
 _MOST_PARTS = 4096
+"""Of the keys, at first; those that differ are parted again."""
+
+_PARTED_AGAIN = 64
 _KEYS_AT_ONCE = 200
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ def compare(sides: Sides, days: Days | None, at: datetime) -> Audit:
         return replace(audit, buckets=(comparison.whole_table(),), unit="")
     unit, parts = windows(days)
     found: list[AuditedBucket] = []
-    for chunk in _chunks(parts, AT_ONCE):
+    for chunk in _chunks(parts, AT_ONCE[unit]):
         try:
             found += comparison.of_windows(chunk, by_day=unit == "month")
         except FerryError as error:
@@ -87,7 +90,7 @@ class _Comparison:
         found: list[AuditedBucket] = []
         for place, window in enumerate(parts):
             here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
-            if by_day and not same_bucket(here, there):
+            if by_day and not self._same(here, there):
                 found += self.of_windows(day_windows(days_of(window)), by_day=False)
             else:
                 found.append(self._looked_at(window, here, there))
@@ -101,7 +104,7 @@ class _Comparison:
 
     def _looked_at(self, window: Window, here: Bucket, there: Bucket) -> AuditedBucket:
         bucket = AuditedBucket(_label(window), window, here.fingerprint, there.fingerprint)
-        if same_bucket(here, there):
+        if self._same(here, there):
             return bucket
 
         def part(end: End) -> Part:
@@ -119,21 +122,33 @@ class _Comparison:
         parts = max(1, min(_MOST_PARTS, -(-rows // _ROWS_OF_A_PART)))
         ours, theirs = self._both(lambda end: end.by_key(part(end), parts))
         bucket = replace(bucket, source=_sum(ours.values()), target=_sum(theirs.values()))
+        sizes = self._differing(ours, theirs)
+        while sizes and max(sizes.values()) > 2 * _ROWS_OF_A_PART and parts < _MOST_PARTS**2:
+            within, parts = _places(part, parts, list(sizes)), parts * _PARTED_AGAIN
+            ours, theirs = self._both(_by_key_within(within, parts))
+            sizes = self._differing(ours, theirs)
+        found: list[DifferentRow] = []
+        left = sum(sizes.values())
+        for places in _grouped(sizes, LEAF_ROWS):
+            if len(found) > MOST_ROWS:
+                return replace(bucket, rows=tuple(found), unclassified=left)
+            found += self._rows(_places(part, parts, places))
+            left -= sum(sizes[place] for place in places)
+        return replace(bucket, rows=tuple(found))
+
+    def _differing(
+        self, ours: Mapping[int, Bucket], theirs: Mapping[int, Bucket]
+    ) -> dict[int, int]:
+        """The places of the parts that differ, with how many rows they have."""
         sizes: dict[int, int] = {}
         for place in sorted({*ours, *theirs}):
             here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
-            if not same_bucket(here, there):
+            if not self._same(here, there):
                 sizes[place] = max(here.fingerprint.rows, there.fingerprint.rows)
-        if sum(sizes.values()) > MOST_ROWS:
-            return replace(bucket, unclassified=sum(sizes.values()))
-        found: list[DifferentRow] = []
-        for places in _grouped(sizes, LEAF_ROWS):
+        return sizes
 
-            def some(end: End, places: tuple[int, ...] = tuple(places)) -> Part:
-                return replace(part(end), divisor=parts, remainders=places)
-
-            found += self._rows(some)
-        return replace(bucket, rows=tuple(found))
+    def _same(self, here: Bucket, there: Bucket) -> bool:
+        return same_bucket(here, there, self.sides.errors)
 
     def _rows(self, part: Callable[[End], Part]) -> list[DifferentRow]:
         """The rows of a part that differ, judged by what both sides then have of their keys."""
@@ -173,7 +188,22 @@ class _Comparison:
     @property
     def _empty(self) -> Bucket:
         side = self.sides.ours.side
-        return Bucket(NOTHING, ((0, 0.0),) * len(side.nearly), (0,) * len(side.presence))
+        return Bucket(NOTHING, ((0, 0.0, 0.0),) * len(side.nearly), (0,) * len(side.presence))
+
+
+def _places(
+    part: Callable[[End], Part], parts: int, places: Sequence[int]
+) -> Callable[[End], Part]:
+    """Some places of a part that is parted by the numbers of its keys."""
+
+    def some(end: End) -> Part:
+        return replace(part(end), divisor=parts, remainders=tuple(places))
+
+    return some
+
+
+def _by_key_within(part: Callable[[End], Part], parts: int) -> Callable[[End], dict[int, Bucket]]:
+    return lambda end: end.by_key(part(end), parts)
 
 
 def _label(window: Window) -> str:

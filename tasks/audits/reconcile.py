@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prefect import task
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
-from ferry.audits.buckets import Days, check_days
-from ferry.audits.outcome import Audit
+from ferry.audits.buckets import Days, check_days, days_of
+from ferry.audits.outcome import Audit, AuditedBucket
 from ferry.audits.table import AUDIT_COLUMNS, AUDITS, insert_records, record_of
 from ferry.errors import RequestError
 from ferry.specs.tables import TableSpec
 from tasks.audits.compare import compare
-from tasks.audits.sides import all_days, both_sides
+from tasks.audits.sides import Sides, all_days, both_sides, has_days
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, placed, repeat_on_conflict
@@ -31,6 +32,7 @@ def reconcile(
     *,
     zone: str,
     flow_run_id: str,
+    whole_without_days: bool = False,
 ) -> Audit:
     """The table compared with its source, where their rows are; nothing is changed.
 
@@ -43,6 +45,7 @@ def reconcile(
         warehouse: Where the target is.
         zone: The zone in which days are counted.
         flow_run_id: The run, for the record.
+        whole_without_days: Whether a table that takes no days is compared as a whole instead.
 
     Raises:
         RequestError: The table has no key or takes no days, or the source no SQL. No retry helps.
@@ -57,7 +60,9 @@ def reconcile(
         sides = both_sides(spec, source, warehouse)
         if days is not None:
             check_days(days, str(spec.target))
-            if sides.ours.side.ordering is None:
+            if not has_days(sides) and whole_without_days:
+                days = None
+            elif not has_days(sides):
                 raise RequestError(
                     "the table has no column that tells when its rows came, so it takes no days",
                     todo="Leave the dates out: it is compared as a whole, by its key.",
@@ -65,6 +70,40 @@ def reconcile(
         audit = compare(sides, days or all_days(sides, zone), datetime.now(UTC))
         record(audit, warehouse, flow_run_id)
         return audit
+
+
+@task(name="compare again", task_run_name="compare {audit.table} again", **STEP)
+@explains
+def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_id: str) -> Audit:
+    """What differed, compared once more; with what was alike, which is as it was.
+
+    Args:
+        sides: Both sides of the table.
+        audit: What was found before.
+        warehouse: Where that is kept.
+        flow_run_id: The run, for the record.
+
+    Raises:
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    spec, at = sides.spec, datetime.now(UTC)
+    again: dict[str, AuditedBucket] = {}
+    left = audit.left
+    with placed(audit.table, None, "reconcile"), place_among_readers(spec.source, backfill=True):
+        for bucket in audit.different:
+            one = compare(sides, days_of(bucket.window) if bucket.window else None, at)
+            left = left or one.left
+            again |= {found.label: found for found in one.buckets}
+        differed = {bucket.label: bucket.differing for bucket in audit.different}
+        now = replace(audit, at=at, buckets=tuple(again.values()), left=left)
+        record(
+            now,
+            warehouse,
+            flow_run_id,
+            {label: max(0, differed[label] - found.differing) for label, found in again.items()},
+        )
+    every = tuple(again.get(bucket.label, bucket) for bucket in audit.buckets)
+    return replace(now, buckets=every)
 
 
 def record(

@@ -14,15 +14,17 @@ import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.audits.outcome import AuditedBucket, DifferentRow
-from ferry.errors import CountMismatchError, DataError
+from ferry.errors import CountMismatchError
 from ferry.fingerprints.queries import as_kind
 from ferry.receipts.read_as import read_as
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
-from ferry.receipts.table import write_receipt
-from ferry.schema import Column, Kind
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
+from ferry.receipts.table import BEFORE_ALL, find_landing, write_receipt
+from ferry.schema import Kind
 from ferry.statements import MARK, Statement, quoted, table_sql
+from ferry.write.deletions import Deletion
 from tasks.audits.sides import Sides
 from tasks.own_tables import make_missing
+from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, placed, repeat_on_conflict
 
 ROWS_AT_ONCE = 200
@@ -57,11 +59,11 @@ def remove(
 
     Raises:
         CountMismatchError: More rows than these would have gone; nothing is changed.
-        DataError: The column cannot be marked. No retry helps.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     with placed(str(sides.spec.target), bucket.label, "remove", warehouse):
-        gone = _still_gone(sides, rows)
+        with place_among_readers(sides.spec.source, backfill=True):
+            gone = _still_gone(sides, rows)
         chunks = [gone[start : start + ROWS_AT_ONCE] for start in range(0, len(gone), ROWS_AT_ONCE)]
         statements = [(_removal(sides, some, mark=mark), len(some)) for some in chunks]
         change = _Change(sides, bucket, flow_run_id, "updated" if mark else "deleted")
@@ -106,7 +108,13 @@ def _apply(
     spec, started_at, batch_id = change.sides.spec, datetime.now(UTC), str(uuid.uuid4())
     make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
 
+    attempts = 0
+
     def transact() -> Receipt | None:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1 and (landed := find_landing(warehouse, batch_id, BEFORE_ALL)[1]):
+            return landed  # the answer to its COMMIT was lost
         with warehouse.transaction() as tx:
             if warehouse.capabilities.lock_mode is not None:
                 tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
@@ -151,10 +159,11 @@ def _alignment(sides: Sides, row: DifferentRow) -> Statement:
     assert column is not None and row.target_key is not None
     which = side.exactly([(row.target_key, row.key)])
     table, name = table_sql(sides.spec.target), quoted(column.name)
-    version = as_kind(row.version, column.type.kind)
+    here, there = (as_kind(version, column.type.kind) for version in row.versions)
+    # Of this very version: one that has landed meanwhile stays.
     return Statement(
-        f"UPDATE {table} SET {name} = {MARK} WHERE {which.sql}",  # noqa: S608  # names are quoted
-        (version, *which.values),
+        f"UPDATE {table} SET {name} = {MARK} WHERE {which.sql} AND {name} = {MARK}",  # noqa: S608
+        (here, *which.values, there),
     )
 
 
@@ -164,44 +173,26 @@ def _removal(sides: Sides, rows: Sequence[DifferentRow], *, mark: bool) -> State
     which = sides.theirs.side.exactly(keyed)
     if not mark:
         return Statement(f"DELETE FROM {target} WHERE {which.sql}", which.values)  # noqa: S608
-    column, value = _marking(sides)
-    name = quoted(column.name)
+    assert sides.marks is not None
+    name = quoted(sides.marks.column.name)
     return Statement(
         f"UPDATE {target} SET {name} = {MARK} WHERE {which.sql}",  # noqa: S608  # names are quoted
-        (value, *which.values),
+        (_marking(sides.marks), *which.values),
     )
 
 
-def _marking(sides: Sides) -> tuple[Column, object]:
-    """The target's column that marks a deleted row, and the value that does.
-
-    Raises:
-        DataError: There is none, or its values cannot be told.
-    """
-    spec = sides.spec
-    column = sides.marks
-    value: object = None
-    if column is not None:
-        kind = column.type.kind
-        if spec.deleted_values:
-            value = spec.deleted_values[0]
-        elif kind is Kind.BOOLEAN:
-            value = True
-        elif kind in (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL):
-            value = 1
-        elif kind in (Kind.TIMESTAMP, Kind.TIMESTAMPTZ):
-            now = datetime.now(UTC)
-            value = now if kind is Kind.TIMESTAMPTZ else now.replace(tzinfo=None)
-        elif kind is Kind.DATE:
-            value = datetime.now(UTC).date()
-    if column is None or value is None:
-        raise DataError(
-            f"rows cannot be marked as deleted in column {spec.deleted_column!r} of the target",
-            expected="a boolean, a number or a time, or `deleted_values` for a text",
-            found="no such column" if column is None else str(column.type),
-            todo="Correct `deleted_column` in the table's spec, or choose `hard_deletes: delete`.",
-        )
-    return column, value
+def _marking(marks: Deletion) -> object:
+    """The value that marks a row as deleted."""
+    kind, now = marks.column.type.kind, datetime.now(UTC)
+    if marks.values:
+        return marks.values[0]
+    if kind is Kind.TIMESTAMPTZ:
+        return now
+    if kind is Kind.TIMESTAMP:
+        return now.replace(tzinfo=None)
+    if kind is Kind.DATE:
+        return now.date()
+    return True if kind is Kind.BOOLEAN else 1
 
 
 def _receipt(change: _Change, batch_id: str, rows: int, started_at: datetime) -> Receipt:
@@ -211,7 +202,7 @@ def _receipt(change: _Change, batch_id: str, rows: int, started_at: datetime) ->
     return Receipt(
         batch_id=batch_id,
         table_name=str(spec.target),
-        mode="reconcile",
+        mode=RECONCILE,
         window_start=window.start if window else None,
         window_end=window.end if window else None,
         window_label=bucket.label,

@@ -11,23 +11,25 @@ from typing import Any
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.audits.buckets import Days, day_of, stored
+from ferry.audits.buckets import MOST_YEARS, Days, day_of, stored
 from ferry.audits.carried import Carried, joined
+from ferry.audits.classify import FLOAT_ERROR
 from ferry.audits.deleted import marked_as_deleted
 from ferry.batch import CursorValue
-from ferry.coverage.stretches import ALWAYS
+from ferry.coverage.stretches import ALWAYS, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import RequestError, SchemaError
 from ferry.fingerprints.canonical import DIGESTS
-from ferry.fingerprints.columns import Pair, pair_columns
+from ferry.fingerprints.columns import How, Pair, pair_columns, short_float
 from ferry.fingerprints.queries import Bucket, Part, Row, Side
+from ferry.fingerprints.sums import RELATIVE_ERROR
 from ferry.plan import check_version, find_deleted
-from ferry.receipts.receipt import VOID
-from ferry.schema import Column, Kind
+from ferry.receipts.receipt import VOID, ReceiptTimes
+from ferry.schema import Column, Kind, TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.statements import Statement
-from ferry.windows import Window
-from ferry.write.deletions import Deletion
+from ferry.windows import Window, clamped
+from ferry.write.deletions import Deletion, deletion
 from tasks.history import read_history
 from tasks.plan_batch import describe_source
 
@@ -89,7 +91,7 @@ class Sides:
         pairs: The columns that are compared.
         carried: Which rows of the source have been carried.
         judges: Whether a column tells when a row changed.
-        marks: The target's column that marks a deleted row, if rows are to be marked there.
+        marks: How the target marks a deleted row, if rows are to be marked there.
         marked: The target with just the rows that are marked so; None where none are to be.
     """
 
@@ -100,8 +102,14 @@ class Sides:
     pairs: tuple[Pair, ...]
     carried: Carried
     judges: bool
-    marks: Column | None = None
+    marks: Deletion | None = None
     marked: End | None = None
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """For each column that is compared nearly, by how much sums may differ (`classify`)."""
+        near = [pair for pair in self.pairs if pair.how is How.NEARLY]
+        return tuple(FLOAT_ERROR if short_float(pair) else RELATIVE_ERROR for pair in near)
 
 
 def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
@@ -139,6 +147,7 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
         key=spec.key,
         target_only=spec.target_only,
         wall_clock_zone=spec.wall_clock_zone,
+        digests_bytes=warehouse.capabilities.digests_bytes,
     )
     cursor = _ordering(spec, schema.columns)
     algorithm = next(each for each in DIGESTS if each in source.digests())
@@ -147,19 +156,15 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
     columns = (pairs, spec.key, cursor.name if cursor else None, spec.version)
     ours = Side.of(*columns, dialect, spec.source_name, is_target=False)
     theirs = Side.of(*columns, there, spec.target, is_target=True)
-    deletion = find_deleted(spec, schema.columns)
     deleted = None
-    if deletion:
-        marked = marked_as_deleted(deletion, dialect)
-        ours = replace(ours, without=marked)
-        only = replace(ours, without=Statement(f"(NOT {marked.sql})", marked.values))
-        deleted = End(source, only, spec)
-    marks, only_marked = None, None
-    if spec.hard_deletes == "mark" and (column := existing.column(spec.deleted_column)):
-        marks = column
-        is_marked = marked_as_deleted(Deletion(column, spec.deleted_values), there)
-        unmarked = Statement(f"(NOT {is_marked.sql})", is_marked.values)
-        only_marked = End(warehouse, replace(theirs, without=unmarked), spec)
+    if applied := find_deleted(spec, schema.columns):
+        marked = marked_as_deleted(applied, dialect)
+        deleted = End(source, replace(ours, only=marked), spec)
+        ours = replace(ours, only=Statement(f"(NOT {marked.sql})", marked.values))
+    marks = _marks(spec, existing) if spec.hard_deletes == "mark" else None
+    only_marked = None
+    if marks:
+        only_marked = End(warehouse, replace(theirs, only=marked_as_deleted(marks, there)), spec)
     return Sides(
         spec,
         End(source, ours, spec),
@@ -173,13 +178,20 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
     )
 
 
+def has_days(sides: Sides) -> bool:
+    """Whether a column tells the days of the table's rows."""
+    ordering = sides.ours.side.ordering
+    return ordering is not None and (
+        ordering.type.kind in _TIMES or sides.spec.cursor_unit is not None
+    )
+
+
 def all_days(sides: Sides, zone: str) -> Days | None:
     """All days that either side has rows of; None for a table that is compared by its key."""
     spec, ours, theirs = sides.spec, sides.ours.side, sides.theirs.side
-    if spec.mode == "full" or ours.ordering is None or theirs.ordering is None:
+    if spec.mode == "full" or ours.ordering is None or not has_days(sides):
         return None
-    if ours.ordering.type.kind not in _TIMES and not spec.cursor_unit:
-        return None
+    assert theirs.ordering is not None
     source = sides.ours.block
     assert isinstance(source, Source)
     ends = list(source.bounds(spec.source_name, ours.ordering.name) or ())
@@ -188,7 +200,26 @@ def all_days(sides: Sides, zone: str) -> Days | None:
     if not ends:
         return None
     days = [day_of(value, spec, zone) for value in ends]
+    if max(days).year - min(days).year > MOST_YEARS:
+        return None
     return Days(min(days), max(days) + timedelta(days=1), zone)
+
+
+def _marks(spec: TableSpec, existing: TableSchema) -> Deletion:
+    """How the target marks deleted rows.
+
+    Raises:
+        SchemaError: It has no such column, or it cannot tell. A retry does not help.
+    """
+    column = existing.column(spec.deleted_column)
+    if column is None:
+        raise SchemaError(
+            f"the target has no column {spec.deleted_column!r} in which to mark rows as deleted",
+            table=str(spec.target),
+            expected="`deleted_column` of the table's spec, as `hard_deletes: mark` needs it",
+            todo="Add the column, name another one, or choose `hard_deletes: delete`.",
+        )
+    return deletion(column, spec.deleted_values, spec.target)
 
 
 def _ordering(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
@@ -210,8 +241,10 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
     kind = ours.ordering.type.kind
     history = read_history.fn(spec, warehouse)
     tells = [receipt for receipt in history.receipts if receipt.status != VOID]
-    loaded = [] if spec.every == "never" else history.coverage.loaded
-    if loaded and (kind in _TIMES or spec.cursor_unit):
+    # A run that failed later has changed no row.
+    loaded = coverage_of(history.receipts, (), history.cursor, history.spec).loaded
+    by_time = kind in _TIMES or spec.cursor_unit
+    if loaded and by_time and spec.every != "never" and not _tells_no_time(tells):
         stretches = joined(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
             for start, end in loaded
@@ -227,12 +260,22 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
     return Carried(()) if last is None else Carried(((None, _after(last, kind)),))
 
 
+def _tells_no_time(receipts: Sequence[ReceiptTimes]) -> bool:
+    """Whether they are of a watermark that is no moment, as one over ids or over days."""
+    return any(
+        receipt.mode == "watermark"
+        and receipt.window_start is None
+        and receipt.window_label != receipt.mode
+        for receipt in receipts
+    )
+
+
 def _after(value: Any, kind: Kind) -> Any:
     """The first value after this one, as the source's column of this kind has it."""
     if isinstance(value, datetime):
         aware = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-        after = aware + timedelta(microseconds=1)
+        after = clamped(aware, timedelta(microseconds=1))
         return after if kind is Kind.TIMESTAMPTZ else after.replace(tzinfo=None)
     if isinstance(value, date):
-        return value + timedelta(days=1)
+        return min(value, date.max - timedelta(days=1)) + timedelta(days=1)
     return Decimal(value) + 1 if isinstance(value, Decimal) else value + 1

@@ -61,8 +61,18 @@ def show_audits(
         create_markdown_artifact(key="reconcile", markdown="\n\n".join(parts))
 
 
+def advice(spec: TableSpec, audit: Audit) -> str:
+    """What repairs what an audit has found: a command, of just the days that differ."""
+    if audit.counts_only(Difference.EXTRA) and spec.hard_deletes == "report":
+        return (
+            "To take these rows out, or mark them: `hard_deletes: delete` or `mark` in the table's "
+            "spec, and repair=all."
+        )
+    return f"To repair: {command_line(spec, audit)}"
+
+
 def command_line(spec: TableSpec, audit: Audit) -> str:
-    """The command that repairs what an audit has found, of just the days that differ."""
+    """The command that repairs what an audit has found."""
     extra = audit.counts[Difference.EXTRA] and spec.hard_deletes != "report"
     given = [f"table={spec.name}"]
     windows = [bucket.window for bucket in audit.different if bucket.window]
@@ -97,7 +107,7 @@ def _details(audit: Audit, spec: TableSpec) -> str:
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
             + "\n".join(first_of(rows, MAX_ROWS, "| and {:,} more | | | | | | |"))
         )
-        lines.append(f"```\n{command_line(spec, audit)}\n```")
+        lines.append(advice(spec, audit))
         lines.append(_keys(audit) if spec.show_keys else "Keys are shown with `show_keys: true`.")
     return "\n\n".join(lines)
 

@@ -102,16 +102,20 @@ def _drifts(table: TableDays) -> str:
     rows = [f"| {each} | {each.days:,} | {short(each.reason)} |" for each in reversed(shown)]
     more = len(stretches) - MAX_STRETCHES
     rows += [f"| and {more:,} more before them | | |"] if more > 0 else []
+    report = table.spec.hard_deletes == "report"
     command = _command(
         "reconcile",
         table=table.spec.name,
         start_date=str(stretches[0].first),
         end_date=str(stretches[-1].last + ONE_DAY),
         zone=table.zone,
-        repair="carry" if table.spec.hard_deletes == "report" else "all",
+        repair="carry" if report else "all",
     )
+    not_all = ", but rows that were deleted at the source (`hard_deletes: report`)"
     head = "| loaded, and not as at the source | days | what differed |\n| --- | ---: | --- |\n"
-    return f"{head}{chr(10).join(rows)}\n\nThis repairs them:\n\n{command}"
+    return (
+        f"{head}{chr(10).join(rows)}\n\nThis repairs them{not_all if report else ''}:\n\n{command}"
+    )
 
 
 def _audited(table: TableDays) -> str:

@@ -65,6 +65,10 @@ class MySQLFingerprint(FingerprintDialect):
         """The digest of a text, in lower-case hexadecimal digits."""
         return f"MD5({text})" if self.algorithm == "md5" else f"SHA2({text}, 256)"
 
+    def byte_length(self, name: str) -> str:
+        """How many bytes a binary column's value has."""
+        return f"LENGTH({name})"
+
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
         return f"CAST(CONV({hexadecimal}, 16, 10) AS UNSIGNED)"

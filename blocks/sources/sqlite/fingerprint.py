@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 from blocks.sources.sqlite.types import from_storage
@@ -28,9 +29,10 @@ class SQLiteFingerprint(FingerprintDialect):
 
     def bound(self, value: object, column: Column) -> object:
         """A bound, as `ordered` is compared with it."""
-        if isinstance(value, date) and column.type.kind in _TIMES:
+        if isinstance(value, date | time) and column.type.kind in _TIMES:
             return value_text(value)
-        return value
+        # SQLite has no decimals: their columns hold integers and floats.
+        return float(str(value)) if isinstance(value, Decimal) else value
 
     def text(self, column: Column) -> str:
         """The canonical text of the column's value, and NULL for NULL."""
@@ -49,6 +51,10 @@ class SQLiteFingerprint(FingerprintDialect):
     def digest(self, text: str) -> str:
         """The digest of a text, in lower-case hexadecimal digits."""
         return f"ferry_digest('{self.algorithm}', {text})"
+
+    def byte_length(self, name: str) -> str:
+        """How many bytes a binary column's value has."""
+        return f"LENGTH({name})"
 
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
@@ -96,5 +102,5 @@ def _text(kind: str, precision: int, scale: int, raw: Any) -> str | None:
     return None if value is None else value_text(value)
 
 
-def _digest(algorithm: Digest, text: str | None) -> str | None:
-    return None if text is None else digest(text, algorithm)
+def _digest(algorithm: Digest, content: str | bytes | None) -> str | None:
+    return None if content is None else digest(content, algorithm)

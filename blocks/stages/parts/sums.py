@@ -22,13 +22,16 @@ class BatchSums:
 
     Args:
         columns: The columns, in the batches' order.
+        digests_bytes: Whether the warehouse makes digests of binary values of any length.
     """
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column], *, digests_bytes: bool = True) -> None:
         self.sums: ValueSums = no_sums(columns)
         self._columns = tuple(columns)
         self._names = [column.name for column in columns]
-        self._statement = select_sums(DuckDBFingerprint(), _BATCH, columns).sql
+        self._statement = select_sums(
+            DuckDBFingerprint(), _BATCH, columns, digests_bytes=digests_bytes
+        ).sql
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:

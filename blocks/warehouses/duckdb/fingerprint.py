@@ -44,6 +44,10 @@ class DuckDBFingerprint(SumDialect):
         """The digest of a text, in lower-case hexadecimal digits."""
         return f"{self.algorithm}({text})"
 
+    def has_json(self, column: Column) -> str:
+        """The condition that a JSON column holds something else than JSON's own `null`."""
+        return f"trim(CAST({self.quoted(column.name)} AS VARCHAR)) <> 'null'"
+
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
         return f"CAST('0x' || {hexadecimal} AS BIGINT)"

@@ -13,6 +13,14 @@ class RedshiftFingerprint(PostgresFingerprint):
     https://docs.aws.amazon.com/redshift/latest/dg/r_TO_HEX.html
     """
 
+    def utf8(self, text: str) -> str:
+        """A text's bytes in UTF-8, which all of its texts are in."""
+        return text
+
+    def has_json(self, column: Column) -> str:
+        """The condition that a SUPER column holds something else than JSON's own `null`."""
+        return f"JSON_TYPEOF({self.quoted(column.name)}) <> 'null'"
+
     def ordered(self, column: Column) -> str:
         """What is compared with bounds: of a binary value, which is bound as no VARBYTE, digits."""
         if column.type.kind is Kind.BINARY:

@@ -134,6 +134,7 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         lock_mode="",  # LOCK TABLE takes no mode; it is ACCESS EXCLUSIVE
         sort_and_dist_keys=True,
         declares_keys=True,
+        digests_bytes=False,  # a text of a value's digits ends at 65,535 bytes
         pads_text=True,
         widens_text=True,
         json_digits=38,  # what SUPER makes of longer numbers is unproven

@@ -210,6 +210,8 @@ CREATE OR REPLACE FUNCTION pg_catalog.to_hex(bytea) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT encode($1, 'hex') $$;
 CREATE OR REPLACE FUNCTION pg_catalog.to_varbyte(text, text) RETURNS bytea
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT decode($1, $2) $$;
+CREATE OR REPLACE FUNCTION pg_catalog.json_typeof(jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT jsonb_typeof($1) $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_parse(text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $1::jsonb $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_serialize(jsonb) RETURNS text

@@ -20,7 +20,7 @@ CARRIED = Carried(((0, 10), (20, 30)))
 
 
 def row(key: str, number: int = 1, at: Any = 5, **more: Any) -> Row:
-    return Row(key, number, (key,), at, **more)
+    return Row(key, number, (key,), at, **{"version": at, **more})
 
 
 def judge(source: Row | None, target: Row | None, deleted: Row | None = None) -> list[str]:
@@ -41,7 +41,7 @@ def judge(source: Row | None, target: Row | None, deleted: Row | None = None) ->
         (row("a", at=30), row("a", 2), ["pending"]),
         (row("a", at=None), None, ["pending"]),
         (None, row("a", at=15), ["extra"]),
-        (row("a", present=(True,)), row("a", present=(False,)), ["changed"]),
+        (row("a", present=(1,)), row("a", present=(0,)), ["changed"]),
         (row("a", nearly=(1.0,)), row("a", nearly=(1.0 + 1e-9,)), []),
         (row("a", nearly=(1.0,)), row("a", nearly=(1.1,)), ["changed"]),
         (row("a", nearly=(None,)), row("a", nearly=(0.0,)), ["changed"]),
@@ -52,7 +52,7 @@ def test_what_a_row_is(source: Row | None, target: Row | None, how: list[str]) -
 
 
 def test_a_row_whose_deletion_is_applied_is_gone_or_its_deletion_is_pending() -> None:
-    assert judge(None, row("a"), deleted=row("a", at=5)) == ["extra"]
+    assert judge(None, row("a"), deleted=row("a", at=5)) == ["changed"]  # carried again, it goes
     assert judge(None, row("a"), deleted=row("a", at=99)) == ["pending"]
     assert judge(None, None, deleted=row("a", at=5)) == []
 
@@ -73,6 +73,14 @@ def test_a_row_that_is_newer_in_the_target_is_known() -> None:
     assert (found.how, found.ahead) == (Difference.CHANGED, True)
     (found,) = classify(["a"], {"a": theirs}, {}, {"a": ours}, Carried())
     assert (found.how, found.ahead) == (Difference.CHANGED, False)
+
+
+def test_a_version_that_is_none_is_older_than_any() -> None:
+    ours, theirs = row("a", version=None), row("a", 2, version=5)
+    (found,) = classify(["a"], {"a": ours}, {}, {"a": theirs}, Carried())
+    assert (found.ahead, found.versions) == (True, (None, 5))
+    (found,) = classify(["a"], {"a": theirs}, {}, {"a": ours}, Carried())
+    assert not found.ahead
 
 
 def test_a_full_copy_has_carried_rows_without_a_time() -> None:
@@ -96,15 +104,17 @@ def test_suspects_are_what_is_not_alike_on_either_side() -> None:
 
 
 def test_buckets_are_alike_up_to_the_order_in_which_floats_were_added() -> None:
-    one = Bucket(Fingerprint(2, 7), ((2, 0.3),), (1,))
-    assert same_bucket(one, Bucket(Fingerprint(2, 7), ((2, 0.1 + 0.2),), (1,)))
+    one, errors = Bucket(Fingerprint(2, 7), ((2, 0.3, 0.3),), (1,)), (1e-9,)
+    assert same_bucket(one, Bucket(Fingerprint(2, 7), ((2, 0.1 + 0.2, 0.3),), (1,)), errors)
     for other in (
-        Bucket(Fingerprint(2, 8), ((2, 0.3),), (1,)),
-        Bucket(Fingerprint(2, 7), ((2, 0.31),), (1,)),
-        Bucket(Fingerprint(2, 7), ((1, 0.3),), (1,)),
-        Bucket(Fingerprint(2, 7), ((2, 0.3),), (2,)),
+        Bucket(Fingerprint(2, 8), ((2, 0.3, 0.3),), (1,)),
+        Bucket(Fingerprint(2, 7), ((2, 0.31, 0.31),), (1,)),
+        Bucket(Fingerprint(2, 7), ((1, 0.3, 0.3),), (1,)),
+        Bucket(Fingerprint(2, 7), ((2, 0.3, 0.3),), (2,)),
     ):
-        assert not same_bucket(one, other)
+        assert not same_bucket(one, other, errors)
+    rounded = Bucket(Fingerprint(2, 7), ((2, 0.3 + 1e-8, 0.3),), (1,))
+    assert same_bucket(one, rounded, (1e-6,)) and not same_bucket(one, rounded, errors)
     assert not same_row(row("a"), row("a", 2))
 
 

@@ -1,0 +1,194 @@
+"""reconcile in every mode of a table, and with every word of a spec that decides about rows."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from ferry.errors import ConnectionLostError, FerryError
+from ferry.statements import MARK, Statement
+from flows.backfill_tables import backfill
+from flows.reconcile_tables import reconcile
+from flows.sync_table import sync_table
+
+DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
+ROUTES = pytest.mark.parametrize(
+    "route", ["sqlite-folder-duckdb", "mysql-s3-redshift"], indirect=True
+)
+WINDOW = {"mode": "window", "key": ["id"], "cursor": "modified"}
+LAST = 2_000_000_000
+
+
+@pytest.fixture
+def shop(journey: Any) -> Any:
+    """Nine orders on three days."""
+    journey.sql(
+        "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note VARCHAR(99), modified DATETIME, "
+        "stamp BIGINT, revision INT, gone VARCHAR(3), deleted INT)"
+    )
+    rows = [
+        (10 * day + n, f"n{n}", f"2023-01-0{day} 12:00:0{n}", 1672531200 + 86400 * (day - 1) + n)
+        for day in (1, 2, 3)
+        for n in (1, 2, 3)
+    ]
+    journey.sql("INSERT INTO orders VALUES (?, ?, ?, ?, 1, 'N', NULL)", rows)
+    return journey
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = reconcile(table="orders", **parameters, return_state=True)
+    return state
+
+
+def in_target(shop: Any, statement: str, *values: object) -> None:
+    table = f'"{shop.schema}"."orders"'
+    assert shop.warehouse.execute(Statement(statement.format(table), values)) == 1
+
+
+def told(state: State[Any]) -> str:
+    return str(state.message).partition("orders: ")[2].partition(". To ")[0]
+
+
+@ROUTES
+def test_a_watermark_over_ids_is_compared_as_a_whole_and_not_repaired_unasked(shop: Any) -> None:
+    shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "id"})
+    sync_table(table="orders")
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    shop.sql("INSERT INTO orders VALUES (?, 'new', NULL, 1, 1, 'N', NULL)", [(LAST,)])
+    shop.sql("DELETE FROM orders WHERE id = 11")
+    expected = "all compared, 9 rows, differs: 1 changed, 1 deleted at the source, 1 pending"
+    assert told(run()) == expected
+    assert told(run(last_days=7)) == expected
+    assert "takes no days" in str(run(**DAYS).message)
+    state = run(repair="carry")
+    assert state.type is StateType.FAILED
+    assert "in no window" in str(state.message) and "mode=full" in str(state.message)
+    assert len(shop.target("orders")) == 9
+
+
+@ROUTES
+def test_a_watermark_over_a_time_is_repaired_by_windows(shop: Any) -> None:
+    shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "modified"})
+    sync_table(table="orders")
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    shop.sql("INSERT INTO orders VALUES (14, 'late', '2023-01-01 09:00:00', 1, 1, 'N', NULL)")
+    state = run(repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "id, note")[:4] == [
+        (11, "n1"),
+        (12, "n2"),
+        (13, "n3"),
+        (14, "late"),
+    ]
+
+
+@ROUTES
+def test_unix_time_has_days_also_beside_a_version_that_is_a_time(shop: Any) -> None:
+    spec = {"mode": "window", "key": ["id"], "cursor": "stamp", "cursor_unit": "s"}
+    shop.write_specs(orders={**spec, "version": "modified"})
+    backfill(table="orders", **DAYS)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 changed"
+    state = run(repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "note")[1] == ("n2",)
+
+
+@ROUTES
+def test_a_version_that_is_a_number_tells_which_row_is_newer(shop: Any) -> None:
+    shop.write_specs(orders={**WINDOW, "version": "revision"})
+    backfill(table="orders", **DAYS)
+    in_target(shop, f"UPDATE {{}} SET note = 'x', revision = 5 WHERE id = {MARK}", 12)
+    shop.sql("UPDATE orders SET revision = NULL WHERE id = 13")
+    state = run(**DAYS, repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "note, revision")[1:3] == [("n2", 1), ("n3", None)]
+
+
+@ROUTES
+def test_a_deletion_that_is_to_be_applied_and_came_late_is_applied(shop: Any) -> None:
+    spec = {**WINDOW, "soft_deletes": "apply", "deleted_column": "gone", "deleted_values": ["Y"]}
+    shop.write_specs(orders=spec)
+    backfill(table="orders", **DAYS)
+    shop.sql("UPDATE orders SET gone = 'Y' WHERE id = 12")  # and not its time
+    shop.sql("UPDATE orders SET gone = 'y' WHERE id = 13")  # which is no mark
+    assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 2 changed"
+    state = run(**DAYS, repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "id, gone")[:2] == [(11, "N"), (13, "y")]
+
+
+@ROUTES
+@pytest.mark.parametrize(
+    ("more", "mark"),
+    [
+        ({"deleted_column": "gone", "deleted_values": ["Y", "X"]}, ("Y", None)),
+        ({}, ("N", 1)),
+    ],
+)
+def test_rows_are_marked_by_the_spec_s_own_mark(
+    shop: Any, more: dict[str, Any], mark: tuple[str, int | None]
+) -> None:
+    shop.write_specs(orders={**WINDOW, "hard_deletes": "mark", "max_delete_percent": 50, **more})
+    backfill(table="orders", **DAYS)
+    shop.sql("DELETE FROM orders WHERE id = 12")
+    assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 deleted at the source"
+    state = run(**DAYS, repair="all")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "gone, deleted")[1] == mark
+    assert told(run(**DAYS)) == "3 days compared, 9 rows, equal"
+
+
+@ROUTES
+@pytest.mark.parametrize("column", ["gone", "nothing"])
+def test_a_column_that_cannot_mark_is_refused(shop: Any, column: str) -> None:
+    shop.write_specs(orders={**WINDOW, "hard_deletes": "mark", "deleted_column": column})
+    backfill(table="orders", **DAYS)
+    state = run(**DAYS)
+    assert state.type is StateType.FAILED
+    assert repr(column) in str(state.message) and "deleted" in str(state.message)
+
+
+@ROUTES
+def test_a_day_that_failed_since_it_was_loaded_is_compared_all_the_same(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_specs(orders={**WINDOW, "retries": 0})
+    backfill(table="orders", **DAYS)
+    in_target(shop, f"DELETE FROM {{}} WHERE id = {MARK}", 12)
+    with monkeypatch.context() as patched, pytest.raises(FerryError):
+        patched.setattr(
+            type(shop.source),
+            "read",
+            lambda *_: (_ for _ in ()).throw(ConnectionLostError("gone")),
+        )
+        sync_table(table="orders", run_date=date(2023, 1, 1))
+    assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 missing"
+
+
+@ROUTES
+def test_a_date_that_stands_for_none_does_not_end_it(shop: Any) -> None:
+    shop.sql("INSERT INTO orders VALUES (99, 'never', '9999-12-31 23:59:59', 1, 1, 'N', NULL)")
+    shop.write_specs(orders=WINDOW)
+    backfill(table="orders", **DAYS)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    assert told(run()) == "all compared, 10 rows, differs: 1 changed, 1 pending"
+    state = run(repair="carry")
+    assert state.type is StateType.COMPLETED, state.message
+
+
+@ROUTES
+def test_a_full_copy_takes_no_more_rows_out_than_it_may(shop: Any) -> None:
+    shop.write_specs(orders={"mode": "full", "key": ["id"]})
+    sync_table(table="orders")
+    shop.sql("DELETE FROM orders WHERE id < 30")
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 31)
+    state = run(repair="carry")
+    assert "`max_delete_percent`" in str(state.message)
+    assert len(shop.target("orders")) == 9
+    state = run(repair="carry", max_delete_percent=70)
+    assert state.type is StateType.COMPLETED, state.message
+    assert [row[0] for row in shop.target("orders", "id")] == [31, 32, 33]
