@@ -10,7 +10,8 @@ from typing import Any
 from prefect import task
 
 from blocks.stage import Stage
-from blocks.stages.parts.files import read_rows
+from blocks.stages.parts.files import read_batches, read_rows
+from blocks.stages.parts.sums import BatchSums
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, Batch, Copied, Extract, Staged
@@ -21,7 +22,7 @@ from ferry.errors import (
     SchemaError,
     ValuesDifferError,
 )
-from ferry.fingerprints.sums import ValueSums, read_sums, select_sums
+from ferry.fingerprints.sums import Summed, ValueSums, read_sums, select_sums, summed
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
 from tasks.step import STEP, explains, located, log_step
@@ -62,8 +63,9 @@ def copy(
             _make(table, staged.layout.columns, warehouse)
             rows = _load(table, extracted, staged, stage, warehouse)
             _compare(staged, rows)
-            sums = _sums(table, staged.layout.columns, warehouse)
-            _compare_values(extracted, sums)
+            what = summed(staged.layout.columns, digests_bytes=warehouse.capabilities.digests_bytes)
+            sums = _sums(table, what, warehouse)
+            _compare_values(table, extracted, sums, warehouse)
         except Exception:
             drop_quietly(warehouse, table)
             raise
@@ -129,28 +131,38 @@ class _TriedError(Exception):
     """Rolls a transaction back that was only tried."""
 
 
-def _sums(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> ValueSums:
+def _sums(table: TableName, what: Sequence[Summed], warehouse: Warehouse) -> ValueSums:
     """The sums of the values that the warehouse has loaded, computed there."""
-    question = select_sums(
-        warehouse.fingerprints,
-        table,
-        columns,
-        digests_bytes=warehouse.capabilities.digests_bytes,
-    )
-    (row,) = warehouse.fetch(question)
-    return read_sums(columns, row)
+    (row,) = warehouse.fetch(select_sums(warehouse.fingerprints, table, what))
+    return read_sums(what, row)
 
 
-def _compare_values(extracted: Extract, sums: ValueSums) -> None:
+def _compare_values(
+    table: TableName, extracted: Extract, sums: ValueSums, warehouse: Warehouse
+) -> None:
     differing = extracted.sums.differing(sums) if extracted.sums else []
-    if differing:
-        raise ValuesDifferError(
-            "the values in the staging table are not those that were read",
-            expected="the same values in each column",
-            found="others in " + ", ".join(differing),
-            todo="Run it again; the target is untouched. If it persists, look at the staged files "
-            "with `keep_staged_days`, and at what the warehouse makes of that column's type.",
-        )
+    if not differing:
+        return
+    with suppress(FerryError):  # which of several it is, is told if that can be found
+        differing = _one_by_one(table, extracted, warehouse) or differing
+    raise ValuesDifferError(
+        "the values in the staging table are not those that were read",
+        expected="the same values in each column",
+        found="others in " + ", ".join(differing),
+        todo="Run it again; the target is untouched. If it persists, look at the staged files "
+        "with `keep_staged_days`, and at what the warehouse makes of that column's type.",
+    )
+
+
+def _one_by_one(table: TableName, extracted: Extract, warehouse: Warehouse) -> list[str]:
+    """The columns that differ, each summed by itself: of the part files, which are as read."""
+    columns = extracted.layout.columns
+    digests_bytes = warehouse.capabilities.digests_bytes
+    what = summed(columns, digests_bytes=digests_bytes, apart=True)
+    read = BatchSums(columns, what)
+    for batch in read_batches(extracted):
+        read.add(batch)
+    return read.sums.differing(_sums(table, what, warehouse))
 
 
 def _compare(staged: Staged, rows: int) -> None:

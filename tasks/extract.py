@@ -19,6 +19,7 @@ from ferry.batch import Batch, CursorValue, Extract
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import FerryError, IncompleteReadError, StaleReadError
+from ferry.fingerprints.sums import summed
 from ferry.plan import BatchPlan, stored_bound
 from ferry.schema import Column, TableSchema
 from ferry.unix_time import to_unix
@@ -61,7 +62,8 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = _watch(batch, query.schema)
-            sums = BatchSums(plan.columns, digests_bytes=capabilities.digests_bytes)
+            what = summed(plan.columns, digests_bytes=capabilities.digests_bytes)
+            sums = BatchSums(plan.columns, what)
             reading = WholeOrPart(
                 source.read(query),
                 in_parts=batch.mode == "window",

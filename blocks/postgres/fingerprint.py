@@ -48,9 +48,9 @@ class PostgresFingerprint(SumDialect):
         """A text's bytes in UTF-8, whatever the database's own encoding is."""
         return f"CONVERT_TO({text}, 'UTF8')"
 
-    def octets(self, text: str) -> str:
-        """How many bytes a text has in UTF-8, as text."""
-        return f"CAST(OCTET_LENGTH({self.utf8(text)}) AS VARCHAR)"
+    def text_length(self, text: str) -> str:
+        """How many bytes a text has in UTF-8."""
+        return f"OCTET_LENGTH({self.utf8(text)})"
 
     def digest(self, text: str) -> str:
         """The digest of a text, in lower-case hexadecimal digits."""

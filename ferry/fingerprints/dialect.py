@@ -55,8 +55,12 @@ class FingerprintDialect(ABC):
         """The parts, one after the other; NULL if one of them is."""
 
     @abstractmethod
+    def text_length(self, text: str) -> str:
+        """How many bytes a text has in UTF-8."""
+
     def octets(self, text: str) -> str:
-        """How many bytes a text has in UTF-8, as text."""
+        """The same, as text."""
+        return f"CAST({self.text_length(text)} AS VARCHAR)"
 
     @abstractmethod
     def digest(self, text: str) -> str:

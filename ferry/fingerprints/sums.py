@@ -2,8 +2,10 @@
 
 They are cheap, and every engine computes them alike: of numbers as they are, of dates as days, of
 times as microseconds since 1970, of text and binary as the numbers of their digests, which
-`canonical` defines. Of floats within a relative error; of JSON, which warehouses write anew,
-whether there is a value; of long binary, where the warehouse makes no digest of it, the length.
+`canonical` defines. Of several columns of short text the lengths are summed, and the numbers of one
+digest of them together: a digest for each would cost most of all. Of floats within a relative
+error; of JSON, which warehouses write anew, whether there is a value; of long binary, where the
+warehouse makes no digest of it, the length.
 
 They do not see values that were exchanged between rows, nor changes that make up for one another.
 """
@@ -19,7 +21,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from ferry.fingerprints.canonical import HEX_DIGITS
+from ferry.fingerprints.canonical import HEX_DIGITS, SEPARATOR
 from ferry.fingerprints.columns import is_long_binary
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, Kind, TableName
@@ -31,6 +33,9 @@ another order, and loses some 1e-16 with each of very many additions."""
 
 _WIDEST_SUMMED = 27
 """Decimals of more digits may overflow a sum of 38 over very many rows: their text is taken."""
+
+_TOGETHER = 30_000
+"""Bytes of texts that go into one digest: Redshift's text ends at 65,535."""
 
 TEXT_BYTES = 65_535
 
@@ -125,7 +130,7 @@ class ValueSums:
     """Those of all columns.
 
     Attributes:
-        columns: The columns' names, in order.
+        columns: The names of what is summed (`Summed.name`), in order.
         sums: One for each.
     """
 
@@ -137,7 +142,7 @@ class ValueSums:
         return ValueSums(self.columns, tuple(one + two for one, two in both))
 
     def differing(self, other: ValueSums) -> list[str]:
-        """The columns whose values are not the same."""
+        """The columns whose values are not the same; of several in one digest, their names."""
         pairs = zip(self.columns, self.sums, other.sums, strict=True)
         return [name for name, one, two in pairs if not one.same(two)]
 
@@ -151,47 +156,87 @@ class ValueSums:
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def no_sums(columns: Sequence[Column]) -> ValueSums:
-    """Those of no rows."""
-    zeros = (0.0 if sum_of(column) is Sum.FLOAT else Decimal(0) for column in columns)
-    return ValueSums(_names(columns), tuple(ColumnSum(0, zero) for zero in zeros))
+@dataclass(frozen=True)
+class Summed:
+    """What one sum of a table is of.
+
+    Attributes:
+        columns: The column; or columns of short text, of which it is one digest.
+        kind: What is summed.
+    """
+
+    columns: tuple[Column, ...]
+    kind: Sum
+
+    @property
+    def name(self) -> str:
+        """The columns' names."""
+        return ", ".join(column.name for column in self.columns)
 
 
-def select_sums(
-    dialect: SumDialect,
-    table: TableName,
-    columns: Iterable[Column],
-    *,
-    digests_bytes: bool = True,
-) -> Statement:
-    """The question for the sums of a table. Gives one row for `read_sums`.
+def summed(
+    columns: Sequence[Column], *, digests_bytes: bool = True, apart: bool = False
+) -> list[Summed]:
+    """What is summed of these columns: something of each, and of short text one digest more.
 
     Args:
-        dialect: The engine's expressions.
-        table: The table.
-        columns: Its columns.
+        columns: The columns.
         digests_bytes: Whether the warehouse makes digests of binary values of any length.
+        apart: Whether each column of text gets a digest of its own: to find the one that differs.
     """
-    kinds = [(column, sum_of(column, digests_bytes=digests_bytes)) for column in columns]
-    items = [item for column, kind in kinds for item in _items(dialect, column, kind)]
+    together = () if apart else _together(columns)
+    found = [
+        Summed(
+            (column,),
+            Sum.LENGTH if column in together else sum_of(column, digests_bytes=digests_bytes),
+        )
+        for column in columns
+    ]
+    return [*found, Summed(together, Sum.DIGEST)] if together else found
+
+
+def _together(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of short text, if they are several."""
+    found: list[Column] = []
+    length = 0
+    for column in columns:
+        longest = column.type.max_bytes
+        if column.type.kind is Kind.TEXT and longest is not None and length + longest <= _TOGETHER:
+            found.append(column)
+            length += longest
+    return tuple(found) if len(found) > 1 else ()
+
+
+def no_sums(what: Sequence[Summed]) -> ValueSums:
+    """Those of no rows."""
+    zeros = (0.0 if each.kind is Sum.FLOAT else Decimal(0) for each in what)
+    return ValueSums(_names(what), tuple(ColumnSum(0, zero) for zero in zeros))
+
+
+def select_sums(dialect: SumDialect, table: TableName, what: Iterable[Summed]) -> Statement:
+    """The question for the sums of a table. Gives one row for `read_sums`."""
+    items = [item for each in what for item in _items(dialect, each)]
     return Statement(f"SELECT {', '.join(items)} FROM {dialect.table(table)}")
 
 
-def read_sums(columns: Sequence[Column], row: Sequence[Any]) -> ValueSums:
+def read_sums(what: Sequence[Summed], row: Sequence[Any]) -> ValueSums:
     """What the answer says."""
     values, found = iter(row), []
-    for column in columns:
-        count, kind = int(next(values)), sum_of(column)
-        if kind is Sum.PRESENCE:
+    for each in what:
+        count = int(next(values))
+        if each.kind is Sum.PRESENCE:
             found.append(ColumnSum(count))
-        elif kind is Sum.FLOAT:
+        elif each.kind is Sum.FLOAT:
             found.append(ColumnSum(count, float(next(values) or 0), float(next(values) or 0)))
         else:
             found.append(ColumnSum(count, Decimal(next(values) or 0)))
-    return ValueSums(_names(columns), tuple(found))
+    return ValueSums(_names(what), tuple(found))
 
 
-def _items(dialect: SumDialect, column: Column, kind: Sum) -> list[str]:
+def _items(dialect: SumDialect, what: Summed) -> list[str]:
+    column, kind = what.columns[0], what.kind
+    if len(what.columns) > 1:
+        return ["COUNT(*)", dialect.total(dialect.number(_joined(dialect, what.columns)))]
     count = f"COUNT({dialect.quoted(column.name)})"
     if kind is Sum.PRESENCE:
         return [f"COUNT(CASE WHEN {dialect.has_json(column)} THEN 1 END)"]
@@ -201,10 +246,20 @@ def _items(dialect: SumDialect, column: Column, kind: Sum) -> list[str]:
     return [count, dialect.total(_value(dialect, column, kind))]
 
 
+def _joined(dialect: SumDialect, columns: Sequence[Column]) -> str:
+    """Texts with a bar between them; where each of them ends, their lengths and counts tell."""
+    parts: list[str] = []
+    for column in columns:
+        parts += [f"'{SEPARATOR}'", f"COALESCE({dialect.text(column)}, '')"]
+    return dialect.concat(parts[1:])
+
+
 def _value(dialect: SumDialect, column: Column, kind: Sum) -> str:
     """What is summed of a value."""
     if kind is Sum.LENGTH:
-        return dialect.byte_length(dialect.quoted(column.name))
+        is_text = column.type.kind is Kind.TEXT
+        name = dialect.text(column) if is_text else dialect.quoted(column.name)
+        return dialect.text_length(name) if is_text else dialect.byte_length(name)
     if kind is Sum.DIGEST and is_long_binary(column):
         digest = dialect.bytes_digest(dialect.quoted(column.name))
         return dialect.whole(f"SUBSTR({digest}, 1, {HEX_DIGITS})")
@@ -218,5 +273,5 @@ def _value(dialect: SumDialect, column: Column, kind: Sum) -> str:
     return f"CASE WHEN {name} THEN 1 ELSE 0 END" if column.type.kind is Kind.BOOLEAN else name
 
 
-def _names(columns: Sequence[Column]) -> tuple[str, ...]:
-    return tuple(column.name for column in columns)
+def _names(what: Sequence[Summed]) -> tuple[str, ...]:
+    return tuple(each.name for each in what)

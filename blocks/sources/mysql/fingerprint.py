@@ -57,9 +57,13 @@ class MySQLFingerprint(FingerprintDialect):
         """The parts, one after the other; NULL if one of them is."""
         return f"CONCAT({', '.join(parts)})"
 
-    def octets(self, text: str) -> str:
-        """How many bytes a text has in UTF-8, as text."""
+    def text_length(self, text: str) -> str:
+        """How many bytes a text has in UTF-8."""
         return f"LENGTH({text})"
+
+    def octets(self, text: str) -> str:
+        """The same, which CONCAT makes text of."""
+        return self.text_length(text)
 
     def digest(self, text: str) -> str:
         """The digest of a text, in lower-case hexadecimal digits."""

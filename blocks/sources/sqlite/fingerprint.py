@@ -44,9 +44,13 @@ class SQLiteFingerprint(FingerprintDialect):
         """The parts, one after the other; NULL if one of them is."""
         return f"({' || '.join(parts)})"
 
-    def octets(self, text: str) -> str:
-        """How many bytes a text has in UTF-8, as text."""
+    def text_length(self, text: str) -> str:
+        """How many bytes a text has in UTF-8."""
         return f"LENGTH(CAST({text} AS BLOB))"
+
+    def octets(self, text: str) -> str:
+        """The same, which `||` makes text of."""
+        return self.text_length(text)
 
     def digest(self, text: str) -> str:
         """The digest of a text, in lower-case hexadecimal digits."""

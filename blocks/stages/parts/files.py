@@ -127,6 +127,23 @@ def read_rows(extract: Extract) -> Iterator[tuple[Any, ...]]:
         yield from zip(*values, strict=True)
 
 
+def read_batches(extract: Extract) -> Iterator[pa.RecordBatch]:
+    """The rows of the parts as record batches of `arrow_schema(extract.layout.columns)`.
+
+    Raises:
+        FatalError: A part is not on this machine any more.
+        DataError: A part is not as it was written; extract has to run again.
+    """
+    schema = arrow_schema(extract.layout.columns)
+    for part in extract.parts:
+        table = _read(part, extract.layout)
+        arrays = [
+            pa.array(_python_values(column, table[i]), schema.field(i).type)
+            for i, column in enumerate(extract.layout.columns)
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
 def _read(part: PartFile, layout: FileLayout) -> pa.Table:
     try:
         with open_part(part) as file:

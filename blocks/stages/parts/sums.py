@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
-from ferry.fingerprints.sums import ValueSums, no_sums, read_sums, select_sums
+from ferry.fingerprints.sums import Summed, ValueSums, no_sums, read_sums, select_sums
 from ferry.schema import Column, TableName
 
 _BATCH = TableName("", "ferry_batch")
@@ -22,16 +22,14 @@ class BatchSums:
 
     Args:
         columns: The columns, in the batches' order.
-        digests_bytes: Whether the warehouse makes digests of binary values of any length.
+        what: What is summed of them.
     """
 
-    def __init__(self, columns: Sequence[Column], *, digests_bytes: bool = True) -> None:
-        self.sums: ValueSums = no_sums(columns)
-        self._columns = tuple(columns)
+    def __init__(self, columns: Sequence[Column], what: Sequence[Summed]) -> None:
+        self.sums: ValueSums = no_sums(what)
+        self._what = tuple(what)
         self._names = [column.name for column in columns]
-        self._statement = select_sums(
-            DuckDBFingerprint(), _BATCH, columns, digests_bytes=digests_bytes
-        ).sql
+        self._statement = select_sums(DuckDBFingerprint(), _BATCH, what).sql
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -42,7 +40,7 @@ class BatchSums:
         self._connection.register(_BATCH.name, named)
         (row,) = self._connection.execute(self._statement).fetchall()
         self._connection.unregister(_BATCH.name)
-        self.sums += read_sums(self._columns, row)
+        self.sums += read_sums(self._what, row)
 
 
 def _database() -> duckdb.DuckDBPyConnection:

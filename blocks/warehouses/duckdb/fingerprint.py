@@ -36,9 +36,9 @@ class DuckDBFingerprint(SumDialect):
         """The parts, one after the other; NULL if one of them is."""
         return f"({' || '.join(parts)})"
 
-    def octets(self, text: str) -> str:
-        """How many bytes a text has in UTF-8, as text."""
-        return f"CAST(strlen({text}) AS VARCHAR)"
+    def text_length(self, text: str) -> str:
+        """How many bytes a text has in UTF-8."""
+        return f"strlen({text})"
 
     def digest(self, text: str) -> str:
         """The digest of a text, in lower-case hexadecimal digits."""

@@ -207,7 +207,13 @@ BEGIN
     RETURN total::bigint;
 END $$;
 CREATE OR REPLACE FUNCTION pg_catalog.to_hex(bytea) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT encode($1, 'hex') $$;
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+BEGIN
+    IF octet_length($1) > 32767 THEN
+        RAISE EXCEPTION 'Value too long for type character varying' USING ERRCODE = '22001';
+    END IF;
+    RETURN encode($1, 'hex');
+END $$;
 CREATE OR REPLACE FUNCTION pg_catalog.to_varbyte(text, text) RETURNS bytea
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT decode($1, $2) $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_typeof(jsonb) RETURNS text
@@ -230,8 +236,9 @@ RETURNS timestamp LANGUAGE sql IMMUTABLE STRICT AS $$
         WHEN 'quarter' THEN $2 * 3 * interval '1 month'
         WHEN 'quarters' THEN $2 * 3 * interval '1 month'
         ELSE $2 * ('1 ' || $1)::interval END $$;
+-- Not STRICT, so that PostgreSQL puts its expression in the place of its call.
 CREATE OR REPLACE FUNCTION pg_catalog.datediff(part text, first timestamp, last timestamp)
-RETURNS bigint LANGUAGE sql IMMUTABLE STRICT AS $$
+RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE rtrim(lower($1), 's')
         WHEN 'year' THEN extract(year FROM $3) - extract(year FROM $2)
         WHEN 'quarter' THEN (extract(year FROM $3) - extract(year FROM $2)) * 4

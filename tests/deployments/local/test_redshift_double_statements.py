@@ -145,6 +145,11 @@ def test_accepts(tables, sql):
          datetime.datetime(2026, 2, 5, 13)),
         ("SELECT left(version(), 16)", "PostgreSQL 8.0.2"),
         ("SELECT version() LIKE '%Redshift 1.0.%'", True),
+        ("SELECT STRTOL('0fffffffffffffff', 16)", (1 << 60) - 1),
+        ("SELECT STRTOL('fffffffffffffff', 16)", (1 << 60) - 1),
+        ("SELECT STRTOL('z', 36)", 35),
+        ("SELECT TO_HEX(TO_VARBYTE('00ff', 'hex'))", "00ff"),
+        ("SELECT JSON_TYPEOF(JSON_PARSE('null'))", "null"),
     ],
 )  # fmt: skip
 def test_functions_of_redshift(tables, sql, expected):

@@ -16,6 +16,7 @@ from ferry.fingerprints.sums import (
     no_sums,
     read_sums,
     sum_of,
+    summed,
 )
 from ferry.schema import Column, DataType, Kind
 
@@ -25,6 +26,7 @@ COLUMNS = (
     Column("ratio", DataType(Kind.FLOAT64)),
     Column("tags", DataType(Kind.JSON)),
 )
+WHAT = summed(COLUMNS)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.OTHER])
@@ -39,9 +41,9 @@ def test_a_decimal_whose_sum_may_overflow_is_summed_by_its_digest() -> None:
 
 
 def test_an_answer_is_read_column_by_column_and_adds_up() -> None:
-    one = read_sums(COLUMNS, (2, 7, 2, Decimal("1.50"), 1, 0.25, 0.25, 1))
-    none = read_sums(COLUMNS, (0, None, 0, None, 0, None, None, 0))
-    assert none == no_sums(COLUMNS)
+    one = read_sums(WHAT, (2, 7, 2, Decimal("1.50"), 1, 0.25, 0.25, 1))
+    none = read_sums(WHAT, (0, None, 0, None, 0, None, None, 0))
+    assert none == no_sums(WHAT)
     assert one + none == one
     assert [(each.count, each.total) for each in (one + one).sums] == [
         (4, 14),
@@ -52,8 +54,8 @@ def test_an_answer_is_read_column_by_column_and_adds_up() -> None:
 
 
 def test_a_receipt_tells_whether_sums_are_the_same_and_no_value() -> None:
-    one = read_sums(COLUMNS, (1, 5400, 1, Decimal("1.50"), 1, 0.25, 0.25, 1))
-    other = read_sums(COLUMNS, (1, 5400, 1, Decimal("1.5"), 1, 0.25 + 1e-17, 0.25, 1))
+    one = read_sums(WHAT, (1, 5400, 1, Decimal("1.50"), 1, 0.25, 0.25, 1))
+    other = read_sums(WHAT, (1, 5400, 1, Decimal("1.5"), 1, 0.25 + 1e-17, 0.25, 1))
     assert one.told("batch") == other.told("batch") != one.told("another batch")
     told = json.loads(one.told("batch"))
     assert told["ratio"] == "1"
@@ -62,15 +64,15 @@ def test_a_receipt_tells_whether_sums_are_the_same_and_no_value() -> None:
 
 
 def test_the_columns_that_differ_are_named() -> None:
-    one = read_sums(COLUMNS, (2, 7, 2, Decimal("1.50"), 1, 0.3, 0.3, 1))
+    one = read_sums(WHAT, (2, 7, 2, Decimal("1.50"), 1, 0.3, 0.3, 1))
     for place, row in (
         (0, (2, 8, 2, Decimal("1.5"), 1, 0.3, 0.3, 1)),
         (1, (2, 7, 1, Decimal("1.5"), 1, 0.3, 0.3, 1)),
         (2, (2, 7, 2, Decimal("1.5"), 1, 0.31, 0.31, 1)),
         (3, (2, 7, 2, Decimal("1.5"), 1, 0.3, 0.3, 2)),
     ):
-        assert one.differing(read_sums(COLUMNS, row)) == [COLUMNS[place].name]
-    assert one.differing(read_sums(COLUMNS, (2, 7, 2, Decimal("1.5"), 1, 0.1 + 0.2, 0.3, 1))) == []
+        assert one.differing(read_sums(WHAT, row)) == [COLUMNS[place].name]
+    assert one.differing(read_sums(WHAT, (2, 7, 2, Decimal("1.5"), 1, 0.1 + 0.2, 0.3, 1))) == []
 
 
 def test_of_long_binary_the_length_is_summed_where_the_warehouse_makes_no_digest() -> None:
@@ -80,6 +82,21 @@ def test_of_long_binary_the_length_is_summed_where_the_warehouse_makes_no_digest
         Sum.LENGTH,
     ]
     assert sum_of(long) is Sum.DIGEST
+
+
+def test_several_columns_of_short_text_have_one_digest_and_their_lengths() -> None:
+    word, long = (Column("w", DataType(Kind.TEXT, max_bytes=n)) for n in (40, 40_000))
+    other, endless = Column("o", word.type), Column("e", DataType(Kind.TEXT))
+    found = [(each.name, each.kind) for each in summed([word, long, other, endless])]
+    assert found == [
+        ("w", Sum.LENGTH),
+        ("w", Sum.DIGEST),
+        ("o", Sum.LENGTH),
+        ("e", Sum.DIGEST),
+        ("w, o", Sum.DIGEST),
+    ]
+    assert [each.kind for each in summed([word])] == [Sum.DIGEST]
+    assert [each.kind for each in summed([word, other], apart=True)] == [Sum.DIGEST] * 2
 
 
 def test_what_is_no_number_is_so_on_both_sides_or_differs() -> None:

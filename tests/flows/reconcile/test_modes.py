@@ -18,6 +18,8 @@ DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
 ROUTES = pytest.mark.parametrize(
     "route", ["sqlite-folder-duckdb", "mysql-s3-redshift"], indirect=True
 )
+ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
+EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 WINDOW = {"mode": "window", "key": ["id"], "cursor": "modified"}
 LAST = 2_000_000_000
 
@@ -69,7 +71,7 @@ def test_a_watermark_over_ids_is_compared_as_a_whole_and_not_repaired_unasked(sh
     assert len(shop.target("orders")) == 9
 
 
-@ROUTES
+@EMBEDDED
 def test_a_watermark_over_a_time_is_repaired_by_windows(shop: Any) -> None:
     shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "modified"})
     sync_table(table="orders")
@@ -85,7 +87,7 @@ def test_a_watermark_over_a_time_is_repaired_by_windows(shop: Any) -> None:
     ]
 
 
-@ROUTES
+@ONE_ROUTE
 def test_unix_time_has_days_also_beside_a_version_that_is_a_time(shop: Any) -> None:
     spec = {"mode": "window", "key": ["id"], "cursor": "stamp", "cursor_unit": "s"}
     shop.write_specs(orders={**spec, "version": "modified"})
@@ -97,7 +99,7 @@ def test_unix_time_has_days_also_beside_a_version_that_is_a_time(shop: Any) -> N
     assert shop.target("orders", "note")[1] == ("n2",)
 
 
-@ROUTES
+@EMBEDDED
 def test_a_version_that_is_a_number_tells_which_row_is_newer(shop: Any) -> None:
     shop.write_specs(orders={**WINDOW, "version": "revision"})
     backfill(table="orders", **DAYS)
@@ -121,7 +123,7 @@ def test_a_deletion_that_is_to_be_applied_and_came_late_is_applied(shop: Any) ->
     assert shop.target("orders", "id, gone")[:2] == [(11, "N"), (13, "y")]
 
 
-@ROUTES
+@ONE_ROUTE
 @pytest.mark.parametrize(
     ("more", "mark"),
     [
@@ -142,7 +144,7 @@ def test_rows_are_marked_by_the_spec_s_own_mark(
     assert told(run(**DAYS)) == "3 days compared, 9 rows, equal"
 
 
-@ROUTES
+@EMBEDDED
 @pytest.mark.parametrize("column", ["gone", "nothing"])
 def test_a_column_that_cannot_mark_is_refused(shop: Any, column: str) -> None:
     shop.write_specs(orders={**WINDOW, "hard_deletes": "mark", "deleted_column": column})
@@ -152,7 +154,7 @@ def test_a_column_that_cannot_mark_is_refused(shop: Any, column: str) -> None:
     assert repr(column) in str(state.message) and "deleted" in str(state.message)
 
 
-@ROUTES
+@EMBEDDED
 def test_a_day_that_failed_since_it_was_loaded_is_compared_all_the_same(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +171,7 @@ def test_a_day_that_failed_since_it_was_loaded_is_compared_all_the_same(
     assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 missing"
 
 
-@ROUTES
+@ONE_ROUTE
 def test_a_date_that_stands_for_none_does_not_end_it(shop: Any) -> None:
     shop.sql("INSERT INTO orders VALUES (99, 'never', '9999-12-31 23:59:59', 1, 1, 'N', NULL)")
     shop.write_specs(orders=WINDOW)
@@ -180,7 +182,7 @@ def test_a_date_that_stands_for_none_does_not_end_it(shop: Any) -> None:
     assert state.type is StateType.COMPLETED, state.message
 
 
-@ROUTES
+@EMBEDDED
 def test_a_full_copy_takes_no_more_rows_out_than_it_may(shop: Any) -> None:
     shop.write_specs(orders={"mode": "full", "key": ["id"]})
     sync_table(table="orders")

@@ -49,6 +49,7 @@ TYPES = {
     "a_time": "DATETIME(6)",
     "a_moment": "TIMESTAMP(6) NULL",
     "a_word": "VARCHAR(40)",
+    "a_name": "VARCHAR(40)",
     "a_text": "LONGTEXT",
     "a_code": "BINARY(16)",
     "a_blob": "VARBINARY(300)",
