@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -228,6 +229,7 @@ def _moment(start: CursorValue | None) -> datetime | None:
 def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
     batch, plan, extracted = arrived.batch, arrived.plan, arrived.extracted
     window, cursor = batch.window, plan.cursor
+    salt = secrets.token_hex(16)  # and forgotten, so that no value can be guessed from a sum
     start = _as_moment(plan.start, batch.spec.cursor_unit)
     return Receipt(
         batch_id=receipt_id,
@@ -255,8 +257,8 @@ def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
         read_at=extracted.read_at,
         complete_until=_complete_until(batch, extracted.read_at, start),
         read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
-        sums_read=extracted.sums.told(receipt_id) if extracted.rows and extracted.sums else None,
-        sums_staged=arrived.copied.sums.told(receipt_id) if arrived.copied.sums else None,
+        sums_read=extracted.sums.told(salt) if extracted.rows and extracted.sums else None,
+        sums_staged=arrived.copied.sums.told(salt) if arrived.copied.sums else None,
     )
 
 

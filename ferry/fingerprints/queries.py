@@ -181,6 +181,13 @@ class Side:
         key = self.dialect.modulo(self._key_number(), divisor)
         return self._grouped(Statement(key), self._where(part))
 
+    def count(self) -> Statement:
+        """How many rows there are."""
+        where = self._and([self._kept()])
+        return Statement(
+            f"SELECT COUNT(*) FROM {self.dialect.table(self.table)}{where.sql}", where.values
+        )
+
     def rows(self, part: Part) -> Statement:
         """Each row of a part of the table. Gives rows for `row`."""
         return self._rows(self._where(part))

@@ -116,8 +116,9 @@ class ColumnSum:
     def told(self, salt: str) -> str:
         """The count, and what tells whether a sum is the same, and nothing of the values.
 
-        The sum of a single row is its value; so it is told as a digest, salted with what is the
-        receipt's own. A float's, which may differ in its last digits, is not told.
+        The sum of a single row is its value; so it is told as a digest, with a salt that nobody
+        keeps: two that were told with one can be compared. A float's, which may differ in its last
+        digits, is not told.
         """
         if isinstance(self.total, float):
             return str(self.count)

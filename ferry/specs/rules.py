@@ -19,6 +19,8 @@ def contradictions(spec: TableSpec) -> Iterator[tuple[str, str]]:
         yield "", "deleted_values needs soft_deletes: apply, or hard_deletes: mark"
     if spec.catch_up and (spec.mode != "window" or spec.start_date is None):
         yield "", "catch_up needs mode window and a start_date"
+    if spec.hard_deletes == "mark" and spec.mode == "full":
+        yield "", "hard_deletes: mark is not for mode full, whose copies write every row anew"
     if spec.audit_days and spec.mode != "window":
         yield "", "audit_days is for mode window"
     if spec.hard_deletes != "report" and not spec.key:

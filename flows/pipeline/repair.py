@@ -30,6 +30,7 @@ from tasks.pages.progress import WindowsProgress
 from tasks.step import known
 
 MAX_WINDOWS_AT_ONCE = 4
+EARLIEST_DAY, LATEST_DAY = date(2, 1, 1), date(9998, 12, 31)
 
 
 @dataclass
@@ -91,7 +92,11 @@ def repair_table(
     done = Repaired(audit.table, marked=spec.hard_deletes == "mark")
     extra = audit.different_rows(Difference.EXTRA)
     to_remove = extra if remove and spec.hard_deletes != "report" else []
-    if to_remove or (extra and spec.mode == "full"):  # which a full copy takes out
+    to_carry = _windows(spec, audit, zone)
+    if to_carry is None:  # a full copy also takes out what the source has no more
+        _refuse_partial(spec, audit)
+        _refuse_too_many(len(extra) + audit.unclassified, spec, route, limit)
+    elif to_remove:
         _refuse_too_many(len(extra), spec, route, limit)
     for bucket in audit.different:
         # Carrying them again would not replace them: their versions are newer than the source's.
@@ -100,7 +105,7 @@ def repair_table(
             with_retries(realign, spec)(
                 sides, bucket, ahead, route.warehouse, flow_run_id=str(flow_run.id)
             )
-    outcomes = _carry(spec, audit, zone, route)
+    outcomes = _carry(spec, audit, to_carry, route)
     done.windows = len(receipts_of(outcomes))
     done.reasons += failed_lines(failures_of(outcomes))
     for bucket in audit.different if to_remove else []:
@@ -116,6 +121,20 @@ def repair_table(
         return done, audit
     done.equal = not again.different and not again.left
     return done, again
+
+
+def _refuse_partial(spec: TableSpec, audit: Audit) -> None:
+    """Refuse to copy a table as a whole of which only a part was compared.
+
+    Raises:
+        RequestError: Nobody knows what the copy would take out. Nothing was changed.
+    """
+    if audit.left or any(bucket.window for bucket in audit.buckets):
+        raise RequestError(
+            "a table in mode full is repaired as a whole, and only a part of it was compared",
+            table=str(spec.target),
+            todo="Nothing was changed. Leave the dates out.",
+        )
 
 
 def _refuse_too_many(rows: int, spec: TableSpec, route: Route, limit: int) -> None:
@@ -145,9 +164,10 @@ def _remove(
     return receipt.changed if receipt else 0
 
 
-def _carry(spec: TableSpec, audit: Audit, zone: str, route: Route) -> list[Outcome]:
+def _carry(
+    spec: TableSpec, audit: Audit, to_carry: list[Window] | None, route: Route
+) -> list[Outcome]:
     """Carry again what has rows that are missing or changed."""
-    to_carry = _windows(spec, audit, zone)
     if to_carry is None:
         batch = replace(make_batch(spec, Dates(), "full"), repair=flow_run.run_count)
         return [Outcome(audit.table, None, carry(batch, route))]
@@ -194,6 +214,13 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
         )
     check_table(spec)
     days = {day_of(row.at, spec, zone) for row in rows}
+    if not all(EARLIEST_DAY <= day <= LATEST_DAY for day in days):
+        raise RequestError(
+            "a row that differs has a date that stands for none, and is in no window",
+            table=audit.table,
+            todo="Repair the days beside it, with start_date and end_date; the row itself is "
+            "carried by mode=full.",
+        )
     found = {
         window.start: window
         for day in days

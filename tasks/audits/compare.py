@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from ferry import statements as sql
 from ferry.audits.buckets import AT_ONCE, Days, day_windows, days_of, windows
 from ferry.audits.classify import by_key, classify, refuse_repeated, same_bucket, suspects
-from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
+from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
 from ferry.fingerprints.columns import How
@@ -28,8 +27,11 @@ from tasks.audits.sides import End, Sides
 LEAF_ROWS = 1000
 """The rows of so small a part are asked for one by one."""
 
-MOST_ROWS = 50_000
-"""Of a bucket in which more rows differ, the others are not looked at."""
+MOST_ROWS = 200_000
+"""Of a bucket in which more rows stand in small parts that differ, the others are not looked at."""
+
+_MOST_PLACES = 1000
+"""So many parts that differ are parted again."""
 
 _ROWS_OF_A_PART = 100
 _MOST_PARTS = 4096
@@ -98,9 +100,8 @@ class _Comparison:
 
     def whole_table(self) -> AuditedBucket:
         """The table as one bucket."""
-        target = self.sides.theirs
-        ((rows,),) = target.block.fetch(sql.count_rows(self.sides.spec.target))
-        return self._by_key(AuditedBucket("all", None), int(rows), lambda _: Part())
+        rows = max(self._both(lambda end: end.count()))
+        return self._by_key(AuditedBucket("all", None), rows, lambda _: Part())
 
     def _looked_at(self, window: Window, here: Bucket, there: Bucket) -> AuditedBucket:
         bucket = AuditedBucket(_label(window), window, here.fingerprint, there.fingerprint)
@@ -122,19 +123,25 @@ class _Comparison:
         parts = max(1, min(_MOST_PARTS, -(-rows // _ROWS_OF_A_PART)))
         ours, theirs = self._both(lambda end: end.by_key(part(end), parts))
         bucket = replace(bucket, source=_sum(ours.values()), target=_sum(theirs.values()))
-        sizes = self._differing(ours, theirs)
+        sizes, left = self._differing(ours, theirs), 0
         while sizes and max(sizes.values()) > 2 * _ROWS_OF_A_PART and parts < _MOST_PARTS**2:
+            sizes, more = _first(sizes, _MOST_PLACES)
+            left += more
             within, parts = _places(part, parts, list(sizes)), parts * _PARTED_AGAIN
             ours, theirs = self._both(_by_key_within(within, parts))
             sizes = self._differing(ours, theirs)
         found: list[DifferentRow] = []
-        left = sum(sizes.values())
+        looked_at = 0
         for places in _grouped(sizes, LEAF_ROWS):
-            if len(found) > MOST_ROWS:
-                return replace(bucket, rows=tuple(found), unclassified=left)
+            rows = sum(sizes[place] for place in places)
+            if looked_at + rows > MOST_ROWS:
+                left += rows
+                continue
             found += self._rows(_places(part, parts, places))
-            left -= sum(sizes[place] for place in places)
-        return replace(bucket, rows=tuple(found))
+            looked_at += rows
+        if found and all(row.how is Difference.PENDING for row in found):
+            left = 0  # a day that was never carried, as far as was looked
+        return replace(bucket, rows=tuple(found), unclassified=left)
 
     def _differing(
         self, ours: Mapping[int, Bucket], theirs: Mapping[int, Bucket]
@@ -189,6 +196,12 @@ class _Comparison:
     def _empty(self) -> Bucket:
         side = self.sides.ours.side
         return Bucket(NOTHING, ((0, 0.0, 0.0),) * len(side.nearly), (0,) * len(side.presence))
+
+
+def _first(sizes: Mapping[int, int], limit: int) -> tuple[dict[int, int], int]:
+    """The first so many of these places, and how many rows the others have."""
+    kept = dict(list(sizes.items())[:limit])
+    return kept, sum(sizes.values()) - sum(kept.values())
 
 
 def _places(

@@ -45,11 +45,19 @@ class End:
         block: The source, or the warehouse.
         side: The table there, and how its engine writes a question.
         spec: The table's spec.
+        keyed: The same, for rows that are asked for by their keys: also those that are marked as
+            deleted; None where that is no other.
     """
 
     block: Source | Warehouse
     side: Side
     spec: TableSpec
+    keyed: Side | None = None
+
+    def count(self) -> int:
+        """How many rows there are."""
+        ((rows,),) = self.block.fetch(self.side.count())
+        return int(rows)
 
     def by_range(self, bounds: Sequence[datetime]) -> dict[int, Bucket]:
         """The buckets between these moments of the cursor, by their places; none that are empty."""
@@ -67,7 +75,8 @@ class End:
 
     def rows_of(self, keys: Sequence[Sequence[object]]) -> list[Row]:
         """The rows of these keys, and of others that the engine takes for the same."""
-        return [self.side.row(row) for row in self.block.fetch(self.side.rows_of(keys))]
+        side = self.keyed or self.side
+        return [side.row(row) for row in self.block.fetch(side.rows_of(keys))]
 
     def part(self, window: Window) -> Part:
         """The rows whose cursor is in a window."""
@@ -157,18 +166,22 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
     ours = Side.of(*columns, dialect, spec.source_name, is_target=False)
     theirs = Side.of(*columns, there, spec.target, is_target=True)
     deleted = None
-    if applied := find_deleted(spec, schema.columns):
+    applied = find_deleted(spec, schema.columns)
+    if applied:
         marked = marked_as_deleted(applied, dialect)
         deleted = End(source, replace(ours, only=marked), spec)
         ours = replace(ours, only=Statement(f"(NOT {marked.sql})", marked.values))
     marks = _marks(spec, existing) if spec.hard_deletes == "mark" else None
-    only_marked = None
+    only_marked, ours_keyed, theirs_keyed = None, ours, theirs
     if marks:
         only_marked = End(warehouse, replace(theirs, only=marked_as_deleted(marks, there)), spec)
+        theirs = _unmarked(theirs, marks)
+        if not applied and (column := schema.column(spec.deleted_column)):
+            ours = _unmarked(ours, deletion(column, spec.deleted_values, spec.target))
     return Sides(
         spec,
-        End(source, ours, spec),
-        End(warehouse, theirs, spec),
+        End(source, ours, spec, ours_keyed),
+        End(warehouse, theirs, spec, theirs_keyed),
         deleted,
         pairs,
         _carried(spec, ours, theirs, warehouse),
@@ -203,6 +216,12 @@ def all_days(sides: Sides, zone: str) -> Days | None:
     if max(days).year - min(days).year > MOST_YEARS:
         return None
     return Days(min(days), max(days) + timedelta(days=1), zone)
+
+
+def _unmarked(side: Side, marks: Deletion) -> Side:
+    """The side without the rows that are marked as deleted: they differ for ever, or are alike."""
+    marked = marked_as_deleted(marks, side.dialect)
+    return replace(side, only=Statement(f"(NOT {marked.sql})", marked.values))
 
 
 def _marks(spec: TableSpec, existing: TableSchema) -> Deletion:
@@ -253,8 +272,9 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
         if ours.version and ours.version.type.kind in _TIMES:
             until = stored(loaded[-1][1], ours.version.type.kind, spec)
         return Carried(stretches, until, spec.mode == "full")
-    if history.receipts and not tells and spec.every != "never":
-        return Carried(())
+    if by_time and history.receipts and spec.every != "never" and not _tells_no_time(tells):
+        # Nothing of it is valid any more: what had been carried is missing, if anything had.
+        return Carried() if tells else Carried(())
     highest = sql.lowest_and_highest(spec.target, theirs.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]
     return Carried(()) if last is None else Carried(((None, _after(last, kind)),))

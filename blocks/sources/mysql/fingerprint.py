@@ -69,6 +69,10 @@ class MySQLFingerprint(FingerprintDialect):
         """The digest of a text, in lower-case hexadecimal digits."""
         return f"MD5({text})" if self.algorithm == "md5" else f"SHA2({text}, 256)"
 
+    def has_json(self, column: Column) -> str:
+        """The condition that a JSON column holds something else than JSON's own `null`."""
+        return f"{select_expression(column)} NOT REGEXP '^[[:space:]]*null[[:space:]]*$'"
+
     def byte_length(self, name: str) -> str:
         """How many bytes a binary column's value has."""
         return f"LENGTH({name})"

@@ -56,6 +56,10 @@ class SQLiteFingerprint(FingerprintDialect):
         """The digest of a text, in lower-case hexadecimal digits."""
         return f"ferry_digest('{self.algorithm}', {text})"
 
+    def has_json(self, column: Column) -> str:
+        """The condition that a JSON column holds something else than JSON's own `null`."""
+        return f"TRIM({self.quoted(column.name)}, CHAR(9, 10, 13, 32)) <> 'null'"
+
     def byte_length(self, name: str) -> str:
         """How many bytes a binary column's value has."""
         return f"LENGTH({name})"

@@ -39,6 +39,7 @@ pa.set_memory_pool(pa.system_memory_pool())
 _SLICE_BYTES = {StageFormat.CSV: 4 << 20, StageFormat.PARQUET: 32 << 20}
 """How much of a batch, in memory, is formatted at once; for Parquet it becomes a row group."""
 _WAITING_SLICES = 2
+_CHUNK_ROWS = 65_536
 _MIN_PART_BYTES = 1 << 20
 _PART_SHARE = 8
 _HEX_DIGITS = re.compile(r"[0-9a-f]*\Z")
@@ -136,12 +137,16 @@ def read_batches(extract: Extract) -> Iterator[pa.RecordBatch]:
     """
     schema = arrow_schema(extract.layout.columns)
     for part in extract.parts:
-        table = _read(part, extract.layout)
-        arrays = [
-            pa.array(_python_values(column, table[i]), schema.field(i).type)
-            for i, column in enumerate(extract.layout.columns)
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        for batch in _read(part, extract.layout).to_batches(max_chunksize=_CHUNK_ROWS):
+            arrays = [
+                pa.array(_python_values(column, pa.chunked_array([batch.column(i)])), field.type)
+                if column.type.kind is Kind.BINARY
+                else batch.column(i).cast(field.type)
+                for i, (column, field) in enumerate(
+                    zip(extract.layout.columns, schema, strict=True)
+                )
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _read(part: PartFile, layout: FileLayout) -> pa.Table:

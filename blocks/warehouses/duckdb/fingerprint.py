@@ -29,7 +29,14 @@ class DuckDBFingerprint(SumDialect):
         if kind is Kind.BINARY:
             return self.binary(f"lower(hex({name}))")
         if kind is Kind.DECIMAL and column.type.scale:
-            return f"rtrim(rtrim(CAST({name} AS VARCHAR), '0'), '.')"
+            digits = f"rtrim(rtrim(CAST({name} AS VARCHAR), '0'), '.')"
+            if column.type.scale < (column.type.precision or 0):
+                return digits
+            # Of such a type DuckDB writes no zero before the point.
+            return (
+                f"CASE WHEN {name} = 0 THEN '0' WHEN {name} < 0 THEN '-0' || substr({digits}, 2) "
+                f"ELSE '0' || {digits} END"
+            )
         return _TEXTS.get(kind, "CAST({0} AS VARCHAR)").format(name)
 
     def concat(self, parts: Sequence[str]) -> str:
@@ -46,7 +53,8 @@ class DuckDBFingerprint(SumDialect):
 
     def has_json(self, column: Column) -> str:
         """The condition that a JSON column holds something else than JSON's own `null`."""
-        return f"trim(CAST({self.quoted(column.name)} AS VARCHAR)) <> 'null'"
+        blanks = "' ' || chr(9) || chr(10) || chr(13)"
+        return f"trim(CAST({self.quoted(column.name)} AS VARCHAR), {blanks}) <> 'null'"
 
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""

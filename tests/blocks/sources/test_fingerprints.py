@@ -41,6 +41,7 @@ MYSQL_TYPES: dict[str, list[str]] = {
     "DECIMAL(10,0)": ["-0", "1000", "9999999999"],
     "DECIMAL(10,2)": ["-0.00", "-0.5", "100", "12345678.90"],
     "DECIMAL(12,4) UNSIGNED ZEROFILL": ["1.5"],
+    "DECIMAL(6,6)": ["0", "-0.5", "0.000001"],
     "DECIMAL(65,30)": ["-" + "9" * 35 + "." + "9" * 30, "0.000000000000000000000000000001"],
     "DATE": ["'1000-01-01'", "'9999-12-31'"],
     "DATETIME": ["'1000-01-01 00:00:00'", "'9999-12-31 23:59:59'"],
@@ -186,6 +187,20 @@ def test_floats_and_json_are_compared_in_other_ways(shop: MySQLShop) -> None:
     assert one == (1, pytest.approx(0.1, rel=1e-6), pytest.approx(0.1, rel=1e-6))
     assert two == (2, pytest.approx(1e100), pytest.approx(1e100))
     assert bucket.present == (1,)
+
+
+def test_null_of_json_s_own_is_no_value(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY, j JSON)")
+    shop.run("INSERT INTO t VALUES (1, 'null'), (2, ' null\n'), (3, NULL), (4, '\"null\"')")
+    schema = shop.source.describe(TableName("", "t"))
+    side, _ = numbers(shop.source, schema)
+    rows = [side.row(row) for row in shop.source.fetch(side.rows(Part()))]
+    assert {row.key: row.present for row in rows} == {
+        "1": (0,),
+        "2": (0,),
+        "3": (0,),
+        "4": (1,),
+    }
 
 
 def test_a_table_is_parted_by_moments_of_its_cursor(shop: MySQLShop) -> None:

@@ -29,6 +29,8 @@ COLUMNS = (
     Column("an_int32", DataType(Kind.INT32)),
     Column("a_whole", DataType(Kind.DECIMAL, 38, 0)),
     Column("a_decimal", DataType(Kind.DECIMAL, 38, 10)),
+    Column("a_share", DataType(Kind.DECIMAL, 6, 6)),
+    Column("a_small_share", DataType(Kind.DECIMAL, 30, 30)),
     Column("a_date", DataType(Kind.DATE)),
     Column("a_time", DataType(Kind.TIME)),
     Column("a_timestamp", DataType(Kind.TIMESTAMP)),
@@ -55,12 +57,15 @@ MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.j
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32).filter(
     lambda value: value == 0 or abs(value) > 1e-30
 )
+SHARES = st.integers(-999_999, 999_999).map(lambda number: Decimal(number).scaleb(-6))
 VALUES = (
     st.booleans(),
     st.integers(-(1 << 15), (1 << 15) - 1),
     st.integers(-(1 << 31), (1 << 31) - 1),
     decimals(0),
     decimals(10),
+    SHARES,
+    SHARES,
     st.dates(),
     st.times(),
     st.datetimes(),
@@ -76,7 +81,7 @@ VALUES = (
 ROW = st.tuples(*(st.none() | value for value in VALUES))
 NULLS: tuple[Any, ...] = (None,) * len(VALUES)
 EMPTY = (
-    *(False, 0, 0, 0, 0, date(1, 1, 1), datetime(1, 1, 1).time(), datetime(1, 1, 1)),
+    *(False, 0, 0, 0, 0, 0, 0, date(1, 1, 1), datetime(1, 1, 1).time(), datetime(1, 1, 1)),
     *(datetime(1970, 1, 1, tzinfo=UTC), "", "", "", b"", b"", 0.0, 0.0),
 )
 
@@ -125,20 +130,20 @@ def test_rows_have_the_numbers_of_the_definition(
     ((place, bucket),) = (side.bucket(r) for r in warehouse.fetch(side.by_key(Part(), 1)))
     assert place == 0
     assert bucket.fingerprint == Fingerprint(len(full), sum(expected.values()))
-    for n, (count, total, size) in zip((15, 16), bucket.nearly, strict=True):
+    for n, (count, total, size) in zip((17, 18), bucket.nearly, strict=True):
         values = [row[n] for row in full if row[n] is not None]
         assert count == len(values)
         assert math.isclose(size, math.fsum(map(abs, values)), rel_tol=1e-9)
         assert abs(total - math.fsum(values)) <= 1e-9 * size
     for row in found:
-        exactly = full[row.keys[0]][15:17]
+        exactly = full[row.keys[0]][17:19]
         assert row.nearly == tuple(pytest.approx(v, rel=1e-6) if v else v for v in exactly)
 
 
 def test_buckets_part_the_rows_of_a_range(engine: Engine, table: TableName) -> None:
     warehouse = engine.warehouse
     days = [datetime(2023, 1, day, 12) for day in (1, 1, 2, 4, 5)]
-    rows = [(number, *NULLS[:7], day, *NULLS[8:]) for number, day in enumerate([*days, None])]
+    rows = [(number, *NULLS[:9], day, *NULLS[10:]) for number, day in enumerate([*days, None])]
     warehouse.copy_in(table, engine.stage_rows(COLUMNS, rows), engine.stage)
     side, _ = sided(engine, table)
     bounds = [datetime(2023, 1, day) for day in (1, 2, 3, 4, 5)]
@@ -181,6 +186,23 @@ def test_sums_of_what_was_staged_are_those_of_what_was_read(
     staged = read_sums(what, row)
     assert read.sums.differing(staged) == []
     assert read.sums.told("x") == staged.told("x")
+
+
+@pytest.mark.parametrize("document", ["null", " null", "null\n", "\tnull\r\n", '"null"', "[null]"])
+def test_null_of_json_s_own_is_no_value_on_any_side(engine: Engine, document: str) -> None:
+    columns = (Column("id", DataType(Kind.INT32)), Column("j", DataType(Kind.JSON)))
+    table = engine.create(columns)
+    rows = [(1, document), (2, None), (3, "{}")]
+    engine.warehouse.copy_in(table, engine.stage_rows(columns, rows), engine.stage)
+    what = summed(columns)
+    read = BatchSums(columns, what)
+    schema = arrow_schema(columns)
+    arrays = [pa.array([row[n] for row in rows], schema.field(n).type) for n in (0, 1)]
+    read.add(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    question = select_sums(engine.warehouse.fingerprints, table, what)
+    (row,) = engine.warehouse.fetch(question)
+    assert read.sums.differing(read_sums(what, row)) == []
+    assert read.sums.sums[1].count == (1 if document.strip() == "null" else 2)
 
 
 def test_binary_and_text_as_long_as_the_warehouse_holds(engine: Engine) -> None:
