@@ -63,7 +63,11 @@ def copy(
             _make(table, staged.layout.columns, warehouse)
             rows = _load(table, extracted, staged, stage, warehouse)
             _compare(staged, rows)
-            what = summed(staged.layout.columns, digests_bytes=warehouse.capabilities.digests_bytes)
+            what = summed(
+                staged.layout.columns,
+                digests_bytes=warehouse.capabilities.digests_bytes,
+                lengths=batch.spec.text_sums == "lengths",
+            )
             sums = _sums(table, what, warehouse)
             _compare_values(table, extracted, sums, warehouse)
         except Exception:

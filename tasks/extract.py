@@ -62,7 +62,11 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = _watch(batch, query.schema)
-            what = summed(plan.columns, digests_bytes=capabilities.digests_bytes)
+            what = summed(
+                plan.columns,
+                digests_bytes=capabilities.digests_bytes,
+                lengths=spec.text_sums == "lengths",
+            )
             sums = BatchSums(plan.columns, what)
             reading = WholeOrPart(
                 source.read(query),

@@ -259,6 +259,7 @@ def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
         read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
         sums_read=extracted.sums.told(salt) if extracted.rows and extracted.sums else None,
         sums_staged=arrived.copied.sums.told(salt) if arrived.copied.sums else None,
+        text_sums=batch.spec.text_sums if arrived.copied.sums else None,
     )
 
 

@@ -176,15 +176,22 @@ class Summed:
 
 
 def summed(
-    columns: Sequence[Column], *, digests_bytes: bool = True, apart: bool = False
+    columns: Sequence[Column],
+    *,
+    digests_bytes: bool = True,
+    lengths: bool = False,
+    apart: bool = False,
 ) -> list[Summed]:
     """What is summed of these columns: something of each, and of short text one digest more.
 
     Args:
         columns: The columns.
         digests_bytes: Whether the warehouse makes digests of binary values of any length.
+        lengths: Whether the lengths of text and binary are enough, as the table's spec says.
         apart: Whether each column of text gets a digest of its own: to find the one that differs.
     """
+    if lengths:
+        return [Summed((column,), _by_length(sum_of(column), column)) for column in columns]
     together = () if apart else _together(columns)
     found = [
         Summed(
@@ -194,6 +201,11 @@ def summed(
         for column in columns
     ]
     return [*found, Summed(together, Sum.DIGEST)] if together else found
+
+
+def _by_length(kind: Sum, column: Column) -> Sum:
+    by_digest = kind is Sum.DIGEST and column.type.kind is not Kind.DECIMAL
+    return Sum.LENGTH if by_digest else kind
 
 
 def _together(columns: Sequence[Column]) -> tuple[Column, ...]:

@@ -68,6 +68,7 @@ class Receipt:
         sums_read: For each column, how many values were read, and a digest of their sum
             (`ferry.fingerprints.sums`), as JSON. None in older receipts, and of empty batches.
         sums_staged: The same of the staging table, where the warehouse computed the sums.
+        text_sums: By what text and binary were summed: `digests` or `lengths`.
     """
 
     batch_id: str
@@ -98,6 +99,7 @@ class Receipt:
     read_as: str | None = None
     sums_read: str | None = None
     sums_staged: str | None = None
+    text_sums: str | None = None
 
     @property
     def changed(self) -> int:
@@ -148,6 +150,7 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("read_as", _LONG_TEXT),
     Column("sums_read", _SUMS),
     Column("sums_staged", _SUMS),
+    Column("text_sums", _TEXT),
 )
 """A table that an older Ferry made lacks the last of them, which `tasks.own_tables.make_missing`
 adds: so each new column is nullable and stands at the end."""

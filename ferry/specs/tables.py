@@ -177,6 +177,11 @@ class TableSpec(BaseModel):
         le=100,
         description="`reconcile` refuses to mark or delete more of the target's rows than this.",
     )
+    text_sums: Literal["digests", "lengths"] = Field(
+        default="digests",
+        description="How text and binary are proven between reading and the staging table: by "
+        "digests of their values, or, which costs less, by their lengths alone.",
+    )
     show_keys: bool = Field(
         default=False,
         description="Let `reconcile` show the keys of rows that differ on its page: keys can be "

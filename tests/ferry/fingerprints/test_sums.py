@@ -95,6 +95,7 @@ def test_several_columns_of_short_text_have_one_digest_and_their_lengths() -> No
         ("e", Sum.DIGEST),
         ("w, o", Sum.DIGEST),
     ]
+    assert [each.kind for each in summed([word, long, endless], lengths=True)] == [Sum.LENGTH] * 3
     assert [each.kind for each in summed([word])] == [Sum.DIGEST]
     assert [each.kind for each in summed([word, other], apart=True)] == [Sum.DIGEST] * 2
 

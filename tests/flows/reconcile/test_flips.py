@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -249,6 +249,31 @@ def test_a_value_altered_in_the_staging_table_fails_the_copy(
         flips.copied()
 
     assert begun(alter).found == len(TYPES) * times
+
+
+@ROUTES
+def test_texts_are_proven_by_their_lengths_where_the_spec_says_so(
+    begun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is cheaper, and does not see another text of the same length."""
+
+    def alter(flips: Flips) -> None:
+        sums, (column,) = tasks.copy_in._sums, [c for c in flips.columns if c.name == "a_word"]
+        journey, spec = flips.journey, flips.batch.spec.model_copy(update={"text_sums": "lengths"})
+        flips.batch = replace(flips.batch, spec=spec)
+        capabilities = journey.warehouse.capabilities
+        flips.extracted = extract.fn(flips.batch, flips.planned, journey.source, capabilities)
+        flips.staged = stage.fn(flips.batch, flips.extracted, journey.stage)
+        flips.copied()
+
+        def first(table: TableName, *rest: Any) -> Any:
+            assert update(journey, table, column, "x" * 41, 3) == 1
+            return sums(table, *rest)
+
+        monkeypatch.setattr(tasks.copy_in, "_sums", first)
+        flips.refused(column)
+
+    assert begun(alter).found == 1
 
 
 @ROUTES
