@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.futures import PrefectFuture, wait
@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
 
 from ferry.audits.buckets import Days
 from ferry.audits.outcome import Audit
@@ -34,6 +35,8 @@ MAX_TABLES_AT_ONCE = 4
 ALL = "all"
 
 Repair = Literal["none", "carry", "all"]
+LastDays = Annotated[int, Field(ge=1, le=36_500)]
+Percent = Annotated[int, Field(ge=0, le=100)]
 
 
 def _run_name() -> str:
@@ -56,9 +59,9 @@ def reconcile(
     table: str | list[str] = ALL,
     start_date: date | None = None,
     end_date: date | None = None,
-    last_days: int | None = None,
+    last_days: LastDays | None = None,
     repair: Repair = "none",
-    max_delete_percent: int | None = None,
+    max_delete_percent: Percent | None = None,
     zone: str | None = None,
 ) -> Any:
     """Compare tables with their sources, each where its rows are, and say what differs.
@@ -103,7 +106,7 @@ def reconcile(
             route.warehouse,
             zone=zone or spec.zone,
             flow_run_id=str(flow_run.id),
-            whole_without_days=last_days is not None,
+            whole_without_days=last_days is not None or table == ALL,
         )
     wait(list(futures.values()))
     for name, future in futures.items():
@@ -122,6 +125,7 @@ def reconcile(
     published = follow_tables(name for name, done in found.repaired.items() if done.changed)
     lines = [str(found.audits[name]) for name in found.audits]
     lines += [str(done) for done in found.repaired.values()]
+    lines += [f"{name} is left out: {why}" for name, why in found.left_out.items()]
     reasons = [
         *(_advice(spec, found) for spec in specs if _differs(spec, found)),
         *found.failures.values(),
@@ -148,6 +152,12 @@ def _chosen(specs: TableSpecs, table: str | list[str]) -> list[TableSpec]:
     if table == ALL:
         return list(specs.values())
     names = [table] if isinstance(table, str) else table
+    if not names:
+        raise RequestError(
+            "no table is named",
+            expected="a table, several, or all",
+            todo="Correct the parameter `table`.",
+        )
     return list({spec.name: spec for spec in map(specs.named, names)}.values())
 
 
@@ -219,6 +229,7 @@ def _differs(spec: TableSpec, found: _Found) -> bool:
 def _advice(spec: TableSpec, found: _Found) -> str:
     """What differs, and the command that repairs it."""
     audit = found.audits[str(spec.target)]
-    if str(spec.target) in found.repaired or not audit.different:
+    name = str(spec.target)
+    if name in found.repaired or name in found.failures or not audit.different:
         return str(audit)
     return f"{audit}. {advice(spec, audit)}"

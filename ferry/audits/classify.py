@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,24 @@ def refuse_repeated(source: Sequence[Row], target: Sequence[Row], table: str) ->
             f"among {max(len(source), len(target)):,} rows that differ or stand beside such",
             todo="Name the whole primary key in the table's spec; or take the doubled rows out of "
             "the target: a full copy does.",
+        )
+
+
+def refuse_incomplete(source: Sequence[Row], target: Sequence[Row], table: str) -> None:
+    """Refuse rows without a full key, which nobody can find again.
+
+    Raises:
+        DataError: There are such on a side; both sides are told. A retry does not help.
+    """
+    without = [sum(None in row.keys for row in rows) for rows in (source, target)]
+    if any(without):
+        raise DataError(
+            "rows without a full key cannot be compared",
+            table=table,
+            expected="a value in each column of the key",
+            found=f"{without[0]:,} rows without one at the source, {without[1]:,} in the target, "
+            "among those that differ or stand beside such",
+            todo="Give them keys, or take them out.",
         )
 
 
@@ -98,6 +116,7 @@ def classify(
     deleted: Mapping[str, Row],
     target: Mapping[str, Row],
     carried: Carried,
+    marked: Collection[str] = (),
 ) -> list[DifferentRow]:
     """What each of the keys is, by what both sides have of it now.
 
@@ -107,6 +126,7 @@ def classify(
         deleted: Those that it marks as deleted, where that is applied to the target.
         target: The target's rows of these keys.
         carried: Which rows have been carried.
+        marked: Those that are marked as deleted in the target, and are not at the source.
 
     Returns:
         Those that differ or are pending; the others are alike by now.
@@ -126,7 +146,7 @@ def classify(
             how = Difference.CHANGED if carried.holds(gone) else Difference.PENDING
             found.append(DifferentRow(how, key, gone.keys, theirs.keys, gone.ordering))
             continue
-        if theirs is not None and same_row(ours, theirs):
+        if theirs is not None and same_row(ours, theirs) and key not in marked:
             continue
         how = Difference.MISSING if theirs is None else Difference.CHANGED
         if not carried.holds(ours):
@@ -134,7 +154,9 @@ def classify(
         there = None if theirs is None else theirs.keys
         ahead = theirs is not None and _newer(theirs, ours)
         versions = (ours.version, theirs.version if theirs is not None else None)
-        found.append(DifferentRow(how, key, ours.keys, there, ours.ordering, versions, ahead))
+        found.append(
+            DifferentRow(how, key, ours.keys, there, ours.ordering, versions, ahead, key in marked)
+        )
     return found
 
 

@@ -48,6 +48,7 @@ class DifferentRow:
         versions: What tells how new it is: the source's, and the target's.
         ahead: Whether the target's version of it is newer than the source's, so that carrying it
             again would not replace it.
+        marked: Whether the target marks it as deleted, and the source has it.
     """
 
     how: Difference
@@ -57,6 +58,7 @@ class DifferentRow:
     at: Any = field(default=None, repr=False)
     versions: tuple[Any, Any] = field(default=(None, None), repr=False)
     ahead: bool = False
+    marked: bool = False
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def repair_table(
         _refuse_too_many(len(extra), spec, route, limit)
     for bucket in audit.different:
         # Carrying them again would not replace them: their versions are newer than the source's.
-        ahead = [row for row in bucket.rows if row.ahead and row.how is Difference.CHANGED]
+        changed = [row for row in bucket.rows if row.how is Difference.CHANGED]
+        ahead = [row for row in changed if row.ahead or row.marked]
         if ahead:
             with_retries(realign, spec)(
                 sides, bucket, ahead, route.warehouse, flow_run_id=str(flow_run.id)

@@ -14,7 +14,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from ferry.audits.buckets import AT_ONCE, Days, day_windows, days_of, windows
-from ferry.audits.classify import by_key, classify, refuse_repeated, same_bucket, suspects
+from ferry.audits.classify import (
+    by_key,
+    classify,
+    refuse_incomplete,
+    refuse_repeated,
+    same_bucket,
+    suspects,
+)
 from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
@@ -160,7 +167,9 @@ class _Comparison:
     def _rows(self, part: Callable[[End], Part]) -> list[DifferentRow]:
         """The rows of a part that differ, judged by what both sides then have of their keys."""
         ours, theirs = self._both(lambda end: end.rows(part(end)))
-        refuse_repeated(ours, theirs, str(self.sides.spec.target))
+        table = str(self.sides.spec.target)
+        refuse_incomplete(ours, theirs, table)
+        refuse_repeated(ours, theirs, table)
         suspected = suspects(by_key(ours), by_key(theirs))
         found: list[DifferentRow] = []
         for some in _chunks(suspected, _KEYS_AT_ONCE):
@@ -175,7 +184,10 @@ class _Comparison:
         marked = self.sides.marked.rows_of(keys) if self.sides.marked else []
         there = {row.key for row in ours} | {row.key for row in deleted}
         # What the source has no more, and is marked in the target, is as the spec wants it.
-        wanted -= {row.key for row in marked} - there
+        marks = {row.key for row in marked}
+        wanted -= marks - there
+        # What is there again is marked wrongly, where the source has no such column to compare.
+        back = set() if self.sides.compares_marks else marks & there
         return classify(
             [row.key for row in suspected],
             # An engine may take other rows' keys for the same, such as `a` for `A`.
@@ -183,6 +195,7 @@ class _Comparison:
             by_key(deleted),
             by_key(row for row in theirs if row.key in wanted),
             self.sides.carried,
+            marked=back,
         )
 
     def _both(self, question: Callable[[End], T]) -> tuple[T, T]:

@@ -82,7 +82,8 @@ def realign(
 ) -> Receipt | None:
     """Give rows of the target, which are newer there than at the source, the source's version.
 
-    An upsert never replaces a newer version: then carrying them again does. Args, results and
+    An upsert never replaces a newer version: then carrying them again does. And take the mark of
+    a deleted row from one that is at the source again. Args, results and
     errors are those of `remove`.
     """
     with placed(str(sides.spec.target), bucket.label, "realign", warehouse):
@@ -155,6 +156,10 @@ def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow
 
 def _alignment(sides: Sides, row: DifferentRow) -> Statement:
     side = sides.theirs.side
+    if row.marked and sides.marks and row.target_key is not None:
+        which = side.exactly([(row.target_key, row.key)])
+        table, name = table_sql(sides.spec.target), quoted(sides.marks.column.name)
+        return Statement(f"UPDATE {table} SET {name} = NULL WHERE {which.sql}", which.values)  # noqa: S608
     column = side.version or side.ordering
     assert column is not None and row.target_key is not None
     which = side.exactly([(row.target_key, row.key)])

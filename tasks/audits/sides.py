@@ -115,6 +115,12 @@ class Sides:
     marked: End | None = None
 
     @property
+    def compares_marks(self) -> bool:
+        """Whether the column that marks deleted rows is one of those that are compared."""
+        name = self.marks.column.name if self.marks else ""
+        return any(pair.target.name == name for pair in self.pairs)
+
+    @property
     def errors(self) -> tuple[float, ...]:
         """For each column that is compared nearly, by how much sums may differ (`classify`)."""
         near = [pair for pair in self.pairs if pair.how is How.NEARLY]

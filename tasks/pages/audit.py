@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Protocol
 
 from prefect.artifacts import create_markdown_artifact
@@ -68,6 +69,10 @@ def advice(spec: TableSpec, audit: Audit) -> str:
             "To take these rows out, or mark them: `hard_deletes: delete` or `mark` in the table's "
             "spec, and repair=all."
         )
+    rows = audit.different_rows(*DIFFERENCES)
+    by_time = spec.cursor_unit or all(row.at is None or isinstance(row.at, date) for row in rows)
+    if spec.mode != "full" and not by_time:
+        return "Its rows are in no window: `sync-table` with mode=full carries all of them again."
     return f"To repair: {command_line(spec, audit)}"
 
 
@@ -76,7 +81,7 @@ def command_line(spec: TableSpec, audit: Audit) -> str:
     extra = audit.counts[Difference.EXTRA] and spec.hard_deletes != "report"
     given = [f"table={spec.name}"]
     windows = [bucket.window for bucket in audit.different if bucket.window]
-    if windows:
+    if windows and spec.mode != "full":
         first, last = days_of(windows[0]), days_of(windows[-1])
         given += [f"start_date={first.start}", f"end_date={last.end}", f"zone={first.zone}"]
     given.append(f"repair={'all' if extra else 'carry'}")

@@ -51,7 +51,7 @@ def in_target(shop: Any, statement: str, *values: object) -> None:
 
 
 def told(state: State[Any]) -> str:
-    return str(state.message).partition("orders: ")[2].partition(". To ")[0]
+    return told_of(state, "orders")
 
 
 @ROUTES
@@ -242,5 +242,35 @@ def test_a_large_table_is_looked_at_wherever_it_differs(shop: Any) -> None:
     assert told_of(state, "many") == "all compared, 60,000 rows, differs: 100 missing, 100 changed"
 
 
+@EMBEDDED
+def test_a_row_that_is_back_loses_the_mark_that_only_the_target_has(shop: Any) -> None:
+    own = {"deleted_column": "own", "target_only": ["own"], "hard_deletes": "mark"}
+    shop.write_specs(orders=WINDOW)
+    backfill(table="orders", **DAYS)
+    table = f'"{shop.schema}"."orders"'
+    shop.warehouse.execute(f"ALTER TABLE {table} ADD COLUMN own BOOLEAN")
+    shop.write_specs(orders={**WINDOW, **own, "max_delete_percent": 50})
+    shop.sql("DELETE FROM orders WHERE id = 12")
+    assert run(**DAYS, repair="all").type is StateType.COMPLETED
+    assert shop.target("orders", "own")[:3] == [(None,), (True,), (None,)]
+    row = (12, "n2", "2023-01-01 12:00:02", 1672531202, 1, "N")
+    shop.sql("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, NULL)", [row])
+    assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 changed"
+    state = run(**DAYS, repair="all")
+    assert state.type is StateType.COMPLETED, state.message
+    assert shop.target("orders", "own")[:3] == [(None,)] * 3
+
+
+@EMBEDDED
+def test_rows_without_a_full_key_are_refused_with_both_sides(shop: Any) -> None:
+    shop.sql("CREATE TABLE odd (k VARCHAR(9) PRIMARY KEY, n INT)")  # SQLite takes NULL there
+    shop.sql("INSERT INTO odd VALUES (?, ?)", [("a", 1), ("b", 2)])
+    shop.write_specs(odd={"mode": "full", "key": ["k"]})
+    sync_table(table="odd")
+    shop.sql("INSERT INTO odd VALUES (NULL, 3)")
+    state: Any = reconcile(table="odd", return_state=True)
+    assert "1 rows without one at the source, 0 in the target" in str(state.message)
+
+
 def told_of(state: State[Any], table: str) -> str:
-    return str(state.message).partition(f"{table}: ")[2].partition(". To ")[0]
+    return str(state.message).partition(f"{table}: ")[2].partition(". ")[0]

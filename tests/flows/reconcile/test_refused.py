@@ -95,6 +95,9 @@ def test_a_target_that_is_not_there(shop: Any) -> None:
         ({"start_date": date(2023, 1, 2)}, "a start and an end"),
         ({**DAYS, "last_days": 3}, "in place of dates"),
         ({"table": "ordres"}, "Did you mean orders?"),
+        ({"table": []}, "no table is named"),
+        ({"last_days": 0}, "last_days"),
+        ({"max_delete_percent": 101}, "max_delete_percent"),
     ],
 )
 def test_wrong_parameters(shop: Any, parameters: dict[str, Any], says: str) -> None:
@@ -191,6 +194,7 @@ def test_all_tables_leaves_out_what_cannot_be_compared(shop: Any, api: Any) -> N
     shop.write_specs(orders=SPEC, heap={"mode": "full"})
     state = run()
     assert state.type is StateType.COMPLETED, state.message
+    assert "heap is left out: it has no key" in str(state.message)
     (page,) = api.artifacts(str(state.state_details.flow_run_id))
     assert f"{shop.schema}.heap is left out: it has no key" in str(page.data)
     assert shop.warehouse.describe(TableName(shop.schema, "heap")) is None
