@@ -68,7 +68,7 @@ def _repeated(rows: Iterable[Row]) -> int:
     return sum(count > 1 for count in Counter(row.key for row in rows).values())
 
 
-def same_bucket(left: Bucket, right: Bucket, errors: Sequence[float] = ()) -> bool:
+def same_bucket(left: Bucket, right: Bucket, errors: Sequence[float]) -> bool:
     """Whether both sides' buckets are alike, as far as that can be told without their rows.
 
     Args:
@@ -126,7 +126,7 @@ def classify(
         deleted: Those that it marks as deleted, where that is applied to the target.
         target: The target's rows of these keys.
         carried: Which rows have been carried.
-        marked: Those that are marked as deleted in the target, and are not at the source.
+        marked: Those that the target marks as deleted, where the source has no such mark.
 
     Returns:
         Those that differ or are pending; the others are alike by now.

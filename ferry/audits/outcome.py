@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -168,8 +167,3 @@ class Audit:
 
 def _many(count: int, unit: str) -> str:
     return f"{count:,} {unit}" + ("" if count == 1 else "s")
-
-
-def all_equal(audits: Iterable[Audit]) -> bool:
-    """Whether nothing differs, and all was compared."""
-    return all(not audit.different and not audit.left for audit in audits)

@@ -183,7 +183,7 @@ class Side:
 
     def count(self) -> Statement:
         """How many rows there are."""
-        where = self._and([self._kept()])
+        where = self._and([self.only])
         return Statement(
             f"SELECT COUNT(*) FROM {self.dialect.table(self.table)}{where.sql}", where.values
         )
@@ -194,7 +194,7 @@ class Side:
 
     def rows_of(self, keys: Sequence[Sequence[object]]) -> Statement:
         """The rows of these keys, and perhaps of others that the engine takes for the same."""
-        return self._rows(self._and([self._of_keys(keys), self._kept()]))
+        return self._rows(self._and([self._of_keys(keys), self.only]))
 
     def exactly(self, keys: Sequence[tuple[Sequence[object], str]]) -> Statement:
         """The condition that a row has one of these keys, to the last letter.
@@ -315,7 +315,7 @@ class Side:
         )
 
     def _where(self, part: Part) -> Statement:
-        conditions = [self._kept()]
+        conditions = [self.only]
         for operator, bound in ((">=", part.start), ("<", part.end)):
             if bound is not None:
                 assert self.ordering is not None
@@ -327,9 +327,6 @@ class Side:
             which = ", ".join(str(int(each)) for each in part.remainders)
             conditions.append(Statement(f"{found} IN ({which})"))
         return self._and(conditions)
-
-    def _kept(self) -> Statement | None:
-        return self.only
 
     def _and(self, conditions: Sequence[Statement | None]) -> Statement:
         there = [each for each in conditions if each]
