@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from ferry.errors import SchemaError
-from ferry.schema import Column, Kind, named_columns
+from ferry.schema import TIMES, Column, Kind, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 
-_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 _NUMBERS = (Kind.INT32, Kind.INT64, Kind.DECIMAL)  # shorter ones are flags and counts
 _NO_TIMES = (Kind.BOOLEAN, Kind.INT16, Kind.BINARY, Kind.JSON)
 """Kinds in which nobody keeps a time, whatever the column's name."""
@@ -92,9 +91,9 @@ def _in_question(spec: TableSpec, columns: tuple[Column, ...], mode: Mode) -> li
         kind, words = column.type.kind, _words(column.name)
         if _plain(column.name) in known_names and kind not in _NO_TIMES:
             (known if kind in usable else like).append(column)
-        elif kind in _TIMES and _LOOKS_LIKE.search(words):
+        elif kind in TIMES and _LOOKS_LIKE.search(words):
             like.append(column)
-        elif kind in _TIMES and _MAY_LOOK_LIKE.search(words):
+        elif kind in TIMES and _MAY_LOOK_LIKE.search(words):
             perhaps.append(column)
     if known:
         return known + like if len(known) + len(like) > 1 else []
@@ -104,7 +103,7 @@ def _in_question(spec: TableSpec, columns: tuple[Column, ...], mode: Mode) -> li
 def _usable_kinds(spec: TableSpec, mode: Mode) -> tuple[Kind, ...]:
     if spec.cursor_unit:
         return _NUMBERS
-    return _TIMES if mode == "window" else _TIMES + _NUMBERS
+    return TIMES if mode == "window" else TIMES + _NUMBERS
 
 
 def _plain(name: str) -> str:

@@ -13,15 +13,12 @@ from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, with_lookback
 from ferry.receipts.table import Landings
-from ferry.schema import Column, Kind, TableSchema, named_columns
+from ferry.schema import NUMBERS, TIMES, Column, Kind, TableSchema, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 from ferry.unix_time import to_unix
 from ferry.watermark import Watermark, less_lag
 from ferry.windows import Window, local_midnight, on_clock, run_window, zone_info
 from ferry.write.deletions import Deletion, deletion
-
-_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
-_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def check_version(spec: TableSpec, columns: tuple[Column, ...]) -> None:
         return
     (name,) = named_columns((spec.version,), [c.name for c in columns], spec.target, "version")
     column = next(c for c in columns if c.name.lower() == name)
-    if column.type.kind not in _TIMES + _NUMBERS:
+    if column.type.kind not in TIMES + NUMBERS:
         raise SchemaError(
             f"column {column.name!r} cannot tell which version of a row is newer",
             table=str(spec.target),
@@ -198,7 +195,7 @@ def plan_query(
             todo="Set `cursor` in the table's spec, or use mode full.",
         )
     by_number = mode == "watermark" or spec.cursor_unit is not None
-    if cursor.type.kind not in (_TIMES + _NUMBERS if by_number else _TIMES):
+    if cursor.type.kind not in (TIMES + NUMBERS if by_number else TIMES):
         raise SchemaError(
             f"column {cursor.name!r} cannot be the cursor of mode {mode}",
             table=str(spec.target),
@@ -207,7 +204,7 @@ def plan_query(
             todo="Choose another `cursor` in the table's spec"
             + (
                 ", or say what it counts, if that is Unix time: `cursor_unit: s`, ms or us."
-                if cursor.type.kind in _NUMBERS
+                if cursor.type.kind in NUMBERS
                 else "."
             ),
         )
@@ -228,7 +225,7 @@ def plan_query(
 
 def _refuse_no_unix_time(spec: TableSpec, cursor: Column) -> None:
     """Only whole numbers count Unix time."""
-    if cursor.type.kind not in _NUMBERS or cursor.type.scale:
+    if cursor.type.kind not in NUMBERS or cursor.type.scale:
         raise SchemaError(
             f"column {cursor.name!r} is no whole number, so it counts no Unix time",
             table=str(spec.target),

@@ -35,6 +35,13 @@ class Kind(StrEnum):
     OTHER = "other"  # a native type that Ferry does not load, in a column that people added
 
 
+TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+"""Kinds that tell a day."""
+
+NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
+"""Kinds of numbers that are held exactly."""
+
+
 @dataclass(frozen=True)
 class DataType:
     """A kind with its size.

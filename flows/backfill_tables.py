@@ -16,10 +16,8 @@ from pydantic import Field
 
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.coverage.backfill import (
-    Granularity,
     Order,
     PlannedWindow,
-    Range,
     Reprocess,
     TablePlan,
     check_range,
@@ -29,6 +27,7 @@ from ferry.coverage.backfill import (
 )
 from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.errors import FerryError, RequestError
+from ferry.ranges import Granularity, Range
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.windows import Window
 from flows.pipeline.carry_batch import load_route, scheduled_start

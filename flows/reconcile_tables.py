@@ -14,10 +14,10 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from ferry.audits.buckets import Days
 from ferry.audits.outcome import Audit
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import RequestError
+from ferry.ranges import Range
 from ferry.reasons import reason_of
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.windows import business_date
@@ -174,7 +174,7 @@ def _days(
     end: date | None,
     last_days: int | None,
     zone: str | None,
-) -> Days | None:
+) -> Range | None:
     """The days that were asked for; None for everything.
 
     Raises:
@@ -197,8 +197,8 @@ def _days(
         if spec.mode == "full":
             return None  # it is as it was when it was copied last, whatever the day
         last = business_date(scheduled_start(), own) + timedelta(days=1)
-        return Days(last - timedelta(days=last_days), last, own)
-    return Days(start, end, own) if start and end else None
+        return Range(last - timedelta(days=last_days), last, own)
+    return Range(start, end, own) if start and end else None
 
 
 def _repair(

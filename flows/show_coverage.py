@@ -16,7 +16,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
-from ferry.coverage.days import TableDays, check_days
+from ferry.coverage.days import TableDays
+from ferry.ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.tables import TableSpec
 from ferry.windows import zone_info
@@ -68,7 +69,7 @@ def show_coverage(
     Returns:
         The days shown, by table.
     """
-    check_days(start_date, end_date)
+    check_ends(start_date, end_date)
     if zone:
         zone_info(zone)
     futures: dict[str, PrefectFuture[TableDays]] = {}

@@ -11,17 +11,15 @@ from prefect import task
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry.coverage.backfill import (
-    Granularity,
     PlannedWindow,
-    Range,
     Reprocess,
     TablePlan,
     check_range,
     check_table,
     plan_windows,
-    split_range,
 )
 from ferry.plan import plan_query
+from ferry.ranges import Granularity, Range, split_range
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec

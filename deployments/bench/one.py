@@ -29,9 +29,8 @@ from typing import Any, cast
 from prefect import flow, task
 
 from deployments.bench.places import YEAR
-from ferry.audits.buckets import Days
 from ferry.audits.outcome import DIFFERENCES
-from ferry.coverage.backfill import Granularity, Range
+from ferry.ranges import Granularity, Range
 from ferry.specs.tables import Mode
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
@@ -148,7 +147,7 @@ def compare_days(table: str, last_days: str) -> dict[str, float]:
         block.fetch("SELECT 1")  # beside the connections
     before, begun = _loopback_bytes(), time.perf_counter()
     sides = both_sides(spec, route.source, route.warehouse)
-    audit = compare(sides, Days(start, end, "UTC"), datetime.now(UTC))
+    audit = compare(sides, Range(start, end, "UTC"), datetime.now(UTC))
     seconds = time.perf_counter() - begun
     differ = len(audit.different_rows(*DIFFERENCES))
     wire = _loopback_bytes() - before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ferry.fingerprints.canonical import item, number
 from ferry.fingerprints.dialect import FingerprintDialect
-from ferry.schema import Kind
+from ferry.schema import NUMBERS, Kind
 from ferry.statements import Statement
 from ferry.write.deletions import Deletion
 
-_NUMBERS = (Kind.BOOLEAN, Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
+_NUMBERS = (Kind.BOOLEAN, *NUMBERS)
 
 
 def marked_as_deleted(deletion: Deletion, dialect: FingerprintDialect) -> Statement:

@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
 from ferry.coverage.stretches import ALWAYS, Coverage, Event, Standing, Status, events_of
-from ferry.errors import RequestError
 from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
 from ferry.specs.tables import TableSpec
@@ -182,7 +181,7 @@ def table_days(
         audits: What was found when days were compared with the source.
     """
     today = now.astimezone(zone_info(zone)).date()
-    if spec.mode == "full" or _by_ids(spec, receipts):
+    if spec.mode == "full" or (spec.mode == "watermark" and tells_no_time(receipts)):
         return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
     events = events_of(receipts, failures, cursor, spec)
     firsts = [spec.start_date] if spec.start_date else [start, _first_day(events, zone)]
@@ -205,24 +204,9 @@ def _day(day: date, zone: str, coverage: Coverage, audits: Audits) -> Day:
     return Day(day, standing, audit.at)
 
 
-def check_days(start: date | None, end: date | None) -> None:
-    """Refuse a range of days without any.
-
-    Raises:
-        RequestError: The end is not after the start.
-    """
-    if start and end and end <= start:
-        raise RequestError(
-            "the range's end is not after its start",
-            expected=f"an end_date after {start}",
-            found=end,
-            todo="A range is half-open: start_date is in it, end_date is not.",
-        )
-
-
-def _by_ids(spec: TableSpec, receipts: Iterable[TimeOfReceipt]) -> bool:
-    """Whether it is carried by a watermark that is no moment: its receipts do not tell days."""
-    return spec.mode == "watermark" and any(
+def tells_no_time(receipts: Iterable[TimeOfReceipt]) -> bool:
+    """Whether some are of a watermark that is no moment, as one over ids: they tell no days."""
+    return any(
         receipt.mode == "watermark"
         and receipt.window_start is None
         and receipt.window_label != receipt.mode

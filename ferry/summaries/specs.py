@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from ferry.schema import Column, DataType, Kind, TableName
+from ferry.schema import NUMBERS, TIMES, Column, DataType, Kind, TableName
 from ferry.specs.values import Identifier, TargetSchema, Zone
 from ferry.summaries.check_specs import Check
 from ferry.summaries.partitions import PartitionBy
@@ -47,8 +47,7 @@ _TYPES = {
 }
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _TEXT = re.compile(r"varchar\((\d+)\)")
-_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
-_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL, Kind.FLOAT32, Kind.FLOAT64)
+_NUMBERS = (*NUMBERS, Kind.FLOAT32, Kind.FLOAT64)
 
 
 def data_type(text: str) -> DataType:
@@ -180,7 +179,7 @@ class SummarySpec(_Part):
             for name in names:
                 if name not in self.columns:
                     raise ValueError(f"{field} names {name!r}, which is not among the columns")
-        if self.partition and self.kind(self.partition.column) not in _TIMES:
+        if self.partition and self.kind(self.partition.column) not in TIMES:
             raise ValueError("the column of a partition is a date or a timestamp")
         if str(self.target) in self.reads:
             raise ValueError("a summary does not read itself")
@@ -215,7 +214,7 @@ class SummarySpec(_Part):
         """The column over which its figures are told: the partition's, else one of the grain."""
         if self.partition:
             return self.partition.column
-        return next((name for name in self.grain if self.kind(name) in _TIMES), None)
+        return next((name for name in self.grain if self.kind(name) in TIMES), None)
 
     @cached_property
     def definition(self) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ferry.errors import SchemaError
-from ferry.schema import Column, Kind, TableName
+from ferry.schema import NUMBERS, TIMES, Column, Kind, TableName
 from ferry.statements import MARK, Statement, quoted
 
-_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
-_MARKS = (*_NUMBERS, Kind.BOOLEAN, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+_MARKS = (*NUMBERS, *TIMES, Kind.BOOLEAN)
 """Kinds that tell by themselves whether they mark a row."""
 
 
@@ -45,7 +44,7 @@ class Deletion:
             )
         if self.column.type.kind is Kind.BOOLEAN:
             return Statement(f"({name} IS NOT NULL AND {name} = TRUE)")
-        if self.column.type.kind in _NUMBERS:
+        if self.column.type.kind in NUMBERS:
             return Statement(f"({name} IS NOT NULL AND {name} <> 0)")
         return Statement(f"({name} IS NOT NULL)")
 
@@ -62,13 +61,13 @@ def deletion(column: Column, values: tuple[str | int, ...], table: TableName) ->
         return Deletion(column)
     if values and kind is Kind.TEXT:
         return Deletion(column, tuple(str(value) for value in values))
-    if values and kind in _NUMBERS and all(isinstance(value, int) for value in values):
+    if values and kind in NUMBERS and all(isinstance(value, int) for value in values):
         return Deletion(column, values)
     if values and kind is Kind.BOOLEAN and all(value in (0, 1) for value in values):
         return Deletion(column, tuple(bool(value) for value in values))
     expected = {
         Kind.BOOLEAN: "0 or 1 in `deleted_values`",
-        **dict.fromkeys(_NUMBERS, "whole numbers in `deleted_values`"),
+        **dict.fromkeys(NUMBERS, "whole numbers in `deleted_values`"),
         Kind.TEXT: "the values that mark a row, such as `deleted_values: [Y]`",
     }
     raise SchemaError(

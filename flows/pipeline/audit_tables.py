@@ -10,11 +10,11 @@ from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from ferry.audits.buckets import Days
 from ferry.audits.outcome import Audit, Difference
 from ferry.batch import Batch
 from ferry.bounded import on_one_line
 from ferry.lookback import own_window
+from ferry.ranges import Range
 from ferry.reasons import reason_of
 from ferry.windows import zone_info
 from flows.pipeline.carry_batch import load_route
@@ -71,7 +71,7 @@ def _submit(batch: Batch) -> PrefectFuture[Audit]:
     end = last + timedelta(days=1)
     return with_retries(reconcile, spec).submit(
         spec,
-        Days(end - timedelta(days=spec.audit_days), end, spec.zone),
+        Range(end - timedelta(days=spec.audit_days), end, spec.zone),
         route.source,
         route.warehouse,
         zone=spec.zone,

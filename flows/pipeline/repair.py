@@ -9,12 +9,13 @@ from datetime import date
 from prefect.runtime import flow_run
 
 from ferry import statements as sql
-from ferry.audits.buckets import Days, day_of, day_windows, days_of
+from ferry.audits.buckets import day_of
 from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.coverage.backfill import check_table
 from ferry.coverage.days import ONE_DAY
 from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.errors import RequestError
+from ferry.ranges import Range, split_range
 from ferry.reasons import reason_of
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
@@ -225,9 +226,9 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
     found = {
         window.start: window
         for day in days
-        for window in day_windows(Days(day, day + ONE_DAY, zone))
+        for window in split_range(Range(day, day + ONE_DAY, zone), "day")
     }
     for bucket in whole:
         assert bucket.window is not None
-        found |= {window.start: window for window in day_windows(days_of(bucket.window))}
+        found |= {window.start: window for window in split_range(Range.of(bucket.window), "day")}
     return [found[start] for start in sorted(found)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from ferry.audits.buckets import AT_ONCE, Days, day_windows, days_of, windows
+from ferry.audits.buckets import AT_ONCE, unit_of
 from ferry.audits.classify import (
     by_key,
     classify,
@@ -27,6 +27,7 @@ from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
 from ferry.fingerprints.columns import How
 from ferry.fingerprints.queries import Bucket, Part, Row
+from ferry.ranges import Range, split_range
 from ferry.reasons import reason_of
 from ferry.windows import Window
 from tasks.audits.sides import End, Sides
@@ -49,7 +50,7 @@ _KEYS_AT_ONCE = 200
 T = TypeVar("T")
 
 
-def compare(sides: Sides, days: Days | None, at: datetime) -> Audit:
+def compare(sides: Sides, days: Range | None, at: datetime) -> Audit:
     """The table, or these days of it, compared.
 
     If a side cannot be asked any more after some of it, what was compared stands.
@@ -73,9 +74,9 @@ def compare(sides: Sides, days: Days | None, at: datetime) -> Audit:
     comparison = _Comparison(sides)
     if days is None:
         return replace(audit, buckets=(comparison.whole_table(),), unit="")
-    unit, parts = windows(days)
+    unit = unit_of(days)
     found: list[AuditedBucket] = []
-    for chunk in _chunks(parts, AT_ONCE[unit]):
+    for chunk in _chunks(split_range(days, unit), AT_ONCE[unit]):
         try:
             found += comparison.of_windows(chunk, by_day=unit == "month")
         except FerryError as error:
@@ -100,7 +101,7 @@ class _Comparison:
         for place, window in enumerate(parts):
             here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
             if by_day and not self._same(here, there):
-                found += self.of_windows(day_windows(days_of(window)), by_day=False)
+                found += self.of_windows(split_range(Range.of(window), "day"), by_day=False)
             else:
                 found.append(self._looked_at(window, here, there))
         return found
@@ -234,7 +235,7 @@ def _by_key_within(part: Callable[[End], Part], parts: int) -> Callable[[End], d
 
 def _label(window: Window) -> str:
     """The day; of a month, its year and number."""
-    days = days_of(window)
+    days = Range.of(window)
     return window.label if (days.end - days.start).days == 1 else f"{days.start:%Y-%m}"
 
 

@@ -10,10 +10,10 @@ from prefect import task
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
-from ferry.audits.buckets import Days, check_days, days_of
 from ferry.audits.outcome import Audit, AuditedBucket
 from ferry.audits.table import AUDIT_COLUMNS, AUDITS, insert_records, record_of
 from ferry.errors import RequestError
+from ferry.ranges import Range, check_ends
 from ferry.specs.tables import TableSpec
 from tasks.audits.compare import compare
 from tasks.audits.sides import Sides, all_days, both_sides, has_days
@@ -26,7 +26,7 @@ from tasks.step import STEP, explains, placed, repeat_on_conflict
 @explains
 def reconcile(
     spec: TableSpec,
-    days: Days | None,
+    days: Range | None,
     source: Source,
     warehouse: Warehouse,
     *,
@@ -59,7 +59,7 @@ def reconcile(
     ):
         sides = both_sides(spec, source, warehouse)
         if days is not None:
-            check_days(days, str(spec.target))
+            check_ends(days.start, days.end)
             if not has_days(sides) and whole_without_days:
                 days = None
             elif not has_days(sides):
@@ -91,7 +91,7 @@ def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_
     left = audit.left
     with placed(audit.table, None, "reconcile"), place_among_readers(spec.source, backfill=True):
         for bucket in audit.different:
-            one = compare(sides, days_of(bucket.window) if bucket.window else None, at)
+            one = compare(sides, Range.of(bucket.window) if bucket.window else None, at)
             left = left or one.left
             again |= {found.label: found for found in one.buckets}
         differed = {bucket.label: bucket.differing for bucket in audit.different}

@@ -11,11 +11,12 @@ from typing import Any
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.audits.buckets import MOST_YEARS, Days, day_of, stored
+from ferry.audits.buckets import MOST_YEARS, day_of, stored
 from ferry.audits.carried import Carried, joined
 from ferry.audits.classify import FLOAT_ERROR
 from ferry.audits.deleted import marked_as_deleted
 from ferry.batch import CursorValue
+from ferry.coverage.days import tells_no_time
 from ferry.coverage.stretches import ALWAYS, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import RequestError, SchemaError
@@ -24,17 +25,15 @@ from ferry.fingerprints.columns import How, Pair, pair_columns, short_float
 from ferry.fingerprints.queries import Bucket, Part, Row, Side
 from ferry.fingerprints.sums import RELATIVE_ERROR
 from ferry.plan import check_version, find_deleted
-from ferry.receipts.receipt import VOID, ReceiptTimes
-from ferry.schema import Column, Kind, TableSchema
+from ferry.ranges import Range
+from ferry.receipts.receipt import VOID
+from ferry.schema import NUMBERS, TIMES, Column, Kind, TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.statements import Statement
 from ferry.windows import Window, clamped
 from ferry.write.deletions import Deletion, deletion
 from tasks.history import read_history
 from tasks.plan_batch import describe_source
-
-_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
-_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 
 
 @dataclass(frozen=True)
@@ -201,11 +200,11 @@ def has_days(sides: Sides) -> bool:
     """Whether a column tells the days of the table's rows."""
     ordering = sides.ours.side.ordering
     return ordering is not None and (
-        ordering.type.kind in _TIMES or sides.spec.cursor_unit is not None
+        ordering.type.kind in TIMES or sides.spec.cursor_unit is not None
     )
 
 
-def all_days(sides: Sides, zone: str) -> Days | None:
+def all_days(sides: Sides, zone: str) -> Range | None:
     """All days that either side has rows of; None for a table that is compared by its key."""
     spec, ours, theirs = sides.spec, sides.ours.side, sides.theirs.side
     if spec.mode == "full" or ours.ordering is None or not has_days(sides):
@@ -221,7 +220,7 @@ def all_days(sides: Sides, zone: str) -> Days | None:
     days = [day_of(value, spec, zone) for value in ends]
     if max(days).year - min(days).year > MOST_YEARS:
         return None
-    return Days(min(days), max(days) + timedelta(days=1), zone)
+    return Range(min(days), max(days) + timedelta(days=1), zone)
 
 
 def _unmarked(side: Side, marks: Deletion) -> Side:
@@ -252,7 +251,7 @@ def _ordering(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
     cursor = find_cursor(spec, columns, "watermark" if spec.mode == "watermark" else "window")
     if cursor is None or cursor not in columns:
         return None
-    return cursor if cursor.type.kind in (*_TIMES, *_NUMBERS) else None
+    return cursor if cursor.type.kind in (*TIMES, *NUMBERS) else None
 
 
 def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) -> Carried:
@@ -268,32 +267,22 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
     tells = [receipt for receipt in history.receipts if receipt.status != VOID]
     # A run that failed later has changed no row.
     loaded = coverage_of(history.receipts, (), history.cursor, history.spec).loaded
-    by_time = kind in _TIMES or spec.cursor_unit
-    if loaded and by_time and spec.every != "never" and not _tells_no_time(tells):
+    by_time = kind in TIMES or spec.cursor_unit
+    if loaded and by_time and spec.every != "never" and not tells_no_time(tells):
         stretches = joined(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
             for start, end in loaded
         )
         until = None
-        if ours.version and ours.version.type.kind in _TIMES:
+        if ours.version and ours.version.type.kind in TIMES:
             until = stored(loaded[-1][1], ours.version.type.kind, spec)
         return Carried(stretches, until, spec.mode == "full")
-    if by_time and history.receipts and spec.every != "never" and not _tells_no_time(tells):
+    if by_time and history.receipts and spec.every != "never" and not tells_no_time(tells):
         # Nothing of it is valid any more: what had been carried is missing, if anything had.
         return Carried() if tells else Carried(())
     highest = sql.lowest_and_highest(spec.target, theirs.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]
     return Carried(()) if last is None else Carried(((None, _after(last, kind)),))
-
-
-def _tells_no_time(receipts: Sequence[ReceiptTimes]) -> bool:
-    """Whether they are of a watermark that is no moment, as one over ids or over days."""
-    return any(
-        receipt.mode == "watermark"
-        and receipt.window_start is None
-        and receipt.window_label != receipt.mode
-        for receipt in receipts
-    )
 
 
 def _after(value: Any, kind: Kind) -> Any:

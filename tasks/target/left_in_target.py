@@ -14,15 +14,13 @@ from ferry.cursors import find_cursor
 from ferry.plan import stored_bound
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
-from ferry.schema import Kind
+from ferry.schema import TIMES
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from tasks.step import known
 
 MAX_STRETCHES = 50
 """Of one question to the warehouse; a backfill with more gaps than that is not counted."""
-
-_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 
 
 def count_left(
@@ -56,7 +54,7 @@ def count_left(
 def _rows_in(stretches: Sequence[Window], spec: TableSpec, warehouse: Warehouse) -> int | None:
     existing = warehouse.describe(spec.target)
     cursor = find_cursor(spec, existing.columns) if existing else None
-    if cursor is None or cursor.type.kind not in _TIMES:
+    if cursor is None or cursor.type.kind not in TIMES:
         return None
     kind = cursor.type.kind
 

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from deployments.local.redshift_double import Fault
-from ferry.coverage.backfill import Range
+from ferry.ranges import Range
 from ferry.statements import MARK, Statement
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import load_route

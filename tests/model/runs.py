@@ -16,9 +16,10 @@ from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 from ferry.batch import Batch
-from ferry.coverage.backfill import Granularity, PlannedWindow, Range, Reprocess, lost_since
+from ferry.coverage.backfill import PlannedWindow, Reprocess, lost_since
 from ferry.coverage.outcomes import failures_of
 from ferry.errors import FerryError, UnknownError
+from ferry.ranges import Granularity, Range
 from ferry.windows import Every, Window, scheduled_window
 from flows.pipeline.carry_batch import Coordination, Dates, Route, carry, make_batch
 from flows.pipeline.carry_many import window_batches

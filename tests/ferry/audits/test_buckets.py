@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from ferry.audits.buckets import Days, check_days, day_of, days_of, stored, windows
-from ferry.errors import RequestError
+from ferry.audits.buckets import day_of, stored, unit_of
+from ferry.ranges import Range
 from ferry.schema import Kind
 from ferry.specs.tables import TableSpec
 
@@ -23,27 +22,9 @@ def spec(**more: Any) -> TableSpec:
     )
 
 
-def test_days_follow_on_one_another_also_where_the_clock_changes() -> None:
-    unit, found = windows(Days(date(2023, 3, 25), date(2023, 3, 28), BERLIN))
-    assert unit == "day"
-    assert [window.label for window in found] == ["2023-03-25", "2023-03-26", "2023-03-27"]
-    assert found[0].end == found[1].start == datetime(2023, 3, 25, 23, tzinfo=UTC)
-    assert found[1].end == datetime(2023, 3, 26, 22, tzinfo=UTC)
-
-
-def test_of_very_many_days_there_are_months_and_a_month_is_days_again() -> None:
-    unit, found = windows(Days(date(2020, 1, 15), date(2023, 2, 2), BERLIN))
-    assert unit == "month"
-    assert (days_of(found[0]), days_of(found[-1])) == (
-        Days(date(2020, 1, 15), date(2020, 2, 1), BERLIN),
-        Days(date(2023, 2, 1), date(2023, 2, 2), BERLIN),
-    )
-    assert all(one.end == other.start for one, other in pairwise(found))
-
-
-def test_a_range_without_days_is_refused() -> None:
-    with pytest.raises(RequestError, match="not after its start"):
-        check_days(Days(date(2023, 1, 2), date(2023, 1, 2), "UTC"), "raw_data.t")
+def test_of_very_many_days_there_are_months() -> None:
+    assert unit_of(Range(date(2021, 1, 1), date(2023, 1, 3), BERLIN)) == "day"
+    assert unit_of(Range(date(2021, 1, 1), date(2023, 1, 4), BERLIN)) == "month"
 
 
 def test_a_moment_is_stored_as_each_column_holds_it() -> None:

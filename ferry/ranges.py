@@ -1,0 +1,111 @@
+"""Ranges of whole days, and the windows into which they are cut.
+
+The windows follow from the range alone, so that a retry tomorrow has the same ones. They are cut
+where the calendar is: days at midnight in the zone, weeks before Monday, months before the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
+from itertools import pairwise
+from typing import Literal
+
+from ferry.errors import RequestError
+from ferry.windows import Window, local_midnight, zone_info
+
+Granularity = Literal["hour", "day", "week", "month"]
+
+MAX_WINDOWS = 20_000
+_NEXT_LONGER: dict[Granularity, Granularity] = {
+    "hour": "day",
+    "day": "week",
+    "week": "month",
+    "month": "month",
+}
+_HOURS: dict[Granularity, int] = {"hour": 1, "day": 24, "week": 168, "month": 672}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Whole days in a zone, `[start, end)`."""
+
+    start: date
+    end: date
+    zone: str
+
+    @classmethod
+    def of(cls, window: Window) -> Range:
+        """The days of a window that is whole days of its zone."""
+        local = zone_info(window.zone)
+        start, end = (bound.astimezone(local).date() for bound in (window.start, window.end))
+        return cls(start, end, window.zone)
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end}"
+
+
+def check_ends(start: date | None, end: date | None, table: str | None = None) -> None:
+    """Refuse a range without any day; None leaves that side open.
+
+    Raises:
+        RequestError: The end is not after the start. No retry helps.
+    """
+    if start and end and end <= start:
+        raise RequestError(
+            "the range's end is not after its start",
+            table=table,
+            expected=f"an end_date after {start}",
+            found=end,
+            todo="A range is half-open: start_date is in it, end_date is not.",
+        )
+
+
+def split_range(
+    days: Range, granularity: Granularity, max_windows: int = MAX_WINDOWS
+) -> tuple[Window, ...]:
+    """The windows of the range, in order of time, without a gap.
+
+    Raises:
+        RequestError: There would be too many; the message says which granularity would do.
+    """
+    _refuse_too_many(days, granularity, max_windows)
+    if granularity == "hour":
+        start, end = (
+            local_midnight(day, days.zone).astimezone(UTC) for day in (days.start, days.end)
+        )
+        hours = math.ceil((end - start) / timedelta(hours=1))  # half an hour more on Lord Howe
+        cuts = [*(start + timedelta(hours=hour) for hour in range(hours)), end]
+    else:
+        cuts = [local_midnight(day, days.zone) for day in _cuts(days, granularity)]
+    return tuple(Window(start, end, days.zone) for start, end in pairwise(cuts))
+
+
+def _cuts(days: Range, granularity: Granularity) -> list[date]:
+    begins: Callable[[date], bool] = {
+        "week": lambda day: day.weekday() == 0,
+        "month": lambda day: day.day == 1,
+    }.get(granularity, lambda _: True)
+    count = (days.end - days.start).days
+    inner = (days.start + timedelta(days=number) for number in range(1, count))
+    return [days.start, *filter(begins, inner), days.end]
+
+
+def _refuse_too_many(days: Range, granularity: Granularity, max_windows: int) -> None:
+    hours = (days.end - days.start).days * 24
+    windows = hours // _HOURS[granularity]
+    if windows <= max_windows:
+        return
+    longer = granularity
+    while longer != "month" and hours // _HOURS[longer] > max_windows:
+        longer = _NEXT_LONGER[longer]
+    raise RequestError(
+        f"{days} by the {granularity} makes about {windows:,} windows",
+        expected=f"{max_windows:,} at most",
+        found=f"{windows:,}",
+        todo=f"Use granularity={longer}, or a shorter range."
+        if longer != granularity
+        else "Use a shorter range.",
+    )

@@ -1,0 +1,87 @@
+"""Ranges of days, and the windows into which they are cut."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferry.coverage.backfill import days_label
+from ferry.errors import RequestError
+from ferry.ranges import Granularity, Range, check_ends, split_range
+from ferry.windows import local_midnight
+
+
+def labels(days: Range, granularity: Granularity) -> list[str]:
+    return [days_label(window) for window in split_range(days, granularity)]
+
+
+def test_days_are_local_days_also_when_the_clocks_change() -> None:
+    windows = split_range(Range(date(2023, 3, 25), date(2023, 3, 28), "Europe/Berlin"), "day")
+    assert [window.label for window in windows] == ["2023-03-25", "2023-03-26", "2023-03-27"]
+    hours = [
+        (w.end.astimezone(UTC) - w.start.astimezone(UTC)) / timedelta(hours=1) for w in windows
+    ]
+    assert hours == [24, 23, 24]
+
+
+def test_months_begin_on_the_first_and_weeks_on_monday_whatever_the_range() -> None:
+    assert labels(Range(date(2023, 1, 30), date(2023, 3, 2), "UTC"), "month") == [
+        "2023-01-30 to 2023-01-31",
+        "2023-02-01 to 2023-02-28",
+        "2023-03-01",
+    ]
+    assert labels(Range(date(2023, 7, 1), date(2023, 7, 12), "UTC"), "week") == [
+        "2023-07-01 to 2023-07-02",
+        "2023-07-03 to 2023-07-09",
+        "2023-07-10 to 2023-07-11",
+    ]
+
+
+def test_a_day_by_the_hour_has_as_many_windows_as_the_day_has_hours() -> None:
+    for day, hours in ((date(2023, 3, 26), 23), (date(2023, 10, 29), 25), (date(2023, 7, 1), 24)):
+        days = Range(day, day + timedelta(days=1), "Europe/Berlin")
+        assert len(split_range(days, "hour")) == hours
+
+
+@settings(deadline=None)
+@given(
+    st.dates(date(2019, 1, 1), date(2024, 1, 1)),
+    st.integers(1, 80),
+    st.sampled_from(["hour", "day", "week", "month"]),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe"]),
+)
+def test_windows_cover_the_range_without_gap_or_overlap(
+    start: date, count: int, granularity: Granularity, zone: str
+) -> None:
+    end = start + timedelta(days=count)
+    windows = split_range(Range(start, end, zone), granularity)
+    assert windows[0].start == local_midnight(start, zone)
+    assert windows[-1].end == local_midnight(end, zone)
+    assert all(before.end == after.start for before, after in pairwise(windows))
+
+
+def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
+    with pytest.raises(RequestError) as refused:
+        split_range(Range(date(1910, 1, 1), date(2024, 1, 1), "UTC"), "hour")
+    assert str(refused.value) == (
+        "FERRY-REQUEST: 1910-01-01 to 2024-01-01 by the hour makes about 999,312 windows; expected "
+        "20,000 at most; found 999,312. Use granularity=week, or a shorter range."
+    )
+
+
+def test_a_range_without_days_is_refused() -> None:
+    check_ends(date(2023, 1, 2), None)
+    check_ends(date(2023, 1, 2), date(2023, 1, 3))
+    with pytest.raises(RequestError, match="not after its start"):
+        check_ends(date(2023, 1, 2), date(2023, 1, 2), "raw_data.t")
+
+
+def test_the_days_of_a_window_are_those_of_its_zone() -> None:
+    days = Range(date(2023, 3, 25), date(2023, 3, 28), "Europe/Berlin")
+    first, *_, last = split_range(days, "day")
+    assert Range.of(first) == Range(days.start, date(2023, 3, 26), days.zone)
+    assert Range.of(last) == Range(date(2023, 3, 27), days.end, days.zone)
