@@ -113,7 +113,7 @@ def repair_table(
     for bucket in audit.different if to_remove else []:
         rows = [row for row in bucket.rows if row.how is Difference.EXTRA]
         if rows:
-            done.removed += _remove(sides, bucket, rows, route, mark=done.marked)
+            done.removed += _remove(sides, bucket, rows, route)
     try:
         again = with_retries(compare_again, spec)(
             sides, audit, route.warehouse, flow_run_id=str(flow_run.id)
@@ -157,11 +157,9 @@ def _refuse_too_many(rows: int, spec: TableSpec, route: Route, limit: int) -> No
         )
 
 
-def _remove(
-    sides: Sides, bucket: AuditedBucket, rows: Sequence[DifferentRow], route: Route, *, mark: bool
-) -> int:
+def _remove(sides: Sides, bucket: AuditedBucket, rows: Sequence[DifferentRow], route: Route) -> int:
     receipt = with_retries(remove_rows, sides.spec)(
-        sides, bucket, rows, route.warehouse, mark=mark, flow_run_id=str(flow_run.id)
+        sides, bucket, rows, route.warehouse, flow_run_id=str(flow_run.id)
     )
     return receipt.changed if receipt else 0
 

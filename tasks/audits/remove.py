@@ -13,15 +13,13 @@ from prefect.logging import get_run_logger
 import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
+from ferry.audits.changes import delete_rows, mark_rows, take_version_of_source, unmark_row
 from ferry.audits.outcome import AuditedBucket, DifferentRow
 from ferry.errors import CountMismatchError
-from ferry.fingerprints.queries import as_kind
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
 from ferry.receipts.table import BEFORE_ALL, find_landing, write_receipt
-from ferry.schema import Kind
-from ferry.statements import MARK, Statement, quoted, table_sql
-from ferry.write.deletions import Deletion
+from ferry.statements import Statement
 from tasks.audits.sides import Sides
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
@@ -38,10 +36,9 @@ def remove(
     rows: Sequence[DifferentRow],
     warehouse: Warehouse,
     *,
-    mark: bool,
     flow_run_id: str,
 ) -> Receipt | None:
-    """Take rows that the source has no more out of the target, or mark them as deleted.
+    """Take rows that the source has no more out of the target; mark them, where the spec says so.
 
     In one transaction with a receipt. Safe to repeat: what is gone, or marked, is left alone. The
     rows are looked up at the source once more just before: one that is back stays.
@@ -51,7 +48,6 @@ def remove(
         bucket: Where the rows are, for the receipt.
         rows: The rows.
         warehouse: Where.
-        mark: Whether they are marked in `deleted_column`.
         flow_run_id: The run, for the receipt.
 
     Returns:
@@ -65,8 +61,8 @@ def remove(
         with place_among_readers(sides.spec.source, backfill=True):
             gone = _still_gone(sides, rows)
         chunks = [gone[start : start + ROWS_AT_ONCE] for start in range(0, len(gone), ROWS_AT_ONCE)]
-        statements = [(_removal(sides, some, mark=mark), len(some)) for some in chunks]
-        change = _Change(sides, bucket, flow_run_id, "updated" if mark else "deleted")
+        statements = [(_removal(sides, some), len(some)) for some in chunks]
+        change = _Change(sides, bucket, flow_run_id, "updated" if sides.marks else "deleted")
         return _apply(change, statements, warehouse)
 
 
@@ -82,9 +78,9 @@ def realign(
 ) -> Receipt | None:
     """Give rows of the target, which are newer there than at the source, the source's version.
 
-    An upsert never replaces a newer version: then carrying them again does. And take the mark of
-    a deleted row from one that is at the source again. Args, results and
-    errors are those of `remove`.
+    An upsert never replaces a newer version: after this, carrying them again does. And take the
+    mark of a deleted row from one that is at the source again. Arguments, result and errors are
+    those of `remove`.
     """
     with placed(str(sides.spec.target), bucket.label, "realign", warehouse):
         statements = [(_alignment(sides, row), 1) for row in rows if row.target_key is not None]
@@ -108,7 +104,6 @@ def _apply(
     """All of the statements and the receipt, or none; each with how many rows it may touch."""
     spec, started_at, batch_id = change.sides.spec, datetime.now(UTC), str(uuid.uuid4())
     make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
-
     attempts = 0
 
     def transact() -> Receipt | None:
@@ -154,50 +149,18 @@ def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow
     return found
 
 
+def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
+    target = sides.theirs.side
+    if sides.marks:
+        return mark_rows(target, rows, sides.marks, datetime.now(UTC))
+    return delete_rows(target, rows)
+
+
 def _alignment(sides: Sides, row: DifferentRow) -> Statement:
-    side = sides.theirs.side
-    if row.marked and sides.marks and row.target_key is not None:
-        which = side.exactly([(row.target_key, row.key)])
-        table, name = table_sql(sides.spec.target), quoted(sides.marks.column.name)
-        return Statement(f"UPDATE {table} SET {name} = NULL WHERE {which.sql}", which.values)  # noqa: S608
-    column = side.version or side.ordering
-    assert column is not None and row.target_key is not None
-    which = side.exactly([(row.target_key, row.key)])
-    table, name = table_sql(sides.spec.target), quoted(column.name)
-    here, there = (as_kind(version, column.type.kind) for version in row.versions)
-    # Of this very version: one that has landed meanwhile stays.
-    return Statement(
-        f"UPDATE {table} SET {name} = {MARK} WHERE {which.sql} AND {name} = {MARK}",  # noqa: S608
-        (here, *which.values, there),
-    )
-
-
-def _removal(sides: Sides, rows: Sequence[DifferentRow], *, mark: bool) -> Statement:
-    target = table_sql(sides.spec.target)
-    keyed = [(row.target_key, row.key) for row in rows if row.target_key is not None]
-    which = sides.theirs.side.exactly(keyed)
-    if not mark:
-        return Statement(f"DELETE FROM {target} WHERE {which.sql}", which.values)  # noqa: S608
-    assert sides.marks is not None
-    name = quoted(sides.marks.column.name)
-    return Statement(
-        f"UPDATE {target} SET {name} = {MARK} WHERE {which.sql}",  # noqa: S608  # names are quoted
-        (_marking(sides.marks), *which.values),
-    )
-
-
-def _marking(marks: Deletion) -> object:
-    """The value that marks a row as deleted."""
-    kind, now = marks.column.type.kind, datetime.now(UTC)
-    if marks.values:
-        return marks.values[0]
-    if kind is Kind.TIMESTAMPTZ:
-        return now
-    if kind is Kind.TIMESTAMP:
-        return now.replace(tzinfo=None)
-    if kind is Kind.DATE:
-        return now.date()
-    return True if kind is Kind.BOOLEAN else 1
+    target = sides.theirs.side
+    if row.marked and sides.marks:
+        return unmark_row(target, row, sides.marks)
+    return take_version_of_source(target, row)
 
 
 def _receipt(change: _Change, batch_id: str, rows: int, started_at: datetime) -> Receipt:

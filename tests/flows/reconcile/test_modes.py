@@ -243,22 +243,32 @@ def test_a_large_table_is_looked_at_wherever_it_differs(shop: Any) -> None:
 
 
 @EMBEDDED
-def test_a_row_that_is_back_loses_the_mark_that_only_the_target_has(shop: Any) -> None:
+@pytest.mark.parametrize(
+    ("changes", "marked", "not_marked"),
+    [
+        (["ADD COLUMN own BOOLEAN"], True, None),
+        (["ADD COLUMN own INT DEFAULT 0", "ALTER COLUMN own SET NOT NULL"], 1, 0),
+    ],
+)
+def test_a_row_that_is_back_loses_the_mark_that_only_the_target_has(
+    shop: Any, changes: list[str], marked: object, not_marked: object
+) -> None:
     own = {"deleted_column": "own", "target_only": ["own"], "hard_deletes": "mark"}
     shop.write_specs(orders=WINDOW)
     backfill(table="orders", **DAYS)
     table = f'"{shop.schema}"."orders"'
-    shop.warehouse.execute(f"ALTER TABLE {table} ADD COLUMN own BOOLEAN")
+    for change in changes:
+        shop.warehouse.execute(f"ALTER TABLE {table} {change}")
     shop.write_specs(orders={**WINDOW, **own, "max_delete_percent": 50})
     shop.sql("DELETE FROM orders WHERE id = 12")
     assert run(**DAYS, repair="all").type is StateType.COMPLETED
-    assert shop.target("orders", "own")[:3] == [(None,), (True,), (None,)]
+    assert shop.target("orders", "own")[:3] == [(not_marked,), (marked,), (not_marked,)]
     row = (12, "n2", "2023-01-01 12:00:02", 1672531202, 1, "N")
     shop.sql("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, NULL)", [row])
     assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 changed"
     state = run(**DAYS, repair="all")
     assert state.type is StateType.COMPLETED, state.message
-    assert shop.target("orders", "own")[:3] == [(None,)] * 3
+    assert shop.target("orders", "own")[:3] == [(not_marked,)] * 3
 
 
 @EMBEDDED
