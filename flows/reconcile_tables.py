@@ -121,10 +121,11 @@ def reconcile(
             audit = found.audits.get(str(spec.target))
             if audit and audit.different:
                 _repair(spec, audit, found, zone or spec.zone, repair, max_delete_percent)
-    show_audits(found.audits, specs, found.failures, found.left_out, found.repaired)
+    repaired = [str(done) for done in found.repaired.values()]
+    show_audits(found.audits, specs, found.failures, found.left_out, repaired)
     published = follow_tables(name for name, done in found.repaired.items() if done.changed)
     lines = [str(found.audits[name]) for name in found.audits]
-    lines += [str(done) for done in found.repaired.values()]
+    lines += repaired
     lines += [f"{name} is left out: {why}" for name, why in found.left_out.items()]
     reasons = [
         *(_advice(spec, found) for spec in specs if _differs(spec, found)),

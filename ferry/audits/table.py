@@ -120,6 +120,15 @@ def insert_records(records: Iterable[AuditRecord]) -> Iterator[Statement]:
         yield sql.insert_rows(AUDITS, AUDIT_COLUMNS, rows[start : start + ROWS_AT_ONCE])
 
 
+def delete_records(audit: Audit, flow_run_id: str) -> Statement:
+    """Take out what a run has kept of an audit."""
+    return Statement(
+        f"DELETE FROM {sql.table_sql(AUDITS)} WHERE flow_run_id = {MARK} "  # noqa: S608
+        f"AND table_name = {MARK} AND audited_at = {MARK}",
+        (flow_run_id, audit.table, audit.at),
+    )
+
+
 _FOUND = ("window_start", "window_end", "audited_at", "missing", "changed", "extra", "unclassified")
 
 

@@ -11,7 +11,7 @@ from prefect import task
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry.audits.outcome import Audit, AuditedBucket
-from ferry.audits.table import AUDIT_COLUMNS, AUDITS, insert_records, record_of
+from ferry.audits.table import AUDIT_COLUMNS, AUDITS, delete_records, insert_records, record_of
 from ferry.errors import RequestError
 from ferry.ranges import Range, check_ends
 from ferry.specs.tables import TableSpec
@@ -126,8 +126,14 @@ def record(
         for bucket in audit.buckets
     ]
 
+    attempts = 0
+
     def transact() -> None:
+        nonlocal attempts
+        attempts += 1
         with warehouse.transaction() as tx:
+            if attempts > 1:  # the answer to its COMMIT may have been lost
+                tx.execute(delete_records(audit, flow_run_id))
             for statement in insert_records(rows):
                 tx.execute(statement)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Protocol
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -21,19 +20,12 @@ _NOT_JUDGED = (
 )
 
 
-class Told(Protocol):
-    """What was repaired, for people."""
-
-    def __str__(self) -> str:
-        """One line."""
-
-
 def show_audits(
     audits: Mapping[str, Audit],
     specs: Iterable[TableSpec],
     failures: Mapping[str, str],
     left_out: Mapping[str, str],
-    repaired: Mapping[str, Told],
+    repaired: Iterable[str],
 ) -> None:
     """Put on the run's page what was found.
 
@@ -42,7 +34,7 @@ def show_audits(
         specs: The tables' specs.
         failures: Why others could not be compared or repaired.
         left_out: Tables that are not compared, with the reason.
-        repaired: What was repaired.
+        repaired: What was repaired, a line for each table.
     """
     by_table = {str(spec.target): spec for spec in specs}
     parts = [
@@ -50,7 +42,7 @@ def show_audits(
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
         + "\n".join(first_of(map(_line, audits.values()), MAX_ROWS, "| and {:,} more | | | | | |"))
     ]
-    parts += [f"- {done}" for done in repaired.values()]
+    parts += [f"- {done}" for done in repaired]
     parts += first_of(
         (f"- **{name} could not be compared**: {short(why)}" for name, why in failures.items()),
         MAX_ROWS,
