@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from prefect import Task
 from prefect.runtime import flow_run
 
 from ferry import statements as sql
@@ -17,6 +18,7 @@ from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts
 from ferry.errors import RequestError
 from ferry.ranges import Range, split_range
 from ferry.reasons import reason_of
+from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import Dates, Route, carry, load_route, make_batch, scheduled_start
@@ -42,6 +44,7 @@ class Repaired:
         table: The target, as the warehouse names it.
         windows: How many windows were carried again; a full copy is one.
         removed: How many rows were marked or deleted.
+        aligned: How many rows were given the source's version, or lost a mark, to be carried again.
         marked: Whether they were marked.
         equal: Whether nothing differs any more.
         reasons: Why something could not be repaired.
@@ -50,6 +53,7 @@ class Repaired:
     table: str
     windows: int = 0
     removed: int = 0
+    aligned: int = 0
     marked: bool = False
     equal: bool = False
     reasons: list[str] = field(default_factory=list)
@@ -57,7 +61,7 @@ class Repaired:
     @property
     def changed(self) -> bool:
         """Whether anything was done."""
-        return bool(self.windows or self.removed)
+        return bool(self.windows or self.removed or self.aligned)
 
     def __str__(self) -> str:
         windows = "1 window" if self.windows == 1 else f"{self.windows:,} windows"
@@ -86,7 +90,8 @@ def repair_table(
         What was done, and what both sides are then.
 
     Raises:
-        FerryError: A side cannot be asked, or a deletion was refused.
+        FerryError: A side cannot be asked, or the repair is refused. Nothing was changed. What
+            fails later is one of the reasons, with what has been done by then.
     """
     route = load_route(spec)
     sides = both_sides(spec, route.source, route.warehouse)
@@ -99,21 +104,10 @@ def repair_table(
         _refuse_too_many(len(extra) + audit.unclassified, spec, route, limit)
     elif to_remove:
         _refuse_too_many(len(extra), spec, route, limit)
-    for bucket in audit.different:
-        # Carrying them again would not replace them: their versions are newer than the source's.
-        changed = [row for row in bucket.rows if row.how is Difference.CHANGED]
-        ahead = [row for row in changed if row.ahead or row.marked]
-        if ahead:
-            with_retries(realign, spec)(
-                sides, bucket, ahead, route.warehouse, flow_run_id=str(flow_run.id)
-            )
-    outcomes = _carry(spec, audit, to_carry, route)
-    done.windows = len(receipts_of(outcomes))
-    done.reasons += failed_lines(failures_of(outcomes))
-    for bucket in audit.different if to_remove else []:
-        rows = [row for row in bucket.rows if row.how is Difference.EXTRA]
-        if rows:
-            done.removed += _remove(sides, bucket, rows, route)
+    try:
+        _apply(sides, audit, to_carry, route, done, remove=bool(to_remove))
+    except Exception as error:  # noqa: BLE001  # what has landed by then is followed, and told
+        done.reasons.append(reason_of(known(error, table=audit.table)))
     try:
         again = with_retries(compare_again, spec)(
             sides, audit, route.warehouse, flow_run_id=str(flow_run.id)
@@ -157,8 +151,38 @@ def _refuse_too_many(rows: int, spec: TableSpec, route: Route, limit: int) -> No
         )
 
 
-def _remove(sides: Sides, bucket: AuditedBucket, rows: Sequence[DifferentRow], route: Route) -> int:
-    receipt = with_retries(remove_rows, sides.spec)(
+def _apply(
+    sides: Sides,
+    audit: Audit,
+    to_carry: list[Window] | None,
+    route: Route,
+    done: Repaired,
+    *,
+    remove: bool,
+) -> None:
+    """Change what differs, and note in `done` what was, one after the other."""
+    for bucket in audit.different:
+        # Carrying them again would not replace them: their versions are newer than the source's.
+        changed = [row for row in bucket.rows if row.how is Difference.CHANGED]
+        if ahead := [row for row in changed if row.ahead or row.marked]:
+            done.aligned += _change(realign, sides, bucket, ahead, route)
+    outcomes = _carry(sides.spec, audit, to_carry, route)
+    done.windows = len(receipts_of(outcomes))
+    done.reasons += failed_lines(failures_of(outcomes))
+    for bucket in audit.different if remove else []:
+        if rows := [row for row in bucket.rows if row.how is Difference.EXTRA]:
+            done.removed += _change(remove_rows, sides, bucket, rows, route)
+
+
+def _change(
+    step: Task[..., Receipt | None],
+    sides: Sides,
+    bucket: AuditedBucket,
+    rows: Sequence[DifferentRow],
+    route: Route,
+) -> int:
+    """How many rows of the bucket a step has changed."""
+    receipt = with_retries(step, sides.spec)(
         sides, bucket, rows, route.warehouse, flow_run_id=str(flow_run.id)
     )
     return receipt.changed if receipt else 0

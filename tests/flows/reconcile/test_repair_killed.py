@@ -1,10 +1,11 @@
-"""A repair killed in its middle, at any statement, and started again ends right."""
+"""A repair that is killed, or fails, in its middle; started again it ends right."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from blocks.postgres.session import SESSIONS
 from deployments.local.redshift_double import Fault
 from ferry.statements import MARK, Statement
+from flows import reconcile_tables
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from tests.flows.pipeline.test_killed import sessions, wait_until_stalled
@@ -106,3 +108,56 @@ def test_killed_at_a_statement_and_run_again(
     receipts = shop.receipts("orders")
     held = sum(receipt.rows_inserted - receipt.rows_deleted for receipt in receipts)
     assert held == len(rows) + 1  # every change has its receipt, and no receipt is of another
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_an_answer_lost_at_commit_doubles_no_record_of_what_was_compared(
+    shop: Any, redshift_double: Any, nth: int
+) -> None:
+    reconcile(table="orders", **DAYS, return_state=True)  # makes the table of audits
+    redshift_double.inject(Fault("cut_after", r"^COMMIT", nth=nth))
+    state: Any = reconcile(table="orders", **DAYS, return_state=True)
+    redshift_double.clear()
+    assert state.is_failed() and "3 days differ" in state.message
+    kept = shop.warehouse.fetch(
+        Statement(
+            "SELECT bucket FROM ferry.audits WHERE flow_run_id = "
+            f"{MARK} AND table_name = {MARK} ORDER BY bucket",
+            (str(state.state_details.flow_run_id), f"{shop.schema}.orders"),
+        )
+    )
+    assert kept == [(f"2023-01-0{day}",) for day in (1, 2, 3)]
+
+
+def test_what_fails_after_something_was_changed_is_told_with_it_and_followed(
+    shop: Any, postgres: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[str] = []
+    own = reconcile_tables.follow_tables
+    monkeypatch.setattr(
+        reconcile_tables, "follow_tables", lambda names: own(followed.extend(names) or followed)
+    )
+    shop.write_specs(orders={**SPEC, "retries": 0})
+    with closing(postgres.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            f'CREATE FUNCTION "{shop.schema}".refused() RETURNS trigger LANGUAGE plpgsql '
+            "AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$"
+        )
+        cursor.execute(
+            f'CREATE TRIGGER refused BEFORE DELETE ON "{shop.schema}"."orders" FOR EACH ROW '
+            f'WHEN (OLD.id = 207) EXECUTE FUNCTION "{shop.schema}".refused()'
+        )
+    state: Any = reconcile(table="orders", **DAYS, repair="all", return_state=True)
+
+    assert state.is_failed()
+    assert "1 day differs: 1 deleted at the source" in state.message
+    assert "FERRY-REFUSED: remove " in state.message, state.message
+    assert shop.target("orders", "note", "id")[6:8] == [("note 6",), ("note 7",)]
+    assert ("by hand",) not in shop.target("orders", "note")
+    assert followed == [f"{shop.schema}.orders"]
+    (page,) = [
+        str(each.data)
+        for each in api.artifacts(str(state.state_details.flow_run_id))
+        if each.key == "reconcile"
+    ]
+    assert "2 windows carried again; compared again: still different" in page
