@@ -31,6 +31,13 @@ class Carried:
             return False
         return self.stretches is None or self._within(row.ordering)
 
+    def any_between(self, start: Any, end: Any) -> bool:
+        """Whether any row of these values of the cursor may have been."""
+        return self.stretches is None or any(
+            (first is None or first < end) and (last is None or start < last)
+            for first, last in self.stretches
+        )
+
     def _within(self, value: Any) -> bool:
         assert self.stretches is not None
         if value is None:

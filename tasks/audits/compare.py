@@ -22,7 +22,7 @@ from ferry.audits.classify import (
     same_bucket,
     suspects,
 )
-from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
+from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
 from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
 from ferry.fingerprints.columns import How
@@ -147,9 +147,16 @@ class _Comparison:
                 continue
             found += self._rows(_places(part, parts, places))
             looked_at += rows
-        if found and all(row.how is Difference.PENDING for row in found):
-            left = 0  # a day that was never carried, as far as was looked
+        if left and self._never_carried(bucket):
+            left = 0  # all of its rows are pending, however many were looked at
         return replace(bucket, rows=tuple(found), unclassified=left)
+
+    def _never_carried(self, bucket: AuditedBucket) -> bool:
+        """Whether the target has nothing of the bucket, and no run was to carry any of it."""
+        if bucket.window is None or bucket.target.rows:
+            return False
+        start, end = map(self.sides.ours.stored, (bucket.window.start, bucket.window.end))
+        return not self.sides.carried.any_between(start, end)
 
     def _differing(
         self, ours: Mapping[int, Bucket], theirs: Mapping[int, Bucket]

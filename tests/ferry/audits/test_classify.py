@@ -57,6 +57,18 @@ def test_a_row_whose_deletion_is_applied_is_gone_or_its_deletion_is_pending() ->
     assert judge(None, None, deleted=row("a", at=5)) == []
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "any_between"),
+    [(0, 1, True), (9, 11, True), (10, 20, False), (5, 25, True), (30, 40, False), (-5, 0, False)],
+)
+def test_whether_any_row_between_two_values_may_have_been_carried(
+    start: int, end: int, any_between: bool
+) -> None:
+    assert CARRIED.any_between(start, end) is any_between
+    assert Carried().any_between(start, end)
+    assert Carried(((None, 10), (20, None))).any_between(start, end) is ((start, end) != (10, 20))
+
+
 def test_a_version_that_came_after_all_that_was_carried_is_pending() -> None:
     carried = Carried(((0, 10),), until=100)
     old, new = row("a", at=5, version=99), row("a", at=5, version=100)

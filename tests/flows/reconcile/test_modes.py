@@ -13,6 +13,7 @@ from ferry.statements import MARK, Statement
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
+from tasks.audits import compare
 
 DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
 ROUTES = pytest.mark.parametrize(
@@ -284,3 +285,20 @@ def test_rows_without_a_full_key_are_refused_with_both_sides(shop: Any) -> None:
 
 def told_of(state: State[Any], table: str) -> str:
     return str(state.message).partition(f"{table}: ")[2].partition(". ")[0]
+
+
+@EMBEDDED
+def test_what_is_too_much_to_be_looked_at_is_pending_only_where_nothing_was_carried(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "LEAF_ROWS", 2)
+    monkeypatch.setattr(compare, "MOST_ROWS", 2)
+    shop.write_specs(orders=WINDOW)
+    backfill(table="orders", start_date=date(2023, 1, 1), end_date=date(2023, 1, 3))
+    assert told(run(**DAYS)) == "3 days compared, 9 rows, equal"
+    shop.sql("UPDATE orders SET note = 'new', modified = '2023-01-03 08:00:00' WHERE id < 20")
+    shop.warehouse.execute(f'DELETE FROM "{shop.schema}"."orders" WHERE id > 20')
+    # The first day's rows are another day's now, the second's are gone; the third was never carried.
+    assert told(run(**DAYS)) == (
+        "3 days compared, 12 rows, 2 days differ: 6 rows in parts that differ as a whole"
+    )
