@@ -298,7 +298,7 @@ def test_what_is_too_much_to_be_looked_at_is_pending_only_where_nothing_was_carr
     assert told(run(**DAYS)) == "3 days compared, 9 rows, equal"
     shop.sql("UPDATE orders SET note = 'new', modified = '2023-01-03 08:00:00' WHERE id < 20")
     shop.warehouse.execute(f'DELETE FROM "{shop.schema}"."orders" WHERE id > 20')
-    # The first day's rows are another day's now, the second's are gone; the third was never carried.
+    # Rows of the first day are of another now, the second lost its own; the third has no window.
     assert told(run(**DAYS)) == (
         "3 days compared, 12 rows, 2 days differ: 6 rows in parts that differ as a whole"
     )
