@@ -14,7 +14,7 @@ from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import DataType, TableName, TableSchema
 from ferry.statements import Statement
 from ferry.target.retype import Held, View
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 
 
 class Warehouse(NamedBlock, ABC):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ferry.specs.tables import tables_json_schema
+from ferry.specs.json_schema import tables_json_schema
 from ferry.summaries.files import summary_json_schema
 
 SCHEMAS = {

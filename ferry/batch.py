@@ -12,14 +12,15 @@ import hashlib
 import os
 import re
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ferry.schema import Column, TableName, TableSchema
+from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.windows import Window, read_stretch
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ STAGING_SCHEMA = "ferry"
 
 STAGING_NAME = re.compile(r"stg_(\d{8})_[0-9a-f]{12}_[0-9a-f]{6}_")
 """How the names of staging tables begin: the day they were made, the batch, the attempt."""
+
+WINDOW = Column("ferry__window", DataType(Kind.INT32), nullable=False)
+"""In the files and the staging table of windows that travel together: the place of a row's window
+among them, from 0 on. No source has such a name."""
 
 CursorValue = int | Decimal | date | datetime | str
 
@@ -44,7 +49,7 @@ class StageFormat(StrEnum):
 
 @dataclass(frozen=True)
 class Batch:
-    """One table, one window (or all of it), one run.
+    """One table and one window (or all of it, or several neighbouring windows), one run.
 
     Attributes:
         spec: How the table is carried.
@@ -57,6 +62,9 @@ class Batch:
         part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
         backfill: Whether it is one of many past windows, a backfill's or those caught up: they make
             way for other readers, and what would refuse the whole table was looked at before.
+        windows: The windows that travel together, in order of time, where they are several;
+            `window` is then their whole stretch. Each has a receipt of its own.
+        estimated_rows: About how many rows it has; None if nobody has guessed.
         repair: 0; of a window that is carried again since it was compared and differed, the run's
             attempt: the run may have carried it before.
     """
@@ -71,12 +79,14 @@ class Batch:
     part: str = ""
     backfill: bool = False
     repair: int = 0
+    windows: tuple[Window, ...] = ()
+    estimated_rows: int | None = None
 
     @property
     def id(self) -> str:
         """The same for every attempt of one run at one window, another for every other run."""
-        what = self.window.label if self.window else self.mode
-        name = f"ferry:{self.flow_run_id}/{self.target}/{self.mode}/{what}"
+        name = f"ferry:{self.flow_run_id}/{self.target}/{self.mode}/{self.label}"
+        name += f"/{len(self.windows)} windows" if self.windows else ""
         name += f"/{self.part}" if self.part else ""
         name += f"/repair {self.repair}" if self.repair else ""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
@@ -94,12 +104,41 @@ class Batch:
     @property
     def label(self) -> str:
         """The window as people say it; the mode where there is none."""
+        if self.windows:
+            return f"{self.windows[0].label} to {self.windows[-1].label}"
         return self.window.label if self.window else self.mode
 
     @property
     def label_slug(self) -> str:
         """The label in letters that a file name can have."""
+        if self.windows:
+            return f"{self.windows[0].slug}--{self.windows[-1].slug}"
         return self.window.slug if self.window else self.mode
+
+    @property
+    def each(self) -> tuple[Batch, ...]:
+        """The batches of its windows, in order of time: itself, where it has no several."""
+        if not self.windows:
+            return (self,)
+        return tuple(
+            replace(self, window=window, windows=(), estimated_rows=None) for window in self.windows
+        )
+
+    @classmethod
+    def together(cls, batches: Sequence[Batch]) -> Batch:
+        """Batches of neighbouring windows, in order of time, as one; a single one as it is."""
+        if len(batches) == 1:
+            return batches[0]
+        windows = tuple(each.window for each in batches if each.window)
+        whole = Window(windows[0].start, windows[-1].end, windows[0].zone)
+        rows = [each.estimated_rows for each in batches]
+        known = [each for each in rows if each is not None]
+        return replace(
+            batches[0],
+            window=whole,
+            windows=windows,
+            estimated_rows=sum(known) if len(known) == len(rows) else None,
+        )
 
     @property
     def overwrites_newer(self) -> bool:
@@ -174,7 +213,8 @@ class FileLayout:
     """How rows stand in part files: what whoever reads the files has to know.
 
     Attributes:
-        columns: The columns in the files, in their order, named as in the warehouse.
+        columns: The columns in the files, in their order, named as in the warehouse; last of them
+            `WINDOW`, where several windows travel together.
         format: How the files are written.
         null_marker: In CSV, the unquoted text that means NULL; made for this run and known not to
             occur in the data. Empty for Parquet.
@@ -183,6 +223,24 @@ class FileLayout:
     columns: tuple[Column, ...]
     format: StageFormat
     null_marker: str = ""
+
+    @property
+    def values(self) -> tuple[Column, ...]:
+        """The columns but for the number of a row's window (`WINDOW`): those of the table."""
+        return tuple(column for column in self.columns if column != WINDOW)
+
+
+@dataclass(frozen=True)
+class OfWindow:
+    """What a step found of one window's rows.
+
+    Attributes:
+        rows: How many.
+        sums: The sums of each column's values.
+    """
+
+    rows: int
+    sums: ValueSums
 
 
 @dataclass(frozen=True)
@@ -196,6 +254,7 @@ class Extract:
         left_out: What could not be read and why, when the rest of the window could.
         read_at: The source's clock just before the rows were read.
         sums: The sums of each column's values, as they were read.
+        by_window: The same of each window, where several travel together.
     """
 
     parts: tuple[PartFile, ...]
@@ -204,6 +263,7 @@ class Extract:
     left_out: str = ""
     read_at: datetime | None = None
     sums: ValueSums | None = None
+    by_window: tuple[OfWindow, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -261,8 +321,10 @@ class Copied:
         staging_table: The table that holds just this batch; None when the batch is empty.
         rows: Rows that the warehouse says it loaded into it.
         sums: The sums of each column's values there, by the warehouse.
+        by_window: The same of each window, where several travel together.
     """
 
     staging_table: TableName | None
     rows: int
     sums: ValueSums | None = None
+    by_window: tuple[OfWindow, ...] = ()

@@ -20,6 +20,7 @@ FerryError
     ├── CheckFailedError      a summary's check failed; what is published stays as it was
     ├── StaleReadError        what was planned or read is out of date; read it again
     ├── StoppedError          the run was cancelled before this was written
+    ├── ApartError            windows that cannot travel together: each is carried by itself
     └── UnknownError          anything else: a mistake in Ferry, an answer that it does not know
 ```
 
@@ -231,6 +232,15 @@ class StoppedError(FatalError):
     """The run was cancelled; the target is as it was before this window."""
 
     code = "FERRY-STOPPED"
+
+
+class ApartError(FatalError):
+    """Windows of a batch cannot travel together, as each could not be told what became of it.
+
+    Whoever put them together carries each by itself; nothing else has to be done.
+    """
+
+    code = "FERRY-APART"
 
 
 class UnknownError(FatalError):

@@ -208,19 +208,22 @@ def plan_query(
                 else "."
             ),
         )
-    start: CursorValue | None
-    end: CursorValue | None
     if window is None:
-        start, end = less_lag(watermark, spec.lag, zone, spec.cursor_unit), None
-    elif spec.cursor_unit:
-        start, end = (to_unix(bound, spec.cursor_unit) for bound in (window.start, window.end))
-    else:
-        if cursor.type.kind is Kind.DATE:
-            if own not in (None, window):
-                window = from_midnight(window, zone)  # a lookback is whole days there
-            _refuse_part_of_a_day(spec, cursor, window)
-        start, end = window.start, window.end
+        watermark = less_lag(watermark, spec.lag, zone, spec.cursor_unit)
+        return ExtractQuery(schema, cursor.name, watermark, None, zone, spec.zero_dates)
+    if cursor.type.kind is Kind.DATE:
+        if own not in (None, window):
+            window = from_midnight(window, zone)  # a lookback is whole days there
+        _refuse_part_of_a_day(spec, cursor, window)
+    start, end = window_bounds(spec, window)
     return ExtractQuery(schema, cursor.name, start, end, zone, spec.zero_dates)
+
+
+def window_bounds(spec: TableSpec, window: Window) -> tuple[CursorValue, CursorValue]:
+    """Where a window's query begins and ends: moments, or numbers where the cursor counts time."""
+    if spec.cursor_unit:
+        return to_unix(window.start, spec.cursor_unit), to_unix(window.end, spec.cursor_unit)
+    return window.start, window.end
 
 
 def _refuse_no_unix_time(spec: TableSpec, cursor: Column) -> None:

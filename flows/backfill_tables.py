@@ -270,7 +270,8 @@ def _carry_windows(
     route = load_route(spec)
     if not windows:
         return []
-    batches = window_batches(spec, list(windows), run_id, scheduled_start())
+    rows = {planned.window: planned.rows for planned in plan.windows}
+    batches = window_batches(spec, windows, run_id, scheduled_start(), rows)
     with (
         tidied(spec, route.stage, route.warehouse),
         WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import reduce
+from operator import add
 from typing import Any
 
 from prefect import task
@@ -14,7 +16,7 @@ from blocks.stages.parts.files import read_batches, read_rows
 from blocks.stages.parts.sums import BatchSums
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_SCHEMA, Batch, Copied, Extract, Staged
+from ferry.batch import STAGING_SCHEMA, WINDOW, Batch, Copied, Extract, OfWindow, Staged
 from ferry.errors import (
     CountMismatchError,
     DataError,
@@ -22,7 +24,15 @@ from ferry.errors import (
     SchemaError,
     ValuesDifferError,
 )
-from ferry.fingerprints.sums import Summed, ValueSums, read_sums, select_sums, summed
+from ferry.fingerprints.sums import (
+    Summed,
+    ValueSums,
+    no_sums,
+    read_sums,
+    select_sums,
+    select_sums_by,
+    summed,
+)
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
 from tasks.step import STEP, explains, located, log_step
@@ -64,19 +74,23 @@ def copy(
             rows = _load(table, extracted, staged, stage, warehouse)
             _compare(staged, rows)
             what = summed(
-                staged.layout.columns,
+                staged.layout.values,
                 digests_bytes=warehouse.capabilities.digests_bytes,
                 lengths=batch.spec.text_sums == "lengths",
             )
-            sums = _sums(table, what, warehouse)
-            _compare_values(table, extracted, sums, warehouse)
+            if batch.windows:
+                by_window = _by_window(table, what, len(batch.windows), warehouse)
+                sums = reduce(add, (each.sums for each in by_window))
+            else:
+                by_window, sums = (), _sums(table, what, warehouse)
+            _compare_values(table, extracted, sums, by_window, warehouse)
         except Exception:
             drop_quietly(warehouse, table)
             raise
         log_step(
             "copy %s: %s rows by %s", batch, f"{rows:,}", "COPY" if staged.manifest else "INSERT"
         )
-        return Copied(table, rows, sums)
+        return Copied(table, rows, sums, by_window)
 
 
 def _make(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
@@ -141,10 +155,42 @@ def _sums(table: TableName, what: Sequence[Summed], warehouse: Warehouse) -> Val
     return read_sums(what, row)
 
 
+def _by_window(
+    table: TableName, what: Sequence[Summed], windows: int, warehouse: Warehouse
+) -> tuple[OfWindow, ...]:
+    """The same of each window, computed there.
+
+    Raises:
+        CountMismatchError: Rows have come to be of none of them.
+    """
+    found = [OfWindow(0, no_sums(what))] * windows
+    for window, rows, *sums in warehouse.fetch(
+        select_sums_by(warehouse.fingerprints, table, what, WINDOW)
+    ):
+        if window is None or not 0 <= window < windows:
+            raise CountMismatchError(
+                "rows in the staging table are of none of the windows that were read",
+                expected=f"{windows} windows",
+                found=f"{int(rows):,} rows of another",
+                todo="Run it again; the target is untouched.",
+            )
+        found[window] = OfWindow(int(rows), read_sums(what, sums))
+    return tuple(found)
+
+
 def _compare_values(
-    table: TableName, extracted: Extract, sums: ValueSums, warehouse: Warehouse
+    table: TableName,
+    extracted: Extract,
+    sums: ValueSums,
+    by_window: Sequence[OfWindow],
+    warehouse: Warehouse,
 ) -> None:
     differing = extracted.sums.differing(sums) if extracted.sums else []
+    pairs = list(zip(extracted.by_window, by_window, strict=True)) if by_window else []
+    for read, there in pairs:
+        differing += [each for each in read.sums.differing(there.sums) if each not in differing]
+    if not differing and any(read.rows != there.rows for read, there in pairs):
+        differing = [WINDOW.name]
     if not differing:
         return
     if any(", " in name for name in differing):
@@ -163,7 +209,7 @@ def _one_by_one(table: TableName, extracted: Extract, warehouse: Warehouse) -> l
     """The columns that differ, each summed by itself: of the part files, which are as read."""
     columns = extracted.layout.columns
     digests_bytes = warehouse.capabilities.digests_bytes
-    what = summed(columns, digests_bytes=digests_bytes, apart=True)
+    what = summed(extracted.layout.values, digests_bytes=digests_bytes, apart=True)
     read = BatchSums(columns, what)
     for batch in read_batches(extracted):
         read.add(batch)

@@ -13,14 +13,16 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.source import Source
+from blocks.sources.cursors import cursor_bounds
 from blocks.stages.parts.files import write_parts
 from blocks.stages.parts.sums import BatchSums
-from ferry.batch import Batch, CursorValue, Extract
+from blocks.stages.parts.windows import WindowNumbers
+from ferry.batch import WINDOW, Batch, CursorValue, Extract, ExtractQuery
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
-from ferry.errors import FerryError, IncompleteReadError, StaleReadError
+from ferry.errors import ApartError, FerryError, IncompleteReadError, StaleReadError
 from ferry.fingerprints.sums import summed
-from ferry.plan import BatchPlan, stored_bound
+from ferry.plan import BatchPlan, stored_bound, window_bounds
 from ferry.schema import Column, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
@@ -48,6 +50,7 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
     Raises:
         StaleReadError: The source's table is not what it was when the batch was planned. The batch
             has to be planned again.
+        ApartError: Windows that travel together cannot be told apart.
         DataError: A value that cannot travel unchanged, or ids out of all proportion that would
             hide other rows. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
@@ -62,15 +65,18 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = _watch(batch, query.schema)
+            windows = _numbered(batch, query)
+            columns = (*plan.columns, WINDOW) if windows else plan.columns
             what = summed(
                 plan.columns,
                 digests_bytes=capabilities.digests_bytes,
                 lengths=spec.text_sums == "lengths",
             )
-            sums = BatchSums(plan.columns, what)
+            sums = BatchSums(columns, what, len(batch.windows))
+            rows = source.read(query)
             reading = WholeOrPart(
-                source.read(query),
-                in_parts=batch.mode == "window",
+                map(windows.add, rows) if windows else rows,
+                in_parts=batch.mode == "window" and not windows,
                 seen_by=(watch.see, sums.add) if watch else (sums.add,),
             )
             progress = RowsProgress(
@@ -81,7 +87,7 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                 watch.begin(_clock(read_at, watch.column, batch))
             written = write_parts(
                 reading,
-                plan.columns,
+                columns,
                 batch.folder,
                 format=plan.format,
                 part_size_bytes=spec.part_size_mb * 1_000_000,
@@ -103,8 +109,33 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
             f", by {cursor_line(spec, query.cursor)}" if query.cursor else "",
         )
         return dataclasses.replace(
-            written, left_out=reading.left_out, read_at=read_at, sums=sums.sums
+            written,
+            left_out=reading.left_out,
+            read_at=read_at,
+            sums=sums.sums,
+            by_window=sums.by_window,
         )
+
+
+def _numbered(batch: Batch, query: ExtractQuery) -> WindowNumbers | None:
+    """What tells of each row which window it is of, where several travel together.
+
+    Raises:
+        ApartError: The cursor does not tell them apart.
+    """
+    cursor = query.schema.column(query.cursor) if query.cursor else None
+    if not batch.windows or cursor is None:
+        return None
+    bounds: list[CursorValue] = []
+    for window in batch.windows:
+        start, end = window_bounds(batch.spec, window)
+        low, high = cursor_bounds(dataclasses.replace(query, start=start, end=end), cursor)
+        assert low is not None
+        assert high is not None
+        if bounds and bounds[-1] != low:
+            raise ApartError("the source's clock repeats an hour, which is in two windows")
+        bounds += [high] if bounds else [low, high]
+    return WindowNumbers(bounds, query.schema.columns.index(cursor))
 
 
 class WholeOrPart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -181,15 +182,16 @@ def count_run(
     return landed, int(warehouse.fetch(count)[0][0]), rows
 
 
-def record_failure(batch: Batch, error: Exception, warehouse: Warehouse) -> None:
-    """Write down that the batch did not arrive.
+def record_failures(batches: Sequence[Batch], error: Exception, warehouse: Warehouse) -> None:
+    """Write down that these batches did not arrive.
 
     That the warehouse cannot be reached may be the very reason: then it is only logged, and the
     window counts as missing.
     """
-    failure = failure_of(batch, error, datetime.now(UTC))
+    now = datetime.now(UTC)
+    rows = [failures.to_row(failure_of(batch, error, now)) for batch in batches]
     try:
         make_missing(FAILURES, FAILURE_COLUMNS, warehouse)
-        warehouse.execute(sql.insert_rows(FAILURES, FAILURE_COLUMNS, [failures.to_row(failure)]))
+        warehouse.execute(sql.insert_rows(FAILURES, FAILURE_COLUMNS, rows))
     except FerryError as unwritten:
-        get_run_logger().warning("the failure of %s is not recorded: %s", batch, unwritten)
+        get_run_logger().warning("the failure of %s is not recorded: %s", batches[0], unwritten)

@@ -31,12 +31,12 @@ from ferry.receipts.table import (
     read_to,
     rows_held,
     void_moment,
-    write_receipt,
+    write_receipts,
 )
 from ferry.schema import Column, TableName, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, Watermark
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 from tasks.own_tables import make_missing
 
 R = TypeVar("R")
@@ -237,7 +237,7 @@ def write_void(
     void = void_receipt(
         table, reason, flow_run_id=batch.flow_run_id, started_at=now, at=at, rows_lost=max(0, lost)
     )
-    write_receipt(tx, void)
+    write_receipts(tx, [void])
     get_run_logger().warning(
         "%s: %s, so that what was carried before does not count as loaded any more; %s",
         table,

@@ -23,7 +23,7 @@ from ferry.summaries.publications import (
 from ferry.summaries.publish import count_publications
 from ferry.summaries.specs import SummarySpec
 from ferry.summaries.touched import Change, touched, touched_by_summary
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 from tasks.own_tables import make_missing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,8 +14,9 @@ from prefect.logging import get_run_logger
 import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
-from ferry.errors import FatalError, SchemaError, StaleReadError
+from ferry.batch import Batch, Copied, CursorValue, Extract, OfWindow, Staged
+from ferry.errors import ApartError, FatalError, SchemaError, StaleReadError
+from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan, stored_bound
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
@@ -24,11 +26,13 @@ from ferry.receipts.table import (
     holds_rows,
     read_landed_now,
     rows_held,
-    write_receipt,
+    write_receipts,
 )
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
-from ferry.write.algorithms import Landed, Load, Transaction, newest_table, write
+from ferry.write.algorithms import write
+from ferry.write.load import Landed, Load, Transaction
+from ferry.write.upsert import newest_table
 from tasks.landed import write_void
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains, located, repeat_on_conflict
@@ -49,8 +53,10 @@ def upsert(
     copied: Copied,
     warehouse: Warehouse,
     started_at: datetime,
-) -> Receipt:
+) -> tuple[Receipt, ...]:
     """Change the target and write the receipt, both or neither; a batch lands once.
+
+    Where several windows travel together, each has a receipt, in their order: all land, or none.
 
     Safe to repeat: the batch's receipt is looked up first, behind the target's lock, on another
     connection. A serialization conflict repeats the transaction at once, a few times; an answer
@@ -67,21 +73,22 @@ def upsert(
 
     Raises:
         SchemaError, DataError, CountMismatchError: The target is as it was. No retry helps.
+        ApartError: Windows that travel together cannot land together.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     arrived = _Arrived(batch, plan, extracted, staged, copied, started_at)
     with located(batch, "upsert", warehouse):
         try:
             own_voids = prepare_target(batch, plan, copied.rows, warehouse)
-            receipt = repeat_on_conflict(
+            receipts = repeat_on_conflict(
                 lambda: _land_receipted(arrived, warehouse, own_voids), f"upsert {batch}"
             )
         except FatalError:
             drop_staging(plan, copied, warehouse)
             raise
         drop_staging(plan, copied, warehouse)
-        get_run_logger().info("upsert %s: %s", batch, receipt.counts_line)
-        return receipt
+        get_run_logger().info("upsert %s: %s", batch, _counts_line(receipts))
+        return receipts
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,20 @@ class _Arrived:
     started_at: datetime
 
 
-def _land_receipted(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
+def _counts_line(receipts: Sequence[Receipt]) -> str:
+    if len(receipts) == 1:
+        return receipts[0].counts_line
+    total = replace(
+        receipts[0],
+        rows_inserted=sum(each.rows_inserted for each in receipts),
+        rows_updated=sum(each.rows_updated for each in receipts),
+        rows_deleted=sum(each.rows_deleted for each in receipts),
+        rows_unchanged=sum(each.rows_unchanged for each in receipts),
+    )
+    return f"{len(receipts)} windows, {total.counts_line}"
+
+
+def _land_receipted(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Receipt, ...]:
     """Land the batch; make the receipts table if that is what was missing, and land it again.
 
     Another run may have made it meanwhile; whatever else is missing is missing again.
@@ -108,7 +128,7 @@ def _land_receipted(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> 
         return _land(arrived, warehouse, own_voids)
 
 
-def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
+def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Receipt, ...]:
     batch, plan, extracted = arrived.batch, arrived.plan, arrived.extracted
     capabilities, cursor = warehouse.capabilities, plan.cursor
     with warehouse.transaction() as tx:
@@ -116,17 +136,20 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
         # Looked up on a connection of its own: read within this transaction, the receipts would
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
-        receipt_id = batch.receipt_id(extracted.left_out, extracted.checksum)
+        ids = [each.receipt_id(extracted.left_out, extracted.checksum) for each in batch.each]
         name = cursor.name if cursor else None
-        now = read_landed_now(warehouse, batch.target, batch.stretch, name, receipt_id)
+        now = read_landed_now(warehouse, batch.target, batch.stretch, name, ids)
         empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
         if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):
             last_void = _void_what_is_lost(batch, plan, tx, warehouse) or last_void
         if now.this_one:
-            void = last_void or BEFORE_ALL
-            receipt_id, landed_before = find_landing(warehouse, receipt_id, void)
-            if landed_before:
+            found = [find_landing(warehouse, each, last_void or BEFORE_ALL) for each in ids]
+            ids = [own for own, _ in found]
+            landed_before = tuple(receipt for _, receipt in found if receipt)
+            if len(landed_before) == len(ids):
                 return landed_before
+            if landed_before:
+                raise ApartError("some of these windows have landed meanwhile, and others have not")
         others_landed = now.batches != plan.landed_before.batches
         if others_landed and batch.overwrites_newer:
             raise _stale("another batch of the table landed since this one was read")
@@ -135,16 +158,20 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> Receipt:
         load = _load(arrived, others_landed=others_landed, into_empty=empty)
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
-        receipt = _after(last_void, _receipt(receipt_id, arrived, landed))
-        write_receipt(tx, receipt)
-    if landed.undecided_keys:
+        receipts = tuple(
+            _after(last_void, _receipt(own, arrived, each, place, counts))
+            for place, (own, each, counts) in enumerate(zip(ids, batch.each, landed, strict=True))
+        )
+        write_receipts(tx, receipts)
+    undecided_keys = sum(each.undecided_keys for each in landed)
+    if undecided_keys:
         get_run_logger().warning(
             "upsert %s: %s keys had rows that differ and of which none is newer: one of each key "
             "won, as `on_repeated_key: newest` says",
             batch,
-            f"{landed.undecided_keys:,}",
+            f"{undecided_keys:,}",
         )
-    return receipt
+    return receipts
 
 
 def _stale(problem: str) -> StaleReadError:
@@ -206,7 +233,14 @@ def _load(arrived: _Arrived, *, others_landed: bool, into_empty: bool) -> Load:
         allow_empty=spec.allow_empty,
         max_shrink_percent=spec.max_shrink_percent,
         any_may_win=spec.on_repeated_key == "newest",
+        windows=_rows_by_window(arrived),
     )
+
+
+def _rows_by_window(arrived: _Arrived) -> tuple[int, ...]:
+    """How many rows of each window came, where several travel together."""
+    none = (0,) * len(arrived.batch.windows)
+    return tuple(each.rows for each in arrived.copied.by_window) or none
 
 
 def _start(batch: Batch, plan: BatchPlan) -> CursorValue | None:
@@ -226,9 +260,17 @@ def _moment(start: CursorValue | None) -> datetime | None:
     return moment and on_clock(moment, UTC)
 
 
-def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
-    batch, plan, extracted = arrived.batch, arrived.plan, arrived.extracted
-    window, cursor = batch.window, plan.cursor
+def _receipt(
+    receipt_id: str, arrived: _Arrived, batch: Batch, place: int, landed: Landed
+) -> Receipt:
+    """The receipt of the batch; of the window at this place, where several travel together."""
+    plan, extracted = arrived.plan, arrived.extracted
+    window, cursor, staged, copied = batch.window, plan.cursor, arrived.staged, arrived.copied
+    read, loaded = (extracted.rows, extracted.sums), (copied.rows, copied.sums)
+    staged_rows = staged.rows
+    if arrived.batch.windows:
+        read, loaded = _of_window(extracted.by_window, place), _of_window(copied.by_window, place)
+        staged_rows = read[0]  # the files hold just what was read
     salt = secrets.token_hex(16)  # and forgotten, so that no value can be guessed from a sum
     start = _as_moment(plan.start, batch.spec.cursor_unit)
     return Receipt(
@@ -239,16 +281,16 @@ def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
         window_end=window.end if window else None,
         window_label=f"from {start}" if start is not None else batch.label,
         status="partial" if batch.part or extracted.left_out else "loaded",
-        rows_extracted=extracted.rows,
-        rows_staged=arrived.staged.rows,
-        rows_copied=arrived.copied.rows,
+        rows_extracted=read[0],
+        rows_staged=staged_rows,
+        rows_copied=loaded[0],
         rows_inserted=landed.inserted,
         rows_updated=landed.updated,
         rows_deleted=landed.deleted,
         rows_unchanged=landed.unchanged,
         rows_superseded=landed.superseded,
         checksum=extracted.checksum,
-        manifest_uri=arrived.staged.manifest_uri,
+        manifest_uri=staged.manifest_uri,
         code_version=ferry.__version__,
         flow_run_id=batch.flow_run_id,
         started_at=arrived.started_at,
@@ -257,10 +299,15 @@ def _receipt(receipt_id: str, arrived: _Arrived, landed: Landed) -> Receipt:
         read_at=extracted.read_at,
         complete_until=_complete_until(batch, extracted.read_at, start),
         read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
-        sums_read=extracted.sums.told(salt) if extracted.rows and extracted.sums else None,
-        sums_staged=arrived.copied.sums.told(salt) if arrived.copied.sums else None,
-        text_sums=batch.spec.text_sums if arrived.copied.sums else None,
+        sums_read=read[1].told(salt) if read[0] and read[1] else None,
+        sums_staged=loaded[1].told(salt) if loaded[0] and loaded[1] else None,
+        text_sums=batch.spec.text_sums if loaded[0] and loaded[1] else None,
     )
+
+
+def _of_window(found: Sequence[OfWindow], place: int) -> tuple[int, ValueSums | None]:
+    """What a step found of the window at this place; nothing where the batch has no rows."""
+    return (found[place].rows, found[place].sums) if found else (0, None)
 
 
 def _complete_until(

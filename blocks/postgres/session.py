@@ -20,7 +20,7 @@ from blocks.pool import Pool
 from blocks.postgres.errors import translated
 from ferry.errors import FatalError
 from ferry.statements import MARK, Statement
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 
 
 class Connection(psycopg2.extensions.connection):

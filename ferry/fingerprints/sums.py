@@ -232,6 +232,18 @@ def select_sums(dialect: SumDialect, table: TableName, what: Iterable[Summed]) -
     return Statement(f"SELECT {', '.join(items)} FROM {dialect.table(table)}")
 
 
+def select_sums_by(
+    dialect: SumDialect, table: TableName, what: Iterable[Summed], by: Column
+) -> Statement:
+    """The same for each value of a column: rows of the value, of how many rows, then the sums."""
+    items = [item for each in what for item in _items(dialect, each)]
+    name = dialect.quoted(by.name)
+    return Statement(
+        f"SELECT {name}, {', '.join(['COUNT(*)', *items])} FROM {dialect.table(table)} "
+        f"GROUP BY {name}"
+    )
+
+
 def read_sums(what: Sequence[Summed], row: Sequence[Any]) -> ValueSums:
     """What the answer says."""
     values, found = iter(row), []

@@ -5,6 +5,7 @@ Every question names the table whose receipts it is about, and asks for no more 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,9 +22,12 @@ from ferry.receipts.receipt import (
 )
 from ferry.schema import TableName
 from ferry.statements import MARK, Statement
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 
 _RECEIPTS = sql.table_sql(RECEIPTS)
+_AT_ONCE = 250
+"""Receipts in one statement: of one that is very long, Redshift refuses the text."""
+
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,7 +73,7 @@ class LandedNow:
         batches: How many batches that may hold the same rows.
         voids: How often what had landed was said to be void.
         last_void: When that was said last; None if it was not.
-        this_one: Whether the batch itself has landed.
+        this_one: Whether the batch itself has landed, or any window of it.
     """
 
     batches: int
@@ -158,7 +162,11 @@ def read_to(tx: Transaction, table: TableName) -> datetime | None:
 
 
 def read_landed_now(
-    tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None, batch_id: str
+    tx: Transaction,
+    table: TableName,
+    stretch: Stretch,
+    cursor: str | None,
+    batch_ids: Sequence[str],
 ) -> LandedNow:
     """What has landed in this table that a batch has to know which is about to land.
 
@@ -167,16 +175,17 @@ def read_landed_now(
         table: The target.
         stretch: What bounds the batch.
         cursor: The cursor by which the batch was read, whatever the spec says by now.
-        batch_id: The batch's id.
+        batch_ids: The batch's id; those of its windows, where several travel together.
     """
+    ids = ", ".join([MARK] * len(batch_ids))
     overlapping = _overlapping(stretch, cursor)  # so does the batch's own, if it is there
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN status = {MARK} THEN 1 END), "
         f"MAX(CASE WHEN status = {MARK} THEN finished_at END), "
-        f"COUNT(CASE WHEN batch_id = {MARK} THEN 1 END) "
+        f"COUNT(CASE WHEN batch_id IN ({ids}) THEN 1 END) "
         f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {overlapping.sql}",
-        (VOID, VOID, VOID, batch_id, str(table), *overlapping.values),
+        (VOID, VOID, VOID, *batch_ids, str(table), *overlapping.values),
     )
     ((batches, voids, last, own),) = tx.fetch(select)
     return LandedNow(int(batches), int(voids), last, bool(own))
@@ -224,9 +233,11 @@ def count_of_run(tx: Transaction, flow_run_id: str, table: TableName) -> tuple[i
     return int(batches), int(rows or 0)
 
 
-def write_receipt(tx: Transaction, receipt: Receipt) -> None:
-    """Add the receipt, in the transaction that changed the target."""
-    tx.execute(sql.insert_rows(RECEIPTS, RECEIPT_COLUMNS, [to_row(receipt)]))
+def write_receipts(tx: Transaction, receipts: Sequence[Receipt]) -> None:
+    """Add the receipts, in the transaction that changed the target."""
+    for first in range(0, len(receipts), _AT_ONCE):
+        rows = map(to_row, receipts[first : first + _AT_ONCE])
+        tx.execute(sql.insert_rows(RECEIPTS, RECEIPT_COLUMNS, rows))
 
 
 def void_moment(tx: Transaction, table: TableName, now: datetime) -> datetime:

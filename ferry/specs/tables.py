@@ -245,6 +245,12 @@ class TableSpec(BaseModel):
     part_size_mb: int = Field(
         default=128, ge=1, le=1000, description="Aim for staged files of this many compressed MB."
     )
+    batch_rows: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="Neighbouring windows of a backfill travel together, in one read, one COPY and "
+        "one transaction, up to about this many rows; 0: each window by itself.",
+    )
     insert_rows: int = Field(
         default=50, ge=0, le=1000, description="Up to this many rows go in by INSERT, not COPY."
     )
@@ -371,27 +377,3 @@ def parse_table_specs(text: str, file: str) -> TableSpecs:
 
 def _fields() -> list[str]:
     return [field.alias or name for name, field in TableSpec.model_fields.items()]
-
-
-def tables_json_schema() -> dict[str, Any]:
-    """The JSON Schema of the file, for editors."""
-    table = TableSpec.model_json_schema(by_alias=True)
-    definitions = table.pop("$defs", {})
-    table.pop("required", None)
-    table["properties"].pop("name")
-    defaults = {**table, "title": "Defaults", "description": "Values for every table."}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Ferry table specs",
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["tables"],
-        "properties": {
-            "defaults": defaults,
-            "tables": {
-                "type": "object",
-                "additionalProperties": {"anyOf": [table, {"type": "null"}]},
-            },
-        },
-        "$defs": definitions,
-    }

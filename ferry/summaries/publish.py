@@ -26,7 +26,7 @@ from ferry.summaries.publications import (
     publication_row,
     summarized_rows,
 )
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 
 SUMMARIZED_AT_ONCE = 1000
 """Rows of one INSERT of ids."""

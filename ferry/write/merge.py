@@ -135,20 +135,27 @@ def delete_matching(
     )
 
 
-def count_deletable(
+def select_matching(
+    item: str, staging: TableName, target: TableName, key: Sequence[Column], pads_text: bool
+) -> str:
+    """The item for each row of the target whose key is in the staging table."""
+    return (
+        f"SELECT {item} FROM {table_sql(target)}, {table_sql(staging)} "
+        f"WHERE {same_key(target, staging, key, pads_text)}"
+    )
+
+
+def select_deletable(
+    item: str,
     staging: TableName,
     target: TableName,
     key: Sequence[Column],
     deleted: Statement,
     pads_text: bool,
 ) -> Statement:
-    """How many rows of the target the staging table marks as deleted, by this condition."""
-    return Statement(
-        f"SELECT COUNT(*) FROM {table_sql(target)}, {table_sql(staging)} "
-        f"WHERE {same_key(target, staging, key, pads_text)} "
-        f"AND {deleted.sql}",
-        deleted.values,
-    )
+    """The item for each row of the target that the staging table marks as deleted."""
+    matching = select_matching(item, staging, target, key, pads_text)
+    return Statement(f"{matching} AND {deleted.sql}", deleted.values)
 
 
 def count_deleted(staging: TableName, deleted: Statement) -> Statement:

@@ -24,7 +24,7 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
 from tasks import copy, extract, in_place, plan, stage, upsert, with_retries
-from tasks.history import record_failure
+from tasks.history import record_failures
 from tasks.landed import already_landed
 from tasks.pages.artifacts import cosmetic
 from tasks.stage import discard
@@ -138,7 +138,7 @@ class Coordination:
         return self.stop.is_set() or self.over.is_set()
 
 
-def carry(batch: Batch, route: Route, shared: Coordination | None = None) -> Receipt:
+def carry(batch: Batch, route: Route) -> Receipt:
     """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
 
     A batch that fails leaves a failure, beside the receipts, where that can be written.
@@ -146,37 +146,57 @@ def carry(batch: Batch, route: Route, shared: Coordination | None = None) -> Rec
     Args:
         batch: One window, or all, of one table.
         route: The blocks it travels over.
-        shared: Given for one window of many, which they share. Its steps are no task runs, and it
-            has no artifact: of so many, nobody could look at each (`tasks.step.in_place`).
 
     Raises:
         FerryError: From the step that failed; the target is as it was.
         IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
+    """
+    (receipt,) = carry_together(batch, route)
+    show_receipt(receipt)
+    return receipt
+
+
+def carry_together(
+    batch: Batch, route: Route, shared: Coordination | None = None
+) -> tuple[Receipt, ...]:
+    """Carry one batch, and return the receipts of its windows in their order, as `carry` does.
+
+    Several windows that fail leave no failure: nobody knows yet which of them is at fault.
+
+    Args:
+        batch: One window, or all, or several windows that travel together.
+        route: The blocks it travels over.
+        shared: What many batches share. Their steps are no task runs, and they have no artifacts:
+            of so many, nobody could look at each (`tasks.step.in_place`).
+
+    Raises:
+        FerryError: From the step that failed; the target is as it was.
+        ApartError: Its windows cannot travel together.
+        IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
         StoppedError: It was to stop meanwhile, by `shared`.
     """
     started_at = datetime.now(UTC)
-    landed = already_landed(batch, route.warehouse) if batch.attempt > 1 else None
+    asked = batch.attempt > 1 and not batch.windows
+    landed = already_landed(batch, route.warehouse) if asked else None
     if landed:
         get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
-        return landed
+        return (landed,)
     try:
-        receipt = _arrive(batch, route, started_at, shared)
+        return _arrive(batch, route, started_at, shared)
+    except StoppedError:
+        raise
     except Exception as error:
-        if not batch.part and not isinstance(
-            error, StoppedError
-        ):  # a part that failed tells nothing about the whole window
-            record_failure(batch, error, route.warehouse)
+        # A part that failed tells nothing about the whole window.
+        if not (batch.part or batch.windows):
+            record_failures([batch], error, route.warehouse)
         raise
     finally:
         shutil.rmtree(batch.folder, ignore_errors=True)
-    if shared is None:
-        show_receipt(receipt)
-    return receipt
 
 
 def _arrive(
     batch: Batch, route: Route, started_at: datetime, shared: Coordination | None
-) -> Receipt:
+) -> tuple[Receipt, ...]:
     for _ in range(READ_AGAIN):
         try:
             return _steps(batch, route, started_at, shared)
@@ -188,7 +208,7 @@ def _arrive(
 
 def _steps(
     batch: Batch, route: Route, started_at: datetime, shared: Coordination | None
-) -> Receipt:
+) -> tuple[Receipt, ...]:
     spec, step = batch.spec, in_place if shared else with_retries
     shared = shared or Coordination()
 
@@ -211,7 +231,7 @@ def _steps(
             copied = step(copy, spec)(batch, extracted, staged, route.stage, route.warehouse)
         with shared.commit_lock:
             go_on()
-            receipt = step(upsert, spec)(
+            receipts = step(upsert, spec)(
                 batch, planned, extracted, staged, copied, route.warehouse, started_at
             )
     except Exception:  # given up: every attempt of a step has failed
@@ -220,16 +240,16 @@ def _steps(
     finally:
         discard(spec, staged, route.stage)
     if extracted.left_out:
-        show_receipt(receipt)
+        show_receipt(receipts[0])
         raise IncompleteReadError(
             extracted.left_out,
             table=str(batch.target),
             window=batch.label,
             step="extract",
-            found=f"the rest, which has landed: {summary_line(receipt)}",
+            found=f"the rest, which has landed: {summary_line(receipts[0])}",
             todo="Correct what is wrong, and carry the window again: it does not count as loaded.",
         )
-    return receipt
+    return receipts
 
 
 def show_receipt(receipt: Receipt) -> None:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
+from prefect.logging import get_run_logger
+
 from blocks.work_folder import work_folder
 from ferry.batch import Batch
 from ferry.coverage.outcomes import NOT_BEGUN, Outcome, receipts_of
-from ferry.errors import AccessError, ConfigurationError, RetriableError, StoppedError
+from ferry.coverage.together import WindowQueue
+from ferry.errors import (
+    AccessError,
+    ApartError,
+    ConfigurationError,
+    RetriableError,
+    StoppedError,
+)
+from ferry.reasons import explained, reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
-from flows.pipeline.carry_batch import Coordination, Route, carry
+from flows.pipeline.carry_batch import Coordination, Route, carry_together
+from tasks.history import record_failures
 from tasks.runs.own_state import while_running
 from tasks.step import log_failure
 
@@ -114,20 +125,18 @@ def run_windows(
         BaseException: What is no error of a window, and ends the run: Prefect's `Abort`, an exit,
             a failure that cannot be logged. Of the other windows none begins another step.
     """
-    todo, done = SimpleQueue[Batch](), SimpleQueue[Outcome | BaseException | None]()
-    for batch in batches:
-        todo.put(batch)
+    todo, done = WindowQueue(batches, at_once), SimpleQueue[Outcome | BaseException | None]()
     given_up = Event()
 
     def carry_until_none_is_left() -> None:
         try:
-            while not (shared.stopped or given_up.is_set()):
-                outcome, error = _carry_one(todo.get_nowait(), route, shared)
-                if give_up(error):
-                    given_up.set()  # before another one can begin
-                done.put(outcome)
-        except Empty:
-            done.put(None)
+            while not (shared.stopped or given_up.is_set()) and (batch := todo.take()):
+                for outcome, error in _carry(batch, route, shared, todo):
+                    if give_up(error):
+                        given_up.set()  # before another one can begin
+                    done.put(outcome)
+                    if given_up.is_set():
+                        break
         except BaseException as ended:  # noqa: BLE001  # no error of a window: it ends the run
             done.put(ended)
         else:
@@ -167,16 +176,40 @@ def run_windows(
     ]
 
 
-def _carry_one(
-    batch: Batch, route: Route, shared: Coordination
-) -> tuple[Outcome, Exception | None]:
+def _carry(
+    batch: Batch, route: Route, shared: Coordination, todo: WindowQueue
+) -> Iterator[tuple[Outcome, Exception | None]]:
+    """Carry the batch; of windows that travel together and fail, in halves, until each has its own.
+
+    So the others land, and the one at fault stands alone with its reason. What is no window's
+    fault is that of all.
+    """
+    failure: Exception
     try:
-        return _outcome(batch, receipt=carry(batch, route, shared)), None
+        receipts = carry_together(batch, route, shared)
     except StoppedError as stopped:
-        return _outcome(batch, reason=str(stopped)), stopped
+        failure = stopped
     except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
-        reason = log_failure(error, str(batch.target), batch.label)
-        return _outcome(batch, reason=reason), error
+        failure = error
+    else:
+        todo.read(batch, sum(receipt.rows_extracted for receipt in receipts))
+        for each, receipt in zip(batch.each, receipts, strict=True):
+            yield _outcome(each, receipt), None
+        return
+    if isinstance(failure, StoppedError):
+        yield from ((_outcome(each, reason=str(failure)), failure) for each in batch.each)
+    elif batch.windows and not isinstance(failure, NOT_THE_WINDOWS_FAULT):
+        why = reason_of(explained(failure))
+        get_run_logger().info("%s is carried in smaller batches after: %s", batch, why)
+        if isinstance(failure, ApartError):
+            todo.keep_apart()
+        for part in todo.smaller(batch):
+            yield from _carry(part, route, shared, todo)
+    else:
+        if batch.windows:
+            record_failures(batch.each, failure, route.warehouse)
+        for each in batch.each:
+            yield _outcome(each, reason=log_failure(failure, str(each.target), each.label)), failure
 
 
 def _outcome(batch: Batch, receipt: Receipt | None = None, reason: str = "") -> Outcome:
@@ -198,9 +231,21 @@ def counts(outcomes: Collection[Outcome]) -> tuple[int, int, int]:
 
 
 def window_batches(
-    spec: TableSpec, windows: list[Window], backfill_run_id: str, scheduled_start: datetime
+    spec: TableSpec,
+    windows: Sequence[Window],
+    backfill_run_id: str,
+    scheduled_start: datetime,
+    rows: Mapping[Window, int | None] | None = None,
 ) -> list[Batch]:
-    """The batches of a backfill: the same ids in whichever process they are carried."""
+    """The batches of a backfill: the same ids in whichever process they are carried.
+
+    Args:
+        spec: The table's spec.
+        windows: The windows.
+        backfill_run_id: The backfill's flow run.
+        scheduled_start: When that was to start.
+        rows: About how many rows windows have, where that was guessed.
+    """
     return [
         Batch(
             spec=spec,
@@ -210,6 +255,7 @@ def window_batches(
             scheduled_start=scheduled_start,
             work_folder=work_folder(),
             backfill=True,
+            estimated_rows=rows.get(window) if rows else None,
         )
         for window in windows
     ]

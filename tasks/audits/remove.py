@@ -18,7 +18,7 @@ from ferry.audits.outcome import AuditedBucket, DifferentRow
 from ferry.errors import CountMismatchError
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
-from ferry.receipts.table import BEFORE_ALL, find_landing, write_receipt
+from ferry.receipts.table import BEFORE_ALL, find_landing, write_receipts
 from ferry.statements import Statement
 from tasks.audits.sides import Sides
 from tasks.own_tables import make_missing
@@ -128,7 +128,7 @@ def _apply(
             if not done:
                 return None
             receipt = _receipt(change, batch_id, done, started_at)
-            write_receipt(tx, receipt)
+            write_receipts(tx, [receipt])
             return receipt
 
     receipt = repeat_on_conflict(transact, f"{spec.target} {change.bucket.label}")

@@ -77,7 +77,7 @@ def test_every_function_on_the_way_is_in_its_file_and_called_on_the_way(
 
 def test_the_way_ends_where_rows_and_receipt_are_written() -> None:
     assert STATIONS[0][1][0] == "sync_all"
-    assert ("ferry/receipts/table.py", "write_receipt") in {
+    assert ("ferry/receipts/table.py", "write_receipts") in {
         (file, name) for file, names in STATIONS for name in names
     }
 

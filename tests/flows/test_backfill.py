@@ -147,6 +147,7 @@ def test_a_window_is_as_long_as_the_granularity_says(
 
 @ONE_ROUTE
 def test_windows_begin_in_the_order_asked_for(shop: Any) -> None:
+    shop.write_specs(nps={**WINDOW, "batch_rows": 0})
     completed(order="newest", max_concurrency=1, start_date=date(2023, 7, 8))
     assert list(carried_days(shop)) == ["2023-07-10", "2023-07-09", "2023-07-08"]
 
@@ -216,6 +217,7 @@ def test_strict_order_ends_at_the_first_failure_and_says_what_was_not_begun(shop
 
 @pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_a_retriable_failure_is_tried_again_in_its_window(shop: Any, redshift_double: Any) -> None:
+    shop.write_specs(nps={**WINDOW, "batch_rows": 0})
     redshift_double.inject(Fault("cut_before", r"^COPY", nth=3))
     redshift_double.inject(Fault("cut_before", r"^INSERT INTO .*receipts"))
     completed(end_date=date(2023, 7, 6))

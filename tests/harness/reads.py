@@ -31,4 +31,4 @@ def read_now_land_later(
     with disable_run_logger():
         return upsert.fn(
             batch, planned, extracted, staged, copied, route.warehouse, datetime.now(UTC)
-        )
+        )[0]

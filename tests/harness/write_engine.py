@@ -11,7 +11,7 @@ from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.write.algorithms import Load
+from ferry.write.load import Load
 
 TARGET, STAGING = TableName("main", "target"), TableName("main", "staging")
 INT = DataType(Kind.INT64)

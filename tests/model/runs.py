@@ -21,7 +21,7 @@ from ferry.coverage.outcomes import failures_of
 from ferry.errors import FerryError, UnknownError
 from ferry.ranges import Granularity, Range
 from ferry.windows import Every, Window, scheduled_window
-from flows.pipeline.carry_batch import Coordination, Dates, Route, carry, make_batch
+from flows.pipeline.carry_batch import Coordination, Dates, Route, carry_together, make_batch
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.catch_up import catch_up
 from flows.pipeline.settle import wait_until_settled
@@ -199,7 +199,7 @@ class Runs:
             batch = make_batch(self._spec, Dates(None, start, end, None), job.mode)  # type: ignore[arg-type]
             if not job.explicit and not job.mode:
                 wait_until_settled(batch, route.source, self._nobody_stops())  # type: ignore[arg-type]
-            carry(batch, route, Coordination())
+            carry_together(batch, route, Coordination())
             if self._spec.catch_up and not job.explicit and not job.mode:
                 caught = catch_up.fn(batch, Event())
                 for reason in (each.reason for each in failures_of(caught)):
@@ -263,7 +263,7 @@ class Runs:
 
     def _carry_one(self, batch: Batch, route: Route) -> str:
         try:
-            carry(batch, route, Coordination())
+            carry_together(batch, route, Coordination())
         except FerryError as error:
             return self._refused(error)
         return ""

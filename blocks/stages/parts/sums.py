@@ -9,7 +9,15 @@ import duckdb
 import pyarrow as pa
 
 from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
-from ferry.fingerprints.sums import Summed, ValueSums, no_sums, read_sums, select_sums
+from ferry.batch import WINDOW, OfWindow
+from ferry.fingerprints.sums import (
+    Summed,
+    ValueSums,
+    no_sums,
+    read_sums,
+    select_sums,
+    select_sums_by,
+)
 from ferry.schema import Column, TableName
 
 _BATCH = TableName("", "ferry_batch")
@@ -23,14 +31,25 @@ class BatchSums:
     Args:
         columns: The columns, in the batches' order.
         what: What is summed of them.
+        windows: How many windows the rows are of, if they have the number of theirs (`WINDOW`).
     """
 
-    def __init__(self, columns: Sequence[Column], what: Sequence[Summed]) -> None:
+    def __init__(self, columns: Sequence[Column], what: Sequence[Summed], windows: int = 0) -> None:
         self.sums: ValueSums = no_sums(what)
+        self._windows = [OfWindow(0, self.sums)] * windows
         self._what = tuple(what)
         self._names = [column.name for column in columns]
-        self._statement = select_sums(DuckDBFingerprint(), _BATCH, what).sql
+        self._statement = (
+            select_sums_by(DuckDBFingerprint(), _BATCH, what, WINDOW)
+            if windows
+            else select_sums(DuckDBFingerprint(), _BATCH, what)
+        ).sql
         self._connection: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def by_window(self) -> tuple[OfWindow, ...]:
+        """What each window has, in their order."""
+        return tuple(self._windows)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add a batch's, whatever its columns are called."""
@@ -38,9 +57,17 @@ class BatchSums:
         if self._connection is None:
             self._connection = _database().cursor()
         self._connection.register(_BATCH.name, named)
-        (row,) = self._connection.execute(self._statement).fetchall()
+        rows = self._connection.execute(self._statement).fetchall()
         self._connection.unregister(_BATCH.name)
-        self.sums += read_sums(self._what, row)
+        for row in rows:
+            if not self._windows:
+                self.sums += read_sums(self._what, row)
+                continue
+            window, count, *values = row
+            sums = read_sums(self._what, values)
+            self.sums += sums
+            before = self._windows[window]
+            self._windows[window] = OfWindow(before.rows + count, before.sums + sums)
 
 
 def _database() -> duckdb.DuckDBPyConnection:

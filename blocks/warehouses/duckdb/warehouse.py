@@ -32,7 +32,7 @@ from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
 from ferry.target.retype import Held
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 
 _MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's default is 2 MB
 

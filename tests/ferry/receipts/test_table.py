@@ -15,7 +15,7 @@ from ferry.receipts import table as receipts_table
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
 from ferry.schema import TableName
 from ferry.statements import MARK, Statement
-from ferry.write.algorithms import Transaction
+from ferry.write.load import Transaction
 from tests.harness.write_engine import run
 
 TABLE = TableName("raw", "t")
@@ -92,7 +92,7 @@ def test_what_it_finds_is_what_may_hold_its_rows() -> None:
     engine.add("created_at", range(7, 10), FIRST + DAY)
     before = receipts_table.read_landings(engine, TABLE, day(2000), "modified")
     assert (before.batches, before.voids) == (4, 2)
-    now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", "modified2000")
+    now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", ["modified2000"])
     assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
     assert receipts_table.read_landings(engine, TABLE, None, None).batches == DAYS + 3
     (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is")

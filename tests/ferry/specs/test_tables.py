@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from ferry.errors import RequestError, SpecError
-from ferry.specs.tables import parse_table_specs, tables_json_schema
+from ferry.specs.json_schema import tables_json_schema
+from ferry.specs.tables import parse_table_specs
 
 GOOD = """\
 defaults:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from ferry.errors import CountMismatchError, DataError, RequestError, StaleReadError
 from ferry.schema import Column, DataType, Kind
-from ferry.write.algorithms import Landed, replace_all, upsert, write
+from ferry.write.algorithms import replace_all, write
 from ferry.write.deletions import Deletion
+from ferry.write.load import Landed
 from ferry.write.merge import same_key
 from ferry.write.repeated_keys import count_repeated_keys
+from ferry.write.upsert import upsert
 from tests.harness.write_engine import CAPABILITIES, COLUMNS, INT, STAGING, TARGET, Engine, load
 
 small = st.integers(0, 3)

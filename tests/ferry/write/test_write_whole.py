@@ -9,7 +9,8 @@ import pytest
 
 from ferry.errors import DataError
 from ferry.schema import DataType, Kind
-from ferry.write.algorithms import Landed, replace_all, replace_from
+from ferry.write.algorithms import replace_all, replace_from
+from ferry.write.load import Landed
 from tests.harness.write_engine import CAPABILITIES, COLUMNS, STAGING, TARGET, Engine, load
 
 

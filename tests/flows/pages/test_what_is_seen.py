@@ -116,13 +116,13 @@ def test_readers_see_the_old_rows_while_a_full_copy_is_written_and_do_not_wait(
     upsert = import_module("tasks.upsert")  # the package has a task of this name
     shop.sql("UPDATE orders SET note = 'new'")
     seen: list[list[tuple[Any, ...]]] = []
-    write_receipt = upsert.write_receipt
+    write_receipts = upsert.write_receipts
 
     def looked_at(*args: Any) -> None:
         seen.append(notes(shop))  # on another connection; the new rows are written, not committed
-        write_receipt(*args)
+        write_receipts(*args)
 
-    monkeypatch.setattr(upsert, "write_receipt", looked_at)
+    monkeypatch.setattr(upsert, "write_receipts", looked_at)
     sync_table(table="orders", mode="full")
     assert seen == [[(1, "a"), (2, "b")]]
     assert notes(shop) == [(1, "new"), (2, "new"), (3, "new")]
@@ -168,16 +168,16 @@ def test_on_redshift_readers_wait_for_a_full_copy_and_see_the_new_rows(
 ) -> None:
     upsert = import_module("tasks.upsert")  # the package has a task of this name
     shop.sql("UPDATE orders SET note = 'new'")
-    write_receipt = upsert.write_receipt
+    write_receipts = upsert.write_receipts
     with ThreadPoolExecutor(1) as reader:
         readings: list[Future[list[tuple[Any, ...]]]] = []
 
         def looked_at(*args: Any) -> None:
             readings.append(reader.submit(notes, shop))
             assert not wait(readings, timeout=1).done
-            write_receipt(*args)
+            write_receipts(*args)
 
-        monkeypatch.setattr(upsert, "write_receipt", looked_at)
+        monkeypatch.setattr(upsert, "write_receipts", looked_at)
         sync_table(table="orders", mode="full")
         assert readings[0].result(60) == [(1, "new"), (2, "new"), (3, "new")]
 

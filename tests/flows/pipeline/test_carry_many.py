@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from prefect.logging import disable_run_logger
 
 from ferry.batch import Batch
 from ferry.coverage.outcomes import Outcome
-from ferry.errors import AccessError, BusyError, DataError, StoppedError
+from ferry.errors import AccessError, ApartError, BusyError, DataError, StoppedError
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
 from flows.pipeline import carry_many
@@ -27,9 +28,15 @@ from flows.pipeline.carry_many import GiveUp, InARow, at_first_failure, never, r
 
 FIRST = date(2023, 1, 1)
 SPEC = TableSpec(name="nps", source="shop", source_table="nps", mode="window", key=["id"])
-CARRIED: Any = object()
+CARRIED: Any = SimpleNamespace(rows_extracted=10)
 seen: list[Coordination] = []
 """What the windows of the last run shared."""
+
+tried: list[str] = []
+"""The days of each batch that was begun."""
+
+recorded: list[int] = []
+"""For how many windows at a time a failure was recorded."""
 
 Carry = Callable[[int], object]
 
@@ -47,24 +54,35 @@ def run(
     at_once: int = 1,
     give_up: GiveUp = never,
     stop: Event | None = None,
+    together: bool = False,
 ) -> list[Outcome]:
     """Six days, each carried by the function, which is told its number."""
 
     seen.clear()
+    tried.clear()
 
-    def carried(batch: Batch, _: object, shared: Coordination) -> object:
-        assert batch.window is not None
+    def carried(batch: Batch, _: object, shared: Coordination) -> tuple[object, ...]:
         seen.append(shared)
+        days = [(each.window.start.date() - FIRST).days for each in batch.each if each.window]
+        tried.append("".join(map(str, days)))
         if shared.stopped:
             raise StoppedError("stopped")
-        return carry((batch.window.start.date() - FIRST).days)
+        return tuple(carry(day) for day in days)
 
-    monkeypatch.setattr(carry_many, "carry", carried)
+    monkeypatch.setattr(carry_many, "carry_together", carried)
+    monkeypatch.setattr(
+        carry_many, "record_failures", lambda batches, *_: recorded.append(len(batches))
+    )
     monkeypatch.setattr(carry_many, "counts", lambda outcomes: (len(outcomes), 0, 0))
     now = datetime(2023, 2, 1, tzinfo=UTC)
     windows = [day_window(FIRST + timedelta(days=n), "UTC") for n in range(6)]
-    batches = [Batch(SPEC, "window", window, "run", now, Path("parts")) for window in windows]
-    route: Any = None
+    spec = SPEC if together else SPEC.model_copy(update={"batch_rows": 0})
+    rows = 10 if together else None
+    batches = [
+        Batch(spec, "window", window, "run", now, Path("parts"), estimated_rows=rows)
+        for window in windows
+    ]
+    route: Any = SimpleNamespace(warehouse=None)
     return run_windows(batches, route, at_once=at_once, stop=stop or Event(), give_up=give_up)
 
 
@@ -129,3 +147,38 @@ def test_what_ends_the_run_is_no_error_of_a_window_and_leaves_none_under_way(
         run(monkeypatch, carry, at_once=at_once, stop=stop)
     assert all(shared.stopped for shared in seen)
     assert not stop.is_set()  # which other tables share
+
+
+def test_of_windows_that_travel_together_the_one_at_fault_stands_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert ends(run(monkeypatch, failing(4), together=True)) == "ccccfc"
+    assert tried == ["012345", "012", "345", "3", "45", "4", "5"]
+
+
+def test_in_strict_order_none_begins_after_the_one_at_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcomes = run(monkeypatch, failing(3), give_up=at_first_failure, together=True)
+    assert ends(outcomes) == "cccfnn"
+    assert tried == ["012345", "012", "345", "3"]
+
+
+def test_what_is_no_window_s_fault_is_that_of_all_that_travel_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded.clear()
+    assert ends(run(monkeypatch, failing(2, error=BusyError), together=True)) == "ffffff"
+    assert (tried, recorded) == (["012345"], [6])
+
+
+def test_windows_that_cannot_travel_together_travel_each_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def carry(day: int) -> object:
+        if len(tried[-1]) > 1:
+            raise ApartError("as planned")
+        return CARRIED
+
+    assert ends(run(monkeypatch, carry, together=True)) == "cccccc"
+    assert tried == ["012345", *"012345"]

@@ -15,7 +15,7 @@ from ferry.errors import DataError, StaleReadError
 from ferry.schema import TableName
 from ferry.windows import day_window
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import Coordination, carry, load_route
+from flows.pipeline.carry_batch import Coordination, carry, carry_together, load_route
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.table_specs import load_table_specs
 from flows.show_coverage import show_coverage
@@ -165,10 +165,10 @@ def test_a_batch_that_landed_in_a_target_that_is_gone_lands_once_more(people: An
     day = day_window(FIRST)
     (batch,) = window_batches(spec, [day], "a-run", datetime(2023, 2, 1, tzinfo=UTC))
     with disable_run_logger():
-        carry(batch, load_route(spec), Coordination())
+        carry_together(batch, load_route(spec), Coordination())
         run(people, "DROP TABLE {}")
         for _ in range(2):
-            carry(batch, load_route(spec), Coordination())
+            carry_together(batch, load_route(spec), Coordination())
     assert people.target("people", "id") == [(1,)]
     assert [r.status for r in people.receipts("people")] == ["loaded", "void", "loaded"]
 

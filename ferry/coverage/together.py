@@ -1,0 +1,120 @@
+"""Windows that travel together: how many neighbours of what is left make the next batch.
+
+A window costs a read, a COPY and a transaction, however few rows it has. Neighbours share them, up
+to `batch_rows` of the table's spec, by what the source guessed and what has been read so far. The
+first batches are small, since a guess can be wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from threading import Lock
+
+from ferry.batch import Batch
+from ferry.windows import read_stretch
+
+MOST_WINDOWS = 1000
+"""In one batch: each has a receipt, and they are written one after the other."""
+
+FIRST_WINDOWS = 32
+"""In the first batches, where the source has guessed how many rows they have; else one."""
+
+GROWTH = 16
+"""A batch has at most so many times the windows that one before it had."""
+
+SMALL = 10
+"""What is left is shared among the threads, down to this part of `batch_rows` for each."""
+
+
+class WindowQueue:
+    """Windows of one table that are still to be carried; several threads take from it.
+
+    Args:
+        batches: One for each window, in the order in which they begin.
+        at_once: How many are under way at a time.
+    """
+
+    def __init__(self, batches: Sequence[Batch], at_once: int) -> None:
+        self._left = deque(batches)
+        self._newest_first = len(batches) > 1 and _start(batches[0]) > _start(batches[-1])
+        self._at_once = max(1, at_once)
+        self._lock = Lock()
+        self._apart = False
+        self._most = 0
+        self._windows = self._rows = self._estimated = 0
+
+    def take(self) -> Batch | None:
+        """The next batch; None if none is left."""
+        with self._lock:
+            if not self._left:
+                return None
+            taken = [self._left.popleft()]
+            room = taken[0].spec.batch_rows
+            if self._apart or not room:
+                return taken[0]
+            most = self._limit()
+            share = math.ceil((len(self._left) + 1) / self._at_once)
+            expected = self._expected(taken[0])
+            while self._left and len(taken) < most and neighbours([*taken[-2:], self._left[0]]):
+                expected += self._expected(self._left[0])
+                if expected > room or (len(taken) >= share and expected > room / SMALL):
+                    break
+                taken.append(self._left.popleft())
+            return Batch.together(sorted(taken, key=_start))
+
+    def read(self, batch: Batch, rows: int) -> None:
+        """Learn how many rows a batch has had."""
+        with self._lock:
+            windows = len(batch.each)
+            self._most = max(self._most, windows)
+            self._windows += windows
+            self._rows += rows
+            self._estimated += batch.estimated_rows or 0
+
+    def keep_apart(self) -> None:
+        """Let every window travel by itself from here on."""
+        with self._lock:
+            self._apart = True
+
+    def smaller(self, batch: Batch) -> Sequence[Batch]:
+        """The batch in halves, or in its windows where they are kept apart, in the plan's order."""
+        each = batch.each
+        middle = len(each) // 2
+        halves = Batch.together(each[:middle]), Batch.together(each[middle:])
+        parts = each if self._apart else halves
+        return parts[::-1] if self._newest_first else parts
+
+    def _limit(self) -> int:
+        first = FIRST_WINDOWS if self._left and self._left[0].estimated_rows is not None else 1
+        return min(MOST_WINDOWS, max(first, GROWTH * self._most))
+
+    def _expected(self, batch: Batch) -> float:
+        """About how many rows a window has: as guessed, and corrected by what was read."""
+        if batch.estimated_rows is None or (self._rows and not self._estimated):
+            return self._rows / self._windows if self._windows else 0.0
+        return batch.estimated_rows * (self._rows / self._estimated if self._estimated else 1.0)
+
+
+def neighbours(batches: Sequence[Batch]) -> bool:
+    """Whether these follow on one another, in one direction, and no moment is read for two."""
+    ways = (batches, batches[::-1])
+    return any(all(_touch(*pair) for pair in pairwise(way)) for way in ways)
+
+
+def _touch(one: Batch, two: Batch) -> bool:
+    if one.window is None or two.window is None or one.part or two.part:
+        return False
+    zone = one.spec.wall_clock_zone
+    return (
+        one.window.end == two.window.start
+        and one.window.zone == two.window.zone
+        and read_stretch(one.window, zone)[1] <= read_stretch(two.window, zone)[0]
+    )
+
+
+def _start(batch: Batch) -> float:
+    assert batch.window is not None
+    return batch.window.start.timestamp()

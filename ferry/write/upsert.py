@@ -1,0 +1,282 @@
+"""Upsert: rows of a batch replace the target's rows of the same key, never an older a newer one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ferry import statements as sql
+from ferry.batch import WINDOW
+from ferry.capabilities import Capabilities
+from ferry.errors import ApartError, CountMismatchError, DataError
+from ferry.schema import Column, Kind, TableName
+from ferry.statements import Statement
+from ferry.write import merge, repeated_keys
+from ferry.write.load import Landed, Load, Transaction, expect, insert
+from ferry.write.refusals import refuse_stale
+
+_ORDERED = (
+    Kind.INT16,
+    Kind.INT32,
+    Kind.INT64,
+    Kind.DECIMAL,
+    Kind.DATE,
+    Kind.TIMESTAMP,
+    Kind.TIMESTAMPTZ,
+)
+
+
+def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
+    """Let the batch's rows replace the target's rows of the same key, never an older a newer one.
+
+    Raises:
+        DataError: A row without a full key, or rows of one key that differ and none is newer.
+        StaleReadError: Another batch has landed since this one was read, and a row of this one
+            differs from the target's, with nothing to tell which of them is newer.
+        ApartError: Rows of one key, in windows that travel together.
+        CountMismatchError: The staging table does not hold the rows that were copied.
+    """
+    each = upsert_by_window(tx, load, capabilities)
+    return Landed(*(sum(getattr(one, field.name) for one in each) for field in fields(Landed)))
+
+
+def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Landed]:
+    """As `upsert`; returns what became of each window where several travel together.
+
+    Raises:
+        DataError, StaleReadError, ApartError, CountMismatchError: As `upsert`.
+    """
+    whole = load.windows or (load.rows,)
+    if load.staging is None:
+        return [Landed()] * len(whole)
+    pads_text = capabilities.pads_text
+    empty = load.into_empty
+    if empty is None:
+        empty = not tx.fetch(sql.any_row(load.target))
+    if empty:
+        if load.unique_key and load.deleted is None:
+            insert(tx, load, capabilities)
+            return [Landed(inserted=rows) for rows in whole]
+        span, is_new = None, True
+        _check_keys(tx, load, None)
+    else:
+        span = _check_keys(tx, load, _ranged(load))
+        is_new = span is not None and not _occupied(tx, load, span)
+    load, staging, repeated = _newest_only(tx, load, load.staging, pads_text)
+
+    def narrowed(statement: Statement | str) -> Statement:
+        if span is None:
+            return Statement.of(statement)
+        return sql.only_within(statement, load.target, span.column, span.low, span.high)
+
+    prefix = sql.table_sql(staging) + "."
+    marked = load.deleted.condition(pads_text, prefix) if load.deleted else None
+    count = _Counter(tx, load, staging)
+    staged = count.all()
+    left, removed, gone = staged, count.none(), count.none()
+    if not is_new:
+        known = merge.delete_known(
+            staging,
+            load.target,
+            load.columns,
+            load.key,
+            load.version or load.cursor,
+            pads_text=pads_text,
+            deleted=marked,
+        )
+        unchanged = tx.execute(narrowed(known))
+        load = replace(load, rows=load.rows - unchanged)
+        left = count.left(staged, unchanged)
+        if load.others_landed:
+            undecided = merge.count_undecided(
+                staging, load.target, load.key, load.version or load.cursor, pads_text
+            )
+            refuse_stale(int(tx.fetch(narrowed(undecided))[0][0]))
+        if marked:
+            gone = count.of(
+                narrowed(
+                    merge.select_deletable(
+                        count.item, staging, load.target, load.key, marked, pads_text
+                    )
+                )
+            )
+        if load.windows:
+            matching = merge.select_matching(count.item, staging, load.target, load.key, pads_text)
+            removed = count.of(narrowed(matching))
+        matching = merge.delete_matching(load.target, staging, load.key, pads_text)
+        removed = count.agreed(removed, tx.execute(narrowed(matching)))
+    if load.windows and marked:
+        left = count.left_unmarked(marked)
+    inserted = count.agreed(left, insert(tx, load, capabilities))
+    counts = zip(staged, inserted, removed, gone, strict=True)
+    return [_landed(*each, repeated) for each in counts]
+
+
+def _landed(staged: int, inserted: int, removed: int, gone: int, repeated: Landed) -> Landed:
+    """What became of rows.
+
+    Args:
+        staged: How many came, of each key one.
+        inserted: Rows that went into the target.
+        removed: Rows that the target had of their keys.
+        gone: Those of them whose deletion was applied.
+        repeated: What became of other rows of their keys.
+    """
+    updated = min(inserted, removed - gone)
+    return replace(
+        repeated,
+        inserted=inserted - updated,
+        updated=updated,
+        deleted=removed - updated,
+        unchanged=staged - inserted - gone,
+    )
+
+
+class _Counter:
+    """Counts rows of the staging table: of each window where several travel together, else of all.
+
+    Args:
+        tx: The transaction.
+        load: The batch, before anything was taken out of its staging table.
+        staging: The table.
+    """
+
+    def __init__(self, tx: Transaction, load: Load, staging: TableName) -> None:
+        self._tx, self._staging = tx, staging
+        self._windows = load.windows
+        self._rows = load.rows
+
+    def all(self) -> list[int]:
+        """Those that came."""
+        return list(self._windows) or [self._rows]
+
+    def none(self) -> list[int]:
+        """No rows."""
+        return [0] * len(self.all())
+
+    def left(self, staged: list[int], taken_out: int) -> list[int]:
+        """Those that are still there."""
+        if not self._windows:
+            return [self._rows - taken_out]
+        if taken_out in (0, self._rows):
+            return self.none() if taken_out else staged
+        rows = self.of(Statement(f"SELECT {self.item} FROM {sql.table_sql(self._staging)}"))  # noqa: S608  # ours
+        return self.agreed(rows, self._rows - taken_out)
+
+    def left_unmarked(self, marked: Statement) -> list[int]:
+        """Those that are still there, and whose deletion is not to be applied."""
+        return self.of(
+            Statement(
+                f"SELECT {self.item} FROM {sql.table_sql(self._staging)} WHERE NOT {marked.sql}",  # noqa: S608
+                marked.values,
+            )
+        )
+
+    @property
+    def item(self) -> str:
+        """What is selected of each row, to be counted."""
+        if not self._windows:
+            return "1 AS ferry__one"
+        return f"{sql.table_sql(self._staging)}.{sql.quoted(WINDOW.name)}"
+
+    def of(self, select: Statement) -> list[int]:
+        """Those for which a statement selects the item."""
+        if not self._windows:
+            question = f"SELECT COUNT(*) FROM ({select.sql}) AS counted"  # noqa: S608  # ours
+            return [int(self._tx.fetch(Statement(question, select.values))[0][0])]
+        name = sql.quoted(WINDOW.name)
+        question = f"SELECT {name}, COUNT(*) FROM ({select.sql}) AS counted GROUP BY {name}"  # noqa: S608
+        counted = self.none()
+        for window, rows in self._tx.fetch(Statement(question, select.values)):
+            counted[int(window)] += int(rows)
+        return counted
+
+    def agreed(self, by_window: list[int], rows: int) -> list[int]:
+        """The counts, if they are together what a statement says that it touched.
+
+        Raises:
+            CountMismatchError: They are not.
+        """
+        if not self._windows:
+            return [rows]
+        if sum(by_window) != rows:
+            raise CountMismatchError(
+                "rows counted by window are not the rows written",
+                expected=sum(by_window),
+                found=rows,
+                todo="Nothing is committed and the target is as it was; run it again.",
+            )
+        return by_window
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The lowest and the highest value of a key column in the batch.
+
+    A row of the target whose key is in the batch has its value between them.
+    """
+
+    column: str
+    low: Any
+    high: Any
+
+
+def _ranged(load: Load) -> Column | None:
+    """The first column of the key whose order is the same everywhere, and agrees with equality."""
+    return next((column for column in load.key if column.type.kind in _ORDERED), None)
+
+
+def _occupied(tx: Transaction, load: Load, span: _Span) -> bool:
+    """Whether the target has any row within the span."""
+    lowest = sql.lowest_within(load.target, span.column, span.low, span.high)
+    return tx.fetch(lowest)[0][0] is not None
+
+
+def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _Span | None:
+    """Refuse a batch without full keys; returns the span of a column of the key."""
+    assert load.staging is not None
+    names = [column.name for column in load.key]
+    counted = sql.count_keyed_rows(load.staging, names, ranged.name if ranged else None)
+    rows, keyed, low, high = tx.fetch(counted)[0]
+    expect(load, int(rows))
+    if rows != keyed:
+        raise DataError(
+            f"rows without a full key ({', '.join(names)})",
+            expected="no NULL in the key",
+            found=f"{rows - keyed} rows",
+            todo="Choose a key whose columns are never NULL.",
+        )
+    return _Span(ranged.name, low, high) if ranged else None
+
+
+def _newest_only(
+    tx: Transaction, load: Load, staging: TableName, pads_text: bool
+) -> tuple[Load, TableName, Landed]:
+    """The load with just one row of each key, the newest; its table; and what became of the rest.
+
+    Raises:
+        DataError: Rows of one key differ and none is newer, and not any of them may win.
+        ApartError: There are such keys, and several windows, which each have to tell of theirs.
+    """
+    repeats = repeated_keys.count_repeated_keys(staging, load.key, pads_text)
+    if load.unique_key or not tx.fetch(repeats)[0][0]:
+        return load, staging, Landed()
+    if load.windows:
+        raise ApartError("there are rows of one key in windows that were read together")
+    newest = newest_table(staging)
+    tx.execute(sql.drop_table(newest))
+    version = load.version or load.cursor
+    rules = (load.columns, load.key, version, pads_text)
+    tx.execute(repeated_keys.create_newest(newest, staging, *rules))
+    rows = int(tx.fetch(sql.count_rows(newest))[0][0])
+    undecided = repeated_keys.count_undecided_keys(newest, staging, *rules)
+    keys = int(tx.fetch(undecided)[0][0])
+    if keys and not load.any_may_win:
+        raise repeated_keys.undecided_keys(load.key, version, keys)
+    repeated = Landed(superseded=load.rows - rows, undecided_keys=keys)
+    return replace(load, staging=newest, rows=rows), newest, repeated
+
+
+def newest_table(staging: TableName) -> TableName:
+    """The table beside the staging table that holds just the newest row of each key."""
+    return TableName(staging.schema, f"{staging.name}_newest")
