@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--limits", action="store_true", help="only what the limits on readers cost"
     )
+    parser.add_argument("--backfill", action="store_true", help="only what many windows cost")
     parser.add_argument("--reconcile", action="store_true", help="only what comparing costs")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     options = parser.parse_args()
@@ -42,7 +43,7 @@ def main() -> None:
     # 0755: PostgreSQL, not running as root, keeps its data in it.
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as name:
         folder = Path(name)
-        only = options.limits or options.reconcile
+        only = options.limits or options.reconcile or options.backfill
         no_peers = options.no_peers or only
         python = None if no_peers else _environment(folder / "airflow-venv", results)
         _say("starting the servers, making the tables")
@@ -57,24 +58,27 @@ def main() -> None:
                 _measure_short(places, results)
                 results.flow_run.add(_run(places, "flow-run").seconds)
                 results.task_runs.add(_run(places, "task-runs").seconds)
-            if not only:
-                _say("the year as days, as months; empty days")
-                _measure_backfills(places, results)
-            if not options.reconcile:
+            if options.backfill or not only:
+                _say("the year as days, as months; days without rows; a bad value")
+                found = backfill.measure(places, partial(_run, places), nps_rows, rounds)
+                results.section += backfill.table_rows(found)
+                results.notes += found.notes
+            if options.limits or not only:
                 _say("the same with limits on readers and without them")
                 costs = limits.measure(places, rounds)
                 results.section += limits.table_rows(costs)
-            if not options.limits:
+            if options.reconcile or not only:
                 _say("comparing")
-                found = reconcile.measure(places, partial(_run, places), nps_rows, rounds)
-                results.section += reconcile.table_rows(found)
-                results.notes += found.notes
+                compared = reconcile.measure(places, partial(_run, places), nps_rows, rounds)
+                results.section += reconcile.table_rows(compared)
+                results.notes += compared.notes
     if options.no_peers:
         results.notes.append("Airflow was left out: --no-peers.")
     lines = table.lines(results)
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
     if options.write:
-        what = "reconcile" if options.reconcile else "measured"
+        only = [name for name in ("reconcile", "backfill") if getattr(options, name)]
+        what = only[0] if only else "measured"
         page.write(options.write, lines, f"make bench ARGS='{shlex.join(sys.argv[1:])}'", what)
 
 
@@ -106,13 +110,6 @@ def _measure_short(places: Places, results: Results) -> None:
     for way in WAYS:
         if way[2] != "window":
             _measure_way(places, results, way, SHORT)
-
-
-def _measure_backfills(places: Places, results: Results) -> None:
-    found = backfill.measure(places, partial(_run, places), results.rows["nps"])
-    one_window = results.ours[("whole-path", "double", "window"), "nps"]
-    results.section += backfill.table_rows(found, one_window.median)
-    results.notes += found.notes
 
 
 def _measure_way(places: Places, results: Results, way: table.Way, each: str) -> None:

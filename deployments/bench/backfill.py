@@ -1,4 +1,4 @@
-"""A year of `nps` by the flow `backfill`: as days, as months and as one window; and empty days.
+"""A year of `nps` by the flow `backfill`: as days, as months and as one window; and days of none.
 
 The windows are carried from MariaDB through S3 into the double, each run in a fresh process. The
 seconds are from the first window's beginning to the last receipt: the flow run's own start is not
@@ -10,22 +10,30 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from deployments.bench.measured import Measured, MeasuredError
-from deployments.bench.places import SERVER_CORES, YEAR, Places
-from deployments.bench.table import Row, row
+from deployments.bench.places import MONTH, SERVER_CORES, YEAR, Places
+from deployments.bench.table import Row, Samples, row
 
 TABLE = "nps_double"
 DAYS = YEAR.days
 SHORT_DAYS = 36
 """A tenth of the year, to see whether memory grows with the windows."""
 
-YEAR_AS_DAYS = 4.0
+YEAR_AS_DAYS = 1.2
 """At most so many times the year as one window."""
 
-EMPTY_WINDOW_MS = 150.0
-"""At most this for an empty window, all in all."""
+SLOWER_SECONDS = 0.05
+"""A round trip to a warehouse far away, added to each statement of the double."""
+
+YEAR_AS_DAYS_SLOWER = 1.5
+DECADE_SECONDS = 3.0
+"""At most this for ten years of days without rows."""
+
+BAD_DAY = 2.0
+"""At most so many times the month without a bad value."""
 
 PLAN_SECONDS = 2.0
 """At most this to plan ten years of days."""
@@ -35,46 +43,65 @@ PEAK_CHANGE = 0.2
 TWO_WORKERS = 1 / 1.5
 """At most this part of the time that one worker takes."""
 
+_ALL_YEAR = ("2023-01-01", "2024-01-01")
+
 Run = Callable[..., Measured]
 """Runs `deployments.bench.one` with these arguments; `log=` names its log file."""
 
 
 @dataclass
 class Backfills:
-    """What was measured; None where it was not.
+    """What was measured, a value for each round; None where it was not.
 
     Attributes:
         rows: How many the year has.
+        month_rows: How many its first month has.
+        window: The year as one window.
         days: The year as days.
-        short: Its first tenth, as days.
+        slower_window: The same with a round trip added to each statement.
+        slower_days: The same.
         months: The year as months.
-        empty: A year of days without rows, one after the other.
+        decade: Ten years of days without rows.
+        month: A month as days.
+        bad_day: The month with a value on its 17th day that the warehouse cannot hold.
+        short: The year's first tenth, as days.
         plan: Ten years of days, planned.
         two: The seconds of the year as days in two processes.
+        notes: Lines to print below the table.
     """
 
     rows: int
-    days: Measured | None = None
-    short: Measured | None = None
-    months: Measured | None = None
-    empty: Measured | None = None
-    plan: Measured | None = None
+    month_rows: int = 0
+    window: Samples = field(default_factory=Samples)
+    days: Samples = field(default_factory=Samples)
+    slower_window: Samples = field(default_factory=Samples)
+    slower_days: Samples = field(default_factory=Samples)
+    months: Samples = field(default_factory=Samples)
+    decade: Samples = field(default_factory=Samples)
+    month: Samples = field(default_factory=Samples)
+    bad_day: Samples = field(default_factory=Samples)
+    short: Samples = field(default_factory=Samples)
+    plan: Samples = field(default_factory=Samples)
     two: float | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def measure(places: Places, run: Run, rows: int) -> Backfills:
-    """Measure everything of this section once.
+def measure(places: Places, run: Run, rows: int, rounds: int) -> Backfills:
+    """Measure everything of this section, in turn, so many times.
 
     Raises:
         MeasuredError: A run failed, or carried other rows than the source has.
     """
     found = Backfills(rows)
-    found.short = _carry(places, run, "2023-01-01", "2023-02-06")
-    found.days = _carry(places, run, "2023-01-01", "2024-01-01", rows=rows)
-    found.months = _carry(places, run, "2023-01-01", "2024-01-01", granularity="month", rows=rows)
-    found.empty = _carry(places, run, "2022-01-01", "2023-01-01", at_once=1, rows=0)
-    found.plan = run("plan", TABLE, str(PLANNED_DAYS))
+    for _ in range(rounds):
+        _both(places, run, found.window, found.days, rows)
+        with places.slower_double(SLOWER_SECONDS):
+            _both(places, run, found.slower_window, found.slower_days, rows)
+        _carry(places, run, found.months, *_ALL_YEAR, granularity="month", rows=rows)
+        _carry(places, run, found.decade, "2013-01-01", "2023-01-01", rows=0)
+        found.month_rows = _month(places, run, found)
+    _carry(places, run, found.short, "2023-01-01", "2023-02-06")
+    found.plan.add(run("plan", TABLE, str(PLANNED_DAYS)).seconds)
     cores = os.cpu_count() or 1
     if cores >= SERVER_CORES + 2:
         found.two = _two_workers(places, run)
@@ -86,29 +113,54 @@ def measure(places: Places, run: Run, rows: int) -> Backfills:
     return found
 
 
+def _both(places: Places, run: Run, window: Samples, days: Samples, rows: int) -> None:
+    """The year as one window, and as days."""
+    places.empty_targets()
+    measured = run("whole-path", TABLE, "window")
+    window.add(measured.seconds, measured.peak_mb)
+    _carry(places, run, days, *_ALL_YEAR, rows=rows)
+
+
+def _month(places: Places, run: Run, found: Backfills) -> int:
+    """A month as days, without and with a value that cannot land; returns its rows."""
+    rows = 0
+    for samples, windows in ((found.month, 31), (found.bad_day, 30)):
+        places.empty_targets()
+        with places.bad_value() if windows < 31 else nullcontext():
+            measured = run("month", MONTH, "2023-01-01", "2023-02-01")
+        if measured.result["windows"] != windows:
+            raise MeasuredError(f"{measured.result['windows']} of {windows} days were carried")
+        samples.add(measured.seconds)
+        rows = rows or int(measured.result["rows"])
+    return rows
+
+
 def _carry(
     places: Places,
     run: Run,
+    samples: Samples,
     start: str,
     end: str,
     *,
     granularity: str = "day",
     at_once: int = 4,
     rows: int | None = None,
-) -> Measured:
+) -> None:
     places.empty_targets()
     measured = run("backfill", TABLE, start, end, granularity, str(at_once))
     if rows is not None and measured.result["rows"] != rows:
         raise MeasuredError(
             f"backfill by {granularity} carried {measured.result['rows']} of {rows} rows"
         )
-    return measured
+    samples.add(measured.seconds, measured.peak_mb)
 
 
 def _two_workers(places: Places, run: Run) -> float:
     """Two processes with half of the year each; from the first window of both to the last."""
     places.empty_targets()
-    _carry(places, run, "2022-01-01", "2022-01-02")  # so that neither has to make the target
+    _carry(
+        places, run, Samples(), "2022-01-01", "2022-01-02"
+    )  # so that neither has to make the target
     halves = (("2023-01-01", "2023-07-02"), ("2023-07-02", "2024-01-01"))
     with ThreadPoolExecutor(2) as pool:
         runs = [
@@ -119,39 +171,45 @@ def _two_workers(places: Places, run: Run) -> float:
     return float(max(r["ended"] for r in results) - min(r["began"] for r in results))
 
 
-def table_rows(found: Backfills, one_window_seconds: float) -> Iterator[Row]:
-    """The rows of this section; the year as one window is the whole path's upsert."""
+def table_rows(found: Backfills) -> Iterator[Row]:
+    """The rows of this section."""
     name = f"nps, {found.rows:,} rows"
-    if found.days:
+    slower = f"{SLOWER_SECONDS * 1000:.0f} ms more a statement"
+    for what, samples, window, goal in (
+        (f"a year as {DAYS} days", found.days, found.window, YEAR_AS_DAYS),
+        (f"the same, {slower}", found.slower_days, found.slower_window, YEAR_AS_DAYS_SLOWER),
+        ("a year as 12 months", found.months, found.window, None),
+    ):
         yield row(
-            f"a year as {DAYS} days",
+            what,
             name,
-            seconds=found.days.seconds,
-            ratio=found.days.seconds / one_window_seconds,
+            seconds=samples.median,
+            ratio=samples.median / window.median,
             to="one window",
-            goal=YEAR_AS_DAYS,
-            peak=found.days.peak_mb,
+            goal=goal,
+            peak=samples.peak_mb,
         )
-    if found.months:
-        yield row(
-            "a year as 12 months",
-            name,
-            seconds=found.months.seconds,
-            ratio=found.months.seconds / one_window_seconds,
-            to="one window",
-            peak=found.months.peak_mb,
-        )
-    if found.empty:
-        each = found.empty.seconds / DAYS
-        yield row(
-            "an empty window",
-            "nps, no rows",
-            seconds=each,
-            ratio=each * 1000 / EMPTY_WINDOW_MS,
-            to=f"{EMPTY_WINDOW_MS:.0f} ms",
-            goal=1.0,
-        )
-    if found.days and found.short and found.days.peak_mb and found.short.peak_mb:
+    yield row("the year as one window", name, seconds=found.window.median)
+    yield row(f"the same, {slower}", name, seconds=found.slower_window.median)
+    yield row(
+        "ten years of days without rows",
+        "nps, no rows",
+        seconds=found.decade.median,
+        ratio=found.decade.median / DECADE_SECONDS,
+        to=f"{DECADE_SECONDS:.0f} s",
+        goal=1.0,
+    )
+    month = f"{found.month_rows:,} rows"
+    yield row("a month as 31 days", month, seconds=found.month.median)
+    yield row(
+        "the month with a bad value on its 17th day",
+        month,
+        seconds=found.bad_day.median,
+        ratio=found.bad_day.median / found.month.median,
+        to="without",
+        goal=BAD_DAY,
+    )
+    if found.days.peak_mb and found.short.peak_mb:
         yield row(
             f"memory, a year as {DAYS} days",
             name,
@@ -160,21 +218,19 @@ def table_rows(found: Backfills, one_window_seconds: float) -> Iterator[Row]:
             goal=1 + PEAK_CHANGE,
             peak=found.days.peak_mb,
         )
-    if found.plan:
-        yield row(
-            f"plan of {found.plan.result['windows']:,} windows",
-            "nps",
-            seconds=found.plan.seconds,
-            ratio=found.plan.seconds / PLAN_SECONDS,
-            to=f"{PLAN_SECONDS:.0f} s",
-            goal=1.0,
-        )
-    if found.days:
-        yield row(
-            "a year as days, two workers",
-            name,
-            seconds=found.two,
-            ratio=found.two / found.days.seconds if found.two else None,
-            to="one worker" if found.two else "no free cores",
-            goal=TWO_WORKERS,
-        )
+    yield row(
+        f"plan of {PLANNED_DAYS:,} windows",
+        "nps",
+        seconds=found.plan.median,
+        ratio=found.plan.median / PLAN_SECONDS,
+        to=f"{PLAN_SECONDS:.0f} s",
+        goal=1.0,
+    )
+    yield row(
+        "a year as days, two workers",
+        name,
+        seconds=found.two,
+        ratio=found.two / found.days.median if found.two else None,
+        to="one worker" if found.two else "no free cores",
+        goal=TWO_WORKERS,
+    )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from blocks.stages import FolderStage, S3Stage
 from blocks.warehouses import PostgresWarehouse, RedshiftWarehouse
 from deployments.guards import register_limits
 from deployments.local import shop
+from deployments.local.redshift_double import Fault, RedshiftDouble
+from deployments.local.redshift_double.faults import order
 from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
 from deployments.local.servers.prefect_server import without_prefect_settings
 from deployments.local.shop_rows import Span
@@ -55,6 +57,11 @@ TINY = tuple(f"tiny_{number:02}" for number in range(1, 23))
 """Tables of some rows each, all of them on the year's first day; carried into the double."""
 
 TINY_ROWS = 100
+
+MONTH = "nps_month"
+"""The year's first month of `nps`, with a text in each row."""
+
+_ALL = 1_000_000_000
 
 ROUTES = {
     "folder": ("bench-folder", "bench-postgres"),
@@ -99,6 +106,36 @@ class Places:
                 yield
             finally:
                 register_limits(SOURCE, READERS)
+
+    @contextmanager
+    def bad_value(self) -> Iterator[None]:
+        """Let one row of the month's 17th day have a text that the warehouse cannot hold."""
+        self._note("'as it' '\\0' 'is'")
+        try:
+            yield
+        finally:
+            self._note("'as it is'")
+
+    def _note(self, text: str) -> None:
+        day = YEAR.start + timedelta(days=16)
+        with self.mariadb.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {MONTH} SET note = {text} WHERE created_at >= %s ORDER BY id LIMIT 1",  # noqa: S608
+                [f"{day} 12:00:00"],
+            )
+            connection.commit()
+
+    @contextmanager
+    def slower_double(self, seconds: float) -> Iterator[None]:
+        """Let every statement of the double take so much longer, as a round trip would."""
+        ready = self.folder / "redshift" / "ready.json"
+        RedshiftDouble.tell(
+            ready, order("inject", Fault("stall", ".", times=_ALL, seconds=seconds))
+        )
+        try:
+            yield
+        finally:
+            RedshiftDouble.tell(ready, order("clear"))
 
     @contextmanager
     def prefect_settings(self) -> Iterator[None]:
@@ -186,6 +223,12 @@ def _make_tables(mariadb: MariaDB, nps_rows: int, orders_rows: int) -> None:
             f"INSERT INTO {SHORT} SELECT * FROM nps WHERE id <= %s",  # noqa: S608  # ours
             [nps_rows // 5],
         )
+        cursor.execute(f"CREATE TABLE {MONTH} LIKE nps")
+        cursor.execute(f"ALTER TABLE {MONTH} ADD note VARCHAR(20) NOT NULL DEFAULT 'as it is'")
+        cursor.execute(
+            f"INSERT INTO {MONTH} SELECT nps.*, 'as it is' FROM nps WHERE created_at < %s",  # noqa: S608
+            [f"{YEAR.start + timedelta(days=31)}"],
+        )
         for table in TINY:
             cursor.execute(f"CREATE TABLE {table} LIKE nps")
             cursor.execute(
@@ -193,7 +236,7 @@ def _make_tables(mariadb: MariaDB, nps_rows: int, orders_rows: int) -> None:
                 [TINY_ROWS],
             )
         connection.commit()
-        for table in (*KEYS, *TINY):
+        for table in (*KEYS, *TINY, MONTH):
             cursor.execute(f"ANALYZE TABLE {table}")
 
 
@@ -262,7 +305,7 @@ def _write_specs(folder: Path) -> Path:
             "warehouse": warehouse,
             "cursor": KEYS["nps"],
         }
-        for table in TINY
+        for table in (*TINY, MONTH)
     }
     defaults = {"source": SOURCE, "schema": SCHEMA, "mode": "window", "key": ["id"]}
     file = folder / "tables.yaml"

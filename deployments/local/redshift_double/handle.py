@@ -94,6 +94,16 @@ class RedshiftDouble:
         told = json.loads(ready.read_text(encoding="utf-8"))
         return cls(told["host"], told["port"], log_path, told["control_port"], process)
 
+    @staticmethod
+    def tell(ready: Path, line: bytes) -> int:
+        """Gives an order to the double that wrote this file when it was ready; returns its answer.
+
+        Raises:
+            ValueError: It does not take the order.
+        """
+        told = json.loads(ready.read_text(encoding="utf-8"))
+        return _tell(told["host"], told["control_port"], line)
+
     def stop(self) -> None:
         """Ends the process; open connections are closed."""
         if self.process.poll() is None:
@@ -139,9 +149,13 @@ class RedshiftDouble:
         self.stop()
 
     def _tell(self, line: bytes) -> int:
-        with socket.create_connection((self.host, self.control_port), timeout=5) as connection:
-            connection.sendall(line)
-            answer = json.loads(connection.makefile("rb").readline())
-        if "error" in answer:
-            raise ValueError(answer["error"])
-        return int(answer["struck"])
+        return _tell(self.host, self.control_port, line)
+
+
+def _tell(host: str, port: int, line: bytes) -> int:
+    with socket.create_connection((host, port), timeout=5) as connection:
+        connection.sendall(line)
+        answer = json.loads(connection.makefile("rb").readline())
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return int(answer["struck"])
