@@ -23,13 +23,13 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Every
 from flows.pipeline.audit_tables import audit_tables
-from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch, summary_line
+from flows.pipeline.carry_batch import Dates, How, Routes, carry, make_batch, summary_line
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
 from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
-from flows.pipeline.tidy import tidied
+from flows.pipeline.tidy import tidied, tidy_places
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import short
 from tasks.step import explains, known
@@ -44,19 +44,20 @@ MAX_TABLES_AT_ONCE = 4
     persist_result=False,
 )
 @explains
-def sync_one(batch: Batch, *, stop: Event, settle: bool) -> Receipt:
-    """Carry one table; its steps are tasks of their own, with retries of their own.
+def sync_one(batch: Batch, routes: Routes, *, stop: Event, settle: bool) -> Receipt:
+    """Carry one table; its steps have retries of their own, those of a larger one task runs, too.
 
     Args:
         batch: What is to be carried.
+        routes: The routes of the run's tables.
         stop: Once it is set, nothing waits any more.
         settle: Whether the window has to settle first.
     """
-    route = load_route(batch.spec)
+    route = routes.of(batch.spec)
     if settle:
         wait_until_settled(batch, route.source, stop)
-    with tidied(batch.spec, route.stage, route.warehouse):
-        return carry(batch, route)
+    with tidied(batch.spec, route.stage, route.warehouse, all_places=False):
+        return carry(batch, route, How.SMALL_IN_PLACE)
 
 
 def _run_name() -> str:
@@ -108,7 +109,7 @@ def sync_all(
     )
     dates = Dates(run_date, window_start, window_end, zone)
     batches: list[Batch] = []
-    stop = Event()
+    stop, routes = Event(), Routes()
     futures: dict[str, PrefectFuture[Receipt]] = {}
     receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
@@ -119,12 +120,15 @@ def sync_all(
             failures[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
         else:
             batches.append(batch)
-            futures[str(spec.target)] = sync_one.submit(batch, stop=stop, settle=not dates.given)
+            futures[str(spec.target)] = sync_one.submit(
+                batch, routes, stop=stop, settle=not dates.given
+            )
     try:
         wait(list(futures.values()))
     except BaseException:  # a cancelled run ends here, by a signal
         stop.set()
         raise
+    tidy_places(routes.warehouses, "sync-all")
     for name, future in futures.items():
         result = future.result(raise_on_failure=False)
         if isinstance(result, Receipt):

@@ -137,24 +137,29 @@ def with_retries(step: Task[P, R], spec: Retries) -> Task[P, R]:
     )
 
 
-_in_place: ContextVar[bool] = ContextVar("_in_place", default=False)
+_quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
 
 
 def log_step(message: str, *values: object) -> None:
-    """Log what a step did; at DEBUG for a step in place: of many windows it would be too much."""
-    get_run_logger().log(logging.DEBUG if _in_place.get() else logging.INFO, message, *values)
+    """Log what a step did; at DEBUG for one of very many, of which it would be too much."""
+    get_run_logger().log(logging.DEBUG if _quiet.get() else logging.INFO, message, *values)
 
 
-def in_place(step: Task[P, R], spec: Retries) -> Callable[P, R]:
+def in_place(step: Task[P, R], spec: Retries, *, quiet: bool = False) -> Callable[P, R]:
     """The step within the run that calls it: with the spec's retries, but no task run of its own.
 
     A task run costs Prefect's server some 35 ms of processor time, more than a step of a small
     window costs everybody else, and a line of its log 6 ms. So a step of one of many windows has
     neither, and a window one line in the flow run's log if all goes well.
+
+    Args:
+        step: The step.
+        spec: What says how often it is tried again.
+        quiet: Whether what it does is logged at DEBUG.
     """
 
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        token = _in_place.set(True)
+        token = _quiet.set(quiet)
         try:
             for _ in range(spec.retries):
                 try:
@@ -165,7 +170,7 @@ def in_place(step: Task[P, R], spec: Retries) -> Callable[P, R]:
                     time.sleep(pause)
             return step.fn(*args, **kwargs)
         finally:
-            _in_place.reset(token)
+            _quiet.reset(token)
 
     return run
 

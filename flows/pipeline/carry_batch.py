@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Any
 
+from prefect import Task
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -19,7 +23,7 @@ from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.batch import Batch, Copied, Staged
 from ferry.errors import IncompleteReadError, RequestError, StaleReadError, StoppedError
-from ferry.plan import choose_window
+from ferry.plan import BatchPlan, choose_window
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
@@ -29,6 +33,9 @@ from tasks.landed import already_landed
 from tasks.pages.artifacts import cosmetic
 from tasks.stage import discard
 from tasks.upsert import drop_staging
+
+SMALL_TABLE_ROWS = 10_000
+"""Of many tables in a run, one of so many rows at most has one task run for all of its steps."""
 
 READ_AGAIN = 3
 """How often a batch is planned and read again, as another landed or its table was altered."""
@@ -57,6 +64,30 @@ class Route:
 def load_route(spec: TableSpec) -> Route:
     """The blocks that the spec names. Raises ConfigurationError if one is missing."""
     return Route(*load_blocks(spec.source, spec.stage, spec.warehouse))
+
+
+class Routes:
+    """Routes that the tables of one run share: each is loaded once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, str, str], Route] = {}
+        self._lock = threading.Lock()
+
+    def of(self, spec: TableSpec) -> Route:
+        """The table's. Raises ConfigurationError if a block is missing."""
+        names = (spec.source, spec.stage, spec.warehouse)
+        with self._lock:
+            if names not in self._loaded:
+                self._loaded[names] = load_route(spec)
+            return self._loaded[names]
+
+    @property
+    def warehouses(self) -> list[Warehouse]:
+        """Those of the routes that were loaded, each once."""
+        with self._lock:
+            return list(
+                {names[2]: route.warehouse for names, route in self._loaded.items()}.values()
+            )
 
 
 @dataclass(frozen=True)
@@ -138,7 +169,15 @@ class Coordination:
         return self.stop.is_set() or self.over.is_set()
 
 
-def carry(batch: Batch, route: Route) -> Receipt:
+class How(Enum):
+    """How the steps of a batch are run."""
+
+    EACH_A_TASK = "each a task run"
+    SMALL_IN_PLACE = "those of a small table within the task run that stands for it"
+    IN_PLACE = "within the run, and without a line of log each: of many windows"
+
+
+def carry(batch: Batch, route: Route, how: How = How.EACH_A_TASK) -> Receipt:
     """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
 
     A batch that fails leaves a failure, beside the receipts, where that can be written.
@@ -146,18 +185,23 @@ def carry(batch: Batch, route: Route) -> Receipt:
     Args:
         batch: One window, or all, of one table.
         route: The blocks it travels over.
+        how: How its steps are run; of many tables, the run's own page tells of the small ones.
 
     Raises:
         FerryError: From the step that failed; the target is as it was.
         IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
     """
-    (receipt,) = carry_together(batch, route)
-    show_receipt(receipt)
+    (receipt,) = carry_together(batch, route, how=how)
+    if how is How.EACH_A_TASK or receipt.rows_extracted > SMALL_TABLE_ROWS:
+        show_receipt(receipt)
     return receipt
 
 
 def carry_together(
-    batch: Batch, route: Route, shared: Coordination | None = None
+    batch: Batch,
+    route: Route,
+    shared: Coordination | None = None,
+    how: How = How.IN_PLACE,
 ) -> tuple[Receipt, ...]:
     """Carry one batch, and return the receipts of its windows in their order, as `carry` does.
 
@@ -166,8 +210,9 @@ def carry_together(
     Args:
         batch: One window, or all, or several windows that travel together.
         route: The blocks it travels over.
-        shared: What many batches share. Their steps are no task runs, and they have no artifacts:
-            of so many, nobody could look at each (`tasks.step.in_place`).
+        shared: What many batches share.
+        how: How its steps are run. Of very many, nobody could look at a task run and an artifact
+            for each (`tasks.step.in_place`).
 
     Raises:
         FerryError: From the step that failed; the target is as it was.
@@ -182,7 +227,7 @@ def carry_together(
         get_run_logger().info("%s has landed in an earlier attempt of this run", batch)
         return (landed,)
     try:
-        return _arrive(batch, route, started_at, shared)
+        return _arrive(batch, route, started_at, shared or Coordination(), how)
     except StoppedError:
         raise
     except Exception as error:
@@ -195,22 +240,21 @@ def carry_together(
 
 
 def _arrive(
-    batch: Batch, route: Route, started_at: datetime, shared: Coordination | None
+    batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: How
 ) -> tuple[Receipt, ...]:
     for _ in range(READ_AGAIN):
         try:
-            return _steps(batch, route, started_at, shared)
+            return _steps(batch, route, started_at, shared, how)
         except StaleReadError as error:
             get_run_logger().warning("%s is read again: %s", batch, error)
             started_at = datetime.now(UTC)
-    return _steps(batch, route, started_at, shared)
+    return _steps(batch, route, started_at, shared, how)
 
 
 def _steps(
-    batch: Batch, route: Route, started_at: datetime, shared: Coordination | None
+    batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: How
 ) -> tuple[Receipt, ...]:
-    spec, step = batch.spec, in_place if shared else with_retries
-    shared = shared or Coordination()
+    spec, step = batch.spec, _runner(how)
 
     def go_on() -> None:
         if shared.stopped:
@@ -218,6 +262,8 @@ def _steps(
 
     go_on()
     planned = step(plan, spec)(batch, route.source, route.warehouse)
+    if how is How.SMALL_IN_PLACE and not _is_small(planned, route.source):
+        step = with_retries
     go_on()
     extracted = step(extract, spec)(batch, planned, route.source, route.warehouse.capabilities)
     go_on()
@@ -231,7 +277,7 @@ def _steps(
             copied = step(copy, spec)(batch, extracted, staged, route.stage, route.warehouse)
         with shared.commit_lock:
             go_on()
-            receipts = step(upsert, spec)(
+            receipts: tuple[Receipt, ...] = step(upsert, spec)(
                 batch, planned, extracted, staged, copied, route.warehouse, started_at
             )
     except Exception:  # given up: every attempt of a step has failed
@@ -250,6 +296,23 @@ def _steps(
             todo="Correct what is wrong, and carry the window again: it does not count as loaded.",
         )
     return receipts
+
+
+def _runner(how: How) -> Callable[[Task[..., Any], TableSpec], Callable[..., Any]]:
+    """What makes of a step's task, and a table's spec, what is to be called."""
+    if how is How.EACH_A_TASK:
+        return with_retries
+
+    def within(step: Task[..., Any], spec: TableSpec) -> Callable[..., Any]:
+        return in_place(step, spec, quiet=how is How.IN_PLACE)
+
+    return within
+
+
+def _is_small(planned: BatchPlan, source: Source) -> bool:
+    """Whether so few rows are to be read, by the source's guess, that task runs would cost most."""
+    rows = source.estimate_rows(planned.query)
+    return rows is not None and rows <= SMALL_TABLE_ROWS
 
 
 def show_receipt(receipt: Receipt) -> None:

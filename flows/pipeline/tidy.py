@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from prefect.logging import get_run_logger
 
@@ -17,33 +18,52 @@ from tasks.target.prepare import drop_forgotten
 
 
 @contextmanager
-def tidied(spec: TableSpec, stage: Stage, warehouse: Warehouse) -> Iterator[None]:
+def tidied(
+    spec: TableSpec, stage: Stage, warehouse: Warehouse, *, all_places: bool = True
+) -> Iterator[None]:
     """Tidy up after the block, also when it fails; not when it is cancelled, which is to end soon.
 
     A failure to tidy is logged and does not fail the run: its rows have landed, or its own error
     counts. The next run tidies.
+
+    Args:
+        spec: The table.
+        stage: Where its files were staged.
+        warehouse: Where its staging tables were.
+        all_places: Whether what belongs to no table is tidied, too; of many tables, once for all.
     """
+
+    def tidy() -> None:
+        tidy_stage(spec, stage)
+        if all_places:
+            tidy_places([warehouse], str(spec.target))
+
     try:
         yield
     except Exception:
-        tidy(spec, stage, warehouse)
+        tidy()
         raise
-    tidy(spec, stage, warehouse)
+    tidy()
 
 
-def tidy(spec: TableSpec, stage: Stage, warehouse: Warehouse) -> None:
-    """Remove what nobody uses any more: staged files, staging tables, local part files.
+def tidy_stage(spec: TableSpec, stage: Stage) -> None:
+    """Remove the table's staged files that nobody uses any more."""
+    _remove("staged files", lambda: discard_forgotten(spec, stage), str(spec.target))
+
+
+def tidy_places(warehouses: Iterable[Warehouse], what: str) -> None:
+    """Remove staging tables and local part files that nobody uses any more.
 
     Each place on its own: one that cannot be reached does not keep the others. What is forgotten,
     each place tells by its own clock, or by a lock: never by this machine's clock.
+
+    Args:
+        warehouses: Where staging tables may be.
+        what: For whom it is done, for the log.
     """
-    places: dict[str, Callable[[], int]] = {
-        "staged files": lambda: discard_forgotten(spec, stage),
-        "staging tables": lambda: drop_forgotten(warehouse),
-        "folders of part files": remove_forgotten,
-    }
-    for what, remove in places.items():
-        _remove(what, remove, str(spec.target))
+    for warehouse in warehouses:
+        _remove("staging tables", partial(drop_forgotten, warehouse), what)
+    _remove("folders of part files", remove_forgotten, what)
 
 
 def _remove(what: str, remove: Callable[[], int], table: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 
+from ferry.errors import ConnectionLostError
+from flows.pipeline import carry_batch
 from flows.sync_all import sync_all
 from tests.harness.api import Api, eventually
 
@@ -128,6 +130,53 @@ def test_dates_are_for_window_tables_and_the_others_carry_what_their_mode_says(s
         "visits": ["watermark"],
     }
     assert [len(shop.target(name)) for name in TABLES] == [1, 3, 3]
+
+
+@ONE_ROUTE
+def test_a_small_table_has_one_task_run_with_the_lines_and_retries_of_its_steps(
+    shop: Any, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+    kind, read = type(shop.source), type(shop.source).read
+
+    def cut_once(self: Any, query: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise ConnectionLostError("cut")
+        return read(self, query)
+
+    monkeypatch.setattr(kind, "read", cut_once)
+    loads: list[tuple[str, ...]] = []
+    load = carry_batch.load_blocks
+    monkeypatch.setattr(
+        carry_batch, "load_blocks", lambda *names: loads.append(names) or load(*names)
+    )
+    state = run(run_date=DAY)
+    assert state.type is StateType.COMPLETED, state.message
+    assert (reads, len(loads)) == (4, 1)
+    run_id = state.state_details.flow_run_id
+    names = [task_run.name for task_run in api.task_runs(run_id)]
+    assert sorted(names) == sorted(f"sync {shop.schema}.{name} 2023-01-02" for name in TABLES)
+    assert [a.key for a in api.artifacts(run_id)] == ["sync-all"]
+    for name in TABLES:
+        for line in (f"extract {shop.schema}.{name} 2023-01-02: 1 rows", f"upsert {shop.schema}."):
+            assert eventually(lambda line=line: [each for each in api.log(run_id) if line in each])
+    assert [line for line in api.log(run_id) if "once more in" in line]
+
+
+@ONE_ROUTE
+def test_a_larger_table_has_a_task_run_for_each_step_and_a_page(
+    shop: Any, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carry_batch, "SMALL_TABLE_ROWS", 0)
+    state = run(run_date=DAY, tables=["nps"])
+    assert state.type is StateType.COMPLETED, state.message
+    run_id = state.state_details.flow_run_id
+    begun = {task_run.name.partition(" ")[0] for task_run in api.task_runs(run_id)}
+    assert begun == {"sync", "extract", "stage", "copy", "upsert"}
+    keys = {artifact.key for artifact in api.artifacts(run_id)}
+    assert any(key and key.startswith("receipt-") for key in keys)
 
 
 @ONE_ROUTE
