@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from deployments.bench.measured import Measured, MeasuredError
-from deployments.bench.places import MONTH, SERVER_CORES, YEAR, Places
+from deployments.bench.places import MONTH, SERVER_CORES, TINY, TINY_ROWS, YEAR, Places
 from deployments.bench.table import Row, Samples, row
 
 TABLE = "nps_double"
@@ -34,6 +34,9 @@ DECADE_SECONDS = 3.0
 
 BAD_DAY = 2.0
 """At most so many times the month without a bad value."""
+
+TABLE_SECONDS = 0.15
+"""At most this for one of very many tiny tables in a run."""
 
 PLAN_SECONDS = 2.0
 """At most this to plan ten years of days."""
@@ -64,6 +67,7 @@ class Backfills:
         decade: Ten years of days without rows.
         month: A month as days.
         bad_day: The month with a value on its 17th day that the warehouse cannot hold.
+        tables: Very many tiny tables in one run, the seconds for each.
         short: The year's first tenth, as days.
         plan: Ten years of days, planned.
         two: The seconds of the year as days in two processes.
@@ -80,6 +84,7 @@ class Backfills:
     decade: Samples = field(default_factory=Samples)
     month: Samples = field(default_factory=Samples)
     bad_day: Samples = field(default_factory=Samples)
+    tables: Samples = field(default_factory=Samples)
     short: Samples = field(default_factory=Samples)
     plan: Samples = field(default_factory=Samples)
     two: float | None = None
@@ -100,6 +105,7 @@ def measure(places: Places, run: Run, rows: int, rounds: int) -> Backfills:
         _carry(places, run, found.months, *_ALL_YEAR, granularity="month", rows=rows)
         _carry(places, run, found.decade, "2013-01-01", "2023-01-01", rows=0)
         found.month_rows = _month(places, run, found)
+        found.tables.add(_tables(places, run))
     _carry(places, run, found.short, "2023-01-01", "2023-02-06")
     found.plan.add(run("plan", TABLE, str(PLANNED_DAYS)).seconds)
     cores = os.cpu_count() or 1
@@ -119,6 +125,15 @@ def _both(places: Places, run: Run, window: Samples, days: Samples, rows: int) -
     measured = run("whole-path", TABLE, "window")
     window.add(measured.seconds, measured.peak_mb)
     _carry(places, run, days, *_ALL_YEAR, rows=rows)
+
+
+def _tables(places: Places, run: Run) -> float:
+    """Very many tiny tables in one run; returns the seconds for one of them."""
+    places.empty_targets()
+    measured = run("tables")
+    if measured.result["rows"] != len(TINY) * TINY_ROWS:
+        raise MeasuredError(f"{measured.result['rows']} rows of the tiny tables were carried")
+    return measured.seconds / len(TINY)
 
 
 def _month(places: Places, run: Run, found: Backfills) -> int:
@@ -208,6 +223,14 @@ def table_rows(found: Backfills) -> Iterator[Row]:
         ratio=found.bad_day.median / found.month.median,
         to="without",
         goal=BAD_DAY,
+    )
+    yield row(
+        f"{len(TINY)} tables in one run, each",
+        f"{TINY_ROWS} rows",
+        seconds=found.tables.median,
+        ratio=found.tables.median / TABLE_SECONDS,
+        to=f"{TABLE_SECONDS} s",
+        goal=1.0,
     )
     if found.days.peak_mb and found.short.peak_mb:
         yield row(

@@ -18,6 +18,7 @@ from deployments.bench.places import TINY, YEAR, Places
 from deployments.bench.table import Row, row
 from deployments.bench.worker import carry, workers
 
+FEW_TABLES = 22
 COST = 1.05
 """At most this times the same work without limits."""
 
@@ -48,8 +49,9 @@ CASES = {
     "a year as 365 days, 4 at once": _days("2023-01-01", "2024-01-01", 4),
     "100 empty days, one at a time": _days("2022-01-01", "2022-04-11", 1),
     "100 empty days, 4 at once": _days("2022-01-01", "2022-04-11", 4),
-    f"{len(TINY)} tiny tables": Case(
-        "sync-all/daily", {"tables": list(TINY), "run_date": YEAR.start.isoformat()}
+    f"{FEW_TABLES} tiny tables": Case(
+        "sync-all/daily",
+        {"tables": list(TINY[:FEW_TABLES]), "run_date": YEAR.start.isoformat()},
     ),
 }
 

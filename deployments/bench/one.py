@@ -4,6 +4,7 @@
     python -m deployments.bench.one whole-path nps_postgres full|window
     python -m deployments.bench.one backfill nps_double 2023-01-01 2024-01-01 day 4
     python -m deployments.bench.one month nps_month 2023-01-01 2023-02-01
+    python -m deployments.bench.one tables
     python -m deployments.bench.one plan nps_double 3650
     python -m deployments.bench.one fingerprints nps_double
     python -m deployments.bench.one compare nps_double 0|7
@@ -29,7 +30,7 @@ from typing import Any, cast
 
 from prefect import flow, task
 
-from deployments.bench.places import YEAR
+from deployments.bench.places import TINY, YEAR
 from ferry.audits.outcome import DIFFERENCES
 from ferry.coverage.outcomes import Outcome
 from ferry.ranges import Granularity, Range
@@ -38,6 +39,7 @@ from flows import backfill_tables
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
+from flows.sync_all import sync_all
 from tasks import extract, stage, with_retries
 from tasks import plan as make_plan
 from tasks.audits.compare import compare
@@ -103,6 +105,14 @@ def carry_days(
     ended = max(receipt.finished_at for receipt in receipts).timestamp()
     rows = sum(receipt.rows_extracted for receipt in receipts)
     return {"seconds": ended - began, "rows": rows, "began": began, "ended": ended}
+
+
+def many_tables() -> dict[str, float]:
+    """Carry all tiny tables by `sync-all`: the seconds from call to answer, and the rows."""
+    begun = time.perf_counter()
+    carried: Any = sync_all(tables=list(TINY), run_date=YEAR.start)
+    seconds = time.perf_counter() - begun
+    return {"seconds": seconds, "rows": sum(each.rows_inserted for each in carried.values())}
 
 
 def carry_in_spite(table: str, start: str, end: str) -> dict[str, float]:
@@ -235,6 +245,7 @@ MEASURES = {
     "whole-path": whole_path,
     "backfill": carry_days,
     "month": carry_in_spite,
+    "tables": many_tables,
     "plan": plan,
     "fingerprints": fingerprints,
     "compare": compare_days,

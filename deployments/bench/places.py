@@ -53,7 +53,7 @@ SHORT = "nps_short"
 KEYS = {"nps": "created_at", SHORT: "created_at", "orders": "modified"}
 """The cursor column of each table in the source; the key of all is `id`."""
 
-TINY = tuple(f"tiny_{number:02}" for number in range(1, 23))
+TINY = tuple(f"tiny_{number:03}" for number in range(1, 201))
 """Tables of some rows each, all of them on the year's first day; carried into the double."""
 
 TINY_ROWS = 100
