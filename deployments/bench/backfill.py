@@ -25,6 +25,9 @@ SHORT_DAYS = 36
 YEAR_AS_DAYS = 1.2
 """At most so many times the year as one window."""
 
+UNCHANGED = 1.5
+"""At most so many times their first load, for rows that the target has already."""
+
 SLOWER_SECONDS = 0.05
 """A round trip to a warehouse far away, added to each statement of the double."""
 
@@ -60,6 +63,7 @@ class Backfills:
         rows: How many the year has.
         month_rows: How many its first month has.
         window: The year as one window.
+        again: The same once more, where nothing has changed.
         days: The year as days.
         slower_window: The same with a round trip added to each statement.
         slower_days: The same.
@@ -77,6 +81,7 @@ class Backfills:
     rows: int
     month_rows: int = 0
     window: Samples = field(default_factory=Samples)
+    again: Samples = field(default_factory=Samples)
     days: Samples = field(default_factory=Samples)
     slower_window: Samples = field(default_factory=Samples)
     slower_days: Samples = field(default_factory=Samples)
@@ -99,7 +104,7 @@ def measure(places: Places, run: Run, rows: int, rounds: int) -> Backfills:
     """
     found = Backfills(rows)
     for _ in range(rounds):
-        _both(places, run, found.window, found.days, rows)
+        _both(places, run, found.window, found.days, rows, found.again)
         with places.slower_double(SLOWER_SECONDS):
             _both(places, run, found.slower_window, found.slower_days, rows)
         _carry(places, run, found.months, *_ALL_YEAR, granularity="month", rows=rows)
@@ -119,11 +124,20 @@ def measure(places: Places, run: Run, rows: int, rounds: int) -> Backfills:
     return found
 
 
-def _both(places: Places, run: Run, window: Samples, days: Samples, rows: int) -> None:
-    """The year as one window, and as days."""
+def _both(
+    places: Places,
+    run: Run,
+    window: Samples,
+    days: Samples,
+    rows: int,
+    again: Samples | None = None,
+) -> None:
+    """The year as one window, once more where nothing has changed, and as days."""
     places.empty_targets()
     measured = run("whole-path", TABLE, "window")
     window.add(measured.seconds, measured.peak_mb)
+    if again:
+        again.add(run("whole-path", TABLE, "window").seconds)
     _carry(places, run, days, *_ALL_YEAR, rows=rows)
 
 
@@ -206,6 +220,14 @@ def table_rows(found: Backfills) -> Iterator[Row]:
         )
     yield row("the year as one window", name, seconds=found.window.median)
     yield row(f"the same, {slower}", name, seconds=found.slower_window.median)
+    yield row(
+        "the same once more, nothing changed",
+        name,
+        seconds=found.again.median,
+        ratio=found.again.median / found.window.median,
+        to="the first load",
+        goal=UNCHANGED,
+    )
     yield row(
         "ten years of days without rows",
         "nps, no rows",

@@ -25,6 +25,9 @@ FIRST_WINDOWS = 32
 GROWTH = 16
 """A batch has at most so many times the windows that one before it had."""
 
+MOST_UNGUESSED = 64
+"""Windows in a batch where nobody has guessed: those to come may have more rows than any before."""
+
 SMALL = 10
 """What is left is shared among the threads, down to this part of `batch_rows` for each."""
 
@@ -44,7 +47,8 @@ class WindowQueue:
         self._lock = Lock()
         self._apart = False
         self._most = 0
-        self._windows = self._rows = self._estimated = 0
+        self._windows = self._rows = 0
+        self._guessed = self._found = 0
 
     def take(self) -> Batch | None:
         """The next batch; None if none is left."""
@@ -72,7 +76,9 @@ class WindowQueue:
             self._most = max(self._most, windows)
             self._windows += windows
             self._rows += rows
-            self._estimated += batch.estimated_rows or 0
+            if batch.estimated_rows is not None:
+                self._guessed += batch.estimated_rows
+                self._found += rows
 
     def keep_apart(self) -> None:
         """Let every window travel by itself from here on."""
@@ -88,14 +94,23 @@ class WindowQueue:
         return parts[::-1] if self._newest_first else parts
 
     def _limit(self) -> int:
-        first = FIRST_WINDOWS if self._left and self._left[0].estimated_rows is not None else 1
-        return min(MOST_WINDOWS, max(first, GROWTH * self._most))
+        guessed = bool(self._left) and self._left[0].estimated_rows is not None
+        first, most = (FIRST_WINDOWS, MOST_WINDOWS) if guessed else (1, MOST_UNGUESSED)
+        return min(most, max(first, GROWTH * self._most))
 
     def _expected(self, batch: Batch) -> float:
-        """About how many rows a window has: as guessed, and corrected by what was read."""
-        if batch.estimated_rows is None or (self._rows and not self._estimated):
+        """About how many rows a window has: as guessed, and corrected by what was read.
+
+        The correction counts for as much as it is told by: a few days without rows say little of
+        years to come.
+        """
+        if batch.estimated_rows is None:
             return self._rows / self._windows if self._windows else 0.0
-        return batch.estimated_rows * (self._rows / self._estimated if self._estimated else 1.0)
+        doubt = batch.spec.batch_rows / SMALL
+        corrected = batch.estimated_rows * (self._found + doubt) / (self._guessed + doubt)
+        if self._guessed < self._found / SMALL:  # it guesses none where there are
+            return max(corrected, self._rows / self._windows)
+        return corrected
 
 
 def neighbours(batches: Sequence[Batch]) -> bool:

@@ -5,7 +5,7 @@ They keep within what every warehouse accepts, as those of `ferry.statements` do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
@@ -55,6 +55,51 @@ def delete_known(
     (`deleted` is the condition for it) stays, even if the target has it. When a row was read makes
     no difference.
     """
+    known = _known(staging, target, columns, key, version, pads_text, deleted)
+    return Statement(
+        f"DELETE FROM {table_sql(staging)} USING {table_sql(target)} WHERE {known.sql}",
+        known.values,
+    )
+
+
+def count_unknown(
+    staging: TableName,
+    target: TableName,
+    columns: Sequence[Column],
+    key: Sequence[Column],
+    version: str | None,
+    *,
+    pads_text: bool,
+    deleted: Statement | None,
+    narrowed: Callable[[Statement], Statement],
+) -> Statement:
+    """How many rows `delete_known`, of the same arguments, would leave in the staging table.
+
+    A key that the target has more than once counts no row twice. `narrowed` holds a statement that
+    ends with its conditions to a range of the target.
+    """
+    known = _known(staging, target, columns, key, version, pads_text, deleted)
+    joined = narrowed(
+        Statement(
+            f"SELECT COUNT(*) FROM {table_sql(staging)} "
+            f"LEFT JOIN {table_sql(target)} ON {known.sql}",
+            known.values,
+        )
+    )
+    name = f"{table_sql(target)}.{quoted(key[0].name)}"
+    return Statement(f"{joined.sql} WHERE {name} IS NULL", joined.values)
+
+
+def _known(
+    staging: TableName,
+    target: TableName,
+    columns: Sequence[Column],
+    key: Sequence[Column],
+    version: str | None,
+    pads_text: bool,
+    deleted: Statement | None,
+) -> Statement:
+    """The condition that a row of the staging table is in the target already, or a newer one."""
     ours, theirs = table_sql(staging), table_sql(target)
     same = " AND ".join(
         same_value(f"{ours}.{quoted(c.name)}", f"{theirs}.{quoted(c.name)}", c, pads_text)
@@ -68,10 +113,7 @@ def delete_known(
         there, new = f"{theirs}.{quoted(version)}", f"{ours}.{quoted(version)}"
         known = f"({there} > {new} OR ({there} IS NOT NULL AND {new} IS NULL) OR {known})"
     one = same_key(staging, target, key, pads_text)
-    return Statement(
-        f"DELETE FROM {ours} USING {theirs} WHERE {one} AND {known}",
-        deleted.values if deleted else (),
-    )
+    return Statement(f"{one} AND {known}", deleted.values if deleted else ())
 
 
 def same_value(left: str, right: str, column: Column, pads_text: bool) -> str:

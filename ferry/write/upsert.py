@@ -15,6 +15,10 @@ from ferry.write import merge, repeated_keys
 from ferry.write.load import Landed, Load, Transaction, expect, insert
 from ferry.write.refusals import refuse_stale
 
+MANY_ROWS = 100_000
+"""From so many rows on it is asked first whether the target has all of them already: to take them
+all out of the staging table would cost several times the question."""
+
 _ORDERED = (
     Kind.INT16,
     Kind.INT32,
@@ -75,22 +79,20 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
     staged = count.all()
     left, removed, gone = staged, count.none(), count.none()
     if not is_new:
-        known = merge.delete_known(
-            staging,
-            load.target,
-            load.columns,
-            load.key,
-            load.version or load.cursor,
-            pads_text=pads_text,
-            deleted=marked,
-        )
+        version = load.version or load.cursor
+        rules = (staging, load.target, load.columns, load.key, version)
+        if load.rows >= MANY_ROWS:
+            unknown = merge.count_unknown(
+                *rules, pads_text=pads_text, deleted=marked, narrowed=narrowed
+            )
+            if not tx.fetch(unknown)[0][0]:
+                return [replace(repeated, unchanged=rows) for rows in staged]
+        known = merge.delete_known(*rules, pads_text=pads_text, deleted=marked)
         unchanged = tx.execute(narrowed(known))
         load = replace(load, rows=load.rows - unchanged)
         left = count.left(staged, unchanged)
         if load.others_landed:
-            undecided = merge.count_undecided(
-                staging, load.target, load.key, load.version or load.cursor, pads_text
-            )
+            undecided = merge.count_undecided(staging, load.target, load.key, version, pads_text)
             refuse_stale(int(tx.fetch(narrowed(undecided))[0][0]))
         if marked:
             gone = count.of(

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ferry.write.upsert as write_upsert
 from ferry.errors import CountMismatchError, DataError, RequestError, StaleReadError
 from ferry.schema import Column, DataType, Kind
 from ferry.write.algorithms import replace_all, write
@@ -53,11 +55,12 @@ def older(there: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
     return there[2] is not None and (new[2] is None or there[2] > new[2])
 
 
+@pytest.mark.parametrize("many_rows", [0, 100_000])
 @pytest.mark.parametrize("apply_deletes", [False, True])
 @settings(max_examples=150, deadline=None)
 @given(before=batch, rows=batch)
 def test_upsert_is_what_the_model_says(
-    engine: Engine, apply_deletes: bool, before: list, rows: list
+    engine: Engine, apply_deletes: bool, many_rows: int, before: list, rows: list
 ):
     target = newest(before)
     engine.put(TARGET, list(target.values()))
@@ -72,7 +75,8 @@ def test_upsert_is_what_the_model_says(
             expected[key] = new
     deleted = Deletion(COLUMNS[4]) if apply_deletes else None
 
-    landed = upsert(engine, load(rows, deleted=deleted), CAPABILITIES)
+    with patch.object(write_upsert, "MANY_ROWS", many_rows):
+        landed = upsert(engine, load(rows, deleted=deleted), CAPABILITIES)
 
     assert engine.rows() == sorted(expected.values(), key=repr)
     assert landed.inserted == len(expected.keys() - target.keys())
@@ -260,3 +264,16 @@ def test_keys_that_differ_in_trailing_blanks_stay_two_where_comparing_ignores_bl
     assert condition.count("OCTET_LENGTH") == 2
     assert 'OCTET_LENGTH("code")' in count_repeated_keys(STAGING, key, pads_text=True)
     assert "OCTET_LENGTH" not in same_key(TARGET, STAGING, key, pads_text=False)
+
+
+def test_of_many_rows_that_the_target_has_none_is_taken_out_of_the_staging_table(engine: Engine):
+    rows = [(n, 0, 1, "a", None) for n in range(5)]
+    engine.put(TARGET, [*rows, rows[0]])  # one of them twice
+    engine.put(STAGING, rows)
+    with patch.object(write_upsert, "MANY_ROWS", 5):
+        assert upsert(engine, load(rows), CAPABILITIES) == Landed(unchanged=5)
+    assert len(engine.fetch("SELECT * FROM main.staging")) == 5
+    changed = [*rows[:4], (4, 0, 2, "b", None)]
+    engine.put(STAGING, changed)
+    with patch.object(write_upsert, "MANY_ROWS", 5):
+        assert upsert(engine, load(changed), CAPABILITIES) == Landed(updated=1, unchanged=4)

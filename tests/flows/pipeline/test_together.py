@@ -20,6 +20,7 @@ from ferry.ranges import Range, split_range
 from ferry.receipts.receipt import Receipt
 from ferry.schema import TableName
 from ferry.statements import MARK, Statement, table_sql
+from ferry.write import upsert
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
@@ -200,8 +201,9 @@ class World:
     indirect=["route"],
 )
 def test_any_plan_leaves_the_same_carried_together_and_window_by_window(
-    journey: Any, seed: int
+    journey: Any, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(upsert, "MANY_ROWS", 100_000 if seed % 2 else 0)
     world = World(journey, seed)
     world.rows_arrive()
     world.carried_alike("missing")
