@@ -18,9 +18,10 @@ from blocks.source import Source
 from blocks.sources.batches import conform
 from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
 from blocks.sources.names import carried, no_such_column, no_such_table
-from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carried_value, carries
+from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carries
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint, add_functions
-from blocks.sources.sqlite.types import from_storage, mapped
+from blocks.sources.sqlite.rows import arrays, checked, fetched, inside
+from blocks.sources.sqlite.types import mapped
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import (
     AccessError,
@@ -33,11 +34,10 @@ from ferry.errors import (
     SchemaError,
 )
 from ferry.fingerprints.dialect import FingerprintDialect
-from ferry.schema import Column, Kind, TableName, TableSchema, arrow_type
+from ferry.schema import Column, Kind, TableName, TableSchema
 from ferry.statements import Statement
 
 _TIMES = (Kind.DATE, Kind.TIMESTAMP)
-_BATCH_BYTES = 4 * 1024 * 1024
 
 
 class SQLiteSource(Source):
@@ -111,26 +111,14 @@ class SQLiteSource(Source):
         table, columns = query.schema.name, query.schema.columns
         rows = 0
         with self._connection() as connection:
-            cursor_column = self._cursor_column(connection, query)
-            sql, parameters, bounds = _select(query, cursor_column)
-            cursor = connection.execute(sql, parameters)
-            for fetched in _fetched(cursor, self.batch_rows):
-                kept = fetched
-                if cursor_column is not None:
-                    kind = cursor_column.type
-                    kept = [r for r in fetched if _within(carried_value(r[-1], kind), bounds)]
-                if not kept:
-                    continue
-                values = [
-                    [self._value(raw[n], column, table, rows) for raw in kept]
-                    for n, column in enumerate(columns)
-                ]
-                arrays = [
-                    pa.array(column, arrow_type(c.type))
-                    for column, c in zip(values, columns, strict=True)
-                ]
-                yield conform(arrays, columns, table, rows)
-                rows += len(kept)
+            cursor = self._cursor_column(connection, query)
+            sql, parameters, bounds = _select(query, cursor)
+            place = _place(query, cursor)
+            for values in fetched(connection.execute(sql, parameters), self.batch_rows):
+                kept = inside(values, place, cursor.type, bounds) if cursor else values
+                if kept[0]:
+                    yield conform(arrays(kept, columns, table, rows), columns, table, rows)
+                    rows += len(kept[0])
 
     def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
         """The lowest and highest value of a column; None when it has none. Times have no zone.
@@ -149,7 +137,7 @@ class SQLiteSource(Source):
             ).fetchone()
         if low is None or high is None:
             return None
-        return self._value(low, found, table, 0), self._value(high, found, table, 0)
+        return checked(low, found, table, 0), checked(high, found, table, 0)
 
     def count_uncarried(self, table: TableName, column: str) -> int:
         """How many rows have NULL in this column, or what its declared type does not say.
@@ -204,20 +192,6 @@ class SQLiteSource(Source):
                     f"{self.path} holds a value that its column's declared type does not",
                     todo="Carry the table: then the message names the column. Correct the value.",
                 ) from None
-
-    def _value(self, raw: Any, column: Column, table: TableName, rows_before: int) -> Any:
-        try:
-            return from_storage(raw, column.type)
-        except (ValueError, ArithmeticError):
-            # Python's text tells the value, so it does not go on.
-            raise DataError(
-                f"column {column.name!r} holds a value that its declared type does not",
-                table=str(table),
-                step="extract",
-                expected=f"{column.type} ({column.native})",
-                found=f"another {type(raw).__name__} after the first {rows_before} rows",
-                todo="Correct it in the source, or declare the column as what it holds.",
-            ) from None
 
     def _cursor_column(self, connection: sqlite3.Connection, query: ExtractQuery) -> Column | None:
         if query.cursor is None:
@@ -285,20 +259,6 @@ class SQLiteSource(Source):
             )
 
 
-def _fetched(cursor: sqlite3.Cursor, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows in lists of so many; of fewer, where their text and blobs come to 4 MB."""
-    rows: list[tuple[Any, ...]] = []
-    size = 0
-    for row in cursor:
-        rows.append(row)
-        size += sum(len(value) for value in row if isinstance(value, str | bytes))
-        if len(rows) >= batch_rows or size >= _BATCH_BYTES:
-            yield rows
-            rows, size = [], 0
-    if rows:
-        yield rows
-
-
 def _select(
     query: ExtractQuery, cursor: Column | None
 ) -> tuple[str, list[Any], tuple[CursorValue | None, CursorValue | None]]:
@@ -313,7 +273,8 @@ def _select(
     bounds: tuple[CursorValue | None, CursorValue | None] = (low, high)
     conditions, parameters = [], []
     if cursor is not None:
-        names.append(_quote(cursor.name))
+        if _place(query, cursor) == len(names):
+            names.append(_quote(cursor.name))
         if low is not None:
             conditions.append(f"{_quote(cursor.name)} >= ?")
             parameters.append(_day(low) if cursor.type.kind in _TIMES else _stored(low))
@@ -328,6 +289,12 @@ def _select(
     return sql, parameters, bounds
 
 
+def _place(query: ExtractQuery, cursor: Column | None) -> int:
+    """Where the cursor is among the statement's values: if it is no column of them, behind them."""
+    names = query.schema.column_names
+    return names.index(cursor.name) if cursor and cursor.name in names else len(names)
+
+
 def _day(bound: CursorValue, later: int = 0) -> str:
     assert isinstance(bound, date)
     day = bound.date() if isinstance(bound, datetime) else bound
@@ -339,11 +306,6 @@ def _day(bound: CursorValue, later: int = 0) -> str:
 def _stored(bound: CursorValue) -> CursorValue | float:
     # SQLite has no decimals: their columns hold integers and floats.
     return bound if isinstance(bound, int | str) else float(str(bound))
-
-
-def _within(value: Any, bounds: tuple[CursorValue | None, CursorValue | None]) -> bool:
-    low, high = bounds
-    return value is not None and (low is None or value >= low) and (high is None or value < high)
 
 
 def _quote(name: str) -> str:
