@@ -10,7 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from deployments.bench import backfill, floor, limits, page, peer, reconcile, table
+from deployments.bench import backfill, floor, limits, page, peer, reconcile, sqlite, table
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.places import REPOSITORY, SHORT, Places, open_places
 from deployments.bench.table import WAYS, Results, Samples
@@ -21,8 +21,7 @@ QUICK = (1, 500_000, 100_000)
 """Rounds, rows of nps, rows of orders."""
 
 
-def main() -> None:
-    """Measure, print the table, and write it into a page if told to."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m deployments.bench",
         description="Measure Ferry against the servers' own clients and against Airflow.",
@@ -35,10 +34,19 @@ def main() -> None:
     )
     parser.add_argument("--backfill", action="store_true", help="only what many windows cost")
     parser.add_argument("--reconcile", action="store_true", help="only what comparing costs")
+    parser.add_argument("--sqlite", action="store_true", help="only the embedded route")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print the table, and write it into a page if told to."""
+    options = _options()
     rounds, nps_rows, orders_rows = QUICK if options.quick else FULL
     rounds = options.rounds or rounds
+    if options.sqlite:
+        sqlite.main(rounds, options.quick, options.write)
+        return
     results = Results({"nps": nps_rows, SHORT: nps_rows // 5, "orders": orders_rows})
     # 0755: PostgreSQL, not running as root, keeps its data in it.
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as name:

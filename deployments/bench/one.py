@@ -1,6 +1,7 @@
 """What one fresh process does to be measured: one flow run, or Prefect's own cost.
 
     python -m deployments.bench.one extract-and-stage nps_postgres
+    python -m deployments.bench.one extract nps_sqlite
     python -m deployments.bench.one whole-path nps_postgres full|window
     python -m deployments.bench.one backfill nps_double 2023-01-01 2024-01-01 day 4
     python -m deployments.bench.one month nps_month 2023-01-01 2023-02-01
@@ -70,6 +71,22 @@ def extract_and_stage(table: str) -> dict[str, float]:
         shutil.rmtree(batch.folder, ignore_errors=True)
     discard(spec, staged, route.stage)
     return {"seconds": seconds, "rows": staged.rows}
+
+
+@flow(name="bench-extract")
+def extract_alone(table: str) -> dict[str, float]:
+    """Extract all of the table into part files: the seconds of this task alone, and the rows."""
+    spec = load_table_specs().named(table)
+    batch, route = make_batch(spec, Dates(), "full"), load_route(spec)
+    try:
+        planned = with_retries(make_plan, spec)(batch, route.source, route.warehouse)
+        begun = time.perf_counter()
+        extracted = with_retries(extract, spec)(
+            batch, planned, route.source, route.warehouse.capabilities
+        )
+        return {"seconds": time.perf_counter() - begun, "rows": extracted.rows}
+    finally:
+        shutil.rmtree(batch.folder, ignore_errors=True)
 
 
 @flow(name="bench-whole-path")
@@ -254,6 +271,7 @@ def task_runs() -> dict[str, float]:
 
 MEASURES = {
     "extract-and-stage": extract_and_stage,
+    "extract": extract_alone,
     "whole-path": whole_path,
     "backfill": carry_days,
     "month": carry_in_spite,
