@@ -91,7 +91,7 @@ class Keeper:
                 deeds.append((place.idle_since + times.idle, partial(self._let_go, place)))
             if place.lease:
                 deeds.append((place.renew_at, partial(self._renew, place)))
-        if pool.waiters or any(place.lease is None for place in pool.places):
+        if pool.waiters or pool.extras or any(place.lease is None for place in pool.places):
             deeds.append((pool.ask_at, self._ask))
         if pool.waiters:
             deeds.append((max(self._look_at, pool.waiters[0].since + times.look), self._look))
@@ -115,11 +115,14 @@ class Keeper:
             pool.ask_at = time.monotonic() + times.ask
             self._in_vain = True
             self._silent(error)
+            with pool.wake:
+                pool.refuse_extras()
             return
         self._answered()
         with pool.wake:
             now = time.monotonic()
             if lease is None:
+                pool.refuse_extras()
                 some = any(place.lease for place in pool.places)
                 pool.ask_at = now + (times.ask_more if some else times.ask)
                 return
@@ -130,8 +133,9 @@ class Keeper:
                 pool.places = [each for each in pool.places if each.lease]
                 pool.places.append(place)
                 pool.give_up(place)
-                while pool.waiters:
-                    pool.waiters.popleft().served.set()
+                for line in (pool.waiters, pool.extras):
+                    while line:
+                        line.popleft().served.set()
                 return
             lost = next((each for each in pool.places if each.lease is None), None)
             if lost:

@@ -36,8 +36,10 @@ class Waiter:
         since: When it came.
         served: Set once it may read.
         place: Its place then; None if there is no limit.
+        refused: Set where it got none, which only one that does not wait for others is told.
     """
 
     since: float
     served: threading.Event = field(default_factory=threading.Event)
     place: Place | None = None
+    refused: bool = False

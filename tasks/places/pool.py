@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 
@@ -45,6 +45,8 @@ class Pool:
         self.places: list[Place] = []
         self.owed: list[Place] = []
         self.waiters: deque[Waiter] = deque()
+        self.extras: deque[Waiter] = deque()
+        """For places more than one for a read: served if some are free, and refused if not."""
         self.states: list[LimitState] = []
         self.keeper: Keeper | None = None
         self.unlimited_until = 0.0
@@ -65,7 +67,58 @@ class Pool:
         try:
             yield
         finally:
-            self._put(place)
+            self.put(place)
+
+    @contextmanager
+    def more(self, count: int) -> Iterator[More]:
+        """Hold up to so many places besides one's own, as many as are free: none is waited for.
+
+        So two who want more than there are cannot wait for each other.
+        """
+        more = More(self, self._take_free(count))
+        try:
+            yield more
+        finally:
+            more.keep(0)
+
+    def _take_free(self, count: int) -> list[Place | None]:
+        now = time.monotonic()
+        with self.wake:
+            if now < self.unlimited_until:
+                return [None] * count
+            if count < 1 or self.waiters:  # others come first
+                return []
+            idle = [place for place in self.places if not place.used][:count]
+            for place in idle:
+                place.used = True
+            taken: list[Place | None] = [*idle]
+            asking = [Waiter(now) for _ in range(count - len(taken))]
+            self.extras.extend(asking)
+            self._start_keeper()
+            self.wake.notify()
+        try:
+            for each in asking:
+                each.served.wait(max(0.0, now + self.times.at_once - time.monotonic()))
+        except BaseException:
+            More(self, taken + self._answered(asking)).keep(0)
+            raise
+        return taken + self._answered(asking)
+
+    def _answered(self, asking: Sequence[Waiter]) -> list[Place | None]:
+        """What those got who asked for a place more; one without an answer by now asks no more."""
+        with self.wake:
+            for each in asking:
+                if each in self.extras:
+                    self.extras.remove(each)
+                    each.refused = True
+            return [each.place for each in asking if not each.refused]
+
+    def refuse_extras(self) -> None:
+        """Let nobody wait for a place more; call it with the lock held."""
+        while self.extras:
+            extra = self.extras.popleft()
+            extra.refused = True
+            extra.served.set()
 
     def _take(self) -> Place | None:
         waiter = Waiter(time.monotonic())
@@ -87,7 +140,8 @@ class Pool:
             raise
         return waiter.place
 
-    def _put(self, place: Place | None) -> None:
+    def put(self, place: Place | None) -> None:
+        """Give a place on, or back; None was none."""
         if place is None:
             return
         with self.wake:
@@ -108,8 +162,9 @@ class Pool:
 
     def hand_on(self, place: Place) -> None:
         """Let whoever is first in line have the place; call it with the lock held."""
-        if self.waiters:
-            waiter = self.waiters.popleft()
+        line = self.waiters or self.extras
+        if line:
+            waiter = line.popleft()
             place.used = True
             waiter.place = place
             waiter.served.set()
@@ -139,6 +194,7 @@ class Pool:
 
     def read_without(self) -> None:
         """Let all in line read without a place until there is one; call it with the lock held."""
+        self.refuse_extras()
         now = time.monotonic()
         while self.waiters:
             place = Place(None, now, now)
@@ -174,7 +230,7 @@ class Pool:
         with self.wake:
             if waiter in self.waiters:
                 self.waiters.remove(waiter)
-        self._put(waiter.place)
+        self.put(waiter.place)
 
     def _look_up(self, waiter: Waiter) -> None:
         """Tell of a long wait, and end one that is too long.
@@ -203,3 +259,25 @@ class Pool:
                 now - waiter.since,
                 "; ".join(states) or "who holds them is not known yet",
             )
+
+
+class More:
+    """Places that somebody holds besides their own.
+
+    Args:
+        pool: Whose.
+        places: These; None for each where there is no limit.
+    """
+
+    def __init__(self, pool: Pool, places: list[Place | None]) -> None:
+        self._pool, self._places = pool, places
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self._places)
+
+    def keep(self, count: int) -> None:
+        """Keep so many of them, and give the others on."""
+        while len(self._places) > count:
+            self._pool.put(self._places.pop())

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from prefect.settings import PREFECT_API_URL
 
 from tasks.places.limits import Limits
-from tasks.places.pool import Pool
+from tasks.places.pool import More, Pool
 from tasks.places.times import Times
 
 TIMES = Times()
@@ -56,6 +56,22 @@ def place_among_readers(source: str, *, backfill: bool) -> Iterator[None]:
     """
     with _pool(source, backfill).place():
         yield
+
+
+@contextmanager
+def more_places(source: str, count: int, *, backfill: bool) -> Iterator[More]:
+    """Hold up to so many places more, besides the one that is held: as many as are free now.
+
+    None is waited for longer than Prefect's server needs to answer: whoever holds a place and
+    waited for others could wait for somebody who does the same.
+
+    Args:
+        source: The name of the source block.
+        count: How many, at most.
+        backfill: Whether it is a backfill, which leaves a place to others.
+    """
+    with _pool(source, backfill).more(count) as more:
+        yield more
 
 
 def _pool(source: str, backfill: bool) -> Pool:

@@ -28,6 +28,7 @@ class Times:
         look: While it waits, it looks so often who holds the places.
         leaked: A place of which nobody told for so long is held by nobody.
         without: Without an answer for so long, the source is read without a place.
+        at_once: A place more for a read that has one is waited for no longer than this.
         give_up: Nothing is read for so long: the wait ends with an error.
     """
 
@@ -46,4 +47,5 @@ class Times:
     look: float = 10.0
     leaked: float = ENDED_AFTER_SECONDS
     without: float = 120.0
+    at_once: float = 2.0
     give_up: float = 1800.0

@@ -15,7 +15,12 @@ from deployments.guards import register_limits
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName, TableSchema
 from ferry.specs.tables import parse_table_specs
-from tasks.places.readers import backfill_limit, readers_limit
+from tasks.places.readers import (
+    backfill_limit,
+    more_places,
+    place_among_readers,
+    readers_limit,
+)
 from tasks.uncarried import refuse_uncarried
 from tests.harness.api import eventually
 
@@ -75,6 +80,22 @@ def test_a_backfill_waits_for_another_one_and_leaves_a_place_to_the_daily_run(
             second.communicate("\n")
     assert eventually(lambda: active(everyone) == 0)
     assert [p.returncode for p in (first, second, daily)] == [0, 0, 0]
+
+
+def test_a_read_takes_more_places_as_far_as_they_are_free(prefect_server: Any) -> None:
+    source = f"s-{uuid.uuid4().hex[:8]}"
+    register_limits(source, 4)
+    with (
+        reader(source, "daily") as other,
+        place_among_readers(source, backfill=False),
+        more_places(source, 1, backfill=False),
+    ):
+        assert other.stdout and other.stdout.readline() == "held\n"
+        with more_places(source, 5, backfill=False) as more:
+            assert more.count == 1
+            assert active(readers_limit(source)) == 4
+        other.communicate("\n")
+    assert eventually(lambda: active(readers_limit(source)) == 0)
 
 
 def test_looking_for_rows_that_no_window_takes_is_reading_too(prefect_server: Any) -> None:
