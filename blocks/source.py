@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from blocks.named import NamedBlock
-from ferry.batch import CursorValue, ExtractQuery
+from ferry.batch import CursorValue, ExtractQuery, Snapshot
 from ferry.errors import RequestError
 from ferry.fingerprints.canonical import DIGESTS, Digest
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import TableName, TableSchema
 from ferry.statements import Statement
+
+
+@dataclass
+class Reading:
+    """What a source reads for one query, and how.
+
+    Attributes:
+        batches: The rows, as `Source.read` gives them.
+        connections: By how many connections they are read at once.
+        snapshot: Whether these read from one snapshot, known with the first batch; None where one
+            connection reads, always from one.
+        why: Why it is not as it was asked for, if it is not: by fewer, or not from one snapshot.
+    """
+
+    batches: Iterator[pa.RecordBatch]
+    connections: int = 1
+    snapshot: Snapshot | None = None
+    why: str = ""
+
+    def close(self) -> None:
+        """End what still reads; nothing where all was read."""
+        if isinstance(self.batches, Generator):
+            self.batches.close()
 
 
 class Source(NamedBlock, ABC):
@@ -26,9 +50,11 @@ class Source(NamedBlock, ABC):
 
     Attributes:
         fingerprints: How its engine writes fingerprints; None if it computes none, as a web API.
+        reads_ranges: Whether it reads a table by several connections at once, if it is asked to.
     """
 
     fingerprints: ClassVar[FingerprintDialect | None] = None
+    reads_ranges: ClassVar[bool] = False
 
     @abstractmethod
     def describe(self, table: TableName, exclude: Collection[str] = ()) -> TableSchema:
@@ -56,6 +82,30 @@ class Source(NamedBlock, ABC):
             DataError: A value that cannot travel unchanged, with its column's name.
             ConnectionLostError: The connection was cut, or the query killed; a retry may help.
         """
+
+    def read_at_once(
+        self,
+        query: ExtractQuery,
+        connections: int,  # noqa: ARG002  # some sources can
+        key: Sequence[str] = (),  # noqa: ARG002
+        *,
+        only_one_snapshot: bool = False,  # noqa: ARG002
+    ) -> Reading:
+        """The rows, read by up to so many connections at once, each a range of the table's key.
+
+        Every row is in exactly one range. Where the source cannot cut the table, it is read by one.
+
+        Args:
+            query: Which rows.
+            connections: By how many, at most.
+            key: The columns that identify a row, for a table without a primary key.
+            only_one_snapshot: Read by one connection where several would not read one snapshot.
+
+        Raises:
+            AccessError, ConnectionLostError, BusyError: As for `describe`; reading raises what
+                `read` does.
+        """
+        return Reading(self.read(query), why="this source is read by one connection")
 
     @abstractmethod
     def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:

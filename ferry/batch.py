@@ -18,7 +18,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.windows import Window, read_stretch
@@ -36,6 +36,9 @@ STAGING_NAME = re.compile(r"stg_(\d{8})_[0-9a-f]{12}_[0-9a-f]{6}_")
 WINDOW = Column("ferry__window", DataType(Kind.INT32), nullable=False)
 """In the files and the staging table of windows that travel together: the place of a row's window
 among them, from 0 on. No source has such a name."""
+
+Snapshot = Literal["one", "not one"]
+"""Whether the connections that read a table at once all read the same snapshot of it."""
 
 CursorValue = int | Decimal | date | datetime | str
 
@@ -255,6 +258,7 @@ class Extract:
         read_at: The source's clock just before the rows were read.
         sums: The sums of each column's values, as they were read.
         by_window: The same of each window, where several travel together.
+        snapshot: Whether several connections read one snapshot; None where one connection read.
     """
 
     parts: tuple[PartFile, ...]
@@ -264,6 +268,7 @@ class Extract:
     read_at: datetime | None = None
     sums: ValueSums | None = None
     by_window: tuple[OfWindow, ...] = ()
+    snapshot: Snapshot | None = None
 
     @property
     def rows(self) -> int:

@@ -24,6 +24,9 @@ WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 ORDER BY ORDINAL_POSITION
 """
 
+PRIMARY = "PRIMARY"
+"""What the primary key's index is called."""
+
 _KEY = """
 SELECT TABLE_NAME, COLUMN_NAME
 FROM information_schema.STATISTICS
@@ -40,11 +43,47 @@ WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s
 
 _TABLES = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s"
 
+_ENGINE = """
+SELECT TABLE_NAME, ENGINE
+FROM information_schema.TABLES
+WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
+"""
+
+_INDEXES = """
+SELECT s.TABLE_NAME, s.INDEX_NAME, c.COLUMN_NAME, c.DATA_TYPE, c.CHARACTER_SET_NAME,
+       s.SUB_PART IS NULL AND s.COLLATION = 'A' AND s.INDEX_TYPE = 'BTREE', c.IS_NULLABLE
+FROM information_schema.STATISTICS s
+LEFT JOIN information_schema.COLUMNS c
+  ON c.TABLE_SCHEMA = s.TABLE_SCHEMA AND c.TABLE_NAME = s.TABLE_NAME
+  AND c.COLUMN_NAME = s.COLUMN_NAME
+WHERE s.TABLE_SCHEMA = %s AND s.TABLE_NAME = %s
+ORDER BY s.INDEX_NAME = 'PRIMARY' DESC, s.NON_UNIQUE, s.INDEX_NAME, s.SEQ_IN_INDEX
+"""
+
 _ROW_BYTES = """
 SELECT TABLE_NAME, AVG_ROW_LENGTH
 FROM information_schema.TABLES
 WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 """
+
+
+@dataclass(frozen=True)
+class IndexColumn:
+    """A column of an index.
+
+    Attributes:
+        name: Its name; empty for an expression.
+        data_type: Its type's bare name: `decimal`.
+        character_set: The character set of text.
+        whole: Whether all of it is in the index, growing, in a tree.
+        nullable: Whether it takes NULL.
+    """
+
+    name: str
+    data_type: str
+    character_set: str | None
+    whole: bool
+    nullable: bool
 
 
 @dataclass(frozen=True)
@@ -130,6 +169,30 @@ def row_bytes(cursor: Cursor, table: TableName, database: str) -> int | None:
     """The mean length of the table's rows by the server's statistics; None if it has none."""
     rows = _rows(cursor, _ROW_BYTES, table, database)
     return int(rows[0][1]) if rows and rows[0][1] else None
+
+
+def engine(cursor: Cursor, table: TableName, database: str) -> str | None:
+    """The table's storage engine; None for a view."""
+    rows = _rows(cursor, _ENGINE, table, database)
+    return str(rows[0][1]) if rows and rows[0][1] else None
+
+
+def indexes(cursor: Cursor, table: TableName, database: str) -> dict[str, tuple[IndexColumn, ...]]:
+    """The table's indexes by their names: first the primary key, then those of unique keys."""
+    found: dict[str, list[IndexColumn]] = {}
+    for _, index, name, data_type, character_set, whole, nullable in _rows(
+        cursor, _INDEXES, table, database
+    ):
+        found.setdefault(str(index), []).append(
+            IndexColumn(
+                str(name or ""),
+                str(data_type).lower(),
+                character_set,
+                bool(whole),
+                nullable != "NO",
+            )
+        )
+    return {name: tuple(columns) for name, columns in found.items()}
 
 
 def _rows(cursor: Cursor, sql: str, table: TableName, database: str) -> list[tuple[Any, ...]]:

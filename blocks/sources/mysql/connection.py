@@ -87,14 +87,23 @@ class MySQLServer:
         """
         try:
             with (
-                CONNECTIONS.lease(self, self._connect) as lease,
+                CONNECTIONS.lease(self, self.connect) as lease,
                 lease.thing.cursor() as cursor,
             ):
                 yield cursor
         except pymysql.MySQLError as error:
             raise mysql_error(error, self.place) from error
 
-    def _connect(self) -> pymysql.Connection[Any]:
+    def connect(self, client_flag: int = 0) -> pymysql.Connection[Any]:
+        """A connection of the caller's own, who closes it.
+
+        Args:
+            client_flag: What it can do besides, of `pymysql.constants.CLIENT`.
+
+        Raises:
+            ConfigurationError: There is no file at `ca_path`.
+            pymysql.MySQLError: The caller turns it into Ferry's.
+        """
         if self.ca_path is not None:
             self._check_ca(self.ca_path)
         connection: pymysql.Connection[Any] = pymysql.connect(
@@ -106,6 +115,7 @@ class MySQLServer:
             database=self.database,
             charset="utf8mb4",
             autocommit=True,
+            client_flag=client_flag,
             connect_timeout=self.connect_timeout_seconds,
             read_timeout=self.read_timeout_seconds,
             write_timeout=self.read_timeout_seconds,

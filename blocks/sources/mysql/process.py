@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,9 @@ from ferry.errors import ConnectionLostError, DataError, FerryError
 
 BATCH_BYTES = 4 * 1024 * 1024
 """A batch has about so many bytes, and never many more than the rows fetched at a time."""
+
+Held = Callable[[subprocess.Popen[bytes] | None], None]
+"""Told of the process that reads, which another thread may then kill; of None once it may not."""
 
 _PROGRAM = Path(__file__).with_name("reader.py")
 
@@ -98,11 +101,18 @@ class MySQLReader:
     fetch_rows: int | None = None
     batch_bytes: int = BATCH_BYTES
 
-    def batches(self) -> Generator[pa.RecordBatch]:
+    def after(self, statements: Sequence[str]) -> MySQLReader:
+        """The same, after some statements more in its session."""
+        return replace(self, session=(*self.session, *statements))
+
+    def batches(self, held: Held = lambda _: None) -> Generator[pa.RecordBatch]:
         """The result as it comes; the process ends with an iterator that is abandoned.
 
         One that has read its result to the end waits for the next statement, whose server and
         session are its own: it keeps no connection.
+
+        Args:
+            held: Told of the process, and when it is not this read's any more.
 
         Raises:
             ConnectionLostError: The connection was cut, or no batch came in time; caused by a
@@ -112,6 +122,7 @@ class MySQLReader:
         """
         with READERS.lease(self.ca_path, lambda: _start(self.ca_path)) as lease:
             process = lease.thing
+            held(process)
             assert process.stdin and process.stdout and process.stderr
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(self._request())
@@ -127,6 +138,7 @@ class MySQLReader:
                 failure = process.stderr.read()
                 exit_code = process.wait()
                 raise self._error(exit_code, failure) from self._cause(exit_code, failure)
+            held(None)
 
     def _request(self) -> bytes:
         return (

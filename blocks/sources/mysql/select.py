@@ -98,6 +98,7 @@ class Select:
         any_sql: A statement that gives one row if the other gives any.
         lossy: Places of the columns whose characters the server may lose; masks tell of them, too.
         from_where: What is read, without its columns.
+        bounded: Whether there is a WHERE in that.
     """
 
     query: ExtractQuery
@@ -107,9 +108,17 @@ class Select:
     tag: str
     lossy: tuple[int, ...] = ()
     from_where: str = ""
+    bounded: bool = False
 
     @classmethod
-    def build(cls, query: ExtractQuery, cursor: Column | None, database: str, tag: str) -> Select:
+    def build(
+        cls,
+        query: ExtractQuery,
+        cursor: Column | None,
+        database: str,
+        tag: str,
+        within: str = "",
+    ) -> Select:
         """The statement for this query.
 
         Args:
@@ -117,6 +126,7 @@ class Select:
             cursor: The cursor column, if the query has one.
             database: Where tables without a schema are.
             tag: A word for the statement.
+            within: What else is true of the rows: the condition of a range of them.
 
         Raises:
             RequestError: A bound that the cursor column cannot be compared with.
@@ -137,6 +147,7 @@ class Select:
         # Names are quoted, and values pass through `literal`.
         source = table_name(query.schema.name, database)
         conditions = [] if cursor is None else _bounded(query, cursor)
+        conditions += [within] if within else []
         rows = f"FROM {source}" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
         return cls(
             query,
@@ -146,7 +157,12 @@ class Select:
             tag,
             lossy,
             rows,
+            bool(conditions),
         )
+
+    def and_where(self, condition: str) -> str:
+        """What is read, without its columns, as far as this is true of it, too."""
+        return f"{self.from_where} {'AND' if self.bounded else 'WHERE'} {condition}"
 
     def batch(self, result: pa.RecordBatch, rows_before: int) -> pa.RecordBatch:
         """The result's batch as the query wants it.

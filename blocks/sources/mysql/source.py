@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -13,20 +15,30 @@ import pymysql
 from pydantic import Field, SecretStr
 from pymysql.cursors import Cursor
 
-from blocks.source import Source
+from blocks.source import Reading, Source
 from blocks.sources.cursors import CURSOR_KINDS
 from blocks.sources.mysql import catalog
 from blocks.sources.mysql.characters import count_invalid, invalid_text
 from blocks.sources.mysql.connection import SESSION, MySQLServer
-from blocks.sources.mysql.errors import CLIENT_ERRORS
+from blocks.sources.mysql.cuts import cut
+from blocks.sources.mysql.estimates import (
+    expected_rows,
+    explained_rows,
+    fetch_rows,
+    is_empty,
+    longest_row,
+)
 from blocks.sources.mysql.fingerprint import MySQLFingerprint
 from blocks.sources.mysql.process import (
     BATCH_BYTES,
+    Held,
     MySQLReader,
     ReadTimeoutError,
     UnreadableError,
 )
 from blocks.sources.mysql.select import Select, table_name, uncarried_condition
+from blocks.sources.mysql.snapshot import Gate
+from blocks.sources.mysql.together import read_together
 from blocks.sources.mysql.types import quote, select_expression
 from blocks.sources.names import carried
 from ferry.batch import CursorValue, ExtractQuery
@@ -36,18 +48,7 @@ from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName, TableSchema
 from ferry.statements import Statement
 
-_LOOK_ROWS = 1000
-"""A window is looked at whether it is empty if the server expects to touch at most so many rows."""
-
-_FETCH_BYTES = 64 * 1024 * 1024
-"""What is fetched at a time has no more bytes than this, by the declared types."""
-
-_FETCH_LONG_ROWS = (16, 128)
-"""Rows that are fetched at a time, at least and at most, where one may be longer than 64 KB."""
-
-_LONG_BYTES = 1 << 16
 _NO_SUCH_FUNCTION = 1305
-_LENGTHY = (Kind.TEXT, Kind.BINARY, Kind.JSON)
 
 
 class MySQLSource(Source):
@@ -76,6 +77,7 @@ class MySQLSource(Source):
     _logo_url = None
 
     fingerprints: ClassVar[FingerprintDialect | None] = MySQLFingerprint()
+    reads_ranges: ClassVar[bool] = True
 
     host: str = Field(description="Name or address of the server, as in its certificate.")
     port: int = Field(default=3306, ge=1, le=65535, description="TCP port of the server.")
@@ -144,16 +146,57 @@ class MySQLSource(Source):
                 `read_timeout_seconds`; a retry may help.
             BusyError: The server stopped the statement; a retry may help.
         """
-        table = query.schema.name
         with self._server.cursor() as cursor:  # also finds what ConnectorX takes 30 s to tell
             select = self._select(cursor, query)
-            asks = query.cursor is not None or _longest_row(query) is None
-            expected_rows = _expected_rows(cursor, select) if asks else None
-            if _is_empty(cursor, select, expected_rows):
+            expected = self._expected(cursor, select)
+            if is_empty(cursor, select, expected):
                 return
-            row_bytes = catalog.row_bytes(cursor, table, self.database)
+            reader = self._reader(cursor, select, expected)
+        yield from self._rows(select, reader)
+
+    def read_at_once(
+        self,
+        query: ExtractQuery,
+        connections: int,
+        key: Sequence[str] = (),
+        *,
+        only_one_snapshot: bool = False,
+    ) -> Reading:
+        """The rows, read by up to so many connections at once: each a range of the key.
+
+        From one snapshot, where the table can be locked for a moment, for which the user needs the
+        right LOCK TABLES; else each range is read from a snapshot of its own.
+
+        Raises:
+            AccessError, ConnectionLostError, BusyError: As for `describe`; reading raises what
+                `read` does, the first of what the ranges meet: then none is read on.
+        """
+        if connections < 2:
+            return Reading(self.read(query))
+        with self._server.cursor() as cursor:
+            whole = self._select(cursor, query)
+            cuts = cut(cursor, whole, self.database, key, connections)
+            if len(cuts.conditions) < 2:
+                return Reading(self.read(query), why=cuts.why)
+            expected = self._expected(cursor, whole)
+            selects = [self._select(cursor, query, within) for within in cuts.conditions]
+            reader = self._reader(cursor, whole, expected)
+        gate = Gate(self._server, query.schema.name, self.database, len(selects), whole.tag)
+        ranges = [(select, replace(reader, sql=select.sql)) for select in selects]
+        by_one = partial(self.read, query) if only_one_snapshot else None
+        reading = Reading(iter(()), connections=len(ranges))
+        reading.batches = read_together(reading, gate, ranges, self._rows, by_one)
+        return reading
+
+    def _expected(self, cursor: Cursor, select: Select) -> int | None:
+        query = select.query
+        asks = query.cursor is not None or longest_row(query) is None
+        return expected_rows(cursor, select) if asks else None
+
+    def _reader(self, cursor: Cursor, select: Select, expected: int | None) -> MySQLReader:
+        row_bytes = catalog.row_bytes(cursor, select.query.schema.name, self.database)
         batch_rows = max(1, min(self.batch_rows, BATCH_BYTES // (row_bytes or 1)))
-        reader = MySQLReader(
+        return MySQLReader(
             url=self._server.url(),
             sql=select.sql,
             # While rows are written elsewhere nobody reads from the server; its patience, 60 s by
@@ -163,13 +206,17 @@ class MySQLSource(Source):
                 f"SET SESSION net_write_timeout = {self.read_timeout_seconds}",
             ),
             batch_rows=batch_rows,
-            fetch_rows=_fetch_rows(query, batch_rows, expected_rows),
+            fetch_rows=fetch_rows(select.query, batch_rows, expected),
             read_timeout_seconds=self.read_timeout_seconds,
             place=self._server.place,
             ca_path=self.ca_path,
         )
+
+    def _rows(
+        self, select: Select, reader: MySQLReader, held: Held = lambda _: None
+    ) -> Generator[pa.RecordBatch]:
         rows = 0
-        with contextlib.closing(reader.batches()) as batches:
+        with contextlib.closing(reader.batches(held)) as batches:
             try:
                 for result in batches:
                     yield select.batch(result, rows)
@@ -179,7 +226,7 @@ class MySQLSource(Source):
                     self._server.kill(select.tag)
                 if isinstance(error.__cause__, UnreadableError):
                     self._refuse_invalid(select)
-                error.at(table=str(table), step="extract")
+                error.at(table=str(select.query.schema.name), step="extract")
                 raise
 
     def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
@@ -251,7 +298,7 @@ class MySQLSource(Source):
         """
         try:
             with self._server.cursor() as cursor:
-                return _explained_rows(cursor, self._select(cursor, query))
+                return explained_rows(cursor, self._select(cursor, query))
         except FerryError:  # such as a view whose plan this user may not see
             return None
 
@@ -285,13 +332,14 @@ class MySQLSource(Source):
             cursor.execute(sql, whole.values or None)
             return list(cursor.fetchall())
 
-    def _select(self, cursor: Cursor, query: ExtractQuery) -> Select:
+    def _select(self, cursor: Cursor, query: ExtractQuery, within: str = "") -> Select:
         bound: Column | None = None
         if query.cursor is not None:
             bound = query.schema.column(query.cursor) or self._cursor_column(
                 cursor, query.schema.name, query.cursor
             )
-        return Select.build(query, bound, self.database, f"ferry-{secrets.token_hex(8)}")
+        tag = f"ferry-{secrets.token_hex(8)}"
+        return Select.build(query, bound, self.database, tag, within)
 
     def _refuse_invalid(self, select: Select) -> None:
         """Tell which columns have text that is no Unicode, if that is why it cannot be read.
@@ -335,53 +383,3 @@ class MySQLSource(Source):
             connect_timeout_seconds=self.connect_timeout_seconds,
             read_timeout_seconds=self.read_timeout_seconds,
         )
-
-
-def _expected_rows(cursor: Cursor, select: Select) -> int | None:
-    """About how many rows the server will touch; None if it does not tell this user."""
-    try:
-        return _explained_rows(cursor, select)
-    except pymysql.MySQLError as error:
-        if error.args[0] < CLIENT_ERRORS:  # such as a view whose plan this user may not see
-            return None
-        raise
-
-
-def _is_empty(cursor: Cursor, select: Select, expected_rows: int | None) -> bool:
-    """Whether a window has no rows, if an index tells that at once; else False.
-
-    A row that comes after this look comes after the read, too.
-    """
-    if select.query.cursor is None or expected_rows is None or expected_rows > _LOOK_ROWS:
-        return False
-    cursor.execute(select.any_sql)
-    return cursor.fetchone() is None
-
-
-def _explained_rows(cursor: Cursor, select: Select) -> int:
-    # MySQL 9 answers by default as a tree, in which no column tells the rows.
-    cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {select.sql}")
-    names = [str(d[0]).lower() for d in cursor.description or ()]
-    plans = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return max((int(plan["rows"]) for plan in plans if plan.get("rows") is not None), default=0)
-
-
-def _fetch_rows(query: ExtractQuery, batch_rows: int, expected_rows: int | None) -> int:
-    """How many rows to fetch at a time, whatever length the statistics say they have.
-
-    They tell a mean, and of a new table nothing. Where a row may be very long, few are fetched: of
-    many rows more, since each fetch costs 0.1 ms and 4 KB.
-    """
-    longest = _longest_row(query)
-    if longest is not None:
-        return max(1, min(batch_rows, _FETCH_BYTES // longest))
-    fewest, most = _FETCH_LONG_ROWS
-    return min(batch_rows, max(fewest, min(most, (expected_rows or 0) // 1000)))
-
-
-def _longest_row(query: ExtractQuery) -> int | None:
-    """The most bytes that a row has by its declared types; None if a column may be long."""
-    lengths = [c.type.max_bytes for c in query.schema.columns if c.type.kind in _LENGTHY]
-    if any(length is None or length >= _LONG_BYTES for length in lengths):
-        return None
-    return sum(filter(None, lengths)) + 64 * len(query.schema.columns)

@@ -1,0 +1,294 @@
+"""Where a table is cut into ranges of its key: the values, and the conditions that they make.
+
+A range is `key >= one value AND key < the next`, the first without the one and the last without the
+other, so that every row is in exactly one, whatever the values are. They are asked of the server,
+in its own order, and given back to it byte by byte: no comparison is made here. So the order is
+that of the column's collation, where 'a' and 'A' may be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pymysql
+from pymysql.cursors import Cursor
+
+from blocks.sources.mysql import catalog
+from blocks.sources.mysql.catalog import IndexColumn
+from blocks.sources.mysql.errors import CLIENT_ERRORS
+from blocks.sources.mysql.estimates import expected_rows, explained
+from blocks.sources.mysql.select import Select, table_name
+from blocks.sources.mysql.types import quote
+
+SAMPLE_ROWS = 5000
+"""About so many keys are looked at: the parts are then even to a few in a hundred, and not much
+less so where there are a tenth of the rows that the server expects, as in a window."""
+
+MOST_SAMPLED = 100_000
+"""And no more, should there be far more rows than the server expects."""
+
+UNEVEN = 1.25
+"""A part may be so much longer than its share, if that makes the condition a simple one."""
+
+_BRANCHES = 16
+_MOST_ROUNDS = 24
+_FINENESS = 8
+"""Where integers are cut, rows are counted in pieces of at most this fraction of a part."""
+
+_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
+_TEXTS = {"char", "varchar"}
+_BINARIES = {"binary", "varbinary"}
+_AS_TEXT = {"decimal", "date", "datetime", "timestamp", "uuid"}
+_CUT = _INTEGERS | _TEXTS | _BINARIES | _AS_TEXT
+
+Value = tuple[str, ...]
+"""A key, or the beginning of one: a literal for each column."""
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """A table cut into ranges.
+
+    Attributes:
+        conditions: What is true of each range's rows; one alone, without a condition, where the
+            table is not cut.
+        why: Why it is not.
+    """
+
+    conditions: tuple[str, ...]
+    why: str = ""
+
+
+def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count: int) -> Cuts:
+    """Cut what a SELECT reads into so many ranges of about as many rows each, or fewer.
+
+    By the primary key; without one, by an index that begins with the spec's key. Integers by the
+    server's estimates of the rows between two of them, if all of the table is read: that costs
+    milliseconds, however long it is. Anything else by a sample of the keys, for which the server
+    scans the shortest index that has them.
+
+    Args:
+        cursor: A cursor on the server.
+        select: What is read.
+        database: Where tables without a schema are.
+        key: The spec's key.
+        count: How many ranges.
+
+    Raises:
+        pymysql.MySQLError: The caller turns it into Ferry's.
+    """
+    indexes = catalog.indexes(cursor, select.query.schema.name, database)
+    columns, is_primary = _columns(indexes, key)
+    if not columns:
+        return Cuts(("",), "it has no primary key by which it can be cut")
+    try:
+        values: list[Value] | None = None
+        if is_primary and not select.bounded and columns[0].data_type in _INTEGERS:
+            table = table_name(select.query.schema.name, database)
+            values = _by_estimates(cursor, table, columns[0], count)
+        if values is None:
+            values = _by_sample(cursor, select, columns, count)
+    except pymysql.MySQLError as error:
+        if error.args[0] < CLIENT_ERRORS:
+            return Cuts(("",), f"the server does not tell where to cut it (error {error.args[0]})")
+        raise
+    if not values:
+        return Cuts(("",), "it has too few rows")
+    return Cuts(tuple(_conditions(columns, values)))
+
+
+def _columns(
+    indexes: Mapping[str, tuple[IndexColumn, ...]], key: Sequence[str]
+) -> tuple[tuple[IndexColumn, ...], bool]:
+    """The columns by which the table can be cut, in their order in an index; if it is the primary.
+
+    NULL is in no range, so that a column that takes it is not among them.
+    """
+    wanted = {name.lower() for name in key}
+    for name, index in indexes.items():
+        leading = {column.name.lower() for column in index[: len(wanted)]}
+        is_primary = name == catalog.PRIMARY
+        if is_primary or (wanted and leading == wanted):
+            usable = _usable(index if is_primary else index[: len(wanted)])
+            if usable:
+                return usable, is_primary
+    return (), False
+
+
+def _usable(index: Sequence[IndexColumn]) -> tuple[IndexColumn, ...]:
+    for n, column in enumerate(index):
+        if not column.whole or column.nullable or column.data_type not in _CUT:
+            return tuple(index[:n])
+    return tuple(index)
+
+
+# --- Values: asked for exactly, and written as they were -----------------------------------------
+
+
+def _asked(column: IndexColumn, name: str) -> str:
+    """The expression that tells a value of the column without loss, under this name."""
+    if column.data_type in _TEXTS | _BINARIES:
+        return f"HEX({name})"  # the bytes in the column's own character set
+    return f"CAST({name} AS CHAR)"
+
+
+def _literal(column: IndexColumn, told: Any) -> str:
+    """The value as SQL: digits, or bytes in hexadecimal, so that no value can be read as SQL."""
+    text = told.decode("ascii") if isinstance(told, bytes) else str(told)
+    if column.data_type in _INTEGERS:
+        return str(int(text))
+    if column.data_type in _BINARIES:
+        return f"X'{bytes.fromhex(text).hex()}'"
+    if column.data_type in _TEXTS:
+        return f"_{column.character_set} X'{bytes.fromhex(text).hex()}'"
+    if column.data_type == "decimal":
+        return text if text.lstrip("-").replace(".", "", 1).isdecimal() else "0"
+    return f"_utf8mb4 X'{text.encode().hex()}'"
+
+
+# --- Conditions ----------------------------------------------------------------------------------
+
+
+def _conditions(columns: Sequence[IndexColumn], cuts: Sequence[Value]) -> list[str]:
+    names = [quote(column.name) for column in columns]
+    conditions = []
+    for low, high in zip((None, *cuts), (*cuts, None), strict=True):
+        bounds = [_at_or_after(names, low)] if low else []
+        bounds += [_before(names, high)] if high else []
+        conditions.append(" AND ".join(f"({bound})" for bound in bounds))
+    return conditions
+
+
+def _at_or_after(names: Sequence[str], value: Value) -> str:
+    """`(a, b) >= (x, y)`, in the form of which MySQL reads a range of the index."""
+    name, first = names[0], value[0]
+    if len(value) == 1:
+        return f"{name} >= {first}"
+    return f"{name} > {first} OR ({name} = {first} AND ({_at_or_after(names[1:], value[1:])}))"
+
+
+def _before(names: Sequence[str], value: Value) -> str:
+    name, first = names[0], value[0]
+    if len(value) == 1:
+        return f"{name} < {first}"
+    return f"{name} < {first} OR ({name} = {first} AND ({_before(names[1:], value[1:])}))"
+
+
+# --- By a sample ---------------------------------------------------------------------------------
+
+
+def _by_sample(
+    cursor: Cursor, select: Select, columns: Sequence[IndexColumn], count: int
+) -> list[Value]:
+    """Cut where the server has the sampled keys that lie at even distances, in its own order."""
+    rows = expected_rows(cursor, select) or 0
+    names = [quote(column.name) for column in columns]
+    number = (
+        f"CRC32({names[0]})"
+        if len(names) == 1
+        else f"CRC32(CONCAT_WS(',', {', '.join(f'HEX({name})' for name in names)}))"
+    )
+    chosen = f"{number} % {max(1, rows // SAMPLE_ROWS)} = 0"
+    keys = ", ".join(f"{name} AS k{n}" for n, name in enumerate(names))
+    told = ", ".join(_asked(column, f"k{n}") for n, column in enumerate(columns))
+    order = ", ".join(f"k{n}" for n in range(len(names)))
+    # The limit keeps the server from sorting all keys, or reading all rows in the key's order.
+    cursor.execute(
+        f"SELECT /* {select.tag} */ {told} FROM "  # noqa: S608  # quoted names, our own numbers
+        f"(SELECT {keys} {select.and_where(chosen)} LIMIT {MOST_SAMPLED}) AS sampled "
+        f"ORDER BY {order}"
+    )
+    sampled = [
+        tuple(_literal(column, each) for column, each in zip(columns, row, strict=True))
+        for row in cursor.fetchall()
+    ]
+    return even_cuts(sampled, count)
+
+
+def even_cuts(sampled: Sequence[Value], count: int) -> list[Value]:
+    """The values that cut a sorted sample into even parts, as short as they can be.
+
+    By the first column alone if that makes the parts even, too, else by the first two, and so on.
+    """
+    if len(sampled) < count:
+        return []
+    places = [len(sampled) * n // count for n in range(1, count)]
+    whole = len(sampled[0])
+    for length in range(1, whole + 1):
+        cuts: dict[Value, int] = {}
+        for place in places:
+            cut = sampled[place][:length]
+            first = place
+            while first and sampled[first - 1][:length] == cut:
+                first -= 1
+            if first:
+                cuts[cut] = first
+        bounds = [0, *cuts.values(), len(sampled)]
+        longest = max(end - start for start, end in pairwise(bounds))
+        if length == whole or longest <= UNEVEN * len(sampled) / count:
+            return list(cuts)
+    return []
+
+
+# --- By the server's estimates -------------------------------------------------------------------
+
+
+def _by_estimates(
+    cursor: Cursor, table: str, column: IndexColumn, count: int
+) -> list[Value] | None:
+    """Cut integers where about even numbers of rows lie between; None if one alone has too many.
+
+    The server's estimates of short ranges are good, those of long ones it halves and cuts off. So
+    what it expects many rows in is split, again and again, until all that is counted is short.
+    """
+    name = quote(column.name)
+    cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {table}")  # noqa: S608  # quoted
+    low, high = cursor.fetchone() or (None, None)
+    if low is None or high is None:
+        return []
+    pieces = [(int(low), int(high) + 1, 1)]
+    for _ in range(_MOST_ROUNDS):
+        most = sum(rows for *_, rows in pieces) / (count * _FINENESS)
+        heavy = [(start, end) for start, end, rows in pieces if rows > most and end - start > 1]
+        if not heavy:
+            break
+        split = {each: _split(*each) for each in heavy}
+        asked = [part for parts in split.values() for part in parts]
+        told = dict(zip(asked, _between(cursor, table, name, asked), strict=True))
+        pieces = [
+            (*part, told[part]) if part in told else piece
+            for piece in pieces
+            for part in split.get(piece[:2], [piece[:2]])
+        ]
+    total = sum(rows for *_, rows in pieces)
+    if not total or max(rows for *_, rows in pieces) > total / count / 2:
+        return None
+    cuts: list[Value] = []
+    before = 0
+    for start, _, rows in pieces:
+        if before + rows / 2 >= total * (len(cuts) + 1) / count and len(cuts) < count - 1:
+            cuts.append((str(start),))
+        before += rows
+    return [each for each in cuts if each != (str(low),)]
+
+
+def _split(start: int, end: int) -> list[tuple[int, int]]:
+    parts = min(_BRANCHES, end - start)
+    bounds = [start + (end - start) * n // parts for n in range(parts + 1)]
+    return list(pairwise(bounds))
+
+
+def _between(cursor: Cursor, table: str, name: str, asked: Sequence[tuple[int, int]]) -> list[int]:
+    """About how many rows are in each of these ranges; of an empty one the server says 1."""
+    told: list[int] = []
+    for first in range(0, len(asked), _BRANCHES * 4):
+        union = " UNION ALL ".join(
+            f"SELECT 1 FROM {table} FORCE INDEX (PRIMARY) "  # noqa: S608  # quoted, numbers
+            f"WHERE {name} >= {start} AND {name} < {end}"
+            for start, end in asked[first : first + _BRANCHES * 4]
+        )
+        told += explained(cursor, union)
+    return [rows if rows > 1 else 0 for rows in told]

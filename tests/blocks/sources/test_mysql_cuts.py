@@ -1,0 +1,206 @@
+"""Where a table is cut into ranges: evenly, whatever its key is, and each row is in one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from blocks.sources.mysql.cuts import Cuts, cut, even_cuts
+from ferry.batch import ExtractQuery
+from ferry.schema import TableName
+
+if TYPE_CHECKING:
+    from tests.harness.mysql_shop import MySQLShop
+
+ROWS = 40_000
+
+
+def query_of(shop: MySQLShop, table: str, **query: Any) -> ExtractQuery:
+    return ExtractQuery(shop.source.describe(TableName("", table)), **query)
+
+
+def _cuts(shop: MySQLShop, query: ExtractQuery, count: int = 4, key: Sequence[str] = ()) -> Cuts:
+    source = shop.source
+    with source._server.cursor() as cursor:
+        return cut(cursor, source._select(cursor, query), shop.database, key, count)
+
+
+def _sizes(shop: MySQLShop, query: ExtractQuery, key: Sequence[str] = ()) -> list[int]:
+    """How many rows each range has, by the server itself."""
+    name, where = query.schema.name.name, ""
+    if query.cursor:
+        where = f" AND {query.cursor} >= '{query.start:%F}' AND {query.cursor} < '{query.end:%F}'"
+    return [
+        int(shop.run(f"SELECT COUNT(*) FROM `{name}` WHERE {condition or 'TRUE'}{where}")[0][0])
+        for condition in _cuts(shop, query, key=key).conditions
+    ]
+
+
+def analyzed(shop: MySQLShop, table: str) -> None:
+    shop.run(f"ANALYZE TABLE `{table}`")
+
+
+KEYS = {
+    "dense": ("id INT", "seq"),
+    "sparse": ("id BIGINT", "seq * 1000000007"),
+    "unsigned": (
+        "id BIGINT UNSIGNED",
+        "18446744073709551615 - CAST(seq AS UNSIGNED) * 400000000000000",
+    ),
+    "negative": ("id INT", "seq - 20000"),
+    "skewed": (
+        "id BIGINT",
+        "IF(seq <= 38000, seq, seq * seq * seq * 100000)",
+    ),
+    "text": (
+        "id VARCHAR(40) COLLATE utf8mb4_general_ci",
+        "CONCAT(ELT(1 + seq % 3, 'Ab', 'aB', 'é'), '-', SUBSTR(CRC32(seq), 1, 4), '-', seq)",
+    ),
+    "latin1": (
+        "id VARCHAR(40) CHARACTER SET latin1",
+        "CONCAT(_latin1 X'E4', CHAR(65 + seq % 26 USING latin1), seq)",
+    ),
+    "binary": ("id BINARY(8)", "UNHEX(LPAD(HEX(seq * 2654435761 % 4294967296), 16, '0'))"),
+    "uuid as text": ("id CHAR(36)", "CONCAT(LPAD(HEX(CRC32(seq)), 8, '0'), '-0000-', seq)"),
+    "decimal": ("id DECIMAL(20,4)", "seq * 1.0001"),
+    "a moment": ("id DATETIME(6)", "TIMESTAMP'2023-01-01 00:00:00' + INTERVAL seq SECOND"),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_the_parts_are_even_whatever_the_key_is(shop: MySQLShop, kind: str) -> None:
+    definition, value = KEYS[kind]
+    shop.run(f"CREATE TABLE t ({definition} PRIMARY KEY, v CHAR(20))")
+    shop.run(f"INSERT INTO t SELECT {value}, seq FROM {shop.numbers(1, ROWS)}")
+    analyzed(shop, "t")
+
+    sizes = _sizes(shop, query_of(shop, "t"))
+
+    assert len(sizes) == 4
+    assert sum(sizes) == ROWS
+    assert max(sizes) < 1.35 * ROWS / 4, sizes
+
+
+@pytest.mark.parametrize(
+    ("first", "columns"),
+    [
+        ("seq DIV 100", 1),  # many values of about as many rows each: the first column does
+        ("IF(seq % 10 = 0, seq, 7)", 2),  # one of them has nearly all rows
+    ],
+)
+@pytest.mark.parametrize("tenant", ["INT", "VARCHAR(20)"])
+def test_a_composite_key_is_cut_by_as_few_columns_as_make_it_even(
+    shop: MySQLShop, tenant: str, first: str, columns: int
+) -> None:
+    shop.run(f"CREATE TABLE t (a {tenant}, b INT, PRIMARY KEY (a, b))")
+    shop.run(f"INSERT INTO t SELECT {first}, seq FROM {shop.numbers(1, ROWS)}")
+    analyzed(shop, "t")
+    query = query_of(shop, "t")
+
+    sizes, conditions = _sizes(shop, query), _cuts(shop, query).conditions
+
+    assert sum(sizes) == ROWS
+    assert max(sizes) < 1.35 * ROWS / 4, sizes
+    assert ("`b`" in conditions[1]) == (columns == 2)
+    (plan,) = shop.run(f"EXPLAIN FORMAT=TRADITIONAL SELECT * FROM t WHERE {conditions[1]}")
+    assert "range" in plan
+
+
+def test_a_window_is_cut_where_its_own_rows_are(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY, at DATETIME, v CHAR(50), KEY (at))")
+    shop.run(
+        "INSERT INTO t SELECT seq, TIMESTAMP'2023-01-01 00:00:00' + INTERVAL seq MINUTE, 'x' "
+        f"FROM {shop.numbers(1, 90_000)}"
+    )
+    analyzed(shop, "t")
+    query = query_of(
+        shop,
+        "t",
+        cursor="at",
+        start=datetime(2023, 1, 20, tzinfo=UTC),
+        end=datetime(2023, 2, 9, tzinfo=UTC),
+    )
+
+    sizes = _sizes(shop, query)
+
+    assert sum(sizes) == 20 * 24 * 60
+    assert max(sizes) < 1.35 * sum(sizes) / 4, sizes
+
+
+def test_without_a_primary_key_an_index_over_the_spec_s_key_does(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (code VARCHAR(20) NOT NULL, v INT, n INT, KEY (code), KEY (n))")
+    shop.run(f"INSERT INTO t SELECT CRC32(seq % 30000), seq, NULL FROM {shop.numbers(1, ROWS)}")
+    query = query_of(shop, "t")
+
+    assert _cuts(shop, query).why == "it has no primary key by which it can be cut"
+    assert len(_cuts(shop, query, key=("n",)).conditions) == 1  # it takes NULL
+    sizes = _sizes(shop, query, key=("CODE",))
+    assert sum(sizes) == ROWS
+    assert max(sizes) < 1.35 * ROWS / 4, sizes
+
+
+@pytest.mark.parametrize(
+    "definition",
+    ["id ENUM('b','a') PRIMARY KEY", "id DOUBLE PRIMARY KEY", "id VARCHAR(9), PRIMARY KEY (id(3))"],
+)
+def test_what_has_no_exact_order_in_its_index_is_read_by_one(
+    shop: MySQLShop, definition: str
+) -> None:
+    shop.run(f"CREATE TABLE t ({definition})")
+    reading = shop.source.read_at_once(query_of(shop, "t"), 4)
+
+    assert (reading.connections, reading.snapshot) == (1, None)
+    assert reading.why == "it has no primary key by which it can be cut"
+
+
+def test_a_view_and_an_empty_table_are_read_by_one(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    shop.run("CREATE VIEW w AS SELECT * FROM t")
+    for name in "tw":
+        reading = shop.source.read_at_once(query_of(shop, name), 4)
+        assert reading.connections == 1
+        assert sum(batch.num_rows for batch in reading.batches) == 0
+
+
+_words = st.text(alphabet="aAbBéÉ zZß'\\", max_size=4)
+
+
+@given(
+    keys=st.lists(st.tuples(_words, st.integers(-3, 3)), min_size=1, max_size=60),
+    count=st.integers(2, 5),
+)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_every_row_is_in_exactly_one_range(
+    shop: MySQLShop, keys: list[tuple[str, int]], count: int
+) -> None:
+    shop.run("DROP TABLE IF EXISTS t")
+    shop.run(
+        "CREATE TABLE t (a VARCHAR(9) COLLATE utf8mb4_unicode_ci, b INT, n INT, PRIMARY KEY (a, b))"
+    )
+    for n, (a, b) in enumerate(keys):
+        shop.run("INSERT IGNORE INTO t VALUES (%s, %s, %s)", (a, b, n))
+    query = query_of(shop, "t")
+    conditions = _cuts(shop, query, count).conditions
+    found = [
+        n for each in conditions for (n,) in shop.run(f"SELECT n FROM t WHERE {each or 'TRUE'}")
+    ]
+
+    assert sorted(found) == sorted(n for (n,) in shop.run("SELECT n FROM t"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50)), max_size=200), st.integers(2, 9))
+def test_cuts_of_a_sample_grow_and_stand_within_it(rows: list[tuple[int, int]], count: int) -> None:
+    sample = [(f"{a:02}", f"{b:02}") for a, b in sorted(rows)]
+
+    cuts = even_cuts(sample, count)
+
+    assert len(cuts) < count
+    assert cuts == sorted(set(cuts))
+    assert all(any(row[: len(cut)] == cut for row in sample) for cut in cuts)
