@@ -269,6 +269,27 @@ def _refuse_part_of_a_day(spec: TableSpec, cursor: Column, window: Window) -> No
         )
 
 
+RANGE_ROWS = 10_000
+"""A range of fewer rows is not worth a connection of its own."""
+
+AUTO_ROWS = 5_000_000
+AUTO_RANGES = 4
+
+
+def range_count(spec: TableSpec, rows: int | None) -> int:
+    """By how many connections to read at once, at most.
+
+    Args:
+        spec: The table's spec.
+        rows: About how many rows there are; None if nobody can tell.
+    """
+    if spec.read_ranges == 1 or rows is None:
+        return 1
+    if spec.read_ranges == "auto":
+        return min(AUTO_RANGES, max(1, -(-rows // AUTO_ROWS)))
+    return max(1, min(spec.read_ranges, rows // RANGE_ROWS))
+
+
 def stored_bound(value: CursorValue | None, kind: Kind, zone: str) -> CursorValue | None:
     """A bound as a column of this kind holds it.
 

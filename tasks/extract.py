@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import pyarrow as pa
 from prefect import task
 from prefect.logging import get_run_logger
 
-from blocks.source import Source
+from blocks.source import Reading, Source
 from blocks.sources.cursors import cursor_bounds
 from blocks.stages.parts.files import write_parts
 from blocks.stages.parts.sums import BatchSums
@@ -22,13 +22,13 @@ from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ApartError, FerryError, IncompleteReadError, StaleReadError
 from ferry.fingerprints.sums import summed
-from ferry.plan import BatchPlan, stored_bound, window_bounds
+from ferry.plan import BatchPlan, range_count, stored_bound, window_bounds
 from ferry.schema import Column, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
 from tasks.landed import counts_no_time
 from tasks.pages.progress import RowsProgress
-from tasks.places.readers import place_among_readers
+from tasks.places.readers import more_places, place_among_readers
 from tasks.plan_batch import describe_source
 from tasks.step import STEP, explains, located, log_step
 
@@ -73,40 +73,41 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                 lengths=spec.text_sums == "lengths",
             )
             sums = BatchSums(columns, what, len(batch.windows))
-            rows = source.read(query)
-            reading = WholeOrPart(
-                map(windows.add, rows) if windows else rows,
-                in_parts=batch.mode == "window" and not windows,
-                seen_by=(watch.see, sums.add) if watch else (sums.add,),
-            )
             progress = RowsProgress(
                 f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
             )
-            read_at = source.now()
-            if watch:
-                watch.begin(_clock(read_at, watch.column, batch))
-            written = write_parts(
-                reading,
-                columns,
-                batch.folder,
-                format=plan.format,
-                part_size_bytes=spec.part_size_mb * 1_000_000,
-                hex_prefix=capabilities.hex_prefix,
-                capabilities=capabilities,
-                on_batch=progress,
-            )
+            with _reading(batch, query, source, watch) as read:
+                reading = WholeOrPart(
+                    map(windows.add, read.batches) if windows else read.batches,
+                    in_parts=batch.mode == "window" and not windows,
+                    seen_by=(watch.see, sums.add) if watch else (sums.add,),
+                )
+                read_at = source.now()
+                if watch:
+                    watch.begin(_clock(read_at, watch.column, batch))
+                written = write_parts(
+                    reading,
+                    columns,
+                    batch.folder,
+                    format=plan.format,
+                    part_size_bytes=spec.part_size_mb * 1_000_000,
+                    hex_prefix=capabilities.hex_prefix,
+                    capabilities=capabilities,
+                    on_batch=progress,
+                )
             if watch and plan.watermark:
                 _tell_ids_begun_anew(batch, watch, plan.watermark, source)
         progress.done()
         if watch:
             _tell_what_is_ahead(batch, watch, plan.watermark)
         log_step(
-            "extract %s: %s rows, %s bytes in %s files%s",
+            "extract %s: %s rows, %s bytes in %s files%s%s",
             batch,
             f"{written.rows:,}",
             f"{written.size_bytes:,}",
             len(written.parts),
             f", by {cursor_line(spec, query.cursor)}" if query.cursor else "",
+            _how_read(read),
         )
         return dataclasses.replace(
             written,
@@ -114,7 +115,54 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
             read_at=read_at,
             sums=sums.sums,
             by_window=sums.by_window,
+            snapshot=read.snapshot if written.rows else None,
         )
+
+
+@contextmanager
+def _reading(
+    batch: Batch, query: ExtractQuery, source: Source, watch: CursorWatch | None
+) -> Iterator[Reading]:
+    """The rows, read by as many connections as the spec says and as there are places for.
+
+    Ended, with all that still reads, when the block ends.
+    """
+    spec = batch.spec
+    asked = spec.read_ranges != 1 and source.reads_ranges
+    count = range_count(spec, source.estimate_rows(query) if asked else None)
+    with more_places(spec.source, count - 1, backfill=batch.backfill) as more:
+        if more.count:
+            reading = source.read_at_once(
+                query,
+                1 + more.count,
+                spec.key,
+                # The highest id that one range has seen would hide what another saw too early.
+                only_one_snapshot=watch is not None and counts_no_time(batch, watch.column),
+            )
+        else:
+            reading = Reading(source.read(query))
+        if 1 + more.count < count:
+            get_run_logger().info(
+                "extract %s: %s of %s places among the source's readers are free",
+                batch,
+                1 + more.count,
+                count,
+            )
+        more.keep(reading.connections - 1)
+        if spec.read_ranges != 1 and not source.reads_ranges:
+            reading.why = "such a source is read by one connection"
+        try:
+            yield reading
+        finally:
+            reading.close()
+
+
+def _how_read(read: Reading) -> str:
+    """By how many connections, for people; and why by no more, where more were asked for."""
+    if read.snapshot is None:
+        return f", by one connection: {read.why}" if read.why else ""
+    told = f", by {read.connections} connections, {read.snapshot} snapshot"
+    return told + (f": {read.why}" if read.why else "")
 
 
 def _numbered(batch: Batch, query: ExtractQuery) -> WindowNumbers | None:

@@ -37,6 +37,7 @@ from ferry.specs.values import (
     ColumnsOnce,
     Identifier,
     Marking,
+    ReadRanges,
     SourceName,
     TargetSchema,
     ZeroDates,
@@ -250,6 +251,11 @@ class TableSpec(BaseModel):
         ge=0,
         description="Neighbouring windows of a backfill travel together, in one read, one COPY and "
         "one transaction, up to about this many rows; 0: each window by itself.",
+    )
+    read_ranges: ReadRanges = Field(
+        default=1,
+        description="Read it by so many connections at once, each a range of its key, as far as "
+        "there are places among the source's readers; auto: one for each 5 million rows, up to 4.",
     )
     insert_rows: int = Field(
         default=50, ge=0, le=1000, description="Up to this many rows go in by INSERT, not COPY."

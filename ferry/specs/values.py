@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
 from ferry.batch import STAGING_SCHEMA
 from ferry.errors import RequestError
 from ferry.specs.source_names import parse_source_name
 from ferry.windows import zone_info
+
+MOST_RANGES = 16
+"""No table is read by more connections at once."""
 
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*")
 
@@ -56,6 +59,12 @@ def _null_is_a_word(value: Any) -> Any:
     return "null" if value is None else value  # YAML's null, as everybody writes it
 
 
+def _read_ranges(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_RANGES):
+        return value
+    raise ValueError(f"expected a whole number from 1 to {MOST_RANGES}, or auto")
+
+
 Identifier = Annotated[str, AfterValidator(_identifier)]
 
 
@@ -71,3 +80,10 @@ Zone = Annotated[str, AfterValidator(_zone)]
 ColumnsOnce = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Marking = Annotated[str | int, BeforeValidator(_marking)]
 ZeroDates = Annotated[Literal["error", "null"], BeforeValidator(_null_is_a_word)]
+ReadRanges = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_read_ranges),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_RANGES}, {"const": "auto"}]}
+    ),
+]

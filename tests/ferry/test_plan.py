@@ -6,7 +6,7 @@ import pytest
 
 from ferry.batch import STAGING_NAME, Batch
 from ferry.errors import RequestError, SchemaError
-from ferry.plan import choose_window, plan_query, stored_bound
+from ferry.plan import choose_window, plan_query, range_count, stored_bound
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_window
@@ -250,3 +250,22 @@ def test_a_table_that_is_only_carried_when_it_is_named_carries_days():
 def test_that_a_column_is_the_time_of_reading_survives_its_renaming():
     read = Column("Created", TIMESTAMP, read_time=True)
     assert target_columns((read,), SCHEMA.name) == (replace(read, name="created"),)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "count"),
+    [
+        (1, 10**9, 1),
+        (4, None, 1),  # nobody knows whether it is worth it
+        (4, 0, 1),
+        (4, 19_999, 1),
+        (4, 39_999, 3),
+        (4, 40_000, 4),
+        (16, 10**9, 16),
+        ("auto", 5_000_000, 1),
+        ("auto", 5_000_001, 2),
+        ("auto", 10**9, 4),
+    ],
+)
+def test_so_many_connections_read_as_are_worth_it(asked: int | str, rows: int | None, count: int):
+    assert range_count(spec(read_ranges=asked), rows) == count
