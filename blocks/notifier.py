@@ -21,14 +21,11 @@ from inspect import iscoroutine
 from typing import Any
 
 import httpx
-import requests
-from apprise import Apprise
 from prefect.blocks.abstract import NotificationBlock, NotificationError
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import AppriseNotificationBlock, SlackWebhook
 from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import SecretStr
-from urllib3.exceptions import ProtocolError, ReadTimeoutError  # which requests brings
 
 from ferry.errors import AccessError, ConfigurationError, OutcomeUnknownError
 from ferry.runs.notice import Notice
@@ -39,15 +36,6 @@ ANSWER_SECONDS = 30.0
 """For how long a service that has the message may take to answer."""
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-_AFTERWARDS = (
-    requests.ReadTimeout,
-    ReadTimeoutError,
-    ProtocolError,
-    HTTPException,
-    ConnectionResetError,
-    BrokenPipeError,
-    ssl.SSLEOFError,
-)
 _SENDERS = ("apprise", "urllib3", "httpx", "httpcore")
 
 
@@ -69,6 +57,8 @@ def slack_webhook(address: str) -> SlackWebhook:
 
 def _can_be_read(address: str) -> bool:
     """Whether the library that sends understands the address; about others it tells all of it."""
+    from apprise import Apprise  # noqa: PLC0415  # 8 MB, and most runs notify nobody
+
     with _discreetly(logging.CRITICAL):
         return bool(_SLACK_GOV.fullmatch(address)) or Apprise().add(address)
 
@@ -158,6 +148,8 @@ def _be_patient(block: NotificationBlock) -> None:
 @contextmanager
 def _unanswered() -> Iterator[list[str]]:
     """The kinds of errors that Apprise meets after a message has left for the service."""
+    import requests  # noqa: PLC0415  # as Apprise, which sends with it
+
     found: list[str] = []
 
     def look(_record: logging.LogRecord) -> bool:
@@ -179,8 +171,20 @@ def _had_left(error: BaseException) -> bool:
 
     Behind a proxy urllib3 calls it a proxy that cannot be reached, and holds the real one.
     """
+    import requests  # noqa: PLC0415
+    from urllib3.exceptions import ProtocolError, ReadTimeoutError  # noqa: PLC0415
+
+    afterwards = (
+        requests.ReadTimeout,
+        ReadTimeoutError,
+        ProtocolError,
+        HTTPException,
+        ConnectionResetError,
+        BrokenPipeError,
+        ssl.SSLEOFError,
+    )
     held = [*error.args, getattr(error, "reason", None)]
-    return isinstance(error, _AFTERWARDS) or any(
+    return isinstance(error, afterwards) or any(
         _had_left(each) for each in held if isinstance(each, BaseException)
     )
 

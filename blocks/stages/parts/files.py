@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 import zstandard
 
 from blocks.private_files import make_private_folder
@@ -31,10 +30,6 @@ from ferry.batch import Extract, FileLayout, PartFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError, SchemaError
 from ferry.schema import Column, Kind, arrow_schema
-
-# Arrow's own allocators keep the pages that they have freed, which costs a process 30 to 60 MB here
-# and gains no time that could be measured.
-pa.set_memory_pool(pa.system_memory_pool())
 
 _SLICE_BYTES = {StageFormat.CSV: 4 << 20, StageFormat.PARQUET: 32 << 20}
 """How much of a batch, in memory, is formatted at once; for Parquet it becomes a row group."""
@@ -158,6 +153,8 @@ def _read(part: PartFile, layout: FileLayout) -> pa.Table:
         if layout.format is StageFormat.CSV:
             table = _read_csv(BytesIO(content), layout)
         else:
+            import pyarrow.parquet as pq  # noqa: PLC0415  # 5 MB, and CSV is the rule
+
             table = pq.ParquetFile(BytesIO(content)).read()
         if table.num_rows == part.rows:
             return table

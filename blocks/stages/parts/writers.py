@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import zstandard
 
 from blocks.private_files import new_private_file
@@ -119,6 +118,8 @@ class ParquetPartWriter(PartWriter):
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         super().__init__(path)
+        import pyarrow.parquet as pq  # noqa: PLC0415  # 5 MB, and CSV is the rule
+
         self._schema = schema
         self._parquet = pq.ParquetWriter(self._file, schema, compression="zstd")
 
