@@ -19,7 +19,7 @@ from blocks.sources.mysql.errors import error_of_code
 from blocks.sources.mysql.reader import DONE
 from ferry.errors import ConnectionLostError, DataError, FerryError
 
-BATCH_BYTES = 4 * 1024 * 1024
+BATCH_BYTES = 2 * 1024 * 1024
 """A batch has about so many bytes, and never many more than the rows fetched at a time."""
 
 Held = Callable[[subprocess.Popen[bytes] | None], None]

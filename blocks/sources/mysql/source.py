@@ -133,7 +133,7 @@ class MySQLSource(Source):
     def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
         """The rows as batches of `arrow_schema(query.schema.columns)`, from one snapshot.
 
-        A batch has at most `batch_rows` rows and about 4 MB, or a few rows that are longer.
+        A batch has at most `batch_rows` rows and about 2 MB, or a few rows that are longer.
         Bounds of a DATETIME column are wall clock in the query's zone; in the hour that a zone
         repeats, both passes are one.
 

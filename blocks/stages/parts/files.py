@@ -31,9 +31,9 @@ from ferry.capabilities import Capabilities
 from ferry.errors import DataError, SchemaError
 from ferry.schema import Column, Kind, arrow_schema
 
-_SLICE_BYTES = {StageFormat.CSV: 4 << 20, StageFormat.PARQUET: 32 << 20}
+_SLICE_BYTES = {StageFormat.CSV: 1 << 20, StageFormat.PARQUET: 32 << 20}
 """How much of a batch, in memory, is formatted at once; for Parquet it becomes a row group."""
-_WAITING_SLICES = 2
+_WAITING_SLICES = 4
 _CHUNK_ROWS = 65_536
 _MIN_PART_BYTES = 1 << 20
 _PART_SHARE = 8
@@ -56,7 +56,7 @@ def write_parts(
 
     Parts grow with what has been written: each is about an eighth of the bytes before it, at least
     1 MiB and at most `part_size_bytes`, so that a warehouse always has several to load at once
-    (Redshift wants files of 1 MB to 1 GB). A part ends between slices of about 4 MB in memory, so
+    (Redshift wants files of 1 MB to 1 GB). A part ends between slices of about 1 MB in memory, so
     it can be larger by one of these. No rows, no parts.
 
     Args:
