@@ -128,7 +128,9 @@ def _measure_way(places: Places, results: Results, way: table.Way, each: str) ->
     rows = measured.result["rows"]
     if rows != results.rows[each]:
         raise MeasuredError(f"{' '.join(arguments)} carried {rows} of {results.rows[each]} rows")
-    results.ours.setdefault((way, each), Samples()).add(measured.seconds, measured.peak_mb)
+    results.ours.setdefault((way, each), Samples()).add(
+        measured.seconds, measured.peak_mb, measured.before_mb
+    )
 
 
 def _measure_peer(places: Places, results: Results, each: str, python: Path) -> bool:

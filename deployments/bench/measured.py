@@ -28,10 +28,12 @@ class Measured:
         result: The JSON object.
         peak_mb: The most memory that the process and its children held together, in MB of a million
             bytes; None where the system does not tell.
+        before_mb: What it held when its first child began: of ours, before the first row is read.
     """
 
     result: dict[str, Any]
     peak_mb: float | None
+    before_mb: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -89,7 +91,7 @@ def run(
     if not told:
         raise MeasuredError(f"it told nothing\n{text[-_LOG_TAIL:]}")
     result = json.loads(told[-1])  # a late line of Prefect's log may stand behind it
-    return Measured(result, memory.peak_bytes / 1e6 or None)
+    return Measured(result, memory.peak_bytes / 1e6 or None, memory.before_bytes / 1e6 or None)
 
 
 def _family(pid: int) -> list[int]:
@@ -136,7 +138,8 @@ class _Memory:
     """The most memory that some processes held together; of no use but on Linux."""
 
     def __init__(self) -> None:
-        self.peak_bytes = 0
+        self.peak_bytes = self.before_bytes = 0
+        self._alone = True
         self._mapped: dict[str, int] = {}
         self._next = 0.0
 
@@ -149,3 +152,6 @@ class _Memory:
                     self._mapped[name] = max(size, self._mapped.get(name, 0))
         held = sum(_own_bytes(pid) for pid in pids) + sum(self._mapped.values())
         self.peak_bytes = max(self.peak_bytes, held)
+        self._alone = self._alone and len(pids) == 1
+        if self._alone:
+            self.before_bytes = held
