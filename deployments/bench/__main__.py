@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deployments.bench import backfill, floor, limits, page, peer, reconcile, sqlite, table
 from deployments.bench.measured import Measured, MeasuredError, run
+from deployments.bench.peers import chart, race
 from deployments.bench.places import REPOSITORY, SHORT, Places, open_places
 from deployments.bench.table import WAYS, Results, Samples
 
@@ -28,7 +29,10 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="one round, a tenth of the rows")
     parser.add_argument("--rounds", type=int, help="how many rounds, instead of three")
-    parser.add_argument("--no-peers", action="store_true", help="leave Airflow out")
+    parser.add_argument("--no-peers", action="store_true", help="leave Airflow, dlt and Sling out")
+    parser.add_argument(
+        "--peers", action="store_true", help="only the whole path beside dlt and Sling"
+    )
     parser.add_argument(
         "--limits", action="store_true", help="only what the limits on readers cost"
     )
@@ -51,7 +55,7 @@ def main() -> None:
     # 0755: PostgreSQL, not running as root, keeps its data in it.
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as name:
         folder = Path(name)
-        only = options.limits or options.reconcile or options.backfill
+        only = options.limits or options.reconcile or options.backfill or options.peers
         no_peers = options.no_peers or only
         python = None if no_peers else _environment(folder / "airflow-venv", results)
         _say("starting the servers, making the tables")
@@ -66,6 +70,7 @@ def main() -> None:
                 _measure_short(places, results)
                 results.flow_run.add(_run(places, "flow-run").seconds)
                 results.task_runs.add(_run(places, "task-runs").seconds)
+            raced = None if no_peers and not options.peers else _race(places, results, rounds)
             if options.backfill or not only:
                 _say("the year as days, as months; days without rows; a bad value")
                 found = backfill.measure(places, partial(_run, places), nps_rows, rounds)
@@ -81,13 +86,22 @@ def main() -> None:
                 results.section += reconcile.table_rows(compared)
                 results.notes += compared.notes
     if options.no_peers:
-        results.notes.append("Airflow was left out: --no-peers.")
+        results.notes.append("Airflow, dlt and Sling were left out: --no-peers.")
     lines = table.lines(results)
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
     if options.write:
-        only = [name for name in ("reconcile", "backfill") if getattr(options, name)]
-        what = only[0] if only else "measured"
-        page.write(options.write, lines, f"make bench ARGS='{shlex.join(sys.argv[1:])}'", what)
+        _write(options, lines, raced)
+
+
+def _write(options: argparse.Namespace, lines: list[str], raced: race.Found | None) -> None:
+    """Put the table into the page, where what was measured alone has its place."""
+    alone = [name for name in ("reconcile", "backfill", "peers") if getattr(options, name)]
+    what = alone[0] if alone else "measured"
+    if options.peers and raced:
+        lines = page.with_image(
+            options.write, what, chart.draw(raced), chart.in_words(raced), lines
+        )
+    page.write(options.write, lines, f"make bench ARGS='{shlex.join(sys.argv[1:])}'", what)
 
 
 def _environment(folder: Path, results: Results) -> Path | None:
@@ -131,6 +145,13 @@ def _measure_way(places: Places, results: Results, way: table.Way, each: str) ->
     results.ours.setdefault((way, each), Samples()).add(
         measured.seconds, measured.peak_mb, measured.before_mb
     )
+
+
+def _race(places: Places, results: Results, rounds: int) -> race.Found:
+    found = race.measure(places, partial(_run, places), results.rows, rounds, _say)
+    results.section += race.table_rows(found)
+    results.notes += found.notes
+    return found
 
 
 def _measure_peer(places: Places, results: Results, each: str, python: Path) -> bool:

@@ -41,6 +41,13 @@ def write(page: Path, lines: Sequence[str], command: str, what: str = "measured"
     )
 
 
+def with_image(page: Path, what: str, image: bytes, words: str, lines: Sequence[str]) -> list[str]:
+    """Write the image beside the page; the lines, below one that shows it or says what it shows."""
+    file = page.with_name(f"{page.stem}-{what}.svg")
+    file.write_bytes(image)
+    return [f"![{words}]({file.name})", "", *lines]
+
+
 def machine() -> str:
     """Cores and memory."""
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.bench.measured import Measured, run
@@ -17,7 +18,7 @@ EXECUTE_SECONDS = 300
 
 # The hook's C client for which no MySQL headers have to be on the machine; the provider asks for
 # the one that needs them, so it is installed without what it asks for.
-_PACKAGES = (
+_AIRFLOW = (
     ("apache-airflow>=3,<4", "apache-airflow-providers-amazon", "pandas<3"),
     ("--only-binary=:all:", "mysql-connector-python<10"),
     ("--no-deps", "apache-airflow-providers-mysql"),
@@ -29,15 +30,19 @@ class PeerError(RuntimeError):
     """The environment could not be made here; says why."""
 
 
-def make_environment(folder: Path) -> Path:
-    """The Python of a new virtual environment with Airflow in it; two minutes or so.
+def make_environment(folder: Path, steps: Sequence[Sequence[str]] = _AIRFLOW) -> Path:
+    """The Python of a new virtual environment; with Airflow in it, after two minutes or so.
+
+    Args:
+        folder: Where it is to be.
+        steps: What pip is asked for, step by step.
 
     Raises:
         PeerError: It cannot be made on this machine, or not in time.
     """
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    for packages in _PACKAGES:
+    for packages in steps:
         try:
             done = subprocess.run(
                 [python, "-m", "pip", "install", "--quiet", *packages],
