@@ -23,7 +23,7 @@ from blocks.sources.mysql import snapshot
 from blocks.sources.mysql.process import READERS
 from ferry.errors import ConnectionLostError, DataError, FerryError
 from ferry.schema import arrow_schema
-from tests.blocks.sources.test_mysql_cuts import ROWS, analyzed, query_of
+from tests.blocks.sources.test_mysql_cuts import KEYS, ROWS, analyzed, query_of
 from tests.harness.api import eventually
 
 if TYPE_CHECKING:
@@ -53,6 +53,20 @@ def test_all_connections_read_the_same_rows_as_one(wide: MySQLShop) -> None:
 
     assert (reading.connections, reading.snapshot, reading.why) == (4, "one", "")
     assert together.equals(wide.read("t").sort_by("id"))
+
+
+@pytest.mark.parametrize("kind", ["text", "latin1", "binary", "decimal", "a moment"])
+def test_so_they_do_whatever_the_key_is(shop: MySQLShop, kind: str) -> None:
+    definition, value = KEYS[kind]
+    shop.run(f"CREATE TABLE t ({definition}, n INT, PRIMARY KEY (id, n))")
+    shop.run(f"INSERT INTO t SELECT {value}, seq FROM {shop.numbers(1, 5000)}")
+    query = query_of(shop, "t")
+
+    reading = shop.source.read_at_once(query, 3)
+    together = _table(reading, query).sort_by("n")
+
+    assert reading.connections == 3
+    assert together.equals(shop.read("t").sort_by("n"))
 
 
 class Writer:
