@@ -10,7 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from deployments.bench import backfill, floor, limits, page, peer, reconcile, sqlite, table
+from deployments.bench import backfill, floor, limits, page, peer, ranges, reconcile, sqlite, table
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.peers import chart, race
 from deployments.bench.places import REPOSITORY, SHORT, Places, open_places
@@ -39,6 +39,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backfill", action="store_true", help="only what many windows cost")
     parser.add_argument("--reconcile", action="store_true", help="only what comparing costs")
     parser.add_argument("--sqlite", action="store_true", help="only the embedded route")
+    parser.add_argument("--ranges", action="store_true", help="only what reading in ranges saves")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
     return parser.parse_args()
 
@@ -50,6 +51,9 @@ def main() -> None:
     rounds = options.rounds or rounds
     if options.sqlite:
         sqlite.main(rounds, options.quick, options.write)
+        return
+    if options.ranges:
+        ranges.main(rounds, nps_rows, options.write)
         return
     results = Results({"nps": nps_rows, SHORT: nps_rows // 5, "orders": orders_rows})
     # 0755: PostgreSQL, not running as root, keeps its data in it.
