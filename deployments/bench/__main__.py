@@ -10,13 +10,26 @@ import time
 from functools import partial
 from pathlib import Path
 
-from deployments.bench import backfill, floor, limits, page, peer, ranges, reconcile, sqlite, table
+from deployments.bench import (
+    backfill,
+    floor,
+    limits,
+    page,
+    peer,
+    ranges,
+    reconcile,
+    sqlite,
+    sums,
+    table,
+)
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.peers import chart, race
 from deployments.bench.places import REPOSITORY, SHORT, Places, open_places
 from deployments.bench.table import WAYS, Results, Samples
 
 TABLES = ("nps", "orders")
+_ALONE = ("reconcile", "backfill", "peers", "sums")
+"""Sections that can be measured alone, and have a place of their own in the page."""
 FULL = (3, 5_000_000, 1_000_000)
 QUICK = (1, 500_000, 100_000)
 """Rounds, rows of nps, rows of orders."""
@@ -38,6 +51,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--backfill", action="store_true", help="only what many windows cost")
     parser.add_argument("--reconcile", action="store_true", help="only what comparing costs")
+    parser.add_argument("--sums", action="store_true", help="only what the sums of columns cost")
     parser.add_argument("--sqlite", action="store_true", help="only the embedded route")
     parser.add_argument("--ranges", action="store_true", help="only what reading in ranges saves")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page")
@@ -59,7 +73,7 @@ def main() -> None:
     # 0755: PostgreSQL, not running as root, keeps its data in it.
     with tempfile.TemporaryDirectory(prefix="ferry-bench-") as name:
         folder = Path(name)
-        only = options.limits or options.reconcile or options.backfill or options.peers
+        only = options.limits or any(getattr(options, name) for name in _ALONE)
         no_peers = options.no_peers or only
         python = None if no_peers else _environment(folder / "airflow-venv", results)
         _say("starting the servers, making the tables")
@@ -89,6 +103,11 @@ def main() -> None:
                 compared = reconcile.measure(places, partial(_run, places), nps_rows, rounds)
                 results.section += reconcile.table_rows(compared)
                 results.notes += compared.notes
+            if options.sums or not only:
+                _say("the whole path with sums and without them")
+                rows = {each: results.rows[each] for each in TABLES}
+                with_sums = sums.measure(places, partial(_run, places), rows, rounds)
+                results.section += sums.table_rows(with_sums, rows)
     if options.no_peers:
         results.notes.append("Airflow, dlt and Sling were left out: --no-peers.")
     lines = table.lines(results)
@@ -99,7 +118,7 @@ def main() -> None:
 
 def _write(options: argparse.Namespace, lines: list[str], raced: race.Found | None) -> None:
     """Put the table into the page, where what was measured alone has its place."""
-    alone = [name for name in ("reconcile", "backfill", "peers") if getattr(options, name)]
+    alone = [name for name in _ALONE if getattr(options, name)]
     what = alone[0] if alone else "measured"
     if options.peers and raced:
         lines = page.with_image(

@@ -3,6 +3,7 @@
     python -m deployments.bench.one extract-and-stage nps_postgres
     python -m deployments.bench.one extract nps_sqlite
     python -m deployments.bench.one whole-path nps_postgres full|window
+    python -m deployments.bench.one path-with-sums nps_postgres digests|lengths|none
     python -m deployments.bench.one backfill nps_double 2023-01-01 2024-01-01 day 4
     python -m deployments.bench.one month nps_month 2023-01-01 2023-02-01
     python -m deployments.bench.one tables
@@ -24,19 +25,24 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 from prefect import flow, task
 from prefect.runtime import flow_run as this_run
 
+import tasks.copy_in
+from blocks.stages.parts.sums import BatchSums
 from deployments.bench.places import TINY, YEAR
 from ferry.audits.outcome import DIFFERENCES
 from ferry.coverage.outcomes import Outcome
+from ferry.fingerprints.sums import no_sums
 from ferry.ranges import Granularity, Range
-from ferry.specs.tables import Mode
+from ferry.specs.tables import Mode, TableSpec
 from flows import backfill_tables
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
@@ -92,7 +98,33 @@ def extract_alone(table: str) -> dict[str, float]:
 @flow(name="bench-whole-path")
 def whole_path(table: str, mode: Mode) -> dict[str, float]:
     """Carry the table into its target: the seconds, and the rows that landed."""
+    return _carried(load_table_specs().named(table), mode)
+
+
+@flow(name="bench-path-with-sums")
+def path_with_sums(table: str, sums: str) -> dict[str, float]:
+    """Carry the whole table into its target with these `text_sums`: the seconds, and the rows.
+
+    `none` is what no user can have: for this process alone, what sums the batches is replaced by
+    nothing, and so is the question for the sums of the staging table. Both are those of no rows.
+    """
     spec = load_table_specs().named(table)
+    if sums != "none":
+        spec = spec.model_copy(update={"text_sums": sums})
+    with _without_sums() if sums == "none" else nullcontext():
+        return _carried(spec, "full")
+
+
+@contextmanager
+def _without_sums() -> Iterator[None]:
+    with (
+        patch.object(BatchSums, "add", lambda _sums, _batch: None),
+        patch.object(tasks.copy_in, "_sums", lambda _table, what, _warehouse: no_sums(what)),
+    ):
+        yield
+
+
+def _carried(spec: TableSpec, mode: Mode) -> dict[str, float]:
     batch = make_batch(spec, _year() if mode == "window" else Dates(), mode)
     route = load_route(spec)
     begun = time.perf_counter()
@@ -273,6 +305,7 @@ MEASURES = {
     "extract-and-stage": extract_and_stage,
     "extract": extract_alone,
     "whole-path": whole_path,
+    "path-with-sums": path_with_sums,
     "backfill": carry_days,
     "month": carry_in_spite,
     "tables": many_tables,

@@ -23,7 +23,7 @@ _AIRFLOW = (
     ("--only-binary=:all:", "mysql-connector-python<10"),
     ("--no-deps", "apache-airflow-providers-mysql"),
 )
-_PROGRAM = Path(__file__).with_name("sql_to_s3.py")
+_PROGRAM = Path(__file__).parent / "peers" / "sql_to_s3.py"
 
 
 class PeerError(RuntimeError):
