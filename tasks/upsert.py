@@ -302,7 +302,7 @@ def _receipt(
         sums_read=read[1].told(salt) if read[0] and read[1] else None,
         sums_staged=loaded[1].told(salt) if loaded[0] and loaded[1] else None,
         text_sums=batch.spec.text_sums if loaded[0] and loaded[1] else None,
-        snapshot=extracted.snapshot,
+        source_snapshot=extracted.snapshot,
     )
 
 

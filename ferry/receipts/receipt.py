@@ -69,8 +69,8 @@ class Receipt:
             (`ferry.fingerprints.sums`), as JSON. None in older receipts, and of empty batches.
         sums_staged: The same of the staging table, where the warehouse computed the sums.
         text_sums: By what text and binary were summed: `digests` or `lengths`.
-        snapshot: Where several connections read at once (`read_ranges`): `one` if all read the same
-            snapshot of the source's table, else `not one`. None where one connection read.
+        source_snapshot: Where several connections read at once (`read_ranges`): `one` if all read
+            the same snapshot of the source's table, else `not one`. None where one connection read.
     """
 
     batch_id: str
@@ -102,7 +102,7 @@ class Receipt:
     sums_read: str | None = None
     sums_staged: str | None = None
     text_sums: str | None = None
-    snapshot: str | None = None
+    source_snapshot: str | None = None
 
     @property
     def changed(self) -> int:
@@ -154,7 +154,7 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("sums_read", _SUMS),
     Column("sums_staged", _SUMS),
     Column("text_sums", _TEXT),
-    Column("snapshot", _TEXT),
+    Column("source_snapshot", _TEXT),
 )
 """A table that an older Ferry made lacks the last of them, which `tasks.own_tables.make_missing`
 adds: so each new column is nullable and stands at the end."""

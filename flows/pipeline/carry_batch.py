@@ -328,7 +328,11 @@ def show_receipt(receipt: Receipt) -> None:
         f"| rows | |\n| --- | ---: |\n{counts}\n\n"
         f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
         + (f"- cursor `{receipt.cursor_name}`\n" if receipt.cursor_name else "")
-        + (f"- read in ranges, {receipt.snapshot} snapshot\n" if receipt.snapshot else "")
+        + (
+            f"- read in ranges, {receipt.source_snapshot} snapshot\n"
+            if receipt.source_snapshot
+            else ""
+        )
         + f"- batch `{receipt.batch_id}`\n"
         f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
         f"- checksum `{receipt.checksum}`\n"

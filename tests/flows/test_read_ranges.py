@@ -71,8 +71,8 @@ def test_a_full_copy_in_ranges_is_that_of_one_connection(shop: Any) -> None:
 
     assert shop.target("one") == shop.target("four")
     assert four.rows_extracted == four.rows_inserted == ROWS
-    assert (one.snapshot, four.snapshot) == (None, "one")
-    assert shop.receipts("four")[0].snapshot == "one"
+    assert (one.source_snapshot, four.source_snapshot) == (None, "one")
+    assert shop.receipts("four")[0].source_snapshot == "one"
 
 
 @MYSQL
@@ -88,7 +88,7 @@ def test_windows_that_travel_together_are_read_in_ranges_too(shop: Any) -> None:
     assert shop.target("one") == shop.target("three")
     assert [told(each) for each in ones] == [told(each) for each in threes]
     assert len({each.checksum for each in threes}) == 1  # they travelled together
-    assert {each.snapshot for each in threes} == {"one"}
+    assert {each.source_snapshot for each in threes} == {"one"}
 
 
 @MYSQL
@@ -98,7 +98,7 @@ def test_without_one_snapshot_the_receipt_says_so(
     monkeypatch.setattr(Gate, "_begin", lambda *_: False)
     shop.write_specs(orders={"mode": "full", "key": ["id"], "read_ranges": 3})
 
-    assert sync_table(table="orders").snapshot == "not one"
+    assert sync_table(table="orders").source_snapshot == "not one"
     assert len(shop.target("orders")) == ROWS
 
 
@@ -114,9 +114,11 @@ def test_a_watermark_over_ids_is_read_by_one_where_there_is_no_one_snapshot(
         by_time={**growing, "cursor": "modified"},
     )
 
-    assert sync_table(table="by_id").snapshot is None
-    assert sync_table(table="by_id", mode="full").snapshot is None  # the next one continues from it
-    assert sync_table(table="by_time").snapshot == "not one"
+    assert sync_table(table="by_id").source_snapshot is None
+    assert (
+        sync_table(table="by_id", mode="full").source_snapshot is None
+    )  # the next one continues from it
+    assert sync_table(table="by_time").source_snapshot == "not one"
     assert shop.target("by_id") == shop.target("by_time")
 
 
@@ -139,7 +141,7 @@ def test_each_connection_takes_a_place_and_fewer_read_where_fewer_are_free(
         assert places.asked == 3
         assert places.kept == min(free, 3)
         assert receipt.rows_extracted == ROWS
-        assert receipt.snapshot == ("one" if free else None)
+        assert receipt.source_snapshot == ("one" if free else None)
     assert [len(each.conditions) for each in found] == [4, 2]
 
 
@@ -173,5 +175,5 @@ def test_a_source_that_knows_no_ranges_is_read_by_one_connection(
 ) -> None:
     shop.write_specs(orders={"mode": "full", "key": ["id"], "read_ranges": 4})
 
-    assert sync_table(table="orders").snapshot is None
+    assert sync_table(table="orders").source_snapshot is None
     assert "by one connection: such a source is read by one connection" in caplog.text
