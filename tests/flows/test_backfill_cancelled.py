@@ -31,7 +31,8 @@ def test_a_cancelled_backfill_stops_promptly_and_leaves_no_half_window(
     journey.sql("CREATE TABLE nps (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
     rows = [(n, str(datetime(2023, 7, 1) + n * timedelta(hours=6))) for n in range(12 * ROWS_A_DAY)]
     journey.sql("INSERT INTO nps VALUES (?, ?)", rows)
-    journey.write_specs(nps={"mode": "window", "key": ["id"], "insert_rows": 0})
+    spec = {"mode": "window", "key": ["id"], "insert_rows": 0, "batch_rows": 0}
+    journey.write_specs(nps=spec)
     # Two days land, the others wait where a day is written to the target.
     redshift_double.inject(
         Fault("stall", r"^INSERT INTO .*nps.* SELECT", nth=3, times=100, seconds=300)

@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[2]
 FIRST = datetime(2010, 1, 1)
 DAYS = 3_000
 SOON_SECONDS = 60.0
-"""A look every 10 s, and some for a busy machine; all the windows would take minutes."""
+"""A look every 10 s, and some for a busy machine; all the windows would take minutes.
+
+One by one: a batch of a thousand days has landed before anybody looks.
+"""
 
 
 @pytest.fixture
@@ -40,7 +43,13 @@ def shop(journey: Any) -> Any:
     rows = [(n, str(FIRST + n * timedelta(days=1))) for n in range(DAYS)]
     journey.sql("INSERT INTO nps VALUES (?, ?)", rows)
     journey.write_specs(
-        nps={"mode": "window", "key": ["id"], "catch_up": True, "start_date": "2010-01-01"}
+        nps={
+            "mode": "window",
+            "key": ["id"],
+            "catch_up": True,
+            "start_date": "2010-01-01",
+            "batch_rows": 0,
+        }
     )
     return journey
 

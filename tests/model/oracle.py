@@ -7,7 +7,7 @@ says which days are loaded. Both are claims, and are held against the history.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,19 +49,31 @@ class Oracle:
         self.known, self.last_full = {}, None
 
     def landed(
-        self, receipt: Receipt, before: Rows, after: Rows, read_at: datetime, window: Window | None
+        self,
+        receipts: Sequence[Receipt],
+        before: Rows,
+        after: Rows,
+        read_at: datetime,
+        own: Window | None,
     ) -> None:
         """A batch landed: judge the target by what the source held when the batch was read.
 
         Args:
-            receipt: The batch's.
+            receipts: The batch's: several if its windows travelled together.
             before: The target before the transaction.
             after: The target after it.
             read_at: When the source was read.
-            window: What a scheduled run has to carry, its lookback included; None for all others.
+            own: What a scheduled run has to carry, its lookback included; None for all others.
         """
         self._check_rows(after or [])
-        self._check_receipt(receipt, before or [], after or [])
+        self._check_receipts(receipts, before or [], after or [])
+        for receipt in receipts:
+            is_own = own and receipt.mode == "window" and receipt.window_end == own.end
+            self._landed(receipt, before, after, read_at, own if is_own else None)
+
+    def _landed(
+        self, receipt: Receipt, before: Rows, after: Rows, read_at: datetime, window: Window | None
+    ) -> None:
         rows = self._by_key(after or [])
         source = self.history.at(read_at)
         if receipt.mode == "full":
@@ -244,29 +256,53 @@ class Oracle:
             if row.get("extra") not in (None, self.history.extra_of(version)):
                 raise BrokenPromiseError(f"extra is {row['extra']!r} in the target: {version}")
 
-    def _check_receipt(self, receipt: Receipt, before: list[Row], after: list[Row]) -> None:
-        """What is counted adds up, and is what happened to the target."""
+    def _check_receipts(
+        self, receipts: Sequence[Receipt], before: list[Row], after: list[Row]
+    ) -> None:
+        """What is counted adds up, and is what happened to the target, window by window."""
+        for receipt in receipts:
+            self._check_sum(receipt)
+        old, new = (
+            {r["id"]: (r["stamp"], r.get("extra")) for r in rows} for rows in (before, after)
+        )
+        told = ", and ".join(_counts(receipt) for receipt in receipts)
+        if old != new and not any(receipt.changed for receipt in receipts):
+            raise BrokenPromiseError(f"the target changed, the receipt says no: {told}")
+        if receipts[0].mode == "full" or not self.world.kind.keyed:
+            return
+        added = new.keys() - old.keys()
+        altered = {key for key in old.keys() & new.keys() if old[key] != new[key]}
+        found = len(added), len(altered), len(old.keys() - new.keys())
+        sums = tuple(
+            sum(getattr(receipt, name) for receipt in receipts)
+            for name in ("rows_inserted", "rows_updated", "rows_deleted")
+        )
+        if sums != found:
+            raise BrokenPromiseError(f"the receipt says {told}; found {found}")
+        for receipt in receipts if len(receipts) > 1 else ():
+            within = {row["id"] for row in after if self._is_within(row, receipt)}
+            if (receipt.rows_inserted, receipt.rows_updated) != (
+                len(added & within),
+                len(altered & within),
+            ):
+                raise BrokenPromiseError(
+                    f"the receipt of {receipt.window_label} says {_counts(receipt)}; "
+                    f"found {len(added & within)} inserted, {len(altered & within)} updated"
+                )
+
+    def _is_within(self, row: Row, receipt: Receipt) -> bool:
+        assert receipt.window_start and receipt.window_end
+        cursor = self.history.by_stamp[row["stamp"]].cursor
+        start, end = (bound.astimezone(UTC) for bound in (receipt.window_start, receipt.window_end))
+        return start <= cursor < end
+
+    def _check_sum(self, receipt: Receipt) -> None:
         counted = receipt.rows_inserted + receipt.rows_updated + receipt.rows_unchanged
         counted += receipt.rows_superseded or 0
         applied = self.world.spec.soft_deletes == "apply" and receipt.mode != "full"
         counted += receipt.rows_deleted if applied else 0
         if counted != receipt.rows_extracted:
             raise BrokenPromiseError(f"the receipt does not add up: {_counts(receipt)}")
-        old, new = (
-            {r["id"]: (r["stamp"], r.get("extra")) for r in rows} for rows in (before, after)
-        )
-        if old != new and receipt.changed == 0:
-            raise BrokenPromiseError(f"the target changed, the receipt says no: {_counts(receipt)}")
-        if receipt.mode == "full" or not self.world.kind.keyed:
-            return
-        found = (
-            len(new.keys() - old.keys()),
-            sum(old[key] != new[key] for key in old.keys() & new.keys()),
-            len(old.keys() - new.keys()),
-        )
-        told = (receipt.rows_inserted, receipt.rows_updated, receipt.rows_deleted)
-        if told != found:
-            raise BrokenPromiseError(f"the receipt says {_counts(receipt)}; found {found}")
 
     def _by_key(self, rows: list[Row]) -> dict[int, Version]:
         return {row["id"]: self.history.by_stamp[row["stamp"]] for row in rows}

@@ -15,14 +15,13 @@ from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
-from ferry.batch import Batch
 from ferry.coverage.backfill import PlannedWindow, Reprocess, lost_since
 from ferry.coverage.outcomes import failures_of
 from ferry.errors import FerryError, UnknownError
 from ferry.ranges import Granularity, Range
 from ferry.windows import Every, Window, scheduled_window
 from flows.pipeline.carry_batch import Coordination, Dates, Route, carry_together, make_batch
-from flows.pipeline.carry_many import window_batches
+from flows.pipeline.carry_many import run_windows, window_batches
 from flows.pipeline.catch_up import catch_up
 from flows.pipeline.settle import wait_until_settled
 from tasks.history import read_coverage
@@ -255,18 +254,14 @@ class Runs:
         return failed
 
     def _carry_windows(self, planned: list[PlannedWindow], job: Job, route: Route) -> str:
-        failed = ""
         windows = [each.window for each in planned]
-        for batch in window_batches(self._spec, windows, job.id, job.scheduled):
-            failed = self._carry_one(batch, route) or failed
-        return failed
-
-    def _carry_one(self, batch: Batch, route: Route) -> str:
-        try:
-            carry_together(batch, route, Coordination())
-        except FerryError as error:
-            return self._refused(error)
-        return ""
+        batches = window_batches(self._spec, windows, job.id, job.scheduled)
+        failed = failures_of(run_windows(batches, route, at_once=1, stop=Event()))
+        for each in failed:
+            if UnknownError.code in each.reason:
+                raise BrokenPromiseError(f"an error that nobody expected: {each.reason}")
+            self._scene.outcome.refused[f"backfill: {each.reason[:80]}"] += 1
+        return f"failed: {failed[0].reason}" if failed else ""
 
     def quietly(self, job: Job) -> str:
         """One attempt of a run that nothing disturbs; why it failed, if it did."""

@@ -159,11 +159,12 @@ class Scene:
             if before != self.rows():
                 raise BrokenPromiseError(f"{watch.name} changed the target and did not commit")
             return
+        landed = []
         for receipt in self._receipts(watch.job):
             if receipt.status == VOID:
                 self.log(f"{watch.name}: {receipt.window_label}")
                 continue
-            assert watch.read_at
+            landed.append(receipt)
             self.outcome.landed += 1
             counts = (
                 receipt.rows_extracted,
@@ -173,8 +174,9 @@ class Scene:
                 receipt.rows_unchanged,
             )
             self.log(f"{watch.name}: landed {receipt.window_label} {counts}")
-            is_own = own and receipt.mode == "window" and receipt.window_end == own.end
-            self.oracle.landed(receipt, before, self.rows(), watch.read_at, own if is_own else None)
+        if landed:
+            assert watch.read_at
+            self.oracle.landed(landed, before, self.rows(), watch.read_at, own)
 
     def judge_claims(self) -> None:
         self.oracle.claims(self.coverage(), self.rows(), self.clock.now)

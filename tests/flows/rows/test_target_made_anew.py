@@ -12,7 +12,7 @@ from prefect.exceptions import FailedRun
 from ferry.errors import BusyError, DataError, RequestError, StaleReadError
 from flows.backfill_tables import backfill
 from flows.carry_windows import carry_windows
-from flows.pipeline.carry_batch import carry
+from flows.pipeline.carry_batch import carry_together
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.harness.reads import read_now_land_later
@@ -121,6 +121,7 @@ def test_a_backfill_carries_once_more_what_is_taken_from_the_target_on_its_way(
     people: Any, monkeypatch: pytest.MonkeyPatch, reprocess: Any
 ) -> None:
     people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00')")
+    people.write_specs(people={**SPEC, "batch_rows": 0})
     people.warehouse.execute(f'DROP TABLE "{people.schema}"."people"')
     carried: list[Any] = []
 
@@ -128,9 +129,9 @@ def test_a_backfill_carries_once_more_what_is_taken_from_the_target_on_its_way(
         if len(carried) == 2:
             people.warehouse.execute(f'DELETE FROM "{people.schema}"."people"')
         carried.append(batch.label)
-        return carry(batch, *given)
+        return carry_together(batch, *given)
 
-    monkeypatch.setattr("flows.pipeline.carry_many.carry", carry_after_a_loss)
+    monkeypatch.setattr("flows.pipeline.carry_many.carry_together", carry_after_a_loss)
     receipts = backfill(
         table="people",
         start_date=FIRST,
