@@ -15,6 +15,7 @@ from ferry.batch import CursorValue, ExtractQuery, Snapshot
 from ferry.errors import RequestError
 from ferry.fingerprints.canonical import DIGESTS, Digest
 from ferry.fingerprints.dialect import FingerprintDialect
+from ferry.receipts.pieces import Cuts
 from ferry.schema import TableName, TableSchema
 from ferry.statements import Statement
 
@@ -29,12 +30,14 @@ class Reading:
         snapshot: Whether these read from one snapshot, known with the first batch; None where one
             connection reads, always from one.
         why: Why it is not as it was asked for, if it is not: by fewer, or not from one snapshot.
+        shares: Which pieces each connection reads, one after the other; none if all is one piece.
     """
 
     batches: Iterator[pa.RecordBatch]
     connections: int = 1
     snapshot: Snapshot | None = None
     why: str = ""
+    shares: tuple[tuple[int, ...], ...] = ()
 
     def close(self) -> None:
         """End what still reads; nothing where all was read."""
@@ -106,6 +109,52 @@ class Source(NamedBlock, ABC):
                 `read` does.
         """
         return Reading(self.read(query), why="this source is read by one connection")
+
+    def cut(self, query: ExtractQuery, key: Sequence[str], count: int) -> Cuts:  # noqa: ARG002
+        """Where what a query reads can be cut into so many pieces, or fewer, by the table's key.
+
+        Every row is in exactly one piece for as long as its key is what it is, and the table is
+        `still_cut`.
+
+        Raises:
+            AccessError, ConnectionLostError, BusyError: As for `describe`.
+        """
+        return Cuts(why="this source's tables are not cut")
+
+    def still_cut(self, query: ExtractQuery, key: Sequence[str], cuts: Cuts) -> bool:  # noqa: ARG002
+        """Whether the table still has the key by which it was cut, in the same order.
+
+        Raises:
+            AccessError, ConnectionLostError, BusyError: As for `describe`.
+        """
+        return False
+
+    def read_pieces(
+        self,
+        query: ExtractQuery,  # noqa: ARG002
+        connections: int,  # noqa: ARG002
+        key: Sequence[str],  # noqa: ARG002
+        cuts: Cuts,  # noqa: ARG002
+        pieces: Sequence[int],  # noqa: ARG002
+    ) -> Reading:
+        """Some pieces of what a query reads, each whole before the next of its connection begins.
+
+        The batches have a column more, `WINDOW`: the number of the row's piece.
+
+        Args:
+            query: Which rows.
+            connections: By how many they are read at once, at most.
+            key: The columns that identify a row, for a table without a primary key.
+            cuts: Where it is cut.
+            pieces: Which of the pieces, by their number from 0 on.
+
+        Raises:
+            StaleReadError: The table is not `still_cut`.
+            RequestError: This source's tables are not cut.
+            AccessError, ConnectionLostError, BusyError: As for `describe`; reading raises what
+                `read` does.
+        """
+        raise RequestError("this source's tables are not cut")
 
     @abstractmethod
     def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:

@@ -32,6 +32,23 @@ class Stage(NamedBlock, ABC):
         """The file's bytes as a stream, for warehouses that do not fetch from the stage."""
 
     @abstractmethod
+    def write_record(self, text: bytes, key: str) -> StagedFile:
+        """Store what Ferry notes for itself, in the place of what was there; whole or not at all.
+
+        Raises:
+            FerryError: As for `put`.
+        """
+
+    @abstractmethod
+    def read_record(self, key: str) -> bytes | None:
+        """What was stored under the key by `write_record`; None if nothing is there.
+
+        Raises:
+            AccessError: No such bucket or folder, or no permission.
+            ConnectionLostError, BusyError: Network or throttling; a retry may help.
+        """
+
+    @abstractmethod
     def discard(self, files: Sequence[StagedFile]) -> None:
         """Remove these files; one that is gone already is no error."""
 

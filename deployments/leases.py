@@ -22,8 +22,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 
-from tasks.paging import PAGE, all_pages
 from tasks.places.limits import correct, read_limits
+from tasks.runs.paging import PAGE, all_pages
 
 LASTING = "prefect.server.concurrency.lease_storage.filesystem"
 """What `PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE` has to be on a server of one's own."""

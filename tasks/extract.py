@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 
 import pyarrow as pa
 from prefect import task
@@ -14,6 +15,7 @@ from prefect.logging import get_run_logger
 
 from blocks.source import Reading, Source
 from blocks.sources.cursors import cursor_bounds
+from blocks.stage import Stage
 from blocks.stages.parts.files import write_parts
 from blocks.stages.parts.sums import BatchSums
 from blocks.stages.parts.windows import WindowNumbers
@@ -30,21 +32,26 @@ from tasks.landed import counts_no_time
 from tasks.pages.progress import RowsProgress
 from tasks.places.readers import more_places, place_among_readers
 from tasks.plan_batch import describe_source
+from tasks.staged_pieces import StagedPieces, staged_pieces
 from tasks.step import STEP, explains, located, log_step
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
 @explains
-def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabilities) -> Extract:
+def extract(
+    batch: Batch, plan: BatchPlan, source: Source, stage: Stage, capabilities: Capabilities
+) -> Extract:
     """Read the batch's rows into compressed part files.
 
-    Safe to repeat: the files belong to this run alone and are written anew. The source is described
-    once more: a table that was altered since the batch was planned is planned again.
+    A large full copy goes to the stage while it is read (`tasks.staged_pieces`). Safe to
+    repeat: the files belong to this run alone and are written anew. The source is described once
+    more: a table that was altered since the batch was planned is planned again.
 
     Args:
         batch: What to carry.
         plan: Its plan.
         source: Where from.
+        stage: Where the pieces of a large full copy go.
         capabilities: What the warehouse can hold: any other value is refused.
 
     Raises:
@@ -66,17 +73,20 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = _watch(batch, query.schema)
             windows = _numbered(batch, query)
-            columns = (*plan.columns, WINDOW) if windows else plan.columns
+            pieces = None
+            if not _by_ids(batch, watch):
+                pieces = staged_pieces(batch, plan, source, stage, capabilities)
+            numbered = (*plan.columns, WINDOW) if windows or pieces else plan.columns
             what = summed(
                 plan.columns,
                 digests_bytes=capabilities.digests_bytes,
                 lengths=spec.text_sums == "lengths",
             )
-            sums = BatchSums(columns, what, len(batch.windows))
+            sums = BatchSums(numbered, what, pieces.count if pieces else len(batch.windows))
             progress = RowsProgress(
                 f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
             )
-            with _reading(batch, query, source, watch) as read:
+            with _reading(batch, query, source, watch, pieces) as read:
                 reading = WholeOrPart(
                     map(windows.add, read.batches) if windows else read.batches,
                     in_parts=batch.mode == "window" and not windows,
@@ -85,15 +95,26 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
                 read_at = source.now()
                 if watch:
                     watch.begin(_clock(read_at, watch.column, batch))
-                written = write_parts(
+                write = partial(
+                    write_parts,
                     reading,
-                    columns,
-                    batch.folder,
+                    folder=batch.folder,
                     format=plan.format,
                     part_size_bytes=spec.part_size_mb * 1_000_000,
                     hex_prefix=capabilities.hex_prefix,
                     capabilities=capabilities,
                     on_batch=progress,
+                )
+                extracted = (
+                    pieces.extract(write, plan.columns, read, sums)
+                    if pieces
+                    else dataclasses.replace(
+                        write(columns=numbered),
+                        read_at=read_at,
+                        sums=sums.sums,
+                        by_window=sums.by_window,
+                        snapshot=read.snapshot,
+                    )
                 )
             if watch and plan.watermark:
                 _tell_ids_begun_anew(batch, watch, plan.watermark, source)
@@ -103,25 +124,32 @@ def extract(batch: Batch, plan: BatchPlan, source: Source, capabilities: Capabil
         log_step(
             "extract %s: %s rows, %s bytes in %s files%s%s",
             batch,
-            f"{written.rows:,}",
-            f"{written.size_bytes:,}",
-            len(written.parts),
+            f"{extracted.rows:,}",
+            f"{extracted.size_bytes:,}",
+            len(extracted.parts),
             f", by {cursor_line(spec, query.cursor)}" if query.cursor else "",
             _how_read(read),
         )
-        return dataclasses.replace(
-            written,
-            left_out=reading.left_out,
-            read_at=read_at,
-            sums=sums.sums,
-            by_window=sums.by_window,
-            snapshot=read.snapshot if written.rows else None,
-        )
+        if not extracted.rows:
+            extracted = dataclasses.replace(extracted, snapshot=None)
+        return dataclasses.replace(extracted, left_out=reading.left_out)
+
+
+def _by_ids(batch: Batch, watch: CursorWatch | None) -> bool:
+    """Whether a watermark goes on from the highest id that is read.
+
+    Of two that read at two moments, the one would hide what the other saw too early.
+    """
+    return watch is not None and counts_no_time(batch, watch.column)
 
 
 @contextmanager
 def _reading(
-    batch: Batch, query: ExtractQuery, source: Source, watch: CursorWatch | None
+    batch: Batch,
+    query: ExtractQuery,
+    source: Source,
+    watch: CursorWatch | None,
+    pieces: StagedPieces | None,
 ) -> Iterator[Reading]:
     """The rows, read by as many connections as the spec says and as there are places for.
 
@@ -131,13 +159,18 @@ def _reading(
     asked = spec.read_ranges != 1 and source.reads_ranges
     count = range_count(spec, source.estimate_rows(query) if asked else None)
     with more_places(spec.source, count - 1, backfill=batch.backfill) as more:
-        if more.count:
+        if pieces:
+            missing = pieces.record.missing
+            reading = Reading(iter(()))
+            if missing:
+                cuts = pieces.record.cuts
+                reading = source.read_pieces(query, 1 + more.count, spec.key, cuts, missing)
+        elif more.count:
             reading = source.read_at_once(
                 query,
                 1 + more.count,
                 spec.key,
-                # The highest id that one range has seen would hide what another saw too early.
-                only_one_snapshot=watch is not None and counts_no_time(batch, watch.column),
+                only_one_snapshot=_by_ids(batch, watch),
             )
         else:
             reading = Reading(source.read(query))

@@ -34,7 +34,8 @@ _NEEDS_COPY = (Kind.BINARY, Kind.JSON)
 def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
     """Upload the parts and, last, the manifest; an empty or tiny batch needs neither.
 
-    Safe to repeat: every attempt has keys of its own, and nothing reads a prefix.
+    Of a large full copy, extract has uploaded the parts already (`tasks.staged_pieces`). Safe
+    to repeat: every attempt has keys of its own, and nothing reads a prefix.
 
     Raises:
         AccessError: No such bucket, or no permission. No retry helps.
@@ -43,7 +44,7 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
     with located(batch, "stage", stage):
         if goes_by_insert(batch.spec, extracted):
             return Staged((), None, extracted.layout, extracted.rows)
-        where = f"{prefix(batch.spec)}{batch.label_slug}/{batch.id}/{uuid.uuid4().hex[:8]}"
+        where = f"{folder(batch)}/{uuid.uuid4().hex[:8]}"
         files: dict[int, StagedFile] = {}
         manifest: StagedFile | None = None
 
@@ -52,13 +53,16 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
             files[number] = stage.put(extracted.parts[number], key)
 
         try:
-            put(0)  # alone: it makes the connection that the others share
-            with ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="stage") as uploads:
-                list(uploads.map(put, range(1, len(extracted.parts))))
-            parts = [files[number] for number in range(len(extracted.parts))]
+            if extracted.staged:
+                parts = list(extracted.staged)
+            else:
+                put(0)  # alone: it makes the connection that the others share
+                with ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="stage") as uploads:
+                    list(uploads.map(put, range(1, len(extracted.parts))))
+                parts = [files[number] for number in range(len(extracted.parts))]
             manifest = stage.write_manifest(parts, f"{where}/manifest.json")
             rows = sum(file.rows for file in parts)
-            staged = Staged(tuple(parts), manifest, extracted.layout, rows)
+            staged = Staged(tuple(parts), manifest, extracted.layout, rows, extracted.record)
             if staged.rows != extracted.rows:
                 raise CountMismatchError(
                     "rows staged are not the rows extracted",
@@ -74,8 +78,8 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
 
 def goes_by_insert(spec: TableSpec, extracted: Extract) -> bool:
     """Whether the rows are few, small and plain enough for one INSERT of bound values."""
-    if extracted.rows == 0:
-        return True
+    if extracted.rows == 0 or extracted.staged:
+        return not extracted.rows
     columns = extracted.layout.columns
     plain = not any(column.type.kind in _NEEDS_COPY for column in columns)
     literals = extracted.rows * len(columns) * _LITERAL_BYTES
@@ -88,14 +92,22 @@ def prefix(spec: TableSpec) -> str:
     return f"{spec.target}/"
 
 
+def folder(batch: Batch) -> str:
+    """The keys of all of the batch's staged files begin with this and a slash."""
+    return f"{prefix(batch.spec)}{batch.label_slug}/{batch.id}"
+
+
 def discard(spec: TableSpec, staged: Staged, stage: Stage) -> None:
     """Remove a loaded batch's staged files, unless the spec asks to keep them.
 
     A failure is logged and does not fail the run: the rows have landed, and `discard_forgotten`
     removes the files later.
     """
+    used = [staged.record] if staged.record else []
     if staged.manifest and not spec.keep_staged_days:
-        _discard_quietly(stage, [*staged.files, staged.manifest])
+        used += [*staged.files, staged.manifest]
+    if used:
+        _discard_quietly(stage, used)
 
 
 def discard_forgotten(spec: TableSpec, stage: Stage) -> int:

@@ -9,6 +9,7 @@ import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -81,9 +82,28 @@ class FolderStage(Stage):
             RequestError: A file is listed twice, or the key leads out of the folder.
             FerryError: As for `put`.
         """
-        text = manifest_text(files)
+        stored = self.write_record(manifest_text(files), key)
+        return replace(stored, rows=sum(file.rows for file in files))
+
+    def write_record(self, text: bytes, key: str) -> StagedFile:
+        """Store what Ferry notes for itself, in the place of what was there; whole or not at all.
+
+        Raises:
+            FerryError: As for `put`.
+        """
         self._store(BytesIO(text), key)
-        return StagedFile(key, self._uri(key), len(text), sum(file.rows for file in files))
+        return StagedFile(key, self._uri(key), len(text), 0)
+
+    def read_record(self, key: str) -> bytes | None:
+        """What was stored under the key by `write_record`; None if nothing is there.
+
+        Raises:
+            AccessError: No such folder, or no permission.
+            RequestError: The key leads out of the folder.
+        """
+        with self._explained(f"reading {key!r}"), suppress(FileNotFoundError):
+            return self._at(key).read_bytes()
+        return None
 
     def open(self, file: StagedFile) -> BinaryIO:
         """The file's bytes as a stream.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -131,12 +132,36 @@ class S3Stage(Stage):
             RequestError: A file is listed twice.
             FerryError: As for `put`.
         """
-        text, full_key = manifest_text(files), self._full_key(key)
+        stored = self.write_record(manifest_text(files), key)
+        return replace(stored, rows=sum(file.rows for file in files))
+
+    def write_record(self, text: bytes, key: str) -> StagedFile:
+        """Store what Ferry notes for itself, as JSON, in the place of what was there.
+
+        Raises:
+            FerryError: As for `put`.
+        """
+        full_key = self._full_key(key)
         with explained(self.bucket_name, f"storing {full_key!r}"):
             settings = {**self._encryption(), "ContentType": "application/json"}
             self._put(BytesIO(text), full_key, Digests.of(BytesIO(text)), settings)
-        rows = sum(file.rows for file in files)
-        return StagedFile(key, self._uri(full_key), len(text), rows)
+        return StagedFile(key, self._uri(full_key), len(text), 0)
+
+    def read_record(self, key: str) -> bytes | None:
+        """What was stored under the key by `write_record`; None if nothing is there.
+
+        Raises:
+            FerryError: As for `put`.
+        """
+        full_key = self._full_key(key)
+        what, client = f"reading {full_key!r}", self._client()
+        with explained(self.bucket_name, what):
+            try:
+                answer = client.get_object(Bucket=self.bucket_name, Key=full_key)
+            except client.exceptions.NoSuchKey:
+                return None
+        with explained_body(answer["Body"], self.bucket_name, what) as content:
+            return content.read()
 
     def open(self, file: StagedFile) -> BinaryIO:
         """The file's bytes as a stream; S3's errors while reading it are Ferry's errors, too.

@@ -70,7 +70,9 @@ def extract_and_stage(table: str) -> dict[str, float]:
     try:
         planned = with_retries(make_plan, spec)(batch, route.source, route.warehouse)
         capabilities = route.warehouse.capabilities
-        extracted = with_retries(extract, spec)(batch, planned, route.source, capabilities)
+        extracted = with_retries(extract, spec)(
+            batch, planned, route.source, route.stage, capabilities
+        )
         staged = with_retries(stage, spec)(batch, extracted, route.stage)
         seconds = time.perf_counter() - begun
     finally:
@@ -82,13 +84,13 @@ def extract_and_stage(table: str) -> dict[str, float]:
 @flow(name="bench-extract")
 def extract_alone(table: str) -> dict[str, float]:
     """Extract all of the table into part files: the seconds of this task alone, and the rows."""
-    spec = load_table_specs().named(table)
+    spec = load_table_specs().named(table).model_copy(update={"resume_rows": 0})  # stages nothing
     batch, route = make_batch(spec, Dates(), "full"), load_route(spec)
     try:
         planned = with_retries(make_plan, spec)(batch, route.source, route.warehouse)
         begun = time.perf_counter()
         extracted = with_retries(extract, spec)(
-            batch, planned, route.source, route.warehouse.capabilities
+            batch, planned, route.source, route.stage, route.warehouse.capabilities
         )
         return {"seconds": time.perf_counter() - begun, "rows": extracted.rows}
     finally:

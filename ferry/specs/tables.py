@@ -257,6 +257,12 @@ class TableSpec(BaseModel):
         description="Read it by so many connections at once, each a range of its key, as far as "
         "there are places among the source's readers; auto: one for each 5 million rows, up to 4.",
     )
+    resume_rows: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="A full copy of more rows is staged in pieces of about so many; a run that is "
+        "started again reads only those that are missing; 0: always all of it.",
+    )
     insert_rows: int = Field(
         default=50, ge=0, le=1000, description="Up to this many rows go in by INSERT, not COPY."
     )

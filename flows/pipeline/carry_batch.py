@@ -265,10 +265,12 @@ def _steps(
     if how is How.SMALL_IN_PLACE and not _is_small(planned, route.source):
         step = with_retries
     go_on()
-    extracted = step(extract, spec)(batch, planned, route.source, route.warehouse.capabilities)
+    extracted = step(extract, spec)(
+        batch, planned, route.source, route.stage, route.warehouse.capabilities
+    )
     go_on()
-    staged = Staged((), None, extracted.layout, 0)
-    copied = Copied(None, 0)
+    staged = Staged((), None, extracted.layout, 0, extracted.record)
+    copied, landed = Copied(None, 0), False
     if extracted.rows:  # an empty window has nothing to stage and to copy
         staged = step(stage, spec)(batch, extracted, route.stage)
     try:
@@ -280,11 +282,13 @@ def _steps(
             receipts: tuple[Receipt, ...] = step(upsert, spec)(
                 batch, planned, extracted, staged, copied, route.warehouse, started_at
             )
+        landed = True
     except Exception:  # given up: every attempt of a step has failed
         drop_staging(planned, copied, route.warehouse)
         raise
     finally:
-        discard(spec, staged, route.stage)
+        if landed or not staged.record:  # else another attempt goes on from what is staged
+            discard(spec, staged, route.stage)
     if extracted.left_out:
         show_receipt(receipts[0])
         raise IncompleteReadError(

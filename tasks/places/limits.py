@@ -24,7 +24,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.paging import PAGE, all_pages
+from tasks.runs.paging import PAGE, all_pages
 
 TAG = "ferry-places"
 """On the variables in which processes tell what they hold."""

@@ -22,7 +22,7 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from tasks.paging import PAGE, all_pages
+from tasks.runs.paging import PAGE, all_pages
 
 PREFIX = "ferry_told_"
 _NO_NAME = re.compile(r"[^a-z0-9_]")

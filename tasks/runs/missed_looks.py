@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled
 
-from tasks.paging import PAGE
+from tasks.runs.paging import PAGE
 
 
 def drop_missed_looks(client: SyncPrefectClient, deployment_id: str | None) -> int:

@@ -18,8 +18,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from tasks.paging import PAGE, all_pages
 from tasks.runs.marks import SENDING, SENT, Mark, all_marks
+from tasks.runs.paging import PAGE, all_pages
 
 LOOK_BACK = timedelta(days=2)
 MOST = 20

@@ -27,7 +27,7 @@ from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.events import emit_event
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
-from tasks.paging import PAGE, all_pages
+from tasks.runs.paging import PAGE, all_pages
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"

@@ -14,6 +14,7 @@ import pytest
 import ferry.plan
 from blocks.sources.mysql import cuts
 from blocks.sources.mysql.snapshot import Gate
+from ferry.receipts.pieces import Cuts
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 from tests.flows.pipeline.test_together import told
@@ -128,7 +129,7 @@ def test_each_connection_takes_a_place_and_fewer_read_where_fewer_are_free(
 ) -> None:
     found = []
 
-    def cut(*args: Any) -> cuts.Cuts:
+    def cut(*args: Any) -> Cuts:
         found.append(cuts.cut(*args))
         return found[-1]
 
@@ -142,7 +143,7 @@ def test_each_connection_takes_a_place_and_fewer_read_where_fewer_are_free(
         assert places.kept == min(free, 3)
         assert receipt.rows_extracted == ROWS
         assert receipt.source_snapshot == ("one" if free else None)
-    assert [len(each.conditions) for each in found] == [4, 2]
+    assert [each.pieces for each in found] == [4, 2]
 
 
 @MYSQL

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
@@ -45,7 +45,11 @@ def plain_runs() -> Iterator[None]:
             return as_flow(flow, *args, **kwargs)
         given = get_call_parameters(flow.fn, args, kwargs)
         parameters = flow.validate_parameters(given)
-        with _running(flow, parameters):
+        with _running(flow, parameters) as run:
+            while run.run_count <= (flow.retries or 0):
+                with suppress(Exception):
+                    return _result(flow.fn(**parameters))
+                run.run_count += 1
             return _result(flow.fn(**parameters))
 
     def step(task: Any, *args: Any, **kwargs: Any) -> Any:
@@ -75,7 +79,7 @@ def _is_plain() -> bool:
 
 
 @contextmanager
-def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[None]:
+def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[FlowRun]:
     run = FlowRun(
         id=uuid.uuid4(),
         flow_id=uuid.uuid4(),
@@ -99,7 +103,7 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[None]:
             result_store=get_result_store(),
         ),
     ):
-        yield
+        yield run
 
 
 _settings: list[tuple[Settings, Settings]] = []

@@ -24,7 +24,9 @@ def read_now_land_later(
         batch = make_batch(spec, Dates(**dates), mode)
         route = load_route(spec)
         planned = plan.fn(batch, route.source, route.warehouse)
-        extracted = extract.fn(batch, planned, route.source, route.warehouse.capabilities)
+        extracted = extract.fn(
+            batch, planned, route.source, route.stage, route.warehouse.capabilities
+        )
         staged = stage.fn(batch, extracted, route.stage)
         copied = copy.fn(batch, extracted, staged, route.stage, route.warehouse)
     meanwhile()

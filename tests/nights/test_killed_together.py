@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -29,7 +30,7 @@ def carry() -> None:
 @pytest.mark.nights
 @pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_killed_at_any_moment_nothing_is_lost_doubled_or_claimed(
-    journey: Any, postgres: Any
+    journey: Any, postgres: Any, record_property: Callable[[str, object], None]
 ) -> None:
     journey.sql("CREATE TABLE nps (id INT NOT NULL PRIMARY KEY, modified DATETIME, score INT)")
     first = datetime(2023, 7, 1)
@@ -65,6 +66,7 @@ def test_killed_at_any_moment_nothing_is_lost_doubled_or_claimed(
         scores |= dict.fromkeys(changed, trial)
         assert dict(journey.target("nps", "id, score")) == scores
         assert len(_is_told(journey, {}, trial, before)) == len(changed)
+    record_property("between two batches", halfway)
     assert halfway > KILLED / 20  # some were killed between two batches
     assert sum(each.rows_inserted for each in journey.receipts("nps")) == ROWS
 

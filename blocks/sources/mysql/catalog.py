@@ -51,7 +51,8 @@ WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 
 _INDEXES = """
 SELECT s.TABLE_NAME, s.INDEX_NAME, c.COLUMN_NAME, c.DATA_TYPE, c.CHARACTER_SET_NAME,
-       s.SUB_PART IS NULL AND s.COLLATION = 'A' AND s.INDEX_TYPE = 'BTREE', c.IS_NULLABLE
+       s.SUB_PART IS NULL AND s.COLLATION = 'A' AND s.INDEX_TYPE = 'BTREE', c.IS_NULLABLE,
+       c.COLLATION_NAME
 FROM information_schema.STATISTICS s
 LEFT JOIN information_schema.COLUMNS c
   ON c.TABLE_SCHEMA = s.TABLE_SCHEMA AND c.TABLE_NAME = s.TABLE_NAME
@@ -77,6 +78,7 @@ class IndexColumn:
         character_set: The character set of text.
         whole: Whether all of it is in the index, growing, in a tree.
         nullable: Whether it takes NULL.
+        collation: The collation of text.
     """
 
     name: str
@@ -84,6 +86,7 @@ class IndexColumn:
     character_set: str | None
     whole: bool
     nullable: bool
+    collation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def engine(cursor: Cursor, table: TableName, database: str) -> str | None:
 def indexes(cursor: Cursor, table: TableName, database: str) -> dict[str, tuple[IndexColumn, ...]]:
     """The table's indexes by their names: first the primary key, then those of unique keys."""
     found: dict[str, list[IndexColumn]] = {}
-    for _, index, name, data_type, character_set, whole, nullable in _rows(
+    for _, index, name, data_type, character_set, whole, nullable, collation in _rows(
         cursor, _INDEXES, table, database
     ):
         found.setdefault(str(index), []).append(
@@ -190,6 +193,7 @@ def indexes(cursor: Cursor, table: TableName, database: str) -> dict[str, tuple[
                 character_set,
                 bool(whole),
                 nullable != "NO",
+                collation,
             )
         )
     return {name: tuple(columns) for name, columns in found.items()}

@@ -3,13 +3,14 @@
 A range is `key >= one value AND key < the next`, the first without the one and the last without the
 other, so that every row is in exactly one, whatever the values are. They are asked of the server,
 in its own order, and given back to it byte by byte: no comparison is made here. So the order is
-that of the column's collation, where 'a' and 'A' may be one.
+that of the column's collation, where 'a' and 'A' may be one. Until they are given back they are
+digits, or bytes in hexadecimal, so that they can be kept somewhere, and no SQL can come of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,8 @@ from blocks.sources.mysql.errors import CLIENT_ERRORS
 from blocks.sources.mysql.estimates import expected_rows, explained
 from blocks.sources.mysql.select import Select, table_name
 from blocks.sources.mysql.types import quote
+from ferry.receipts.pieces import Cuts, CutValue
+from ferry.schema import TableName
 
 SAMPLE_ROWS = 5000
 """About so many keys are looked at: the parts are then even to a few in a hundred, and not much
@@ -43,23 +46,6 @@ _TEXTS = {"char", "varchar"}
 _BINARIES = {"binary", "varbinary"}
 _AS_TEXT = {"decimal", "date", "datetime", "timestamp", "uuid"}
 _CUT = _INTEGERS | _TEXTS | _BINARIES | _AS_TEXT
-
-Value = tuple[str, ...]
-"""A key, or the beginning of one: a literal for each column."""
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """A table cut into ranges.
-
-    Attributes:
-        conditions: What is true of each range's rows; one alone, without a condition, where the
-            table is not cut.
-        why: Why it is not.
-    """
-
-    conditions: tuple[str, ...]
-    why: str = ""
 
 
 def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count: int) -> Cuts:
@@ -83,9 +69,9 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
     indexes = catalog.indexes(cursor, select.query.schema.name, database)
     columns, is_primary = _columns(indexes, key)
     if not columns:
-        return Cuts(("",), "it has no primary key by which it can be cut")
+        return Cuts(why="it has no primary key by which it can be cut")
     try:
-        values: list[Value] | None = None
+        values: list[CutValue] | None = None
         if is_primary and not select.bounded and columns[0].data_type in _INTEGERS:
             table = table_name(select.query.schema.name, database)
             values = _by_estimates(cursor, table, columns[0], count)
@@ -93,11 +79,40 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
             values = _by_sample(cursor, select, columns, count)
     except pymysql.MySQLError as error:
         if error.args[0] < CLIENT_ERRORS:
-            return Cuts(("",), f"the server does not tell where to cut it (error {error.args[0]})")
+            return Cuts(why=f"the server does not tell where to cut it (error {error.args[0]})")
         raise
     if not values:
-        return Cuts(("",), "it has too few rows")
-    return Cuts(tuple(_conditions(columns, values)))
+        return Cuts(why="it has too few rows")
+    return Cuts(_described(columns), tuple(values))
+
+
+def conditions(
+    cursor: Cursor, table: TableName, database: str, key: Sequence[str], cuts: Cuts
+) -> list[str] | None:
+    """What is true of the rows of each range; None if the table cannot be cut so any more.
+
+    Another collation is another order, by which a row is in another range.
+
+    Args:
+        cursor: A cursor on the server.
+        table: The table.
+        database: Where tables without a schema are.
+        key: The spec's key.
+        cuts: Where it was cut, by `cut`.
+
+    Raises:
+        pymysql.MySQLError: The caller turns it into Ferry's.
+    """
+    columns, _ = _columns(catalog.indexes(cursor, table, database), key)
+    if not cuts.values or _described(columns) != cuts.by:
+        return None
+    with suppress(ValueError):  # what was kept somewhere is no value any more
+        return _conditions(columns, cuts.values)
+    return None
+
+
+def _described(columns: Sequence[IndexColumn]) -> tuple[str, ...]:
+    return tuple(f"{c.name} {c.data_type} {c.collation or ''}".rstrip() for c in columns)
 
 
 def _columns(
@@ -135,9 +150,12 @@ def _asked(column: IndexColumn, name: str) -> str:
     return f"CAST({name} AS CHAR)"
 
 
-def _literal(column: IndexColumn, told: Any) -> str:
+def _text(told: Any) -> str:
+    return told.decode() if isinstance(told, bytes) else str(told)
+
+
+def _literal(column: IndexColumn, text: str) -> str:
     """The value as SQL: digits, or bytes in hexadecimal, so that no value can be read as SQL."""
-    text = told.decode("ascii") if isinstance(told, bytes) else str(told)
     if column.data_type in _INTEGERS:
         return str(int(text))
     if column.data_type in _BINARIES:
@@ -152,17 +170,21 @@ def _literal(column: IndexColumn, told: Any) -> str:
 # --- Conditions ----------------------------------------------------------------------------------
 
 
-def _conditions(columns: Sequence[IndexColumn], cuts: Sequence[Value]) -> list[str]:
+def _conditions(columns: Sequence[IndexColumn], cuts: Sequence[CutValue]) -> list[str]:
     names = [quote(column.name) for column in columns]
+    literals = [
+        tuple(_literal(column, each) for column, each in zip(columns, value, strict=False))
+        for value in cuts
+    ]
     conditions = []
-    for low, high in zip((None, *cuts), (*cuts, None), strict=True):
+    for low, high in zip((None, *literals), (*literals, None), strict=True):
         bounds = [_at_or_after(names, low)] if low else []
         bounds += [_before(names, high)] if high else []
         conditions.append(" AND ".join(f"({bound})" for bound in bounds))
     return conditions
 
 
-def _at_or_after(names: Sequence[str], value: Value) -> str:
+def _at_or_after(names: Sequence[str], value: Sequence[str]) -> str:
     """`(a, b) >= (x, y)`, in the form of which MySQL reads a range of the index."""
     name, first = names[0], value[0]
     if len(value) == 1:
@@ -170,7 +192,7 @@ def _at_or_after(names: Sequence[str], value: Value) -> str:
     return f"{name} > {first} OR ({name} = {first} AND ({_at_or_after(names[1:], value[1:])}))"
 
 
-def _before(names: Sequence[str], value: Value) -> str:
+def _before(names: Sequence[str], value: Sequence[str]) -> str:
     name, first = names[0], value[0]
     if len(value) == 1:
         return f"{name} < {first}"
@@ -182,7 +204,7 @@ def _before(names: Sequence[str], value: Value) -> str:
 
 def _by_sample(
     cursor: Cursor, select: Select, columns: Sequence[IndexColumn], count: int
-) -> list[Value]:
+) -> list[CutValue]:
     """Cut where the server has the sampled keys that lie at even distances, in its own order."""
     rows = expected_rows(cursor, select) or 0
     names = [quote(column.name) for column in columns]
@@ -201,14 +223,11 @@ def _by_sample(
         f"(SELECT {keys} {select.and_where(chosen)} LIMIT {MOST_SAMPLED}) AS sampled "
         f"ORDER BY {order}"
     )
-    sampled = [
-        tuple(_literal(column, each) for column, each in zip(columns, row, strict=True))
-        for row in cursor.fetchall()
-    ]
+    sampled = [tuple(map(_text, row)) for row in cursor.fetchall()]
     return even_cuts(sampled, count)
 
 
-def even_cuts(sampled: Sequence[Value], count: int) -> list[Value]:
+def even_cuts(sampled: Sequence[CutValue], count: int) -> list[CutValue]:
     """The values that cut a sorted sample into even parts, as short as they can be.
 
     By the first column alone if that makes the parts even, too, else by the first two, and so on.
@@ -218,7 +237,7 @@ def even_cuts(sampled: Sequence[Value], count: int) -> list[Value]:
     places = [len(sampled) * n // count for n in range(1, count)]
     whole = len(sampled[0])
     for length in range(1, whole + 1):
-        cuts: dict[Value, int] = {}
+        cuts: dict[CutValue, int] = {}
         for place in places:
             cut = sampled[place][:length]
             first = place
@@ -238,7 +257,7 @@ def even_cuts(sampled: Sequence[Value], count: int) -> list[Value]:
 
 def _by_estimates(
     cursor: Cursor, table: str, column: IndexColumn, count: int
-) -> list[Value] | None:
+) -> list[CutValue] | None:
     """Cut integers where about even numbers of rows lie between; None if one alone has too many.
 
     The server's estimates of short ranges are good, those of long ones it halves and cuts off. So
@@ -266,7 +285,7 @@ def _by_estimates(
     total = sum(rows for *_, rows in pieces)
     if not total or max(rows for *_, rows in pieces) > total / count / 2:
         return None
-    cuts: list[Value] = []
+    cuts: list[CutValue] = []
     before = 0
     for start, _, rows in pieces:
         if before + rows / 2 >= total * (len(cuts) + 1) / count and len(cuts) < count - 1:

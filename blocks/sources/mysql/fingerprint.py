@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import pymysql
+from pymysql.cursors import Cursor
+
 from blocks.sources.mysql.types import bare_type, quote, select_expression
+from ferry.fingerprints.canonical import DIGESTS, Digest
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName
 
+_NO_SUCH_FUNCTION = 1305
 _FORMATS = {
     Kind.DATE: "%Y-%m-%d",
     Kind.TIMESTAMP: "%Y-%m-%d %H:%i:%s.%f",
@@ -84,3 +89,21 @@ class MySQLFingerprint(FingerprintDialect):
     def floating(self, column: Column) -> str:
         """The value of a float column in double precision."""
         return f"({quote(column.name)} + 0e0)"
+
+
+def digests(cursor: Cursor) -> tuple[Digest, ...]:
+    """The digests that the server can make: MySQL has no MD5 from 9.6 on.
+
+    There it is a component that few install.
+    https://dev.mysql.com/doc/refman/9.6/en/encryption-functions.html
+
+    Raises:
+        pymysql.MySQLError: The caller turns it into Ferry's.
+    """
+    try:
+        cursor.execute("SELECT MD5('')")
+    except pymysql.OperationalError as error:
+        if error.args[0] != _NO_SUCH_FUNCTION:
+            raise
+        return ("sha256",)
+    return DIGESTS

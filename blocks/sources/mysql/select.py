@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -19,7 +20,7 @@ from blocks.sources.mysql.types import (
     quote,
     select_expression,
 )
-from ferry.batch import CursorValue, ExtractQuery
+from ferry.batch import WINDOW, CursorValue, ExtractQuery
 from ferry.errors import DataError
 from ferry.schema import Column, TableName
 
@@ -99,6 +100,8 @@ class Select:
         lossy: Places of the columns whose characters the server may lose; masks tell of them, too.
         from_where: What is read, without its columns.
         bounded: Whether there is a WHERE in that.
+        items: Its columns.
+        numbered: Whether the number of a row's piece is the last column.
     """
 
     query: ExtractQuery
@@ -109,6 +112,8 @@ class Select:
     lossy: tuple[int, ...] = ()
     from_where: str = ""
     bounded: bool = False
+    items: str = ""
+    numbered: bool = False
 
     @classmethod
     def build(
@@ -158,14 +163,27 @@ class Select:
             lossy,
             rows,
             bool(conditions),
+            ", ".join(items),
         )
+
+    def in_pieces(self, conditions: Mapping[int, str]) -> Select:
+        """The same rows piece by piece, in one statement, with the number of each row's piece.
+
+        A UNION ALL is sent as it is read, without a temporary table: by MySQL from 5.7.3 on,
+        https://dev.mysql.com/doc/refman/8.4/en/union.html, and by MariaDB from 10.1 on.
+        """
+        pieces = (
+            f"SELECT /* {self.tag} */ {self.items}, {number} AS p {self.and_where(condition)}"
+            for number, condition in conditions.items()
+        )
+        return replace(self, sql=" UNION ALL ".join(pieces), numbered=True)
 
     def and_where(self, condition: str) -> str:
         """What is read, without its columns, as far as this is true of it, too."""
         return f"{self.from_where} {'AND' if self.bounded else 'WHERE'} {condition}"
 
     def batch(self, result: pa.RecordBatch, rows_before: int) -> pa.RecordBatch:
-        """The result's batch as the query wants it.
+        """The result's batch as the query wants it; with `WINDOW`, the piece, if it is numbered.
 
         Raises:
             DataError: Dates that are none, characters that were lost, or a value that its column's
@@ -173,11 +191,17 @@ class Select:
         """
         columns = self.query.schema.columns
         self._refuse_zero_dates(result, rows_before)
-        lost = result.columns[len(columns) + -(-len(self.dates) // _MASK_BITS) :]
+        masked = len(columns) + -(-len(self.dates) // _MASK_BITS)
+        lost = result.columns[masked : result.num_columns - self.numbered]
         rows = rows_before + result.num_rows
         refuse_lost(lost, columns, self.lossy, self.query.schema.name, rows)
         arrays = result.columns[: len(columns)]
-        return conform(arrays, columns, self.query.schema.name, rows_before)
+        batch = conform(arrays, columns, self.query.schema.name, rows_before)
+        if not self.numbered:
+            return batch
+        pieces = result.columns[-1].cast(pa.int32())
+        names = [*batch.schema.names, WINDOW.name]
+        return pa.RecordBatch.from_arrays([*batch.columns, pieces], names=names)
 
     def _refuse_zero_dates(self, result: pa.RecordBatch, rows_before: int) -> None:
         columns = self.query.schema.columns

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pymysql
 from pydantic import Field, SecretStr
 from pymysql.cursors import Cursor
 
@@ -19,8 +18,9 @@ from blocks.source import Reading, Source
 from blocks.sources.cursors import CURSOR_KINDS
 from blocks.sources.mysql import catalog
 from blocks.sources.mysql.characters import count_invalid, invalid_text
+from blocks.sources.mysql.column_values import bounds, count_uncarried
 from blocks.sources.mysql.connection import SESSION, MySQLServer
-from blocks.sources.mysql.cuts import cut
+from blocks.sources.mysql.cuts import conditions, cut
 from blocks.sources.mysql.estimates import (
     expected_rows,
     explained_rows,
@@ -28,7 +28,7 @@ from blocks.sources.mysql.estimates import (
     is_empty,
     longest_row,
 )
-from blocks.sources.mysql.fingerprint import MySQLFingerprint
+from blocks.sources.mysql.fingerprint import MySQLFingerprint, digests
 from blocks.sources.mysql.process import (
     BATCH_BYTES,
     Held,
@@ -36,19 +36,17 @@ from blocks.sources.mysql.process import (
     ReadTimeoutError,
     UnreadableError,
 )
-from blocks.sources.mysql.select import Select, table_name, uncarried_condition
+from blocks.sources.mysql.select import Select, table_name
 from blocks.sources.mysql.snapshot import Gate
 from blocks.sources.mysql.together import read_together
-from blocks.sources.mysql.types import quote, select_expression
 from blocks.sources.names import carried
 from ferry.batch import CursorValue, ExtractQuery
-from ferry.errors import FerryError, RequestError
-from ferry.fingerprints.canonical import DIGESTS, Digest
+from ferry.errors import FerryError, RequestError, StaleReadError
+from ferry.fingerprints.canonical import Digest
 from ferry.fingerprints.dialect import FingerprintDialect
-from ferry.schema import Column, Kind, TableName, TableSchema
+from ferry.receipts.pieces import Cuts, in_shares
+from ferry.schema import Column, TableName, TableSchema
 from ferry.statements import Statement
-
-_NO_SUCH_FUNCTION = 1305
 
 
 class MySQLSource(Source):
@@ -176,14 +174,61 @@ class MySQLSource(Source):
         with self._server.cursor() as cursor:
             whole = self._select(cursor, query)
             cuts = cut(cursor, whole, self.database, key, connections)
-            if len(cuts.conditions) < 2:
+            within = conditions(cursor, query.schema.name, self.database, key, cuts)
+            if not within:
                 return Reading(self.read(query), why=cuts.why)
-            expected = self._expected(cursor, whole)
-            selects = [self._select(cursor, query, within) for within in cuts.conditions]
-            reader = self._reader(cursor, whole, expected)
-        gate = Gate(self._server, query.schema.name, self.database, len(selects), whole.tag)
-        ranges = [(select, replace(reader, sql=select.sql)) for select in selects]
+            selects = [self._select(cursor, query, each) for each in within]
+            reader = self._reader(cursor, whole, self._expected(cursor, whole))
         by_one = partial(self.read, query) if only_one_snapshot else None
+        return self._read_together(selects, reader, by_one)
+
+    def cut(self, query: ExtractQuery, key: Sequence[str], count: int) -> Cuts:
+        """As `Source.cut`: in milliseconds where the key begins with an integer, else by a scan."""
+        with self._server.cursor() as cursor:
+            return cut(cursor, self._select(cursor, query), self.database, key, count)
+
+    def still_cut(self, query: ExtractQuery, key: Sequence[str], cuts: Cuts) -> bool:
+        """As `Source.still_cut`: of text, the collation is the order, too."""
+        with self._server.cursor() as cursor:
+            name = query.schema.name
+            return conditions(cursor, name, self.database, key, cuts) is not None
+
+    def read_pieces(
+        self,
+        query: ExtractQuery,
+        connections: int,
+        key: Sequence[str],
+        cuts: Cuts,
+        pieces: Sequence[int],
+    ) -> Reading:
+        """As `Source.read_pieces`: those of a connection by one statement, from one snapshot."""
+        with self._server.cursor() as cursor:
+            whole = self._select(cursor, query)
+            within = conditions(cursor, query.schema.name, self.database, key, cuts)
+            if not within:
+                raise StaleReadError(
+                    "the table's key was altered at the source since it was cut into pieces",
+                    todo="Run it again: it is read from the beginning.",
+                )
+            reader = self._reader(cursor, whole, self._expected(cursor, whole))
+        shares = in_shares(pieces, connections)
+        selects = [whole.in_pieces({n: within[n] for n in share}) for share in shares]
+        if len(selects) > 1:
+            reading = self._read_together(selects, reader)
+        else:
+            reading = Reading(self._rows(selects[0], replace(reader, sql=selects[0].sql)))
+        reading.shares = shares
+        return reading
+
+    def _read_together(
+        self,
+        selects: Sequence[Select],
+        reader: MySQLReader,
+        by_one: Callable[[], Iterator[pa.RecordBatch]] | None = None,
+    ) -> Reading:
+        table, tag = selects[0].query.schema.name, selects[0].tag
+        gate = Gate(self._server, table, self.database, len(selects), tag)
+        ranges = [(select, replace(reader, sql=select.sql)) for select in selects]
         reading = Reading(iter(()), connections=len(ranges))
         reading.batches = read_together(reading, gate, ranges, self._rows, by_one)
         return reading
@@ -242,21 +287,7 @@ class MySQLSource(Source):
         """
         with self._server.cursor() as cursor:
             found = self._cursor_column(cursor, table, column)
-            source, name = table_name(table, self.database), quote(found.name)
-            cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {source}")  # noqa: S608  # quoted
-            low, high = cursor.fetchone() or (None, None)
-            kind = found.type.kind
-            if kind in (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ) and not (
-                isinstance(low, date) and isinstance(high, date)
-            ):  # a zero date, which has no Python value: look at the others, without the index
-                expression = select_expression(found)
-                cursor.execute(f"SELECT MIN({expression}), MAX({expression}) FROM {source}")  # noqa: S608
-                low, high = cursor.fetchone() or (None, None)
-        if low is None or high is None:
-            return None
-        if kind is Kind.TIMESTAMPTZ:
-            return low.replace(tzinfo=UTC), high.replace(tzinfo=UTC)
-        return low, high
+            return bounds(cursor, table_name(table, self.database), found)
 
     def count_uncarried(self, table: TableName, column: str) -> int:
         """How many rows have NULL or a zero date (any of the year 0) in this column.
@@ -271,16 +302,7 @@ class MySQLSource(Source):
         """
         with self._server.cursor() as cursor:
             found = self._cursor_column(cursor, table, column)
-            uncarried = uncarried_condition(found)
-            if uncarried is None:
-                return 0
-            rows = f"FROM {table_name(table, self.database)} WHERE {uncarried}"  # quoted
-            cursor.execute(f"SELECT 1 {rows} LIMIT 1")
-            if cursor.fetchone() is None:
-                return 0
-            cursor.execute(f"SELECT COUNT(*) {rows}")
-            ((count,),) = cursor.fetchall()
-            return int(count)
+            return count_uncarried(cursor, table_name(table, self.database), found)
 
     def now(self) -> datetime:
         """The server's clock, in UTC."""
@@ -308,19 +330,9 @@ class MySQLSource(Source):
             return catalog.row_bytes(cursor, table, self.database)
 
     def digests(self) -> tuple[Digest, ...]:
-        """The digests that the server can make: MySQL has no MD5 from 9.6 on.
-
-        There it is a component that few install.
-        https://dev.mysql.com/doc/refman/9.6/en/encryption-functions.html
-        """
+        """The digests that the server can make: MySQL has no MD5 from 9.6 on."""
         with self._server.cursor() as cursor:
-            try:
-                cursor.execute("SELECT MD5('')")
-            except pymysql.OperationalError as error:
-                if error.args[0] != _NO_SUCH_FUNCTION:
-                    raise
-                return ("sha256",)
-        return DIGESTS
+            return digests(cursor)
 
     def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query in MySQL's SQL; times have no zone, moments are in UTC."""

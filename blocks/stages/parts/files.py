@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC
 from io import BytesIO
@@ -24,6 +24,7 @@ import zstandard
 from blocks.private_files import make_private_folder
 from blocks.stages.keys import changed_part, open_part
 from blocks.stages.parts.csv_lines import CsvLines, new_null_marker
+from blocks.stages.parts.pieces import InPieces, OnPiece
 from blocks.stages.parts.value_checks import ValueChecks
 from blocks.stages.parts.writers import CsvPartWriter, ParquetPartWriter, PartWriter
 from ferry.batch import Extract, FileLayout, PartFile, StageFormat
@@ -51,6 +52,8 @@ def write_parts(
     on_batch: Callable[[int, int], None] | None = None,
     null_marker: str | None = None,
     capabilities: Capabilities | None = None,
+    shares: Sequence[Sequence[int]] = (),
+    on_piece: OnPiece | None = None,
 ) -> Extract:
     """The rows of all batches, in compressed part files in this folder.
 
@@ -70,6 +73,10 @@ def write_parts(
         on_batch: Called in this thread with the rows and the compressed bytes written so far.
         null_marker: What stands for NULL in CSV; a random one by default.
         capabilities: What the warehouse can hold: any other value is refused. None checks nothing.
+        shares: Which pieces come one after the other, where the batches are of several; the last
+            column is then the number of a row's piece, and is not written. No part is of two.
+        on_piece: Given the parts of each piece as soon as they are complete, in another thread.
+            They stay, whatever comes then.
 
     Raises:
         DataError: A text value equals the null marker: a new attempt makes another marker. Or a
@@ -85,7 +92,12 @@ def write_parts(
         leftover.unlink()
     lines = CsvLines(columns, marker, hex_prefix)
     checks = ValueChecks(columns, capabilities) if capabilities else None
-    parts = _Parts(folder, columns, format, part_size_bytes, lines, checks)
+
+    def new_parts(piece: int | None = None, bytes_before: int = 0) -> Parts:
+        prefix = "" if piece is None else f"{piece:05d}-"
+        return Parts(folder, prefix, columns, format, part_size_bytes, lines, checks, bytes_before)
+
+    parts = InPieces(new_parts, shares, on_piece) if shares and on_piece else new_parts()
     report = on_batch or (lambda _rows, _bytes: None)
     waiting: deque[Future[None]] = deque()
     try:
@@ -217,23 +229,27 @@ def _slices(batches: Iterable[pa.RecordBatch], size_bytes: int) -> Iterator[pa.R
             yield batch.slice(start, step)
 
 
-class _Parts:
-    """The parts of one extract: the complete ones, and the one being written."""
+class Parts:
+    """The parts of one extract, or of a piece: the complete ones, and the one being written."""
 
     def __init__(
         self,
         folder: Path,
+        prefix: str,
         columns: tuple[Column, ...],
         format: StageFormat,
         part_size_bytes: int,
         lines: CsvLines,
         checks: ValueChecks | None,
+        bytes_before: int,
     ) -> None:
         self.complete: list[PartFile] = []
         self.rows = 0
         self.content_bytes = 0
         self._open: PartWriter | None = None
         self._folder = folder
+        self._prefix = prefix
+        self._bytes_before = bytes_before
         self._checks = checks
         self._schema = arrow_schema(columns)
         self._format = format
@@ -247,6 +263,7 @@ class _Parts:
         return complete + (self._open.size_bytes if self._open else 0)
 
     def write(self, batch: pa.RecordBatch) -> None:
+        """Append the batch's rows, and begin another part if this one has become large enough."""
         self._check(batch)
         if self._open is None:
             self._open = self._begin()
@@ -255,16 +272,19 @@ class _Parts:
         self._open.write(batch)
         self.rows += batch.num_rows
         self.content_bytes += batch.nbytes
-        share = max(_MIN_PART_BYTES, (self.size_bytes - self._open.size_bytes) // _PART_SHARE)
+        before = self._bytes_before + self.size_bytes - self._open.size_bytes
+        share = max(_MIN_PART_BYTES, before // _PART_SHARE)
         if self._open.size_bytes >= min(self._part_size_bytes, share):
             self.finish()
 
     def finish(self) -> None:
+        """End the part being written."""
         if self._open is not None:
             self.complete.append(self._open.close())
             self._open = None
 
     def abandon(self) -> None:
+        """Leave nothing behind."""
         if self._open is not None:
             self._open.abandon()
             self._open = None
@@ -287,7 +307,7 @@ class _Parts:
                 )
 
     def _begin(self) -> PartWriter:
-        name = f"part-{len(self.complete):05d}"
+        name = f"part-{self._prefix}{len(self.complete):05d}"
         if self._format is StageFormat.CSV:
             return CsvPartWriter(self._folder / f"{name}.csv.zst", self._lines)
         return ParquetPartWriter(self._folder / f"{name}.parquet", self._schema)

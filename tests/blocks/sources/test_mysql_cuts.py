@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blocks.sources.mysql.cuts import Cuts, cut, even_cuts
-from ferry.batch import ExtractQuery
-from ferry.schema import TableName
+from blocks.source import Reading
+from blocks.sources.mysql.cuts import conditions, even_cuts
+from ferry.batch import WINDOW, ExtractQuery
+from ferry.errors import StaleReadError
+from ferry.receipts.pieces import Cuts
+from ferry.schema import TableName, arrow_schema
 
 if TYPE_CHECKING:
     from tests.harness.mysql_shop import MySQLShop
@@ -25,9 +30,15 @@ def query_of(shop: MySQLShop, table: str, **query: Any) -> ExtractQuery:
 
 
 def _cuts(shop: MySQLShop, query: ExtractQuery, count: int = 4, key: Sequence[str] = ()) -> Cuts:
-    source = shop.source
-    with source._server.cursor() as cursor:
-        return cut(cursor, source._select(cursor, query), shop.database, key, count)
+    return shop.source.cut(query, key, count)
+
+
+def _conditions(
+    shop: MySQLShop, query: ExtractQuery, count: int = 4, key: Sequence[str] = ()
+) -> list[str]:
+    cuts = _cuts(shop, query, count, key)
+    with shop.source._server.cursor() as cursor:
+        return conditions(cursor, query.schema.name, shop.database, key, cuts) or [""]
 
 
 def _sizes(shop: MySQLShop, query: ExtractQuery, key: Sequence[str] = ()) -> list[int]:
@@ -37,7 +48,7 @@ def _sizes(shop: MySQLShop, query: ExtractQuery, key: Sequence[str] = ()) -> lis
         where = f" AND {query.cursor} >= '{query.start:%F}' AND {query.cursor} < '{query.end:%F}'"
     return [
         int(shop.run(f"SELECT COUNT(*) FROM `{name}` WHERE {condition or 'TRUE'}{where}")[0][0])
-        for condition in _cuts(shop, query, key=key).conditions
+        for condition in _conditions(shop, query, key=key)
     ]
 
 
@@ -102,12 +113,12 @@ def test_a_composite_key_is_cut_by_as_few_columns_as_make_it_even(
     analyzed(shop, "t")
     query = query_of(shop, "t")
 
-    sizes, conditions = _sizes(shop, query), _cuts(shop, query).conditions
+    sizes, told = _sizes(shop, query), _conditions(shop, query)
 
     assert sum(sizes) == ROWS
     assert max(sizes) < 1.35 * ROWS / 4, sizes
-    assert ("`b`" in conditions[1]) == (columns == 2)
-    (plan,) = shop.run(f"EXPLAIN FORMAT=TRADITIONAL SELECT * FROM t WHERE {conditions[1]}")
+    assert ("`b`" in told[1]) == (columns == 2)
+    (plan,) = shop.run(f"EXPLAIN FORMAT=TRADITIONAL SELECT * FROM t WHERE {told[1]}")
     assert "range" in plan
 
 
@@ -138,7 +149,7 @@ def test_without_a_primary_key_an_index_over_the_spec_s_key_does(shop: MySQLShop
     query = query_of(shop, "t")
 
     assert _cuts(shop, query).why == "it has no primary key by which it can be cut"
-    assert len(_cuts(shop, query, key=("n",)).conditions) == 1  # it takes NULL
+    assert _cuts(shop, query, key=("n",)).pieces == 1  # it takes NULL
     sizes = _sizes(shop, query, key=("CODE",))
     assert sum(sizes) == ROWS
     assert max(sizes) < 1.35 * ROWS / 4, sizes
@@ -187,10 +198,8 @@ def test_every_row_is_in_exactly_one_range(
     for n, (a, b) in enumerate(keys):
         shop.run("INSERT IGNORE INTO t VALUES (%s, %s, %s)", (a, b, n))
     query = query_of(shop, "t")
-    conditions = _cuts(shop, query, count).conditions
-    found = [
-        n for each in conditions for (n,) in shop.run(f"SELECT n FROM t WHERE {each or 'TRUE'}")
-    ]
+    told = _conditions(shop, query, count)
+    found = [n for each in told for (n,) in shop.run(f"SELECT n FROM t WHERE {each or 'TRUE'}")]
 
     assert sorted(found) == sorted(n for (n,) in shop.run("SELECT n FROM t"))
 
@@ -204,3 +213,100 @@ def test_cuts_of_a_sample_grow_and_stand_within_it(rows: list[tuple[int, int]], 
     assert len(cuts) < count
     assert cuts == sorted(set(cuts))
     assert all(any(row[: len(cut)] == cut for row in sample) for cut in cuts)
+
+
+# --- Pieces, each whole before the next one begins ---
+
+FEW = 5000
+TYPES = {
+    "a": ("ENUM('x', 'y', 'é')", "ELT(1 + seq % 3, 'x', 'y', 'é')"),
+    "b": ("SET('p', 'q')", "ELT(1 + seq % 3, '', 'p', 'p,q')"),
+    "c": ("BIT(9)", "seq % 512"),
+    "d": ("YEAR", "2000 + seq % 50"),
+    "e": ("JSON", "CONCAT('{\"n\": ', seq, '}')"),
+    "f": ("FLOAT", "seq / 7"),
+    "g": ("DOUBLE", "seq / 7"),
+    "h": ("DECIMAL(30,10)", "seq / 7"),
+    "i": ("TIME(6)", "SEC_TO_TIME(seq)"),
+    "j": ("TIMESTAMP(3) NULL", "TIMESTAMP'2023-01-01 00:00:00' + INTERVAL seq SECOND"),
+    "k": ("DATETIME(6)", "TIMESTAMP'2023-01-01 00:00:00' + INTERVAL seq SECOND"),
+    "l": ("DATE", "DATE'2023-01-01' + INTERVAL seq % 400 DAY"),
+    "m": ("TINYINT(1)", "seq % 2"),
+    "n": ("BIGINT UNSIGNED", "18446744073709551615 - seq"),
+    "o": ("VARCHAR(20) CHARACTER SET latin1", "CONCAT(_latin1 X'E4', seq)"),
+    "p": ("LONGTEXT", "CONCAT('ü', seq)"),
+    "q": ("BLOB", "UNHEX(LPAD(HEX(seq), 8, '0'))"),
+    "r": ("BINARY(4)", "UNHEX(LPAD(HEX(seq), 8, '0'))"),
+    "s": ("SMALLINT", "seq % 100 - 50"),
+}
+
+
+def pieces_of(
+    shop: MySQLShop, query: ExtractQuery, cuts: Cuts, pieces: Sequence[int], connections: int = 1
+) -> tuple[Reading, pa.Table]:
+    reading = shop.source.read_pieces(query, connections, (), cuts, pieces)
+    schema = arrow_schema((*query.schema.columns, WINDOW))
+    return reading, pa.Table.from_batches(list(reading.batches), schema=schema)
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_pieces_hold_what_the_whole_holds_whatever_the_types(
+    shop: MySQLShop, connections: int
+) -> None:
+    columns = ", ".join(f"{name} {definition}" for name, (definition, _) in TYPES.items())
+    values = ", ".join(f"IF(seq % 11 = 0, NULL, {value})" for _, value in TYPES.values())
+    shop.run(f"CREATE TABLE t (id INT PRIMARY KEY, {columns})")
+    shop.run(f"INSERT INTO t SELECT seq, {values} FROM {shop.numbers(1, FEW)}")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, (), 7)
+
+    reading, together = pieces_of(shop, query, cuts, range(cuts.pieces), connections)
+
+    assert cuts.pieces == 7
+    assert [n for share in reading.shares for n in share] == list(range(7))
+    assert len(reading.shares) == reading.connections == connections
+    assert reading.snapshot == (None if connections == 1 else "one")
+    assert together.drop([WINDOW.name]).sort_by("id").equals(shop.read("t").sort_by("id"))
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_each_piece_comes_whole_and_some_make_up_for_the_others(shop: MySQLShop, kind: str) -> None:
+    definition, value = KEYS[kind]
+    shop.run(f"CREATE TABLE t ({definition}, n INT, PRIMARY KEY (id, n))")
+    shop.run(f"INSERT INTO t SELECT {value}, seq FROM {shop.numbers(1, FEW)}")
+    shop.run("ANALYZE TABLE t")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, (), 6)
+
+    _, some = pieces_of(shop, query, cuts, (1, 2, 5))
+    _, others = pieces_of(shop, query, cuts, (0, 3, 4))
+
+    numbers = some[WINDOW.name].to_pylist()
+    assert numbers == sorted(numbers)
+    assert set(numbers) == {1, 2, 5}
+    both = pa.concat_tables([some, others]).drop([WINDOW.name])
+    assert both.sort_by("n").equals(shop.read("t").sort_by("n"))
+
+
+def test_a_key_in_another_order_is_not_cut_as_it_was(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY)")
+    shop.run(f"INSERT INTO t SELECT CONCAT('k', seq) FROM {shop.numbers(1, FEW)}")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, (), 3)
+    assert shop.source.still_cut(query, (), cuts)
+
+    shop.run("ALTER TABLE t MODIFY id VARCHAR(20) COLLATE utf8mb4_bin")
+
+    assert not shop.source.still_cut(query, (), cuts)
+    with pytest.raises(StaleReadError, match="key was altered"):
+        shop.source.read_pieces(query, 1, (), cuts, (0, 1))
+
+
+def test_a_cut_that_is_no_value_is_never_read_as_sql(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id VARCHAR(20) PRIMARY KEY)")
+    shop.run(f"INSERT INTO t SELECT CONCAT('k', seq) FROM {shop.numbers(1, FEW)}")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, (), 2)
+
+    for value in ("41' OR '1'='1", "4", "k7"):
+        assert not shop.source.still_cut(query, (), replace(cuts, values=((value,),)))

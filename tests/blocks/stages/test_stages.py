@@ -162,6 +162,22 @@ def test_a_manifest_does_not_list_a_file_twice(
         case.stage.write_manifest([file, file], "t/manifest.json")
 
 
+def test_a_record_takes_the_place_of_the_one_before_and_is_discarded_like_a_file(
+    case: Case,
+) -> None:
+    assert case.stage.read_record("t/b/pieces.json") is None
+    for text in (b"the first, which is longer", b"", "ä".encode()):
+        record = case.stage.write_record(text, "t/b/pieces.json")
+        assert (record.size_bytes, record.rows) == (len(text), 0)
+        assert case.stage.read_record("t/b/pieces.json") == text
+    case.stage.discard([record])
+    assert case.stage.read_record("t/b/pieces.json") is None
+    with pytest.raises(AccessError):
+        case.homeless.read_record("t/b/pieces.json")
+    with pytest.raises(AccessError):
+        case.homeless.write_record(b"", "t/b/pieces.json")
+
+
 def test_discard_removes_just_these_files_and_may_be_repeated(
     case: Case, make_part: Callable[..., PartFile]
 ) -> None:

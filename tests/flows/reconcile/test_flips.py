@@ -174,7 +174,7 @@ def begun(journey: Journey, tmp_path: Path) -> Iterator[Callable[[Callable[[Flip
             )
             planned = plan.fn(batch, journey.source, journey.warehouse)
             capabilities = journey.warehouse.capabilities
-            extracted = extract.fn(batch, planned, journey.source, capabilities)
+            extracted = extract.fn(batch, planned, journey.source, journey.stage, capabilities)
             staged = stage.fn(batch, extracted, journey.stage)
             made.append(Flips(journey, batch, planned, extracted, staged, tmp_path, seed))
             what(made[0])
@@ -262,7 +262,9 @@ def test_texts_are_proven_by_their_lengths_where_the_spec_says_so(
         journey, spec = flips.journey, flips.batch.spec.model_copy(update={"text_sums": "lengths"})
         flips.batch = replace(flips.batch, spec=spec)
         capabilities = journey.warehouse.capabilities
-        flips.extracted = extract.fn(flips.batch, flips.planned, journey.source, capabilities)
+        flips.extracted = extract.fn(
+            flips.batch, flips.planned, journey.source, journey.stage, capabilities
+        )
         flips.staged = stage.fn(flips.batch, flips.extracted, journey.stage)
         flips.copied()
 

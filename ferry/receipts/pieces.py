@@ -1,0 +1,177 @@
+"""What of a large full copy has reached the stage, piece by piece.
+
+A record of it stands beside the staged files, and is written anew after each piece. A run that is
+started again reads it, and the source for the pieces that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from ferry.batch import Snapshot, StagedFile
+from ferry.fingerprints.sums import ColumnSum, ValueSums
+
+MOST_PIECES = 200
+"""Each is a COPY's file at least, and a SELECT within a longer one."""
+
+CutValue = tuple[str, ...]
+"""A key, or the beginning of one, as the source's block writes it."""
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where a table is cut, at values of its key.
+
+    Attributes:
+        by: The columns of the key, and what their order follows from, in the source's own words.
+        values: Where a piece ends and the next begins; none if the table is not cut.
+        why: Why it is not.
+    """
+
+    by: tuple[str, ...] = ()
+    values: tuple[CutValue, ...] = ()
+    why: str = ""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are."""
+        return len(self.values) + 1
+
+
+@dataclass(frozen=True)
+class StagedPiece:
+    """A piece that has reached the stage as a whole.
+
+    Attributes:
+        files: Its files; none of a piece without rows.
+        digests: The SHA-256 of each.
+        content_bytes: Bytes of its values as they were in memory.
+        sums: The sums of each column's values, as they were read.
+        attempt: Which attempt has read it.
+        snapshot: Whether that attempt read one snapshot by several connections; None by one.
+    """
+
+    files: tuple[StagedFile, ...]
+    digests: tuple[str, ...]
+    content_bytes: int
+    sums: ValueSums
+    attempt: str
+    snapshot: Snapshot | None
+
+
+@dataclass(frozen=True)
+class StagedRecord:
+    """What of one run's full copy has reached the stage.
+
+    Attributes:
+        of: A digest of all that decides what the files hold: another one, and they are of no use.
+        begun: When the first piece was begun, by the stage's clock.
+        read_at: The source's clock just before the first piece was read.
+        null_marker: What stands for NULL in all of the files.
+        cuts: Where the table is cut.
+        pieces: Those that are there, by their numbers.
+    """
+
+    of: str
+    begun: datetime
+    read_at: datetime
+    null_marker: str
+    cuts: Cuts
+    pieces: Mapping[int, StagedPiece] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The pieces that are not there."""
+        return tuple(n for n in range(self.cuts.pieces) if n not in self.pieces)
+
+    @property
+    def files(self) -> tuple[StagedFile, ...]:
+        """Those of all pieces that are there, in their order."""
+        return tuple(file for _, piece in sorted(self.pieces.items()) for file in piece.files)
+
+    def with_piece(self, number: int, piece: StagedPiece) -> StagedRecord:
+        """The same, with one piece more."""
+        return replace(self, pieces={**self.pieces, number: piece})
+
+    def text(self) -> bytes:
+        """As it is kept in the stage: JSON."""
+        return json.dumps(
+            {
+                "of": self.of,
+                "begun": self.begun.isoformat(),
+                "read_at": self.read_at.isoformat(),
+                "null_marker": self.null_marker,
+                "cut_by": self.cuts.by,
+                "cuts": self.cuts.values,
+                "pieces": {number: _kept(piece) for number, piece in self.pieces.items()},
+            }
+        ).encode()
+
+    @classmethod
+    def read(cls, text: bytes) -> StagedRecord:
+        """The record of which this is the text.
+
+        Raises:
+            ValueError: It is none, or one of another Ferry's.
+        """
+        try:
+            told = json.loads(text)
+            cuts = Cuts(tuple(told["cut_by"]), tuple(tuple(value) for value in told["cuts"]))
+            return cls(
+                told["of"],
+                datetime.fromisoformat(told["begun"]),
+                datetime.fromisoformat(told["read_at"]),
+                told["null_marker"],
+                cuts,
+                {int(number): _piece(each) for number, each in told["pieces"].items()},
+            )
+        except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"no record of staged pieces ({type(error).__name__})") from None
+
+
+def _kept(piece: StagedPiece) -> dict[str, Any]:
+    files = zip(piece.files, piece.digests, strict=True)
+    sums = zip(piece.sums.columns, piece.sums.sums, strict=True)
+    return {
+        "files": [[f.key, f.uri, f.size_bytes, f.rows, digest] for f, digest in files],
+        "content_bytes": piece.content_bytes,
+        "attempt": piece.attempt,
+        "snapshot": piece.snapshot,
+        "sums": [[name, each.count, *_number(each.total), each.size.hex()] for name, each in sums],
+    }
+
+
+def _piece(told: Any) -> StagedPiece:
+    names = tuple(name for name, *_ in told["sums"])
+    sums = tuple(
+        ColumnSum(
+            count, float.fromhex(total) if kind == "float" else Decimal(total), float.fromhex(size)
+        )
+        for _, count, kind, total, size in told["sums"]
+    )
+    return StagedPiece(
+        tuple(StagedFile(*file) for *file, _ in told["files"]),
+        tuple(digest for *_, digest in told["files"]),
+        told["content_bytes"],
+        ValueSums(names, sums),
+        told["attempt"],
+        told["snapshot"],
+    )
+
+
+def _number(value: Decimal | float) -> tuple[str, str]:
+    """Exactly, whatever JSON makes of numbers."""
+    return ("float", value.hex()) if isinstance(value, float) else ("decimal", str(value))
+
+
+def in_shares(pieces: Sequence[int], count: int) -> tuple[tuple[int, ...], ...]:
+    """The pieces in so many shares of about as many each, or fewer, in their order."""
+    count = max(1, min(count, len(pieces)))
+    bounds = [len(pieces) * n // count for n in range(count + 1)]
+    return tuple(tuple(pieces[start:end]) for start, end in pairwise(bounds))
