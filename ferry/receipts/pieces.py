@@ -123,10 +123,13 @@ class StagedRecord:
         try:
             told = json.loads(text)
             cuts = Cuts(tuple(told["cut_by"]), tuple(tuple(value) for value in told["cuts"]))
+            begun, read_at = (datetime.fromisoformat(told[each]) for each in ("begun", "read_at"))
+            if begun.tzinfo is None or read_at.tzinfo is None:
+                raise ValueError("a moment without a zone")
             return cls(
                 told["of"],
-                datetime.fromisoformat(told["begun"]),
-                datetime.fromisoformat(told["read_at"]),
+                begun,
+                read_at,
                 told["null_marker"],
                 cuts,
                 {int(number): _piece(each) for number, each in told["pieces"].items()},

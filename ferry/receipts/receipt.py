@@ -69,8 +69,9 @@ class Receipt:
             (`ferry.fingerprints.sums`), as JSON. None in older receipts, and of empty batches.
         sums_staged: The same of the staging table, where the warehouse computed the sums.
         text_sums: By what text and binary were summed: `digests` or `lengths`.
-        source_snapshot: Where several connections read at once (`read_ranges`): `one` if all read
-            the same snapshot of the source's table, else `not one`. None where one connection read.
+        source_snapshot: Where several connections read at once (`read_ranges`), or several attempts
+            of a run (`resume_rows`): `one` if all read the same snapshot of the source's table,
+            else `not one`. None where one connection read.
     """
 
     batch_id: str

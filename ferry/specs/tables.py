@@ -260,8 +260,8 @@ class TableSpec(BaseModel):
     resume_rows: int = Field(
         default=1_000_000,
         ge=0,
-        description="A full copy of more rows is staged in pieces of about so many; a run that is "
-        "started again reads only those that are missing; 0: always all of it.",
+        description="A full copy of twice as many rows or more is staged in pieces of about so "
+        "many; a run that is started again reads only those that are missing; 0: all of it.",
     )
     insert_rows: int = Field(
         default=50, ge=0, le=1000, description="Up to this many rows go in by INSERT, not COPY."

@@ -22,7 +22,15 @@ from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.batch import Batch, Copied, Staged
-from ferry.errors import IncompleteReadError, RequestError, StaleReadError, StoppedError
+from ferry.errors import (
+    AccessError,
+    ConfigurationError,
+    IncompleteReadError,
+    RequestError,
+    RetriableError,
+    StaleReadError,
+    StoppedError,
+)
 from ferry.plan import BatchPlan, choose_window
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
@@ -36,6 +44,9 @@ from tasks.upsert import drop_staging
 
 SMALL_TABLE_ROWS = 10_000
 """Of many tables in a run, one of so many rows at most has one task run for all of its steps."""
+
+NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
+"""A server that is down, a password that is wrong: the next window would meet it, too."""
 
 READ_AGAIN = 3
 """How often a batch is planned and read again, as another landed or its table was altered."""
@@ -270,7 +281,7 @@ def _steps(
     )
     go_on()
     staged = Staged((), None, extracted.layout, 0, extracted.record)
-    copied, landed = Copied(None, 0), False
+    copied, of_use = Copied(None, 0), True  # to another attempt, if the process ends here
     if extracted.rows:  # an empty window has nothing to stage and to copy
         staged = step(stage, spec)(batch, extracted, route.stage)
     try:
@@ -282,12 +293,14 @@ def _steps(
             receipts: tuple[Receipt, ...] = step(upsert, spec)(
                 batch, planned, extracted, staged, copied, route.warehouse, started_at
             )
-        landed = True
-    except Exception:  # given up: every attempt of a step has failed
+        of_use = False  # it has landed
+    except Exception as error:  # given up: every attempt of a step has failed
         drop_staging(planned, copied, route.warehouse)
+        # Files that are not as they were staged would fail every attempt that goes on from them.
+        of_use = isinstance(error, (StoppedError, *NOT_THE_WINDOWS_FAULT))
         raise
     finally:
-        if landed or not staged.record:  # else another attempt goes on from what is staged
+        if not (staged.record and of_use):
             discard(spec, staged, route.stage)
     if extracted.left_out:
         show_receipt(receipts[0])

@@ -16,27 +16,23 @@ from blocks.work_folder import work_folder
 from ferry.batch import Batch
 from ferry.coverage.outcomes import NOT_BEGUN, Outcome, receipts_of
 from ferry.coverage.together import WindowQueue
-from ferry.errors import (
-    AccessError,
-    ApartError,
-    ConfigurationError,
-    RetriableError,
-    StoppedError,
-)
+from ferry.errors import ApartError, StoppedError
 from ferry.reasons import explained, reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
-from flows.pipeline.carry_batch import Coordination, Route, carry_together
+from flows.pipeline.carry_batch import (
+    NOT_THE_WINDOWS_FAULT,
+    Coordination,
+    Route,
+    carry_together,
+)
 from tasks.history import record_failures
 from tasks.runs.own_state import while_running
 from tasks.step import log_failure
 
 LOOK_EVERY_SECONDS = 1.0
 STOP_SECONDS = 10.0
-
-NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
-"""A server that is down, a password that is wrong: the next window would meet it, too."""
 
 Report = Callable[[int, int, int], None]
 """Told the windows done, those that failed, and the rows read, every second or so."""

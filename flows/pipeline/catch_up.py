@@ -20,8 +20,13 @@ from ferry.plan import plan_query
 from ferry.reasons import reason_of
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.windows import Window
-from flows.pipeline.carry_batch import Route, load_route, summary_line
-from flows.pipeline.carry_many import NOT_THE_WINDOWS_FAULT, InARow, run_windows
+from flows.pipeline.carry_batch import (
+    NOT_THE_WINDOWS_FAULT,
+    Route,
+    load_route,
+    summary_line,
+)
+from flows.pipeline.carry_many import InARow, run_windows
 from tasks.history import read_coverage
 from tasks.landed import readings
 from tasks.runs.own_state import while_running

@@ -93,6 +93,16 @@ def test_what_was_staged_is_not_read_again(
     assert staged(shop) == []
 
 
+@pytest.mark.usefixtures("api")
+def test_a_retry_of_prefect_s_own_goes_on(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Interrupted(monkeypatch, 3)
+    # Whoever calls the flow is given the first attempt's error, though the second has arrived.
+    state: Any = AGAIN(table="orders", return_state=True)
+    assert state.is_completed(), state.message
+    assert [receipt.source_snapshot for receipt in shop.receipts("orders")] == ["not one"]
+    assert notes(shop) == [(n, f"note {n}") for n in range(ROWS)]
+
+
 def test_a_copy_that_nothing_interrupts_is_of_one_snapshot_and_says_nothing(
     shop: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -210,6 +220,27 @@ def test_what_is_of_no_use_any_more_is_read_anew(
     assert not told(caplog)
     assert notes(shop) == [(n, "newer") for n in range(ROWS)]
     assert staged(shop) == []
+
+
+def test_files_that_were_changed_or_are_gone_do_not_fail_every_attempt(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An attempt fails on them, and the next one reads all anew."""
+    shop.write_specs(orders={**SPEC, "keep_staged_days": 3})
+
+    def remove() -> None:
+        for path in staged(shop):
+            if "piece-00001" in path.name:
+                path.unlink()
+
+    Interrupted(monkeypatch, 3, remove)
+    thrice = sync_table.with_options(retries=2, retry_delay_seconds=0)
+
+    assert thrice(table="orders").source_snapshot is None  # of the third attempt alone
+
+    assert told(caplog)  # by the second
+    assert notes(shop) == [(n, f"note {n}") for n in range(ROWS)]
+    assert [path for path in staged(shop) if path.name == "pieces.json"] == []
 
 
 def test_what_was_staged_long_ago_is_read_anew(

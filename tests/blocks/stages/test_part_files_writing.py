@@ -18,7 +18,7 @@ import pytest
 from blocks.stages.parts import files as part_files
 from blocks.stages.parts.files import read_rows, write_parts
 from ferry.batch import StageFormat
-from ferry.errors import DataError
+from ferry.errors import DataError, FatalError
 from ferry.schema import Column
 from tests.harness.part_rows import FORMATS, MARKER, words
 
@@ -200,6 +200,50 @@ def test_memory_is_bounded_whatever_the_size_of_the_table(
     for_few_mb, more_for_many_mb = map(int, output.split())
     assert for_few_mb < 150
     assert more_for_many_mb < 40
+
+
+def numbered(piece: int, *texts: str) -> pa.RecordBatch:
+    """Words, and the number of their piece."""
+    _, batch = words(list(texts))
+    numbers = pa.array([piece] * len(texts), pa.int32())
+    return pa.RecordBatch.from_arrays([*batch.columns, numbers], names=["word", "piece"])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_piece_is_complete_when_the_next_of_its_share_begins(
+    tmp_path: Path, format: StageFormat
+) -> None:
+    columns, _ = words([])
+    told: list[tuple[int, int]] = []
+    batches = [numbered(0, "a", "b"), numbered(5, "x"), numbered(3, "c"), numbered(5, "y")]
+    extract = write_parts(
+        batches,
+        columns,
+        tmp_path,
+        format=format,
+        part_size_bytes=64 << 20,
+        shares=((0, 1, 3, 4), (5, 6)),
+        on_piece=lambda piece, parts, _: told.append((piece, sum(part.rows for part in parts))),
+    )
+    assert told == [(0, 2), (1, 0), (3, 1), (4, 0), (5, 2), (6, 0)]
+    assert sorted(row[0] for row in read_rows(extract)) == ["a", "b", "c", "x", "y"]
+
+
+def test_a_row_of_a_piece_that_was_complete_is_refused(tmp_path: Path) -> None:
+    columns, _ = words([])
+    told: list[int] = []
+    with pytest.raises(FatalError, match="after those of the next one"):
+        write_parts(
+            [numbered(0, "a"), numbered(1, "b"), numbered(0, "c")],
+            columns,
+            tmp_path,
+            format=StageFormat.CSV,
+            part_size_bytes=64 << 20,
+            shares=((0, 1),),
+            on_piece=lambda piece, *_: told.append(piece),
+        )
+    assert told == [0]
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000-00000.csv.zst"]
 
 
 def test_large_batches_are_cut_into_row_groups(

@@ -60,7 +60,11 @@ WHOLE = StagedRecord("x", datetime.now(UTC), datetime.now(UTC), "~", Cuts(("id i
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"7", b"[]", b"{}", b"\xff", WHOLE.text()[:-3], WHOLE.text().replace(b"of", b"")]
+    "text",
+    [
+        *(b"", b"7", b"[]", b"{}", b"\xff", WHOLE.text()[:-3]),
+        *(WHOLE.text().replace(missing, b"") for missing in (b"of", b"+00:00")),
+    ],
 )
 def test_what_is_no_record_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):  # json has its own words
