@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import random
-import time
 from typing import Any
 
 import pytest
@@ -14,11 +11,10 @@ from blocks.postgres.session import SESSIONS
 from tests.flows.pipeline.full_copy import full_copy
 from tests.flows.pipeline.test_killed import sessions
 from tests.harness.api import eventually
+from tests.nights.forks import Killer
 
 KILLED = 200
 ROWS, PIECE = 6000, 400
-FORKS = multiprocessing.get_context("forkserver")
-"""Its children have everything imported: Python's start would be most of each trial."""
 
 
 def carry(run: str) -> None:
@@ -34,34 +30,21 @@ def test_killed_at_any_moment_the_same_run_goes_on(journey: Any, postgres: Any) 
         journey.sql(f"INSERT INTO nps VALUES {', '.join(['(?, ?, ?)'] * 1000)}", [some])
     spec = {"mode": "window", "key": ["id"], "insert_rows": 0, "resume_rows": PIECE}
     journey.write_specs(nps=spec)
-    FORKS.set_forkserver_preload(["tests.flows.pipeline.full_copy", __name__])
-    for run in ("run 0", "run 00"):  # the first starts the fork server, too
-        begun = time.monotonic()
-        process = FORKS.Process(target=carry, args=(run,))
-        process.start()
-        process.join()
-        took = time.monotonic() - begun
-    chance, resumed, landed_before = random.Random(7), 0, 0
+    killer = Killer(["tests.flows.pipeline.full_copy", __name__], carry, ("run 0",), ("run 00",))
+    resumed = landed_before = 0
     before = {0}
     for trial in range(1, KILLED + 1):
         run, scores = f"run {trial}", {2 * trial - 1}
         journey.sql("UPDATE nps SET score = ?", [(2 * trial - 1,)])
         receipts = len(journey.receipts("nps"))
         SESSIONS.close_all()
-        process = FORKS.Process(target=carry, args=(run,))
-        process.start()
-        begun = time.monotonic()
-        process.join(chance.uniform(0, 1.2 * took))
-        process.kill()
-        process.join()
-        if process.exitcode == 0:
-            took = 0.9 * took + 0.1 * (time.monotonic() - begun)
+        killer.kill(run)
         assert eventually(lambda: sessions(postgres) == 0)
         found = {score for (score,) in journey.target("nps", "score")}
         assert found in (before, scores)
         landed = len(journey.receipts("nps")) - receipts
         assert landed == (found == scores)
-        if not landed and chance.random() < 0.5:  # the table goes on changing meanwhile
+        if not landed and killer.chance.random() < 0.5:  # the table goes on changing meanwhile
             journey.sql("UPDATE nps SET score = ?", [(2 * trial,)])
             scores.add(2 * trial)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import random
-import time
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -15,12 +12,11 @@ from blocks.postgres.session import SESSIONS
 from flows.backfill_tables import backfill
 from tests.flows.pipeline.test_killed import sessions
 from tests.harness.api import eventually
+from tests.nights.forks import Killer
 
 KILLED = 200
 ROWS, WINDOWS_TOGETHER = 62, 5
 JULY = {"table": "nps", "start_date": date(2023, 7, 1), "end_date": date(2023, 8, 1)}
-FORKS = multiprocessing.get_context("forkserver")
-"""Its children have everything imported: Python's start would be most of each trial."""
 
 
 def carry() -> None:
@@ -40,28 +36,15 @@ def test_killed_at_any_moment_nothing_is_lost_doubled_or_claimed(
     journey.write_specs(
         nps={"mode": "window", "key": ["id"], "insert_rows": 0, "batch_rows": together}
     )
-    FORKS.set_forkserver_preload(["flows.backfill_tables", __name__])
-    for _ in range(2):  # the first starts the fork server, too
-        begun = time.monotonic()
-        process = FORKS.Process(target=carry)
-        process.start()
-        process.join()
-        took = time.monotonic() - begun
-    chance, halfway = random.Random(7), 0
+    killer = Killer(["flows.backfill_tables", __name__], carry, (), ())
+    halfway = 0
     scores = dict.fromkeys(range(ROWS), 0)
     for trial in range(1, KILLED + 1):
-        changed = chance.sample(range(ROWS), ROWS // 2)
+        changed = killer.chance.sample(range(ROWS), ROWS // 2)
         journey.sql("UPDATE nps SET score = ? WHERE id = ?", [(trial, n) for n in changed])
         before = len(journey.receipts("nps"))
         SESSIONS.close_all()
-        process = FORKS.Process(target=carry)
-        process.start()
-        begun = time.monotonic()
-        process.join(chance.uniform(0, 1.2 * took))
-        process.kill()
-        process.join()
-        if process.exitcode == 0:
-            took = 0.9 * took + 0.1 * (time.monotonic() - begun)
+        killer.kill()
         assert eventually(lambda: sessions(postgres) == 0)
         arrived = _is_told(journey, scores, trial, before)
         halfway += 0 < len(arrived) < len(changed)

@@ -11,15 +11,29 @@ from typing import Any
 import pytest
 
 from blocks.postgres.session import SESSIONS
+from blocks.sources import MySQLSource
 from deployments.local.redshift_double import Fault
 from ferry.schema import TableName
 from flows.sync_table import sync_table
+from tests.flows.pipeline.full_copy import full_copy
 from tests.harness.api import eventually
 
 ROOT = Path(__file__).parents[3]
 ROWS = 5_000
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 RUN = "from flows.sync_table import sync_table; sync_table(table='orders', mode='full')"
+
+STATEMENTS = [
+    r"^CREATE TABLE IF NOT EXISTS .*stg_",
+    r"^COPY",
+    r"^LOCK",
+    r"^DELETE FROM .*orders",
+    r"^INSERT INTO .*orders.* SELECT",
+    r"^INSERT INTO .*receipts",
+    r"^COMMIT",
+    r"^DROP TABLE .*stg_",
+]
+"""Of a full copy, in their order."""
 
 pytestmark = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 
@@ -50,32 +64,11 @@ def is_untouched(journey: Any) -> bool:
     return rows == [(n, f"note {n}") for n in range(ROWS)]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        r"^CREATE TABLE IF NOT EXISTS .*stg_",
-        r"^COPY",
-        r"^LOCK",
-        r"^DELETE FROM .*orders",
-        r"^INSERT INTO .*orders.* SELECT",
-        r"^INSERT INTO .*receipts",
-        r"^COMMIT",
-        r"^DROP TABLE .*stg_",
-    ],
-)
+@pytest.mark.parametrize("statement", STATEMENTS)
 def test_killed_at_a_statement_and_run_again(
     shop: Any, redshift_double: Any, postgres: Any, statement: str
 ):
-    redshift_double.inject(Fault("stall", statement, seconds=1))
-    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
-    try:
-        wait_until_stalled(redshift_double, process)
-        assert sessions(postgres) > 0
-    finally:
-        process.kill()
-        process.wait()
-    redshift_double.clear()
-    assert eventually(lambda: sessions(postgres) == 0)
+    kill_at(redshift_double, postgres, RUN, Fault("stall", statement, seconds=1))
     assert is_untouched(shop) or is_complete(shop)
     landed = is_complete(shop)
     assert len(shop.receipts("orders")) == (2 if landed else 1)
@@ -86,20 +79,38 @@ def test_killed_at_a_statement_and_run_again(
     assert (receipt.rows_inserted, receipt.rows_deleted) == (ROWS, ROWS)
 
 
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_killed_at_a_statement_the_same_run_lands_what_was_staged(
+    shop: Any,
+    redshift_double: Any,
+    postgres: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+) -> None:
+    shop.write_specs(orders={**SPEC, "resume_rows": 1000})
+    run = "from tests.flows.pipeline.full_copy import full_copy; full_copy('orders', 'the run')"
+    kill_at(redshift_double, postgres, run, Fault("stall", statement, seconds=1))
+    assert is_untouched(shop) or is_complete(shop)
+    assert len(shop.receipts("orders")) == (2 if is_complete(shop) else 1)
+
+    def read(*_: Any, **__: Any) -> Any:
+        raise AssertionError("all of it was staged, and is read again")
+
+    monkeypatch.setattr(MySQLSource, "read", read)
+    monkeypatch.setattr(MySQLSource, "read_pieces", read)
+    receipt = full_copy("orders", "the run", attempt=2)
+
+    assert is_complete(shop)
+    assert len(shop.receipts("orders")) == 2
+    assert (receipt.rows_inserted, receipt.rows_deleted) == (ROWS, ROWS)
+
+
 def test_killed_between_a_target_and_what_says_that_its_days_are_void(
     shop: Any, redshift_double: Any, postgres: Any
 ):
     shop.warehouse.execute(f'DROP TABLE "{shop.schema}"."orders"')
     SESSIONS.close_all()
-    redshift_double.inject(Fault("stall", r"^INSERT INTO .*receipts", seconds=1))
-    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
-    try:
-        wait_until_stalled(redshift_double, process)
-    finally:
-        process.kill()
-        process.wait()
-    redshift_double.clear()
-    assert eventually(lambda: sessions(postgres) == 0)
+    kill_at(redshift_double, postgres, RUN, Fault("stall", r"^INSERT INTO .*receipts", seconds=1))
     target = TableName(shop.schema, "orders")
     voids = [receipt for receipt in shop.receipts("orders") if receipt.status == "void"]
     assert (shop.warehouse.describe(target) is None) == (not voids)  # both, or neither
@@ -108,6 +119,20 @@ def test_killed_between_a_target_and_what_says_that_its_days_are_void(
 
     assert is_complete(shop)
     assert [receipt.status for receipt in shop.receipts("orders")] == ["loaded", "void", "loaded"]
+
+
+def kill_at(double: Any, postgres: Any, run: str, fault: Fault) -> None:
+    """Begin a run in a process of its own, kill it at a statement, and wait until it is gone."""
+    double.inject(fault)
+    process = subprocess.Popen([sys.executable, "-c", run], cwd=ROOT)
+    try:
+        wait_until_stalled(double, process)
+        assert sessions(postgres) > 0
+    finally:
+        process.kill()
+        process.wait()
+    double.clear()
+    assert eventually(lambda: sessions(postgres) == 0)
 
 
 def wait_until_stalled(double: Any, process: subprocess.Popen) -> None:

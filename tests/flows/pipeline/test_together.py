@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from tasks.history import read_coverage
-from tests.flows.pipeline.test_killed import sessions, wait_until_stalled
+from tests.flows.pipeline.test_killed import kill_at
 from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[3]
@@ -340,15 +338,7 @@ def test_killed_at_a_statement_all_of_the_batch_has_landed_or_none(
     backfill(**JULY)
     shop.sql("UPDATE nps SET score = 99 WHERE id >= 4")
     SESSIONS.close_all()
-    redshift_double.inject(Fault("stall", statement, seconds=1))
-    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
-    try:
-        wait_until_stalled(redshift_double, process)
-    finally:
-        process.kill()
-        process.wait()
-    redshift_double.clear()
-    assert eventually(lambda: sessions(postgres) == 0)
+    kill_at(redshift_double, postgres, RUN, Fault("stall", statement, seconds=1))
     changed = [row[0] for row in shop.target("nps", "id, score") if row[1] == 99]
     updated = sum(each.rows_updated for each in shop.receipts("nps"))
     assert len(changed) == updated

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime
@@ -18,8 +16,7 @@ from ferry.statements import MARK, Statement
 from flows import reconcile_tables
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
-from tests.flows.pipeline.test_killed import sessions, wait_until_stalled
-from tests.harness.api import eventually
+from tests.flows.pipeline.test_killed import kill_at
 
 ROOT = Path(__file__).parents[3]
 SPEC = {
@@ -88,15 +85,7 @@ def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
 def test_killed_at_a_statement_and_run_again(
     shop: Any, redshift_double: Any, postgres: Any, statement: str, nth: int
 ) -> None:
-    redshift_double.inject(Fault("stall", statement, seconds=1, nth=nth))
-    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=ROOT)
-    try:
-        wait_until_stalled(redshift_double, process)
-    finally:
-        process.kill()
-        process.wait()
-    redshift_double.clear()
-    assert eventually(lambda: sessions(postgres) == 0)
+    kill_at(redshift_double, postgres, RUN, Fault("stall", statement, seconds=1, nth=nth))
 
     state: Any = reconcile(table="orders", **DAYS, repair="all", return_state=True)
 
