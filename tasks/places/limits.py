@@ -104,13 +104,17 @@ class Limits:
 
     Args:
         names: The limits: a place counts for each of them that there is.
+
+    Attributes:
+        told: Whether the server may have been told what this process holds, and not that it holds
+            nothing any more.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._variable = f"ferry_places_{uuid.uuid4().hex[:12]}"
         self._client: SyncPrefectClient | None = None
-        self._told = False
+        self.told = False
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -163,7 +167,7 @@ class Limits:
                 self._take_back(client)
                 return
             value: Any = {"holder": _who(), "held": dict(held)}
-            if self._told:
+            if self.told:
                 try:
                     client.update_variable(VariableUpdate(name=self._variable, value=value))
                     return
@@ -172,14 +176,14 @@ class Limits:
                 except httpx.HTTPStatusError as error:
                     if error.response.status_code != _NO_SUCH:
                         raise
+            self.told = True  # also if the answer is lost
             client.create_variable(VariableCreate(name=self._variable, value=value, tags=[TAG]))
-            self._told = True
 
     def _take_back(self, client: SyncPrefectClient) -> None:
-        if self._told:
+        if self.told:
             with suppress(ObjectNotFound):
                 client.delete_variable_by_name(self._variable)
-            self._told = False
+            self.told = False
 
     def state(self) -> list[LimitState]:
         """Each limit that there is, and who holds it."""

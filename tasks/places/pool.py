@@ -49,6 +49,9 @@ class Pool:
         """For places more than one for a read: served if some are free, and refused if not."""
         self.states: list[LimitState] = []
         self.keeper: Keeper | None = None
+        self.closed = False
+        self.telling = threading.Lock()
+        """Held while the server is told what this process holds: what is told last is true."""
         self.unlimited_until = 0.0
         self.ask_at = 0.0
         self.silent_since: float | None = None
@@ -204,15 +207,17 @@ class Pool:
     def close(self) -> None:
         """Give everything back at once, as far as the server can be asked: the process ends."""
         with self.wake:
+            self.closed = True
             leases = [place.lease for place in (*self.places, *self.owed) if place.lease]
             self.places, self.owed = [], []
-        if not leases:
+        if not (leases or self.limits.told):
             return
         try:
             with self.limits.opened():
                 for lease in leases:
                     self.limits.give_back(lease)
-                self.limits.report({})
+                with self.telling:  # what the keeper is just telling comes before it
+                    self.limits.report({})
         except UnreachableError:
             return  # the leases end by themselves
 

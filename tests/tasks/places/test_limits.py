@@ -10,10 +10,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import VariableCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.places.limits import Limits, UnreachableError
+from tests.harness.api import Api
 
 
 class Busy(BaseHTTPRequestHandler):
@@ -56,3 +60,28 @@ def test_a_busy_server_is_slept_over_only_if_it_says_for_how_long(
         limits.ask(60.0)
     assert caught.value.busy is busy
     assert [seconds >= 7 for seconds in slept] == ([] if busy else [True])
+
+
+def test_what_was_told_is_taken_back_though_the_answer_was_lost(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(["ferry-readers-shop"])
+    create = SyncPrefectClient.create_variable
+
+    def lost(client: SyncPrefectClient, variable: VariableCreate) -> None:
+        create(client, variable)
+        raise httpx.ReadTimeout("the server was gone by then")
+
+    def told() -> bool:
+        return api.client.read_variable_by_name(limits._variable) is not None
+
+    with limits.opened():
+        with monkeypatch.context() as patched:
+            patched.setattr(SyncPrefectClient, "create_variable", lost)
+            with pytest.raises(UnreachableError):
+                limits.report({"ferry-readers-shop": 1})
+        assert told()
+        limits.report({"ferry-readers-shop": 2})  # which is no second one
+        assert told()
+        limits.report({})
+        assert not told()
