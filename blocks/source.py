@@ -110,8 +110,8 @@ class Source(NamedBlock, ABC):
         """
         return Reading(self.read(query), why="this source is read by one connection")
 
-    def cut(self, query: ExtractQuery, key: Sequence[str], count: int) -> Cuts:  # noqa: ARG002
-        """Where what a query reads can be cut into so many pieces, or fewer, by the table's key.
+    def cut(self, query: ExtractQuery, count: int) -> Cuts:  # noqa: ARG002
+        """Where a whole table can be cut into so many pieces, or fewer, by its primary key.
 
         Every row is in exactly one piece for as long as its key is what it is, and the table is
         `still_cut`.
@@ -121,7 +121,7 @@ class Source(NamedBlock, ABC):
         """
         return Cuts(why="this source's tables are not cut")
 
-    def still_cut(self, query: ExtractQuery, key: Sequence[str], cuts: Cuts) -> bool:  # noqa: ARG002
+    def still_cut(self, query: ExtractQuery, cuts: Cuts) -> bool:  # noqa: ARG002
         """Whether the table still has the key by which it was cut, in the same order.
 
         Raises:
@@ -133,18 +133,16 @@ class Source(NamedBlock, ABC):
         self,
         query: ExtractQuery,  # noqa: ARG002
         connections: int,  # noqa: ARG002
-        key: Sequence[str],  # noqa: ARG002
         cuts: Cuts,  # noqa: ARG002
         pieces: Sequence[int],  # noqa: ARG002
     ) -> Reading:
-        """Some pieces of what a query reads, each whole before the next of its connection begins.
+        """Some pieces of a whole table, each whole before the next of its connection begins.
 
         The batches have a column more, `WINDOW`: the number of the row's piece.
 
         Args:
             query: Which rows.
             connections: By how many they are read at once, at most.
-            key: The columns that identify a row, for a table without a primary key.
             cuts: Where it is cut.
             pieces: Which of the pieces, by their number from 0 on.
 

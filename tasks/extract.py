@@ -164,7 +164,7 @@ def _reading(
             reading = Reading(iter(()))
             if missing:
                 cuts = pieces.record.cuts
-                reading = source.read_pieces(query, 1 + more.count, spec.key, cuts, missing)
+                reading = source.read_pieces(query, 1 + more.count, cuts, missing)
         elif more.count:
             reading = source.read_at_once(
                 query,

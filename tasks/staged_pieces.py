@@ -211,9 +211,7 @@ def staged_pieces(
     key, of, now = _key(folder(batch)), _digest(plan, batch, capabilities), stage.now()
     record = _read(stage, key)
     if record and not (
-        record.of == of
-        and now - record.begun < KEPT
-        and source.still_cut(query, spec.key, record.cuts)
+        record.of == of and now - record.begun < KEPT and source.still_cut(query, record.cuts)
     ):
         get_run_logger().info(
             "extract %s: what an earlier attempt has staged is of no use any more, since the "
@@ -224,7 +222,7 @@ def staged_pieces(
             stage.discard([*record.files, StagedFile(key, "", 0, 0)])
         record = None
     if record is None:
-        cuts = source.cut(query, spec.key, count)
+        cuts = source.cut(query, count)
         if not cuts.values:
             get_run_logger().info("extract %s: it is read as a whole: %s", batch, cuts.why)
             return None

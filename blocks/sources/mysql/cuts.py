@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -111,6 +112,77 @@ def conditions(
     return None
 
 
+@dataclass(frozen=True)
+class InOrder:
+    """What makes a SELECT read some pieces of a table, one after the other.
+
+    Attributes:
+        number: The expression of the number of a row's piece.
+        within: What is true of the rows of these pieces; empty if it is of all.
+        order: The columns by which they come in order: the beginning of the primary key.
+    """
+
+    number: str
+    within: str
+    order: str
+
+
+def in_order(
+    cursor: Cursor, table: TableName, database: str, cuts: Cuts, pieces: Sequence[int]
+) -> InOrder | None:
+    """How to read these pieces in their order; None if the table cannot be cut so any more.
+
+    Args:
+        cursor: A cursor on the server.
+        table: The table.
+        database: Where tables without a schema are.
+        cuts: Where it was cut, by `cut`, at values of its primary key.
+        pieces: Which pieces, in their order.
+
+    Raises:
+        pymysql.MySQLError: The caller turns it into Ferry's.
+    """
+    columns, _ = _columns(catalog.indexes(cursor, table, database), ())
+    if not cuts.values or _described(columns) != cuts.by:
+        return None
+    names = [quote(column.name) for column in columns]
+    with suppress(ValueError):  # what was kept somewhere is no value any more
+        literals = _literals(columns, cuts.values)
+        runs = [_bounds(names, *_run(literals, *run)) for run in _runs(pieces)]
+        within = " OR ".join(f"({run})" for run in runs) if all(runs) else ""
+        return InOrder(_number(names, literals, 0), within, ", ".join(names))
+    return None
+
+
+def _runs(pieces: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and the last of those that follow on one another."""
+    runs: list[tuple[int, int]] = []
+    for piece in pieces:
+        if runs and runs[-1][1] == piece - 1:
+            runs[-1] = runs[-1][0], piece
+        else:
+            runs.append((piece, piece))
+    return runs
+
+
+def _run(cuts: Sequence[CutValue], first: int, last: int) -> tuple[CutValue, CutValue]:
+    """Where the first of these pieces begins and the last ends; empty at the table's ends."""
+    ends = ((), *cuts, ())
+    return ends[first], ends[last + 1]
+
+
+def _number(names: Sequence[str], cuts: Sequence[CutValue], first: int) -> str:
+    """The number of a row's piece, of those that these cuts make, halved until one is left."""
+    if not cuts:
+        return str(first)
+    half = len(cuts) // 2
+    below, above = cuts[:half], cuts[half + 1 :]
+    return (
+        f"IF({_before(names, cuts[half])}, {_number(names, below, first)}, "
+        f"{_number(names, above, first + half + 1)})"
+    )
+
+
 def _described(columns: Sequence[IndexColumn]) -> tuple[str, ...]:
     return tuple(f"{c.name} {c.data_type} {c.collation or ''}".rstrip() for c in columns)
 
@@ -171,17 +243,21 @@ def _literal(column: IndexColumn, text: str) -> str:
 
 
 def _conditions(columns: Sequence[IndexColumn], cuts: Sequence[CutValue]) -> list[str]:
-    names = [quote(column.name) for column in columns]
-    literals = [
+    names, ends = [quote(column.name) for column in columns], ((), *_literals(columns, cuts), ())
+    return [_bounds(names, low, high) for low, high in pairwise(ends)]
+
+
+def _literals(columns: Sequence[IndexColumn], cuts: Sequence[CutValue]) -> list[CutValue]:
+    return [
         tuple(_literal(column, each) for column, each in zip(columns, value, strict=False))
         for value in cuts
     ]
-    conditions = []
-    for low, high in zip((None, *literals), (*literals, None), strict=True):
-        bounds = [_at_or_after(names, low)] if low else []
-        bounds += [_before(names, high)] if high else []
-        conditions.append(" AND ".join(f"({bound})" for bound in bounds))
-    return conditions
+
+
+def _bounds(names: Sequence[str], low: CutValue, high: CutValue) -> str:
+    bounds = [_at_or_after(names, low)] if low else []
+    bounds += [_before(names, high)] if high else []
+    return " AND ".join(f"({bound})" for bound in bounds)
 
 
 def _at_or_after(names: Sequence[str], value: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -166,17 +165,18 @@ class Select:
             ", ".join(items),
         )
 
-    def in_pieces(self, conditions: Mapping[int, str]) -> Select:
-        """The same rows piece by piece, in one statement, with the number of each row's piece.
+    def in_pieces(self, number: str, within: str, order: str) -> Select:
+        """Some pieces of a whole table, in their order, with the number of each row's.
 
-        A UNION ALL is sent as it is read, without a temporary table: by MySQL from 5.7.3 on,
-        https://dev.mysql.com/doc/refman/8.4/en/union.html, and by MariaDB from 10.1 on.
+        Args:
+            number: The expression of the number.
+            within: What is true of the rows of these pieces; empty if it is of all.
+            order: The columns of the primary key that they are in order by. It is the order in
+                which InnoDB has them, so that nothing is sorted.
         """
-        pieces = (
-            f"SELECT /* {self.tag} */ {self.items}, {number} AS p {self.and_where(condition)}"
-            for number, condition in conditions.items()
-        )
-        return replace(self, sql=" UNION ALL ".join(pieces), numbered=True)
+        rows = f"{self.from_where} FORCE INDEX (PRIMARY)" + (f" WHERE {within}" if within else "")
+        sql = f"SELECT /* {self.tag} */ {self.items}, {number} AS p {rows} ORDER BY {order}"
+        return replace(self, sql=sql, numbered=True)
 
     def and_where(self, condition: str) -> str:
         """What is read, without its columns, as far as this is true of it, too."""

@@ -20,7 +20,7 @@ from blocks.sources.mysql import catalog
 from blocks.sources.mysql.characters import count_invalid, invalid_text
 from blocks.sources.mysql.column_values import bounds, count_uncarried
 from blocks.sources.mysql.connection import SESSION, MySQLServer
-from blocks.sources.mysql.cuts import conditions, cut
+from blocks.sources.mysql.cuts import conditions, cut, in_order
 from blocks.sources.mysql.estimates import (
     expected_rows,
     explained_rows,
@@ -182,37 +182,32 @@ class MySQLSource(Source):
         by_one = partial(self.read, query) if only_one_snapshot else None
         return self._read_together(selects, reader, by_one)
 
-    def cut(self, query: ExtractQuery, key: Sequence[str], count: int) -> Cuts:
+    def cut(self, query: ExtractQuery, count: int) -> Cuts:
         """As `Source.cut`: in milliseconds where the key begins with an integer, else by a scan."""
         with self._server.cursor() as cursor:
-            return cut(cursor, self._select(cursor, query), self.database, key, count)
+            return cut(cursor, self._select(cursor, query), self.database, (), count)
 
-    def still_cut(self, query: ExtractQuery, key: Sequence[str], cuts: Cuts) -> bool:
+    def still_cut(self, query: ExtractQuery, cuts: Cuts) -> bool:
         """As `Source.still_cut`: of text, the collation is the order, too."""
         with self._server.cursor() as cursor:
-            name = query.schema.name
-            return conditions(cursor, name, self.database, key, cuts) is not None
+            return in_order(cursor, query.schema.name, self.database, cuts, (0,)) is not None
 
     def read_pieces(
-        self,
-        query: ExtractQuery,
-        connections: int,
-        key: Sequence[str],
-        cuts: Cuts,
-        pieces: Sequence[int],
+        self, query: ExtractQuery, connections: int, cuts: Cuts, pieces: Sequence[int]
     ) -> Reading:
         """As `Source.read_pieces`: those of a connection by one statement, from one snapshot."""
+        shares, selects = in_shares(pieces, connections), []
         with self._server.cursor() as cursor:
             whole = self._select(cursor, query)
-            within = conditions(cursor, query.schema.name, self.database, key, cuts)
-            if not within:
-                raise StaleReadError(
-                    "the table's key was altered at the source since it was cut into pieces",
-                    todo="Run it again: it is read from the beginning.",
-                )
+            for share in shares:
+                how = in_order(cursor, query.schema.name, self.database, cuts, share)
+                if how is None:
+                    raise StaleReadError(
+                        "the table's key was altered at the source since it was cut into pieces",
+                        todo="Run it again: it is read from the beginning.",
+                    )
+                selects.append(whole.in_pieces(how.number, how.within, how.order))
             reader = self._reader(cursor, whole, self._expected(cursor, whole))
-        shares = in_shares(pieces, connections)
-        selects = [whole.in_pieces({n: within[n] for n in share}) for share in shares]
         if len(selects) > 1:
             reading = self._read_together(selects, reader)
         else:

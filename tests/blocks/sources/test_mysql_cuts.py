@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blocks.source import Reading
-from blocks.sources.mysql.cuts import conditions, even_cuts
+from blocks.sources.mysql.cuts import conditions, cut, even_cuts
 from ferry.batch import WINDOW, ExtractQuery
 from ferry.errors import StaleReadError
 from ferry.receipts.pieces import Cuts
@@ -30,7 +30,8 @@ def query_of(shop: MySQLShop, table: str, **query: Any) -> ExtractQuery:
 
 
 def _cuts(shop: MySQLShop, query: ExtractQuery, count: int = 4, key: Sequence[str] = ()) -> Cuts:
-    return shop.source.cut(query, key, count)
+    with shop.source._server.cursor() as cursor:
+        return cut(cursor, shop.source._select(cursor, query), shop.database, key, count)
 
 
 def _conditions(
@@ -244,7 +245,7 @@ TYPES = {
 def pieces_of(
     shop: MySQLShop, query: ExtractQuery, cuts: Cuts, pieces: Sequence[int], connections: int = 1
 ) -> tuple[Reading, pa.Table]:
-    reading = shop.source.read_pieces(query, connections, (), cuts, pieces)
+    reading = shop.source.read_pieces(query, connections, cuts, pieces)
     schema = arrow_schema((*query.schema.columns, WINDOW))
     return reading, pa.Table.from_batches(list(reading.batches), schema=schema)
 
@@ -258,7 +259,7 @@ def test_pieces_hold_what_the_whole_holds_whatever_the_types(
     shop.run(f"CREATE TABLE t (id INT PRIMARY KEY, {columns})")
     shop.run(f"INSERT INTO t SELECT seq, {values} FROM {shop.numbers(1, FEW)}")
     query = query_of(shop, "t")
-    cuts = shop.source.cut(query, (), 7)
+    cuts = shop.source.cut(query, 7)
 
     reading, together = pieces_of(shop, query, cuts, range(cuts.pieces), connections)
 
@@ -276,7 +277,7 @@ def test_each_piece_comes_whole_and_some_make_up_for_the_others(shop: MySQLShop,
     shop.run(f"INSERT INTO t SELECT {value}, seq FROM {shop.numbers(1, FEW)}")
     shop.run("ANALYZE TABLE t")
     query = query_of(shop, "t")
-    cuts = shop.source.cut(query, (), 6)
+    cuts = shop.source.cut(query, 6)
 
     _, some = pieces_of(shop, query, cuts, (1, 2, 5))
     _, others = pieces_of(shop, query, cuts, (0, 3, 4))
@@ -288,25 +289,43 @@ def test_each_piece_comes_whole_and_some_make_up_for_the_others(shop: MySQLShop,
     assert both.sort_by("n").equals(shop.read("t").sort_by("n"))
 
 
+@pytest.mark.parametrize("primary", ["", ", PRIMARY KEY (v, id)", ", PRIMARY KEY (id, v)"])
+def test_pieces_come_in_order_though_another_index_has_all_columns(
+    shop: MySQLShop, primary: str
+) -> None:
+    shop.run(f"CREATE TABLE t (id INT NOT NULL, v CHAR(9) NOT NULL, UNIQUE (v, id) {primary})")
+    shop.run(f"INSERT INTO t SELECT seq, CRC32(seq) % 97 FROM {shop.numbers(1, FEW)}")
+    shop.run("ANALYZE TABLE t")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, 8)
+    assert cuts.pieces == (8 if primary else 1)  # a unique key is none that is read in order
+    if primary:
+        _, found = pieces_of(shop, query, cuts, (0, 1, 4, 6, 7))
+        numbers = found[WINDOW.name].to_pylist()
+        assert numbers == sorted(numbers)
+        _, others = pieces_of(shop, query, cuts, (2, 3, 5))
+        assert found.num_rows + others.num_rows == FEW
+
+
 def test_a_key_in_another_order_is_not_cut_as_it_was(shop: MySQLShop) -> None:
     shop.run("CREATE TABLE t (id VARCHAR(20) COLLATE utf8mb4_general_ci PRIMARY KEY)")
     shop.run(f"INSERT INTO t SELECT CONCAT('k', seq) FROM {shop.numbers(1, FEW)}")
     query = query_of(shop, "t")
-    cuts = shop.source.cut(query, (), 3)
-    assert shop.source.still_cut(query, (), cuts)
+    cuts = shop.source.cut(query, 3)
+    assert shop.source.still_cut(query, cuts)
 
     shop.run("ALTER TABLE t MODIFY id VARCHAR(20) COLLATE utf8mb4_bin")
 
-    assert not shop.source.still_cut(query, (), cuts)
+    assert not shop.source.still_cut(query, cuts)
     with pytest.raises(StaleReadError, match="key was altered"):
-        shop.source.read_pieces(query, 1, (), cuts, (0, 1))
+        shop.source.read_pieces(query, 1, cuts, (0, 1))
 
 
 def test_a_cut_that_is_no_value_is_never_read_as_sql(shop: MySQLShop) -> None:
     shop.run("CREATE TABLE t (id VARCHAR(20) PRIMARY KEY)")
     shop.run(f"INSERT INTO t SELECT CONCAT('k', seq) FROM {shop.numbers(1, FEW)}")
     query = query_of(shop, "t")
-    cuts = shop.source.cut(query, (), 2)
+    cuts = shop.source.cut(query, 2)
 
     for value in ("41' OR '1'='1", "4", "k7"):
-        assert not shop.source.still_cut(query, (), replace(cuts, values=((value,),)))
+        assert not shop.source.still_cut(query, replace(cuts, values=((value,),)))
