@@ -49,6 +49,14 @@ class Stage(NamedBlock, ABC):
         """
 
     @abstractmethod
+    def stored_under(self, prefix: str) -> dict[str, StagedFile]:
+        """The files in a folder of the stage by their keys, each with its size; their rows are 0.
+
+        Raises:
+            FerryError: As for `read_record`.
+        """
+
+    @abstractmethod
     def discard(self, files: Sequence[StagedFile]) -> None:
         """Remove these files; one that is gone already is no error."""
 

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ from blocks.stages.parts.pieces import OnPiece
 from blocks.stages.parts.sums import BatchSums
 from ferry.batch import Batch, Extract, PartFile, StagedFile
 from ferry.capabilities import Capabilities
-from ferry.errors import FerryError
+from ferry.errors import FatalError, FerryError, StaleReadError
 from ferry.plan import BatchPlan
 from ferry.receipts.pieces import MOST_PIECES, StagedPiece, StagedRecord
 from ferry.schema import Column
 from tasks.stage import IN_USE_DAYS, SUFFIX, UPLOADS_AT_ONCE, folder
+
+_NOT_SO_CUT = (FatalError, StaleReadError)
+"""Just these: rows that came after those of the next piece, a key that was altered meanwhile."""
 
 KEPT = timedelta(days=IN_USE_DAYS - 1)
 """What was begun before is read anew: its files may be tidied away while they are waited for."""
@@ -91,13 +94,18 @@ class StagedPieces:
                 before,
                 self.count,
             )
-        with _Keeper(partial(self._keep, read, sums)) as keeper:
-            written = write(
-                columns=columns,
-                null_marker=self.record.null_marker,
-                shares=read.shares,
-                on_piece=keeper.keep,
-            )
+        try:
+            with _Keeper(partial(self._keep, read, sums)) as keeper:
+                written = write(
+                    columns=columns,
+                    null_marker=self.record.null_marker,
+                    shares=read.shares,
+                    on_piece=keeper.keep,
+                )
+        except FerryError as error:
+            if type(error) in _NOT_SO_CUT:
+                _discard(self._stage, self.record, self._folder)
+            raise
         pieces = [piece for _, piece in sorted(self.record.pieces.items())]
         attempts = {piece.attempt for piece in pieces}
         return replace(
@@ -205,23 +213,28 @@ def staged_pieces(
     spec, query = batch.spec, plan.query
     if batch.mode != "full" or not spec.resume_rows or not source.reads_ranges:
         return None
-    count = min(MOST_PIECES, (source.estimate_rows(query) or 0) // spec.resume_rows)
-    if count < 2:
-        return None
-    key, of, now = _key(folder(batch)), _digest(plan, batch, capabilities), stage.now()
-    record = _read(stage, key)
+    rows = source.estimate_rows(query)
+    if batch.attempt == 1 and rows is not None and rows < spec.resume_rows:
+        return None  # of a later attempt the guess may be another, and pieces are staged
+    where, of, now = folder(batch), _digest(plan, batch, capabilities), stage.now()
+    record = _read(stage, where)
     if record and not (
         record.of == of and now - record.begun < KEPT and source.still_cut(query, record.cuts)
     ):
         get_run_logger().info(
-            "extract %s: what an earlier attempt has staged is of no use any more, since the "
-            "table, its spec or its target is not what it was: all is read anew",
+            "extract %s: what an earlier attempt has staged is of no use any more, since it is "
+            "too old, or the table, its spec, its target or Ferry is not what it was: all is read "
+            "anew",
             batch,
         )
-        with suppress(FerryError):  # else it is tidied away after some days
-            stage.discard([*record.files, StagedFile(key, "", 0, 0)])
+        _discard(stage, record, where)
         record = None
+    if record and record.pieces:
+        record = record.as_far_as_stored(stage.stored_under(where))
     if record is None:
+        count = min(MOST_PIECES, (rows or 0) // spec.resume_rows)
+        if count < 2:
+            return None
         cuts = source.cut(query, count)
         if not cuts.values:
             get_run_logger().info("extract %s: it is read as a whole: %s", batch, cuts.why)
@@ -234,17 +247,35 @@ def _key(where: str) -> str:
     return f"{where}/pieces.json"
 
 
-def _read(stage: Stage, key: str) -> StagedRecord | None:
-    text = stage.read_record(key)
+def _discard(stage: Stage, record: StagedRecord, where: str) -> None:
+    """First the record, so that nobody goes on from files that are gone."""
+    with suppress(FerryError):  # else it is tidied away after some days
+        stage.discard([StagedFile(_key(where), "", 0, 0)])
+        own = [file for file in record.files if file.key.startswith(f"{where}/")]
+        stage.discard(own)
+
+
+def _read(stage: Stage, where: str) -> StagedRecord | None:
+    text = stage.read_record(_key(where))
     with suppress(ValueError):
         return StagedRecord.read(text) if text else None
     return None
 
 
+@cache
+def _code() -> str:
+    """A digest of Ferry's own code: what another one has staged may be written otherwise."""
+    root, digest = Path(ferry.__file__).parents[1], hashlib.sha256()
+    for package in ("ferry", "blocks", "tasks"):
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _digest(plan: BatchPlan, batch: Batch, capabilities: Capabilities) -> str:
     """Of all that decides what the files hold, and whether they may still land."""
     decides = (
-        ferry.__version__,
+        _code(),
         batch.spec.model_dump_json(),
         plan.query,
         plan.columns,

@@ -141,6 +141,21 @@ class FolderStage(Stage):
                     path.unlink(missing_ok=True)
         return datetime.fromtimestamp(seconds, UTC)
 
+    def stored_under(self, prefix: str) -> dict[str, StagedFile]:
+        """The files in a folder of the stage by their keys, each with its size; their rows are 0.
+
+        Raises:
+            AccessError: No such stage, or no permission.
+        """
+        found = {}
+        with self._explained(f"listing {prefix!r}"):
+            root = self._root()
+            for path in sorted(self._at(prefix).rglob("*")):
+                if path.is_file() and not path.name.startswith(_TEMPORARY):
+                    key = path.relative_to(root).as_posix()
+                    found[key] = StagedFile(key, self._uri(key), path.stat().st_size, 0)
+        return found
+
     def discard_older(self, prefix: str, before: datetime) -> int:
         """Remove files under the prefix stored before that moment; returns how many.
 

@@ -204,6 +204,23 @@ class S3Stage(Stage):
                 todo="Old files are not removed: nobody can tell how old they are.",
             ) from error
 
+    def stored_under(self, prefix: str) -> dict[str, StagedFile]:
+        """The files in a folder of the stage by their keys, each with its size; their rows are 0.
+
+        Raises:
+            FerryError: As for `put`.
+        """
+        folder = self._full_key(prefix)
+        own = len(folder) - len(prefix)
+        with explained(self.bucket_name, f"listing {folder!r}"):
+            pages = self._client().get_paginator("list_objects_v2")
+            found = [
+                StagedFile(item["Key"][own:], self._uri(item["Key"]), item["Size"], 0)
+                for page in pages.paginate(Bucket=self.bucket_name, Prefix=f"{folder}/")
+                for item in page.get("Contents", ())
+            ]
+        return {file.key: file for file in found}
+
     def discard_older(self, prefix: str, before: datetime) -> int:
         """Remove files under the prefix stored before that moment; returns how many.
 

@@ -32,11 +32,13 @@ class Cuts:
         by: The columns of the key, and what their order follows from, in the source's own words.
         values: Where a piece ends and the next begins; none if the table is not cut.
         why: Why it is not.
+        of: Which table of which server it is, in the source's own words.
     """
 
     by: tuple[str, ...] = ()
     values: tuple[CutValue, ...] = ()
     why: str = ""
+    of: str = ""
 
     @property
     def pieces(self) -> int:
@@ -70,7 +72,7 @@ class StagedRecord:
     """What of one run's full copy has reached the stage.
 
     Attributes:
-        of: A digest of all that decides what the files hold: another one, and they are of no use.
+        of: A digest of all that decides what the files hold; where it differs, they are not used.
         begun: When the first piece was begun, by the stage's clock.
         read_at: The source's clock just before the first piece was read.
         null_marker: What stands for NULL in all of the files.
@@ -99,6 +101,23 @@ class StagedRecord:
         """The same, with one piece more."""
         return replace(self, pieces={**self.pieces, number: piece})
 
+    def as_far_as_stored(self, there: Mapping[str, StagedFile]) -> StagedRecord:
+        """The same, but for pieces of which not all files are there, each with its size.
+
+        Args:
+            there: What is in the batch's folder, by key. What lies elsewhere is no file of a piece,
+                whatever the record says.
+        """
+        pieces = {
+            number: replace(
+                piece, files=tuple(replace(there[f.key], rows=f.rows) for f in piece.files)
+            )
+            for number, piece in self.pieces.items()
+            if number in range(self.cuts.pieces)
+            and all(f.key in there and there[f.key].size_bytes == f.size_bytes for f in piece.files)
+        }
+        return replace(self, pieces=pieces)
+
     def text(self) -> bytes:
         """As it is kept in the stage: JSON."""
         return json.dumps(
@@ -107,6 +126,7 @@ class StagedRecord:
                 "begun": self.begun.isoformat(),
                 "read_at": self.read_at.isoformat(),
                 "null_marker": self.null_marker,
+                "cut_of": self.cuts.of,
                 "cut_by": self.cuts.by,
                 "cuts": self.cuts.values,
                 "pieces": {number: _kept(piece) for number, piece in self.pieces.items()},
@@ -122,7 +142,10 @@ class StagedRecord:
         """
         try:
             told = json.loads(text)
-            cuts = Cuts(tuple(told["cut_by"]), tuple(tuple(value) for value in told["cuts"]))
+            values = tuple(tuple(value) for value in told["cuts"])
+            if not all(value and all(isinstance(each, str) for each in value) for value in values):
+                raise ValueError("a place to cut at that is none")
+            cuts = Cuts(tuple(told["cut_by"]), values, of=told["cut_of"])
             begun, read_at = (datetime.fromisoformat(told[each]) for each in ("begun", "read_at"))
             if begun.tzinfo is None or read_at.tzinfo is None:
                 raise ValueError("a moment without a zone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from blocks.sources.mysql.select import Select
 from blocks.stages import FolderStage
-from ferry.errors import BusyError, ConnectionLostError
+from ferry.errors import BusyError, ConnectionLostError, FatalError
 from ferry.receipts.pieces import StagedRecord
 from flows.sync_table import sync_table
+from tasks import staged_pieces
 
 pytestmark = [
     pytest.mark.usefixtures("plain_runs"),
@@ -200,18 +203,32 @@ def _alter(shop: Any) -> None:
     shop.sql("ALTER TABLE orders ADD COLUMN n INT")
 
 
+def _swap(shop: Any) -> None:
+    shop.sql("CREATE TABLE loaded LIKE orders")
+    shop.sql("INSERT INTO loaded SELECT id, 'newer', modified FROM orders")
+    shop.sql("RENAME TABLE orders TO gone, loaded TO orders")
+
+
 def _respecify(shop: Any) -> None:
     shop.sql("UPDATE orders SET note = 'newer'")
     shop.write_specs(orders={**SPEC, "exclude": ["modified"]})
 
 
-@pytest.mark.parametrize("meanwhile", [_land, _alter, _respecify])
+def _upgrade(shop: Any) -> None:
+    shop.sql("UPDATE orders SET note = 'newer'")
+
+
+@pytest.mark.parametrize("meanwhile", [_land, _alter, _respecify, _swap, _upgrade])
 def test_what_is_of_no_use_any_more_is_read_anew(
     shop: Any,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     meanwhile: Callable[[Any], None],
 ) -> None:
+    codes = iter(["one", "another"])
+    if meanwhile is _upgrade:
+        monkeypatch.setattr(staged_pieces, "_code", lambda: next(codes))
+    time.sleep(1.1 if meanwhile is _swap else 0)  # tables tell their age in seconds
     Interrupted(monkeypatch, 3, lambda: meanwhile(shop))
 
     AGAIN(table="orders")
@@ -222,18 +239,52 @@ def test_what_is_of_no_use_any_more_is_read_anew(
     assert staged(shop) == []
 
 
-def test_files_that_were_changed_or_are_gone_do_not_fail_every_attempt(
+def test_a_piece_of_which_a_file_is_gone_is_read_again(
     shop: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An attempt fails on them, and the next one reads all anew."""
-    shop.write_specs(orders={**SPEC, "keep_staged_days": 3})
-
     def remove() -> None:
         for path in staged(shop):
             if "piece-00001" in path.name:
                 path.unlink()
 
-    Interrupted(monkeypatch, 3, remove)
+    stage = Interrupted(monkeypatch, 3, remove)
+
+    assert AGAIN(table="orders").source_snapshot == "not one"
+
+    assert "2 of the table's" in caplog.text
+    assert stage.uploaded.count("piece-00001") == 2
+    assert notes(shop) == [(n, f"note {n}") for n in range(ROWS)]
+
+
+def test_rows_that_come_after_their_piece_leave_nothing_to_go_on_from(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A piece that was taken for complete lacks them."""
+    in_pieces = Select.in_pieces
+
+    def in_disorder(select: Select, number: str, within: str, order: str) -> Select:
+        return in_pieces(select, number, within, f"MOD({order}, 1000)")
+
+    monkeypatch.setattr(Select, "in_pieces", in_disorder)
+    with pytest.raises(FatalError, match="after those of the next one"):
+        sync_table(table="orders")
+    assert staged(shop) == []
+    monkeypatch.setattr(Select, "in_pieces", in_pieces)
+    assert sync_table(table="orders").rows_inserted == ROWS
+
+
+def test_files_that_were_changed_do_not_fail_every_attempt(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An attempt fails on them, and the next one reads all anew."""
+    shop.write_specs(orders={**SPEC, "keep_staged_days": 3})
+
+    def change() -> None:
+        for path in staged(shop):
+            if "piece-00001" in path.name:
+                path.write_bytes(bytes(path.stat().st_size))
+
+    Interrupted(monkeypatch, 3, change)
     thrice = sync_table.with_options(retries=2, retry_delay_seconds=0)
 
     assert thrice(table="orders").source_snapshot is None  # of the third attempt alone

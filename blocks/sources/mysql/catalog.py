@@ -49,6 +49,12 @@ FROM information_schema.TABLES
 WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 """
 
+_IDENTITY = """
+SELECT TABLE_NAME, CONCAT_WS(' ', @@hostname, @@port, @@server_id, TABLE_SCHEMA, CREATE_TIME)
+FROM information_schema.TABLES
+WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND ENGINE = 'InnoDB'
+"""
+
 _INDEXES = """
 SELECT s.TABLE_NAME, s.INDEX_NAME, c.COLUMN_NAME, c.DATA_TYPE, c.CHARACTER_SET_NAME,
        s.SUB_PART IS NULL AND s.COLLATION = 'A' AND s.INDEX_TYPE = 'BTREE', c.IS_NULLABLE,
@@ -178,6 +184,15 @@ def engine(cursor: Cursor, table: TableName, database: str) -> str | None:
     """The table's storage engine; None for a view."""
     rows = _rows(cursor, _ENGINE, table, database)
     return str(rows[0][1]) if rows and rows[0][1] else None
+
+
+def identity(cursor: Cursor, table: TableName, database: str) -> str:
+    """Which table of which server it is: another one once it was rebuilt, or swapped by RENAME.
+
+    TRUNCATE leaves it the same. Nothing (an empty text) of a view, and of engines but InnoDB.
+    """
+    rows = _rows(cursor, _IDENTITY, table, database)
+    return str(rows[0][1]) if rows else ""
 
 
 def indexes(cursor: Cursor, table: TableName, database: str) -> dict[str, tuple[IndexColumn, ...]]:

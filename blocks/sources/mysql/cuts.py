@@ -9,6 +9,7 @@ digits, or bytes in hexadecimal, so that they can be kept somewhere, and no SQL 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,14 +68,15 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
     Raises:
         pymysql.MySQLError: The caller turns it into Ferry's.
     """
-    indexes = catalog.indexes(cursor, select.query.schema.name, database)
+    table_read = select.query.schema.name
+    indexes = catalog.indexes(cursor, table_read, database)
     columns, is_primary = _columns(indexes, key)
     if not columns:
         return Cuts(why="it has no primary key by which it can be cut")
     try:
         values: list[CutValue] | None = None
         if is_primary and not select.bounded and columns[0].data_type in _INTEGERS:
-            table = table_name(select.query.schema.name, database)
+            table = table_name(table_read, database)
             values = _by_estimates(cursor, table, columns[0], count)
         if values is None:
             values = _by_sample(cursor, select, columns, count)
@@ -84,7 +86,9 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
         raise
     if not values:
         return Cuts(why="it has too few rows")
-    return Cuts(_described(columns), tuple(values))
+    return Cuts(
+        _described(columns), tuple(values), of=catalog.identity(cursor, table_read, database)
+    )
 
 
 def conditions(
@@ -143,9 +147,11 @@ def in_order(
         pymysql.MySQLError: The caller turns it into Ferry's.
     """
     columns, _ = _columns(catalog.indexes(cursor, table, database), ())
-    if not cuts.values or _described(columns) != cuts.by:
+    of = catalog.identity(cursor, table, database)
+    if not cuts.values or (_described(columns), of) != (cuts.by, cuts.of):
         return None
-    names = [quote(column.name) for column in columns]
+    # With the table's name: in ORDER BY, a name alone may be one of the result's own columns.
+    names = [f"{table_name(table, database)}.{quote(column.name)}" for column in columns]
     with suppress(ValueError):  # what was kept somewhere is no value any more
         literals = _literals(columns, cuts.values)
         runs = [_bounds(names, *_run(literals, *run)) for run in _runs(pieces)]
@@ -235,7 +241,9 @@ def _literal(column: IndexColumn, text: str) -> str:
     if column.data_type in _TEXTS:
         return f"_{column.character_set} X'{bytes.fromhex(text).hex()}'"
     if column.data_type == "decimal":
-        return text if text.lstrip("-").replace(".", "", 1).isdecimal() else "0"
+        if not re.fullmatch(r"-?[0-9]+([.][0-9]+)?", text):
+            raise ValueError("a value of the key that is no number")
+        return text
     return f"_utf8mb4 X'{text.encode().hex()}'"
 
 

@@ -185,7 +185,8 @@ class MySQLSource(Source):
     def cut(self, query: ExtractQuery, count: int) -> Cuts:
         """As `Source.cut`: in milliseconds where the key begins with an integer, else by a scan."""
         with self._server.cursor() as cursor:
-            return cut(cursor, self._select(cursor, query), self.database, (), count)
+            cuts = cut(cursor, self._select(cursor, query), self.database, (), count)
+        return cuts if cuts.of else Cuts(why=cuts.why or "its engine does not keep it in order")
 
     def still_cut(self, query: ExtractQuery, cuts: Cuts) -> bool:
         """As `Source.still_cut`: of text, the collation is the order, too."""

@@ -94,7 +94,7 @@ class CsvLines:
         if pc.any(pc.equal(values, self._marker)).as_py():
             raise DataError(
                 f"a value of column {column.name!r} equals the run's marker for NULL",
-                todo="Run it again: every run makes a marker of its own.",
+                todo="Start another run: each makes a marker of its own.",
             )
         doubled = pc.replace_substring(values, '"', '""')
         return pc.binary_join_element_wise(_QUOTE, doubled, _QUOTE, _NOTHING)

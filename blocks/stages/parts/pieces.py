@@ -43,17 +43,17 @@ class InPieces:
     @property
     def rows(self) -> int:
         """In all of them."""
-        return self._ended_rows + sum(parts.rows for parts in self._open.values())
+        return self._ended_rows + sum(parts.rows for parts in list(self._open.values()))
 
     @property
     def size_bytes(self) -> int:
         """Compressed bytes in all of them."""
-        return self._ended_bytes + sum(parts.size_bytes for parts in self._open.values())
+        return self._ended_bytes + sum(parts.size_bytes for parts in list(self._open.values()))
 
     @property
     def content_bytes(self) -> int:
         """Bytes of their values as they were in memory."""
-        return self._ended_content + sum(parts.content_bytes for parts in self._open.values())
+        return self._ended_content + sum(parts.content_bytes for parts in list(self._open.values()))
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append the batch's rows, whose last column is the number of their piece.

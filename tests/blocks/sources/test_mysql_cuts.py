@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -305,6 +306,56 @@ def test_pieces_come_in_order_though_another_index_has_all_columns(
         assert numbers == sorted(numbers)
         _, others = pieces_of(shop, query, cuts, (2, 3, 5))
         assert found.num_rows + others.num_rows == FEW
+
+
+@pytest.mark.parametrize("name", ["c0", "C1", "p", "z0", "q0"])
+@pytest.mark.parametrize("definition", ["INT", "DECIMAL(20,4)", "DATE", "VARCHAR(20)"])
+def test_a_key_named_as_a_column_of_the_result_is_read_in_its_own_order(
+    shop: MySQLShop, name: str, definition: str
+) -> None:
+    shop.run(
+        f"CREATE TABLE t (v INT NOT NULL, w DATE, d DATE, `{name}` {definition} NOT NULL, "
+        f"PRIMARY KEY (`{name}`))"
+    )
+    value = "DATE'2000-01-01' + INTERVAL seq DAY" if definition == "DATE" else "seq"
+    shop.run(
+        f"INSERT INTO t SELECT CRC32(seq) % 1000, DATE'2001-01-01' + INTERVAL CRC32(seq) % 900 DAY,"
+        f" NULL, {value} FROM {shop.numbers(1, FEW)}"
+    )
+    shop.run("ANALYZE TABLE t")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, 6)
+    assert cuts.pieces == 6
+
+    _, found = pieces_of(shop, query, cuts, range(6))
+
+    numbers = found[WINDOW.name].to_pylist()
+    assert numbers == sorted(numbers)
+    assert len(numbers) == FEW
+
+
+def test_only_what_innodb_keeps_in_the_key_s_order_is_read_in_pieces(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=MyISAM")
+    shop.run(f"INSERT INTO t SELECT seq FROM {shop.numbers(1, FEW)}")
+    cuts = shop.source.cut(query_of(shop, "t"), 3)
+    assert (cuts.values, cuts.why) == ((), "its engine does not keep it in order")
+
+
+def test_a_table_in_the_place_of_another_is_not_cut_as_that_was(shop: MySQLShop) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    shop.run(f"INSERT INTO t SELECT seq FROM {shop.numbers(1, FEW)}")
+    shop.run("ANALYZE TABLE t")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, 3)
+    shop.run("DELETE FROM t WHERE id % 7 = 0")
+    shop.run("UPDATE t SET id = id + 1000000 WHERE id % 5 = 0")
+    time.sleep(1.1)  # tables tell their age in seconds
+    assert shop.source.still_cut(query, cuts)  # rows are not the table
+
+    shop.run("CREATE TABLE other LIKE t")
+    shop.run("INSERT INTO other SELECT * FROM t")
+    shop.run("RENAME TABLE t TO gone, other TO t")
+    assert not shop.source.still_cut(query, cuts)
 
 
 def test_a_key_in_another_order_is_not_cut_as_it_was(shop: MySQLShop) -> None:

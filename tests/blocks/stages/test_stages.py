@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -176,6 +176,19 @@ def test_a_record_takes_the_place_of_the_one_before_and_is_discarded_like_a_file
         case.homeless.read_record("t/b/pieces.json")
     with pytest.raises(AccessError):
         case.homeless.write_record(b"", "t/b/pieces.json")
+
+
+def test_what_is_stored_in_a_folder_is_told_as_it_was_stored(
+    case: Case, make_part: Callable[..., PartFile]
+) -> None:
+    part = make_part()
+    files = [case.stage.put(part, f"t/b/{name}") for name in ("one", "deep/two")]
+    case.stage.put(part, "t/b2/three")
+    expected = {file.key: replace(file, rows=0) for file in files}
+    assert case.stage.stored_under("t/b") == expected
+    assert case.stage.stored_under("t/nowhere") == {}
+    with pytest.raises(AccessError):
+        case.homeless.stored_under("t/b")
 
 
 def test_discard_removes_just_these_files_and_may_be_repeated(

@@ -38,7 +38,8 @@ def pieces(draw: st.DrawFn) -> StagedPiece:
 cuts = st.builds(
     Cuts,
     st.lists(st.text()).map(tuple),
-    st.lists(st.lists(st.text()).map(tuple), min_size=1).map(tuple),
+    st.lists(st.lists(st.text(), min_size=1).map(tuple), min_size=1).map(tuple),
+    of=st.text(),
 )
 records = st.builds(
     StagedRecord,
@@ -64,11 +65,32 @@ WHOLE = StagedRecord("x", datetime.now(UTC), datetime.now(UTC), "~", Cuts(("id i
     [
         *(b"", b"7", b"[]", b"{}", b"\xff", WHOLE.text()[:-3]),
         *(WHOLE.text().replace(missing, b"") for missing in (b"of", b"+00:00")),
+        *(WHOLE.text().replace(b'[["7"]]', cuts) for cuts in (b"[[]]", b"[[null]]", b"[[7]]")),
     ],
 )
 def test_what_is_no_record_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):  # json has its own words
         StagedRecord.read(text)
+
+
+def test_pieces_count_as_far_as_their_files_are_where_they_belong() -> None:
+    def piece(*keys: str) -> Any:
+        files = tuple(StagedFile(key, f"s3://theirs/{key}", 5, 2) for key in keys)
+        return StagedPiece(files, ("d",) * len(keys), 3, ValueSums((), ()), "a", None)
+
+    cuts = Cuts(("id int",), (("7",), ("8",), ("9",)))
+    told = {0: piece("in/a", "in/b"), 1: piece("in/c"), 2: piece("out/d"), 3: piece(), 7: piece()}
+    record = StagedRecord("x", WHOLE.begun, WHOLE.begun, "~", cuts, told)
+    there = {key: StagedFile(key, f"s3://ours/{key}", 5, 0) for key in ("in/a", "in/b", "in/e")}
+    there["in/c"] = StagedFile("in/c", "s3://ours/in/c", 4, 0)
+
+    found = record.as_far_as_stored(there)
+
+    assert set(found.pieces) == {0, 3}
+    assert found.files == (
+        StagedFile("in/a", "s3://ours/in/a", 5, 2),
+        StagedFile("in/b", "s3://ours/in/b", 5, 2),
+    )
 
 
 def test_what_is_missing_is_what_is_not_there() -> None:
