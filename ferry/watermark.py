@@ -21,11 +21,9 @@ import pyarrow.compute as pc
 
 from ferry.batch import CursorValue
 from ferry.errors import DataError, SchemaError
-from ferry.schema import Column, Kind, arrow_type
+from ferry.schema import Column, arrow_type
 from ferry.unix_time import UnixUnit
 from ferry.windows import clamped, first_pass, zone_info
-
-NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 
 TOP_VALUES = 100
 """So many of the highest values are looked at: a jump with more rows above it is no stray row."""

@@ -23,7 +23,7 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Every
 from flows.pipeline.audit_tables import audit_tables
-from flows.pipeline.carry_batch import Dates, How, Routes, carry, make_batch, summary_line
+from flows.pipeline.carry_batch import Dates, Routes, TaskRuns, carry, make_batch, receipt_line
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
 from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.notify import notify
@@ -57,7 +57,7 @@ def sync_one(batch: Batch, routes: Routes, *, stop: Event, settle: bool) -> Rece
     if settle:
         wait_until_settled(batch, route.source, stop)
     with tidied(batch.spec, route.stage, route.warehouse, all_places=False):
-        return carry(batch, route, How.SMALL_IN_PLACE)
+        return carry(batch, route, TaskRuns.SMALL_IN_PLACE)
 
 
 def _run_name() -> str:
@@ -173,7 +173,7 @@ def _show(
 ) -> None:
     log = get_run_logger()
     for receipt in receipts.values():
-        log.info("%s", summary_line(receipt))
+        log.info("%s", receipt_line(receipt))
     for reason in failures.values():
         log.error("%s", reason)
     late = caught_up.values()

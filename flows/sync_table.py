@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from ferry.specs.tables import Mode
-from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch, summary_line
+from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch, receipt_line
 from flows.pipeline.follow_summaries import follow
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
@@ -59,4 +59,4 @@ def sync_table(
         wait_until_settled(batch, route.source)
     with tidied(spec, route.stage, route.warehouse):
         receipt = carry(batch, route)
-    return follow([receipt]).after(summary_line(receipt), receipt)
+    return follow([receipt]).after(receipt_line(receipt), receipt)

@@ -22,8 +22,8 @@ from flows.pipeline.carry_batch import (
     carry,
     load_route,
     make_batch,
+    receipt_line,
     scheduled_start,
-    summary_line,
 )
 from flows.pipeline.follow_summaries import follow
 from flows.pipeline.notify import notify
@@ -93,7 +93,7 @@ def update_symbols(
             batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
     with tidied(spec, route.stage, route.warehouse):
         receipt = carry(batch, route)
-    return follow([receipt]).after(summary_line(receipt), receipt)
+    return follow([receipt]).after(receipt_line(receipt), receipt)
 
 
 def _dates(

@@ -1,4 +1,7 @@
-"""extract: one window of one table, from the source into part files on the local disk."""
+"""extract: one batch of one table, from the source into part files on the local disk.
+
+Of a large full copy each piece is staged as soon as it is complete (`tasks/staged_pieces.py`).
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ApartError, FerryError, IncompleteReadError, StaleReadError
 from ferry.fingerprints.sums import summed
 from ferry.plan import BatchPlan, range_count, stored_bound, window_bounds
-from ferry.schema import Column, TableSchema
+from ferry.schema import NUMBERS, Column, TableSchema
 from ferry.unix_time import to_unix
-from ferry.watermark import NUMBERS, CursorWatch, Watermark, refuse_jump
+from ferry.watermark import CursorWatch, Watermark, refuse_jump
 from tasks.landed import counts_no_time
 from tasks.pages.progress import RowsProgress
 from tasks.places.readers import more_places, place_among_readers

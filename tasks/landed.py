@@ -33,9 +33,9 @@ from ferry.receipts.table import (
     void_moment,
     write_receipts,
 )
-from ferry.schema import Column, TableName, TableSchema
+from ferry.schema import NUMBERS, Column, TableName, TableSchema
 from ferry.unix_time import to_unix
-from ferry.watermark import NUMBERS, Watermark
+from ferry.watermark import Watermark
 from ferry.write.load import Transaction
 from tasks.own_tables import make_missing
 

@@ -17,7 +17,7 @@ _LONGEST_ROW = 30_000
 """Redshift's text ends at 65,535 bytes, a row's text in hexadecimal included."""
 
 
-class How(StrEnum):
+class ComparedBy(StrEnum):
     """How the values of a column are compared."""
 
     EXACTLY = "exactly"  # part of the row's number
@@ -42,7 +42,7 @@ _FAMILIES: dict[Kind, str] = {
     Kind.BINARY: "binary",
     Kind.JSON: "json",
 }
-_HOW = {"float": How.NEARLY, "json": How.PRESENCE}
+_HOW = {"float": ComparedBy.NEARLY, "json": ComparedBy.PRESENCE}
 _LENGTHY = (Kind.TEXT, Kind.BINARY)
 
 
@@ -59,7 +59,7 @@ class Pair:
 
     source: Column
     target: Column
-    how: How
+    how: ComparedBy
     hashed: bool = False
 
 
@@ -107,8 +107,8 @@ def pair_columns(
         if column.type.kind is Kind.BINARY and longest is not None:
             longest *= 2
         if is_long_binary(column) and not digests_bytes:
-            how = How.LENGTH
-        if how is not How.EXACTLY and column.name.lower() in keys:
+            how = ComparedBy.LENGTH
+        if how is not ComparedBy.EXACTLY and column.name.lower() in keys:
             raise SchemaError(
                 f"column {column.name!r} of the key cannot be compared exactly",
                 table=str(target.name),
@@ -116,7 +116,7 @@ def pair_columns(
                 found=str(column.type),
                 todo="Choose another `key` in the table's spec.",
             )
-        hashed = how is How.EXACTLY and (
+        hashed = how is ComparedBy.EXACTLY and (
             longest is None or longest > _LONGEST_WHOLE or length + longest > _LONGEST_ROW
         )
         length += 32 if hashed or longest is None else longest
@@ -135,12 +135,12 @@ def is_long_binary(column: Column) -> bool:
     return column.type.kind is Kind.BINARY and (longest is None or longest > _LONGEST_BINARY)
 
 
-def _how(source: Column, target: Column, table: TableName, *, in_utc: bool) -> How:
+def _how(source: Column, target: Column, table: TableName, *, in_utc: bool) -> ComparedBy:
     ours, theirs = _FAMILIES.get(source.type.kind), _FAMILIES.get(target.type.kind)
     if ours and ours == theirs:
-        return _HOW.get(ours, How.EXACTLY)
+        return _HOW.get(ours, ComparedBy.EXACTLY)
     if in_utc and {ours, theirs} == {"time", "moment"}:
-        return How.EXACTLY
+        return ComparedBy.EXACTLY
     raise SchemaError(
         f"column {source.name!r} cannot be compared: it has another kind of type on each side",
         table=str(table),

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from ferry.fingerprints.canonical import NOTHING, Fingerprint, number
-from ferry.fingerprints.columns import How, Pair
+from ferry.fingerprints.columns import ComparedBy, Pair
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import MARK, Statement
@@ -41,7 +41,7 @@ class Bucket:
     """What one side says of one bucket.
 
     Attributes:
-        fingerprint: How many rows, and the sum of their numbers.
+        fingerprint: ComparedBy many rows, and the sum of their numbers.
         nearly: For each column that is compared nearly, how many values, their sum, and the sum
             of their absolute values.
         present: For each column of which only presence or length is compared, the sum of these.
@@ -154,14 +154,14 @@ class Side:
         own = [(pair, pair.target if is_target else pair.source) for pair in pairs]
         named = {column.name.lower(): column for _, column in own}
         hashed = {column.name.lower(): pair.hashed for pair, column in own}
-        exact = tuple((c, hashed[c.name.lower()]) for p, c in own if p.how is How.EXACTLY)
+        exact = tuple((c, hashed[c.name.lower()]) for p, c in own if p.how is ComparedBy.EXACTLY)
         return cls(
             dialect,
             table,
             exact,
             tuple(named[name.lower()] for name in key),
-            tuple(c for p, c in own if p.how is How.NEARLY),
-            tuple(c for p, c in own if p.how in (How.PRESENCE, How.LENGTH)),
+            tuple(c for p, c in own if p.how is ComparedBy.NEARLY),
+            tuple(c for p, c in own if p.how in (ComparedBy.PRESENCE, ComparedBy.LENGTH)),
             named[ordering.lower()] if ordering else None,
             named[version.lower()] if version else None,
         )

@@ -180,7 +180,7 @@ class Coordination:
         return self.stop.is_set() or self.over.is_set()
 
 
-class How(Enum):
+class TaskRuns(Enum):
     """How the steps of a batch are run."""
 
     EACH_A_TASK = "each a task run"
@@ -188,7 +188,7 @@ class How(Enum):
     IN_PLACE = "within the run, and without a line of log each: of many windows"
 
 
-def carry(batch: Batch, route: Route, how: How = How.EACH_A_TASK) -> Receipt:
+def carry(batch: Batch, route: Route, how: TaskRuns = TaskRuns.EACH_A_TASK) -> Receipt:
     """Carry the batch and return its receipt; what an earlier attempt landed is not done again.
 
     A batch that fails leaves a failure, beside the receipts, where that can be written.
@@ -203,7 +203,7 @@ def carry(batch: Batch, route: Route, how: How = How.EACH_A_TASK) -> Receipt:
         IncompleteReadError: A part could not be read; the rest has landed, and has its receipt.
     """
     (receipt,) = carry_together(batch, route, how=how)
-    if how is How.EACH_A_TASK or receipt.rows_extracted > SMALL_TABLE_ROWS:
+    if how is TaskRuns.EACH_A_TASK or receipt.rows_extracted > SMALL_TABLE_ROWS:
         show_receipt(receipt)
     return receipt
 
@@ -212,7 +212,7 @@ def carry_together(
     batch: Batch,
     route: Route,
     shared: Coordination | None = None,
-    how: How = How.IN_PLACE,
+    how: TaskRuns = TaskRuns.IN_PLACE,
 ) -> tuple[Receipt, ...]:
     """Carry one batch, and return the receipts of its windows in their order, as `carry` does.
 
@@ -251,7 +251,7 @@ def carry_together(
 
 
 def _arrive(
-    batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: How
+    batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: TaskRuns
 ) -> tuple[Receipt, ...]:
     for _ in range(READ_AGAIN):
         try:
@@ -263,7 +263,7 @@ def _arrive(
 
 
 def _steps(
-    batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: How
+    batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: TaskRuns
 ) -> tuple[Receipt, ...]:
     spec, step = batch.spec, _runner(how)
 
@@ -273,7 +273,7 @@ def _steps(
 
     go_on()
     planned = step(plan, spec)(batch, route.source, route.warehouse)
-    if how is How.SMALL_IN_PLACE and not _is_small(planned, route.source):
+    if how is TaskRuns.SMALL_IN_PLACE and not _is_small(planned, route.source):
         step = with_retries
     go_on()
     extracted = step(extract, spec)(
@@ -309,19 +309,19 @@ def _steps(
             table=str(batch.target),
             window=batch.label,
             step="extract",
-            found=f"the rest, which has landed: {summary_line(receipts[0])}",
+            found=f"the rest, which has landed: {receipt_line(receipts[0])}",
             todo="Correct what is wrong, and carry the window again: it does not count as loaded.",
         )
     return receipts
 
 
-def _runner(how: How) -> Callable[[Task[..., Any], TableSpec], Callable[..., Any]]:
+def _runner(how: TaskRuns) -> Callable[[Task[..., Any], TableSpec], Callable[..., Any]]:
     """What makes of a step's task, and a table's spec, what is to be called."""
-    if how is How.EACH_A_TASK:
+    if how is TaskRuns.EACH_A_TASK:
         return with_retries
 
     def within(step: Task[..., Any], spec: TableSpec) -> Callable[..., Any]:
-        return in_place(step, spec, quiet=how is How.IN_PLACE)
+        return in_place(step, spec, quiet=how is TaskRuns.IN_PLACE)
 
     return within
 
@@ -358,12 +358,12 @@ def show_receipt(receipt: Receipt) -> None:
     with cosmetic("the receipt"):
         create_markdown_artifact(
             key="receipt-" + re.sub("[^a-z0-9]", "-", receipt.table_name),
-            description=summary_line(receipt),
+            description=receipt_line(receipt),
             markdown=markdown,
         )
 
 
-def summary_line(receipt: Receipt) -> str:
+def receipt_line(receipt: Receipt) -> str:
     """One line: the table, the window, and what changed."""
     return (
         f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "

@@ -24,7 +24,7 @@ from flows.pipeline.carry_batch import (
     NOT_THE_WINDOWS_FAULT,
     Route,
     load_route,
-    summary_line,
+    receipt_line,
 )
 from flows.pipeline.carry_many import InARow, run_windows
 from tasks.history import read_coverage
@@ -97,8 +97,8 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
         stop: Once it is set, no window begins another step.
 
     Returns:
-        What became of them, in their order; those that were not tried any more are one of no
-        window.
+        What became of them, in their order. Those that were not tried any more are one `Outcome`
+        together, without a window.
 
     Raises:
         FerryError: The receipts cannot be read, or rows have a cursor that no window takes.
@@ -120,7 +120,7 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
         route,
         at_once=1,
         stop=stop,
-        landed=lambda receipt: log.info("caught up: %s", summary_line(receipt)),
+        landed=lambda receipt: log.info("caught up: %s", receipt_line(receipt)),
         give_up=InARow(GIVE_UP_AFTER),
     )
     tried = [outcome for outcome in outcomes if outcome.begun]

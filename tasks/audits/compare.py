@@ -25,7 +25,7 @@ from ferry.audits.classify import (
 from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
 from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
-from ferry.fingerprints.columns import How
+from ferry.fingerprints.columns import ComparedBy
 from ferry.fingerprints.queries import Bucket, Part, Row
 from ferry.ranges import Range, split_range
 from ferry.reasons import reason_of
@@ -68,7 +68,7 @@ def compare(sides: Sides, days: Range | None, at: datetime) -> Audit:
         str(sides.spec.target),
         at,
         (),
-        tuple(f"{p.target.name} ({p.how})" for p in sides.pairs if p.how is not How.EXACTLY),
+        tuple(f"{p.target.name} ({p.how})" for p in sides.pairs if p.how is not ComparedBy.EXACTLY),
         sides.judges,
     )
     comparison = _Comparison(sides)

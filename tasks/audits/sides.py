@@ -21,7 +21,7 @@ from ferry.coverage.stretches import ALWAYS, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import RequestError, SchemaError
 from ferry.fingerprints.canonical import DIGESTS
-from ferry.fingerprints.columns import How, Pair, pair_columns, short_float
+from ferry.fingerprints.columns import ComparedBy, Pair, pair_columns, short_float
 from ferry.fingerprints.queries import Bucket, Part, Row, Side
 from ferry.fingerprints.sums import RELATIVE_ERROR
 from ferry.plan import check_version, find_deleted
@@ -122,7 +122,7 @@ class Sides:
     @property
     def errors(self) -> tuple[float, ...]:
         """For each column that is compared nearly, by how much sums may differ (`classify`)."""
-        near = [pair for pair in self.pairs if pair.how is How.NEARLY]
+        near = [pair for pair in self.pairs if pair.how is ComparedBy.NEARLY]
         return tuple(FLOAT_ERROR if short_float(pair) else RELATIVE_ERROR for pair in near)
 
 

@@ -23,10 +23,10 @@ from ferry.target import key_index
 from ferry.target.changes import TargetPlan
 from tasks.landed import has_landed, write_void
 from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
+from tasks.stage import FORGOTTEN_DAYS
 from tasks.target.retype import plan_columns, retype, widen
 from tasks.target.target_only import refuse_emptying
 
-FORGOTTEN_DAYS = 7
 DAY_IS_KNOWN_SECONDS = 600
 TARGET_MADE_ANEW = "the target was made anew"
 INDEXED_ROWS = 1_000_000

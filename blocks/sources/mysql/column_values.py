@@ -9,9 +9,7 @@ from pymysql.cursors import Cursor
 from blocks.sources.mysql.select import uncarried_condition
 from blocks.sources.mysql.types import quote, select_expression
 from ferry.batch import CursorValue
-from ferry.schema import Column, Kind
-
-_TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
+from ferry.schema import TIMES, Column, Kind
 
 
 def bounds(cursor: Cursor, table: str, column: Column) -> tuple[CursorValue, CursorValue] | None:
@@ -28,7 +26,7 @@ def bounds(cursor: Cursor, table: str, column: Column) -> tuple[CursorValue, Cur
     name, kind = quote(column.name), column.type.kind
     cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {table}")  # noqa: S608  # quoted
     low, high = cursor.fetchone() or (None, None)
-    if kind in _TIMES and not (isinstance(low, date) and isinstance(high, date)):
+    if kind in TIMES and not (isinstance(low, date) and isinstance(high, date)):
         # A zero date, which has no Python value: look at the others, without the index.
         expression = select_expression(column)
         cursor.execute(f"SELECT MIN({expression}), MAX({expression}) FROM {table}")  # noqa: S608

@@ -18,7 +18,7 @@ from blocks.sources import SOURCES, SQLiteSource
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError, RequestError
 from ferry.fingerprints.canonical import Fingerprint, row_number
-from ferry.fingerprints.columns import How, pair_columns
+from ferry.fingerprints.columns import ComparedBy, pair_columns
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.fingerprints.queries import Part, Side
 from ferry.schema import Column, Kind, TableName, arrow_schema, target_columns
@@ -76,7 +76,7 @@ def numbers(source: Source, schema: Schema, **query: Any) -> tuple[Side, dict[st
     side = Side.of(pairs, ["id"], None, None, dialect, schema.name, is_target=False)
     batches = list(source.read(ExtractQuery(schema, **query)))
     table = pa.Table.from_batches(batches, schema=arrow_schema(schema.columns))
-    exact = [pair for pair in pairs if pair.how is How.EXACTLY]
+    exact = [pair for pair in pairs if pair.how is ComparedBy.EXACTLY]
     found = {}
     for row in table.to_pylist():
         values = [as_value(row[pair.source.name], pair.source) for pair in exact]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from blocks.stages.parts.sums import BatchSums
 from ferry import statements as sql
 from ferry.fingerprints.canonical import DIGESTS, Digest, Fingerprint, row_number
-from ferry.fingerprints.columns import How, Pair, pair_columns
+from ferry.fingerprints.columns import ComparedBy, Pair, pair_columns
 from ferry.fingerprints.queries import Part, Side
 from ferry.fingerprints.sums import read_sums, select_sums, summed
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, arrow_schema
@@ -116,10 +116,13 @@ def test_rows_have_the_numbers_of_the_definition(
     full = [(number, *row) for number, row in enumerate(rows)]
     warehouse.copy_in(table, engine.stage_rows(COLUMNS, full), engine.stage)
     side, pairs = sided(engine, table, algorithm)
-    assert {p.source.name for p in pairs if p.how is How.NEARLY} == {"a_float32", "a_float64"}
+    assert {p.source.name for p in pairs if p.how is ComparedBy.NEARLY} == {
+        "a_float32",
+        "a_float64",
+    }
     long_binary = {"a_long_binary"} if engine.warehouse.capabilities.digests_bytes else set()
     assert {p.source.name for p in pairs if p.hashed} == {"a_long_text", *long_binary}
-    exact = [n for n, pair in enumerate(pairs) if pair.how is How.EXACTLY]
+    exact = [n for n, pair in enumerate(pairs) if pair.how is ComparedBy.EXACTLY]
     hashed = [pairs[n].hashed for n in exact]
     expected = {row[0]: row_number([row[n] for n in exact], hashed, algorithm) for row in full}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ferry.errors import SchemaError
-from ferry.fingerprints.columns import How, pair_columns
+from ferry.fingerprints.columns import ComparedBy, pair_columns
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 
 TABLE = TableName("raw_data", "t")
@@ -28,9 +28,13 @@ def test_columns_are_paired_by_name_whatever_the_case_and_the_order() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "how"),
-    [(Kind.FLOAT32, How.NEARLY), (Kind.FLOAT64, How.NEARLY), (Kind.JSON, How.PRESENCE)],
+    [
+        (Kind.FLOAT32, ComparedBy.NEARLY),
+        (Kind.FLOAT64, ComparedBy.NEARLY),
+        (Kind.JSON, ComparedBy.PRESENCE),
+    ],
 )
-def test_what_engines_write_differently_is_compared_otherwise(kind: Kind, how: How) -> None:
+def test_what_engines_write_differently_is_compared_otherwise(kind: Kind, how: ComparedBy) -> None:
     (_, pair) = pair_columns(schema(id=Kind.INT32, c=kind), schema(id=Kind.INT32, c=kind))
     assert pair.how is how
     with pytest.raises(SchemaError, match="'c' of the key cannot be compared exactly"):
@@ -42,7 +46,7 @@ def test_numbers_of_any_kind_are_one_family() -> None:
     for one in kinds:
         for other in kinds:
             (pair,) = pair_columns(schema(c=one), schema(c=other))
-            assert pair.how is How.EXACTLY
+            assert pair.how is ComparedBy.EXACTLY
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_types_that_cannot_be_compared_are_refused_by_the_column_s_name(
 
 def test_a_wall_clock_is_a_moment_only_where_it_is_utc_s() -> None:
     sides = (schema(c=Kind.TIMESTAMP), schema(c=Kind.TIMESTAMPTZ))
-    assert pair_columns(*sides)[0].how is How.EXACTLY
+    assert pair_columns(*sides)[0].how is ComparedBy.EXACTLY
     with pytest.raises(SchemaError, match="cannot be compared"):
         pair_columns(*sides, wall_clock_zone="Europe/Berlin")
 

@@ -10,7 +10,7 @@ import pytest
 from ferry.errors import DataError, SchemaError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import summary_line
+from flows.pipeline.carry_batch import receipt_line
 from flows.sync_table import sync_table
 from tests.harness.api import Api, eventually
 
@@ -91,7 +91,7 @@ def test_of_a_part_of_the_primary_key_the_newest_row_is_carried_if_the_spec_says
     assert (first.rows_extracted, first.rows_inserted, first.rows_unchanged) == (3, 2, 0)
     assert (again.rows_extracted, again.changed, again.rows_unchanged) == (3, 0, 2)
     assert [r.rows_superseded for r in library.receipts("titles")] == [1, 1]
-    assert summary_line(first).endswith("0 unchanged, 1 superseded")
+    assert receipt_line(first).endswith("0 unchanged, 1 superseded")
 
 
 def test_the_newest_row_of_a_key_wins_and_equal_ones_are_one(library: Any):
