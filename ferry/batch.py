@@ -2,8 +2,8 @@
 
 extract ─`Extract`▶ stage ─`Staged`▶ copy ─`Copied`▶ upsert ─`Receipt`▶
 
-Each holds what its step made, and nothing that was known before: that is in the batch's plan
-(`ferry.plan.BatchPlan`), which rides beside it.
+Each holds what its step made; what was known before is in the batch's plan, which rides beside it
+(`ferry.plan.BatchPlan`).
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Batch:
         return TableName(STAGING_SCHEMA, name)
 
     def receipt_id(self, left_out: str, checksum: str) -> str:
-        """The batch's id; one of these very rows alone where something was left out.
+        """The batch's id; where rows were left out, another one, made from those that are there.
 
         So another attempt does not take what is there for the whole batch, nor for what it read.
         """

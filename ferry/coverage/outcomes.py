@@ -36,7 +36,7 @@ class Outcome:
 
     Attributes:
         table: The table, as the warehouse names it.
-        window: The window; None for a reason that is no one window's.
+        window: The window; None where the reason is that of several, or of the whole table.
         receipt: The proof that it arrived; None if it did not.
         reason: Why it did not.
         begun: Whether it was tried at all.

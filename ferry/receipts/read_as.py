@@ -1,8 +1,8 @@
-"""As what a batch was read: what of its table's spec decides which rows its window holds.
+"""Which fields of a table's spec a receipt depends on: they decide which rows its window holds.
 
-A receipt says it, in `read_as`. Where the spec says something else by now, the rows of that window
-may be others, or may have hidden one another: it does not count as loaded any more. The cursor,
-which may be chosen by its name, has a column of its own.
+The receipt has them in `read_as`. Where the spec says something else by now, the rows of that
+window may be others, or may have hidden one another: it does not count as loaded any more. The
+cursor, which may be chosen by its name, has a column of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Reading:
     """What has landed in a target, read alike.
 
     Attributes:
-        read_as: As what, as the receipts say; None in receipts of Ferry 0.1.
+        read_as: As what, as the receipts say; None in older receipts.
         cursor: By which cursor; None if all was read.
         mode: full, window or watermark.
         status: loaded or partial.
@@ -67,7 +67,7 @@ def read_otherwise(recorded: str | None, spec: TableSpec, *only: str) -> str:
     """In what the spec differs from what a receipt says, for people; empty if in nothing.
 
     Args:
-        recorded: What the receipt says; None in receipts of Ferry 0.1, of which nobody can tell.
+        recorded: What the receipt says; None in older receipts, of which nobody can tell.
         spec: The table's spec.
         only: Compare just these fields; by default all.
     """

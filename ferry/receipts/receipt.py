@@ -59,12 +59,12 @@ class Receipt:
         started_at: When the extraction began.
         finished_at: When the receipt was written.
         cursor_name: The cursor column that bounded what was read; None if all was read.
-        read_at: The source's clock when it was read; None in receipts of Ferry 0.1.
+        read_at: The source's clock when it was read; None in older receipts.
         complete_until: Up to when the source's rows were certainly read: `read_at`, less the
-            table's `settle` (or `lag`, of a watermark). None in receipts of Ferry 0.1.
+            table's `settle` (or `lag`, of a watermark). None in older receipts.
         rows_superseded: Rows of which the batch itself had another one of the same key that won.
         read_as: What of the table's spec decided which rows these are (`ferry.receipts.read_as`).
-            None in receipts of Ferry 0.1.
+            None in older receipts.
         sums_read: For each column, how many values were read, and a digest of their sum
             (`ferry.fingerprints.sums`), as JSON. None in older receipts, and of empty batches.
         sums_staged: The same of the staging table, where the warehouse computed the sums.

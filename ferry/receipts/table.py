@@ -37,7 +37,7 @@ class ReadAlike:
 
     Attributes:
         cursor: The cursor they were read by.
-        read_as: As what they were read, as their receipts say; None in receipts of Ferry 0.1.
+        read_as: As what they were read, as their receipts say; None in older receipts.
         windows: How many they are.
         first: The first moment of them.
         last: The first moment after them.

@@ -1,4 +1,4 @@
-"""Upsert: rows of a batch replace the target's rows of the same key, never an older a newer one."""
+"""Upsert: rows of a batch replace the target's rows of the same key, unless those are newer."""
 
 from __future__ import annotations
 

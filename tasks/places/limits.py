@@ -155,7 +155,7 @@ class Limits:
             return True
 
     def give_back(self, lease: Lease) -> None:
-        """Give the place back; one that the server knows no more is none."""
+        """Give the place back; a lease that the server does not know any more is ignored."""
         with _answered():
             self._open().release_concurrency_slots_with_lease(lease.id)
 
