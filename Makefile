@@ -35,9 +35,9 @@ test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.mysql_program
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-nights: $(VENV)/.installed-dev ## Run all nights, and what else takes long (docs/reliability.md)
+test-nights: $(VENV)/.installed-dev ## Run what takes long: chance, kills, nights (docs/reliability.md)
 	@$(PYTHON) -m deployments.local.programs
-	$(BIN)/python -m pytest -m "" tests/nights tests/test_nights.py tests/model tests/flows/reconcile/test_flips.py $(ARGS)
+	$(BIN)/python -m pytest -m nights $(ARGS)
 
 soak: $(VENV)/.installed-dev ## Kill and restart everything for an hour (ARGS="--minutes 60 --seed 7")
 	@$(PYTHON) -m deployments.local.programs

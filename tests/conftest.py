@@ -203,12 +203,15 @@ def journey(
     specs_file = tmp_path / "tables.yaml"
     monkeypatch.setenv("FERRY_TABLES", str(specs_file))
     made_source, run_source = request.getfixturevalue(f"{source}_source")
+    plain = {"plain_runs", "api"} & set(request.fixturenames) == {"plain_runs"}
     journey = Journey(
         made_source,
         request.getfixturevalue(f"{stage}_stage"),
         request.getfixturevalue(f"{warehouse}_warehouse"),
         run_source,
         specs_file,
+        known_to_the_server=not plain,
     )
-    yield journey
+    with journey.of_this_process() if plain else nullcontext():
+        yield journey
     journey.warehouse.execute(f'DROP SCHEMA IF EXISTS "{journey.schema}" CASCADE')

@@ -67,6 +67,7 @@ def warehouse(postgres: Any) -> Iterator[Any]:
     admin.close()
 
 
+@pytest.mark.nights
 @pytest.mark.timeout(900)  # two processes with a Prefect server each, whatever else computes
 def test_two_sources_arrive_in_a_warehouse_by_the_commands_on_their_page(
     source: Any, warehouse: Any, tmp_path: Path

@@ -74,8 +74,8 @@ def orphan(shop: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("state", "end"),
     [
-        (Cancelled(), StateType.CANCELLED),
-        (Cancelling(), StateType.CANCELLED),
+        pytest.param(Cancelled(), StateType.CANCELLED, marks=pytest.mark.nights),
+        pytest.param(Cancelling(), StateType.CANCELLED, marks=pytest.mark.nights),
         (Crashed(message="it was taken for dead"), StateType.CRASHED),
     ],
     ids=["cancelled", "cancelling", "crashed"],

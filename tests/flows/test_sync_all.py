@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
+from prefect.flow_engine import run_flow
 
 from ferry.errors import ConnectionLostError
 from flows.pipeline import carry_batch
@@ -222,8 +223,11 @@ def test_a_run_carries_the_day_before_its_scheduled_start_in_any_zone_and_howeve
     shop.sql("UPDATE orders SET modified = '2021-02-05 08:30:00' WHERE id = 1")
 
     execute = [sys.executable, "-m", "prefect", "flow-run", "execute"]
-    processes = [subprocess.Popen([*execute, each], cwd=ROOT) for each in runs.values()]
-    assert [process.wait(150) for process in processes] == [0, 0, 0]
+    in_a_process = subprocess.Popen([*execute, runs["orders"]], cwd=ROOT)
+    for table in ("nps", "visits"):
+        run = api.flow_run(runs[table])
+        run_flow(sync_all, flow_run=run, parameters=run.parameters)
+    assert in_a_process.wait(150) == 0
 
     assert carried(shop) == {
         "orders": ["2021-02-05"],

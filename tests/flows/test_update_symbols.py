@@ -235,6 +235,7 @@ def test_what_killed_runs_left_is_removed_also_when_a_symbol_failed(market: Jour
 
 
 @ONE
+@pytest.mark.usefixtures("api")  # its blocks are on the server
 def test_another_kind_of_source_is_refused(market: Journey, sqlite_source: Any) -> None:
     PriceAPISource.delete(market.name)
     sqlite_source[0].save(market.name, overwrite=True)

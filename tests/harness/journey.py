@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import yaml
 from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
+from blocks.warehouses.duckdb.files import opened
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.statements import MARK, Statement, column_list
-from tests.harness.saved_blocks import save
+from tests.harness.saved_blocks import kept_here, save
 
 RunSource = Callable[[str, Sequence[Sequence[object]]], None]
 """Runs a statement in a source, once for each row of parameters, marked by `?`."""
@@ -23,20 +25,36 @@ RunSource = Callable[[str, Sequence[Sequence[object]]], None]
 
 @dataclass
 class Journey:
-    """Three registered blocks, a schema of the test's own, and a file of table specs."""
+    """Three blocks, a schema of the test's own, and a file of table specs."""
 
     source: Source
     stage: Stage
     warehouse: Warehouse
     run_source: RunSource
     specs_file: Path
+    known_to_the_server: bool = True
     schema: str = field(default_factory=lambda: f"t_{uuid.uuid4().hex[:10]}")
     name: str = field(default_factory=lambda: f"b-{uuid.uuid4().hex[:10]}")
 
     def __post_init__(self) -> None:
-        for block in (self.source, self.stage, self.warehouse):
-            save(block, self.name)
+        if self.known_to_the_server:
+            for block in (self.source, self.stage, self.warehouse):
+                save(block, self.name)
         self._staging_before = self._staging_tables()
+
+    @contextmanager
+    def of_this_process(self) -> Iterator[None]:
+        """Do without the server's blocks, and without opening DuckDB's file for each statement.
+
+        Both are a third of a short run. Other processes know nothing of the one, and cannot have
+        the other.
+        """
+        path = getattr(self.warehouse, "path", None)
+        with (
+            kept_here(self.name, self.source, self.stage, self.warehouse),
+            opened(path.resolve()) if path else nullcontext(),
+        ):
+            yield
 
     def write_specs(self, **tables: dict[str, Any]) -> None:
         """Let these be the table specs, retries without a wait."""

@@ -2,9 +2,9 @@
 
 What Prefect does for a run and its tasks (states, events, pages) costs four times what it costs to
 carry a few rows. A test of what becomes of rows asks for the fixture `plain_runs` and goes without;
-parameters are checked, retries made, and errors leave, as in Prefect's runs. How a run looks and
-ends in Prefect is told by the tests of `sync-table`, of pages, states and messages, which all run
-there.
+parameters are checked, retries made, and errors leave, as in Prefect's runs. Pages are made and
+not sent, and the blocks of its journey are on no server. How a run looks and ends in Prefect is
+told by the tests of `sync-table`, of pages, states and messages, which all run there.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from typing import Any
 from unittest.mock import patch
 
 from prefect import Flow, Task
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import Artifact, FlowRun, State
 from prefect.context import (
     FlowRunContext,
     SettingsContext,
     SyncClientContext,
     get_settings_context,
 )
+from prefect.exceptions import ParameterTypeError
 from prefect.results import get_result_store
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, Settings
-from prefect.states import Failed, Pending
+from prefect.states import Completed, Failed, Pending, exception_to_failed_state
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.callables import get_call_parameters
 
 PLAIN = {"sync-table", "backfill", "carry-windows", "coverage", "build-summary", "reconcile"}
@@ -41,16 +44,28 @@ def plain_runs() -> Iterator[None]:
 
     def call(flow: Any, *args: Any, **kwargs: Any) -> Any:
         inside_prefect_s = FlowRunContext.get() and not _is_plain()
-        if flow.name not in PLAIN or "return_state" in kwargs or inside_prefect_s:
+        if flow.name not in PLAIN or inside_prefect_s:
             return as_flow(flow, *args, **kwargs)
+        wants_state = kwargs.pop("return_state", False)
         given = get_call_parameters(flow.fn, args, kwargs)
-        parameters = flow.validate_parameters(given)
+        try:
+            parameters = flow.validate_parameters(given)
+        except ParameterTypeError as error:
+            if not wants_state:
+                raise
+            return run_coro_as_sync(exception_to_failed_state(error))
         with _running(flow, parameters) as run:
-            while run.run_count <= (flow.retries or 0):
-                with suppress(Exception):
-                    return _result(flow.fn(**parameters))
-                run.run_count += 1
-            return _result(flow.fn(**parameters))
+            try:
+                returned = _with_retries(flow, run, parameters)
+            except Exception as error:
+                if not wants_state:
+                    raise
+                returned = run_coro_as_sync(exception_to_failed_state(error))
+        if not wants_state:
+            return _result(returned)
+        state = returned if isinstance(returned, State) else Completed(data=returned)
+        state.state_details.flow_run_id = run.id
+        return state
 
     def step(task: Any, *args: Any, **kwargs: Any) -> Any:
         if not _is_plain():
@@ -69,6 +84,8 @@ def plain_runs() -> Iterator[None]:
         patch.object(Flow, "__call__", call),
         patch.object(Task, "__call__", step),
         patch("prefect.events.utilities.should_emit_events", lambda: False),  # of an unknown run
+        patch.object(SyncPrefectClient, "create_artifact", _unsent),
+        patch.object(SyncPrefectClient, "update_artifact", lambda *_, **__: None),
     ):
         yield
 
@@ -117,6 +134,20 @@ def _without_logs_to_the_server() -> SettingsContext:
         quiet = context.settings.copy_with_update({PREFECT_LOGGING_TO_API_ENABLED: False})
         _settings[:] = [(context.settings, quiet)]
     return SettingsContext(profile=context.profile, settings=_settings[0][1])
+
+
+def _unsent(client: SyncPrefectClient, artifact: Any) -> Artifact:
+    return Artifact(id=uuid.uuid4(), **artifact.model_dump(exclude_unset=True))
+
+
+def _with_retries(flow: Any, run: FlowRun, parameters: dict[str, Any]) -> Any:
+    while run.run_count <= (flow.retries or 0):
+        with suppress(Exception):
+            returned = flow.fn(**parameters)
+            if not (isinstance(returned, State) and returned.is_failed()):
+                return returned
+        run.run_count += 1
+    return flow.fn(**parameters)
 
 
 def _result(returned: Any) -> Any:

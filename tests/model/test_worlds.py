@@ -1,4 +1,4 @@
-"""Some hundred worlds: whatever coverage calls loaded is there, whatever befell it.
+"""Some worlds of each kind: whatever coverage calls loaded is there, whatever befell it.
 
 A failure prints the world: its seed, its spec, all that happened, and the first row that differs.
 `python -m tests.model --worlds 1 --seed N --verbose` lets the world of that seed pass again, and
@@ -12,7 +12,7 @@ import pytest
 from tests.model.run import live
 from tests.model.world import Kind, make_world
 
-WORLDS_OF_A_KIND = 8
+WORLDS_OF_A_KIND = 2
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from blocks.postgres.session import SESSIONS
+from tests.flows.pipeline.forks import Killer
 from tests.flows.pipeline.full_copy import full_copy
 from tests.flows.pipeline.test_killed import sessions
 from tests.harness.api import eventually
-from tests.nights.forks import Killer
 
 KILLED = 200
 ROWS, PIECE = 6000, 400
@@ -22,6 +22,7 @@ def carry(run: str) -> None:
 
 
 @pytest.mark.nights
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_killed_at_any_moment_the_same_run_goes_on(journey: Any, postgres: Any) -> None:
     journey.sql("CREATE TABLE nps (id INT NOT NULL PRIMARY KEY, modified DATETIME, score INT)")
@@ -30,7 +31,7 @@ def test_killed_at_any_moment_the_same_run_goes_on(journey: Any, postgres: Any) 
         journey.sql(f"INSERT INTO nps VALUES {', '.join(['(?, ?, ?)'] * 1000)}", [some])
     spec = {"mode": "window", "key": ["id"], "insert_rows": 0, "resume_rows": PIECE}
     journey.write_specs(nps=spec)
-    killer = Killer(["tests.flows.pipeline.full_copy", __name__], carry, ("run 0",), ("run 00",))
+    killer = Killer(carry, ("run 0",), ("run 00",))
     resumed = landed_before = 0
     before = {0}
     for trial in range(1, KILLED + 1):

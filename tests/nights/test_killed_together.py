@@ -10,9 +10,9 @@ import pytest
 
 from blocks.postgres.session import SESSIONS
 from flows.backfill_tables import backfill
+from tests.flows.pipeline.forks import Killer
 from tests.flows.pipeline.test_killed import sessions
 from tests.harness.api import eventually
-from tests.nights.forks import Killer
 
 KILLED = 200
 ROWS, WINDOWS_TOGETHER = 62, 5
@@ -24,6 +24,7 @@ def carry() -> None:
 
 
 @pytest.mark.nights
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 def test_killed_at_any_moment_nothing_is_lost_doubled_or_claimed(
     journey: Any, postgres: Any
@@ -36,7 +37,7 @@ def test_killed_at_any_moment_nothing_is_lost_doubled_or_claimed(
     journey.write_specs(
         nps={"mode": "window", "key": ["id"], "insert_rows": 0, "batch_rows": together}
     )
-    killer = Killer(["flows.backfill_tables", __name__], carry, (), ())
+    killer = Killer(carry, (), ())
     halfway = 0
     scores = dict.fromkeys(range(ROWS), 0)
     for trial in range(1, KILLED + 1):

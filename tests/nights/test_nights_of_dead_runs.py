@@ -17,6 +17,7 @@ from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import Night, one_at_a_time
 
 
+@pytest.mark.nights
 def test_a_machine_dies_with_its_worker_and_its_run_and_a_healthy_run_goes_on(
     night: Night,
 ) -> None:

@@ -41,6 +41,7 @@ def test_a_disk_is_full_and_the_run_says_so_and_carries_its_day_when_there_is_ro
     assert shop.days() == DAY
 
 
+@pytest.mark.nights
 def test_a_sqlite_source_is_locked_for_a_while_and_the_run_waits(
     night: Night, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_sqlite_source_stays_locked_and_a_retry_in_the_ui_carries_the_day(
     _told_once_and_retried(shop, run_id, "is locked by another program")
 
 
+@pytest.mark.nights
 def test_a_duckdb_file_is_held_by_somebody_and_a_retry_in_the_ui_carries_the_day(
     night: Night, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from tests.nights.night_shop import ROWS_A_DAY, NightShop
 DAY = {"2023-01-02": ROWS_A_DAY}
 
 
+@pytest.mark.nights
 def test_a_failed_run_that_is_retried_in_the_ui_days_later_carries_the_same_day(
     night: Night, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ PARAMETERS = {"table": "nps", "run_date": "2023-01-02"}
 DAY = {"2023-01-02": ROWS_A_DAY}
 
 
+@pytest.mark.nights
 def test_a_run_is_killed_and_told_once_and_the_next_one_carries_its_day(
     night: Night, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def _a_worker_ends(shop: NightShop, how: signal.Signals) -> UUID:
     return run_id
 
 
+@pytest.mark.nights
 def test_the_server_is_killed_in_the_midst_of_a_run_which_lands_and_nobody_is_told(
     night: Night, tmp_path: Path
 ) -> None:

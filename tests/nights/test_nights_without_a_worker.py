@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
@@ -44,6 +45,7 @@ def test_a_pool_has_no_worker_and_it_is_told_once_and_once_more_when_one_is_back
     ]
 
 
+@pytest.mark.nights
 def test_nobody_watches_any_more_and_the_server_says_so_once(night: Night) -> None:
     pool = night.pool("watch-pool")
     night.python(

@@ -179,7 +179,7 @@ def limited(at: Home, readers: int) -> str:
     return source
 
 
-@pytest.mark.parametrize("kind", ["daily", "backfill"])
+@pytest.mark.parametrize("kind", [pytest.param("daily", marks=pytest.mark.nights), "backfill"])
 def test_reading_goes_on_while_the_server_is_away_and_every_place_comes_back(
     lasting: Home, tmp_path: Path, kind: str
 ) -> None:
@@ -238,6 +238,7 @@ def test_a_process_that_is_told_to_end_gives_its_places_back_at_once(
         reader.kill()
 
 
+@pytest.mark.nights
 def test_leases_in_memory_that_a_restart_forgets_are_found_out_by_whoever_waits_and_by_registering(
     tmp_path: Path, unused_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +280,7 @@ def test_leases_in_memory_that_a_restart_forgets_are_found_out_by_whoever_waits_
         assert forgetful.active(name) == 0
 
 
+@pytest.mark.nights
 def test_a_daily_run_survives_its_server_s_restart_and_its_turn_is_free_afterwards(
     lasting: Home, tmp_path: Path
 ) -> None:

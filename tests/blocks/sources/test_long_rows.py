@@ -53,7 +53,14 @@ def measured(source: Source, **secrets: Any) -> tuple[int, ...]:
     return tuple(map(int, done.stdout.split()))
 
 
-@pytest.mark.parametrize("definition", ["LONGTEXT", "LONGBLOB", "MEDIUMTEXT"])
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "LONGTEXT",
+        pytest.param("LONGBLOB", marks=pytest.mark.nights),
+        pytest.param("MEDIUMTEXT", marks=pytest.mark.nights),
+    ],
+)
 def test_mysqls_statistics_may_know_nothing_of_them(shop: MySQLShop, definition: str) -> None:
     shop.run(f"CREATE TABLE docs (id INT PRIMARY KEY, c {definition}) STATS_AUTO_RECALC=0")
     shop.run(f"INSERT INTO docs SELECT seq, 'x' FROM {shop.numbers(1, SHORT_ROWS)}")

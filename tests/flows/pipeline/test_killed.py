@@ -1,11 +1,9 @@
 """A run killed in the middle of any step, or cut off from the warehouse, and started again."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
@@ -15,13 +13,12 @@ from blocks.sources import MySQLSource
 from deployments.local.redshift_double import Fault
 from ferry.schema import TableName
 from flows.sync_table import sync_table
+from tests.flows.pipeline import forks
 from tests.flows.pipeline.full_copy import full_copy
 from tests.harness.api import eventually
 
-ROOT = Path(__file__).parents[3]
 ROWS = 5_000
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
-RUN = "from flows.sync_table import sync_table; sync_table(table='orders', mode='full')"
 
 STATEMENTS = [
     r"^CREATE TABLE IF NOT EXISTS .*stg_",
@@ -68,7 +65,7 @@ def is_untouched(journey: Any) -> bool:
 def test_killed_at_a_statement_and_run_again(
     shop: Any, redshift_double: Any, postgres: Any, statement: str
 ):
-    kill_at(redshift_double, postgres, RUN, Fault("stall", statement, seconds=1))
+    kill_at(redshift_double, postgres, carry, Fault("stall", statement, seconds=1))
     assert is_untouched(shop) or is_complete(shop)
     landed = is_complete(shop)
     assert len(shop.receipts("orders")) == (2 if landed else 1)
@@ -88,8 +85,7 @@ def test_killed_at_a_statement_the_same_run_lands_what_was_staged(
     statement: str,
 ) -> None:
     shop.write_specs(orders={**SPEC, "resume_rows": 1000})
-    run = "from tests.flows.pipeline.full_copy import full_copy; full_copy('orders', 'the run')"
-    kill_at(redshift_double, postgres, run, Fault("stall", statement, seconds=1))
+    kill_at(redshift_double, postgres, carry_in_pieces, Fault("stall", statement, seconds=1))
     assert is_untouched(shop) or is_complete(shop)
     assert len(shop.receipts("orders")) == (2 if is_complete(shop) else 1)
 
@@ -110,7 +106,7 @@ def test_killed_between_a_target_and_what_says_that_its_days_are_void(
 ):
     shop.warehouse.execute(f'DROP TABLE "{shop.schema}"."orders"')
     SESSIONS.close_all()
-    kill_at(redshift_double, postgres, RUN, Fault("stall", r"^INSERT INTO .*receipts", seconds=1))
+    kill_at(redshift_double, postgres, carry, Fault("stall", r"^INSERT INTO .*receipts", seconds=1))
     target = TableName(shop.schema, "orders")
     voids = [receipt for receipt in shop.receipts("orders") if receipt.status == "void"]
     assert (shop.warehouse.describe(target) is None) == (not voids)  # both, or neither
@@ -121,27 +117,35 @@ def test_killed_between_a_target_and_what_says_that_its_days_are_void(
     assert [receipt.status for receipt in shop.receipts("orders")] == ["loaded", "void", "loaded"]
 
 
-def kill_at(double: Any, postgres: Any, run: str, fault: Fault) -> None:
+def carry() -> None:
+    sync_table(table="orders", mode="full")
+
+
+def carry_in_pieces() -> None:
+    full_copy("orders", "the run")
+
+
+def kill_at(double: Any, postgres: Any, run: Callable[[], None], fault: Fault) -> None:
     """Begin a run in a process of its own, kill it at a statement, and wait until it is gone."""
     double.inject(fault)
-    process = subprocess.Popen([sys.executable, "-c", run], cwd=ROOT)
+    process = forks.begin(run)
     try:
         wait_until_stalled(double, process)
         assert sessions(postgres) > 0
     finally:
         process.kill()
-        process.wait()
+        process.join()
     double.clear()
     assert eventually(lambda: sessions(postgres) == 0)
 
 
-def wait_until_stalled(double: Any, process: subprocess.Popen) -> None:
+def wait_until_stalled(double: Any, process: BaseProcess) -> None:
     """Until the double says that a fault has met its statement."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if double.struck():
             return
-        assert process.poll() is None, "the run ended before the statement was reached"
+        assert process.is_alive(), "the run ended before the statement was reached"
         time.sleep(0.02)
     raise AssertionError("the statement was never reached")
 

@@ -191,7 +191,11 @@ def test_a_person_may_carry_a_window_that_has_not_settled(shop: Any, clock: Any)
 
 @ONE_ROUTE
 @pytest.mark.parametrize(
-    ("flow", "parameters"), [(sync_all, {"every": "hour"}), (sync_table, {"table": "sales"})]
+    ("flow", "parameters"),
+    [
+        (sync_all, {"every": "hour"}),
+        pytest.param(sync_table, {"table": "sales"}, marks=pytest.mark.nights),
+    ],
 )
 def test_what_waits_holds_no_place_among_readers_and_ends_at_once_when_it_is_cancelled(
     shop: Any, api: Api, flow: Any, parameters: dict[str, Any]

@@ -58,9 +58,9 @@ def two_workers(shop: Any, prefect_server: Any, tmp_path: Path) -> Iterator[list
         )
         for number in (1, 2)
     ]
-    for name in ("backfill", "on-demand"):
-        deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "-n", name]
-        subprocess.run(deploy, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
+    deploy += ["-n", "backfill", "-n", "on-demand"]
+    subprocess.run(deploy, cwd=ROOT, check=True, capture_output=True, timeout=120)
     yield workers
     for worker in workers:
         worker.process.stop()
@@ -124,6 +124,7 @@ def test_a_worker_that_dies_with_its_runs_takes_no_row_along_and_none_comes_twic
     assert len({run.idempotency_key for run in runs}) == len(runs)
 
 
+@pytest.mark.nights
 @pytest.mark.timeout(600)
 def test_a_spec_that_changes_meanwhile_is_refused_by_the_workers_and_nothing_lands_elsewhere(
     shop: Any, two_workers: list[ProcessWorker], monkeypatch: pytest.MonkeyPatch
@@ -154,6 +155,7 @@ def test_a_spec_that_changes_meanwhile_is_refused_by_the_workers_and_nothing_lan
         shop.warehouse.execute(f'DROP SCHEMA IF EXISTS "{moved}" CASCADE')
 
 
+@pytest.mark.nights
 def test_days_that_are_found_to_be_missing_on_the_way_are_carried_by_the_workers_too(
     shop: Any, two_workers: list[ProcessWorker]
 ) -> None:

@@ -18,6 +18,8 @@ from ferry.statements import MARK, Statement
 from flows.sync_all import sync_all
 from tests.harness.api import Api
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 SPEC = {"mode": "window", "key": ["id"], "cursor": "modified", "hard_deletes": "delete"}
 FIRST = datetime(2023, 1, 2, 9, tzinfo=UTC)

@@ -191,7 +191,9 @@ def plain(value: Any) -> Any:
 
 
 ROUTES = pytest.mark.parametrize(
-    "route", ["mysql-s3-redshift", "mysql-folder-postgres"], indirect=True
+    "route",
+    ["mysql-s3-redshift", pytest.param("mysql-folder-postgres", marks=pytest.mark.nights)],
+    indirect=True,
 )
 TIMES = pytest.mark.parametrize(
     "times",

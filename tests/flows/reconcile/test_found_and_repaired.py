@@ -15,6 +15,8 @@ from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.harness.api import Api
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 JANUARY = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 6)}
 ORDERS = {"mode": "window", "key": ["id"], "cursor": "modified", "insert_rows": 0}
 

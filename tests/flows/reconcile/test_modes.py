@@ -15,6 +15,8 @@ from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
 from tasks.audits import compare
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
 ROUTES = pytest.mark.parametrize(
     "route", ["sqlite-folder-duckdb", "mysql-s3-redshift"], indirect=True

@@ -15,6 +15,8 @@ from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 SPEC = {"mode": "window", "key": ["id"], "cursor": "modified"}
 DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
 ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)

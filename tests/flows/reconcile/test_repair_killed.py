@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from tests.flows.pipeline.test_killed import kill_at
 
-ROOT = Path(__file__).parents[3]
 SPEC = {
     "mode": "window",
     "key": ["id"],
@@ -27,12 +25,6 @@ SPEC = {
     "hard_deletes": "delete",
 }
 DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
-RUN = (
-    "from datetime import date; from flows.reconcile_tables import reconcile; "
-    "reconcile(table='orders', start_date=date(2023, 1, 1), end_date=date(2023, 1, 4), "
-    "repair='all')"
-)
-
 pytestmark = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
 
 
@@ -66,6 +58,10 @@ def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
     redshift_double.clear()
 
 
+def repair() -> None:
+    reconcile(table="orders", **DAYS, repair="all")
+
+
 @pytest.mark.parametrize(
     ("statement", "nth"),
     [
@@ -85,7 +81,7 @@ def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
 def test_killed_at_a_statement_and_run_again(
     shop: Any, redshift_double: Any, postgres: Any, statement: str, nth: int
 ) -> None:
-    kill_at(redshift_double, postgres, RUN, Fault("stall", statement, seconds=1, nth=nth))
+    kill_at(redshift_double, postgres, repair, Fault("stall", statement, seconds=1, nth=nth))
 
     state: Any = reconcile(table="orders", **DAYS, repair="all", return_state=True)
 

@@ -36,12 +36,12 @@ def test_whoever_waits_in_line_comes_first() -> None:
     ours = pool(shop)
     with ours.place(), ours.more(1) as more:
         assert more.count == 1
-        with reading(ours) as begun:
+        with reading(ours) as (thread,):
             assert eventually(lambda: ours.waiters)
             with ours.more(1) as none:
                 assert none.count == 0
             more.keep(0)
-            assert begun.wait(10)
+            assert thread.begun.wait(10)
 
 
 def test_one_that_is_not_kept_is_free_at_once() -> None:

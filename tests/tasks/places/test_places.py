@@ -95,23 +95,31 @@ def pool(limits: FakeLimits, times: Times = QUICK) -> Pool:
     return Pool("shop", limits, times)  # type: ignore[arg-type]
 
 
+class Reading(threading.Thread):
+    """A thread that reads until it is ended; `begun` is set once it does."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(daemon=True)
+        self.pool, self.begun, self.ended = pool, threading.Event(), threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        with self.pool.place():
+            self.begun.set()
+            self.ended.wait(60)
+
+
 @contextmanager
-def reading(pool: Pool) -> Iterator[threading.Event]:
-    """A thread that reads until the end of the block; the event is set once it does."""
-    begun, end = threading.Event(), threading.Event()
-
-    def read() -> None:
-        with pool.place():
-            begun.set()
-            end.wait(60)
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
+def reading(pool: Pool, count: int = 1) -> Iterator[list[Reading]]:
+    """So many threads that read until the end of the block."""
+    threads = [Reading(pool) for _ in range(count)]
     try:
-        yield begun
+        yield threads
     finally:
-        end.set()
-        thread.join(60)
+        for thread in threads:
+            thread.ended.set()
+        for thread in threads:
+            thread.join(60)
 
 
 def test_many_reads_one_after_the_other_ask_for_one_place() -> None:
@@ -196,8 +204,8 @@ def test_a_place_held_for_long_is_renewed_and_goes_back_once_so_that_others_get_
 def test_a_source_without_a_limit_is_read_by_all_at_once() -> None:
     shop = FakeLimits(there=False)
     ours = pool(shop)
-    with ours.place(), reading(ours) as one, reading(ours) as two:
-        assert one.wait(60) and two.wait(60)
+    with ours.place(), reading(ours, 2) as threads:
+        assert all(thread.begun.wait(60) for thread in threads)
     assert shop.calls["ask"] == 1
     assert eventually(lambda: shop.calls["give back"] == 1)
 
@@ -273,11 +281,12 @@ def test_a_thread_that_waits_for_its_own_process_s_reading_waits_for_as_long_as_
 ):
     shop = FakeLimits(limit=1)
     ours = pool(shop, replace(QUICK, give_up=0.5))
-    with reading(ours) as first:
-        assert first.wait(60)
-        with reading(ours) as second:
-            assert not second.wait(2)
-    assert second.is_set()
+    with reading(ours) as (first,):
+        assert first.begun.wait(60)
+        second = Reading(ours)
+        assert not second.begun.wait(2)
+    second.ended.set()
+    assert second.begun.wait(60)
 
 
 def test_a_wait_is_told_once_also_while_another_thread_of_the_process_reads(
@@ -285,11 +294,10 @@ def test_a_wait_is_told_once_also_while_another_thread_of_the_process_reads(
 ) -> None:
     shop = FakeLimits(limit=1)
     ours = pool(shop, replace(QUICK, tell=0.7, give_up=0.5))
-    with reading(ours) as first:
-        assert first.wait(60)
-        with reading(ours) as second, reading(ours) as third:
-            assert eventually(lambda: "waiting for a place among the readers" in caplog.text)
-            assert not second.wait(1) and not third.is_set()
+    with reading(ours, 3) as threads:
+        assert eventually(lambda: "waiting for a place among the readers" in caplog.text)
+        time.sleep(1)
+        assert sum(thread.begun.is_set() for thread in threads) == 1
     assert caplog.text.count("waiting for a place") == 1
 
 
@@ -333,8 +341,8 @@ def test_what_fails_in_the_background_lets_those_in_line_read(
 def test_at_the_process_s_end_all_places_go_back() -> None:
     shop = FakeLimits()
     ours = pool(shop)
-    with reading(ours) as one, ours.place():
-        assert one.wait(60)
+    with reading(ours) as (one,), ours.place():
+        assert one.begun.wait(60)
         assert len(shop.leases) == 2
         ours.close()
         assert not shop.leases

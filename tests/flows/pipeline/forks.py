@@ -1,28 +1,52 @@
-"""Runs in processes that have everything imported, some of them killed at a moment by chance."""
+"""Runs in processes of their own that have everything imported, for killing them.
+
+Python's start and its imports would be most of each.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import time
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from prefect.context import refresh_global_settings_context
+
 _FORKS = multiprocessing.get_context("forkserver")
-"""Python's start would be most of each trial."""
+_FORKS.set_forkserver_preload(["flows.backfill_tables", "flows.reconcile_tables", __name__])
+
+
+def begin(run: Callable[..., None], *given: Any) -> ForkServerProcess:
+    """Begin this in a process of its own, with the environment that this one has by now.
+
+    Args:
+        run: A function of a module, not a flow, which does not travel.
+        given: What it is given.
+    """
+    process = _FORKS.Process(target=_run, args=(dict(os.environ), run, *given), daemon=True)
+    process.start()
+    return process
+
+
+def _run(environment: dict[str, str], run: Callable[..., None], *given: Any) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    refresh_global_settings_context()
+    run(*given)
 
 
 class Killer:
     """Begins runs, and kills each at some moment of the time that a whole one takes here.
 
     Args:
-        preload: Modules that each process has from the beginning.
         run: What is run; a function of a module, not a flow, which does not travel.
         first: What a whole run is given, of which its time is learned; it is run twice.
     """
 
-    def __init__(self, preload: list[str], run: Callable[..., None], *first: tuple[Any, ...]):
-        _FORKS.set_forkserver_preload(preload)
+    def __init__(self, run: Callable[..., None], *first: tuple[Any, ...]):
         self.chance = random.Random(7)
         self._run = run
         for given in first:  # with the first the fork server starts, too
@@ -30,9 +54,8 @@ class Killer:
 
     def kill(self, *given: Any) -> None:
         """Begin a run, and kill it at a moment by chance, or shortly after its end."""
-        process = _FORKS.Process(target=self._run, args=given)
         begun = time.monotonic()
-        process.start()
+        process = begin(self._run, *given)
         process.join(self.chance.uniform(0, 1.2 * self._took))
         process.kill()
         process.join()
@@ -40,9 +63,8 @@ class Killer:
             self._took = 0.9 * self._took + 0.1 * (time.monotonic() - begun)
 
     def _until_its_end(self, given: tuple[Any, ...]) -> float:
-        process = _FORKS.Process(target=self._run, args=given)
         begun = time.monotonic()
-        process.start()
+        process = begin(self._run, *given)
         process.join()
         assert process.exitcode == 0
         return time.monotonic() - begun
