@@ -1,8 +1,9 @@
-"""One command, run to its end in a process of its own, with its peak memory."""
+"""One command, run to its end in a process of its own, with its memory and processor time."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -29,11 +30,14 @@ class Measured:
         peak_mb: The most memory that the process and its children held together, in MB of a million
             bytes; None where the system does not tell.
         before_mb: What it held when its first child began: of ours, before the first row is read.
+        cpu_seconds: The processor time of the process and its children, but for their last tenth of
+            a second; None where the system does not tell.
     """
 
     result: dict[str, Any]
     peak_mb: float | None
     before_mb: float | None = None
+    cpu_seconds: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -65,7 +69,7 @@ def run(
     Raises:
         MeasuredError: It failed, or took too long.
     """
-    memory = _Memory()
+    memory, processors = _Memory(), dict[int, float]()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -78,7 +82,9 @@ def run(
         try:
             end = time.monotonic() + timeout_seconds
             while process.poll() is None and time.monotonic() < end:
-                memory.look_at(_family(process.pid))
+                family = _family(process.pid)
+                memory.look_at(family)
+                processors |= {pid: cpu for pid in family if (cpu := _cpu_seconds(pid))}
                 time.sleep(_EVERY_SECONDS)
         finally:
             if process.poll() is None:
@@ -91,7 +97,12 @@ def run(
     if not told:
         raise MeasuredError(f"it told nothing\n{text[-_LOG_TAIL:]}")
     result = json.loads(told[-1])  # a late line of Prefect's log may stand behind it
-    return Measured(result, memory.peak_bytes / 1e6 or None, memory.before_bytes / 1e6 or None)
+    return Measured(
+        result,
+        memory.peak_bytes / 1e6 or None,
+        memory.before_bytes / 1e6 or None,
+        sum(processors.values()) or None,
+    )
 
 
 def _family(pid: int) -> list[int]:
@@ -107,6 +118,14 @@ def _family(pid: int) -> list[int]:
                 if Path(f"/proc/{child}/cmdline").read_bytes() != program:
                     found += _family(int(child))
     return found
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The processor time of a process by now; 0 where that is not told."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _own_bytes(pid: int) -> int:
