@@ -34,14 +34,11 @@ from blocks.stages.parts.pieces import OnPiece
 from blocks.stages.parts.sums import BatchSums
 from ferry.batch import Batch, Extract, PartFile, StagedFile
 from ferry.capabilities import Capabilities
-from ferry.errors import FatalError, FerryError, StaleReadError
+from ferry.errors import FatalError, FerryError
 from ferry.plan import BatchPlan
 from ferry.receipts.pieces import MOST_PIECES, StagedPiece, StagedRecord
 from ferry.schema import Column
 from tasks.stage import IN_USE_DAYS, SUFFIX, UPLOADS_AT_ONCE, folder
-
-_NOT_SO_CUT = (FatalError, StaleReadError)
-"""Just these: rows that came after those of the next piece, a key that was altered meanwhile."""
 
 KEPT = timedelta(days=IN_USE_DAYS - 1)
 """What was begun before is read anew: its files may be tidied away while they are waited for."""
@@ -103,7 +100,7 @@ class StagedPieces:
                     on_piece=keeper.keep,
                 )
         except FerryError as error:
-            if type(error) in _NOT_SO_CUT:
+            if type(error) is FatalError:  # rows of a piece that is recorded as complete
                 _discard(self._stage, self.record, self._folder)
             raise
         pieces = [piece for _, piece in sorted(self.record.pieces.items())]

@@ -68,15 +68,14 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
     Raises:
         pymysql.MySQLError: The caller turns it into Ferry's.
     """
-    table_read = select.query.schema.name
-    indexes = catalog.indexes(cursor, table_read, database)
+    indexes = catalog.indexes(cursor, select.query.schema.name, database)
     columns, is_primary = _columns(indexes, key)
     if not columns:
         return Cuts(why="it has no primary key by which it can be cut")
     try:
         values: list[CutValue] | None = None
         if is_primary and not select.bounded and columns[0].data_type in _INTEGERS:
-            table = table_name(table_read, database)
+            table = table_name(select.query.schema.name, database)
             values = _by_estimates(cursor, table, columns[0], count)
         if values is None:
             values = _by_sample(cursor, select, columns, count)
@@ -86,9 +85,7 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
         raise
     if not values:
         return Cuts(why="it has too few rows")
-    return Cuts(
-        _described(columns), tuple(values), of=catalog.identity(cursor, table_read, database)
-    )
+    return Cuts(_described(columns), tuple(values))
 
 
 def conditions(

@@ -185,8 +185,10 @@ class MySQLSource(Source):
     def cut(self, query: ExtractQuery, count: int) -> Cuts:
         """As `Source.cut`: in milliseconds where the key begins with an integer, else by a scan."""
         with self._server.cursor() as cursor:
+            if not (of := catalog.identity(cursor, query.schema.name, self.database)):
+                return Cuts(why="only a table of InnoDB is kept in the key's order")
             cuts = cut(cursor, self._select(cursor, query), self.database, (), count)
-        return cuts if cuts.of else Cuts(why=cuts.why or "its engine does not keep it in order")
+        return replace(cuts, of=of)
 
     def still_cut(self, query: ExtractQuery, cuts: Cuts) -> bool:
         """As `Source.still_cut`: of text, the collation is the order, too."""

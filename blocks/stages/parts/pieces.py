@@ -42,7 +42,7 @@ class InPieces:
 
     @property
     def rows(self) -> int:
-        """In all of them."""
+        """In all of them; like the sizes, it may be asked while another thread writes."""
         return self._ended_rows + sum(parts.rows for parts in list(self._open.values()))
 
     @property

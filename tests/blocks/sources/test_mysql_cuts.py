@@ -338,7 +338,7 @@ def test_only_what_innodb_keeps_in_the_key_s_order_is_read_in_pieces(shop: MySQL
     shop.run("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=MyISAM")
     shop.run(f"INSERT INTO t SELECT seq FROM {shop.numbers(1, FEW)}")
     cuts = shop.source.cut(query_of(shop, "t"), 3)
-    assert (cuts.values, cuts.why) == ((), "its engine does not keep it in order")
+    assert (cuts.values, cuts.why) == ((), "only a table of InnoDB is kept in the key's order")
 
 
 def test_a_table_in_the_place_of_another_is_not_cut_as_that_was(shop: MySQLShop) -> None:
