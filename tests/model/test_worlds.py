@@ -12,19 +12,20 @@ import pytest
 from tests.model.run import live
 from tests.model.world import Kind, make_world
 
-WORLDS_OF_A_KIND = 2
+MANY = pytest.param(20, id="many", marks=[pytest.mark.nights, pytest.mark.timeout(1200)])
 
 
 @pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("worlds", [pytest.param(2, id="some"), MANY])
 def test_whatever_is_called_loaded_is_there_and_no_row_is_lost_doubled_or_older(
-    kind: Kind,
+    kind: Kind, worlds: int
 ) -> None:
     landed = 0
-    for seed in range(WORLDS_OF_A_KIND):
+    for seed in range(worlds):
         outcome = live(make_world(seed, kinds=(kind,)))
         assert not outcome.broken, str(outcome)
         landed += outcome.landed
-    assert landed > WORLDS_OF_A_KIND * 4, "too little arrived for this to prove anything"
+    assert landed > worlds * 4, "too little arrived for this to prove anything"
 
 
 def test_a_world_is_made_again_from_its_seed() -> None:
