@@ -41,7 +41,7 @@ class Bucket:
     """What one side says of one bucket.
 
     Attributes:
-        fingerprint: ComparedBy many rows, and the sum of their numbers.
+        fingerprint: How many rows, and the sum of their numbers.
         nearly: For each column that is compared nearly, how many values, their sum, and the sum
             of their absolute values.
         present: For each column of which only presence or length is compared, the sum of these.

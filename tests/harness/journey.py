@@ -46,8 +46,8 @@ class Journey:
     def of_this_process(self) -> Iterator[None]:
         """Do without the server's blocks, and without opening DuckDB's file for each statement.
 
-        Both are a third of a short run. Other processes know nothing of the one, and cannot have
-        the other.
+        With Prefect's pages they were half of a short run (decision 0006). Other processes know
+        nothing of the one, and cannot have the other.
         """
         path = getattr(self.warehouse, "path", None)
         with (
