@@ -23,7 +23,7 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Every
 from flows.pipeline.audit_tables import audit_tables
-from flows.pipeline.carry_batch import Dates, Routes, TaskRuns, carry, make_batch, receipt_line
+from flows.pipeline.carry_batch import Dates, Routes, TaskRuns, carry, make_batch
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
 from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.notify import notify
@@ -32,6 +32,7 @@ from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied, tidy_places
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import short
+from tasks.pages.receipt import receipt_line
 from tasks.step import explains, known
 
 MAX_TABLES_AT_ONCE = 4

@@ -9,12 +9,13 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from ferry.specs.tables import Mode
-from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch, receipt_line
+from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
 from flows.pipeline.follow_summaries import follow
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
+from tasks.pages.receipt import receipt_line
 from tasks.step import explains
 
 

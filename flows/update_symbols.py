@@ -22,13 +22,13 @@ from flows.pipeline.carry_batch import (
     carry,
     load_route,
     make_batch,
-    receipt_line,
     scheduled_start,
 )
 from flows.pipeline.follow_summaries import follow
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
+from tasks.pages.receipt import receipt_line
 from tasks.step import explains
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from enum import Enum
 from typing import Any
 
 from prefect import Task
-from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
@@ -38,7 +36,7 @@ from ferry.windows import check_begun
 from tasks import copy, extract, in_place, plan, stage, upsert, with_retries
 from tasks.history import record_failures
 from tasks.landed import already_landed
-from tasks.pages.artifacts import cosmetic
+from tasks.pages.receipt import receipt_line, show_receipt
 from tasks.stage import discard
 from tasks.upsert import drop_staging
 
@@ -50,17 +48,6 @@ NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
 
 READ_AGAIN = 3
 """How often a batch is planned and read again, as another landed or its table was altered."""
-
-SHOWN_COUNTS = (
-    "rows_extracted",
-    "rows_staged",
-    "rows_copied",
-    "rows_inserted",
-    "rows_updated",
-    "rows_deleted",
-    "rows_unchanged",
-    "rows_superseded",
-)
 
 
 @dataclass(frozen=True)
@@ -330,42 +317,3 @@ def _is_small(planned: BatchPlan, source: Source) -> bool:
     """Whether so few rows are to be read, by the source's guess, that task runs would cost most."""
     rows = source.estimate_rows(planned.query)
     return rows is not None and rows <= SMALL_TABLE_ROWS
-
-
-def show_receipt(receipt: Receipt) -> None:
-    """Put the receipt on the run's page, as an artifact."""
-    counts = "\n".join(
-        f"| {field.removeprefix('rows_')} | {getattr(receipt, field):,} |"
-        for field in SHOWN_COUNTS
-        if field != "rows_superseded" or receipt.rows_superseded
-    )
-    took = (receipt.finished_at - receipt.started_at).total_seconds()
-    markdown = (
-        f"### {receipt.table_name}, {receipt.window_label}\n\n"
-        f"| rows | |\n| --- | ---: |\n{counts}\n\n"
-        f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
-        + (f"- cursor `{receipt.cursor_name}`\n" if receipt.cursor_name else "")
-        + (
-            f"- read in ranges, {receipt.source_snapshot} snapshot\n"
-            if receipt.source_snapshot
-            else ""
-        )
-        + f"- batch `{receipt.batch_id}`\n"
-        f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
-        f"- checksum `{receipt.checksum}`\n"
-        f"- Ferry {receipt.code_version}\n"
-    )
-    with cosmetic("the receipt"):
-        create_markdown_artifact(
-            key="receipt-" + re.sub("[^a-z0-9]", "-", receipt.table_name),
-            description=receipt_line(receipt),
-            markdown=markdown,
-        )
-
-
-def receipt_line(receipt: Receipt) -> str:
-    """One line: the table, the window, and what changed."""
-    return (
-        f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "
-        + receipt.counts_line
-    )

@@ -24,11 +24,11 @@ from flows.pipeline.carry_batch import (
     NOT_THE_WINDOWS_FAULT,
     Route,
     load_route,
-    receipt_line,
 )
 from flows.pipeline.carry_many import InARow, run_windows
 from tasks.history import read_coverage
 from tasks.landed import readings
+from tasks.pages.receipt import receipt_line
 from tasks.runs.own_state import while_running
 from tasks.step import explains
 from tasks.uncarried import refuse_uncarried

@@ -11,8 +11,8 @@ from prefect.client.schemas.objects import StateType
 
 from ferry.errors import SchemaError, StaleReadError
 from flows.backfill_tables import backfill
-from flows.pipeline import carry_batch
 from flows.sync_table import sync_table
+from tasks.pages import receipt as page_of_receipt
 from tests.harness.api import Api
 from tests.harness.reads import read_now_land_later
 
@@ -102,8 +102,8 @@ def test_the_receipts_page_names_the_cursor(shop: Any, monkeypatch: pytest.Monke
     receipt = sync_table(table="items")
     shown: list[str] = []
     monkeypatch.setattr(
-        carry_batch, "create_markdown_artifact", lambda markdown, **_: shown.append(markdown)
+        page_of_receipt, "create_markdown_artifact", lambda markdown, **_: shown.append(markdown)
     )
-    carry_batch.show_receipt(dataclasses.replace(receipt, cursor_name=None))
-    carry_batch.show_receipt(dataclasses.replace(receipt, cursor_name="edited"))
+    page_of_receipt.show_receipt(dataclasses.replace(receipt, cursor_name=None))
+    page_of_receipt.show_receipt(dataclasses.replace(receipt, cursor_name="edited"))
     assert ["- cursor `edited`" in page for page in shown] == [False, True]

@@ -10,8 +10,8 @@ import pytest
 from ferry.errors import DataError, SchemaError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import receipt_line
 from flows.sync_table import sync_table
+from tasks.pages.receipt import receipt_line
 from tests.harness.api import Api, eventually
 
 pytestmark = pytest.mark.usefixtures("plain_runs")

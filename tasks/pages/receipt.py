@@ -1,0 +1,60 @@
+"""What a run shows of one batch that has landed: a page, and a line of its log."""
+
+from __future__ import annotations
+
+import re
+
+from prefect.artifacts import create_markdown_artifact
+
+from ferry.receipts.receipt import Receipt
+from tasks.pages.artifacts import cosmetic
+
+SHOWN_COUNTS = (
+    "rows_extracted",
+    "rows_staged",
+    "rows_copied",
+    "rows_inserted",
+    "rows_updated",
+    "rows_deleted",
+    "rows_unchanged",
+    "rows_superseded",
+)
+
+
+def show_receipt(receipt: Receipt) -> None:
+    """Put the receipt on the run's page, as an artifact."""
+    counts = "\n".join(
+        f"| {field.removeprefix('rows_')} | {getattr(receipt, field):,} |"
+        for field in SHOWN_COUNTS
+        if field != "rows_superseded" or receipt.rows_superseded
+    )
+    took = (receipt.finished_at - receipt.started_at).total_seconds()
+    markdown = (
+        f"### {receipt.table_name}, {receipt.window_label}\n\n"
+        f"| rows | |\n| --- | ---: |\n{counts}\n\n"
+        f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
+        + (f"- cursor `{receipt.cursor_name}`\n" if receipt.cursor_name else "")
+        + (
+            f"- read in ranges, {receipt.source_snapshot} snapshot\n"
+            if receipt.source_snapshot
+            else ""
+        )
+        + f"- batch `{receipt.batch_id}`\n"
+        f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
+        f"- checksum `{receipt.checksum}`\n"
+        f"- Ferry {receipt.code_version}\n"
+    )
+    with cosmetic("the receipt"):
+        create_markdown_artifact(
+            key="receipt-" + re.sub("[^a-z0-9]", "-", receipt.table_name),
+            description=receipt_line(receipt),
+            markdown=markdown,
+        )
+
+
+def receipt_line(receipt: Receipt) -> str:
+    """One line: the table, the window, and what changed."""
+    return (
+        f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "
+        + receipt.counts_line
+    )
