@@ -23,6 +23,7 @@ from ferry.batch import Batch, Copied, Staged
 from ferry.errors import (
     AccessError,
     ConfigurationError,
+    FerryError,
     IncompleteReadError,
     RequestError,
     RetriableError,
@@ -30,6 +31,7 @@ from ferry.errors import (
     StoppedError,
 )
 from ferry.plan import BatchPlan, choose_window
+from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
@@ -229,12 +231,35 @@ def carry_together(
     except StoppedError:
         raise
     except Exception as error:
+        if landed := _landed_meanwhile(batch, error, route.warehouse):
+            return (landed,)
         # A part that failed tells nothing about the whole window.
         if not (batch.part or batch.windows):
             record_failures([batch], error, route.warehouse)
         raise
     finally:
         shutil.rmtree(batch.folder, ignore_errors=True)
+
+
+def _landed_meanwhile(batch: Batch, error: Exception, warehouse: Warehouse) -> Receipt | None:
+    """The batch's receipt if another attempt of this run has landed it while this one failed.
+
+    A process that was taken for dead goes on beside the attempt that replaces it. Whichever lands
+    takes the staged files along, and the other one cannot load them any more.
+    """
+    if batch.windows or batch.part or isinstance(error, IncompleteReadError):  # this one landed
+        return None
+    try:
+        landed = already_landed(batch, warehouse)
+    except FerryError:  # the failure that is told is the first one
+        return None
+    if landed:
+        get_run_logger().warning(
+            "%s has landed in another attempt of this run, while this one failed: %s",
+            batch,
+            reason_of(error),
+        )
+    return landed
 
 
 def _arrive(

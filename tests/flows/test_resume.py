@@ -13,8 +13,12 @@ import pytest
 
 from blocks.sources.mysql.select import Select
 from blocks.stages import FolderStage
+from blocks.warehouses import PostgresWarehouse
+from ferry import statements as sql
 from ferry.errors import BusyError, ConnectionLostError, FatalError
+from ferry.receipts.failures import FAILURES
 from ferry.receipts.pieces import StagedRecord
+from flows.pipeline import carry_batch
 from flows.sync_table import sync_table
 from tasks import staged_pieces
 
@@ -320,6 +324,35 @@ def test_a_record_that_is_none_is_read_anew(
     Interrupted(monkeypatch, 3, spoil)
     assert AGAIN(table="orders").rows_inserted == ROWS
     assert not told(caplog)
+
+
+def test_of_two_attempts_at_once_one_lands_and_the_other_says_so(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that was taken for dead loads its files while its replacement lands."""
+    carried: list[Any] = []
+    arrive, copy_in = carry_batch._arrive, PostgresWarehouse.copy_in
+
+    def noted(*args: Any) -> Any:
+        carried.append(args)
+        return arrive(*args)
+
+    def overtaken(warehouse: PostgresWarehouse, *args: Any) -> int:
+        if len(carried) == 1:
+            batch, route, *_ = carried[0]
+            carry_batch.carry(replace(batch, attempt=2), route)
+        return copy_in(warehouse, *args)
+
+    monkeypatch.setattr(carry_batch, "_arrive", noted)
+    monkeypatch.setattr(PostgresWarehouse, "copy_in", overtaken)
+    receipt = sync_table(table="orders")
+    assert len(carried) == 2
+    assert "has landed in another attempt of this run, while this one failed" in caplog.text
+    assert shop.receipts("orders") == [receipt]
+    assert notes(shop) == [(n, f"note {n}") for n in range(ROWS)]
+    assert staged(shop) == []
+    failed = sql.count_where(FAILURES, "table_name", f"{shop.schema}.orders")
+    assert not shop.warehouse.describe(FAILURES) or shop.warehouse.fetch(failed) == [(0,)]
 
 
 def test_another_run_does_not_take_what_a_failed_one_has_staged(
