@@ -14,8 +14,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.coverage.backfill import (
+from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
+from ferry.backfills.plan import (
     Order,
     PlannedWindow,
     Reprocess,
@@ -25,7 +25,7 @@ from ferry.coverage.backfill import (
     in_order,
     lost_since,
 )
-from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
+from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import FerryError, RequestError
 from ferry.ranges import Granularity, Range
 from ferry.specs.tables import TableSpec, TableSpecs

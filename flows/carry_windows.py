@@ -9,8 +9,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from ferry.coverage.backfill import check_table, check_unchanged
-from ferry.coverage.outcomes import failed_lines, failures_of
+from ferry.backfills.outcomes import failed_lines, failures_of
+from ferry.backfills.plan import check_table, check_unchanged
 from ferry.errors import RequestError
 from ferry.windows import Window, check_begun
 from flows.pipeline.carry_batch import load_route

@@ -15,9 +15,9 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec

@@ -12,8 +12,8 @@ from typing import Any
 from prefect import task
 
 from blocks.stage import Stage
+from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.files import read_batches, read_rows
-from blocks.stages.parts.sums import BatchSums
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, WINDOW, Batch, Copied, Extract, OfWindow, Staged

@@ -19,8 +19,8 @@ from prefect.logging import get_run_logger
 from blocks.source import Reading, Source
 from blocks.sources.cursors import cursor_bounds
 from blocks.stage import Stage
+from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.files import write_parts
-from blocks.stages.parts.sums import BatchSums
 from blocks.stages.parts.windows import WindowNumbers
 from ferry.batch import WINDOW, Batch, CursorValue, Extract, ExtractQuery
 from ferry.capabilities import Capabilities
@@ -31,7 +31,7 @@ from ferry.plan import BatchPlan, range_count, stored_bound, window_bounds
 from ferry.schema import NUMBERS, Column, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import CursorWatch, Watermark, refuse_jump
-from tasks.landed import counts_no_time
+from tasks.landed.watermark import counts_no_time
 from tasks.pages.progress import RowsProgress
 from tasks.places.readers import more_places, place_among_readers
 from tasks.plan_batch import describe_source

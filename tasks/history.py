@@ -28,7 +28,7 @@ from ferry.receipts.receipt import (
 from ferry.receipts.table import count_of_run, last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
 from ferry.specs.tables import TableSpec
-from tasks.landed import asked, why_gone
+from tasks.landed.receipts import asked, why_gone
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains
 

@@ -19,7 +19,9 @@ from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetPlan, within_limits
 from ferry.target.value_types import carried_as_text, check_types
-from tasks.landed import in_older_rows, landings, readings, warn_of_other_readings, watermark
+from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
+from tasks.landed.receipts import landings, readings
+from tasks.landed.watermark import watermark
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
 from tasks.target.retype import plan_columns

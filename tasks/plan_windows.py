@@ -10,7 +10,7 @@ from prefect import task
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
-from ferry.coverage.backfill import (
+from ferry.backfills.plan import (
     PlannedWindow,
     Reprocess,
     TablePlan,
@@ -25,7 +25,7 @@ from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from tasks.history import read_coverage, read_run
-from tasks.landed import readings
+from tasks.landed.receipts import readings
 from tasks.step import STEP, explains
 from tasks.uncarried import refuse_uncarried
 

@@ -29,14 +29,14 @@ import ferry
 from blocks.named import naming
 from blocks.source import Reading, Source
 from blocks.stage import Stage
+from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.csv_lines import new_null_marker
 from blocks.stages.parts.pieces import OnPiece
-from blocks.stages.parts.sums import BatchSums
 from ferry.batch import Batch, Extract, PartFile, StagedFile
 from ferry.capabilities import Capabilities
 from ferry.errors import FatalError, FerryError
 from ferry.plan import BatchPlan
-from ferry.receipts.pieces import MOST_PIECES, StagedPiece, StagedRecord
+from ferry.receipts.staged_record import MOST_PIECES, StagedPiece, StagedRecord
 from ferry.schema import Column
 from tasks.stage import IN_USE_DAYS, SUFFIX, UPLOADS_AT_ONCE, folder
 

@@ -33,7 +33,7 @@ from ferry.windows import clamped, on_clock
 from ferry.write.algorithms import write
 from ferry.write.load import Landed, Load, Transaction
 from ferry.write.upsert import newest_table
-from tasks.landed import write_void
+from tasks.landed.voids import write_void
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains, located, repeat_on_conflict
 from tasks.target.prepare import drop_quietly, prepare_target

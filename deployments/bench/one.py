@@ -36,10 +36,10 @@ from prefect import flow, task
 from prefect.runtime import flow_run as this_run
 
 import tasks.copy_in
-from blocks.stages.parts.sums import BatchSums
+from blocks.stages.parts.batch_sums import BatchSums
 from deployments.bench.places import TINY, YEAR
 from ferry.audits.outcome import DIFFERENCES
-from ferry.coverage.outcomes import Outcome
+from ferry.backfills.outcomes import Outcome
 from ferry.fingerprints.sums import no_sums
 from ferry.ranges import Granularity, Range
 from ferry.specs.tables import Mode, TableSpec

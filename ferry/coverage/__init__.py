@@ -1,4 +1,5 @@
-"""Coverage: which days of a table are loaded, and what follows: backfills, catch-up, deadlines.
+"""Coverage: which days of a table are loaded, what people are shown of it, and deadlines.
 
-A wing of its own: the rest of `ferry/` does not know it, and it does not know the summaries.
+A wing of its own: the rest of `ferry/` does not know it, but for backfills; and it does not know
+the summaries.
 """

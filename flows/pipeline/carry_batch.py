@@ -37,7 +37,7 @@ from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
 from tasks import copy, extract, in_place, plan, stage, upsert, with_retries
 from tasks.history import record_failures
-from tasks.landed import already_landed
+from tasks.landed.receipts import already_landed
 from tasks.pages.receipt import receipt_line, show_receipt
 from tasks.stage import discard
 from tasks.upsert import drop_staging

@@ -13,9 +13,9 @@ from threading import Event, Thread
 from prefect.logging import get_run_logger
 
 from blocks.work_folder import work_folder
+from ferry.backfills.outcomes import NOT_BEGUN, Outcome, receipts_of
+from ferry.backfills.window_queue import WindowQueue
 from ferry.batch import Batch
-from ferry.coverage.outcomes import NOT_BEGUN, Outcome, receipts_of
-from ferry.coverage.together import WindowQueue
 from ferry.errors import ApartError, StoppedError
 from ferry.reasons import explained, reason_of
 from ferry.receipts.receipt import Receipt

@@ -12,9 +12,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 
+from ferry.backfills.outcomes import Outcome, receipts_of
+from ferry.backfills.past_windows import not_loaded, past_windows
 from ferry.batch import Batch
-from ferry.coverage.outcomes import Outcome, receipts_of
-from ferry.coverage.past_windows import not_loaded, past_windows
 from ferry.lookback import own_window
 from ferry.plan import plan_query
 from ferry.reasons import reason_of
@@ -27,7 +27,7 @@ from flows.pipeline.carry_batch import (
 )
 from flows.pipeline.carry_many import InARow, run_windows
 from tasks.history import read_coverage
-from tasks.landed import readings
+from tasks.landed.receipts import readings
 from tasks.pages.receipt import receipt_line
 from tasks.runs.own_state import while_running
 from tasks.step import explains

@@ -12,9 +12,9 @@ from prefect.runtime import flow_run
 from ferry import statements as sql
 from ferry.audits.buckets import day_of
 from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
-from ferry.coverage.backfill import check_table
+from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
+from ferry.backfills.plan import check_table
 from ferry.coverage.days import ONE_DAY
-from ferry.coverage.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.errors import RequestError
 from ferry.ranges import Range, split_range
 from ferry.reasons import reason_of

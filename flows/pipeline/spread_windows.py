@@ -29,8 +29,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelling
 
 from blocks.warehouse import Warehouse
+from ferry.backfills.outcomes import Outcome
 from ferry.batch import Batch
-from ferry.coverage.outcomes import Outcome
 from ferry.errors import ConfigurationError, RetriableError
 from ferry.windows import Window
 from flows.pipeline.carry_many import Report, counts

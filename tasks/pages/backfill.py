@@ -8,8 +8,8 @@ from itertools import groupby
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
+from ferry.backfills.plan import PlannedWindow, TablePlan, days_label, joined
 from ferry.bounded import MAX_ROWS, first_of
-from ferry.coverage.backfill import PlannedWindow, TablePlan, days_label, joined
 from ferry.cursors import cursor_line
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import short

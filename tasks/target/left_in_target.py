@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.coverage.backfill import joined
+from ferry.backfills.plan import joined
 from ferry.cursors import find_cursor
 from ferry.plan import stored_bound
 from ferry.reasons import reason_of

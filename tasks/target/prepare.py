@@ -21,7 +21,8 @@ from ferry.plan import BatchPlan
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import key_index
 from ferry.target.changes import TargetPlan
-from tasks.landed import has_landed, write_void
+from tasks.landed.receipts import has_landed
+from tasks.landed.voids import write_void
 from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
 from tasks.stage import FORGOTTEN_DAYS
 from tasks.target.retype import plan_columns, retype, widen

@@ -34,7 +34,7 @@ from pathlib import Path
 import flows.sync_table
 from blocks.sources import SQLiteSource
 from blocks.stages.parts.files import read_batches, write_parts
-from blocks.stages.parts.sums import BatchSums
+from blocks.stages.parts.batch_sums import BatchSums
 from blocks.warehouses import DuckDBWarehouse
 from ferry.batch import ExtractQuery, StageFormat
 from ferry.fingerprints.sums import summed

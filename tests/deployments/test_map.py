@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -96,6 +97,14 @@ def test_no_file_is_longer_than_can_be_read() -> None:
     lines = {str(each.relative_to(ROOT)): len(each.read_text().splitlines()) for each in FILES}
     assert len(lines) > 300
     assert {each: count for each, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_every_module_of_the_rules_is_held_by_the_contracts() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    rules = next(c for c in contracts["contracts"] if c["name"].startswith("the rules of a batch"))
+    listed = {*rules["source_modules"], *rules["forbidden_modules"]}
+    there = {each.stem for each in (ROOT / "ferry").iterdir() if not each.name.startswith("__")}
+    assert listed == {f"ferry.{name}" for name in there}
 
 
 def test_every_folder_of_the_code_says_what_it_is_for() -> None:

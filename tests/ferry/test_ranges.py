@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferry.coverage.backfill import days_label
+from ferry.backfills.plan import days_label
 from ferry.errors import RequestError
 from ferry.ranges import Granularity, Range, check_ends, split_range
 from ferry.windows import local_midnight

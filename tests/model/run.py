@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from ferry.coverage.backfill import Reprocess
+from ferry.backfills.plan import Reprocess
 from tests.model.oracle import BrokenPromiseError
 from tests.model.runs import Job, Runs
 from tests.model.scene import Outcome, Scene

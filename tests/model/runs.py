@@ -15,8 +15,8 @@ from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
-from ferry.coverage.backfill import PlannedWindow, Reprocess, lost_since
-from ferry.coverage.outcomes import failures_of
+from ferry.backfills.outcomes import failures_of
+from ferry.backfills.plan import PlannedWindow, Reprocess, lost_since
 from ferry.errors import FerryError, UnknownError
 from ferry.ranges import Granularity, Range
 from ferry.windows import Every, Window, scheduled_window

@@ -36,15 +36,15 @@ from blocks.sources.mysql.process import (
     ReadTimeoutError,
     UnreadableError,
 )
+from blocks.sources.mysql.reading_processes import read_together
 from blocks.sources.mysql.select import Select, table_name
 from blocks.sources.mysql.snapshot import Gate
-from blocks.sources.mysql.together import read_together
 from blocks.sources.names import carried
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import FerryError, RequestError, StaleReadError
 from ferry.fingerprints.canonical import Digest
 from ferry.fingerprints.dialect import FingerprintDialect
-from ferry.receipts.pieces import Cuts, in_shares
+from ferry.receipts.staged_record import Cuts, in_shares
 from ferry.schema import Column, TableName, TableSchema
 from ferry.statements import Statement
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from blocks.stages.parts.sums import BatchSums
+from blocks.stages.parts.batch_sums import BatchSums
 from ferry import statements as sql
 from ferry.fingerprints.canonical import DIGESTS, Digest, Fingerprint, row_number
 from ferry.fingerprints.columns import ComparedBy, Pair, pair_columns

@@ -9,8 +9,8 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.logging import disable_run_logger
 
-from ferry.coverage.backfill import PlannedWindow, TablePlan
-from ferry.coverage.outcomes import Outcome, failed_lines, failures_of
+from ferry.backfills.outcomes import Outcome, failed_lines, failures_of
+from ferry.backfills.plan import PlannedWindow, TablePlan
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window

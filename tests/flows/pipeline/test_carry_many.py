@@ -17,8 +17,8 @@ import pytest
 from prefect.exceptions import Abort
 from prefect.logging import disable_run_logger
 
+from ferry.backfills.outcomes import Outcome
 from ferry.batch import Batch
-from ferry.coverage.outcomes import Outcome
 from ferry.errors import AccessError, ApartError, BusyError, DataError, StoppedError
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ferry.batch import StagedFile
 from ferry.fingerprints.sums import ColumnSum, ValueSums
-from ferry.receipts.pieces import Cuts, StagedPiece, StagedRecord, in_shares
+from ferry.receipts.staged_record import Cuts, StagedPiece, StagedRecord, in_shares
 
 moments = st.datetimes(timezones=st.just(UTC))
 decimals = st.decimals(allow_nan=False, allow_infinity=False)

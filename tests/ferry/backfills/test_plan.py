@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ferry.coverage.backfill import (
+from ferry.backfills.plan import (
     check_range,
     check_table,
     days_label,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferry.backfills.window_queue import GROWTH, MOST_WINDOWS, WindowQueue, neighbours
 from ferry.batch import Batch
-from ferry.coverage.together import GROWTH, MOST_WINDOWS, WindowQueue, neighbours
 from ferry.ranges import Granularity, Range, split_range
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window

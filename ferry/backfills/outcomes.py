@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ferry.backfills.plan import days_label, joined
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
-from ferry.coverage.backfill import days_label, joined
 from ferry.receipts.receipt import Receipt
 from ferry.windows import Window
 

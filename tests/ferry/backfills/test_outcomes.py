@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ferry.coverage.outcomes import NOT_BEGUN, Outcome, failed_lines
+from ferry.backfills.outcomes import NOT_BEGUN, Outcome, failed_lines
 from ferry.runs.notice import FailedRun, failure_notice
 from ferry.windows import Window, day_window
 

@@ -1,0 +1,91 @@
+"""What has landed in a table before a batch of it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import Batch
+from ferry.errors import SchemaError
+from ferry.receipts.read_as import Reading
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
+from ferry.receipts.table import (
+    Landings,
+    find_landing,
+    has_receipts,
+    holds_rows,
+    last_void,
+    read_landings,
+    read_readings,
+    rows_held,
+)
+from ferry.schema import Column, TableName, TableSchema
+from tasks.own_tables import make_missing
+
+R = TypeVar("R")
+
+
+def asked(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
+    """The answer of the receipts table; `none` where there is no such table.
+
+    One that an older Ferry made gets the columns that it lacks.
+    """
+    try:
+        return question()
+    except SchemaError:
+        if warehouse.describe(RECEIPTS) is None:
+            return none
+        make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
+        return question()
+
+
+def landings(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> Landings:
+    """What has landed in the batch's table, which is going to be read by this cursor."""
+    name = cursor.name.lower() if cursor else None
+    return asked(
+        lambda: read_landings(warehouse, batch.target, batch.stretch, name), Landings(), warehouse
+    )
+
+
+def has_landed(table: TableName, warehouse: Warehouse) -> bool:
+    """Whether any batch of the table has landed."""
+    return asked(lambda: has_receipts(warehouse, table), False, warehouse)
+
+
+def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
+    """The batch's receipt if an earlier attempt of this run has landed it, and it is not void.
+
+    None as well if the target is gone since, or has lost its rows.
+    """
+
+    def landing() -> Receipt | None:
+        void = last_void(warehouse, batch.target)
+        return find_landing(warehouse, batch.id, void)[1]
+
+    receipt = asked(landing, None, warehouse)
+    if receipt is None or warehouse.describe(batch.target) is None:
+        return None
+    empty = not warehouse.fetch(sql.any_row(batch.target))
+    return None if empty and rows_held(warehouse, batch.target) > 0 else receipt
+
+
+def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse) -> str:
+    """Why the rows that the table's receipts tell of are not there any more; empty if they are.
+
+    Args:
+        table: The target.
+        target: What it is now; None if there is none.
+        warehouse: Where.
+    """
+    if target is None:
+        return "the target is gone"
+    if not warehouse.fetch(sql.any_row(table)) and holds_rows(warehouse, table):
+        return "the target has lost its rows"
+    return ""
+
+
+def readings(table: TableName, warehouse: Warehouse) -> list[Reading]:
+    """What has landed in what the table's target is now, once for each way in which it was read."""
+    return asked(lambda: read_readings(warehouse, table), list[Reading](), warehouse)

@@ -1,0 +1,60 @@
+"""From where on a batch of mode watermark is read."""
+
+from __future__ import annotations
+
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.batch import Batch, CursorValue
+from ferry.cursors import find_cursor
+from ferry.plan import stored_bound
+from ferry.receipts.read_as import read_otherwise
+from ferry.schema import NUMBERS, Column, TableSchema
+from ferry.unix_time import to_unix
+from ferry.watermark import Watermark
+from tasks.landed.receipts import readings
+
+
+def watermark(
+    batch: Batch, schema: TableSchema, existing: TableSchema | None, warehouse: Warehouse
+) -> Watermark | None:
+    """From where on the batch is read; None to read all: nothing is known to have been read.
+
+    Args:
+        batch: The batch, in any mode; only one of mode watermark has a watermark.
+        schema: The source table.
+        existing: The target; None if there is none.
+        warehouse: Where.
+    """
+    if batch.mode != "watermark" or existing is None:
+        return None
+    cursor, unit = find_cursor(batch.spec, schema.columns, batch.mode), batch.spec.cursor_unit
+    there = existing.column(cursor.name) if cursor else None
+    if cursor is None or there is None:
+        return None
+    name = there.name
+    # A watermark's read, or a full copy, has read all that was there when it began; a window's has
+    # not. What was read last decides: if that was read otherwise, all is read once more.
+    whole = [
+        each
+        for each in readings(batch.target, warehouse)
+        if each.status == "loaded" and each.mode != "window" and each.cursor in (None, name)
+    ]
+    last = max(whole, key=lambda each: each.read_at, default=None)
+    if last is None or read_otherwise(last.read_as, batch.spec):
+        return None
+    until = last.read_at
+    if counts_no_time(batch, cursor):
+        lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
+        return None if highest is None else Watermark(highest, lowest)
+    bound: CursorValue | None = (
+        to_unix(until, unit)
+        if unit
+        else stored_bound(until, there.type.kind, batch.spec.wall_clock_zone)
+    )
+    (highest,) = warehouse.fetch(sql.highest_up_to(batch.target, name, bound))[0]
+    return None if highest is None else Watermark(highest)
+
+
+def counts_no_time(batch: Batch, cursor: Column) -> bool:
+    """Whether the cursor is a number that counts something else than time."""
+    return cursor.type.kind in NUMBERS and batch.spec.cursor_unit is None
