@@ -13,7 +13,7 @@ from ferry.capabilities import Capabilities
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import DataType, TableName, TableSchema
 from ferry.statements import Statement
-from ferry.target.retype import Held, View
+from ferry.target.retype import HeldColumns, View
 from ferry.write.load import Transaction
 
 
@@ -50,9 +50,9 @@ class Warehouse(NamedBlock, ABC):
         """
         return ()
 
-    def held_columns(self, table: TableName) -> Held:  # noqa: ARG002
+    def held_columns(self, table: TableName) -> HeldColumns:  # noqa: ARG002
         """Columns whose type cannot be changed at all, each with what it is a part of."""
-        return Held()
+        return HeldColumns()
 
     @abstractmethod
     def filled_columns(self, table: TableName) -> set[str]:

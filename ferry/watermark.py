@@ -76,16 +76,16 @@ class CursorWatch:
     """Looks at the cursors of what is read, batch by batch, for what is dated or numbered ahead.
 
     Args:
-        place: Which of the batches' columns is the cursor.
+        position: Which of the batches' columns is the cursor.
         column: The cursor.
         counts_no_time: Whether it is a number that counts something else than time.
     """
 
-    def __init__(self, place: int, column: Column, *, counts_no_time: bool) -> None:
+    def __init__(self, position: int, column: Column, *, counts_no_time: bool) -> None:
         self.column = column
         self.ahead = 0
         """How many rows are dated after the source's clock."""
-        self._place, self._counts_no_time = place, counts_no_time
+        self._position, self._counts_no_time = position, counts_no_time
         self._clock: pa.Scalar | None = None
         self._top: dict[int, int] = {}  # how many rows have each
         self._lowest: int | None = None
@@ -107,7 +107,7 @@ class CursorWatch:
 
     def see(self, batch: pa.RecordBatch) -> None:
         """Count what is dated ahead; of other numbers keep the highest, and the lowest."""
-        cursors = batch.column(self._place).drop_null()
+        cursors = batch.column(self._position).drop_null()
         if self._counts_no_time:
             self._see_numbers(_integers(cursors))
         elif self._clock is not None:
@@ -145,11 +145,11 @@ class CursorWatch:
                 values.insert(0, high)
             bounds = [known.lowest, lowest, high]
             lowest = min(int(bound) for bound in bounds if bound is not None)  # type: ignore[arg-type]
-        for place in range(len(values) - 1, 0, -1):
-            gap = values[place] - values[place - 1]
-            above = sum(self._top[value] for value in values[place:])
+        for position in range(len(values) - 1, 0, -1):
+            gap = values[position] - values[position - 1]
+            above = sum(self._top[value] for value in values[position:])
             few = known is not None or above < self._rows - above
-            if few and lowest is not None and gap > max(JUMP, values[place - 1] - lowest):
+            if few and lowest is not None and gap > max(JUMP, values[position - 1] - lowest):
                 return above
         return 0
 

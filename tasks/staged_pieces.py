@@ -127,7 +127,7 @@ class StagedPieces:
         """Upload a piece that has been read, and record it."""
         where = f"{self._folder}/{self._token}/piece-{number:05}"
         with naming(self._stage), ThreadPoolExecutor(UPLOADS_AT_ONCE) as uploads:
-            keys = [f"{where}-{place:05}.{self._suffix}" for place in range(len(parts))]
+            keys = [f"{where}-{position:05}.{self._suffix}" for position in range(len(parts))]
             files = tuple(uploads.map(self._stage.put, parts, keys))
             digests = tuple(part.sha256 for part in parts)
             piece = StagedPiece(

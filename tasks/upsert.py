@@ -159,8 +159,10 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
         receipts = tuple(
-            _after(last_void, _receipt(own, arrived, each, place, counts))
-            for place, (own, each, counts) in enumerate(zip(ids, batch.each, landed, strict=True))
+            _after(last_void, _receipt(own, arrived, each, position, counts))
+            for position, (own, each, counts) in enumerate(
+                zip(ids, batch.each, landed, strict=True)
+            )
         )
         write_receipts(tx, receipts)
     undecided_keys = sum(each.undecided_keys for each in landed)
@@ -261,15 +263,18 @@ def _moment(start: CursorValue | None) -> datetime | None:
 
 
 def _receipt(
-    receipt_id: str, arrived: _Arrived, batch: Batch, place: int, landed: Landed
+    receipt_id: str, arrived: _Arrived, batch: Batch, position: int, landed: Landed
 ) -> Receipt:
-    """The receipt of the batch; of the window at this place, where several travel together."""
+    """The receipt of the batch; of the window at this position, where several travel together."""
     plan, extracted = arrived.plan, arrived.extracted
     window, cursor, staged, copied = batch.window, plan.cursor, arrived.staged, arrived.copied
     read, loaded = (extracted.rows, extracted.sums), (copied.rows, copied.sums)
     staged_rows = staged.rows
     if arrived.batch.windows:
-        read, loaded = _of_window(extracted.by_window, place), _of_window(copied.by_window, place)
+        read, loaded = (
+            _of_window(extracted.by_window, position),
+            _of_window(copied.by_window, position),
+        )
         staged_rows = read[0]  # the files hold just what was read
     salt = secrets.token_hex(16)  # and forgotten, so that no value can be guessed from a sum
     start = _as_moment(plan.start, batch.spec.cursor_unit)
@@ -306,9 +311,9 @@ def _receipt(
     )
 
 
-def _of_window(found: Sequence[OfWindow], place: int) -> tuple[int, ValueSums | None]:
-    """What a step found of the window at this place; nothing where the batch has no rows."""
-    return (found[place].rows, found[place].sums) if found else (0, None)
+def _of_window(found: Sequence[OfWindow], position: int) -> tuple[int, ValueSums | None]:
+    """What a step found of the window at this position; nothing where the batch has no rows."""
+    return (found[position].rows, found[position].sums) if found else (0, None)
 
 
 def _complete_until(

@@ -44,10 +44,10 @@ class Carried:
             return self.unordered
         firsts = [first for first, _ in self.stretches if first is not None]
         open_start = len(self.stretches) - len(firsts)
-        place = open_start + bisect_right(firsts, value) - 1
-        if place < 0:
+        position = open_start + bisect_right(firsts, value) - 1
+        if position < 0:
             return False
-        end = self.stretches[place][1]
+        end = self.stretches[position][1]
         return bool(end is None or value < end)
 
 

@@ -169,12 +169,12 @@ class Side:
     def by_range(self, bounds: Sequence[object]) -> Statement:
         """A bucket for each of the ranges between one bound and the next.
 
-        Gives rows for `bucket`: the range's place, and what is in it; none for empty ranges.
+        Gives rows for `bucket`: the range's position, and what is in it; none for empty ranges.
         """
         assert self.ordering is not None
         where = self._where(Part(bounds[0], bounds[-1]))
-        place = self._place(bounds, 0, len(bounds) - 1)
-        return self._grouped(place, where)
+        position = self._position(bounds, 0, len(bounds) - 1)
+        return self._grouped(position, where)
 
     def by_key(self, part: Part, divisor: int) -> Statement:
         """A bucket for each remainder of the key's number, of a part of the table."""
@@ -211,13 +211,13 @@ class Side:
 
     def bucket(self, row: Sequence[Any]) -> tuple[int, Bucket]:
         """What a row of the answer to `by_range` or `by_key` says."""
-        place, count, total, *rest = row
+        position, count, total, *rest = row
         near = tuple(
             (int(rest[n]), float(rest[n + 1] or 0), float(rest[n + 2] or 0))
             for n in range(0, 3 * len(self.nearly), 3)
         )
         present = tuple(int(value or 0) for value in rest[3 * len(self.nearly) :])
-        return int(place), Bucket(Fingerprint(int(count), int(total or 0)), near, present)
+        return int(position), Bucket(Fingerprint(int(count), int(total or 0)), near, present)
 
     def row(self, row: Sequence[Any]) -> Row:
         """What a row of the answer to `rows` or `rows_of` says."""
@@ -300,13 +300,13 @@ class Side:
             return f"CASE WHEN {name} IS NULL THEN 0 ELSE {self.dialect.byte_length(name)} + 1 END"
         return f"CASE WHEN {self.dialect.has_json(column)} THEN 1 ELSE 0 END"
 
-    def _place(self, bounds: Sequence[object], first: int, last: int) -> Statement:
+    def _position(self, bounds: Sequence[object], first: int, last: int) -> Statement:
         """Which of the ranges a row is in, found by halves."""
         if last - first == 1:
             return Statement(str(first))
         assert self.ordering is not None
         middle = (first + last) // 2
-        low, high = self._place(bounds, first, middle), self._place(bounds, middle, last)
+        low, high = self._position(bounds, first, middle), self._position(bounds, middle, last)
         bound = self.dialect.bound(bounds[middle], self.ordering)
         return Statement(
             f"CASE WHEN {self.dialect.ordered(self.ordering)} < {MARK} "

@@ -26,7 +26,7 @@ _OF_ROWS = ("source_table", "key")
 
 
 @dataclass(frozen=True)
-class Reading:
+class PastReading:
     """What has landed in a target, read alike.
 
     Attributes:
@@ -91,7 +91,7 @@ def replaced_others(recorded: str | None, spec: TableSpec) -> bool:
 
 
 def refuse_rows_of_others(
-    readings: Iterable[Reading], spec: TableSpec, mode: Mode, cursor: str | None
+    readings: Iterable[PastReading], spec: TableSpec, mode: Mode, cursor: str | None
 ) -> None:
     """Refuse to add to a target what other rows in it would hide, or would be taken out by it.
 

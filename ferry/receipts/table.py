@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ferry import statements as sql
-from ferry.receipts.read_as import Reading
+from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import (
     RECEIPT_COLUMNS,
     RECEIPTS,
@@ -286,7 +286,7 @@ def rows_held(tx: Transaction, table: TableName) -> int:
     return int(tx.fetch(select)[0][0] or 0)
 
 
-def read_readings(tx: Transaction, table: TableName) -> list[Reading]:
+def read_readings(tx: Transaction, table: TableName) -> list[PastReading]:
     """What has landed in what the target is now, once for each way in which it was read."""
     select = Statement(
         "SELECT read_as, cursor_name, mode, status, MAX(finished_at), "  # noqa: S608
@@ -295,4 +295,4 @@ def read_readings(tx: Transaction, table: TableName) -> list[Reading]:
         "GROUP BY read_as, cursor_name, mode, status",
         (str(table), VOID, last_void(tx, table)),
     )
-    return [Reading(*row) for row in tx.fetch(select)]
+    return [PastReading(*row) for row in tx.fetch(select)]

@@ -238,8 +238,8 @@ def _check_queries(spec: SummarySpec, read: YamlFile) -> None:
 def _check_checks(spec: SummarySpec, read: YamlFile) -> None:
     """Columns, tables and SQL of the checks, as far as they can be told without a warehouse."""
     for side in ("input_check", "output_check"):
-        for place, check in enumerate(getattr(spec, side)):
-            at = (side, place)
+        for position, check in enumerate(getattr(spec, side)):
+            at = (side, position)
             for text in (getattr(check, "sql", None), getattr(check, "equals", None)):
                 if isinstance(text, str):
                     parse_query(text, read.name, line=read.line(at) - 1)

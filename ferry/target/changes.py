@@ -9,7 +9,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
 from ferry.statements import NativeType
-from ferry.target.retype import Held, Retype, grown
+from ferry.target.retype import HeldColumns, Retype, grown
 from ferry.target.retype_refused import Changes
 
 
@@ -41,7 +41,7 @@ def plan_target(
     exclude: Sequence[str] = (),
     *,
     native_type: NativeType = str,
-    held: Callable[[], Held] = Held,
+    held: Callable[[], HeldColumns] = HeldColumns,
     replaced: bool = False,
 ) -> TargetPlan:
     """What has to be done to the target so that these columns fit.
@@ -72,7 +72,7 @@ def plan_target(
     widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
     unfit = [c for c in changes if not c.grows]
     retype = [c for c in changes if c not in widen and c not in unfit]
-    holding = held() if unfit or retype else Held()
+    holding = held() if unfit or retype else HeldColumns()
     told = Changes(target, existing, native_type, capabilities, holding)
     if unfit and not replaced:
         raise told.undecided(unfit)

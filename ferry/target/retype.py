@@ -45,7 +45,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldColumns:
     """What keeps columns of a table from another type.
 
     Attributes:

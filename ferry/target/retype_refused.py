@@ -9,7 +9,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
 from ferry.schema import Column, TableName, TableSchema, fits
 from ferry.statements import NativeType, quoted, table_sql
-from ferry.target.retype import Held, Retype, View, change_type, copy_anew
+from ferry.target.retype import HeldColumns, Retype, View, change_type, copy_anew
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Changes:
     existing: TableSchema
     native_type: NativeType
     capabilities: Capabilities
-    held: Held
+    held: HeldColumns
 
     def undecided(self, unfit: Sequence[Retype]) -> SchemaError:
         """The error for types that no value-keeping change makes fit."""

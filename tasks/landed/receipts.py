@@ -9,7 +9,7 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import SchemaError
-from ferry.receipts.read_as import Reading
+from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
     Landings,
@@ -86,6 +86,6 @@ def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse)
     return ""
 
 
-def readings(table: TableName, warehouse: Warehouse) -> list[Reading]:
+def readings(table: TableName, warehouse: Warehouse) -> list[PastReading]:
     """What has landed in what the table's target is now, once for each way in which it was read."""
-    return asked(lambda: read_readings(warehouse, table), list[Reading](), warehouse)
+    return asked(lambda: read_readings(warehouse, table), list[PastReading](), warehouse)

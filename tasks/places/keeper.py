@@ -21,7 +21,7 @@ from tasks.places.limits import UnreachableError
 from tasks.places.place import Place
 
 if TYPE_CHECKING:
-    from tasks.places.pool import Pool
+    from tasks.places.place_pool import PlacePool
 
 BUSY_AT_ONCE = 5
 """So often a busy server is asked again at once before it counts as silent."""
@@ -37,7 +37,7 @@ class Keeper:
         pool: The pool, whose lock guards all that is read and written here.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: PlacePool) -> None:
         self._pool, self._limits, self._times = pool, pool.limits, pool.times
         self._leaks = LeakWatch(pool.times.leaked)
         self._report_at = self._look_at = time.monotonic()

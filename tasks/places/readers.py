@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from prefect.settings import PREFECT_API_URL
 
 from tasks.places.limits import Limits
-from tasks.places.pool import More, Pool
+from tasks.places.place_pool import More, PlacePool
 from tasks.places.times import Times
 
 TIMES = Times()
 """Of the pools that this process makes from now on."""
 
-_pools: dict[tuple[str | None, str, bool], Pool] = {}
+_pools: dict[tuple[str | None, str, bool], PlacePool] = {}
 _making = threading.Lock()
 
 
@@ -74,12 +74,12 @@ def more_places(source: str, count: int, *, backfill: bool) -> Iterator[More]:
         yield more
 
 
-def _pool(source: str, backfill: bool) -> Pool:
+def _pool(source: str, backfill: bool) -> PlacePool:
     key = (PREFECT_API_URL.value(), source, backfill)
     with _making:
         if key not in _pools:
             names = [readers_limit(source), *([backfill_limit(source)] if backfill else [])]
-            _pools[key] = Pool(source, Limits(names), TIMES)
+            _pools[key] = PlacePool(source, Limits(names), TIMES)
         return _pools[key]
 
 

@@ -12,7 +12,7 @@ from ferry.batch import Batch
 from ferry.errors import FerryError
 from ferry.schema import Column, TableSchema, fits
 from ferry.target.changes import TargetPlan, plan_target
-from ferry.target.retype import Held, change_type, make_anew
+from ferry.target.retype import HeldColumns, change_type, make_anew
 from ferry.target.retype_refused import refuse_bound
 
 
@@ -42,7 +42,7 @@ def _plan(
     existing: TableSchema | None,
     columns: Sequence[Column],
     warehouse: Warehouse,
-    held: Callable[[], Held] = Held,
+    held: Callable[[], HeldColumns] = HeldColumns,
 ) -> TargetPlan:
     return plan_target(
         batch.target,

@@ -114,14 +114,14 @@ class CatalogTable:
         raise no_such_column(name, table, [column.name for column in self.columns])
 
 
-def read(cursor: Cursor, table: TableName, database: str, place: str) -> CatalogTable:
+def read(cursor: Cursor, table: TableName, database: str, address: str) -> CatalogTable:
     """The table or view as the catalog has it.
 
     Args:
         cursor: A cursor on the server.
         table: The table; without a schema, in `database`.
         database: The connection's own.
-        place: Server and database, for messages.
+        address: Server and database, for messages.
 
     Raises:
         SchemaError: The catalog shows no such table to this user.
@@ -131,7 +131,7 @@ def read(cursor: Cursor, table: TableName, database: str, place: str) -> Catalog
     rows = _rows(cursor, _COLUMNS, table, database)
     if not rows:
         schema = table.schema or database
-        shown = f"database {schema!r} of {place.partition('/')[0]}"
+        shown = f"database {schema!r} of {address.partition('/')[0]}"
 
         def names_in(name: str) -> list[str]:
             cursor.execute(_TABLES, (name or database,))
@@ -139,7 +139,7 @@ def read(cursor: Cursor, table: TableName, database: str, place: str) -> Catalog
 
         names = names_in(schema)
         if table.name in names:  # some right shows the table, and none its columns
-            raise no_right_to_read(f"{quote(schema)}.{quote(table.name)}", place)
+            raise no_right_to_read(f"{quote(schema)}.{quote(table.name)}", address)
         raise no_such_table(table, shown, names, names_in)
     key = tuple(str(row[1]) for row in _rows(cursor, _KEY, table, database))
     checks: set[str] = set()

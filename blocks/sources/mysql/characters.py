@@ -29,13 +29,13 @@ def lossy_columns(columns: Sequence[Column]) -> tuple[int, ...]:
     return tuple(n for n, column in enumerate(columns) if _CHARACTER_SET.search(column.native))
 
 
-def masks(columns: Sequence[Column], places: Sequence[int]) -> list[str]:
+def masks(columns: Sequence[Column], positions: Sequence[int]) -> list[str]:
     """SQL for bit masks that tell, row by row, in which of the columns something was lost."""
     items = []
-    for first in range(0, len(places), MASK_BITS):
+    for first in range(0, len(positions), MASK_BITS):
         bits = [
             f"({_is_lost(columns[n])}) << {bit}"
-            for bit, n in enumerate(places[first : first + MASK_BITS])
+            for bit, n in enumerate(positions[first : first + MASK_BITS])
         ]
         items.append(f"({' | '.join(bits)}) AS q{first // MASK_BITS}")
     return items
@@ -58,7 +58,7 @@ def _questions(text: str) -> str:
 def refuse_lost(
     found: Sequence[pa.Array],
     columns: Sequence[Column],
-    places: Sequence[int],
+    positions: Sequence[int],
     table: TableName,
     rows: int,
 ) -> None:
@@ -67,7 +67,7 @@ def refuse_lost(
     Args:
         found: The masks' values.
         columns: The columns that were read.
-        places: What `lossy_columns` told of them.
+        positions: What `lossy_columns` told of them.
         table: The table, for the message.
         rows: How many rows have been read, with these.
 
@@ -75,9 +75,9 @@ def refuse_lost(
         DataError: The message tells the columns and in how many rows.
     """
     counts: dict[str, int] = {}
-    for place, n in enumerate(places):
-        bit = pa.scalar(1 << place % MASK_BITS, pa.int64())
-        mask = found[place // MASK_BITS].cast(pa.int64())
+    for position, n in enumerate(positions):
+        bit = pa.scalar(1 << position % MASK_BITS, pa.int64())
+        mask = found[position // MASK_BITS].cast(pa.int64())
         count = pc.sum(pc.not_equal(pc.bit_wise_and(mask, bit), pa.scalar(0, pa.int64()))).as_py()
         if count:
             counts[columns[n].name] = count

@@ -69,7 +69,7 @@ class MySQLServer:
     read_timeout_seconds: int
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """Server and database, for messages."""
         return f"{self.host}:{self.port}/{self.database}"
 
@@ -92,7 +92,7 @@ class MySQLServer:
             ):
                 yield cursor
         except pymysql.MySQLError as error:
-            raise mysql_error(error, self.place) from error
+            raise mysql_error(error, self.address) from error
 
     def connect(self, client_flag: int = 0) -> pymysql.Connection[Any]:
         """A connection of the caller's own, who closes it.

@@ -315,13 +315,13 @@ def even_cuts(sampled: Sequence[CutValue], count: int) -> list[CutValue]:
     """
     if len(sampled) < count:
         return []
-    places = [len(sampled) * n // count for n in range(1, count)]
+    positions = [len(sampled) * n // count for n in range(1, count)]
     whole = len(sampled[0])
     for length in range(1, whole + 1):
         cuts: dict[CutValue, int] = {}
-        for place in places:
-            cut = sampled[place][:length]
-            first = place
+        for position in positions:
+            cut = sampled[position][:length]
+            first = position
             while first and sampled[first - 1][:length] == cut:
                 first -= 1
             if first:

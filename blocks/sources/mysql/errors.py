@@ -79,79 +79,79 @@ CLIENT_ERRORS = 2000
 """Numbers below are the server's own; from here on, the connection failed."""
 
 
-def mysql_error(error: pymysql.MySQLError, place: str) -> FerryError:
+def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
     """The error for one of pymysql's, to be raised `from` it.
 
     Args:
         error: What pymysql raised.
-        place: Server and database, for the message.
+        address: Server and database, for the message.
     """
     cause = getattr(error, "original_exception", None)
     if isinstance(cause, ssl.SSLError):
         return AccessError(
-            f"the certificate of {place} does not verify",
+            f"the certificate of {address} does not verify",
             found=getattr(cause, "verify_message", None) or cause.reason,
             todo="Set `ca_path` to the authority that signed it, and `host` to the name in it.",
         )
     if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
         return AccessError(
-            f"the host name of {place} is not known", todo="Check `host` in the source block."
+            f"the host name of {address} is not known", todo="Check `host` in the source block."
         )
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    return error_of_code(code, place)
+    return error_of_code(code, address)
 
 
-def error_of_code(code: int, place: str) -> FerryError:
+def error_of_code(code: int, address: str) -> FerryError:
     """The error for a number of the server's or of the client library's.
 
     The server's own words are left out: they may hold values.
 
     Args:
         code: The error's number; 0 when there is none.
-        place: Server and database, for the message.
+        address: Server and database, for the message.
     """
     number = f"error {code}" if code else "no error number"
     if code in _ACCESS:
         problem, todo = _REFUSED.get(code, ("", _CHECK_ALL))
-        database = place.rpartition("/")[2]
+        database = address.rpartition("/")[2]
         return AccessError(
-            f"{place} refused access" + (f": {problem}" if problem else ""),
+            f"{address} refused access" + (f": {problem}" if problem else ""),
             found=number,
             todo=todo.format(database=f"`{database}`"),
         )
     if code in _BUSY:
         return BusyError(
-            f"{place} is busy, or stopped the statement: a lock, a limit, or somebody's KILL",
+            f"{address} is busy, or stopped the statement: a lock, a limit, or somebody's KILL",
             found=number,
             todo="It is tried again; if it stays so, look for long transactions and time limits.",
         )
     if code in _SCHEMA:
         return SchemaError(
-            f"{place} does not have the table or a column any more, or its view is broken",
+            f"{address} does not have the table or a column any more, or its view is broken",
             found=number,
             todo="Run again: the catalog is read anew.",
         )
     if code in _LOST or 2000 <= code < 3000 or not code:
         return ConnectionLostError(
-            f"the connection to {place} failed or was cut",
+            f"the connection to {address} failed or was cut",
             found=number,
             todo="It is tried again; if it stays so, check host, port, firewall and the server.",
         )
     return ConfigurationError(
-        f"{place} refused the statement",
+        f"{address} refused the statement",
         found=number,
         todo="Look the number up in the server's manual.",
     )
 
 
-def no_right_to_read(table: str, place: str) -> AccessError:
+def no_right_to_read(table: str, address: str) -> AccessError:
     """The error for a table that is there and that the user may not read.
 
     Args:
         table: Its quoted name.
-        place: Server and database, for the message.
+        address: Server and database, for the message.
     """
     return AccessError(
-        f"{place} refused access: the user has not the right SELECT on {table}",
+        f"{address} refused access: the user has not the right SELECT on {table}",
         todo=f"Have it given: GRANT SELECT ON {table} TO the user.",
     )

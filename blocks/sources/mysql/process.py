@@ -22,7 +22,7 @@ from ferry.errors import ConnectionLostError, DataError, FerryError
 BATCH_BYTES = 2 * 1024 * 1024
 """A batch has about so many bytes, and never many more than the rows fetched at a time."""
 
-Held = Callable[[subprocess.Popen[bytes] | None], None]
+OnProcess = Callable[[subprocess.Popen[bytes] | None], None]
 """Told of the process that reads, which another thread may then kill; of None once it may not."""
 
 _PROGRAM = Path(__file__).with_name("reader.py")
@@ -87,7 +87,7 @@ class MySQLReader:
         session: Statements that set the session first.
         batch_rows: Rows in a batch, at most.
         read_timeout_seconds: How long to wait for a batch.
-        place: Server and database, for messages.
+        address: Server and database, for messages.
         ca_path: PEM file of the authorities that may vouch for the server; None for the machine's.
         fetch_rows: Rows that are fetched at a time, however long they are; None for `batch_rows`.
         batch_bytes: A batch that has so many bytes takes no more.
@@ -98,7 +98,7 @@ class MySQLReader:
     session: Sequence[str]
     batch_rows: int
     read_timeout_seconds: float
-    place: str
+    address: str
     ca_path: str | None = None
     fetch_rows: int | None = None
     batch_bytes: int = BATCH_BYTES
@@ -107,14 +107,14 @@ class MySQLReader:
         """The same, after some statements more in its session."""
         return replace(self, session=(*self.session, *statements))
 
-    def batches(self, held: Held = lambda _: None) -> Generator[pa.RecordBatch]:
+    def batches(self, on_process: OnProcess = lambda _: None) -> Generator[pa.RecordBatch]:
         """The result as it comes; the process ends with an iterator that is abandoned.
 
         One that has read its result to the end waits for the next statement, whose server and
         session are its own: it keeps no connection.
 
         Args:
-            held: Told of the process, and when it is not this read's any more.
+            on_process: Told of the process, and when it is not this read's any more.
 
         Raises:
             ConnectionLostError: The connection was cut, or no batch came in time; caused by a
@@ -124,7 +124,7 @@ class MySQLReader:
         """
         with READERS.lease(self.ca_path, lambda: _start(self.ca_path)) as lease:
             process = lease.thing
-            held(process)
+            on_process(process)
             assert process.stdin and process.stdout and process.stderr
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(self._request())
@@ -140,7 +140,7 @@ class MySQLReader:
                 failure = process.stderr.read()
                 exit_code = process.wait()
                 raise self._error(exit_code, failure) from self._cause(exit_code, failure)
-            held(None)
+            on_process(None)
 
     def _request(self) -> bytes:
         return (
@@ -161,25 +161,25 @@ class MySQLReader:
     def _error(self, exit_code: int, failure: bytes) -> FerryError:
         if exit_code == -signal.SIGALRM:
             return ConnectionLostError(
-                f"no rows came from {self.place} for {self.read_timeout_seconds:g} seconds",
+                f"no rows came from {self.address} for {self.read_timeout_seconds:g} seconds",
                 step="extract",
                 todo="It is tried again. If the statement needs longer before its first row, put "
                 "an index on the cursor column or raise `read_timeout_seconds`.",
             )
         told = _told(failure)
         if told.get("kind") == "server":
-            return error_of_code(int(str(told["code"])), self.place).at(step="extract")
+            return error_of_code(int(str(told["code"])), self.address).at(step="extract")
         if told.get("kind") == "unreadable":
             return DataError(
-                f"{self.place} sent a value that cannot be read",
+                f"{self.address} sent a value that cannot be read",
                 step="extract",
                 todo="If a column was altered while it was read, run again; else find the value "
                 "by leaving columns out with `exclude`.",
             )
         if told.get("kind") == "lost":
-            return error_of_code(0, self.place).at(step="extract")
+            return error_of_code(0, self.address).at(step="extract")
         return ConnectionLostError(
-            f"the process that reads from {self.place} ended before its result did",
+            f"the process that reads from {self.address} ended before its result did",
             step="extract",
             found=f"exit code {exit_code}",
             todo="It is tried again; if it stays so, check this machine's memory.",

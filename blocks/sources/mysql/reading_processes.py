@@ -12,11 +12,11 @@ from functools import partial
 import pyarrow as pa
 
 from blocks.source import Reading
-from blocks.sources.mysql.process import Held, MySQLReader
+from blocks.sources.mysql.process import MySQLReader, OnProcess
 from blocks.sources.mysql.select import Select
 from blocks.sources.mysql.snapshot import Gate
 
-Rows = Callable[[Held], Generator[pa.RecordBatch]]
+Rows = Callable[[OnProcess], Generator[pa.RecordBatch]]
 """Reads one range."""
 
 _LOOK_SECONDS = 0.2
@@ -27,7 +27,7 @@ def read_together(
     reading: Reading,
     gate: Gate,
     ranges: Sequence[tuple[Select, MySQLReader]],
-    rows: Callable[[Select, MySQLReader, Held], Generator[pa.RecordBatch]],
+    rows: Callable[[Select, MySQLReader, OnProcess], Generator[pa.RecordBatch]],
     by_one: Callable[[], Iterator[pa.RecordBatch]] | None,
 ) -> Generator[pa.RecordBatch]:
     """The batches of all ranges as they come, from one snapshot if that can be had.
@@ -45,8 +45,8 @@ def read_together(
     with gate:
         team = Ranges(
             [
-                partial(rows, select, reader.after(gate.session(place)))
-                for place, (select, reader) in enumerate(ranges)
+                partial(rows, select, reader.after(gate.session(position)))
+                for position, (select, reader) in enumerate(ranges)
             ]
         )
         try:
@@ -117,18 +117,18 @@ class Ranges:
             if thread.ident is not None:
                 thread.join()
 
-    def _read(self, place: int, rows: Rows) -> None:
-        def held(process: subprocess.Popen[bytes] | None) -> None:
+    def _read(self, position: int, rows: Rows) -> None:
+        def on_process(process: subprocess.Popen[bytes] | None) -> None:
             with self._guard:
                 if process is None:
-                    self._processes.pop(place, None)
+                    self._processes.pop(position, None)
                     return
-                self._processes[place] = process
+                self._processes[position] = process
                 if self._stopped.is_set():
                     process.kill()
 
         try:
-            with contextlib.closing(rows(held)) as batches:
+            with contextlib.closing(rows(on_process)) as batches:
                 for batch in batches:
                     if not self._put(batch):
                         return

@@ -206,11 +206,11 @@ class Select:
     def _refuse_zero_dates(self, result: pa.RecordBatch, rows_before: int) -> None:
         columns = self.query.schema.columns
         counts: dict[str, int] = {}
-        for place, n in enumerate(self.dates):
+        for position, n in enumerate(self.dates):
             values = result.column(n)
             if values.null_count:
-                mask = result.column(len(columns) + place // _MASK_BITS).cast(pa.int64())
-                bit = pa.scalar(1 << place % _MASK_BITS, pa.int64())
+                mask = result.column(len(columns) + position // _MASK_BITS).cast(pa.int64())
+                bit = pa.scalar(1 << position % _MASK_BITS, pa.int64())
                 there = pc.not_equal(pc.bit_wise_and(mask, bit), pa.scalar(0, pa.int64()))
                 count = pc.sum(pc.and_(there, values.is_null())).as_py()
                 if count:

@@ -81,11 +81,11 @@ class Gate:
         """Let go of everything; whoever still waits reads on."""
         self._end()
 
-    def session(self, place: int) -> tuple[str, ...]:
+    def session(self, position: int) -> tuple[str, ...]:
         """The last statements of a connection's session, before it reads."""
         if self._connection is None:
             return ()
-        waits, ready = self._waits[place], self._ready[place]
+        waits, ready = self._waits[position], self._ready[position]
         return (
             f"DO GET_LOCK('{ready}', 0); DO GET_LOCK('{waits}', {_GATE_SECONDS}); "
             "START TRANSACTION WITH CONSISTENT SNAPSHOT; "

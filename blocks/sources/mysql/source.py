@@ -31,8 +31,8 @@ from blocks.sources.mysql.estimates import (
 from blocks.sources.mysql.fingerprint import MySQLFingerprint, digests
 from blocks.sources.mysql.process import (
     BATCH_BYTES,
-    Held,
     MySQLReader,
+    OnProcess,
     ReadTimeoutError,
     UnreadableError,
 )
@@ -123,7 +123,7 @@ class MySQLSource(Source):
             ConnectionLostError, BusyError: A retry may help.
         """
         with self._server.cursor() as cursor:
-            found = catalog.read(cursor, table, self.database, self._server.place)
+            found = catalog.read(cursor, table, self.database, self._server.address)
         kept = carried([column.name for column in found.columns], exclude, table)
         columns = tuple(column.mapped(table) for column in found.columns if column.name in kept)
         return TableSchema(table, columns, found.key)
@@ -251,15 +251,15 @@ class MySQLSource(Source):
             batch_rows=batch_rows,
             fetch_rows=fetch_rows(select.query, batch_rows, expected),
             read_timeout_seconds=self.read_timeout_seconds,
-            place=self._server.place,
+            address=self._server.address,
             ca_path=self.ca_path,
         )
 
     def _rows(
-        self, select: Select, reader: MySQLReader, held: Held = lambda _: None
+        self, select: Select, reader: MySQLReader, on_process: OnProcess = lambda _: None
     ) -> Generator[pa.RecordBatch]:
         rows = 0
-        with contextlib.closing(reader.batches(held)) as batches:
+        with contextlib.closing(reader.batches(on_process)) as batches:
             try:
                 for result in batches:
                     yield select.batch(result, rows)
@@ -369,7 +369,7 @@ class MySQLSource(Source):
             raise invalid_text(found, table, table_name(table, self.database))
 
     def _cursor_column(self, cursor: Cursor, table: TableName, name: str) -> Column:
-        found = catalog.read(cursor, table, self.database, self._server.place).column(name, table)
+        found = catalog.read(cursor, table, self.database, self._server.address).column(name, table)
         if found.type.kind not in CURSOR_KINDS:
             raise RequestError(
                 f"column {name!r} has no exact order",

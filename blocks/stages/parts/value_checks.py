@@ -31,8 +31,8 @@ class ValueChecks:
 
     def __init__(self, columns: tuple[Column, ...], capabilities: Capabilities) -> None:
         self._checks = [
-            (place, column, check)
-            for place, column in enumerate(columns)
+            (position, column, check)
+            for position, column in enumerate(columns)
             for check in _checks(column, capabilities)
         ]
 
@@ -47,8 +47,8 @@ class ValueChecks:
         Raises:
             DataError: With column, file and row.
         """
-        for place, column, check in self._checks:
-            refused = check(batch.column(place))
+        for position, column, check in self._checks:
+            refused = check(batch.column(position))
             if refused:
                 row, error = refused
                 error.found = f"column {column.name}, file {file}, row {rows_before + row + 1}"

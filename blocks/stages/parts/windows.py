@@ -17,14 +17,14 @@ class WindowNumbers:
 
     Args:
         bounds: Where each window begins, and where the last one ends, as the cursor holds it.
-        place: The cursor's place among the columns.
+        position: The cursor's position among the columns.
 
     Raises:
         ApartError: As the cursor has it, a window ends before it begins, or has no room.
     """
 
-    def __init__(self, bounds: Sequence[CursorValue], place: int) -> None:
-        self._bounds, self._place = list(bounds), place
+    def __init__(self, bounds: Sequence[CursorValue], position: int) -> None:
+        self._bounds, self._position = list(bounds), position
         self._numbers: np.ndarray | None = None
         self.last: tuple[int, int] | None = None
         """The first and the last of the windows that the last batch has rows of."""
@@ -37,14 +37,18 @@ class WindowNumbers:
         Raises:
             ApartError: A row is in none of the windows.
         """
-        values = _numbers(batch.column(self._place))
+        values = _numbers(batch.column(self._position))
         if self._numbers is None:
-            self._numbers = self._in_numbers(batch.column(self._place).type)
+            self._numbers = self._in_numbers(batch.column(self._position).type)
         found = np.searchsorted(self._numbers, values, side="right") - 1
         if batch.num_rows:
             first, last = int(found.min()), int(found.max())
             self.last = first, last
-            if batch.column(self._place).null_count or first < 0 or last >= len(self._bounds) - 1:
+            if (
+                batch.column(self._position).null_count
+                or first < 0
+                or last >= len(self._bounds) - 1
+            ):
                 raise ApartError("rows were read that are in none of these windows")
         numbers = pa.array(found.astype(np.int32), pa.int32())
         return pa.RecordBatch.from_arrays(

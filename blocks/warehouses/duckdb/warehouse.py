@@ -31,7 +31,7 @@ from ferry.errors import AccessError, BusyError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
-from ferry.target.retype import Held
+from ferry.target.retype import HeldColumns
 from ferry.write.load import Transaction
 
 _MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's default is 2 MB
@@ -171,7 +171,7 @@ class DuckDBWarehouse(Warehouse):
         )
         return TableSchema(table, columns, tuple(keys[0][0]) if keys else ()) if rows else None
 
-    def held_columns(self, table: TableName) -> Held:
+    def held_columns(self, table: TableName) -> HeldColumns:
         """Columns of keys, other constraints and indexes: DuckDB alters the type of none of them.
 
         Views are looked up anew whenever they are read; none is bound to a column.
@@ -182,7 +182,7 @@ class DuckDBWarehouse(Warehouse):
         if self.fetch(Statement(_INDEXED, names)):
             columns = self.fetch(Statement(_DESCRIBE, names))
             held |= {name: "a table with an index" for name, *_ in columns}
-        return Held(held)
+        return HeldColumns(held)
 
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns that the warehouse itself fills in a new row: those with a default."""

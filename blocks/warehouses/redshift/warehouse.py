@@ -31,7 +31,7 @@ from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaErro
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import MARK, Statement, quoted, storage_keys, table_sql
-from ferry.target.retype import Held, View
+from ferry.target.retype import HeldColumns, View
 
 # No value that could be in the data is ever taken for NULL: the marker is made for the run. Off:
 # what changes data silently (ACCEPTINVCHARS, ACCEPTANYDATE, EMPTYASNULL, TRUNCATECOLUMNS) and what
@@ -207,7 +207,7 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         """
         return bound_views(self.fetch, table, column)
 
-    def held_columns(self, table: TableName) -> Held:
+    def held_columns(self, table: TableName) -> HeldColumns:
         """Columns that cannot be dropped, or not be made again as they are.
 
         Those of the distribution and the sort key, and those that are NOT NULL, as the primary
@@ -218,7 +218,7 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         dist = [name for name, distkey, _, _ in rows if distkey]
         sort = [name for name, _, sortkey, _ in rows if sortkey]
         held |= dict.fromkeys(sort, "the sort key") | dict.fromkeys(dist, "the distribution key")
-        return Held(held, storage_keys(sort, dist[0] if dist else None))
+        return HeldColumns(held, storage_keys(sort, dist[0] if dist else None))
 
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns that the warehouse itself fills in a new row: those with a default."""

@@ -138,7 +138,7 @@ def test_the_password_is_in_no_argument_and_no_environment(
         session=(),
         batch_rows=10,
         read_timeout_seconds=10,
-        place="there",
+        address="there",
     )
     thread = threading.Thread(target=lambda: list(reader.batches()))
     thread.start()
@@ -163,7 +163,7 @@ def test_rows_come_over_tls_also_on_loopback(shop: MySQLShop) -> None:
         (shop.make_source(ca_path=None), False),
     ):
         server = source._server
-        reader = MySQLReader(server.url(), sql, (), 10, 10, server.place)
+        reader = MySQLReader(server.url(), sql, (), 10, 10, server.address)
         (row,) = [row for batch in reader.batches() for row in batch.to_pylist()]
         with server.cursor() as cursor:
             cursor.execute(sql)

@@ -202,7 +202,7 @@ def test_a_value_that_cannot_be_read_is_fatal_and_not_told(
         session=(),
         batch_rows=10,
         read_timeout_seconds=10,
-        place="there",
+        address="there",
     )
 
     with caplog.at_level(logging.DEBUG), pytest.raises(DataError) as caught:

@@ -7,7 +7,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
 from ferry.target.changes import TargetPlan, plan_target, within_limits
-from ferry.target.retype import Held
+from ferry.target.retype import HeldColumns
 
 TARGET = TableName("raw_data", "t")
 NARROW = Capabilities((StageFormat.CSV,), 20, 65_535, 4, "redshift", widens_text=True)
@@ -143,7 +143,7 @@ def test_a_full_copy_replaces_columns_of_any_other_type_and_no_column_that_only_
 @pytest.mark.parametrize("replaced", [True, False])
 def test_a_column_of_a_key_is_refused_with_what_to_run(replaced: bool):
     there = TableSchema(TARGET, (Column("a", DataType(Kind.INT32), False, "integer"),))
-    held = Held({"a": "the sort key"}, ' SORTKEY ("a")')
+    held = HeldColumns({"a": "the sort key"}, ' SORTKEY ("a")')
     with pytest.raises(SchemaError) as caught:
         plan_target(
             TARGET,

@@ -21,7 +21,7 @@ from ferry.errors import BusyError
 from tasks.places.keeper import BUSY_AT_ONCE
 from tasks.places.leaks import LeakWatch
 from tasks.places.limits import Lease, LimitState, UnreachableError
-from tasks.places.pool import Pool
+from tasks.places.place_pool import PlacePool
 from tasks.places.times import Times
 from tests.harness.api import eventually
 
@@ -91,14 +91,14 @@ class FakeLimits:
             raise UnreachableError("HTTP 503", busy=True)
 
 
-def pool(limits: FakeLimits, times: Times = QUICK) -> Pool:
-    return Pool("shop", limits, times)  # type: ignore[arg-type]
+def pool(limits: FakeLimits, times: Times = QUICK) -> PlacePool:
+    return PlacePool("shop", limits, times)  # type: ignore[arg-type]
 
 
 class Reading(threading.Thread):
     """A thread that reads until it is ended; `begun` is set once it does."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: PlacePool) -> None:
         super().__init__(daemon=True)
         self.pool, self.begun, self.ended = pool, threading.Event(), threading.Event()
         self.start()
@@ -110,7 +110,7 @@ class Reading(threading.Thread):
 
 
 @contextmanager
-def reading(pool: Pool, count: int = 1) -> Iterator[list[Reading]]:
+def reading(pool: PlacePool, count: int = 1) -> Iterator[list[Reading]]:
     """So many threads that read until the end of the block."""
     threads = [Reading(pool) for _ in range(count)]
     try:

@@ -30,7 +30,7 @@ TURNS_APART = 4
 """So many pauses lie between two places that go back for others' sake: one at a time is away."""
 
 
-class Pool:
+class PlacePool:
     """The places of this process among one kind of readers of one source.
 
     Args:
@@ -274,7 +274,7 @@ class More:
         places: These; None for each where there is no limit.
     """
 
-    def __init__(self, pool: Pool, places: list[Place | None]) -> None:
+    def __init__(self, pool: PlacePool, places: list[Place | None]) -> None:
         self._pool, self._places = pool, places
 
     @property
