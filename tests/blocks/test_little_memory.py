@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 HEAVY = (
@@ -31,6 +33,8 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 CARRY = """
 import sqlite3, sys
 from pathlib import Path
+
+import pytest
 import flows.sync_table
 from blocks.sources import SQLiteSource
 from blocks.stages.parts.files import read_batches, write_parts
@@ -84,10 +88,12 @@ def told(code: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.seconds
 def test_the_flows_import_nothing_that_few_runs_need():
     assert told(f"import {', '.join(FLOWS)}\n{TELL}") == "[]"
 
 
+@pytest.mark.seconds
 def test_rows_are_carried_without_pandas_which_is_there_for_whoever_asks(tmp_path: Path):
     assert told(CARRY + TELL + PANDAS_AFTERWARDS, str(tmp_path)) == "[]"
 

@@ -3,7 +3,8 @@
 They are the rules, the tasks, and what is carried on the embedded route, from a SQLite file through
 a folder to DuckDB: the ones that `make test-fast` runs. A new test is one of them, or is not,
 without being listed anywhere. So that it stays fast, of the tests of flows it takes those that call
-them as functions, of each the first case, and leaves summaries to `make test`.
+them as functions, of each the first case, and leaves summaries, and what is marked as `seconds`, to
+`make test`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def is_embedded(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not any(
         item.path.is_relative_to(room) for room in _ROOMS
     ):
+        return False
+    if item.get_closest_marker("seconds"):
         return False
     asked = set(item.fixturenames)
     # Blocks are saved on a server also where flows are called as functions: all cases share one.

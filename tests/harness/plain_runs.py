@@ -3,8 +3,9 @@
 What Prefect does for a run and its tasks (states, events, pages) costs four times what it costs to
 carry a few rows. A test of what becomes of rows asks for the fixture `plain_runs` and goes without;
 parameters are checked, retries made, and errors leave, as in Prefect's runs. Pages are made and
-not sent, and the blocks of its journey are on no server. How a run looks and ends in Prefect is
-told by the tests of `sync-table`, of pages, states and messages, which all run there.
+not sent, the blocks of its journey are on no server, and no place among readers is asked for. How a
+run looks and ends in Prefect is told by the tests of `sync-table`, of pages, states, places and
+messages, which all run there.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from prefect.states import Completed, Failed, Pending, exception_to_failed_state
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.callables import get_call_parameters
+
+from tasks.places.place_pool import PlacePool
 
 PLAIN = {"sync-table", "backfill", "carry-windows", "coverage", "build-summary", "reconcile"}
 
@@ -84,6 +87,9 @@ def plain_runs() -> Iterator[None]:
         patch.object(Flow, "__call__", call),
         patch.object(Task, "__call__", step),
         patch("prefect.events.utilities.should_emit_events", lambda: False),  # of an unknown run
+        # As where a source has no limit on its readers: each journey's is new to the server.
+        patch.object(PlacePool, "_take", lambda _: None),
+        patch.object(PlacePool, "_take_free", lambda _, count: [None] * count),
         patch.object(SyncPrefectClient, "create_artifact", _unsent),
         patch.object(SyncPrefectClient, "update_artifact", lambda *_, **__: None),
     ):

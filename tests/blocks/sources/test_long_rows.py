@@ -91,6 +91,7 @@ def test_short_rows_of_a_table_with_a_long_column_still_come_in_large_batches(
     assert len(sizes) < 20
 
 
+@pytest.mark.seconds
 def test_sqlites_rows_are_counted_by_their_bytes(tmp_path: Path) -> None:
     path = tmp_path / "docs.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:

@@ -190,6 +190,7 @@ print(few - before, peak() - few)
 """
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("format", FORMATS)
 def test_memory_is_bounded_whatever_the_size_of_the_table(
     tmp_path: Path, format: StageFormat

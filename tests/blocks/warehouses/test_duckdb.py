@@ -74,6 +74,7 @@ def test_writers_of_this_process_take_turns(duckdb_engine: Any) -> None:
     assert duckdb_engine.warehouse.fetch("SELECT id FROM own.t") == [(20,)]
 
 
+@pytest.mark.seconds
 def test_a_reader_that_asks_in_a_loop_never_keeps_others_out(duckdb_engine: Any) -> None:
     """Without turns at opening and closing, a few seconds of this end in a BusyError."""
     duckdb_engine.create((TWO[0],))
@@ -263,6 +264,7 @@ def usual_mask() -> Any:
     os.umask(before)
 
 
+@pytest.mark.seconds
 def test_the_file_its_folders_and_what_stands_beside_it_are_made_private(
     tmp_path: Path, usual_mask: None
 ) -> None:

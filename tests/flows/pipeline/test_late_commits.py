@@ -89,6 +89,7 @@ def run_at(api: Api, start: datetime, **given: Any) -> State[Any]:
     return state
 
 
+@pytest.mark.seconds
 def test_a_row_that_commits_after_its_hour_was_read_is_missing_and_the_backfill_brings_it(
     shop: Any, clock: Any, request: pytest.FixtureRequest
 ) -> None:

@@ -232,6 +232,7 @@ def test_what_cannot_be_carried_again_is_left_as_it_is(shop: Any) -> None:
     assert shop.target("orders") == before
 
 
+@pytest.mark.seconds
 @EMBEDDED
 def test_a_large_table_is_looked_at_wherever_it_differs(shop: Any) -> None:
     shop.sql("CREATE TABLE many (id INT NOT NULL PRIMARY KEY, n INT)")

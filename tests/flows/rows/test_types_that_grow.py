@@ -128,6 +128,7 @@ def test_a_column_that_is_being_swapped_is_the_old_one_or_the_new_one(
     assert journey.target("g", "id, n") == [(1, 7), (2, BIG)]
 
 
+@pytest.mark.seconds
 def test_two_runs_that_find_the_same_type_too_small_change_it_once(journey: Any) -> None:
     loaded(journey, "n MEDIUMINT", 7)
     declare(journey, "n BIGINT", (2, BIG, "2023-01-02 10:00:00"))

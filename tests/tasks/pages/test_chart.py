@@ -175,6 +175,7 @@ def test_whatever_is_no_finite_number_is_no_figure(value: Any, expected: float |
     assert figure_of(value) == expected
 
 
+@pytest.mark.seconds
 def test_nothing_is_imported_for_charts_before_one_is_drawn() -> None:
     code = "import sys, flows.sync_all, tasks.pages.summary; print('matplotlib' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
