@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, Protocol, TypedDict, TypeVar
 
 from prefect import Task
@@ -132,9 +132,13 @@ class Retries(Protocol):
 
 def with_retries(step: Task[P, R], spec: Retries) -> Task[P, R]:
     """The step with the retries that the spec asks for."""
-    return step.with_options(
-        retries=spec.retries, retry_delay_seconds=float(spec.retry_delay_seconds)
-    )
+    return _retried(step, spec.retries, float(spec.retry_delay_seconds))  # type: ignore[return-value]
+
+
+@cache
+def _retried(step: Task[..., object], retries: int, delay_seconds: float) -> Task[..., object]:
+    """Made once for all batches: Prefect reads and parses a task's source whenever it makes one."""
+    return step.with_options(retries=retries, retry_delay_seconds=delay_seconds)
 
 
 _quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
