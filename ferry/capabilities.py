@@ -44,6 +44,7 @@ class Capabilities:
         digests_bytes: Whether it can make a digest of a binary value of any length; where not, the
             lengths of values that may be long are compared.
         nul_in_text: Whether a text can have a NUL character in it.
+        deletes_using: Whether a DELETE joins another table by USING; where not, it asks by EXISTS.
         reserved_columns: Names, in lower case, that no column of a table can have.
     """
 
@@ -67,4 +68,5 @@ class Capabilities:
     json_digits: int | None = None
     digests_bytes: bool = True
     nul_in_text: bool = False
+    deletes_using: bool = True
     reserved_columns: frozenset[str] = frozenset()

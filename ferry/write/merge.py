@@ -47,19 +47,18 @@ def delete_known(
     version: str | None,
     *,
     pads_text: bool,
+    using: bool,
     deleted: Statement | None = None,
+    narrowed: Callable[[Statement], Statement] = Statement.of,
 ) -> Statement:
     """Take out of the staging table what the target has already: the same row, or a newer one.
 
     A row without a version is older than one that has one. A row whose deletion is to be applied
     (`deleted` is the condition for it) stays, even if the target has it. When a row was read makes
-    no difference.
+    no difference. `narrowed` holds what ends with its conditions to a range of the target.
     """
     known = _known(staging, target, columns, key, version, pads_text, deleted)
-    return Statement(
-        f"DELETE FROM {table_sql(staging)} USING {table_sql(target)} WHERE {known.sql}",
-        known.values,
-    )
+    return _delete_joined(staging, target, narrowed(known), using)
 
 
 def count_unknown(
@@ -168,13 +167,26 @@ def count_equal_rows(
 
 
 def delete_matching(
-    target: TableName, staging: TableName, key: Sequence[Column], pads_text: bool
-) -> str:
-    """Take out of the target the rows whose key is in the staging table."""
-    return (
-        f"DELETE FROM {table_sql(target)} USING {table_sql(staging)} "
-        f"WHERE {same_key(target, staging, key, pads_text)}"
-    )
+    target: TableName, staging: TableName, key: Sequence[Column], *, pads_text: bool, using: bool
+) -> Statement:
+    """Take out of the target the rows whose key is in the staging table.
+
+    What is added at its end is a condition on the target's rows.
+    """
+    same = Statement(same_key(target, staging, key, pads_text))
+    return _delete_joined(target, staging, same, using)
+
+
+def _delete_joined(
+    table: TableName, other: TableName, condition: Statement, using: bool
+) -> Statement:
+    """Take out of a table the rows that meet a condition together with a row of the other."""
+    head, joined = f"DELETE FROM {table_sql(table)}", table_sql(other)
+    if using:
+        sql = f"{head} USING {joined} WHERE {condition.sql}"
+    else:
+        sql = f"{head} WHERE EXISTS (SELECT 1 FROM {joined} WHERE {condition.sql})"
+    return Statement(sql, condition.values)
 
 
 def select_matching(

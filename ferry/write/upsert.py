@@ -53,7 +53,7 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
     whole = load.windows or (load.rows,)
     if load.staging is None:
         return [Landed()] * len(whole)
-    pads_text = capabilities.pads_text
+    pads_text, using = capabilities.pads_text, capabilities.deletes_using
     empty = load.into_empty
     if empty is None:
         empty = not tx.fetch(sql.any_row(load.target))
@@ -87,8 +87,10 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
             )
             if not tx.fetch(unknown)[0][0]:
                 return [replace(repeated, unchanged=rows) for rows in staged]
-        known = merge.delete_known(*rules, pads_text=pads_text, deleted=marked)
-        unchanged = tx.execute(narrowed(known))
+        known = merge.delete_known(
+            *rules, pads_text=pads_text, using=using, deleted=marked, narrowed=narrowed
+        )
+        unchanged = tx.execute(known)
         load = replace(load, rows=load.rows - unchanged)
         left = count.left(staged, unchanged)
         if load.others_landed:
@@ -105,8 +107,10 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
         if load.windows:
             matching = merge.select_matching(count.item, staging, load.target, load.key, pads_text)
             removed = count.of(narrowed(matching))
-        matching = merge.delete_matching(load.target, staging, load.key, pads_text)
-        removed = count.agreed(removed, tx.execute(narrowed(matching)))
+        ours = merge.delete_matching(
+            load.target, staging, load.key, pads_text=pads_text, using=using
+        )
+        removed = count.agreed(removed, tx.execute(narrowed(ours)))
     if load.windows and marked:
         left = count.left_unmarked(marked)
     inserted = count.agreed(left, insert(tx, load, capabilities))

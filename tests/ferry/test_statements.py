@@ -49,12 +49,47 @@ def test_no_name_can_hold_a_mark() -> None:
         sql.delete_where(TARGET, f"a{MARK}b", 1)
 
 
-def test_values_stay_in_the_order_of_their_marks_when_statements_are_put_together() -> None:
+@pytest.mark.parametrize("using", [True, False])
+def test_values_stay_in_the_order_of_their_marks_when_statements_are_put_together(
+    using: bool,
+) -> None:
     gone = Deletion(Column("gone", DataType(Kind.TEXT)), ("Y", "y")).condition(pads_text=True)
-    known = merge.delete_known(
-        STAGING, TARGET, (*ODD, Column("v", INT)), ODD[:1], "v", pads_text=True, deleted=gone
+    narrow = merge.delete_known(
+        STAGING,
+        TARGET,
+        (*ODD, Column("v", INT)),
+        ODD[:1],
+        "v",
+        pads_text=True,
+        using=using,
+        deleted=gone,
+        narrowed=lambda known: sql.only_within(known, TARGET, "%s", 10, 20),
     )
-    narrow = sql.only_within(known, TARGET, "%s", 10, 20)
     assert narrow.values == ("Y", 1, "y", 1, 10, 20)
     assert narrow.sql.index("OCTET_LENGTH") < narrow.sql.index("BETWEEN")
     assert sql.only_within("SELECT 1 WHERE 1 = 1", TARGET, "v", 1, 2).values == (1, 2)
+
+
+def test_rows_known_by_another_table_are_deleted_by_what_the_engine_has() -> None:
+    def ranged(whole: Statement) -> Statement:
+        return sql.only_within(whole, TARGET, "%s", 1, 2)
+
+    rules = (STAGING, TARGET, ODD[:1], ODD[:1], None)
+    known = merge.delete_known(*rules, pads_text=False, using=False, narrowed=ranged)
+    same = """"ferry"."stg"."margin_%""\" = "raw"."t?%s"."margin_%""\""""
+    within = '"raw"."t?%s"."%s" BETWEEN ? AND ?'
+    # The condition on the other table's rows stays where that table is named.
+    assert known.marked("?") == (
+        'DELETE FROM "ferry"."stg" WHERE EXISTS (SELECT 1 FROM "raw"."t?%s" '
+        f"WHERE {same} AND (1 = 1) AND {within})"
+    )
+    joined = merge.delete_known(*rules, pads_text=False, using=True, narrowed=ranged)
+    assert joined.marked("?") == (
+        f'DELETE FROM "ferry"."stg" USING "raw"."t?%s" WHERE {same} AND (1 = 1) AND {within}'
+    )
+    ours = merge.delete_matching(TARGET, STAGING, ODD[:1], pads_text=False, using=False)
+    assert ranged(ours).marked("?") == (
+        'DELETE FROM "raw"."t?%s" WHERE EXISTS (SELECT 1 FROM "ferry"."stg" '
+        """WHERE "raw"."t?%s"."margin_%""\" = "ferry"."stg"."margin_%""\") """
+        f"AND {within}"
+    )

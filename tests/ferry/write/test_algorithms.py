@@ -55,12 +55,12 @@ def older(there: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
     return there[2] is not None and (new[2] is None or there[2] > new[2])
 
 
-@pytest.mark.parametrize("many_rows", [0, 100_000])
+@pytest.mark.parametrize(("many_rows", "using"), [(0, True), (100_000, True), (100_000, False)])
 @pytest.mark.parametrize("apply_deletes", [False, True])
 @settings(max_examples=150, deadline=None)
 @given(before=batch, rows=batch)
 def test_upsert_is_what_the_model_says(
-    engine: Engine, apply_deletes: bool, many_rows: int, before: list, rows: list
+    engine: Engine, apply_deletes: bool, many_rows: int, using: bool, before: list, rows: list
 ):
     target = newest(before)
     engine.put(TARGET, list(target.values()))
@@ -76,7 +76,9 @@ def test_upsert_is_what_the_model_says(
     deleted = Deletion(COLUMNS[4]) if apply_deletes else None
 
     with patch.object(write_upsert, "MANY_ROWS", many_rows):
-        landed = upsert(engine, load(rows, deleted=deleted), CAPABILITIES)
+        landed = upsert(
+            engine, load(rows, deleted=deleted), replace(CAPABILITIES, deletes_using=using)
+        )
 
     assert engine.rows() == sorted(expected.values(), key=repr)
     assert landed.inserted == len(expected.keys() - target.keys())
