@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from datetime import date
 from typing import Any, ClassVar
 
 from blocks.named import NamedBlock
 from blocks.stage import Stage
+from ferry import statements as sql
 from ferry.batch import Staged
 from ferry.capabilities import Capabilities
 from ferry.fingerprints.dialect import SumDialect
@@ -62,6 +64,10 @@ class Warehouse(NamedBlock, ABC):
     def has_schema(self, schema: str) -> bool:
         """Whether there is a schema of this name."""
 
+    def create_schema(self, schema: str) -> None:
+        """Make the schema if it is missing."""
+        self.execute(sql.create_schema(schema))
+
     @abstractmethod
     def tables_in(self, schema: str) -> list[str]:
         """Names of the tables in a schema; none where there is no such schema."""
@@ -69,6 +75,11 @@ class Warehouse(NamedBlock, ABC):
     def indexes_in(self, schema: str) -> list[tuple[str, str]]:  # noqa: ARG002
         """Table and name of every index in a schema; none where the engine has no indexes."""
         return []
+
+    def today(self) -> date:
+        """The day by the warehouse's own clock, whichever machine asks."""
+        day: date = self.fetch(sql.today())[0][0]
+        return day
 
     @abstractmethod
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
@@ -91,10 +102,12 @@ class Warehouse(NamedBlock, ABC):
             OutcomeUnknownError: The connection was lost while COMMIT was under way.
         """
 
-    @abstractmethod
     def execute(self, statement: Statement | str) -> int:
-        """Run one statement outside any transaction; returns the rows it touched."""
+        """Run one statement by itself; returns the rows it touched."""
+        with self.transaction() as tx:
+            return tx.execute(statement)
 
-    @abstractmethod
     def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         """The rows of one query. Times with a zone are aware."""
+        with self.transaction() as tx:
+            return tx.fetch(statement)

@@ -9,6 +9,7 @@ Amazon Redshift Database Developer Guide, "Unsupported PostgreSQL features".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -59,6 +60,20 @@ def quoted(name: str) -> str:
     if MARK in name:
         raise SchemaError("a name has a NUL character in it", todo="Rename it, or leave it out.")
     return '"' + name.replace('"', '""') + '"'
+
+
+_LITERAL_OR_NAME = re.compile(r"""'(?:[^']|'')*'|"((?:[^"]|"")*)\"""")
+
+
+def requoted(text: str, quote: Callable[[str], str]) -> str:
+    """The text with each quoted identifier as an engine quotes it that knows no double quotes.
+
+    Its warehouse hands it to `Statement.marked`, with `quote` making an identifier of a name. What
+    stands in a literal is left as it is.
+    """
+    return _LITERAL_OR_NAME.sub(
+        lambda found: found[0] if found[1] is None else quote(found[1].replace('""', '"')), text
+    )
 
 
 def table_sql(table: TableName) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from prefect.logging import get_run_logger
 
@@ -42,14 +43,18 @@ def _add(table: TableName, column: Column, warehouse: Warehouse) -> None:
 def make_schema(warehouse: Warehouse, schema: str) -> None:
     """Make the schema if it is missing; where it is there, no right to make one is needed."""
     if not warehouse.has_schema(schema):
-        make(warehouse, sql.create_schema(schema), schema)
+        _twice(partial(warehouse.create_schema, schema), schema)
 
 
 def make(warehouse: Warehouse, statement: str, table: object) -> None:
     """Run a CREATE … IF NOT EXISTS, which two runs at once can make fail for one of them."""
+    _twice(partial(warehouse.execute, statement), table)
+
+
+def _twice(make: Callable[[], object], what: object) -> None:
     try:
-        warehouse.execute(statement)
+        make()
     except FerryError as error:
-        get_run_logger().debug("making %s once more after: %s", table, error)
+        get_run_logger().debug("making %s once more after: %s", what, error)
         time.sleep(SECOND_TRY_SECONDS)
-        warehouse.execute(statement)
+        make()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ferry.fingerprints.canonical import BITS
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, Kind
@@ -39,10 +37,6 @@ class PostgresFingerprint(SumDialect):
     def decimal(self, name: str) -> str:
         """A decimal's digits without zeros at the end."""
         return f"CAST(TRIM_SCALE({name}) AS VARCHAR)"
-
-    def concat(self, parts: Sequence[str]) -> str:
-        """The parts, one after the other; NULL if one of them is."""
-        return f"({' || '.join(parts)})"
 
     def utf8(self, text: str) -> str:
         """A text's bytes in UTF-8, whatever the database's own encoding is."""

@@ -50,13 +50,13 @@ class FingerprintDialect(ABC):
     def text(self, column: Column) -> str:
         """The canonical text of the column's value, and NULL for NULL."""
 
-    @abstractmethod
     def concat(self, parts: Sequence[str]) -> str:
         """The parts, one after the other; NULL if one of them is."""
+        return f"({' || '.join(parts)})"
 
-    @abstractmethod
     def text_length(self, text: str) -> str:
         """How many bytes a text has in UTF-8."""
+        return f"OCTET_LENGTH({text})"
 
     def octets(self, text: str) -> str:
         """The same, as text."""

@@ -203,7 +203,7 @@ def today(warehouse: Warehouse) -> date:
     for `DAY_IS_KNOWN_SECONDS` at most: where the two clocks differ, it is no older than that.
     """
     if warehouse.slug is None:
-        return _ask_day(warehouse)
+        return warehouse.today()
     with _asking[warehouse.slug]:  # the threads of a backfill all want to know at once
         own_day, known = datetime.now(UTC).date(), _known_days.get(warehouse.slug)
         if (
@@ -211,14 +211,9 @@ def today(warehouse: Warehouse) -> date:
             or known.own_day != own_day
             or time.monotonic() - known.asked_at >= DAY_IS_KNOWN_SECONDS
         ):
-            known = _KnownDay(_ask_day(warehouse), own_day, time.monotonic())
+            known = _KnownDay(warehouse.today(), own_day, time.monotonic())
             _known_days[warehouse.slug] = known
         return known.day
-
-
-def _ask_day(warehouse: Warehouse) -> date:
-    day: date = warehouse.fetch(sql.today())[0][0]
-    return day
 
 
 def drop_forgotten(warehouse: Warehouse) -> int:

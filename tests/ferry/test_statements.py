@@ -93,3 +93,14 @@ def test_rows_known_by_another_table_are_deleted_by_what_the_engine_has() -> Non
         """WHERE "raw"."t?%s"."margin_%""\" = "ferry"."stg"."margin_%""\") """
         f"AND {within}"
     )
+
+
+def test_an_engine_of_its_own_quotes_gets_names_in_them_and_literals_as_they_are() -> None:
+    def backticked(name: str) -> str:
+        return "`" + name.replace("`", "``") + "`"
+
+    name = """a "b" `c` 'd'"""
+    item = f"""'"x" it''s', {sql.quoted(name)}"""
+    text = f"""SELECT {item} FROM {sql.table_sql(TARGET)} WHERE ' "' = {MARK}"""
+    told = Statement(text, (1,)).marked("?", lambda each: sql.requoted(each, backticked))
+    assert told == ("""SELECT '"x" it''s', `a "b" ``c`` 'd'` FROM `raw`.`t?%s` WHERE ' "' = ?""")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
@@ -39,10 +38,6 @@ class SQLiteFingerprint(FingerprintDialect):
         type_ = column.type
         size = f"'{type_.kind}', {type_.precision or 0}, {type_.scale or 0}"
         return f"ferry_text({size}, {self.quoted(column.name)})"
-
-    def concat(self, parts: Sequence[str]) -> str:
-        """The parts, one after the other; NULL if one of them is."""
-        return f"({' || '.join(parts)})"
 
     def text_length(self, text: str) -> str:
         """How many bytes a text has in UTF-8."""

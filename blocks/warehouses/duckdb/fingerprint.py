@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, Kind
 
@@ -38,10 +36,6 @@ class DuckDBFingerprint(SumDialect):
                 f"ELSE '0' || {digits} END"
             )
         return _TEXTS.get(kind, "CAST({0} AS VARCHAR)").format(name)
-
-    def concat(self, parts: Sequence[str]) -> str:
-        """The parts, one after the other; NULL if one of them is."""
-        return f"({' || '.join(parts)})"
 
     def text_length(self, text: str) -> str:
         """How many bytes a text has in UTF-8."""
