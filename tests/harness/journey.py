@@ -16,6 +16,7 @@ from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.warehouses.duckdb.files import opened
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
+from ferry.schema import TableName
 from ferry.statements import MARK, Statement, column_list
 from tests.harness.saved_blocks import kept_here, save
 
@@ -98,20 +99,12 @@ class Journey:
 
     def has_landed(self, table: str) -> bool:
         """Whether a batch of the table has ever landed: its target is there, or a receipt."""
-        known = self.warehouse.fetch(
-            "SELECT table_schema, table_name FROM information_schema.tables"
-        )
-        return (self.schema, table) in known or (
-            ("ferry", "receipts") in known and bool(self.receipts(table))
-        )
+        there = self.warehouse.describe(TableName(self.schema, table)) is not None
+        return there or bool(self.receipts(table))
 
     def leftovers(self) -> set[str]:
         """Staging tables that this journey left in the warehouse."""
         return self._staging_tables() - self._staging_before
 
     def _staging_tables(self) -> set[str]:
-        found = self.warehouse.fetch(
-            "SELECT table_name FROM information_schema.tables "
-            "WHERE table_schema = 'ferry' AND table_name LIKE 'stg%'"
-        )
-        return {row[0] for row in found}
+        return {name for name in self.warehouse.tables_in("ferry") if name.startswith("stg")}

@@ -20,7 +20,7 @@ from ferry.fingerprints.columns import ComparedBy, Pair, pair_columns
 from ferry.fingerprints.queries import Part, Side
 from ferry.fingerprints.sums import read_sums, select_sums, summed
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, arrow_schema
-from tests.blocks.warehouses.conftest import Engine
+from tests.blocks.warehouses.engine import Engine
 
 COLUMNS = (
     Column("id", DataType(Kind.INT64), nullable=False),
