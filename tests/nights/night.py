@@ -102,6 +102,18 @@ class Night:
         wanted = ", ".join(f"{name}={value}" for name, value in (QUICK_WATCH | given).items())
         return self.python(WATCH.format(wanted))
 
+    def watch_until(self, run_id: UUID, state: StateType, **given: float) -> None:
+        """Look until the run has come to this.
+
+        One look alone does not judge where a busy machine lets it listen with gaps.
+        """
+
+        def looked() -> bool:
+            self.watch(**given)
+            return self.run(run_id).state_type is state
+
+        assert eventually(looked, PATIENCE), self.run(run_id).state
+
     def worker(self, pool: str, limit: int | None = None) -> ProcessWorker:
         """A worker of the pool."""
         folder = self.folder / f"worker-{len(self.workers)}"

@@ -28,7 +28,7 @@ def test_a_machine_dies_with_its_worker_and_its_run_and_a_healthy_run_goes_on(
     assert night.comes_to(dead, StateType.RUNNING) and night.comes_to(healthy, StateType.RUNNING)
     kill(dying)
 
-    night.watch()
+    night.watch_until(dead, StateType.CRASHED)
 
     assert night.run(healthy).state_type is StateType.RUNNING
     ended = night.run(dead).state
@@ -75,7 +75,7 @@ def test_a_worker_dies_between_taking_a_run_and_beginning_it(night: Night) -> No
     with night.client as client:
         client.set_flow_run_state(run_id, Pending())  # as a worker does that then dies
 
-    night.watch(pending_seconds=1, observe_seconds=4)
+    night.watch_until(run_id, StateType.CRASHED, pending_seconds=1, observe_seconds=4)
 
     ended = night.run(run_id).state
     assert ended and ended.type is StateType.CRASHED

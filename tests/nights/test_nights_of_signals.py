@@ -68,8 +68,7 @@ def test_a_worker_is_asked_to_end_and_its_run_is_told_once_and_the_next_one_carr
     shop = NightShop.open(night, tmp_path, "restarted")
     run_id = _a_worker_ends(shop, signal.SIGTERM)
     assert eventually(lambda: not shop.lives(run_id), PATIENCE)  # its worker has killed it
-    night.watch()
-    shop.wait_for(run_id, StateType.CRASHED)
+    night.watch_until(run_id, StateType.CRASHED)
     assert (shop.receipts(), shop.days()) == ([], {})
     assert shop.is_told()
 
