@@ -26,10 +26,9 @@ from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.notify import notify
 from flows.pipeline.repair import Repaired, repair_table
 from flows.pipeline.table_specs import load_table_specs
-from tasks import with_retries
 from tasks.audits.reconcile import reconcile as compare_table
 from tasks.pages.audit import advice, show_audits
-from tasks.step import explains, known
+from tasks.step import explains, known, with_retries
 
 MAX_TABLES_AT_ONCE = 4
 ALL = "all"

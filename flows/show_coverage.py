@@ -24,11 +24,10 @@ from ferry.windows import zone_info
 from flows.pipeline.carry_batch import scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
-from tasks import with_retries
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.coverage import artifact_key, overview_page, table_page
 from tasks.record_coverage import record_coverage
-from tasks.step import explains, known
+from tasks.step import explains, known, with_retries
 
 MAX_TABLES_AT_ONCE = 4
 ALL = "all"

@@ -48,14 +48,14 @@ from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
-from tasks import extract, stage, with_retries
-from tasks import plan as make_plan
 from tasks.audits.reconcile import reconcile
 from tasks.audits.sides import both_sides
+from tasks.extract import extract
 from tasks.history import read_run
+from tasks.plan_batch import plan as make_plan
 from tasks.plan_windows import plan_table
-from tasks.stage import discard
-from tasks.step import STEP
+from tasks.stage import discard, stage
+from tasks.step import STEP, with_retries
 
 WINDOWS = 50
 STEPS = ("extract", "stage", "copy", "upsert", "summarize")

@@ -19,9 +19,8 @@ from ferry.reasons import reason_of
 from ferry.windows import zone_info
 from flows.pipeline.carry_batch import load_route
 from flows.pipeline.repair import repair_table
-from tasks import with_retries
 from tasks.audits.reconcile import reconcile
-from tasks.step import known
+from tasks.step import known, with_retries
 
 
 @dataclass(frozen=True)

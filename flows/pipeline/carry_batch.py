@@ -35,12 +35,15 @@ from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
-from tasks import copy, extract, in_place, plan, stage, upsert, with_retries
+from tasks.copy_in import copy
+from tasks.extract import extract
 from tasks.history import record_failures
 from tasks.landed.receipts import already_landed
 from tasks.pages.receipt import receipt_line, show_receipt
-from tasks.stage import discard
-from tasks.upsert import drop_staging
+from tasks.plan_batch import plan
+from tasks.stage import discard, stage
+from tasks.step import in_place, with_retries
+from tasks.upsert import drop_staging, upsert
 
 SMALL_TABLE_ROWS = 10_000
 """Of many tables in a run, one of so many rows at most has one task run for all of its steps."""

@@ -24,13 +24,12 @@ from ferry.windows import Window
 from flows.pipeline.carry_batch import Dates, Route, carry, load_route, make_batch, scheduled_start
 from flows.pipeline.carry_many import carry_many, window_batches
 from flows.pipeline.tidy import tidied
-from tasks import with_retries
 from tasks.audits.reconcile import compare_again
 from tasks.audits.remove import realign
 from tasks.audits.remove import remove as remove_rows
 from tasks.audits.sides import Sides, both_sides
 from tasks.pages.progress import WindowsProgress
-from tasks.step import known
+from tasks.step import known, with_retries
 
 MAX_WINDOWS_AT_ONCE = 4
 EARLIEST_DAY, LATEST_DAY = date(2, 1, 1), date(9998, 12, 31)

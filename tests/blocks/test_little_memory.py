@@ -34,7 +34,6 @@ CARRY = """
 import sqlite3, sys
 from pathlib import Path
 
-import pytest
 import flows.sync_table
 from blocks.sources import SQLiteSource
 from blocks.stages.parts.files import read_batches, write_parts
@@ -91,6 +90,14 @@ def told(code: str, *arguments: str) -> str:
 @pytest.mark.seconds
 def test_the_flows_import_nothing_that_few_runs_need():
     assert told(f"import {', '.join(FLOWS)}\n{TELL}") == "[]"
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("flow", ["watch_runs", "notify_failure"])
+def test_what_runs_every_few_minutes_knows_no_engine(flow: str):
+    engines = {"duckdb", "psycopg2", "pymysql", "boto3", "prefect_aws"}
+    seen = f"import sys; print(sorted({engines!r} & set(sys.modules)))"
+    assert told(f"import flows.{flow}\n{seen}") == "[]"
 
 
 @pytest.mark.seconds

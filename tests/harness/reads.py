@@ -12,7 +12,11 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode
 from flows.pipeline.carry_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
-from tasks import copy, extract, plan, stage, upsert
+from tasks.copy_in import copy
+from tasks.extract import extract
+from tasks.plan_batch import plan
+from tasks.stage import stage
+from tasks.upsert import upsert
 
 
 def read_now_land_later(

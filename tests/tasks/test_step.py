@@ -24,8 +24,11 @@ from ferry.errors import (
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
 from flows.sync_table import sync_table
-from tasks import copy, extract, in_place, stage, upsert, with_retries
-from tasks.step import STEP, located
+from tasks.copy_in import copy
+from tasks.extract import extract
+from tasks.stage import stage
+from tasks.step import STEP, in_place, located, with_retries
+from tasks.upsert import upsert
 from tests.harness.api import Api, eventually
 
 

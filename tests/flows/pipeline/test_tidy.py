@@ -26,8 +26,8 @@ from flows.backfill_tables import backfill
 from flows.carry_windows import carry_windows
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks import upsert
 from tasks.target import prepare as target
+from tasks.upsert import upsert
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 

@@ -30,9 +30,12 @@ from ferry.statements import MARK, Statement, quoted, table_sql
 from flows.pipeline.table_specs import load_table_specs
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
-from tasks import copy, extract, plan, stage
 from tasks.audits.compare import compare
 from tasks.audits.sides import both_sides
+from tasks.copy_in import copy
+from tasks.extract import extract
+from tasks.plan_batch import plan
+from tasks.stage import stage
 from tests.harness.journey import Journey
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
