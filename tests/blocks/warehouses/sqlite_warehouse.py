@@ -42,13 +42,15 @@ from tests.blocks.warehouses.engine import Engine
 
 # --- types: how each kind is declared. In `JSON` alone a text of digits would become a number, and
 # what has a converter of Python's own would get it: https://sqlite.org/datatype3.html
+_ORDERED = " COLLATE ferry_order"
 _NATIVE = {
     **{Kind.BOOLEAN: "BOOLEAN", Kind.TEXT: "TEXT", Kind.BINARY: "BLOB", Kind.JSON: "JSON_TEXT"},
     **{Kind.INT16: "SMALLINT", Kind.INT32: "INTEGER", Kind.INT64: "BIGINT"},
-    **{Kind.FLOAT32: "FLOAT", Kind.FLOAT64: "DOUBLE", Kind.DATE: "DATE_TEXT"},
-    **{Kind.TIME: "TIME_TEXT", Kind.TIMESTAMP: "TIMESTAMP_TEXT", Kind.TIMESTAMPTZ: "MOMENT_TEXT"},
+    **{Kind.FLOAT32: "FLOAT", Kind.FLOAT64: "DOUBLE", Kind.DATE: "DATE_TEXT" + _ORDERED},
+    **{Kind.TIMESTAMP: "TIMESTAMP_TEXT" + _ORDERED, Kind.TIMESTAMPTZ: "MOMENT_TEXT"},
+    Kind.TIME: "TIME_TEXT",
 }
-_KINDS = {native: kind for kind, native in _NATIVE.items()}
+_KINDS = {native.removesuffix(_ORDERED): kind for kind, native in _NATIVE.items()}
 
 
 def _kept(native: str) -> DataType:
@@ -89,9 +91,15 @@ def was(held: Any) -> Any:
 
 
 def _order(one: str, other: str) -> int:
-    """How SQLite compares decimals, and with a number that a statement has: 1.0 is 1."""
-    left, right = (Decimal(text.split(" ")[-1]) for text in (one, other))
-    return (left > right) - (left < right)
+    """How SQLite compares decimals, dates and timestamps: 1.0 is 1, a day is its midnight."""
+    left, right = (_comparable(was(text)) for text in (one, other))
+    return int(left > right) - int(left < right)
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, str):  # out of a statement's text
+        value = Decimal(value) if value.lstrip("-").isdigit() else datetime.fromisoformat(value)
+    return datetime(*value.timetuple()[:3]) if type(value) is date else value
 
 
 # By declared types, where they are known: a truth value is a number in any other expression.
@@ -101,7 +109,6 @@ sqlite3.register_converter("DECIMAL_TEXT", lambda raw: Decimal(raw.decode().spli
 # --- errors: the driver's as Ferry's, without their texts, which hold values
 _UNKNOWN = re.compile(r"no such (table|column)|.* has no column named|unknown database|duplicate")
 _REFUSED = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
-_FAILED = ("malformed JSON", "user-defined function raised exception")
 
 
 @contextmanager
@@ -114,7 +121,7 @@ def translated(file: str = "", busy: type[FerryError] = BusyError) -> Iterator[N
         ours: FerryError = FatalError("SQLite refuses the statement")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             ours = busy("other connections were at the database all the time", todo="Try again.")
-        elif code in _REFUSED or message in _FAILED:
+        elif code in _REFUSED or message.startswith(("malformed JSON", "user-defined function")):
             ours = DataError("the warehouse cannot hold a value", found=file or None)
         elif _UNKNOWN.match(message):
             ours = SchemaError("the warehouse does not know the table or column", found=message)
@@ -230,9 +237,6 @@ def _rows(text: str, layout: FileLayout, file: str) -> Iterator[list[Any]]:
             row = []
 
 
-# --- the block
-
-
 class SQLiteTransaction:
     """Statements on one connection; who opened it ends it."""
 
@@ -290,8 +294,7 @@ class SQLiteWarehouse(Warehouse):
 
     def native_type(self, data_type: DataType) -> str:
         if data_type.kind is Kind.DECIMAL and 0 < (data_type.precision or 0) <= 38:
-            digits = f"{data_type.precision},{data_type.scale or 0}"
-            return f"DECIMAL_TEXT({digits}) COLLATE ferry_order"
+            return f"DECIMAL_TEXT({data_type.precision},{data_type.scale or 0}){_ORDERED}"
         if data_type.kind in _NATIVE:
             return _NATIVE[data_type.kind]
         raise SchemaError("SQLite has no type for it", found=str(data_type))
@@ -378,9 +381,6 @@ class SQLiteWarehouse(Warehouse):
                 for each in {*self.folder.glob("*.sqlite")} - {file}:
                     connection.execute(f"ATTACH ? AS {backticked(each.stem)}", (str(each),))
             yield connection
-
-
-# --- what the contract's tests have to know of it
 
 
 @pytest.fixture

@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.logging import disable_run_logger
 
 from blocks import registry
 from blocks.stages import FolderStage
+from blocks.warehouses import DIALECTS
 from ferry.receipts.receipt import Receipt
+from ferry.summaries.files import parse_summary
+from ferry.summaries.partitions import Span
+from ferry.summaries.publications import Build
 from flows.sync_table import sync_table
+from tasks.plan_summary import make_own_tables
+from tasks.summarize import build_aside, check, publish
 from tests.blocks.warehouses.sqlite_warehouse import SQLiteWarehouse
 from tests.harness.journey import Journey
 
@@ -149,6 +156,51 @@ def test_a_new_column_is_added_and_older_rows_have_no_value_in_it(shop: Journey)
 
     assert counts(receipt) == (1, 1, 0, 0, 0)
     assert shop.target("orders", "share") == [(None,)] * 3 + [(Decimal("0.125"),)]
+
+
+SUMMARY = """
+schema: {schema}
+owner: a test
+description: How many orders are due on a day.
+publish: by_window
+partition: {{column: due, by: day}}
+grain: [due]
+reads:
+  {schema}.orders: {{column: due}}
+columns:
+  due: {{type: date, description: The day.}}
+  orders: {{type: bigint, description: How many.}}
+  total: {{type: "decimal(14,2)", description: The highest amount.}}
+output_check:
+  - not_null: [orders, total]
+  - bounds: total
+    min: 1
+"""
+QUERY = """SELECT due, COUNT(*) AS orders, MAX(amount) AS total FROM {schema}.orders
+WHERE due >= :window_start AND due < :window_end GROUP BY due"""
+
+
+def test_a_summary_of_it_is_built_checked_and_published_by_days(shop: Journey) -> None:
+    sync_table(table="orders", run_date=FIRST)
+    texts = {"summary.yaml": SUMMARY, "query.sql": QUERY}
+    files = {name: text.format(schema=shop.schema) for name, text in texts.items()}
+    spec = parse_summary("due_days", files, DIALECTS)
+    make_own_tables(shop.warehouse)
+
+    def published(first: int, last: int, before: int) -> tuple[int, int]:
+        span = Span(datetime(2023, 2, first), datetime(2023, 2, last + 1))
+        build = Build(spec, (span,), (), before, "a-flow-run")
+        with disable_run_logger():
+            built = build_aside.fn(build, shop.warehouse)
+            results = check.fn(build, "output_check", built, shop.warehouse)
+            publication = publish.fn(built, results, shop.warehouse)
+        return publication.rows_published, publication.rows_replaced
+
+    # A day's bounds are moments: the first of them is in it, the last one is not.
+    assert published(1, 2, before=0) == (2, 0)
+    assert published(2, 3, before=1) == (2, 1)
+    days = [(date(2023, 2, n), 1, Decimal(n) + Decimal("0.25")) for n in (1, 2, 3)]
+    assert shop.target("due_days", order="due") == days
 
 
 def test_names_are_quoted_as_the_engine_quotes_them(
