@@ -1,4 +1,4 @@
-"""Every error Ferry raises on purpose, in one tree.
+"""Every error Ferry raises on purpose, in one tree; a block may have its own kind of one of them.
 
 ```
 FerryError

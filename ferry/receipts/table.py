@@ -1,6 +1,7 @@
 """`ferry.receipts`: what is asked of it, and what is written to it.
 
-Every question names the table whose receipts it is about, and asks for no more than it needs.
+A question names the table, the batch or the run whose receipts it is about, and asks for no more
+than it needs.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def read_landed_now(
 
 
 def has_receipts(tx: Transaction, table: TableName) -> bool:
-    """Whether any batch of the table has landed."""
+    """Whether there is any receipt of the table: of a batch, a repair, or one that voids others."""
     return bool(tx.fetch(sql.count_where(RECEIPTS, "table_name", str(table)))[0][0])
 
 

@@ -38,7 +38,7 @@ Report = Callable[[int, int, int], None]
 """Told the windows done, those that failed, and the rows read, every second or so."""
 
 GiveUp = Callable[[Exception | None], bool]
-"""Told of each window how it ended (None: it arrived); whether no other one is to begin."""
+"""Told of each batch how it ended (None: it arrived); whether no other window is to begin."""
 
 
 def never(_: Exception | None) -> bool:
@@ -47,12 +47,12 @@ def never(_: Exception | None) -> bool:
 
 
 def at_first_failure(error: Exception | None) -> bool:
-    """Give up at the first window that fails."""
+    """Give up at the first failure."""
     return error is not None
 
 
 class InARow:
-    """Give up when so many windows in a row fail by what is no window's fault; for one at a time.
+    """Give up when so many batches in a row fail by what is no window's fault; for one at a time.
 
     Args:
         number: How many.
@@ -62,7 +62,7 @@ class InARow:
         self._number, self._in_a_row = number, 0
 
     def __call__(self, error: Exception | None) -> bool:
-        """Count the window that has ended with this error, or arrived."""
+        """Count the batch that has ended with this error, or arrived."""
         self._in_a_row = self._in_a_row + 1 if isinstance(error, NOT_THE_WINDOWS_FAULT) else 0
         return self._in_a_row >= self._number
 
@@ -112,7 +112,7 @@ def run_windows(
         stop: Once it is set, no window begins another step.
         report: Told how far it is.
         landed: Given each receipt when it is there.
-        give_up: Says after each window whether no other one is to begin; those under way go on.
+        give_up: Says after each batch whether no other window is to begin; those under way go on.
 
     Returns:
         The outcomes in the order of the batches.
@@ -127,10 +127,11 @@ def run_windows(
     def carry_until_none_is_left() -> None:
         try:
             while not (shared.stopped or given_up.is_set()) and (batch := todo.take()):
-                for outcome, error in _carry(batch, route, shared, todo):
+                for ended_together, error in _carry(batch, route, shared, todo):
                     if give_up(error):
                         given_up.set()  # before another one can begin
-                    done.put(outcome)
+                    for outcome in ended_together:
+                        done.put(outcome)
                     if given_up.is_set():
                         break
         except BaseException as ended:  # noqa: BLE001  # no error of a window: it ends the run
@@ -174,11 +175,11 @@ def run_windows(
 
 def _carry(
     batch: Batch, route: Route, shared: Coordination, todo: WindowQueue
-) -> Iterator[tuple[Outcome, Exception | None]]:
+) -> Iterator[tuple[list[Outcome], Exception | None]]:
     """Carry the batch; of windows that travel together and fail, in halves, until each has its own.
 
     So the others land, and the one at fault stands alone with its reason. What is no window's
-    fault is that of all.
+    fault is that of all. Those that have ended together come together, with their error.
     """
     failure: Exception
     try:
@@ -189,11 +190,10 @@ def _carry(
         failure = error
     else:
         todo.read(batch, sum(receipt.rows_extracted for receipt in receipts))
-        for each, receipt in zip(batch.each, receipts, strict=True):
-            yield _outcome(each, receipt), None
+        yield [_outcome(*each) for each in zip(batch.each, receipts, strict=True)], None
         return
     if isinstance(failure, StoppedError):
-        yield from ((_outcome(each, reason=str(failure)), failure) for each in batch.each)
+        yield [_outcome(each, reason=str(failure)) for each in batch.each], failure
     elif batch.windows and not isinstance(failure, NOT_THE_WINDOWS_FAULT):
         why = reason_of(explained(failure))
         get_run_logger().info("%s is carried in smaller batches after: %s", batch, why)
@@ -204,8 +204,11 @@ def _carry(
     else:
         if batch.windows:
             record_failures(batch.each, failure, route.warehouse)
-        for each in batch.each:
-            yield _outcome(each, reason=log_failure(failure, str(each.target), each.label)), failure
+        failed = [
+            _outcome(each, reason=log_failure(failure, str(each.target), each.label))
+            for each in batch.each
+        ]
+        yield failed, failure
 
 
 def _outcome(batch: Batch, receipt: Receipt | None = None, reason: str = "") -> Outcome:

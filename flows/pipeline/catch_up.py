@@ -1,4 +1,4 @@
-"""Catching up: past windows that are not loaded are carried after the run's own, one by one."""
+"""Catching up: past windows that are not loaded are carried after the run's own, oldest first."""
 
 from __future__ import annotations
 
@@ -89,8 +89,9 @@ def caught_up_lines(caught_up: Mapping[str, Sequence[Outcome]]) -> list[str]:
 def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
     """Carry what is not loaded between the table's `start_date` and the batch, oldest first.
 
-    Each window is a batch of its own, with a receipt of its own. One that fails does not stop the
-    others, unless several in a row fail by what is no window's fault: then the next run goes on.
+    Neighbours travel together, as in a backfill, and each window has a receipt of its own. One that
+    fails does not stop the others, unless several batches in a row fail by what is no window's
+    fault: then the next run goes on.
 
     Args:
         batch: The run's own batch of the table; it is not carried here.

@@ -172,6 +172,22 @@ def test_what_is_no_window_s_fault_is_that_of_all_that_travel_together(
     assert (tried, recorded) == (["012345"], [6])
 
 
+@pytest.mark.parametrize("give_up", [at_first_failure, InARow(1), InARow(3)])
+def test_whoever_gives_up_tells_of_all_windows_that_failed_together(
+    monkeypatch: pytest.MonkeyPatch, give_up: GiveUp
+) -> None:
+    recorded.clear()
+    outcomes = run(monkeypatch, failing(2, error=BusyError), together=True, give_up=give_up)
+    assert (ends(outcomes), recorded) == ("ffffff", [6])
+
+
+def test_what_failed_together_is_one_failure_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_row = InARow(3)
+    run(monkeypatch, failing(2, error=BusyError), together=True, give_up=in_a_row)
+    assert not in_a_row(BusyError("the second"))
+    assert in_a_row(BusyError("the third"))
+
+
 def test_windows_that_cannot_travel_together_travel_each_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
