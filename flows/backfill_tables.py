@@ -37,7 +37,7 @@ from flows.pipeline.notify import notify
 from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
-from tasks.history import read_history, read_run
+from tasks.landed.history import read_history, read_run
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.backfill import plan_line, show_plan
 from tasks.pages.cells import short

@@ -17,7 +17,7 @@ from flows.pipeline.carry_batch import load_route
 from flows.pipeline.carry_many import carry_many, window_batches
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
-from tasks.history import read_run
+from tasks.landed.history import read_run
 from tasks.pages.progress import WindowsProgress
 from tasks.step import explains, with_retries
 

@@ -33,7 +33,7 @@ from ferry.settings import refuse_misspelled
 from ferry.specs.tables import TableSpec
 from flows.pipeline.notify import SETTING
 from flows.pipeline.table_specs import load_table_specs
-from tasks.history import History, read_history
+from tasks.landed.history import History, read_history
 from tasks.runs.marks import PREFIX, SENT, Mark, all_marks, mark_name
 from tasks.runs.missed_looks import drop_missed_looks
 from tasks.runs.notify_once import notify_once, notify_over

@@ -35,8 +35,8 @@ from ferry.fingerprints.sums import (
 )
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
+from tasks.staging_tables import drop_quietly, today
 from tasks.step import STEP, explains, located, log_step
-from tasks.target.prepare import drop_quietly, today
 
 Rows = Sequence[Sequence[Any]]
 

@@ -24,7 +24,7 @@ from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
-from tasks.history import read_coverage, read_run
+from tasks.landed.history import read_coverage, read_run
 from tasks.landed.receipts import readings
 from tasks.step import STEP, explains
 from tasks.uncarried import refuse_uncarried

@@ -11,7 +11,7 @@ from ferry.audits.table import AUDITS, read_found, select_found
 from ferry.coverage.days import DayAudit, TableDays, table_days
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS, rewrite
 from ferry.specs.tables import TableSpec
-from tasks.history import read_history
+from tasks.landed.history import read_history
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains, placed, repeat_on_conflict
 

@@ -39,8 +39,8 @@ from ferry.summaries.publish import (
 from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
 from tasks.own_tables import make, make_schema
+from tasks.staging_tables import drop_quietly, today
 from tasks.step import STEP, explains, placed, repeat_on_conflict
-from tasks.target.prepare import drop_quietly, today
 
 
 @task(name="build", task_run_name="build {build}", **STEP)

@@ -35,8 +35,9 @@ from ferry.write.load import Landed, Load, Transaction
 from ferry.write.upsert import newest_table
 from tasks.landed.voids import write_void
 from tasks.own_tables import make_missing
+from tasks.staging_tables import drop_quietly
 from tasks.step import STEP, explains, located, repeat_on_conflict
-from tasks.target.prepare import drop_quietly, prepare_target
+from tasks.target.prepare import prepare_target
 from tasks.target.retype import remake
 
 _NEXT_MOMENT = timedelta(microseconds=1)

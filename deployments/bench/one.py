@@ -51,7 +51,7 @@ from flows.sync_all import sync_all
 from tasks.audits.reconcile import reconcile
 from tasks.audits.sides import both_sides
 from tasks.extract import extract
-from tasks.history import read_run
+from tasks.landed.history import read_run
 from tasks.plan_batch import plan as make_plan
 from tasks.plan_windows import plan_table
 from tasks.stage import discard, stage

@@ -27,7 +27,7 @@ from flows.pipeline.carry_batch import (
     Route,
     carry_together,
 )
-from tasks.history import record_failures
+from tasks.landed.history import record_failures
 from tasks.runs.own_state import while_running
 from tasks.step import log_failure
 

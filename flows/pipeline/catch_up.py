@@ -26,7 +26,7 @@ from flows.pipeline.carry_batch import (
     load_route,
 )
 from flows.pipeline.carry_many import InARow, run_windows
-from tasks.history import read_coverage
+from tasks.landed.history import read_coverage
 from tasks.landed.receipts import readings
 from tasks.pages.receipt import receipt_line
 from tasks.runs.own_state import while_running

@@ -22,9 +22,9 @@ from ferry.summaries.publications import Build, Publication
 from ferry.summaries.specs import SummarySpec
 from tasks.pages.newest import newest_rows, show
 from tasks.plan_summary import missing_tables, plan_summary
+from tasks.staging_tables import drop_quietly
 from tasks.step import log_failure, with_retries
 from tasks.summarize import build_aside, check, publish
-from tasks.target.prepare import drop_quietly
 
 STALE_ATTEMPTS = 3
 

@@ -34,7 +34,7 @@ from ferry.batch import Batch
 from ferry.errors import ConfigurationError, RetriableError
 from ferry.windows import Window
 from flows.pipeline.carry_many import Report, counts
-from tasks.history import count_run, read_run
+from tasks.landed.history import count_run, read_run
 from tasks.runs.own_state import OwnState, while_running
 from tasks.step import with_retries
 

@@ -14,7 +14,7 @@ from blocks.work_folder import remove_forgotten
 from ferry.errors import FerryError
 from ferry.specs.tables import TableSpec
 from tasks.stage import discard_forgotten
-from tasks.target.prepare import drop_forgotten
+from tasks.staging_tables import drop_forgotten
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from ferry.specs.tables import TableSpec
 from ferry.statements import Statement
 from ferry.windows import Window, clamped
 from ferry.write.deletions import Deletion, deletion
-from tasks.history import read_history
+from tasks.landed.history import read_history
 from tasks.plan_batch import describe_source
 
 

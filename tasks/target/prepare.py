@@ -1,20 +1,16 @@
-"""The target: made where it is missing, altered where it has to be; staging tables dropped."""
+"""The target: made where it is missing, altered where it has to be."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_NAME, STAGING_SCHEMA, Batch
+from ferry.batch import Batch
 from ferry.capabilities import Capabilities
 from ferry.errors import FerryError
 from ferry.plan import BatchPlan
@@ -24,11 +20,9 @@ from ferry.target.changes import TargetPlan
 from tasks.landed.receipts import has_landed
 from tasks.landed.voids import write_void
 from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
-from tasks.stage import FORGOTTEN_DAYS
 from tasks.target.retype import plan_columns, retype, widen
 from tasks.target.target_only import refuse_emptying
 
-DAY_IS_KNOWN_SECONDS = 600
 TARGET_MADE_ANEW = "the target was made anew"
 INDEXED_ROWS = 1_000_000
 """A target whose first batch has more rows gets no index, which would take as long as the load."""
@@ -164,64 +158,3 @@ def _alter(batch: Batch, plan: BatchPlan, changes: TargetPlan, warehouse: Wareho
 
 def _has_column(name: str, there: TableSchema | None) -> bool:
     return there is not None and there.column(name) is not None
-
-
-def drop_quietly(warehouse: Warehouse, *tables: TableName) -> int:
-    """Drop staging tables, each on its own; returns how many were.
-
-    A failure is only logged: `drop_forgotten` drops them later.
-    """
-    dropped = 0
-    for table in tables:
-        try:
-            warehouse.execute(sql.drop_table(table))
-            dropped += 1
-        except FerryError as error:
-            get_run_logger().warning("%s could not be dropped yet: %s", table, error)
-    return dropped
-
-
-@dataclass(frozen=True)
-class _KnownDay:
-    """The warehouse's day, the process's own when it asked for it, and when that was."""
-
-    day: date
-    own_day: date
-    asked_at: float
-
-
-_known_days: dict[str, _KnownDay] = {}
-_asking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-"""By the blocks' names."""
-
-
-def today(warehouse: Warehouse) -> date:
-    """The day by the warehouse's clock, in UTC: it names staging tables and tells their age.
-
-    The machines' own clocks would not do: one that is late would make tables which another one
-    holds for forgotten. The process remembers the answer until its own clock passes midnight, and
-    for `DAY_IS_KNOWN_SECONDS` at most: where the two clocks differ, it is no older than that.
-    """
-    if warehouse.slug is None:
-        return warehouse.today()
-    with _asking[warehouse.slug]:  # the threads of a backfill all want to know at once
-        own_day, known = datetime.now(UTC).date(), _known_days.get(warehouse.slug)
-        if (
-            known is None
-            or known.own_day != own_day
-            or time.monotonic() - known.asked_at >= DAY_IS_KNOWN_SECONDS
-        ):
-            known = _KnownDay(warehouse.today(), own_day, time.monotonic())
-            _known_days[warehouse.slug] = known
-        return known.day
-
-
-def drop_forgotten(warehouse: Warehouse) -> int:
-    """Drop staging tables that killed runs left behind a week ago; returns how many."""
-    found = warehouse.tables_in(STAGING_SCHEMA)
-    matches = [match for name in found if (match := STAGING_NAME.match(name))]
-    if not matches:
-        return 0
-    oldest = f"{today(warehouse) - timedelta(days=FORGOTTEN_DAYS):%Y%m%d}"
-    forgotten = [TableName(STAGING_SCHEMA, match.string) for match in matches if match[1] < oldest]
-    return drop_quietly(warehouse, *forgotten)

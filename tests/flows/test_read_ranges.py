@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("plain_runs")
 
 MYSQL = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 ROWS, DAYS = 3000, 4
-EXTRACT = import_module("tasks.extract")  # `tasks.extract` is the task
+EXTRACT = import_module("tasks.extract")
 
 
 @pytest.fixture

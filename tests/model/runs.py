@@ -24,7 +24,7 @@ from flows.pipeline.carry_batch import Coordination, Dates, Route, carry_togethe
 from flows.pipeline.carry_many import run_windows, window_batches
 from flows.pipeline.catch_up import catch_up
 from flows.pipeline.settle import wait_until_settled
-from tasks.history import read_coverage
+from tasks.landed.history import read_coverage
 from tasks.plan_windows import plan_table
 from tests.model.oracle import BrokenPromiseError
 from tests.model.places import (

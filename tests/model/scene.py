@@ -25,7 +25,7 @@ from ferry.coverage.stretches import Coverage
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row
 from ferry.statements import column_list
 from ferry.windows import Window
-from tasks.history import read_coverage
+from tasks.landed.history import read_coverage
 from tests.model.clock import Clock, simulated
 from tests.model.oracle import BrokenPromiseError, Oracle, Rows
 from tests.model.places import Moment, Watch

@@ -9,7 +9,7 @@ import pytest
 
 from ferry import statements as sql
 from flows.backfill_tables import backfill
-from tasks.target import prepare as target
+from tasks import staging_tables
 
 ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 
@@ -50,12 +50,12 @@ def test_it_is_asked_for_again_after_midnight_and_from_time_to_time(
             return datetime.now(tz) + timedelta(days=1)
 
     for _ in range(2):
-        assert target.today(journey.warehouse) == datetime.now(UTC).date()
+        assert staging_tables.today(journey.warehouse) == datetime.now(UTC).date()
     assert len(asked) == 1
-    monkeypatch.setattr(target, "datetime", Tomorrow)
+    monkeypatch.setattr(staging_tables, "datetime", Tomorrow)
     for _ in range(2):
-        target.today(journey.warehouse)
+        staging_tables.today(journey.warehouse)
     assert len(asked) == 2
-    monkeypatch.setattr(target, "DAY_IS_KNOWN_SECONDS", 0)
-    target.today(journey.warehouse)
+    monkeypatch.setattr(staging_tables, "DAY_IS_KNOWN_SECONDS", 0)
+    staging_tables.today(journey.warehouse)
     assert len(asked) == 3

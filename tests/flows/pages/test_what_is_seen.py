@@ -113,7 +113,7 @@ def test_a_refused_batch_leaves_the_rows_as_they_were_and_the_column_that_was_ma
 def test_readers_see_the_old_rows_while_a_full_copy_is_written_and_do_not_wait(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upsert = import_module("tasks.upsert")  # the package has a task of this name
+    upsert = import_module("tasks.upsert")
     shop.sql("UPDATE orders SET note = 'new'")
     seen: list[list[tuple[Any, ...]]] = []
     write_receipts = upsert.write_receipts
@@ -166,7 +166,7 @@ def test_of_a_part_of_what_a_watermark_was_to_read_nothing_lands(
 def test_on_redshift_readers_wait_for_a_full_copy_and_see_the_new_rows(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upsert = import_module("tasks.upsert")  # the package has a task of this name
+    upsert = import_module("tasks.upsert")
     shop.sql("UPDATE orders SET note = 'new'")
     write_receipts = upsert.write_receipts
     with ThreadPoolExecutor(1) as reader:

@@ -18,7 +18,7 @@ from flows.pipeline.follow_summaries import follow
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.history import read_run
+from tasks.landed.history import read_run
 from tests.harness.survey import SPEC, nps_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")

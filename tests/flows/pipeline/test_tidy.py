@@ -26,7 +26,7 @@ from flows.backfill_tables import backfill
 from flows.carry_windows import carry_windows
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.target import prepare as target
+from tasks import staging_tables
 from tasks.upsert import upsert
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -211,7 +211,7 @@ def test_a_machine_with_another_clock_makes_and_removes_by_the_warehouses_and_th
     shop: Any, days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another run has just made stays; a staging table is named by the warehouse's day."""
-    today = target.today(shop.warehouse)
+    today = staging_tables.today(shop.warehouse)
     living = leftover(shop, f"stg_{today:%Y%m%d}_0b9d0b9d0b9d_0b9d0b_orders")
     spec_key = f"{shop.schema}.orders/2023-01-01/0b9d/0b9d/manifest.json"
     staged = shop.stage.write_manifest([], spec_key)
@@ -221,7 +221,7 @@ def test_a_machine_with_another_clock_makes_and_removes_by_the_warehouses_and_th
         def now(cls, tz: Any = None) -> datetime:
             return datetime.now(tz) + timedelta(days=days)
 
-    for name in ("tasks.stage", "tasks.target.prepare", "tasks.copy_in", "tasks.upsert"):
+    for name in ("tasks.stage", "tasks.staging_tables", "tasks.copy_in", "tasks.upsert"):
         monkeypatch.setattr(sys.modules[name], "datetime", Wrong, raising=False)
     made = []
 

@@ -21,7 +21,7 @@ from ferry.write import upsert
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
-from tasks.history import read_coverage
+from tasks.landed.history import read_coverage
 from tests.flows.pipeline.test_killed import kill_at
 from tests.harness.api import Api, eventually
 

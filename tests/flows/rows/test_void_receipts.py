@@ -20,7 +20,7 @@ from flows.pipeline.carry_many import window_batches
 from flows.pipeline.table_specs import load_table_specs
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
-from tasks.history import count_run, read_run
+from tasks.landed.history import count_run, read_run
 from tasks.upsert import upsert
 from tests.harness.reads import read_now_land_later
 
