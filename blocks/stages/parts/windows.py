@@ -26,8 +26,6 @@ class WindowNumbers:
     def __init__(self, bounds: Sequence[CursorValue], position: int) -> None:
         self._bounds, self._position = list(bounds), position
         self._numbers: np.ndarray | None = None
-        self.last: tuple[int, int] | None = None
-        """The first and the last of the windows that the last batch has rows of."""
         if any(end <= start for start, end in pairwise(bounds)):  # type: ignore[operator]
             raise ApartError("the cursor does not tell these windows apart")
 
@@ -43,7 +41,6 @@ class WindowNumbers:
         found = np.searchsorted(self._numbers, values, side="right") - 1
         if batch.num_rows:
             first, last = int(found.min()), int(found.max())
-            self.last = first, last
             if (
                 batch.column(self._position).null_count
                 or first < 0
