@@ -54,6 +54,17 @@ def test_loads_every_part_of_a_manifest_and_counts_the_rows(table, stage, compre
     assert "2 record(s) loaded successfully" in table.connection.notices[-1]
 
 
+def test_a_file_that_cannot_be_decompressed_is_refused_and_nothing_is_loaded(table, stage):
+    many = b"".join(b"%d,a,1.25,2026-02-05\n" % number for number in range(9999))
+    packed = bytearray(zstandard.compress(many))
+    packed[len(packed) // 2 :] = bytes(255 - byte for byte in packed[len(packed) // 2 :])
+    uri = stage(zstandard.compress(b"1,a,1.25,2026-02-05\n"), bytes(packed))
+    with pytest.raises(psycopg2.InternalError, match="could not be decompressed"):
+        load(table, "t (id, name, amount, day)", uri, f"{CSV} ZSTD")
+    table.connection.rollback()
+    assert rows(table, "SELECT count(*) FROM t") == [(0,)]
+
+
 def test_a_column_list_orders_the_fields(table, stage):
     load(table, "t (day, id)", stage(b"2026-02-05,7\n"))
     assert rows(table, "SELECT id, name, day::text FROM t") == [(7, None, "2026-02-05")]

@@ -11,7 +11,7 @@ import urllib.parse
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import zstandard
 
@@ -31,6 +31,32 @@ def split_uri(uri: str) -> tuple[str, str]:
     if parts.scheme != "s3" or not parts.netloc:
         raise Refusal(f"COPY source {uri} is not an s3:// address", "42601")
     return parts.netloc, uri.split("/", 3)[3] if uri.count("/") > 2 else ""
+
+
+class _Decompressed(io.RawIOBase):
+    """What a zstd stream holds; one that is broken is refused, as any file that cannot be loaded.
+
+    In which words Redshift does that is written nowhere.
+    """
+
+    def __init__(self, raw: IO[bytes], uri: str) -> None:
+        self._stream = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        self._uri = uri
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as there is something.
+
+        Raises:
+            Refusal: The stream is broken.
+        """
+        try:
+            return self._stream.readinto(buffer)
+        except zstandard.ZstdError as error:
+            raise Refusal(f"The file {self._uri} could not be decompressed", "XX000") from error
 
 
 @dataclass(frozen=True)
@@ -68,8 +94,7 @@ class S3Reader:
         if compression == "gzip":
             return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
         if compression == "zstd":
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            return cast(IO[bytes], reader)
+            return cast(IO[bytes], _Decompressed(raw, uri))
         return raw
 
     def look(self, uri: str) -> tuple[int, bytes | None]:
