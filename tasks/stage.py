@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 from prefect import task
@@ -71,7 +73,8 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
                     todo="Run it again; nothing has reached the warehouse.",
                 )
         except Exception:
-            _discard_quietly(stage, [*files.values(), *([manifest] if manifest else [])])
+            with _quietly():
+                stage.discard([*files.values(), *([manifest] if manifest else [])])
             raise
         return staged
 
@@ -100,14 +103,20 @@ def folder(batch: Batch) -> str:
 def discard(spec: TableSpec, staged: Staged, stage: Stage) -> None:
     """Remove a loaded batch's staged files, unless the spec asks to keep them.
 
-    A failure is logged and does not fail the run: the rows have landed, and `discard_forgotten`
-    removes the files later.
+    Of a copy that goes on, also what earlier attempts have left in the batch's folder. A failure is
+    logged and does not fail the run: the rows have landed, and `discard_forgotten` removes the
+    files later.
     """
     used = [staged.record] if staged.record else []
     if staged.manifest and not spec.keep_staged_days:
         used += [*staged.files, staged.manifest]
-    if used:
-        _discard_quietly(stage, used)
+    if not used:
+        return
+    with _quietly():
+        stage.discard(used)
+        if staged.record and staged.manifest and not spec.keep_staged_days:
+            left = stage.stored_under(staged.record.key.rpartition("/")[0])
+            stage.discard(list(left.values()))
 
 
 def discard_forgotten(spec: TableSpec, stage: Stage) -> int:
@@ -121,8 +130,10 @@ def discard_forgotten(spec: TableSpec, stage: Stage) -> int:
     return stage.discard_older(prefix(spec), stage.now() - timedelta(days=days) - waits)
 
 
-def _discard_quietly(stage: Stage, files: list[StagedFile]) -> None:
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """A failure to remove files is logged alone."""
     try:
-        stage.discard(files)
+        yield
     except FerryError as error:
         get_run_logger().warning("staged files could not be removed yet: %s", error)
