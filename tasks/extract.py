@@ -131,7 +131,7 @@ def extract(
             f"{extracted.size_bytes:,}",
             len(extracted.parts),
             f", by {cursor_line(spec, query.cursor)}" if query.cursor else "",
-            _how_read(read),
+            _how_read(read) + (_pieces_read(pieces) if pieces else ""),
         )
         if not extracted.rows:
             extracted = dataclasses.replace(extracted, snapshot=None)
@@ -199,6 +199,11 @@ def _how_read(read: Reading) -> str:
         return f", by one connection: {read.why}" if read.why else ""
     told = f", by {read.connections} connections, {read.snapshot} snapshot"
     return told + (f": {read.why}" if read.why else "")
+
+
+def _pieces_read(pieces: StagedPieces) -> str:
+    """How many of the pieces were read by this attempt, for people."""
+    return f"; {pieces.count - pieces.staged_before} of its {pieces.count} pieces were read now"
 
 
 def _numbered(batch: Batch, query: ExtractQuery) -> WindowNumbers | None:

@@ -56,7 +56,8 @@ class StagedPieces:
 
     def __init__(self, batch: Batch, plan: BatchPlan, stage: Stage, record: StagedRecord) -> None:
         self.record = record
-        self._stage, self._folder = stage, folder(batch)
+        self.staged_before = len(record.pieces)
+        self._batch, self._stage, self._folder = batch, stage, folder(batch)
         self._suffix, self._token = SUFFIX[plan.format], uuid.uuid4().hex[:8]
 
     @property
@@ -83,13 +84,21 @@ class StagedPieces:
             FerryError: What reading or writing failed with, or staging a piece: those that are
                 recorded by then stay.
         """
-        before = len(self.record.pieces)
-        if before:
+        if self.staged_before:
             get_run_logger().info(
                 "%s of the table's %s pieces were staged by an earlier attempt, and are not read "
                 "again",
-                before,
+                self.staged_before,
                 self.count,
+            )
+        else:
+            get_run_logger().info(
+                "extract %s: it is read in %s pieces, each staged as soon as it is read; if this "
+                "run fails, it goes on with the others when this run is retried: "
+                "prefect flow-run retry %s",
+                self._batch,
+                self.count,
+                self._batch.flow_run_id,
             )
         try:
             with _Keeper(partial(self._keep, read, sums)) as keeper:
@@ -215,14 +224,19 @@ def staged_pieces(
         return None  # of a later attempt the guess may be another, and pieces are staged
     where, of, now = folder(batch), _digest(plan, batch, capabilities), stage.now()
     record = _read(stage, where)
-    if record and not (
-        record.of == of and now - record.begun < KEPT and source.still_cut(query, record.cuts)
-    ):
+    why = ""
+    if record and now - record.begun >= KEPT:
+        why = "it is too old"
+    elif record and record.of != of:
+        why = "something has landed since, or the table, its spec, its target or Ferry was altered"
+    elif record and not source.still_cut(query, record.cuts):
+        why = "the table was rebuilt, or another table or server has taken its place"
+    if record and why:
         get_run_logger().info(
-            "extract %s: what an earlier attempt has staged is of no use any more, since it is "
-            "too old, or the table, its spec, its target or Ferry is not what it was: all is read "
+            "extract %s: what an earlier attempt has staged is of no use any more: %s. All is read "
             "anew",
             batch,
+            why,
         )
         _discard(stage, record, where)
         record = None

@@ -71,7 +71,7 @@ class Receipt:
         text_sums: By what text and binary were summed: `digests` or `lengths`.
         source_snapshot: Where several connections read at once (`read_ranges`), or several attempts
             of a run (`resume_rows`): `one` if all read the same snapshot of the source's table,
-            else `not one`. None where one connection read.
+            else `not one`. None where one connection of one attempt read all, which is one.
     """
 
     batch_id: str

@@ -313,6 +313,10 @@ def _steps(
         drop_staging(planned, copied, route.warehouse)
         # Files that are not as they were staged would fail every attempt that goes on from them.
         of_use = isinstance(error, (StoppedError, *NOT_THE_WINDOWS_FAULT))
+        if staged.record and not of_use:
+            get_run_logger().warning(
+                "%s: what is staged is not used again: all is read anew", batch
+            )
         raise
     finally:
         if not (staged.record and of_use):
