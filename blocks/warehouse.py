@@ -14,9 +14,8 @@ from ferry.batch import Staged
 from ferry.capabilities import Capabilities
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import DataType, TableName, TableSchema
-from ferry.statements import Statement
+from ferry.statements import Statement, Transaction
 from ferry.target.retype import HeldColumns, View
-from ferry.write.load import Transaction
 
 
 class Warehouse(NamedBlock, ABC):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, TableName
@@ -49,6 +50,18 @@ class Statement:
     def marked(self, mark: str, escaped: Callable[[str], str] = str) -> str:
         """The text with a driver's own mark for each value, the rest of it escaped."""
         return mark.join(map(escaped, self.sql.split(MARK)))
+
+
+class Transaction(Protocol):
+    """An open transaction of a warehouse. Text without values may be a plain `str`."""
+
+    def execute(self, statement: Statement | str) -> int:
+        """Run one statement; returns the rows it touched."""
+        ...
+
+    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
+        """The rows of one query."""
+        ...
 
 
 def quoted(name: str) -> str:

@@ -10,6 +10,7 @@ from ferry.cursors import find_cursor
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpecs
+from ferry.statements import Transaction
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import EVERYTHING, Span, covered, from_text, merged
 from ferry.summaries.publications import (
@@ -23,7 +24,6 @@ from ferry.summaries.publications import (
 from ferry.summaries.publish import count_publications
 from ferry.summaries.specs import SummarySpec
 from ferry.summaries.touched import Change, touched, touched_by_summary
-from ferry.write.load import Transaction
 from tasks.own_tables import make_missing
 
 

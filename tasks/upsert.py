@@ -28,10 +28,11 @@ from ferry.receipts.table import (
     rows_held,
     write_receipts,
 )
+from ferry.statements import Transaction
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
 from ferry.write.algorithms import write
-from ferry.write.load import Landed, Load, Transaction
+from ferry.write.load import Landed, Load
 from ferry.write.upsert import newest_table
 from tasks.landed.voids import write_void
 from tasks.own_tables import make_missing

@@ -19,8 +19,7 @@ from blocks.named import NamedBlock
 from blocks.pool import Pool
 from blocks.postgres.errors import translated
 from ferry.errors import FatalError
-from ferry.statements import MARK, Statement
-from ferry.write.load import Transaction
+from ferry.statements import MARK, Statement, Transaction
 
 
 class Connection(psycopg2.extensions.connection):

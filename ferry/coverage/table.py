@@ -14,7 +14,7 @@ from ferry.capabilities import Capabilities
 from ferry.coverage.days import TableDays
 from ferry.receipts.receipt import RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.write.load import Transaction
+from ferry.statements import Transaction
 
 COVERAGE = TableName(RECEIPTS_SCHEMA, "coverage")
 REASON_BYTES = 1024

@@ -22,8 +22,7 @@ from ferry.receipts.receipt import (
     to_row,
 )
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement
-from ferry.write.load import Transaction
+from ferry.statements import MARK, Statement, Transaction
 
 _RECEIPTS = sql.table_sql(RECEIPTS)
 _AT_ONCE = 250

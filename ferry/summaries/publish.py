@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ferry import statements as sql
 from ferry.errors import CountMismatchError, SchemaError
 from ferry.schema import Column, Kind, TableName, TableSchema, fits
+from ferry.statements import Transaction
 from ferry.summaries.moments import moments
 from ferry.summaries.publications import (
     PUBLICATION_COLUMNS,
@@ -26,7 +27,6 @@ from ferry.summaries.publications import (
     publication_row,
     summarized_rows,
 )
-from ferry.write.load import Transaction
 
 SUMMARIZED_AT_ONCE = 1000
 """Rows of one INSERT of ids."""

@@ -20,8 +20,9 @@ from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
 from ferry.errors import no_window_without_key
 from ferry.schema import Kind
+from ferry.statements import Transaction
 from ferry.write import merge
-from ferry.write.load import Landed, Load, Transaction, insert
+from ferry.write.load import Landed, Load, insert
 from ferry.write.refusals import no_cursor_in_target, refuse_emptying, refuse_shrinking
 from ferry.write.upsert import upsert_by_window
 

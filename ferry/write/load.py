@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from ferry import statements as sql
 from ferry.capabilities import Capabilities
 from ferry.errors import CountMismatchError
 from ferry.schema import Column, TableName
-from ferry.statements import Statement
+from ferry.statements import Transaction
 from ferry.write import merge
 from ferry.write.deletions import Deletion
-
-
-class Transaction(Protocol):
-    """An open transaction of a warehouse. Text without values may be a plain `str`."""
-
-    def execute(self, statement: Statement | str) -> int:
-        """Run one statement; returns the rows it touched."""
-        ...
-
-    def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
-        """The rows of one query."""
-        ...
 
 
 @dataclass(frozen=True)

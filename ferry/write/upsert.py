@@ -10,9 +10,9 @@ from ferry.batch import WINDOW
 from ferry.capabilities import Capabilities
 from ferry.errors import ApartError, CountMismatchError, DataError
 from ferry.schema import Column, Kind, TableName
-from ferry.statements import Statement
+from ferry.statements import Statement, Transaction
 from ferry.write import merge, repeated_keys
-from ferry.write.load import Landed, Load, Transaction, expect, insert
+from ferry.write.load import Landed, Load, expect, insert
 from ferry.write.refusals import refuse_stale
 
 MANY_ROWS = 100_000

@@ -14,7 +14,7 @@ from ferry.receipts.table import (
     void_moment,
     write_receipts,
 )
-from ferry.write.load import Transaction
+from ferry.statements import Transaction
 from tasks.landed.receipts import asked
 
 

@@ -30,9 +30,8 @@ from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import MARK, Statement, column_list, quoted, table_sql
+from ferry.statements import MARK, Statement, Transaction, column_list, quoted, table_sql
 from ferry.target.retype import HeldColumns
-from ferry.write.load import Transaction
 
 _MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's default is 2 MB
 

@@ -14,8 +14,7 @@ from ferry import statements as sql
 from ferry.receipts import table as receipts_table
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement
-from ferry.write.load import Transaction
+from ferry.statements import MARK, Statement, Transaction
 from tests.harness.write_engine import run
 
 TABLE = TableName("raw", "t")
