@@ -248,7 +248,8 @@ def _landed_meanwhile(batch: Batch, error: Exception, warehouse: Warehouse) -> R
     """The batch's receipt if another attempt of this run has landed it while this one failed.
 
     A process that was taken for dead goes on beside the attempt that replaces it. Whichever lands
-    takes the staged files along, and the other one cannot load them any more.
+    takes the staged files along, and the other one cannot load them any more. What landed without
+    some of its rows does not count: its own attempt failed, too.
     """
     if batch.windows or batch.part or isinstance(error, IncompleteReadError):  # this one landed
         return None
@@ -256,12 +257,13 @@ def _landed_meanwhile(batch: Batch, error: Exception, warehouse: Warehouse) -> R
         landed = already_landed(batch, warehouse)
     except FerryError:  # the failure that is told is the first one
         return None
-    if landed:
-        get_run_logger().warning(
-            "%s has landed in another attempt of this run, while this one failed: %s",
-            batch,
-            reason_of(error),
-        )
+    if landed is None or landed.status != "loaded":
+        return None
+    get_run_logger().warning(
+        "%s has landed in another attempt of this run, while this one failed: %s",
+        batch,
+        reason_of(error),
+    )
     return landed
 
 

@@ -34,7 +34,7 @@ from tasks.step import explains
 from tasks.uncarried import refuse_uncarried
 
 GIVE_UP_AFTER = 3
-"""So many windows in a row that fail by what is no window's fault: the others would, too."""
+"""So many batches in a row that fail by what is no window's fault: the others would, too."""
 
 
 def catch_up_tables(batches: Iterable[Batch]) -> dict[str, list[Outcome]]:
