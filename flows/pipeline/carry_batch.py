@@ -249,7 +249,7 @@ def _landed_meanwhile(batch: Batch, error: Exception, warehouse: Warehouse) -> R
 
     A process that was taken for dead goes on beside the attempt that replaces it. Whichever lands
     takes the staged files along, and the other one cannot load them any more. What landed without
-    some of its rows does not count: its own attempt failed, too.
+    some of its rows has another id, and is not found here.
     """
     if batch.windows or batch.part or isinstance(error, IncompleteReadError):  # this one landed
         return None
@@ -257,7 +257,7 @@ def _landed_meanwhile(batch: Batch, error: Exception, warehouse: Warehouse) -> R
         landed = already_landed(batch, warehouse)
     except FerryError:  # the failure that is told is the first one
         return None
-    if landed is None or landed.status != "loaded":
+    if landed is None:
         return None
     get_run_logger().warning(
         "%s has landed in another attempt of this run, while this one failed: %s",
