@@ -14,14 +14,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.embedded import EMBEDDED_ROUTE, mark_embedded, refuse_outside
+from tests.harness.embedded import (
+    EMBEDDED_ROUTE,
+    choose_examples,
+    mark_embedded,
+    refuse_outside,
+)
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from blocks.sources import MySQLSource, SQLiteSource
     from blocks.stages import FolderStage, S3Stage
     from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
     from deployments.local.redshift_double import RedshiftDouble
-    from deployments.local.servers import S3, MariaDB, Postgres, PrefectServer
+    from deployments.local.servers import S3, MariaDB, Postgres
     from tests.harness.journey import Journey, RunSource
 
 pytest_plugins = ("tests.harness.servers",)
@@ -29,6 +34,10 @@ pytest_plugins = ("tests.harness.servers",)
 NIGHTS = Path(__file__).parent / "nights"
 
 ROUTES = (EMBEDDED_ROUTE, "mysql-folder-postgres", "mysql-s3-redshift")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    choose_examples(config)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -56,10 +65,17 @@ def pytest_fixture_setup(
 
 @pytest.fixture
 def plain_runs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Flows are called as functions, unless the test looks at what Prefect has recorded."""
-    from tests.harness.plain_runs import plain_runs
+    """Flows are called as functions, unless the test looks at what Prefect has recorded.
 
-    with nullcontext() if "api" in request.fixturenames else plain_runs():
+    There is no Prefect server for them, unless the test asks for `prefect_server`.
+    """
+    from tests.harness.plain_runs import plain_runs, without_server
+
+    if "api" in request.fixturenames:
+        yield
+        return
+    asked = "prefect_server" in request.fixturenames
+    with nullcontext() if asked else without_server(), plain_runs():
         yield
 
 
@@ -191,7 +207,6 @@ def route(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def journey(
     route: str,
-    prefect_server: PrefectServer,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -204,6 +219,8 @@ def journey(
     monkeypatch.setenv("FERRY_TABLES", str(specs_file))
     made_source, run_source = request.getfixturevalue(f"{source}_source")
     plain = {"plain_runs", "api"} & set(request.fixturenames) == {"plain_runs"}
+    if not plain:
+        request.getfixturevalue("prefect_server")
     journey = Journey(
         made_source,
         request.getfixturevalue(f"{stage}_stage"),

@@ -6,7 +6,7 @@ from datetime import UTC, date, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.backfills.plan import days_label
@@ -47,7 +47,6 @@ def test_a_day_by_the_hour_has_as_many_windows_as_the_day_has_hours() -> None:
         assert len(split_range(days, "hour")) == hours
 
 
-@settings(deadline=None)
 @given(
     st.dates(date(2019, 1, 1), date(2024, 1, 1)),
     st.integers(1, 80),

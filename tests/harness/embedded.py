@@ -4,7 +4,7 @@ They are the rules, the tasks, and what is carried on the embedded route, from a
 a folder to DuckDB: the ones that `make test-fast` runs. A new test is one of them, or is not,
 without being listed anywhere. So that it stays fast, of the tests of flows it takes those that call
 them as functions, of each the first case, and leaves summaries, and what is marked as `seconds`, to
-`make test`.
+`make test`; and of the examples that Hypothesis makes, it takes an eighth.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 EMBEDDED_ROUTE = "sqlite-folder-duckdb"
 
@@ -27,6 +28,20 @@ _ROOMS = (_TESTS / "ferry", _TESTS / "blocks", _TESTS / "tasks", _FLOWS)
 
 _CHOICE = re.compile(r"mysql|mariadb|postgres|redshift|s3|moto|rclone", re.IGNORECASE)
 """What stands in the id of a case whose parameter chooses a server of `OUTSIDE`."""
+
+
+settings.register_profile("all", deadline=None, max_examples=100)
+settings.register_profile("embedded", deadline=None, max_examples=12)
+
+
+def choose_examples(config: pytest.Config) -> None:
+    """Let properties be tried with fewer examples where only the embedded tests run."""
+    settings.load_profile("embedded" if _only_embedded(config) else "all")
+
+
+def examples(count: int) -> int:
+    """How many examples a property takes, where it takes so many in `make test`."""
+    return count * settings().max_examples // 100
 
 
 def mark_embedded(items: Iterable[pytest.Item]) -> None:
@@ -50,8 +65,7 @@ def is_embedded(item: pytest.Item) -> bool:
     if item.get_closest_marker("seconds"):
         return False
     asked = set(item.fixturenames)
-    # Blocks are saved on a server also where flows are called as functions: all cases share one.
-    prefect_s = "api" in asked or ("prefect_server" in asked and "plain_runs" not in asked)
+    prefect_s = "prefect_server" in asked or ("journey" in asked and "plain_runs" not in asked)
     if item.path.is_relative_to(_FLOWS) and ("plain_runs" not in asked or "survey" in asked):
         return False
     # Only where some fixture holds the request, a parameter may ask for further fixtures.
@@ -61,9 +75,13 @@ def is_embedded(item: pytest.Item) -> bool:
 
 def refuse_outside(fixture: str, config: pytest.Config) -> None:
     """Fails the test that asks for such a program in a run of the embedded ones alone."""
-    if fixture in OUTSIDE and config.getoption("markexpr") == "embedded":
+    if fixture in OUTSIDE and _only_embedded(config):
         pytest.fail(
             f"An embedded test asks for {fixture}, which is no Python package: "
             "tests/harness/embedded.py takes it for one that does not.",
             pytrace=False,
         )
+
+
+def _only_embedded(config: pytest.Config) -> bool:
+    return bool(config.getoption("markexpr") == "embedded")

@@ -29,7 +29,13 @@ from prefect.context import (
 )
 from prefect.exceptions import ParameterTypeError
 from prefect.results import get_result_store
-from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, Settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    Settings,
+)
 from prefect.states import Completed, Failed, Pending, exception_to_failed_state
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.asyncutils import run_coro_as_sync
@@ -37,7 +43,15 @@ from prefect.utilities.callables import get_call_parameters
 
 from tasks.places.place_pool import PlacePool
 
-PLAIN = {"sync-table", "backfill", "carry-windows", "coverage", "build-summary", "reconcile"}
+PLAIN = {
+    "sync-table",
+    "backfill",
+    "carry-windows",
+    "coverage",
+    "build-summary",
+    "reconcile",
+    "update-symbols",
+}
 
 
 @contextmanager
@@ -90,6 +104,7 @@ def plain_runs() -> Iterator[None]:
         # As where a source has no limit on its readers: each journey's is new to the server.
         patch.object(PlacePool, "_take", lambda _: None),
         patch.object(PlacePool, "_take_free", lambda _, count: [None] * count),
+        patch("prefect.results._read_server_default_result_storage_block_id", lambda: None),
         patch.object(SyncPrefectClient, "create_artifact", _unsent),
         patch.object(SyncPrefectClient, "update_artifact", lambda *_, **__: None),
     ):
@@ -131,6 +146,27 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[FlowRun]:
 
 _settings: list[tuple[Settings, Settings]] = []
 """The settings met last, and the same without logs to the server."""
+
+
+@contextmanager
+def without_server() -> Iterator[None]:
+    """Let Prefect's server be where nobody answers: who asks it fails, at once."""
+    context = get_settings_context()
+    if not _nowhere or _nowhere[0][0] is not context.settings:
+        settings = context.settings.copy_with_update(
+            {
+                PREFECT_API_URL: "http://127.0.0.1:1/api",
+                PREFECT_CLIENT_MAX_RETRIES: 0,
+                PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+            }
+        )
+        _nowhere[:] = [(context.settings, settings)]
+    with SettingsContext(profile=context.profile, settings=_nowhere[0][1]):
+        yield
+
+
+_nowhere: list[tuple[Settings, Settings]] = []
+"""The settings met last, and the same without a server."""
 
 
 def _without_logs_to_the_server() -> SettingsContext:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import BlockDocument
@@ -36,32 +36,32 @@ def save(block: Block, name: str) -> None:
 
 @contextmanager
 def kept_here(name: str, *blocks: Block) -> Iterator[None]:
-    """Let these be the blocks of that name, on no server, until one of them is saved.
+    """Let these be all the blocks there are, on no server, and what is saved under that name.
 
     Other processes do not know them.
     """
-    kept = [_stored(block, name) for block in blocks]
-    read, save, saved = registry._read, Block.save, list[str]()
+    kept = {type(block): _stored(block, name) for block in blocks}
+    save = Block.save
 
     def answer(kinds: Sequence[type[Block]], names: set[str]) -> list[BlockDocument]:
-        there = read(kinds, names) if saved or names - {name} else []
-        taken = {each.block_type.slug for each in there if each.name == name and each.block_type}
-        wanted = {kind.get_block_type_slug() for kind in kinds} - taken
-        ours = [each for each in kept if each.block_type and each.block_type.slug in wanted]
-        return [*there, *(each for each in ours if name in names)]
+        return [kept[kind] for kind in kinds if kind in kept and name in names]
 
-    def to_the_server(block: Block, *args: Any, **kwargs: Any) -> Any:
-        saved.append(name)
-        return save(block, *args, **kwargs)
+    def keep(block: Block, given: str | None = None, **kwargs: Any) -> Any:
+        if given != name:
+            return save(block, given, **kwargs)
+        kept[type(block)] = _stored(block, name)
+        return None
 
-    with patch.object(registry, "_read", answer), patch.object(Block, "save", to_the_server):
+    with patch.object(registry, "_read", answer), patch.object(Block, "save", keep):
         yield
 
 
 def _stored(block: Block, name: str) -> BlockDocument:
     """What the server would answer of the block, if it had been saved."""
+    kind = type(block)
+    if kind._block_type_id is None:  # no server has it, and none is asked
+        kind._block_type_id, kind._block_schema_id = uuid4(), uuid4()
     with patch.object(Block, "model_json_schema", classmethod(_schema)):
-        _register(type(block))
         document = block._to_block_document(name, include_secrets=True)
     document.block_type = block._to_block_type()
     return document

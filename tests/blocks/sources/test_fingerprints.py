@@ -24,6 +24,7 @@ from ferry.fingerprints.queries import Part, Side
 from ferry.schema import Column, Kind, TableName, arrow_schema, target_columns
 from ferry.schema import TableSchema as Schema
 from ferry.statements import Statement
+from tests.harness.embedded import examples
 from tests.harness.journey import RunSource
 from tests.harness.mysql_shop import MySQLShop, only_on
 
@@ -158,9 +159,7 @@ ROWS = st.lists(
 )
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_any_rows(shop: MySQLShop, rows: list[tuple[Any, ...]]) -> None:
     shop.run("DROP TABLE IF EXISTS t")

@@ -19,6 +19,7 @@ from ferry.batch import WINDOW, ExtractQuery
 from ferry.errors import StaleReadError
 from ferry.receipts.staged_record import Cuts
 from ferry.schema import TableName, arrow_schema
+from tests.harness.embedded import examples
 
 if TYPE_CHECKING:
     from tests.harness.mysql_shop import MySQLShop
@@ -187,9 +188,7 @@ _words = st.text(alphabet="aAbBéÉ zZß'\\", max_size=4)
     keys=st.lists(st.tuples(_words, st.integers(-3, 3)), min_size=1, max_size=60),
     count=st.integers(2, 5),
 )
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_is_in_exactly_one_range(
     shop: MySQLShop, keys: list[tuple[str, int]], count: int
 ) -> None:

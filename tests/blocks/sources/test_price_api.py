@@ -229,6 +229,7 @@ def test_without_a_single_usable_answer_nothing_was_read(prices: PriceAPISource)
     assert not isinstance(caught.value, IncompleteReadError)
 
 
+@pytest.mark.seconds
 def test_retry_after_is_kept_to_and_then_the_answer_counts(
     api: PriceAPI, prices: PriceAPISource
 ) -> None:

@@ -27,6 +27,7 @@ from blocks.sources.sqlite.types import from_storage, mapped
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError, FerryError
 from ferry.schema import Kind, TableName, arrow_schema, arrow_type
+from tests.harness.embedded import examples
 
 ONE = TableName("", "one")
 DECLARED = (
@@ -215,7 +216,7 @@ def outcome(batches: Iterator[pa.RecordBatch]) -> tuple[str, Any]:
         return type(error).__name__, str(error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     table=tables(),
     batch_rows=st.sampled_from([1, 2, 15, 16, 17, 16_384]),

@@ -22,6 +22,7 @@ from blocks.stages.parts.files import read_rows, write_parts
 from ferry.batch import Extract, StageFormat
 from ferry.errors import DataError, FatalError, SchemaError
 from ferry.schema import Column, Kind, arrow_schema
+from tests.harness.embedded import examples
 from tests.harness.part_rows import FORMATS, MARKER, batch_of, column, words
 
 COLUMNS = (
@@ -110,8 +111,7 @@ def text_of(extract: Extract) -> str:
 
 @pytest.mark.parametrize("format", FORMATS)
 @settings(
-    max_examples=150,
-    deadline=None,
+    max_examples=examples(150),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(rows=ROWS, cut=st.integers(0, 12))
@@ -134,8 +134,7 @@ def test_every_kind_of_value_arrives_as_it_was(
 
 
 @settings(
-    max_examples=150,
-    deadline=None,
+    max_examples=examples(150),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(rows=ROWS)

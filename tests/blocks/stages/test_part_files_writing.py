@@ -148,6 +148,7 @@ write_parts(batches(), (Column("n", DataType(Kind.INT64)),), Path(sys.argv[1]),
 """
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_killed_writer_leaves_nothing_that_is_taken_for_a_part(
     tmp_path: Path, format: StageFormat

@@ -76,6 +76,9 @@ def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[s
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             seen.append(self.command)
+            if self.headers.get("Expect"):  # the client waits for this, or for a second
+                self.send_response_only(100)
+                self.end_headers()
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             answer(self)
             self.close_connection = True

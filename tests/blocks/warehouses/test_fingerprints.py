@@ -21,6 +21,7 @@ from ferry.fingerprints.queries import Part, Side
 from ferry.fingerprints.sums import read_sums, select_sums, summed
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, arrow_schema
 from tests.blocks.warehouses.engine import Engine
+from tests.harness.embedded import examples
 
 COLUMNS = (
     Column("id", DataType(Kind.INT64), nullable=False),
@@ -103,9 +104,7 @@ def sided(
     return side, pairs
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROW, min_size=1, max_size=12), algorithm=st.sampled_from(DIGESTS))
 @example(rows=[NULLS, EMPTY, NULLS], algorithm="md5")
 def test_rows_have_the_numbers_of_the_definition(
@@ -165,9 +164,7 @@ def test_buckets_part_the_rows_of_a_range(engine: Engine, table: TableName) -> N
     assert (one.key, one.ordering) == ("4", days[4])
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ROW, min_size=1, max_size=12))
 @example(rows=[NULLS, EMPTY, NULLS])
 def test_sums_of_what_was_staged_are_those_of_what_was_read(

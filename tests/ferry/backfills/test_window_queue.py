@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.backfills.window_queue import GROWTH, MOST_WINDOWS, WindowQueue, neighbours
@@ -121,7 +121,6 @@ def test_hours_that_the_clocks_repeat_are_not_read_for_two() -> None:
     assert taken(WindowQueue(hours, 1), 1) == [3, 22]  # the third and the fourth have all of it
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), unique=True, min_size=1), st.integers(1, 5), st.booleans())
 def test_every_window_is_taken_once_and_neighbours_only(
     days: list[int], at_once: int, newest: bool

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.coverage.stretches import Coverage, Event, Status, coverage_of
@@ -158,7 +158,6 @@ HOURS = st.integers(0, 20)
 EVENTS = st.lists(st.tuples(HOURS, HOURS, st.booleans()), max_size=8)
 
 
-@settings(deadline=None)
 @given(EVENTS, HOURS, st.integers(1, 5))
 def test_whatever_happened_each_hour_stands_as_its_last_event_says(
     happened: list[tuple[int, int, bool]], start: int, hours: int

@@ -242,6 +242,7 @@ class World:
         return any(seen.id not in ended and not observation.was_heard(seen.id) for seen in suspects)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_of_a_thousand_healthy_runs_and_ten_outages_none_is_ended(seed: int) -> None:
     assert World(seed, runs=1_000).watch() == {}

@@ -18,6 +18,7 @@ from ferry.write.load import Landed
 from ferry.write.merge import same_key
 from ferry.write.repeated_keys import count_repeated_keys
 from ferry.write.upsert import upsert
+from tests.harness.embedded import examples
 from tests.harness.write_engine import CAPABILITIES, COLUMNS, INT, STAGING, TARGET, Engine, load
 
 small = st.integers(0, 3)
@@ -57,7 +58,7 @@ def older(there: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
 
 @pytest.mark.parametrize(("many_rows", "using"), [(0, True), (100_000, True), (100_000, False)])
 @pytest.mark.parametrize("apply_deletes", [False, True])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(before=batch, rows=batch)
 def test_upsert_is_what_the_model_says(
     engine: Engine, apply_deletes: bool, many_rows: int, using: bool, before: list, rows: list
@@ -90,7 +91,7 @@ def test_upsert_is_what_the_model_says(
     assert landed.undecided_keys == len(undecided(rows))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(before=batch, rows=batch)
 def test_rows_of_one_key_that_differ_and_none_is_newer_are_refused(
     engine: Engine, before: list, rows: list
@@ -110,7 +111,7 @@ def test_rows_of_one_key_that_differ_and_none_is_newer_are_refused(
     assert engine.rows() == there
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(before=batch, rows=batch)
 def test_the_same_batch_again_changes_nothing(engine: Engine, before: list, rows: list):
     engine.put(TARGET, list(newest(before).values()))
@@ -127,7 +128,7 @@ def test_the_same_batch_again_changes_nothing(engine: Engine, before: list, rows
     assert engine.rows() == after
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(one=batch, two=batch)
 def test_batches_in_either_order_give_the_same_newest_versions(
     engine: Engine, one: list, two: list

@@ -179,6 +179,7 @@ def test_a_source_whose_clock_stands_is_not_waited_for_in_vain_and_the_receipt_t
     assert shop.target("sales", "id") == [(1,), (2,)]
 
 
+@pytest.mark.usefixtures("prefect_server")
 @ONE_ROUTE
 def test_a_person_may_carry_a_window_that_has_not_settled(shop: Any, clock: Any) -> None:
     clock(ELEVEN - timedelta(minutes=30))

@@ -88,6 +88,7 @@ def test_a_column_dropped_in_the_source_is_not_emptied_in_the_target(shop: Any) 
     assert shop.target("orders", "note") == [(None,)]
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_table_that_is_named_twice_is_carried_once(shop: Any) -> None:
     receipts = sync_all(tables=["orders", f"{shop.schema}.orders"], **FIRST)
     assert list(receipts) == [f"{shop.schema}.orders"]

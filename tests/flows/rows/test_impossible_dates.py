@@ -44,6 +44,7 @@ def refused(state: State[Any]) -> str:
     return state.message or ""
 
 
+@pytest.mark.usefixtures("prefect_server")
 @ONE_ROUTE
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Seoul", "America/New_York"])
 @pytest.mark.parametrize("day", EDGES)
@@ -102,6 +103,7 @@ def test_a_watermark_at_the_lowest_date_there_is_goes_on_from_there(
     assert len(shop.receipts("events")) == 4
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_window_in_the_future_is_refused_before_anything_is_read(shop: Any) -> None:
     now = datetime.now(UTC)
     tomorrow = now.date() + timedelta(days=2)

@@ -262,6 +262,7 @@ def test_a_server_that_was_silent_long_ago_is_asked_first() -> None:
         assert len(shop.leases) == 1
 
 
+@pytest.mark.seconds
 def test_a_long_wait_is_told_with_who_holds_the_places_and_ends_with_what_to_do(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -276,6 +277,7 @@ def test_a_long_wait_is_told_with_who_holds_the_places_and_ends_with_what_to_do(
     assert not ours.waiters
 
 
+@pytest.mark.seconds
 def test_a_thread_that_waits_for_its_own_process_s_reading_waits_for_as_long_as_that_takes() -> (
     None
 ):
@@ -289,6 +291,7 @@ def test_a_thread_that_waits_for_its_own_process_s_reading_waits_for_as_long_as_
     assert second.begun.wait(60)
 
 
+@pytest.mark.seconds
 def test_a_wait_is_told_once_also_while_another_thread_of_the_process_reads(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
