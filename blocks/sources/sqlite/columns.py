@@ -97,7 +97,7 @@ def _decimal(values: Sequence[Any], data_type: DataType) -> pa.Array | None:
     exactly that float.
     """
     precision, scale = data_type.precision or 0, data_type.scale or 0
-    if scale > _EXACT_DIGITS or scale == precision:  # what `types.py` has its own rules for
+    if scale > _EXACT_DIGITS:  # what `types.py` has its own rules for
         return None
     floats = pa.array(values, pa.float64())  # refuses integers that no float is equal to
     numbers = floats.fill_null(0).to_numpy()

@@ -7,7 +7,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from blocks.sources.sqlite.types import from_storage
+from blocks.sources.sqlite.types import as_parameter, from_storage
 from ferry.fingerprints.canonical import Digest, digest, value_text
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, DataType, Kind
@@ -30,8 +30,7 @@ class SQLiteFingerprint(FingerprintDialect):
         """A bound, as `ordered` is compared with it."""
         if isinstance(value, date | time) and column.type.kind in _TIMES:
             return value_text(value)
-        # SQLite has no decimals: their columns hold integers and floats.
-        return float(str(value)) if isinstance(value, Decimal) else value
+        return as_parameter(value) if isinstance(value, int | Decimal) else value
 
     def text(self, column: Column) -> str:
         """The canonical text of the column's value, and NULL for NULL."""

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from blocks.sources.names import carried, no_such_column, no_such_table
 from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carries
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint, add_functions
 from blocks.sources.sqlite.rows import arrays, checked, fetched, inside
-from blocks.sources.sqlite.types import mapped
+from blocks.sources.sqlite.types import as_parameter, mapped
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import (
     AccessError,
@@ -304,8 +305,7 @@ def _day(bound: CursorValue, later: int = 0) -> str:
 
 
 def _stored(bound: CursorValue) -> CursorValue | float:
-    # SQLite has no decimals: their columns hold integers and floats.
-    return bound if isinstance(bound, int | str) else float(str(bound))
+    return as_parameter(bound) if isinstance(bound, int | Decimal) else bound
 
 
 def _quote(name: str) -> str:

@@ -93,6 +93,16 @@ def from_storage(raw: Any, data_type: DataType) -> Any:
     return None if raw is None else _READERS[data_type.kind](raw, data_type)
 
 
+def as_parameter(number: int | Decimal) -> int | float:
+    """The number as SQLite can compare its own with it: they are integers of 64 bits, and floats.
+
+    A whole number that is no such integer is beyond all of them, and so is its float.
+    """
+    if isinstance(number, int) and -(2**63) <= number < 2**63:
+        return number
+    return float(str(number))
+
+
 def _boolean(raw: Any, _: DataType) -> bool:
     if type(raw) is int and raw in (0, 1):
         return bool(raw)
@@ -121,9 +131,10 @@ def _decimal(raw: Any, data_type: DataType) -> Decimal:
     _, digits, exponent = value.normalize(_UNLIMITED).as_tuple()
     assert isinstance(exponent, int)
     scale = data_type.scale or 0
+    before_point = len(digits) + exponent if value else 0  # a zero needs no digit of its own
     if isinstance(raw, float) and len(digits) > _EXACT_DIGITS:
         raise ValueError
-    if -exponent > scale or len(digits) + exponent > (data_type.precision or 0) - scale:
+    if -exponent > scale or before_point > (data_type.precision or 0) - scale:
         raise ValueError
     return value
 

@@ -54,6 +54,12 @@ EXACT: list[tuple[str, str, list[Any], list[Any]]] = [
     ("TINYINT", "int16", [2], [2]),
     ("boolean", "boolean", [1, 0, None], [True, False, None]),
     ("DECIMAL(10,2)", "decimal(10,2)", [19.99, 20, "0.10"], [Decimal("19.99"), 20, Decimal("0.1")]),
+    (
+        "DECIMAL(2,2)",
+        "decimal(2,2)",
+        [0, 0.0, "0.00", 0.99, -0.01],
+        [0, 0, 0, Decimal("0.99"), Decimal("-0.01")],
+    ),
     ("NUMERIC(38, 0)", "decimal(38,0)", [2**63 - 1, None], [Decimal(2**63 - 1), None]),
     ("REAL", "float64", [0.1, 3], [0.1, 3.0]),
     ("DOUBLE PRECISION", "float64", [1e300], [1e300]),
@@ -86,6 +92,19 @@ def test_values_arrive_exactly(
     assert str(shop.source.describe(ONE).columns[1].type) == kind
 
 
+def test_bounds_beyond_all_integers_leave_out_none_and_all(shop: SQLiteShop) -> None:
+    lowest, highest = -(2**63), 2**63 - 1
+    shop.fill("INTEGER", lowest, 0, highest)
+    for start, end, found in (
+        (-(10**20), 10**20, [lowest, 0, highest]),
+        (lowest, highest + 1, [lowest, 0, highest]),
+        (Decimal(lowest), highest, [lowest, 0]),
+        (highest + 1, 10**20, []),
+        (-(10**20), lowest, []),
+    ):
+        assert shop.read(cursor="c", start=start, end=end) == found
+
+
 @pytest.mark.parametrize(
     ("declaration", "value"),
     [
@@ -95,6 +114,7 @@ def test_values_arrive_exactly(
         ("BOOLEAN", 4711),
         ("DECIMAL(10,2)", 47.111),
         ("DECIMAL(4,2)", 4711),
+        ("DECIMAL(2,2)", 4711),
         ("DECIMAL(30,10)", 4711.123456789012),
         ("DECIMAL(10,2)", "4_711"),
         ("REAL", "4711x"),

@@ -257,6 +257,7 @@ def test_the_batches_or_the_error_are_those_that_each_value_by_itself_gives(
         ("REAL", [0.1, 3, float("inf"), None]),
         ("DECIMAL(12,2)", [19.99, -0.01, 20, None]),
         ("DECIMAL(15,0)", [10**15 - 1]),
+        ("DECIMAL(3,3)", [0, 0.0, 0.999, -0.001, None]),
         ("DATE", ["0001-01-01", "9999-12-31", None]),
         ("DATETIME", ["2023-01-05", "2023-01-05T01:02", "2023-01-05 01:02:03.000001", None]),
         ("TIME", ["01:02", "01:02:03", "23:59:59.999999", None]),
