@@ -72,6 +72,7 @@ def run(carry: Any) -> Exception | None:
     return None
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("carry", CARRY)
 def test_no_staging_table_stays_where_the_source_does_not_vouch_for_the_key(
     shop: Any, carry: str
@@ -144,6 +145,7 @@ def test_no_staging_table_stays_where_the_target_cannot_be_made(
     assert shop.leftovers() == set()
 
 
+@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("carry", CARRY)
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_killed_runs_left_is_removed_whether_the_run_fails_or_not(

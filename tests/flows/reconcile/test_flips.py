@@ -38,7 +38,7 @@ from tasks.plan_batch import plan
 from tasks.stage import stage
 from tests.harness.journey import Journey
 
-pytestmark = pytest.mark.usefixtures("plain_runs")
+pytestmark = pytest.mark.usefixtures("plain_runs", "prefect_server")  # flows of its own, too
 
 ROWS = 40
 TYPES = {
