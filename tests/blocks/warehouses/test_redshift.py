@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from blocks.warehouses import RedshiftWarehouse
 from blocks.warehouses.redshift.load_errors import _reason
 from deployments.local.redshift_double import Fault, RedshiftDouble
+from deployments.local.servers import S3
 from ferry.batch import StageFormat
 from ferry.errors import (
     AccessError,
@@ -19,10 +20,12 @@ from ferry.errors import (
     ConflictError,
     ConnectionLostError,
     DataError,
+    FatalError,
     OutcomeUnknownError,
     SchemaError,
 )
 from ferry.schema import Column, DataType, Kind, fits
+from ferry.statements import Statement
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 
@@ -91,6 +94,25 @@ def test_a_value_longer_than_its_column_in_bytes_is_told_without_it(redshift_eng
     with pytest.raises(DataError, match=r"file part-1\.csv, line 1, column name") as caught:
         redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
     assert "secr" not in str(caught.value)
+
+
+def test_a_staged_file_that_cannot_be_decompressed_loads_nothing_and_no_retry_helps(
+    redshift_engine: Any, s3: S3
+) -> None:
+    table = redshift_engine.create(TWO)
+    staged = redshift_engine.stage_rows(TWO, [(0, "a")], [(n, f"name {n}") for n in range(1, 9999)])
+    place = dict(zip(("Bucket", "Key"), staged.files[1].uri[5:].split("/", 1), strict=True))
+    packed = s3.client().get_object(**place)["Body"].read()
+    half = len(packed) // 2
+    broken = packed[:half] + bytes(255 - byte for byte in packed[half:])
+    s3.client().put_object(**place, Body=broken)
+    with pytest.raises(FatalError, match="decompressed") as caught:
+        redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
+    assert "name " not in str(caught.value)
+    count = Statement(f'SELECT COUNT(*) FROM "{table.schema}"."{table.name}"')
+    assert redshift_engine.warehouse.fetch(count) == [(0,)]
+    s3.client().put_object(**place, Body=packed)
+    assert redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage) == 9999
 
 
 def test_a_missing_manifest_or_another_stage_is_told(redshift_engine: Any) -> None:
