@@ -12,7 +12,7 @@ from ferry.batch import CursorValue, ExtractQuery, StageFormat
 from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, with_lookback
-from ferry.receipts.table import Landings
+from ferry.receipts.table import LandedBefore
 from ferry.schema import NUMBERS, TIMES, Column, Kind, TableSchema, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 from ferry.unix_time import to_unix
@@ -54,7 +54,7 @@ class BatchPlan:
     unique_key: bool
     watermark: Watermark | None
     start: CursorValue | None
-    landed_before: Landings
+    landed_before: LandedBefore
 
     @property
     def cursor(self) -> Column | None:

@@ -20,7 +20,7 @@ from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetPlan, within_limits
 from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
-from tasks.landed.receipts import landings, readings
+from tasks.landed.receipts import landed_before, readings
 from tasks.landed.watermark import watermark
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
@@ -54,7 +54,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         schema = describe_source(spec, source)
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
         # First of all that is asked of the target: what lands from here on was not there yet.
-        before = landings(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
+        before = landed_before(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
         existing = warehouse.describe(batch.target)
         changes = plan_columns(batch, existing, columns, warehouse)
         check_types(batch.target, columns, warehouse.native_type)

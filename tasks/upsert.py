@@ -32,7 +32,7 @@ from ferry.statements import Transaction
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
 from ferry.write.algorithms import write
-from ferry.write.load import Landed, Load
+from ferry.write.load import Load, Written
 from ferry.write.upsert import newest_table
 from tasks.landed.voids import write_void
 from tasks.own_tables import make_missing
@@ -265,7 +265,7 @@ def _moment(start: CursorValue | None) -> datetime | None:
 
 
 def _receipt(
-    receipt_id: str, arrived: _Arrived, batch: Batch, position: int, landed: Landed
+    receipt_id: str, arrived: _Arrived, batch: Batch, position: int, landed: Written
 ) -> Receipt:
     """The receipt of the batch; of the window at this position, where several travel together."""
     plan, extracted = arrived.plan, arrived.extracted

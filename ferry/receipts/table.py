@@ -53,7 +53,7 @@ class ReadAlike:
 
 
 @dataclass(frozen=True)
-class Landings:
+class LandedBefore:
     """What has landed in a table before a batch of it is read.
 
     Attributes:
@@ -102,9 +102,9 @@ def _overlapping(stretch: Stretch, cursor: str | None) -> Statement:
     )
 
 
-def read_landings(
+def read_landed_before(
     tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None
-) -> Landings:
+) -> LandedBefore:
     """What has landed in this table before a batch of this stretch, by this cursor, is read.
 
     It is asked for each window of a backfill: only receipts that may hold the same rows are looked
@@ -118,7 +118,7 @@ def read_landings(
         (VOID, VOID, str(table), *overlapping.values),
     )
     ((batches, voids),) = tx.fetch(select)
-    return Landings(int(batches), int(voids))
+    return LandedBefore(int(batches), int(voids))
 
 
 def read_by_others(tx: Transaction, table: TableName, cursor: str, read_as: str) -> list[ReadAlike]:

@@ -22,7 +22,7 @@ from ferry.errors import no_window_without_key
 from ferry.schema import Kind
 from ferry.statements import Transaction
 from ferry.write import merge
-from ferry.write.load import Landed, Load, insert
+from ferry.write.load import Load, Written, insert
 from ferry.write.refusals import no_cursor_in_target, refuse_emptying, refuse_shrinking
 from ferry.write.upsert import upsert_by_window
 
@@ -37,7 +37,7 @@ def write(
     mode: str,
     start: CursorValue | None = None,
     emptied: Sequence[str] = (),
-) -> list[Landed]:
+) -> list[Written]:
     """Let the batch into its target, by the algorithm that its mode and its key ask for.
 
     Args:
@@ -66,7 +66,7 @@ def write(
 
 def replace_all(
     tx: Transaction, load: Load, capabilities: Capabilities, emptied: Sequence[str] = ()
-) -> Landed:
+) -> Written:
     """Make the target hold just the batch.
 
     Args:
@@ -85,12 +85,12 @@ def replace_all(
     inserted = insert(tx, load, capabilities)
     refuse_emptying(inserted, deleted, allowed=load.allow_empty, some_deleted=bool(load.deleted))
     refuse_shrinking(inserted, deleted, load.max_shrink_percent)
-    return Landed(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
+    return Written(inserted=inserted, deleted=deleted, unchanged=load.rows - inserted)
 
 
 def replace_from(
     tx: Transaction, load: Load, start: CursorValue | None, capabilities: Capabilities
-) -> Landed:
+) -> Written:
     """Make the target's rows at or after `start` be the batch.
 
     Without `start`, those at or after the batch's lowest cursor: what the target has before it, and
@@ -104,7 +104,7 @@ def replace_from(
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
     if load.staging is None:
-        return Landed()
+        return Written()
     if load.cursor is None:
         return replace_all(tx, load, capabilities)
     if start is None and not load.into_empty and tx.fetch(sql.any_row(load.target)):
@@ -113,7 +113,7 @@ def replace_from(
         if start is None or not comparable:
             raise no_cursor_in_target(load.cursor)
     if start is None:
-        return Landed(inserted=insert(tx, load, capabilities))
+        return Written(inserted=insert(tx, load, capabilities))
     before = 0
     if load.max_shrink_percent is not None:
         before = int(tx.fetch(sql.count_rows(load.target))[0][0])
@@ -126,4 +126,4 @@ def replace_from(
     deleted = tx.execute(sql.delete_from(load.target, load.cursor, start))
     inserted = insert(tx, load, capabilities)
     refuse_shrinking(before - deleted + inserted, before, load.max_shrink_percent)
-    return Landed(inserted=inserted - same, deleted=deleted - same, unchanged=same)
+    return Written(inserted=inserted - same, deleted=deleted - same, unchanged=same)

@@ -14,7 +14,7 @@ from ferry.write.deletions import Deletion
 
 
 @dataclass(frozen=True)
-class Landed:
+class Written:
     """What a write algorithm did to the target, in rows.
 
     Attributes:

@@ -12,7 +12,7 @@ from ferry.errors import ApartError, CountMismatchError, DataError
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import Statement, Transaction
 from ferry.write import merge, repeated_keys
-from ferry.write.load import Landed, Load, expect, insert
+from ferry.write.load import Load, Written, expect, insert
 from ferry.write.refusals import refuse_stale
 
 MANY_ROWS = 100_000
@@ -30,7 +30,7 @@ _ORDERED = (
 )
 
 
-def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
+def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Written:
     """Let the batch's rows replace the target's rows of the same key, never an older a newer one.
 
     Raises:
@@ -41,10 +41,10 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Landed:
         CountMismatchError: The staging table does not hold the rows that were copied.
     """
     each = upsert_by_window(tx, load, capabilities)
-    return Landed(*(sum(getattr(one, field.name) for one in each) for field in fields(Landed)))
+    return Written(*(sum(getattr(one, field.name) for one in each) for field in fields(Written)))
 
 
-def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Landed]:
+def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Written]:
     """As `upsert`; returns what became of each window where several travel together.
 
     Raises:
@@ -52,7 +52,7 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
     """
     whole = load.windows or (load.rows,)
     if load.staging is None:
-        return [Landed()] * len(whole)
+        return [Written()] * len(whole)
     pads_text, using = capabilities.pads_text, capabilities.deletes_using
     empty = load.into_empty
     if empty is None:
@@ -60,7 +60,7 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
     if empty:
         if load.unique_key and load.deleted is None:
             insert(tx, load, capabilities)
-            return [Landed(inserted=rows) for rows in whole]
+            return [Written(inserted=rows) for rows in whole]
         span, is_new = None, True
         _check_keys(tx, load, None)
     else:
@@ -115,10 +115,10 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
         left = count.left_unmarked(marked)
     inserted = count.agreed(left, insert(tx, load, capabilities))
     counts = zip(staged, inserted, removed, gone, strict=True)
-    return [_landed(*each, repeated) for each in counts]
+    return [_written(*each, repeated) for each in counts]
 
 
-def _landed(staged: int, inserted: int, removed: int, gone: int, repeated: Landed) -> Landed:
+def _written(staged: int, inserted: int, removed: int, gone: int, repeated: Written) -> Written:
     """What became of rows.
 
     Args:
@@ -257,7 +257,7 @@ def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _Span | N
 
 def _newest_only(
     tx: Transaction, load: Load, staging: TableName, pads_text: bool
-) -> tuple[Load, TableName, Landed]:
+) -> tuple[Load, TableName, Written]:
     """The load with just one row of each key, the newest; its table; and what became of the rest.
 
     Raises:
@@ -266,7 +266,7 @@ def _newest_only(
     """
     repeats = repeated_keys.count_repeated_keys(staging, load.key, pads_text)
     if load.unique_key or not tx.fetch(repeats)[0][0]:
-        return load, staging, Landed()
+        return load, staging, Written()
     if load.windows:
         raise ApartError("there are rows of one key in windows that were read together")
     newest = newest_table(staging)
@@ -279,7 +279,7 @@ def _newest_only(
     keys = int(tx.fetch(undecided)[0][0])
     if keys and not load.any_may_win:
         raise repeated_keys.undecided_keys(load.key, version, keys)
-    repeated = Landed(superseded=load.rows - rows, undecided_keys=keys)
+    repeated = Written(superseded=load.rows - rows, undecided_keys=keys)
     return replace(load, staging=newest, rows=rows), newest, repeated
 
 

@@ -12,12 +12,12 @@ from ferry.errors import SchemaError
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
-    Landings,
+    LandedBefore,
     find_landing,
     has_receipts,
     holds_rows,
     last_void,
-    read_landings,
+    read_landed_before,
     read_readings,
     rows_held,
 )
@@ -41,11 +41,13 @@ def asked(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
         return question()
 
 
-def landings(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> Landings:
+def landed_before(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> LandedBefore:
     """What has landed in the batch's table, which is going to be read by this cursor."""
     name = cursor.name.lower() if cursor else None
     return asked(
-        lambda: read_landings(warehouse, batch.target, batch.stretch, name), Landings(), warehouse
+        lambda: read_landed_before(warehouse, batch.target, batch.stretch, name),
+        LandedBefore(),
+        warehouse,
     )
 
 

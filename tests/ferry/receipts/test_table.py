@@ -71,7 +71,7 @@ def day(number: int) -> tuple[datetime, datetime]:
 
 Ask = Callable[[Transaction], Any]
 ASKED: list[Ask] = [
-    lambda tx: receipts_table.read_landings(tx, TABLE, day(2000), "modified"),
+    lambda tx: receipts_table.read_landed_before(tx, TABLE, day(2000), "modified"),
     lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", "none"),
     lambda tx: receipts_table.read_by_others(tx, TABLE, "modified", "as it is"),
 ]
@@ -86,14 +86,14 @@ def test_a_batch_looks_at_the_receipts_of_its_own_stretch_alone(ask: Ask) -> Non
 
 def test_what_it_finds_is_what_may_hold_its_rows() -> None:
     engine = Engine()
-    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified")
+    before = receipts_table.read_landed_before(engine, TABLE, day(2000), "modified")
     assert (before.batches, before.voids) == (1, 1)
     engine.add("created_at", range(7, 10), FIRST + DAY)
-    before = receipts_table.read_landings(engine, TABLE, day(2000), "modified")
+    before = receipts_table.read_landed_before(engine, TABLE, day(2000), "modified")
     assert (before.batches, before.voids) == (4, 2)
     now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", ["modified2000"])
     assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
-    assert receipts_table.read_landings(engine, TABLE, None, None).batches == DAYS + 3
+    assert receipts_table.read_landed_before(engine, TABLE, None, None).batches == DAYS + 3
     (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is")
     assert (other.cursor, other.windows, other.first, other.last) == (
         "created_at",

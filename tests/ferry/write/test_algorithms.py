@@ -14,7 +14,7 @@ from ferry.errors import CountMismatchError, DataError, RequestError, StaleReadE
 from ferry.schema import Column, DataType, Kind
 from ferry.write.algorithms import replace_all, write
 from ferry.write.deletions import Deletion
-from ferry.write.load import Landed
+from ferry.write.load import Written
 from ferry.write.merge import same_key
 from ferry.write.repeated_keys import count_repeated_keys
 from ferry.write.upsert import upsert
@@ -152,7 +152,7 @@ def test_the_version_tells_which_row_is_newer_where_it_is_not_the_cursor(engine:
     landed = upsert(engine, load(rows, version="gone"), CAPABILITIES)
 
     assert engine.rows() == [(1, 1, 5, "newest", 3), (2, 2, 1, "newer", 3)]
-    assert landed == Landed(updated=1, unchanged=1, superseded=1)
+    assert landed == Written(updated=1, unchanged=1, superseded=1)
 
 
 def test_a_row_that_was_only_read_again_is_not_written_again(engine: Engine):
@@ -164,7 +164,7 @@ def test_a_row_that_was_only_read_again_is_not_written_again(engine: Engine):
     landed = upsert(engine, load(rows, columns=columns), CAPABILITIES)
 
     assert engine.rows() == [(1, 1, 5, "same", None), (2, 2, 6, "after", None)]
-    assert landed == Landed(updated=1, unchanged=1)
+    assert landed == Written(updated=1, unchanged=1)
 
 
 def test_rows_of_one_key_that_were_only_read_at_other_times_are_one(engine: Engine):
@@ -175,7 +175,7 @@ def test_rows_of_one_key_that_were_only_read_at_other_times_are_one(engine: Engi
 
     strict = load(rows, columns=columns, cursor=None, any_may_win=False)
 
-    assert upsert(engine, strict, CAPABILITIES) == Landed(inserted=1, superseded=1)
+    assert upsert(engine, strict, CAPABILITIES) == Written(inserted=1, superseded=1)
 
 
 def test_rows_of_one_key_that_differ_are_refused_where_nothing_tells_the_newer(engine: Engine):
@@ -206,7 +206,7 @@ def test_rows_doubled_in_the_target_by_others_become_one(engine: Engine):
     engine.put(STAGING, [(1, 1, 2, "new", None)])
     landed = upsert(engine, load([row]), CAPABILITIES)
     assert engine.rows() == [(1, 1, 2, "new", None)]
-    assert landed == Landed(updated=1, deleted=1)
+    assert landed == Written(updated=1, deleted=1)
 
 
 @pytest.mark.parametrize("unique_key", [True, False])
@@ -258,7 +258,7 @@ def test_a_row_read_before_another_batch_landed_does_not_replace_one_that_is_no_
     engine.put(TARGET, [newer, (2, 1, 1, "z", None)])
     engine.put(STAGING, sure)
     landed = upsert(engine, load(sure, others_landed=True), CAPABILITIES)
-    assert landed == Landed(inserted=1, updated=1, unchanged=1)
+    assert landed == Written(inserted=1, updated=1, unchanged=1)
 
 
 def test_keys_that_differ_in_trailing_blanks_stay_two_where_comparing_ignores_blanks():
@@ -274,9 +274,9 @@ def test_of_many_rows_that_the_target_has_none_is_taken_out_of_the_staging_table
     engine.put(TARGET, [*rows, rows[0]])  # one of them twice
     engine.put(STAGING, rows)
     with patch.object(write_upsert, "MANY_ROWS", 5):
-        assert upsert(engine, load(rows), CAPABILITIES) == Landed(unchanged=5)
+        assert upsert(engine, load(rows), CAPABILITIES) == Written(unchanged=5)
     assert len(engine.fetch("SELECT * FROM main.staging")) == 5
     changed = [*rows[:4], (4, 0, 2, "b", None)]
     engine.put(STAGING, changed)
     with patch.object(write_upsert, "MANY_ROWS", 5):
-        assert upsert(engine, load(changed), CAPABILITIES) == Landed(updated=1, unchanged=4)
+        assert upsert(engine, load(changed), CAPABILITIES) == Written(updated=1, unchanged=4)

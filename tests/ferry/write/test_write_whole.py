@@ -10,7 +10,7 @@ import pytest
 from ferry.errors import DataError
 from ferry.schema import DataType, Kind
 from ferry.write.algorithms import replace_all, replace_from
-from ferry.write.load import Landed
+from ferry.write.load import Written
 from tests.harness.write_engine import CAPABILITIES, COLUMNS, STAGING, TARGET, Engine, load
 
 
@@ -18,7 +18,7 @@ def test_full_replaces_everything(engine: Engine):
     old, new = (1, 1, 1, "old", None), (2, 2, 2, "new", None)
     engine.put(TARGET, [old])
     engine.put(STAGING, [new, new])
-    assert replace_all(engine, load([new, new]), CAPABILITIES) == Landed(inserted=2, deleted=1)
+    assert replace_all(engine, load([new, new]), CAPABILITIES) == Written(inserted=2, deleted=1)
     assert engine.rows() == [new, new]
 
 
@@ -27,9 +27,9 @@ def test_a_full_copy_of_no_rows_empties_the_target_only_where_the_spec_says_so(e
     with pytest.raises(DataError, match=r"would empty the target.*`allow_empty: true`"):
         replace_all(engine, load([]), CAPABILITIES)
     engine.put(TARGET, [(1, 1, 1, "old", None)])  # as the transaction that fails leaves it
-    assert replace_all(engine, load([], allow_empty=True), CAPABILITIES) == Landed(deleted=1)
+    assert replace_all(engine, load([], allow_empty=True), CAPABILITIES) == Written(deleted=1)
     assert engine.rows() == []
-    assert replace_all(engine, load([]), CAPABILITIES) == Landed()  # what is empty stays so
+    assert replace_all(engine, load([]), CAPABILITIES) == Written()  # what is empty stays so
 
 
 def test_a_full_copy_shrinks_the_target_by_no_more_than_the_spec_says(engine: Engine):
@@ -53,12 +53,12 @@ def test_append_reads_the_boundary_again_and_doubles_no_row(engine: Engine):
     engine.put(STAGING, rows[1:])
     landed = replace_from(engine, load(rows[1:], key=()), 6, CAPABILITIES)
     assert engine.rows() == rows
-    assert landed == Landed(inserted=1, unchanged=1)
+    assert landed == Written(inserted=1, unchanged=1)
 
 
 def test_append_of_nothing_changes_nothing(engine: Engine):
     engine.put(TARGET, [(1, 0, 5, "a", None)])
-    assert replace_from(engine, load([], key=()), 5, CAPABILITIES) == Landed()
+    assert replace_from(engine, load([], key=()), 5, CAPABILITIES) == Written()
     assert len(engine.rows()) == 1
 
 
@@ -68,12 +68,12 @@ def test_append_counts_what_changed_within_the_lag(engine: Engine):
     batch = [same, twin, twin, twin, (3, 0, 7, "new", None)]
     engine.put(STAGING, batch)
     changed = replace_from(engine, load(batch, key=()), 6, CAPABILITIES)
-    assert changed == Landed(inserted=2, deleted=1, unchanged=3)
+    assert changed == Written(inserted=2, deleted=1, unchanged=3)
     again = replace_from(engine, load(batch, key=()), 6, CAPABILITIES)
-    assert again == Landed(unchanged=5)
+    assert again == Written(unchanged=5)
     engine.put(STAGING, other := [same, (9, 0, 8, "instead", None)])
     gone = replace_from(engine, load(other, key=()), 6, CAPABILITIES)
-    assert gone == Landed(inserted=1, deleted=4, unchanged=1)
+    assert gone == Written(inserted=1, deleted=4, unchanged=1)
 
 
 def test_append_of_all_there_is_keeps_what_the_source_has_forgotten(engine: Engine):
@@ -81,10 +81,10 @@ def test_append_of_all_there_is_keeps_what_the_source_has_forgotten(engine: Engi
     engine.put(TARGET, [*forgotten, kept])
     engine.put(STAGING, batch := [kept, (4, 0, 6, "d", None)])
     landed = replace_from(engine, load(batch, key=()), None, CAPABILITIES)
-    assert landed == Landed(inserted=1, unchanged=1)
+    assert landed == Written(inserted=1, unchanged=1)
     assert engine.rows() == [*forgotten, *batch]
     engine.put(TARGET, [])
-    assert replace_from(engine, load(batch, key=()), None, CAPABILITIES) == Landed(inserted=2)
+    assert replace_from(engine, load(batch, key=()), None, CAPABILITIES) == Written(inserted=2)
 
 
 def test_append_by_a_cursor_that_no_row_of_the_target_has_is_refused(engine: Engine):
@@ -110,4 +110,4 @@ def test_append_of_values_that_cannot_be_grouped_counts_all_as_replaced(engine: 
     engine.put(TARGET, rows := [(1, 0, 6, "{}", None)])
     engine.put(STAGING, rows)
     landed = replace_from(engine, load(rows, key=(), columns=columns), 6, CAPABILITIES)
-    assert landed == Landed(inserted=1, deleted=1)
+    assert landed == Written(inserted=1, deleted=1)
