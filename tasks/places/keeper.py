@@ -281,6 +281,19 @@ class Keeper:
             logger().debug("Prefect's server answers again")
 
 
+def insistently(deed: Callable[[], None]) -> None:
+    """Do it; where the server is busy, once more at once, as the keeper does."""
+    for _ in range(BUSY_AT_ONCE):
+        try:
+            deed()
+        except UnreachableError as error:
+            if not error.busy:
+                raise
+        else:
+            return
+    deed()
+
+
 def logger() -> logging.Logger | LoggingAdapter:
     """The run's logger, or Ferry's where there is no run."""
     try:

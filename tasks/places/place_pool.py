@@ -14,9 +14,10 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import partial
 
 from ferry.errors import BusyError
-from tasks.places.keeper import Keeper, logger
+from tasks.places.keeper import Keeper, insistently, logger
 from tasks.places.limits import Limits, LimitState, UnreachableError
 from tasks.places.place import Place, Waiter
 from tasks.places.times import Times
@@ -215,9 +216,9 @@ class PlacePool:
         try:
             with self.limits.opened():
                 for lease in leases:
-                    self.limits.give_back(lease)
+                    insistently(partial(self.limits.give_back, lease))
                 with self.telling:  # what the keeper is just telling comes before it
-                    self.limits.report({})
+                    insistently(partial(self.limits.report, {}))
         except UnreachableError:
             return  # the leases end by themselves
 

@@ -352,6 +352,17 @@ def test_at_the_process_s_end_all_places_go_back() -> None:
         assert not shop.told
 
 
+def test_a_server_that_is_busy_just_then_is_asked_again_at_the_end() -> None:
+    shop = FakeLimits()
+    ours = pool(shop)
+    with reading(ours) as (one,), ours.place():
+        assert one.begun.wait(60)
+        shop.told, shop.busy = {NAME: 2}, BUSY_AT_ONCE
+        ours.close()
+        assert not shop.leases
+        assert not shop.told
+
+
 def test_nothing_is_told_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by a keeper that was just telling what was held before: nobody would take it back."""
     shop, begun, go_on = FakeLimits(), threading.Event(), threading.Event()
