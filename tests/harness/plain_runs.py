@@ -144,38 +144,34 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[FlowRun]:
         yield run
 
 
-_settings: list[tuple[Settings, Settings]] = []
-"""The settings met last, and the same without logs to the server."""
-
-
 @contextmanager
 def without_server() -> Iterator[None]:
     """Let Prefect's server be where nobody answers: who asks it fails, at once."""
-    context = get_settings_context()
-    if not _nowhere or _nowhere[0][0] is not context.settings:
-        settings = context.settings.copy_with_update(
-            {
-                PREFECT_API_URL: "http://127.0.0.1:1/api",
-                PREFECT_CLIENT_MAX_RETRIES: 0,
-                PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
-            }
-        )
-        _nowhere[:] = [(context.settings, settings)]
-    with SettingsContext(profile=context.profile, settings=_nowhere[0][1]):
+    nowhere = {
+        PREFECT_API_URL: "http://127.0.0.1:1/api",
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+        PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+    }
+    with _with_settings("nowhere", nowhere):
         yield
 
 
-_nowhere: list[tuple[Settings, Settings]] = []
-"""The settings met last, and the same without a server."""
-
-
 def _without_logs_to_the_server() -> SettingsContext:
+    return _with_settings("no logs", {PREFECT_LOGGING_TO_API_ENABLED: False})
+
+
+_settings: dict[str, tuple[Settings, Settings]] = {}
+"""By what is changed in them: the settings met last, and the changed ones."""
+
+
+def _with_settings(what: str, changed: dict[Any, Any]) -> SettingsContext:
     """As `temporary_settings`, which takes 40 ms of CPU to make the same ones anew."""
     context = get_settings_context()
-    if not _settings or _settings[0][0] is not context.settings:
-        quiet = context.settings.copy_with_update({PREFECT_LOGGING_TO_API_ENABLED: False})
-        _settings[:] = [(context.settings, quiet)]
-    return SettingsContext(profile=context.profile, settings=_settings[0][1])
+    met, made = _settings.get(what, (None, None))
+    if made is None or met is not context.settings:
+        made = context.settings.copy_with_update(changed)
+        _settings[what] = context.settings, made
+    return SettingsContext(profile=context.profile, settings=made)
 
 
 def _unsent(client: SyncPrefectClient, artifact: Any) -> Artifact:

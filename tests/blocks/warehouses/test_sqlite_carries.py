@@ -63,7 +63,6 @@ def counts(receipt: Receipt) -> tuple[int, ...]:
 def shop(
     sqlite_source: Any,
     folder_stage: FolderStage,
-    prefect_server: Any,
     plain_runs: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
