@@ -257,13 +257,12 @@ def _landed_meanwhile(batch: Batch, error: Exception, warehouse: Warehouse) -> R
         landed = already_landed(batch, warehouse)
     except FerryError:  # the failure that is told is the first one
         return None
-    if landed is None:
-        return None
-    get_run_logger().warning(
-        "%s has landed in another attempt of this run, while this one failed: %s",
-        batch,
-        reason_of(error),
-    )
+    if landed:
+        get_run_logger().warning(
+            "%s has landed in another attempt of this run, while this one failed: %s",
+            batch,
+            reason_of(error),
+        )
     return landed
 
 

@@ -96,7 +96,8 @@ def from_storage(raw: Any, data_type: DataType) -> Any:
 def as_parameter(number: int | Decimal) -> int | float:
     """The number as SQLite can compare its own with it: they are integers of 64 bits, and floats.
 
-    A whole number that is no such integer is beyond all of them, and so is its float.
+    A whole number that is no such integer is above or below all of them; its float is so, too, or
+    equals the lowest: no `>=` and no `<` tells the two apart.
     """
     if isinstance(number, int) and -(2**63) <= number < 2**63:
         return number
