@@ -253,9 +253,7 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
         WHEN 'second' THEN
             extract(epoch FROM date_trunc('second', $3) - date_trunc('second', $2))
         WHEN 'millisecond' THEN floor(extract(epoch FROM $3 - $2) * 1000)
-        -- Of days, date_part's double holds the microseconds, and costs a third of extract's numeric.
-        WHEN 'microsecond' THEN ($3::date - $2::date) * 86400000000
-            + ((date_part('epoch', $3::time) - date_part('epoch', $2::time)) * 1000000)::bigint
+        WHEN 'microsecond' THEN extract(epoch FROM $3 - $2) * 1000000
         END::bigint $$;
 CREATE OR REPLACE FUNCTION pg_catalog.pg_last_copy_count() RETURNS bigint LANGUAGE sql STABLE AS
 $$ SELECT coalesce(nullif(current_setting('redshift_double.copy_count', true), ''), '0')::bigint $$;
