@@ -47,11 +47,12 @@ soak: $(VENV)/.installed-dev ## Kill and restart everything for an hour (ARGS="-
 model: $(VENV)/.installed-dev ## Let thousands of simulated fortnights pass (ARGS="--worlds 100 --seed 7")
 	$(BIN)/python -m tests.model $(ARGS)
 
-lint: $(VENV)/.installed-dev ## ruff, mypy, and the import boundaries
+lint: $(VENV)/.installed-dev ## ruff, mypy, the import boundaries, and what keeps the pages true
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/deployments/test_map.py tests/test_links.py tests/test_guarantees.py
 
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff format .

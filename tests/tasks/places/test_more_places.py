@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.harness.api import eventually
-from tests.tasks.places.test_places import QUICK, FakeLimits, pool, reading
+from tests.tasks.places.fake_limits import QUICK, FakeLimits, pool, reading
 
 
 def test_as_many_as_are_free_and_all_go_back() -> None:

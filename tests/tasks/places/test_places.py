@@ -9,117 +9,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
 from ferry.errors import BusyError
 from tasks.places.keeper import BUSY_AT_ONCE
 from tasks.places.leaks import LeakWatch
-from tasks.places.limits import Lease, LimitState, UnreachableError
-from tasks.places.place_pool import PlacePool
-from tasks.places.times import Times
+from tasks.places.limits import Lease, LimitState
 from tests.harness.api import eventually
-
-NAME = "ferry-readers-shop"
-QUICK = Times(
-    renew=0.1, idle=0.1, ask=0.05, ask_more=0.1, again=0.05, look=0.1, leaked=0.3, pause=0.2
-)
-
-
-@dataclass
-class FakeLimits:
-    """A limit that many pools may share."""
-
-    limit: int = 4
-    there: bool = True
-    away: bool = False
-    busy: int = 0
-    leases: set[uuid.UUID] = field(default_factory=set)
-    leaked: int = 0
-    most: int = 0
-    asked: int = 0
-    told: dict[str, int] = field(default_factory=dict)
-    calls: Counter[str] = field(default_factory=Counter)
-
-    @contextmanager
-    def opened(self) -> Iterator[None]:
-        yield
-
-    def ask(self, seconds: float) -> Lease | None:
-        self._call("ask")
-        if not self.there:
-            return Lease(uuid.uuid4(), ())
-        if len(self.leases) + self.leaked >= self.limit:
-            return None
-        lease = Lease(uuid.uuid4(), (NAME,))
-        self.leases.add(lease.id)
-        self.most = max(self.most, len(self.leases))
-        return lease
-
-    def renew(self, lease: Lease, seconds: float) -> bool:
-        self._call("renew")
-        return lease.id in self.leases
-
-    def give_back(self, lease: Lease) -> None:
-        self._call("give back")
-        self.leases.discard(lease.id)
-
-    def report(self, held: Mapping[str, int]) -> None:
-        self._call("tell")
-        self.told = dict(held)
-
-    def state(self) -> list[LimitState]:
-        self._call("look")
-        holders = (("flow run calm-otter", len(self.leases)),)
-        return [LimitState(NAME, self.limit, len(self.leases) + self.leaked, holders)]
-
-    def correct(self, name: str, places: int) -> None:
-        self._call("correct")
-        self.leaked -= places
-
-    def _call(self, what: str) -> None:
-        self.calls[what] += 1
-        if self.away:
-            raise UnreachableError("ConnectError")
-        if self.busy:
-            self.busy -= 1
-            raise UnreachableError("HTTP 503", busy=True)
-
-
-def pool(limits: FakeLimits, times: Times = QUICK) -> PlacePool:
-    return PlacePool("shop", limits, times)  # type: ignore[arg-type]
-
-
-class Reading(threading.Thread):
-    """A thread that reads until it is ended; `begun` is set once it does."""
-
-    def __init__(self, pool: PlacePool) -> None:
-        super().__init__(daemon=True)
-        self.pool, self.begun, self.ended = pool, threading.Event(), threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        with self.pool.place():
-            self.begun.set()
-            self.ended.wait(60)
-
-
-@contextmanager
-def reading(pool: PlacePool, count: int = 1) -> Iterator[list[Reading]]:
-    """So many threads that read until the end of the block."""
-    threads = [Reading(pool) for _ in range(count)]
-    try:
-        yield threads
-    finally:
-        for thread in threads:
-            thread.ended.set()
-        for thread in threads:
-            thread.join(60)
+from tests.tasks.places.fake_limits import NAME, QUICK, FakeLimits, Reading, pool, reading
 
 
 def test_many_reads_one_after_the_other_ask_for_one_place() -> None:
@@ -339,71 +239,3 @@ def test_what_fails_in_the_background_lets_those_in_line_read(
     monkeypatch.setattr(shop, "ask", broken)
     with pool(shop).place():
         assert "are kept no more (AssertionError)" in caplog.text
-
-
-def test_at_the_process_s_end_all_places_go_back() -> None:
-    shop = FakeLimits()
-    ours = pool(shop)
-    with reading(ours) as (one,), ours.place():
-        assert one.begun.wait(60)
-        assert len(shop.leases) == 2
-        ours.close()
-        assert not shop.leases
-        assert not shop.told
-
-
-def test_a_server_that_is_busy_just_then_is_asked_again_at_the_end() -> None:
-    shop = FakeLimits()
-    ours = pool(shop)
-    with reading(ours) as (one,), ours.place():
-        assert one.begun.wait(60)
-        shop.told, shop.busy = {NAME: 2}, BUSY_AT_ONCE
-        ours.close()
-        assert not shop.leases
-        assert not shop.told
-
-
-def test_nothing_is_told_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not by a keeper that was just telling what was held before: nobody would take it back."""
-    shop, begun, go_on = FakeLimits(), threading.Event(), threading.Event()
-    report = FakeLimits.report
-
-    def slowly(limits: FakeLimits, held: Mapping[str, int]) -> None:
-        if held:
-            begun.set()
-            assert go_on.wait(60)
-        report(limits, held)
-
-    monkeypatch.setattr(FakeLimits, "report", slowly)
-    ours = pool(shop)
-    with ours.place():
-        assert begun.wait(60)
-        ending = threading.Thread(target=ours.close)
-        ending.start()
-        time.sleep(0.2)  # it would have told by now, if it did not wait
-        go_on.set()
-        ending.join(60)
-        time.sleep(0.3)  # the keeper looks some times more
-    assert not shop.told
-
-
-def test_what_could_not_be_taken_back_is_taken_back_once_the_server_answers() -> None:
-    shop = FakeLimits()
-    ours = pool(shop)
-    with ours.place():
-        assert eventually(lambda: shop.told)
-        shop.away = True
-        told = shop.calls["tell"]
-        assert eventually(lambda: shop.calls["tell"] > told)
-    time.sleep(0.5)
-    shop.away = False
-    assert eventually(lambda: not shop.told)
-
-
-def test_nor_does_what_was_told_stay_where_the_places_went_back_before() -> None:
-    shop = FakeLimits(told={NAME: 1})
-    pool(shop).close()
-    assert not shop.told
-    assert shop.calls == {"tell": 1}
-    pool(shop).close()
-    assert shop.calls == {"tell": 1}
