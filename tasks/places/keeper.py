@@ -281,17 +281,24 @@ class Keeper:
             logger().debug("Prefect's server answers again")
 
 
-def insistently(deed: Callable[[], None]) -> None:
-    """Do it; where the server is busy, once more at once, as the keeper does."""
-    for _ in range(BUSY_AT_ONCE):
+def insistently(deed: Callable[[], None], pause: float) -> bool:
+    """Do it, again while the server is busy, as the keeper does; whether the server has done it.
+
+    Args:
+        deed: What raises `UnreachableError` where the server does not do it.
+        pause: So many seconds lie between two attempts.
+    """
+    for attempt in range(BUSY_AT_ONCE + 1):
+        if attempt:
+            time.sleep(pause)
         try:
             deed()
         except UnreachableError as error:
             if not error.busy:
-                raise
+                return False
         else:
-            return
-    deed()
+            return True
+    return False
 
 
 def logger() -> logging.Logger | LoggingAdapter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -113,17 +114,17 @@ class Limits:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._variable = f"ferry_places_{uuid.uuid4().hex[:12]}"
-        self._client: SyncPrefectClient | None = None
+        self._own = threading.local()  # one thread's client does not end in another's request
         self.told = False
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Keep a client of one's own meanwhile: a flow run's is closed when the run ends."""
+        """Keep a client of this thread's own: a flow run's is closed when the run ends."""
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             try:
                 yield
             finally:
-                client, self._client = self._client, None
+                client = self._own.__dict__.pop("client", None)
                 if client:
                     client.__exit__(None, None, None)
 
@@ -196,15 +197,16 @@ class Limits:
             correct(self._open(), name, places)
 
     def _open(self) -> SyncPrefectClient:
-        if self._client is None:
+        found: SyncPrefectClient | None = getattr(self._own, "client", None)
+        if found is None:
             # Other settings than a flow run's client, so that it is not that one.
             settings = {
                 "timeout": httpx.Timeout(_TIMEOUT_SECONDS),
                 "event_hooks": {"response": [_refuse_busy]},
             }
-            client = get_client(sync_client=True, httpx_settings=settings)
-            self._client = client.__enter__()
-        return self._client
+            found = get_client(sync_client=True, httpx_settings=settings).__enter__()
+            self._own.client = found
+        return found
 
 
 def read_limits(client: SyncPrefectClient, names: Iterable[str]) -> list[LimitState]:

@@ -18,7 +18,7 @@ from functools import partial
 
 from ferry.errors import BusyError
 from tasks.places.keeper import Keeper, insistently, logger
-from tasks.places.limits import Limits, LimitState, UnreachableError
+from tasks.places.limits import Limits, LimitState
 from tasks.places.place import Place, Waiter
 from tasks.places.times import Times
 
@@ -213,14 +213,13 @@ class PlacePool:
             self.places, self.owed = [], []
         if not (leases or self.limits.told):
             return
-        try:
-            with self.limits.opened():
-                for lease in leases:
-                    insistently(partial(self.limits.give_back, lease))
-                with self.telling:  # what the keeper is just telling comes before it
-                    insistently(partial(self.limits.report, {}))
-        except UnreachableError:
-            return  # the leases end by themselves
+        busy = self.times.busy
+        with self.limits.opened():
+            for lease in leases:
+                if not insistently(partial(self.limits.give_back, lease), busy):
+                    break  # they end by themselves; asking for each may take seconds
+            with self.telling:  # what the keeper is just telling comes before it
+                insistently(partial(self.limits.report, {}), busy)
 
     def _start_keeper(self) -> None:
         if self.keeper is None:

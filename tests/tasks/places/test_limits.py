@@ -7,16 +7,26 @@ some milliseconds that nobody can choose.
 from __future__ import annotations
 
 import threading
+import time
+import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    temporary_settings,
+)
 
-from tasks.places.limits import Limits, UnreachableError
+from tasks.places.limits import Lease, Limits, UnreachableError
 from tests.harness.api import Api
 
 
@@ -36,9 +46,23 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def busy_server() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Busy)
+class Slow(Busy):
+    """Gives a place back, and takes half a second for it."""
+
+    asked = threading.Event()
+
+    def do_DELETE(self) -> None:
+        self.asked.set()
+        time.sleep(0.5)
+        self.send_response(204)
+        self.end_headers()
+
+    do_GET = do_POST = do_DELETE  # noqa: N815
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -47,19 +71,53 @@ def busy_server() -> Iterator[str]:
 
 @pytest.mark.parametrize(("api", "busy"), [("/api", True), ("/later/api", False)])
 def test_a_busy_server_is_slept_over_only_if_it_says_for_how_long(
-    busy_server: str, monkeypatch: pytest.MonkeyPatch, api: str, busy: bool
+    monkeypatch: pytest.MonkeyPatch, api: str, busy: bool
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr("prefect.client.base.time.sleep", slept.append)
     limits = Limits(["ferry-readers-shop"])
     with (
-        temporary_settings({PREFECT_API_URL: busy_server + api}),
+        serving(Busy) as server,
+        temporary_settings({PREFECT_API_URL: server + api}),
         limits.opened(),
         pytest.raises(UnreachableError, match="HTTP 503") as caught,
     ):
         limits.ask(60.0)
     assert caught.value.busy is busy
     assert [seconds >= 7 for seconds in slept] == ([] if busy else [True])
+
+
+def test_a_thread_that_ends_does_not_end_what_another_one_is_asking() -> None:
+    """The background thread ends when a process gives everything back, which is just then."""
+    limits, lease = Limits(["ferry-readers-shop"]), Lease(uuid.uuid4(), ("ferry-readers-shop",))
+    used, end = threading.Event(), threading.Event()
+
+    def keeper() -> None:
+        with limits.opened():
+            limits.give_back(lease)
+            used.set()
+            end.wait(60)
+
+    with (
+        serving(Slow) as server,
+        temporary_settings(
+            {
+                PREFECT_API_URL: server + "/api",
+                PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
+                PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+            }
+        ),
+        ThreadPoolExecutor() as threads,
+    ):
+        other = threads.submit(copy_context().run, keeper)
+        assert used.wait(60)
+        with limits.opened():
+            Slow.asked.clear()
+            asking = threads.submit(copy_context().run, limits.give_back, lease)
+            assert Slow.asked.wait(60)
+            end.set()
+            other.result(60)
+            asking.result(60)
 
 
 def test_what_was_told_is_taken_back_though_the_answer_was_lost(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from tasks.places.keeper import BUSY_AT_ONCE
+from tasks.places.limits import Lease, UnreachableError
 from tests.harness.api import eventually
 from tests.tasks.places.fake_limits import NAME, FakeLimits, pool, reading
 
@@ -32,6 +33,22 @@ def test_a_server_that_is_busy_just_then_is_asked_again_at_the_end() -> None:
         shop.told, shop.busy = {NAME: 2}, BUSY_AT_ONCE
         ours.close()
         assert not shop.leases
+        assert not shop.told
+
+
+def test_a_place_that_cannot_be_given_back_does_not_keep_it_from_telling_that_none_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost(limits: FakeLimits, lease: Lease) -> None:
+        raise UnreachableError("ReadTimeout")
+
+    shop = FakeLimits()
+    ours = pool(shop)
+    with reading(ours) as (one,), ours.place():
+        assert one.begun.wait(60)
+        shop.told = {NAME: 2}
+        monkeypatch.setattr(FakeLimits, "give_back", lost)
+        ours.close()
         assert not shop.told
 
 
