@@ -13,7 +13,7 @@ from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS, rewrite
 from ferry.specs.tables import TableSpec
 from tasks.landed.history import read_history
 from tasks.own_tables import make_missing
-from tasks.step import STEP, explains, placed, repeat_on_conflict
+from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 
 @task(name="coverage", task_run_name="coverage of {spec.name}", **STEP)
@@ -41,7 +41,7 @@ def record_coverage(
         ConnectionLostError, BusyError, ConflictError, OutcomeUnknownError: A retry may help.
         AccessError: The warehouse refuses. No retry helps.
     """
-    with placed(str(spec.target), None, "coverage"):
+    with error_context(str(spec.target), None, "coverage"):
         history = read_history.fn(spec, warehouse)
         days = table_days(
             spec,

@@ -202,7 +202,7 @@ def repeat_on_conflict(transact: Callable[[], R], what: str) -> R:
 
 
 @contextmanager
-def placed(
+def error_context(
     table: str, window: str | None, step: str, block: NamedBlock | None = None
 ) -> Iterator[None]:
     """Let every error that passes say where it was.
@@ -232,13 +232,13 @@ def placed(
 
 @contextmanager
 def located(batch: Batch, step: str, block: NamedBlock) -> Iterator[None]:
-    """As `placed`, for a step of a batch over this block, which errors name unless they name one.
+    """As `error_context`, for a step of a batch; errors name the block unless they name one.
 
     Raises:
         FatalError: This machine's own disk failed.
         UnknownError: What is not ours, without its text.
     """
-    with placed(str(batch.target), batch.label, step):
+    with error_context(str(batch.target), batch.label, step):
         try:
             with naming(block):
                 yield

@@ -40,7 +40,7 @@ from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
 from tasks.own_tables import make, make_schema
 from tasks.staging_tables import drop_quietly, today
-from tasks.step import STEP, explains, placed, repeat_on_conflict
+from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 
 @task(name="build", task_run_name="build {build}", **STEP)
@@ -56,7 +56,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, capabilities = build.spec, warehouse.capabilities
-    with placed(str(build.spec.target), build.label, "build", warehouse):
+    with error_context(str(build.spec.target), build.label, "build", warehouse):
         name = f"stg_{today(warehouse):%Y%m%d}_{build.id.replace('-', '')[:12]}_"
         table = TableName(STAGING_SCHEMA, f"{name}{secrets.token_hex(3)}_{spec.table[:24]}")
         make_schema(warehouse, STAGING_SCHEMA)
@@ -95,7 +95,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, capabilities = build.spec, warehouse.capabilities
-    with placed(str(build.spec.target), build.label, side, warehouse):
+    with error_context(str(build.spec.target), build.label, side, warehouse):
         subject = Subject(
             target=spec.target,
             columns=tuple(spec.columns),
@@ -180,7 +180,7 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     build = built.build
-    with placed(str(build.spec.target), build.label, "publish", warehouse):
+    with error_context(str(build.spec.target), build.label, "publish", warehouse):
         _prepare(build, warehouse)
         publication = repeat_on_conflict(
             lambda: _publish(built, results, warehouse), f"publish {build}"

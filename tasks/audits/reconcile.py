@@ -19,7 +19,7 @@ from tasks.audits.compare import compare
 from tasks.audits.sides import Sides, all_days, both_sides, has_days
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
-from tasks.step import STEP, explains, placed, repeat_on_conflict
+from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 
 @task(name="reconcile", task_run_name="reconcile {spec.target}", **STEP)
@@ -54,7 +54,7 @@ def reconcile(
         ConnectionLostError, BusyError: A retry may help.
     """
     with (
-        placed(str(spec.target), None, "reconcile"),
+        error_context(str(spec.target), None, "reconcile"),
         place_among_readers(spec.source, backfill=True),
     ):
         sides = both_sides(spec, source, warehouse)
@@ -89,7 +89,10 @@ def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_
     spec, at = sides.spec, datetime.now(UTC)
     again: dict[str, AuditedBucket] = {}
     left = audit.left
-    with placed(audit.table, None, "reconcile"), place_among_readers(spec.source, backfill=True):
+    with (
+        error_context(audit.table, None, "reconcile"),
+        place_among_readers(spec.source, backfill=True),
+    ):
         for bucket in audit.different:
             one = compare(sides, Range.of(bucket.window) if bucket.window else None, at)
             left = left or one.left

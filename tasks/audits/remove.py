@@ -23,7 +23,7 @@ from ferry.statements import Statement
 from tasks.audits.sides import Sides
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
-from tasks.step import STEP, explains, placed, repeat_on_conflict
+from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 ROWS_AT_ONCE = 200
 
@@ -57,7 +57,7 @@ def remove(
         CountMismatchError: More rows than these would have gone; nothing is changed.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
-    with placed(str(sides.spec.target), bucket.label, "remove", warehouse):
+    with error_context(str(sides.spec.target), bucket.label, "remove", warehouse):
         with place_among_readers(sides.spec.source, backfill=True):
             gone = _still_gone(sides, rows)
         chunks = [gone[start : start + ROWS_AT_ONCE] for start in range(0, len(gone), ROWS_AT_ONCE)]
@@ -82,7 +82,7 @@ def realign(
     mark of a deleted row from one that is at the source again. Arguments, result and errors are
     those of `remove`.
     """
-    with placed(str(sides.spec.target), bucket.label, "realign", warehouse):
+    with error_context(str(sides.spec.target), bucket.label, "realign", warehouse):
         statements = [(_alignment(sides, row), 1) for row in rows if row.target_key is not None]
         change = _Change(sides, bucket, flow_run_id, "updated")
         return _apply(change, statements, warehouse)
