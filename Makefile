@@ -52,7 +52,7 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, the import boundaries, and what keep
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/deployments/test_map.py tests/test_links.py tests/test_guarantees.py
+	$(BIN)/python -m pytest -q tests/deployments/test_map.py tests/deployments/test_described.py tests/test_links.py tests/test_guarantees.py tests/test_nights.py
 
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff format .
