@@ -29,7 +29,7 @@ from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
-from flows.pipeline.tidy import tidied, tidy_warehouses
+from flows.pipeline.tidy import tidied, tidy_scratch
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import short
 from tasks.pages.receipt import receipt_line
@@ -57,7 +57,7 @@ def sync_one(batch: Batch, routes: Routes, *, stop: Event, settle: bool) -> Rece
     route = routes.of(batch.spec)
     if settle:
         wait_until_settled(batch, route.source, stop)
-    with tidied(batch.spec, route.stage, route.warehouse, whole_warehouse=False):
+    with tidied(batch.spec, route.stage, route.warehouse, scratch=False):
         return carry(batch, route, TaskRuns.SMALL_IN_PLACE)
 
 
@@ -129,7 +129,7 @@ def sync_all(
     except BaseException:  # a cancelled run ends here, by a signal
         stop.set()
         raise
-    tidy_warehouses(routes.warehouses, "sync-all")
+    tidy_scratch(routes.warehouses, "sync-all")
     for name, future in futures.items():
         result = future.result(raise_on_failure=False)
         if isinstance(result, Receipt):

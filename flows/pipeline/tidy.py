@@ -19,7 +19,7 @@ from tasks.staging_tables import drop_forgotten
 
 @contextmanager
 def tidied(
-    spec: TableSpec, stage: Stage, warehouse: Warehouse, *, whole_warehouse: bool = True
+    spec: TableSpec, stage: Stage, warehouse: Warehouse, *, scratch: bool = True
 ) -> Iterator[None]:
     """Tidy up after the block, also when it fails; not when it is cancelled, which is to end soon.
 
@@ -30,13 +30,13 @@ def tidied(
         spec: The table.
         stage: Where its files were staged.
         warehouse: Where its staging tables were.
-        whole_warehouse: Whether other tables' staging tables go, too; of many tables, once for all.
+        scratch: Whether `tidy_scratch` is done, too; of many tables, it is done once for all.
     """
 
     def tidy() -> None:
         tidy_stage(spec, stage)
-        if whole_warehouse:
-            tidy_warehouses([warehouse], str(spec.target))
+        if scratch:
+            tidy_scratch([warehouse], str(spec.target))
 
     try:
         yield
@@ -51,11 +51,11 @@ def tidy_stage(spec: TableSpec, stage: Stage) -> None:
     _remove("staged files", lambda: discard_forgotten(spec, stage), str(spec.target))
 
 
-def tidy_warehouses(warehouses: Iterable[Warehouse], what: str) -> None:
+def tidy_scratch(warehouses: Iterable[Warehouse], what: str) -> None:
     """Remove staging tables and local part files that nobody uses any more.
 
-    Each warehouse on its own: one that cannot be reached does not keep the others. What is
-    forgotten, each tells by its own clock, or by a lock: never by this machine's clock.
+    Each on its own: a warehouse that cannot be reached does not keep the others. What is forgotten,
+    a warehouse tells by its own clock, and a folder by a lock: never this machine's clock.
 
     Args:
         warehouses: Where staging tables may be.
