@@ -24,6 +24,8 @@ from flows.sync_table import sync_table
 from tests.harness.afterwards import PLANTED, statements_with_secrets, tables_with_secrets
 from tests.harness.api import Api, eventually
 
+pytestmark = pytest.mark.usefixtures("task_runs_recorded")
+
 VALUE = f"{PLANTED}-value-of-a-row"
 TABLE = "CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, note LONGTEXT, day DATE)"
 INSERT = "INSERT INTO orders VALUES (?, ?, ?)"

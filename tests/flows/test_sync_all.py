@@ -133,6 +133,7 @@ def test_dates_are_for_window_tables_and_the_others_carry_what_their_mode_says(s
     assert [len(shop.target(name)) for name in TABLES] == [1, 3, 3]
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 @ONE_ROUTE
 def test_a_small_table_has_one_task_run_with_the_lines_and_retries_of_its_steps(
     shop: Any, api: Api, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +167,7 @@ def test_a_small_table_has_one_task_run_with_the_lines_and_retries_of_its_steps(
     assert [line for line in api.log(run_id) if "once more in" in line]
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 @ONE_ROUTE
 def test_a_larger_table_has_a_task_run_for_each_step_and_a_page(
     shop: Any, api: Api, monkeypatch: pytest.MonkeyPatch

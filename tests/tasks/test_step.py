@@ -70,6 +70,7 @@ def fail(api: Api, error: FerryError, **fields: Any) -> tuple[int, FerryError, T
 ENDED = (StateType.FAILED, StateType.CRASHED, StateType.COMPLETED)
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 @pytest.mark.parametrize(
     "kind", [ConnectionLostError, BusyError, ConflictError, OutcomeUnknownError]
 )
@@ -81,6 +82,7 @@ def test_a_retriable_error_is_tried_again_as_often_as_the_spec_says(
     assert type(raised) is kind
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 @pytest.mark.parametrize("kind", [SchemaError, DataError, CountMismatchError])
 def test_a_fatal_error_is_not_tried_again(api: Api, kind: type[FerryError]) -> None:
     attempts, raised, _ = fail(api, kind("never"), retries=2, retry_delay_seconds=0)
@@ -88,6 +90,7 @@ def test_a_fatal_error_is_not_tried_again(api: Api, kind: type[FerryError]) -> N
     assert type(raised) is kind
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 def test_an_error_says_table_window_and_step_also_on_the_run_s_page(api: Api) -> None:
     _, raised, task_run = fail(api, BusyError("a lock is held"), retries=0)
     where = "copy raw_data.nps 2023-01-05"
@@ -96,6 +99,7 @@ def test_an_error_says_table_window_and_step_also_on_the_run_s_page(api: Api) ->
     assert f"{where}: a lock is held" in (task_run.state.message or "")
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 def test_a_retry_waits_as_long_as_the_spec_says_and_up_to_half_of_it_more(api: Api) -> None:
     _, _, task_run = fail(api, BusyError("not now"), retries=1, retry_delay_seconds=1)
     states = api.client.read_task_run_states(task_run.id)
@@ -113,6 +117,7 @@ def test_by_default_a_step_is_tried_once_more_after_three_minutes_with_jitter(st
     assert asked.retry_condition_fn is STEP["retry_condition_fn"]
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 @pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_runs_are_named_after_step_table_and_window(journey: Any, api: Api) -> None:
     journey.sql("CREATE TABLE nps (id INT PRIMARY KEY, modified DATETIME)")

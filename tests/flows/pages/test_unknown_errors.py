@@ -87,6 +87,7 @@ CASES: dict[str, tuple[Callable[[Any, str], tuple[Any, str]], str, Callable[[], 
 }
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 @pytest.mark.parametrize("case", CASES)
 def test_its_text_is_in_no_state_log_artifact_or_failure_and_its_class_is(
     shop: Any,

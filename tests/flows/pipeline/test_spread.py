@@ -99,6 +99,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("task_runs_recorded")
 @pytest.mark.timeout(600)
 def test_a_worker_that_dies_with_its_runs_takes_no_row_along_and_none_comes_twice(
     shop: Any, two_workers: list[ProcessWorker], redshift_double: Any
