@@ -22,6 +22,12 @@ _EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 
 _LASTING_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 
+_AS_COPIED = {
+    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+}
+"""For a home copied from a server of this very version: its tables and block types are made."""
+
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -84,8 +90,9 @@ class PrefectServer(Server):
                 list of processes shows it.
             port: The port to prefer; any free one if None or taken.
             settings: Environment variables for the server besides this process's.
-            begin_with: The home of a stopped server, of which the folder's is a copy when there is
-                none: nothing in it is bound to its place. It saves two thirds of the start.
+            begin_with: The home of a stopped server of the same version, of which the folder's is
+                a copy when there is none: nothing in it is bound to its place. It saves two thirds
+                of the start.
             timeout_seconds: How long to wait until it answers.
             outlive: Let it live on when this process ends.
 
@@ -94,7 +101,8 @@ class PrefectServer(Server):
         """
         folder = folder.resolve()
         home = folder / "home"
-        if begin_with is not None and not home.exists():
+        copied = begin_with is not None and not home.exists()
+        if begin_with is not None and copied:
             shutil.copytree(begin_with, home)
         home.mkdir(parents=True, exist_ok=True)
         port = free_port(port)
@@ -110,6 +118,7 @@ class PrefectServer(Server):
             # In files of its home: else who holds which limit is forgotten when it stops.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LASTING_LEASES,
             "DO_NOT_TRACK": "1",
+            **(_AS_COPIED if copied else {}),
             **(settings or {}),
         }
         command = [sys.executable, "-m", "prefect", "server", "start"]
