@@ -15,7 +15,7 @@ from ferry.batch import CursorValue, ExtractQuery, Snapshot
 from ferry.errors import RequestError
 from ferry.fingerprints.canonical import DIGESTS, Digest
 from ferry.fingerprints.dialect import FingerprintDialect
-from ferry.receipts.staged_record import Cuts
+from ferry.resume.cuts import Cuts
 from ferry.schema import TableName, TableSchema
 from ferry.statements import Statement
 

@@ -36,7 +36,8 @@ from ferry.batch import Batch, Extract, PartFile, StagedFile
 from ferry.capabilities import Capabilities
 from ferry.errors import FatalError, FerryError
 from ferry.plan import BatchPlan
-from ferry.receipts.staged_record import MOST_PIECES, StagedPiece, StagedRecord
+from ferry.resume.cuts import MOST_PIECES
+from ferry.resume.staged_record import StagedPiece, StagedRecord
 from ferry.schema import Column
 from tasks.stage import IN_USE_DAYS, SUFFIX, UPLOADS_AT_ONCE, folder
 

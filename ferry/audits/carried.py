@@ -51,7 +51,7 @@ class Carried:
         return bool(end is None or value < end)
 
 
-def joined(stretches: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, Any], ...]:
+def merged(stretches: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, Any], ...]:
     """Stretches in order, those that touch or overlap as one; None is before and after all."""
     ordered = sorted(stretches, key=lambda each: (each[0] is not None, each[0]))
     found: list[tuple[Any, Any]] = []

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ferry.backfills.plan import days_label, joined
+from ferry.backfills.plan import days_label, neighbours_merged
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.receipts.receipt import Receipt
 from ferry.windows import Window
@@ -97,7 +97,7 @@ def _line(group: Sequence[Outcome]) -> str:
 
 
 def _when(windows: Sequence[Window]) -> str:
-    stretches = joined(windows)
+    stretches = neighbours_merged(windows)
     if len(stretches) <= MAX_STRETCHES:
         return ", ".join(map(days_label, stretches))
     return f"between {days_label(windows[0])} and {days_label(windows[-1])}"

@@ -200,7 +200,7 @@ def in_order(planned: Sequence[PlannedWindow], order: Order) -> list[Window]:
     return windows[::-1] if order == "newest" else windows
 
 
-def joined(windows: Iterable[Window]) -> list[Window]:
+def neighbours_merged(windows: Iterable[Window]) -> list[Window]:
     """The windows, those joined that follow on one another."""
     found: list[Window] = []
     for window in windows:

@@ -12,7 +12,7 @@ from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.audits.buckets import MOST_YEARS, day_of, stored
-from ferry.audits.carried import Carried, joined
+from ferry.audits.carried import Carried, merged
 from ferry.audits.classify import FLOAT_ERROR
 from ferry.audits.deleted import marked_as_deleted
 from ferry.batch import CursorValue
@@ -269,7 +269,7 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
     loaded = coverage_of(history.receipts, (), history.cursor, history.spec).loaded
     by_time = kind in TIMES or spec.cursor_unit
     if loaded and by_time and spec.every != "never" and not tells_no_time(tells):
-        stretches = joined(
+        stretches = merged(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
             for start, end in loaded
         )

@@ -8,7 +8,7 @@ from itertools import groupby
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
-from ferry.backfills.plan import PlannedWindow, TablePlan, days_label, joined
+from ferry.backfills.plan import PlannedWindow, TablePlan, days_label, neighbours_merged
 from ferry.bounded import MAX_ROWS, first_of
 from ferry.cursors import cursor_line
 from tasks.pages.artifacts import cosmetic
@@ -75,7 +75,7 @@ def _windows_table(windows: Iterable[PlannedWindow], limit: int) -> str:
         members = list(group)
         rows = [planned.rows for planned in members]
         known = None if any(count is None for count in rows) else sum(filter(None, rows))
-        (stretch,) = joined(planned.window for planned in members)
+        (stretch,) = neighbours_merged(planned.window for planned in members)
         lines.append(
             f"| {days_label(stretch)} | {len(members):,} | {skipped or 'carry'} | "
             f"{'' if skipped else _count(known)} |"

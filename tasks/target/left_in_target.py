@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.backfills.plan import joined
+from ferry.backfills.plan import neighbours_merged
 from ferry.cursors import find_cursor
 from ferry.plan import stored_bound
 from ferry.reasons import reason_of
@@ -36,7 +36,9 @@ def count_left(
     Returns:
         How many; None where it cannot be told, or not cheaply.
     """
-    stretches = joined(window for window, _ in sorted(carried, key=lambda each: each[0].start))
+    stretches = neighbours_merged(
+        window for window, _ in sorted(carried, key=lambda each: each[0].start)
+    )
     if not spec.key or spec.soft_deletes == "apply" or not 0 < len(stretches) <= MAX_STRETCHES:
         return None
     try:

@@ -14,7 +14,7 @@ import pytest
 import ferry.plan
 from blocks.sources.mysql import cuts
 from blocks.sources.mysql.snapshot import Gate
-from ferry.receipts.staged_record import Cuts
+from ferry.resume.cuts import Cuts
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 from tests.flows.pipeline.test_together import told

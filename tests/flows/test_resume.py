@@ -17,7 +17,7 @@ from blocks.warehouses import PostgresWarehouse
 from ferry import statements as sql
 from ferry.errors import BusyError, ConnectionLostError, FatalError
 from ferry.receipts.failures import FAILURES
-from ferry.receipts.staged_record import StagedRecord
+from ferry.resume.staged_record import StagedRecord
 from flows.pipeline import carry_batch
 from flows.sync_table import sync_table
 from tasks import staged_pieces

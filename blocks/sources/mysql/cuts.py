@@ -25,7 +25,7 @@ from blocks.sources.mysql.errors import CLIENT_ERRORS
 from blocks.sources.mysql.estimates import expected_rows, explained
 from blocks.sources.mysql.select import Select, table_name
 from blocks.sources.mysql.types import quote
-from ferry.receipts.staged_record import Cuts, CutValue
+from ferry.resume.cuts import Cuts, CutValue
 from ferry.schema import TableName
 
 SAMPLE_ROWS = 5000

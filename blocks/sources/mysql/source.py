@@ -44,7 +44,7 @@ from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import FerryError, RequestError, StaleReadError
 from ferry.fingerprints.canonical import Digest
 from ferry.fingerprints.dialect import FingerprintDialect
-from ferry.receipts.staged_record import Cuts, in_shares
+from ferry.resume.cuts import Cuts, in_shares
 from ferry.schema import Column, TableName, TableSchema
 from ferry.statements import Statement
 

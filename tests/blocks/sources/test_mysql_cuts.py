@@ -17,7 +17,7 @@ from blocks.source import Reading
 from blocks.sources.mysql.cuts import conditions, cut, even_cuts
 from ferry.batch import WINDOW, ExtractQuery
 from ferry.errors import StaleReadError
-from ferry.receipts.staged_record import Cuts
+from ferry.resume.cuts import Cuts
 from ferry.schema import TableName, arrow_schema
 from tests.harness.embedded import examples
 

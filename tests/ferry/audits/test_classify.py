@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.audits.carried import Carried, joined
+from ferry.audits.carried import Carried, merged
 from ferry.audits.classify import classify, refuse_repeated, same_bucket, same_row, suspects
 from ferry.audits.outcome import Difference
 from ferry.errors import DataError
@@ -144,4 +144,4 @@ def test_joined_stretches_hold_what_any_of_them_held(stretches: Any, value: int)
         (start is None or start <= value) and (end is None or value < end)
         for start, end in stretches
     )
-    assert Carried(joined(stretches)).holds(row("a", at=value)) == held
+    assert Carried(merged(stretches)).holds(row("a", at=value)) == held

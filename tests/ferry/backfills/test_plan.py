@@ -10,7 +10,7 @@ from ferry.backfills.plan import (
     check_table,
     days_label,
     in_order,
-    joined,
+    neighbours_merged,
     plan_windows,
 )
 from ferry.coverage.stretches import Coverage, Event
@@ -103,7 +103,7 @@ def test_windows_begin_oldest_or_newest_first() -> None:
 
 def test_days_that_follow_on_one_another_are_told_as_one() -> None:
     days = [day_window(date(2023, 7, day)) for day in (1, 2, 4)]
-    assert [days_label(window) for window in joined(days)] == [
+    assert [days_label(window) for window in neighbours_merged(days)] == [
         "2023-07-01 to 2023-07-02",
         "2023-07-04",
     ]

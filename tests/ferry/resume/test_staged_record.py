@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ferry.batch import StagedFile
 from ferry.fingerprints.sums import ColumnSum, ValueSums
-from ferry.receipts.staged_record import Cuts, StagedPiece, StagedRecord, in_shares
+from ferry.resume.cuts import Cuts, in_shares
+from ferry.resume.staged_record import StagedPiece, StagedRecord
 
 moments = st.datetimes(timezones=st.just(UTC))
 decimals = st.decimals(allow_nan=False, allow_infinity=False)
