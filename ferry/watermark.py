@@ -92,7 +92,11 @@ class CursorWatch:
         self._rows = 0
 
     def begin(self, clock: CursorValue | None) -> None:
-        """Take the source's clock, as the column holds it; None if it holds no times."""
+        """Take the source's clock, as the column holds it; None if it holds no times.
+
+        Raises:
+            SchemaError: The column is too narrow for the time of now; a retry does not help.
+        """
         if clock is None:
             return
         try:

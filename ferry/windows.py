@@ -167,6 +167,9 @@ def business_date(scheduled_start: datetime, zone: str = "UTC") -> date:
     Args:
         scheduled_start: When the run was to start, as Prefect gives it (aware, in UTC).
         zone: The zone in which the day is counted.
+
+    Raises:
+        RequestError: The start has no zone; a retry does not help.
     """
     if scheduled_start.tzinfo is None:
         raise RequestError("the scheduled start needs a zone", found="a time without one")

@@ -103,6 +103,9 @@ def backfill(
 
     Returns:
         The receipts by table.
+
+    Raises:
+        RequestError: Dates or options that cannot be; a retry does not help.
     """
     if order == "strict" and workers > 1:
         raise RequestError(

@@ -69,6 +69,10 @@ def update_symbols(
 
     Returns:
         The batch's receipt.
+
+    Raises:
+        RequestError: Dates that cannot be; a retry does not help.
+        ConfigurationError: The table's source is none of prices; a retry does not help.
     """
     spec = load_table_specs().named(TABLE)
     try:

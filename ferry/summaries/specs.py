@@ -51,7 +51,11 @@ _NUMBERS = (*NUMBERS, Kind.FLOAT32, Kind.FLOAT64)
 
 
 def data_type(text: str) -> DataType:
-    """The type of this name, as it is written in `summary.yaml`."""
+    """The type of this name, as it is written in `summary.yaml`.
+
+    Raises:
+        ValueError: It is none.
+    """
     if text in _TYPES:
         return DataType(_TYPES[text])
     if found := _DECIMAL.fullmatch(text):
