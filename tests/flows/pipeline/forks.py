@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from typing import Any
+from unittest.mock import patch
 
 from prefect.context import refresh_global_settings_context
 
@@ -35,7 +36,9 @@ def _run(environment: dict[str, str], run: Callable[..., None], *given: Any) -> 
     os.environ.clear()
     os.environ.update(environment)
     refresh_global_settings_context()
-    run(*given)
+    # As in the process that begins it (`prefect_server` of tests/harness/servers.py).
+    with patch("prefect.events.utilities.should_emit_events", lambda: False):
+        run(*given)
 
 
 class Killer:
