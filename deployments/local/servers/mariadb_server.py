@@ -84,13 +84,14 @@ class MariaDB(Server):
         password = password if password is not None else secrets.token_urlsafe(18)
         certificates = certificates or Certificates.make(folder / "tls")
         port = free_port(port)
-        data = cls._make_data(folder)
+        # Whoever starts, also to make the system tables, removes what others of its kind have in a
+        # folder that they share.
+        (temporary := folder / "tmp").mkdir(exist_ok=True)
+        data = cls._make_data(folder, temporary)
         # A socket's path may have some 100 characters, so it cannot lie in the folder.
         short_name = f"ferry-{cls.name}-{hashlib.sha256(bytes(folder)).hexdigest()[:12]}"
         sockets = Path(tempfile.gettempdir()) / short_name
         sockets.mkdir(mode=0o700, exist_ok=True)
-        # A server that starts removes what others of its kind have in a folder that they share.
-        (temporary := folder / "tmp").mkdir(exist_ok=True)
         init_file = _write_init_file(folder, cls._first_statements, user, password, database)
         command: list[str | Path] = [
             cls._program(),
@@ -144,14 +145,14 @@ class MariaDB(Server):
         ]
 
     @classmethod
-    def _make_data(cls, folder: Path) -> Path:
+    def _make_data(cls, folder: Path, temporary: Path) -> Path:
         """The data folder, complete: it gets its name only when the system tables are made."""
         data, unfinished = folder / "data", folder / "data.unfinished"
         if data.exists():
             return data
         shutil.rmtree(unfinished, ignore_errors=True)
         made = subprocess.run(
-            cls._make_command(unfinished),
+            [*cls._make_command(unfinished), f"--tmpdir={temporary}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -182,6 +182,18 @@ class TestMariaDBAndMySQL:
         with kind.start(tmp_path / "m") as server:
             server.connect().close()
 
+    def test_its_making_leaves_the_temporary_tables_of_others_alone(
+        self, kind: type[MariaDB], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shared = tmp_path / "shared"
+        shared.mkdir()
+        of_another = [shared / f"#sql-temptable-1-1-1.{end}" for end in ("MAI", "MAD")]
+        for file in of_another:
+            file.touch()
+        monkeypatch.setenv("TMPDIR", str(shared))
+        kind.start(tmp_path / "m").stop(discard=True)
+        assert set(of_another) <= set(shared.iterdir())
+
     @pytest.fixture
     def server(self, kind: type[MariaDB], request: pytest.FixtureRequest) -> MariaDB:
         server: MariaDB = request.getfixturevalue(kind.name)
