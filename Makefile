@@ -52,6 +52,7 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, the import boundaries, and what keep
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@echo "every test can be imported"; found=$$($(BIN)/python -m pytest -q --collect-only 2>&1) || { echo "$$found" | tail -40; exit 1; }
 	$(BIN)/python -m pytest -q tests/deployments/test_map.py tests/deployments/test_described.py tests/test_links.py tests/test_guarantees.py tests/test_nights.py
 
 format: $(VENV)/.installed-dev ## Format the code
