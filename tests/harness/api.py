@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
+from unittest.mock import patch
 from uuid import UUID
 
+from prefect import task_engine
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -17,12 +20,39 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
-from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
+from prefect.client.schemas.objects import Artifact, FlowRun, State, TaskRun
 from prefect.client.schemas.sorting import LogSort
 
 T = TypeVar("T")
 PATIENCE = 240.0
 """Seconds that a night waits for what comes in a few on an idle machine."""
+
+_TOLD = "emit_task_run_state_change_event"
+_tell: Callable[..., Any] = getattr(task_engine, _TOLD)
+
+
+@contextmanager
+def quiet_task_runs() -> Iterator[None]:
+    """Let the server hear of a task run's state only if it has a message, as each failure has.
+
+    Of a run that goes well, its task runs cost the server two thirds. What has a text is recorded,
+    for it is looked at for secrets when the server stops.
+    """
+
+    def tell(*given: Any, validated_state: State, **others: Any) -> Any:
+        if validated_state.message is None:
+            return None
+        return _tell(*given, validated_state=validated_state, **others)
+
+    with patch.object(task_engine, _TOLD, tell):
+        yield
+
+
+@contextmanager
+def all_task_runs() -> Iterator[None]:
+    """Let the server hear of all their states, as in users' runs."""
+    with patch.object(task_engine, _TOLD, _tell):
+        yield
 
 
 @dataclass

@@ -21,8 +21,6 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from tests.harness.shared import Noted
     from tests.harness.slack import Slack
 
-_SHOULD_EMIT = "prefect.events.utilities.should_emit_events"
-
 
 def planted_secret(whose: str) -> str:
     """A password that is known again wherever it leaks, and hard on whoever quotes badly."""
@@ -160,6 +158,7 @@ def prefect_server(
 
     from deployments.local.servers import PrefectServer
     from tests.harness.afterwards import tables_with_secrets
+    from tests.harness.api import quiet_task_runs
 
     server = PrefectServer.start(
         servers_folder / "prefect",
@@ -168,6 +167,7 @@ def prefect_server(
     )
     with (
         pytest.MonkeyPatch.context() as patch,
+        quiet_task_runs(),
         # Without heartbeats: their thread costs half a second at the end of every flow run.
         temporary_settings(
             {
@@ -185,8 +185,6 @@ def prefect_server(
             patch.setitem(os.environ, name, value)
         # Each run would ask the server three times for a place for results: it has none.
         patch.setattr("prefect.results._read_server_default_result_storage_block_id", lambda: None)
-        # What happens to task runs costs the server two thirds of a run: `task_runs_recorded`.
-        patch.setattr(_SHOULD_EMIT, lambda: False)
         yield server
         APILogHandler().flush()  # what is still to be sent has nowhere to go afterwards
         _, leaking = tables_with_secrets(server)
@@ -197,9 +195,10 @@ def prefect_server(
 @pytest.fixture
 def task_runs_recorded(prefect_server: PrefectServer) -> Iterator[None]:
     """The server hears what happens to task runs in this process, as it does in users' runs."""
+    from tests.harness.api import all_task_runs
+
     assert prefect_server
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_SHOULD_EMIT, lambda: True)
+    with all_task_runs():
         yield
 
 

@@ -70,7 +70,6 @@ def fail(api: Api, error: FerryError, **fields: Any) -> tuple[int, FerryError, T
 ENDED = (StateType.FAILED, StateType.CRASHED, StateType.COMPLETED)
 
 
-@pytest.mark.usefixtures("task_runs_recorded")
 @pytest.mark.parametrize(
     "kind", [ConnectionLostError, BusyError, ConflictError, OutcomeUnknownError]
 )
@@ -82,7 +81,6 @@ def test_a_retriable_error_is_tried_again_as_often_as_the_spec_says(
     assert type(raised) is kind
 
 
-@pytest.mark.usefixtures("task_runs_recorded")
 @pytest.mark.parametrize("kind", [SchemaError, DataError, CountMismatchError])
 def test_a_fatal_error_is_not_tried_again(api: Api, kind: type[FerryError]) -> None:
     attempts, raised, _ = fail(api, kind("never"), retries=2, retry_delay_seconds=0)
@@ -90,7 +88,6 @@ def test_a_fatal_error_is_not_tried_again(api: Api, kind: type[FerryError]) -> N
     assert type(raised) is kind
 
 
-@pytest.mark.usefixtures("task_runs_recorded")
 def test_an_error_says_table_window_and_step_also_on_the_run_s_page(api: Api) -> None:
     _, raised, task_run = fail(api, BusyError("a lock is held"), retries=0)
     where = "copy raw_data.nps 2023-01-05"

@@ -139,7 +139,7 @@ STRETCHES = st.lists(
 
 
 @given(STRETCHES, st.integers(-2, 32))
-def test_joined_stretches_hold_what_any_of_them_held(stretches: Any, value: int) -> None:
+def test_merged_stretches_hold_what_any_of_them_held(stretches: Any, value: int) -> None:
     held = any(
         (start is None or start <= value) and (end is None or value < end)
         for start, end in stretches

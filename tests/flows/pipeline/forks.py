@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from typing import Any
-from unittest.mock import patch
 
 from prefect.context import refresh_global_settings_context
+
+from tests.harness.api import quiet_task_runs
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["flows.backfill_tables", "flows.reconcile_tables", __name__])
@@ -36,8 +37,7 @@ def _run(environment: dict[str, str], run: Callable[..., None], *given: Any) -> 
     os.environ.clear()
     os.environ.update(environment)
     refresh_global_settings_context()
-    # As in the process that begins it (`prefect_server` of tests/harness/servers.py).
-    with patch("prefect.events.utilities.should_emit_events", lambda: False):
+    with quiet_task_runs():
         run(*given)
 
 
