@@ -101,9 +101,10 @@ class PrefectServer(Server):
         """
         folder = folder.resolve()
         home = folder / "home"
-        copied = begin_with is not None and not home.exists()
-        if begin_with is not None and copied:
+        as_copied: Mapping[str, str] = {}
+        if begin_with is not None and not home.exists():
             shutil.copytree(begin_with, home)
+            as_copied = _AS_COPIED
         home.mkdir(parents=True, exist_ok=True)
         port = free_port(port)
         auth_string = auth_string or f"ferry:{secrets.token_urlsafe(18)}"
@@ -118,7 +119,7 @@ class PrefectServer(Server):
             # In files of its home: else who holds which limit is forgotten when it stops.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LASTING_LEASES,
             "DO_NOT_TRACK": "1",
-            **(_AS_COPIED if copied else {}),
+            **as_copied,
             **(settings or {}),
         }
         command = [sys.executable, "-m", "prefect", "server", "start"]
