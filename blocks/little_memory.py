@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 import pyarrow as pa
 
@@ -58,3 +61,40 @@ class _WithoutPandas(MetaPathFinder):
         """Refuse pandas, and leave any other module to the finders that follow."""
         if name == "pandas":
             raise ModuleNotFoundError("not while Arrow asks for it", name=name)
+
+
+_AWS = "prefect_aws"
+_WORKERS = f"{_AWS}.workers"
+
+
+@contextmanager
+def without_ecs_worker() -> Iterator[None]:
+    """Let the block import `prefect_aws` without its worker for ECS, which no flow run needs.
+
+    The package imports it by itself, with aiohttp, aiobotocore and Prefect's own workers: 11 MB,
+    and a fifth of the seconds that the flows' imports take. Whoever asks the package for it then
+    gets it. Where the package is imported already, nothing is done.
+    """
+    if _AWS in sys.modules:
+        yield
+        return
+    nothing = ModuleType(_WORKERS)
+    nothing.ECSWorker = None  # type: ignore[attr-defined]
+    sys.modules[_WORKERS] = nothing
+    try:
+        yield
+    finally:
+        del sys.modules[_WORKERS]
+    package = sys.modules[_AWS]
+    for name in ("ECSWorker", "workers"):
+        vars(package).pop(name, None)
+    package.__getattr__ = _of_the_workers  # type: ignore[method-assign]
+
+
+def _of_the_workers(name: str) -> object:
+    """What `prefect_aws` has besides, as it would have been there from the beginning."""
+    if name == "workers":
+        return import_module(_WORKERS)
+    if name == "ECSWorker":
+        return import_module(_WORKERS).ECSWorker
+    raise AttributeError(f"module {_AWS!r} has no attribute {name!r}")

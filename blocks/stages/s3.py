@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Literal, Self
 
 from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
-from prefect_aws import AwsCredentials
 from pydantic import Field, model_validator
 
+from blocks.little_memory import without_ecs_worker
 from blocks.stage import Stage
 from blocks.stages.digests import PIECE_BYTES, Digests
 from blocks.stages.keys import (
@@ -29,6 +29,9 @@ from blocks.stages.keys import (
 from blocks.stages.s3_errors import explain_code, explained, explained_body
 from ferry.batch import PartFile, StagedFile
 from ferry.errors import ConfigurationError, ConnectionLostError, FerryError
+
+with without_ecs_worker():
+    from prefect_aws import AwsCredentials
 
 _DELETE_AT_ONCE = 1000  # what DeleteObjects takes
 _CLIENT_SECONDS = 600

@@ -17,6 +17,10 @@ HEAVY = (
     "pyarrow.parquet",  # 5 MB
     "pyarrow.dataset",
     "connectorx",  # in the reading process alone
+    "prefect_aws.workers",  # with aiohttp and aiobotocore 11 MB
+    "prefect.workers",
+    "aiohttp",
+    "aiobotocore",
 )
 
 FLOWS = sorted(
@@ -70,6 +74,15 @@ written = write_parts(
 assert written.rows == sum(batch.num_rows for batch in read_batches(written)) == 1
 """
 
+ECS_AFTERWARDS = """
+import prefect_aws
+assert all(getattr(prefect_aws, name) for name in prefect_aws.__all__)
+from prefect_aws import ECSWorker, workers
+from prefect_aws.workers.ecs_worker import ECSWorker as its
+assert ECSWorker is its is workers.ECSWorker
+assert not hasattr(prefect_aws, "no_such_thing")
+"""
+
 PANDAS_AFTERWARDS = """
 import pandas as pd
 import pyarrow as pa
@@ -90,6 +103,11 @@ def told(code: str, *arguments: str) -> str:
 @pytest.mark.seconds
 def test_the_flows_import_nothing_that_few_runs_need():
     assert told(f"import {', '.join(FLOWS)}\n{TELL}") == "[]"
+
+
+@pytest.mark.seconds
+def test_the_worker_for_ecs_is_there_for_whoever_asks():
+    assert told(f"import blocks.stages\n{TELL}{ECS_AFTERWARDS}") == "[]"
 
 
 @pytest.mark.seconds
