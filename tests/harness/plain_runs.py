@@ -51,6 +51,7 @@ PLAIN = {
     "build-summary",
     "reconcile",
     "update-symbols",
+    "full-copy",  # of the tests of a copy that goes on
 }
 
 

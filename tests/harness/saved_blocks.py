@@ -6,7 +6,7 @@ saved, and registers its class anew each time: more than half of what a short te
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +21,9 @@ from blocks import registry
 
 _registered: dict[type[Block], UUID] = {}
 """The ids under which the server has the classes; a test's own server gives them others."""
+
+_kept: list[tuple[str, tuple[Block, ...]]] = []
+"""Of each `kept_here` that holds, its name and blocks."""
 
 _made_anew = Block.model_json_schema.__func__  # type: ignore[attr-defined]  # of the class
 
@@ -38,7 +41,7 @@ def save(block: Block, name: str) -> None:
 def kept_here(name: str, *blocks: Block) -> Iterator[None]:
     """Let these be all the blocks there are, on no server, and what is saved under that name.
 
-    Other processes do not know them.
+    Other processes do not know them, unless they are given what `kept_now` tells.
     """
     kept = {type(block): _stored(block, name) for block in blocks}
     save = Block.save
@@ -53,7 +56,16 @@ def kept_here(name: str, *blocks: Block) -> Iterator[None]:
         return None
 
     with patch.object(registry, "_read", answer), patch.object(Block, "save", keep):
-        yield
+        _kept.append((name, blocks))
+        try:
+            yield
+        finally:
+            _kept.pop()
+
+
+def kept_now() -> tuple[str, tuple[Block, ...]] | None:
+    """The name and the blocks that are kept here, for another process to keep them, too."""
+    return _kept[-1] if _kept else None
 
 
 def _stored(block: Block, name: str) -> BlockDocument:
@@ -75,10 +87,11 @@ def _register(kind: type[Block]) -> None:
 
 
 @cache
-def _schema_of(kind: type[Block], by_alias: bool) -> dict[str, Any]:
-    schema: dict[str, Any] = _made_anew(kind, by_alias=by_alias)
-    return schema
+def _schema_of(kind: type[Block], by_alias: bool) -> bytes:
+    return pickle.dumps(_made_anew(kind, by_alias=by_alias))
 
 
 def _schema(kind: type[Block], by_alias: bool = True) -> dict[str, Any]:
-    return copy.deepcopy(_schema_of(kind, by_alias))
+    """Each time another one, for Prefect changes them; a tenth of what `deepcopy` takes."""
+    schema: dict[str, Any] = pickle.loads(_schema_of(kind, by_alias))
+    return schema

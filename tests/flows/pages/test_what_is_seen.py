@@ -13,6 +13,8 @@ import pytest
 from ferry.errors import CountMismatchError, DataError, IncompleteReadError, StaleReadError
 from flows.sync_table import sync_table
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
 WINDOW = {"mode": "window", "key": ["id"], "cursor": "modified"}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
 EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)

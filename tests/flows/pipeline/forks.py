@@ -10,12 +10,16 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+from prefect.blocks.core import Block
 from prefect.context import refresh_global_settings_context
 
 from tests.harness.api import quiet_task_runs
+from tests.harness.plain_runs import plain_runs, without_server
+from tests.harness.saved_blocks import kept_here, kept_now
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["flows.backfill_tables", "flows.reconcile_tables", __name__])
@@ -24,20 +28,35 @@ _FORKS.set_forkserver_preload(["flows.backfill_tables", "flows.reconcile_tables"
 def begin(run: Callable[..., None], *given: Any) -> ForkServerProcess:
     """Begin this in a process of its own, with the environment that this one has by now.
 
+    Where this one's blocks are on no server, the flows are called as functions there, too.
+
     Args:
         run: A function of a module, not a flow, which does not travel.
         given: What it is given.
     """
-    process = _FORKS.Process(target=_run, args=(dict(os.environ), run, *given), daemon=True)
+    process = _FORKS.Process(
+        target=_run, args=(dict(os.environ), kept_now(), run, *given), daemon=True
+    )
     process.start()
     return process
 
 
-def _run(environment: dict[str, str], run: Callable[..., None], *given: Any) -> None:
+def _run(
+    environment: dict[str, str],
+    kept: tuple[str, tuple[Block, ...]] | None,
+    run: Callable[..., None],
+    *given: Any,
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     refresh_global_settings_context()
-    with quiet_task_runs():
+    with ExitStack() as stack:
+        if kept is None:
+            stack.enter_context(quiet_task_runs())
+        else:
+            name, blocks = kept
+            for as_here in (without_server(), plain_runs(), kept_here(name, *blocks)):
+                stack.enter_context(as_here)
         run(*given)
 
 

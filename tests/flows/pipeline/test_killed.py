@@ -32,7 +32,10 @@ STATEMENTS = [
 ]
 """Of a full copy, in their order."""
 
-pytestmark = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
+pytestmark = [
+    pytest.mark.usefixtures("plain_runs"),
+    pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True),
+]
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from tests.harness.api import Api, eventually
 
 EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 REDSHIFT = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
+pytestmark = pytest.mark.usefixtures("plain_runs")  # but for those that ask for `api`
 WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
 FIRST, DAYS = date(2023, 3, 20), 12
 """Days among which the clocks of Berlin are put forward."""
@@ -189,7 +190,6 @@ class World:
         )
 
 
-@pytest.mark.usefixtures("plain_runs")
 @pytest.mark.parametrize(
     ("route", "seed"),
     [

@@ -24,7 +24,10 @@ from flows.reconcile_tables import reconcile
 from tasks.audits.compare import compare
 from tasks.audits.sides import all_days, both_sides
 
-pytestmark = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+pytestmark = [
+    pytest.mark.usefixtures("plain_runs"),
+    pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True),
+]
 
 ROWS = 6_000
 DRIFTS = 100

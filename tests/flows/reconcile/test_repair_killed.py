@@ -25,7 +25,10 @@ SPEC = {
     "hard_deletes": "delete",
 }
 DAYS = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
-pytestmark = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
+pytestmark = [
+    pytest.mark.usefixtures("plain_runs"),  # but for those that ask for `api`
+    pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True),
+]
 
 
 @pytest.fixture
