@@ -22,6 +22,16 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from tests.harness.slack import Slack
 
 
+_UNUSED_SERVICES = {
+    "PREFECT_UI_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+}
+"""What looks every few seconds for what no test on the shared server waits for."""
+
+
 def planted_secret(whose: str) -> str:
     """A password that is known again wherever it leaks, and hard on whoever quotes badly."""
     from tests.harness.afterwards import PLANTED
@@ -163,6 +173,7 @@ def prefect_server(
     server = PrefectServer.start(
         servers_folder / "prefect",
         auth_string=f"ferry:{planted_secret('prefect')}",
+        settings=_UNUSED_SERVICES,
         begin_with=unused_home,
     )
     with (

@@ -88,6 +88,7 @@ def test_a_run_is_late_though_a_worker_is_alive_and_it_is_told_once_and_not_ende
     assert night.run(run.id).state_type is StateType.SCHEDULED
 
 
+@pytest.mark.nights
 def test_looks_that_were_missed_are_dropped_and_what_somebody_started_runs(night: Night) -> None:
     pool = night.pool("missed")
     with night.client as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,10 +18,14 @@ import psycopg2
 import psycopg2.extensions
 import pymysql
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.events import Event, Resource
 
 from deployments.local.shop import a_day_passes
 from deployments.local.stack import Stack
-from tests.harness.api import eventually
+from tests.harness.api import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).parents[3]
 SECRETS = ("MYSQL_PASSWORD", "S3_SECRET_KEY", "WAREHOUSE_PASSWORD")
@@ -38,6 +41,19 @@ class Running:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return command(self.folder, *arguments)
+
+    @property
+    def client(self) -> SyncPrefectClient:
+        env = self.stack.env
+        return SyncPrefectClient(env["PREFECT_API_URL"], auth_string=env["PREFECT_API_AUTH_STRING"])
+
+    def run(self, deployment: str, **parameters: Any) -> None:
+        """A run of the deployment by the stack's worker; it has to be completed."""
+        with self.client as client:
+            found = client.read_deployment_by_name(deployment)
+            run = client.create_flow_run_from_deployment(found.id, parameters=parameters)
+            ended = eventually(lambda: _ended(client.read_flow_run(run.id)), PATIENCE)
+        assert ended and ended.is_completed(), ended
 
     def prefect(self, *arguments: str) -> str:
         """What the prefect command printed; it has to succeed."""
@@ -97,6 +113,10 @@ class Running:
             assert self.in_target(f"SELECT * FROM raw_data.{table} ORDER BY id") == self.in_source(
                 table
             )
+
+
+def _ended(run: FlowRun) -> State | None:
+    return run.state if run.state and run.state.is_final() else None
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -163,12 +183,14 @@ def test_prefect_s_api_answers_only_with_the_stack_s_auth_string_which_a_private
 
 
 def test_the_deployments_are_there_with_their_schedules(running: Running) -> None:
-    listed = json.loads(running.prefect("deployment", "ls", "--output", "json"))
-    assert {deployment["name"] for deployment in listed} >= {"daily", "hourly", "on-demand"}
-    daily = running.prefect("deployment", "schedule", "ls", "sync-all/daily")
-    assert "cron: 0 9 * * *" in daily
-    prices = running.prefect("deployment", "schedule", "ls", "update-symbols/daily")
-    assert "cron: 0 10 * * *" in prices
+    with running.client as client:
+        listed = {deployment.name for deployment in client.read_deployments()}
+        daily = client.read_deployment_by_name("sync-all/daily").schedules
+        prices = client.read_deployment_by_name("update-symbols/daily").schedules
+    assert listed >= {"daily", "hourly", "on-demand"}
+    for (found,), hour in ((daily, 9), (prices, 10)):
+        assert isinstance(found.schedule, CronSchedule)
+        assert found.schedule.cron == f"0 {hour} * * *"
 
 
 def test_registering_and_deploying_again_is_safe(running: Running) -> None:
@@ -200,7 +222,8 @@ def test_registering_and_deploying_again_is_safe(running: Running) -> None:
         check=True,
         timeout=120,
     )
-    listed = json.loads(running.prefect("deployment", "ls", "--output", "json"))
+    with running.client as client:
+        listed = client.read_deployments()
     assert len(deployed.stdout.splitlines()) == len(listed)  # and no setting that differs
 
 
@@ -216,8 +239,7 @@ def test_a_worker_carries_a_day_on_demand(running: Running) -> None:
 
 
 def test_a_worker_updates_symbols(running: Running) -> None:
-    run = ("deployment", "run", "update-symbols/daily", "--param", "run_date=2024-03-08")
-    assert "Completed" in running.prefect(*run, "--watch")
+    running.run("update-symbols/daily", run_date="2024-03-08")
     found = running.in_target("SELECT COUNT(*), MIN(date), MAX(date) FROM raw_data.stock_prices")
     assert found == [(25, date(2024, 3, 4), date(2024, 3, 8))]
 
@@ -226,9 +248,8 @@ def test_a_worker_fills_a_range_again_nothing_and_then_just_the_days_that_are_mi
     running: Running,
 ) -> None:
     def backfill() -> str:
-        days = ("--param", "start_date=2023-01-05", "--param", "end_date=2023-01-15")
-        run = ("deployment", "run", "backfill/on-demand", "--param", "table=nps", *days)
-        assert "Completed" in running.prefect(*run, "--watch")
+        days = {"start_date": "2023-01-05", "end_date": "2023-01-15"}
+        running.run("backfill/on-demand", table="nps", **days)
         return carried()
 
     def carried() -> str:
@@ -256,14 +277,15 @@ def test_a_worker_carries_yesterday_by_schedule_and_source_and_target_are_equal(
     running: Running,
 ) -> None:
     for table in ("nps", "orders"):
-        run = ("deployment", "run", "sync-table/on-demand", "--param", f"table={table}")
-        running.prefect(*run, "--param", "mode=full", "--watch")
+        running.run("sync-table/on-demand", table=table, mode="full")
     running.compare()
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     with running.source() as connection:
         counts = a_day_passes(connection, yesterday, changed_rows=20, deleted_rows=5)
-    schedule = ("deployment", "schedule", "create", "sync-all/daily")
-    running.prefect(*schedule, "--interval", "20")
+    with running.client as client:
+        daily = client.read_deployment_by_name("sync-all/daily")
+        often = IntervalSchedule(interval=timedelta(seconds=20))
+        (schedule,) = client.create_deployment_schedules(daily.id, [(often, True)])
 
     receipts: list[tuple[Any, ...]] = []
     deadline = time.monotonic() + 180
@@ -273,6 +295,8 @@ def test_a_worker_carries_yesterday_by_schedule_and_source_and_target_are_equal(
             "SELECT table_name, rows_extracted, rows_inserted, rows_updated FROM ferry.receipts "
             f"WHERE mode = 'window' AND window_label = '{yesterday}' ORDER BY finished_at"
         )
+    with running.client as client:
+        client.delete_deployment_schedule(daily.id, schedule.id)
 
     assert sorted(receipts[:2]) == [
         ("raw_data.nps", counts.nps_added, counts.nps_added, 0),
@@ -307,10 +331,10 @@ def test_an_event_of_somebody_else_builds_the_summaries_of_the_table(running: Ru
     count = "SELECT COUNT(*) FROM ferry.publications WHERE window_label = 'all'"
     before = running.in_target(count)
 
-    running.prefect(
-        *("event", "emit", "ferry.table.changed"),
-        *("--resource-id", "ferry.table.raw_data.nps"),
-    )
+    resource = Resource({"prefect.resource.id": "ferry.table.raw_data.nps"})
+    event = Event(event="ferry.table.changed", resource=resource)
+    with running.client as client:
+        client.request("POST", "/events", json=[event.model_dump(mode="json")])
 
     assert eventually(lambda: running.in_target(count) > before, seconds=120)
     latest = running.in_target(
