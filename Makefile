@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 test-nights: $(VENV)/.installed-dev ## Run what takes long: chance, kills, nights (docs/reliability.md)
 	@$(PYTHON) -m deployments.local.programs
 	@$(PYTHON) -m deployments.local.mysql_program
-	$(BIN)/python -m pytest -m "nights or hypothesis" $(ARGS)
+	$(BIN)/python -m pytest -m nights $(ARGS)
 
 soak: $(VENV)/.installed-dev ## Kill and restart everything for an hour (ARGS="--minutes 60 --seed 7")
 	@$(PYTHON) -m deployments.local.programs

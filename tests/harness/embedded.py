@@ -4,8 +4,7 @@ They are the rules, the tasks, and what is carried on the embedded route, from a
 a folder to DuckDB: the ones that `make test-fast` runs. A new test is one of them, or is not,
 without being listed anywhere. So that it stays fast, of the tests of flows it takes those that call
 them as functions, of each the first case, and leaves summaries, and what is marked as `seconds`, to
-`make test`; and of the examples that Hypothesis makes, it takes a third of those of `make test`,
-which takes a third of those of `make test-nights`.
+`make test`; and of the examples that Hypothesis makes, it takes an eighth.
 """
 
 from __future__ import annotations
@@ -19,9 +18,6 @@ from hypothesis import settings
 
 EMBEDDED_ROUTE = "sqlite-folder-duckdb"
 
-NIGHTS = "nights or hypothesis"
-"""What `make test-nights` chooses: what takes long, and properties with all their examples."""
-
 OUTSIDE = frozenset({"mariadb", "mysql", "postgres", "s3", "rclone"})
 """The fixtures that start a program which no Python package brings along."""
 
@@ -34,19 +30,17 @@ _CHOICE = re.compile(r"mysql|mariadb|postgres|redshift|s3|moto|rclone", re.IGNOR
 """What stands in the id of a case whose parameter chooses a server of `OUTSIDE`."""
 
 
-settings.register_profile("nights", deadline=None, max_examples=100)
-settings.register_profile("all", deadline=None, max_examples=35)
+settings.register_profile("all", deadline=None, max_examples=100)
 settings.register_profile("embedded", deadline=None, max_examples=12)
 
 
 def choose_examples(config: pytest.Config) -> None:
-    """Let properties be tried with as many examples as the run has time for."""
-    profiles = {"embedded": "embedded", NIGHTS: "nights"}
-    settings.load_profile(profiles.get(_chosen(config), "all"))
+    """Let properties be tried with fewer examples where only the embedded tests run."""
+    settings.load_profile("embedded" if _only_embedded(config) else "all")
 
 
 def examples(count: int) -> int:
-    """How many examples a property takes, where it takes so many in `make test-nights`."""
+    """How many examples a property takes, where it takes so many in `make test`."""
     return count * settings().max_examples // 100
 
 
@@ -90,8 +84,4 @@ def refuse_outside(fixture: str, config: pytest.Config) -> None:
 
 
 def _only_embedded(config: pytest.Config) -> bool:
-    return _chosen(config) == "embedded"
-
-
-def _chosen(config: pytest.Config) -> str:
-    return str(config.getoption("markexpr"))
+    return bool(config.getoption("markexpr") == "embedded")
