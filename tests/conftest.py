@@ -61,10 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: to look through it for garbage costs 5 % of the CPU."""
+    """What is imported by now stays: to look through it for garbage costs 4 % of the CPU."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_fixture_setup(
