@@ -73,7 +73,9 @@ def without_ecs_worker() -> Iterator[None]:
 
     The package imports it by itself, with aiohttp, aiobotocore and Prefect's own workers: 11 MB,
     and a fifth of the seconds that the flows' imports take. Whoever asks the package for it then
-    gets it. Where the package is imported already, nothing is done.
+    gets it; until somebody does, Prefect in this process knows no workers of type `ecs`, which its
+    commands for workers and pools ask for in processes of their own. Where the package is imported
+    already, nothing is done.
     """
     if _AWS in sys.modules:
         yield
@@ -88,7 +90,7 @@ def without_ecs_worker() -> Iterator[None]:
     package = sys.modules[_AWS]
     for name in ("ECSWorker", "workers"):
         vars(package).pop(name, None)
-    package.__getattr__ = _of_the_workers  # type: ignore[method-assign]
+    vars(package).setdefault("__getattr__", _of_the_workers)
 
 
 def _of_the_workers(name: str) -> object:
