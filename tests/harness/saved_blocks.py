@@ -92,6 +92,6 @@ def _schema_of(kind: type[Block], by_alias: bool) -> bytes:
 
 
 def _schema(kind: type[Block], by_alias: bool = True) -> dict[str, Any]:
-    """Each time another one, for Prefect changes them; a tenth of what `deepcopy` takes."""
+    """Each time another one, which may be changed; a seventh of what `deepcopy` takes."""
     schema: dict[str, Any] = pickle.loads(_schema_of(kind, by_alias))
     return schema

@@ -29,7 +29,7 @@ _UNUSED_SERVICES = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
 }
-"""What looks every few seconds for what no test on the shared server waits for."""
+"""No test looks at the shared server's pages, or waits for what these find every few seconds."""
 
 
 def planted_secret(whose: str) -> str:
