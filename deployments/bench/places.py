@@ -92,8 +92,13 @@ class Places:
     env: dict[str, str]
 
     def empty_targets(self) -> None:
-        """Drop all targets, and let PostgreSQL write out what it still holds back."""
-        self.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE", "CHECKPOINT")
+        """Drop all targets with their receipts, and let PostgreSQL write out what it holds back."""
+        self.execute(
+            f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE",
+            # With receipts, a target that is not there would be one that somebody has dropped.
+            "DROP TABLE IF EXISTS ferry.receipts",
+            "CHECKPOINT",
+        )
 
     @contextmanager
     def without_limits(self) -> Iterator[None]:
