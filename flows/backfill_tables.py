@@ -71,7 +71,7 @@ def backfill(
     granularity: Granularity = "day",
     reprocess: Reprocess = "missing",
     order: Order = "oldest",
-    max_concurrency: Concurrency = 4,
+    max_concurrency: Concurrency = 2,
     workers: Concurrency = 1,
     dry_run: bool = False,
     zone: str | None = None,
@@ -94,8 +94,8 @@ def backfill(
             what failed. all: everything, also what is loaded.
         order: oldest or newest windows first; or strict: strictly one after the other, oldest
             first, ending at the first failure (Airflow's depends_on_past).
-        max_concurrency: How many windows are under way at a time, in each worker. They are read
-            in parallel and written in turn.
+        max_concurrency: How many batches of windows are under way at a time, in each worker. They
+            are read in parallel and written in turn: with two, one is read while another lands.
         workers: 1: this run carries all windows itself. More: groups of windows become runs on the
             work pool, so many at a time.
         dry_run: Show the plan and carry nothing.

@@ -36,7 +36,7 @@ def carry_windows(
     zone: str,
     backfill_run_id: str,
     scheduled_start: datetime,
-    max_concurrency: int = 4,
+    max_concurrency: int = 2,
     planned_spec: dict[str, Any] | None = None,
 ) -> Any:
     """Carry a group of a backfill's windows. The flow `backfill` starts it; you need not.
@@ -49,7 +49,7 @@ def carry_windows(
         zone: Zone in which they are meant.
         backfill_run_id: The backfill's flow run: its windows land once, whoever carries them.
         scheduled_start: When the backfill was to start.
-        max_concurrency: How many windows are under way at a time.
+        max_concurrency: How many batches of windows are under way at a time.
         planned_spec: The table's spec as the backfill planned with it. If the table specs say
             otherwise by now, nothing is carried.
 

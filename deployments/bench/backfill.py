@@ -20,6 +20,9 @@ from deployments.bench.table import Row, Samples, row
 
 TABLE = "nps_double"
 DAYS = YEAR.days
+AT_ONCE = 2
+"""Batches under way at a time, as a backfill has it unless it is told otherwise."""
+
 SHORT_DAYS = 36
 """A tenth of the year, to see whether memory grows with the windows."""
 
@@ -182,7 +185,7 @@ def _carry(
     end: str,
     *,
     granularity: str = "day",
-    at_once: int = 4,
+    at_once: int = AT_ONCE,
     rows: int | None = None,
 ) -> float | None:
     """Carry a range, and return the processor time that ours took."""
@@ -205,7 +208,9 @@ def _two_workers(places: Places, run: Run) -> float:
     halves = (("2023-01-01", "2023-07-02"), ("2023-07-02", "2024-01-01"))
     with ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(run, "backfill", TABLE, *half, "day", "4", log=f"worker-{number}.log")
+            pool.submit(
+                run, "backfill", TABLE, *half, "day", str(AT_ONCE), log=f"worker-{number}.log"
+            )
             for number, half in enumerate(halves)
         ]
         results = [each.result().result for each in runs]

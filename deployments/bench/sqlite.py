@@ -24,6 +24,7 @@ from blocks.sources import SQLiteSource
 from blocks.stages import FolderStage
 from blocks.warehouses import DuckDBWarehouse
 from deployments.bench import page, table
+from deployments.bench.backfill import AT_ONCE
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.places import READERS, REPOSITORY, YEAR
 from deployments.bench.table import Results, Row, row
@@ -102,7 +103,7 @@ def _measure(folder: Path, rounds: int, rows: int) -> Found:
             found.extract.append(one("extract", TABLE))
             found.whole.append(one("whole-path", TABLE, "window"))
             found.days.append(
-                one("backfill", TABLE, YEAR.start.isoformat(), end.isoformat(), "day", "4")
+                one("backfill", TABLE, YEAR.start.isoformat(), end.isoformat(), "day", str(AT_ONCE))
             )
     return found
 
