@@ -138,7 +138,7 @@ class Source(NamedBlock, ABC):
     ) -> Reading:
         """Some pieces of a whole table, each whole before the next of its connection begins.
 
-        The batches have a column more, `WINDOW`: the number of the row's piece.
+        The batches have a column more, `PIECE_NUMBER`, at their end: the number of the row's piece.
 
         Args:
             query: Which rows.

@@ -33,9 +33,13 @@ STAGING_SCHEMA = "ferry"
 STAGING_NAME = re.compile(r"stg_(\d{8})_[0-9a-f]{12}_[0-9a-f]{6}_")
 """How the names of staging tables begin: the day they were made, the batch, the attempt."""
 
-WINDOW = Column("ferry__window", DataType(Kind.INT32), nullable=False)
+WINDOW_NUMBER = Column("ferry__window", DataType(Kind.INT32), nullable=False)
 """In the files and the staging table of windows that travel together: the place of a row's window
 among them, from 0 on. No source has such a name."""
+
+PIECE_NUMBER = Column("ferry__piece", DataType(Kind.INT32), nullable=False)
+"""In the batches of a table that is read in pieces: the number of the row's piece, from 0 on. It is
+the last column, and no file has it."""
 
 Snapshot = Literal["one", "not one"]
 """Whether the connections that read a table at once all read the same snapshot of it."""
@@ -217,7 +221,7 @@ class FileLayout:
 
     Attributes:
         columns: The columns in the files, in their order, named as in the warehouse; last of them
-            `WINDOW`, where several windows travel together.
+            `WINDOW_NUMBER`, where several windows travel together.
         format: How the files are written.
         null_marker: In CSV, the unquoted text that means NULL; made for this run and known not to
             occur in the data. Empty for Parquet.
@@ -229,13 +233,13 @@ class FileLayout:
 
     @property
     def values(self) -> tuple[Column, ...]:
-        """The columns but for the number of a row's window (`WINDOW`): those of the table."""
-        return tuple(column for column in self.columns if column != WINDOW)
+        """The table's columns: without the number of a row's window, `WINDOW_NUMBER`."""
+        return tuple(column for column in self.columns if column != WINDOW_NUMBER)
 
 
 @dataclass(frozen=True)
-class OfWindow:
-    """What a step found of one window's rows.
+class RowsAndSums:
+    """What a step found of the rows of one window, or of one piece.
 
     Attributes:
         rows: How many.
@@ -270,7 +274,7 @@ class Extract:
     left_out: str = ""
     read_at: datetime | None = None
     sums: ValueSums | None = None
-    by_window: tuple[OfWindow, ...] = ()
+    by_window: tuple[RowsAndSums, ...] = ()
     snapshot: Snapshot | None = None
     staged: tuple[StagedFile, ...] = ()
     record: StagedFile | None = None
@@ -340,4 +344,4 @@ class Copied:
     staging_table: TableName | None
     rows: int
     sums: ValueSums | None = None
-    by_window: tuple[OfWindow, ...] = ()
+    by_window: tuple[RowsAndSums, ...] = ()

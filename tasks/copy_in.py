@@ -16,7 +16,7 @@ from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.files import read_batches, read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_SCHEMA, WINDOW, Batch, Copied, Extract, OfWindow, Staged
+from ferry.batch import STAGING_SCHEMA, WINDOW_NUMBER, Batch, Copied, Extract, RowsAndSums, Staged
 from ferry.errors import (
     CountMismatchError,
     DataError,
@@ -157,15 +157,15 @@ def _sums(table: TableName, what: Sequence[Summed], warehouse: Warehouse) -> Val
 
 def _by_window(
     table: TableName, what: Sequence[Summed], windows: int, warehouse: Warehouse
-) -> tuple[OfWindow, ...]:
+) -> tuple[RowsAndSums, ...]:
     """The same of each window, computed there.
 
     Raises:
         CountMismatchError: Rows have come to be of none of them.
     """
-    found = [OfWindow(0, no_sums(what))] * windows
+    found = [RowsAndSums(0, no_sums(what))] * windows
     for window, rows, *sums in warehouse.fetch(
-        select_sums_by(warehouse.fingerprints, table, what, WINDOW)
+        select_sums_by(warehouse.fingerprints, table, what, WINDOW_NUMBER)
     ):
         if window is None or not 0 <= window < windows:
             raise CountMismatchError(
@@ -174,7 +174,7 @@ def _by_window(
                 found=f"{int(rows):,} rows of another",
                 todo="Run it again; the target is untouched.",
             )
-        found[window] = OfWindow(int(rows), read_sums(what, sums))
+        found[window] = RowsAndSums(int(rows), read_sums(what, sums))
     return tuple(found)
 
 
@@ -182,7 +182,7 @@ def _compare_values(
     table: TableName,
     extracted: Extract,
     sums: ValueSums,
-    by_window: Sequence[OfWindow],
+    by_window: Sequence[RowsAndSums],
     warehouse: Warehouse,
 ) -> None:
     differing = extracted.sums.differing(sums) if extracted.sums else []
@@ -190,7 +190,7 @@ def _compare_values(
     for read, there in pairs:
         differing += [each for each in read.sums.differing(there.sums) if each not in differing]
     if not differing and any(read.rows != there.rows for read, there in pairs):
-        differing = [WINDOW.name]
+        differing = [WINDOW_NUMBER.name]
     if not differing:
         return
     if any(", " in name for name in differing):

@@ -22,7 +22,7 @@ from blocks.stage import Stage
 from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.files import write_parts
 from blocks.stages.parts.windows import WindowNumbers
-from ferry.batch import WINDOW, Batch, CursorValue, Extract, ExtractQuery
+from ferry.batch import PIECE_NUMBER, WINDOW_NUMBER, Batch, CursorValue, Extract, ExtractQuery
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line, find_cursor
 from ferry.errors import ApartError, FerryError, IncompleteReadError, StaleReadError
@@ -79,7 +79,8 @@ def extract(
             pieces = None
             if not _by_ids(batch, watch):
                 pieces = staged_pieces(batch, plan, source, stage, capabilities)
-            numbered = (*plan.columns, WINDOW) if windows or pieces else plan.columns
+            number = [WINDOW_NUMBER] if windows else [PIECE_NUMBER] if pieces else []
+            numbered = (*plan.columns, *number)
             what = summed(
                 plan.columns,
                 digests_bytes=capabilities.digests_bytes,
@@ -115,7 +116,7 @@ def extract(
                         write(columns=numbered),
                         read_at=read_at,
                         sums=sums.sums,
-                        by_window=sums.by_window,
+                        by_window=sums.by_group,
                         snapshot=read.snapshot,
                     )
                 )

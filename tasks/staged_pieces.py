@@ -144,7 +144,7 @@ class StagedPieces:
                 files,
                 digests,
                 content_bytes,
-                sums.by_window[number].sums,
+                sums.by_group[number].sums,
                 self._token,
                 read.snapshot,
             )

@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, Copied, CursorValue, Extract, OfWindow, Staged
+from ferry.batch import Batch, Copied, CursorValue, Extract, RowsAndSums, Staged
 from ferry.errors import ApartError, FatalError, SchemaError, StaleReadError
 from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan, stored_bound
@@ -313,7 +313,7 @@ def _receipt(
     )
 
 
-def _of_window(found: Sequence[OfWindow], position: int) -> tuple[int, ValueSums | None]:
+def _of_window(found: Sequence[RowsAndSums], position: int) -> tuple[int, ValueSums | None]:
     """What a step found of the window at this position; nothing where the batch has no rows."""
     return (found[position].rows, found[position].sums) if found else (0, None)
 

@@ -35,7 +35,7 @@ class View:
         return f"DROP {kind} {table_sql(self.name)};"
 
     @property
-    def show(self) -> str:
+    def definition_query(self) -> str:
         """The query that shows its text."""
         kind = "matview" if self.materialized else "view"
         return (

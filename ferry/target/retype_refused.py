@@ -139,7 +139,7 @@ def refuse_bound(
         f"{column} under {', '.join(str(view.name) for view in reversed(each))}"
         for column, each in bound.items()
     )
-    shown = " ".join(view.show for view in all_views)
+    shown = " ".join(view.definition_query for view in all_views)
     unbound = (
         f" A view that ends with {capabilities.unbound_view} is not bound to its columns."
         if capabilities.unbound_view

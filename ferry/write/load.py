@@ -55,7 +55,7 @@ class Load:
         allow_empty: Whether a copy of no rows may empty a target that has some.
         max_shrink_percent: By how much what replaces rows may shrink the target; None for no limit.
         windows: How many rows each window has, where several travel together: the staging table
-            tells by `WINDOW` which one a row is of. They are then counted each by itself.
+            tells by `WINDOW_NUMBER` which one a row is of. They are then counted each by itself.
         any_may_win: Whether of rows of one key that differ, and of which none is newer, any one may
             win; else they are refused.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ferry import statements as sql
-from ferry.batch import WINDOW
+from ferry.batch import WINDOW_NUMBER
 from ferry.capabilities import Capabilities
 from ferry.errors import ApartError, CountMismatchError, DataError
 from ferry.schema import Column, Kind, TableName
@@ -183,14 +183,14 @@ class _Counter:
         """What is selected of each row, to be counted."""
         if not self._windows:
             return "1 AS ferry__one"
-        return f"{sql.table_sql(self._staging)}.{sql.quoted(WINDOW.name)}"
+        return f"{sql.table_sql(self._staging)}.{sql.quoted(WINDOW_NUMBER.name)}"
 
     def of(self, select: Statement) -> list[int]:
         """Those for which a statement selects the item."""
         if not self._windows:
             question = f"SELECT COUNT(*) FROM ({select.sql}) AS counted"  # noqa: S608  # ours
             return [int(self._tx.fetch(Statement(question, select.values))[0][0])]
-        name = sql.quoted(WINDOW.name)
+        name = sql.quoted(WINDOW_NUMBER.name)
         question = f"SELECT {name}, COUNT(*) FROM ({select.sql}) AS counted GROUP BY {name}"  # noqa: S608
         counted = self.none()
         for window, rows in self._tx.fetch(Statement(question, select.values)):

@@ -19,7 +19,7 @@ from blocks.sources.mysql.types import (
     quote,
     select_expression,
 )
-from ferry.batch import WINDOW, CursorValue, ExtractQuery
+from ferry.batch import PIECE_NUMBER, CursorValue, ExtractQuery
 from ferry.errors import DataError
 from ferry.schema import Column, TableName
 
@@ -183,7 +183,7 @@ class Select:
         return f"{self.from_where} {'AND' if self.bounded else 'WHERE'} {condition}"
 
     def batch(self, result: pa.RecordBatch, rows_before: int) -> pa.RecordBatch:
-        """The result's batch as the query wants it; with `WINDOW`, the piece, if it is numbered.
+        """The result's batch as the query wants it; with `PIECE_NUMBER` if it has one.
 
         Raises:
             DataError: Dates that are none, characters that were lost, or a value that its column's
@@ -200,7 +200,7 @@ class Select:
         if not self.numbered:
             return batch
         pieces = result.columns[-1].cast(pa.int32())
-        names = [*batch.schema.names, WINDOW.name]
+        names = [*batch.schema.names, PIECE_NUMBER.name]
         return pa.RecordBatch.from_arrays([*batch.columns, pieces], names=names)
 
     def _refuse_zero_dates(self, result: pa.RecordBatch, rows_before: int) -> None:

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
-from ferry.batch import WINDOW, OfWindow
+from ferry.batch import RowsAndSums
 from ferry.fingerprints.sums import (
     Summed,
     ValueSums,
@@ -31,25 +31,27 @@ class BatchSums:
     Args:
         columns: The columns, in the batches' order.
         what: What is summed of them.
-        windows: How many windows the rows are of, if they have the number of theirs (`WINDOW`).
+        groups: How many windows, or pieces, the rows are of, if the last of the columns tells the
+            number
+            of theirs.
     """
 
-    def __init__(self, columns: Sequence[Column], what: Sequence[Summed], windows: int = 0) -> None:
+    def __init__(self, columns: Sequence[Column], what: Sequence[Summed], groups: int = 0) -> None:
         self.sums: ValueSums = no_sums(what)
-        self._windows = [OfWindow(0, self.sums)] * windows
+        self._groups = [RowsAndSums(0, self.sums)] * groups
         self._what = tuple(what)
         self._names = [column.name for column in columns]
         self._statement = (
-            select_sums_by(DuckDBFingerprint(), _BATCH, what, WINDOW)
-            if windows
+            select_sums_by(DuckDBFingerprint(), _BATCH, what, columns[-1])
+            if groups
             else select_sums(DuckDBFingerprint(), _BATCH, what)
         ).sql
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @property
-    def by_window(self) -> tuple[OfWindow, ...]:
-        """What each window has, in their order."""
-        return tuple(self._windows)
+    def by_group(self) -> tuple[RowsAndSums, ...]:
+        """What each window, or piece, has, in their order."""
+        return tuple(self._groups)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add a batch's, whatever its columns are called."""
@@ -60,14 +62,14 @@ class BatchSums:
         rows = self._connection.execute(self._statement).fetchall()
         self._connection.unregister(_BATCH.name)
         for row in rows:
-            if not self._windows:
+            if not self._groups:
                 self.sums += read_sums(self._what, row)
                 continue
-            window, count, *values = row
+            group, count, *values = row
             sums = read_sums(self._what, values)
             self.sums += sums
-            before = self._windows[window]
-            self._windows[window] = OfWindow(before.rows + count, before.sums + sums)
+            before = self._groups[group]
+            self._groups[group] = RowsAndSums(before.rows + count, before.sums + sums)
 
 
 def _database() -> duckdb.DuckDBPyConnection:

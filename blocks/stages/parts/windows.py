@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from ferry.batch import WINDOW, CursorValue
+from ferry.batch import WINDOW_NUMBER, CursorValue
 from ferry.errors import ApartError
 
 
@@ -30,7 +30,7 @@ class WindowNumbers:
             raise ApartError("the cursor does not tell these windows apart")
 
     def add(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch with one column more, `WINDOW`, at its end.
+        """The batch with one column more, `WINDOW_NUMBER`, at its end.
 
         Raises:
             ApartError: A row is in none of the windows.
@@ -49,7 +49,7 @@ class WindowNumbers:
                 raise ApartError("rows were read that are in none of these windows")
         numbers = pa.array(found.astype(np.int32), pa.int32())
         return pa.RecordBatch.from_arrays(
-            [*batch.columns, numbers], names=[*batch.schema.names, WINDOW.name]
+            [*batch.columns, numbers], names=[*batch.schema.names, WINDOW_NUMBER.name]
         )
 
     def _in_numbers(self, kind: pa.DataType) -> np.ndarray:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from blocks.source import Reading
 from blocks.sources.mysql.cuts import conditions, cut, even_cuts
-from ferry.batch import WINDOW, ExtractQuery
+from ferry.batch import PIECE_NUMBER, ExtractQuery
 from ferry.errors import StaleReadError
 from ferry.resume.cuts import Cuts
 from ferry.schema import TableName, arrow_schema
@@ -246,7 +246,7 @@ def pieces_of(
     shop: MySQLShop, query: ExtractQuery, cuts: Cuts, pieces: Sequence[int], connections: int = 1
 ) -> tuple[Reading, pa.Table]:
     reading = shop.source.read_pieces(query, connections, cuts, pieces)
-    schema = arrow_schema((*query.schema.columns, WINDOW))
+    schema = arrow_schema((*query.schema.columns, PIECE_NUMBER))
     return reading, pa.Table.from_batches(list(reading.batches), schema=schema)
 
 
@@ -267,7 +267,7 @@ def test_pieces_hold_what_the_whole_holds_whatever_the_types(
     assert [n for share in reading.shares for n in share] == list(range(7))
     assert len(reading.shares) == reading.connections == connections
     assert reading.snapshot == (None if connections == 1 else "one")
-    assert together.drop([WINDOW.name]).sort_by("id").equals(shop.read("t").sort_by("id"))
+    assert together.drop([PIECE_NUMBER.name]).sort_by("id").equals(shop.read("t").sort_by("id"))
 
 
 @pytest.mark.parametrize("kind", KEYS)
@@ -282,10 +282,10 @@ def test_each_piece_comes_whole_and_some_make_up_for_the_others(shop: MySQLShop,
     _, some = pieces_of(shop, query, cuts, (1, 2, 5))
     _, others = pieces_of(shop, query, cuts, (0, 3, 4))
 
-    numbers = some[WINDOW.name].to_pylist()
+    numbers = some[PIECE_NUMBER.name].to_pylist()
     assert numbers == sorted(numbers)
     assert set(numbers) == {1, 2, 5}
-    both = pa.concat_tables([some, others]).drop([WINDOW.name])
+    both = pa.concat_tables([some, others]).drop([PIECE_NUMBER.name])
     assert both.sort_by("n").equals(shop.read("t").sort_by("n"))
 
 
@@ -301,7 +301,7 @@ def test_pieces_come_in_order_though_another_index_has_all_columns(
     assert cuts.pieces == (8 if primary else 1)  # a unique key is none that is read in order
     if primary:
         _, found = pieces_of(shop, query, cuts, (0, 1, 4, 6, 7))
-        numbers = found[WINDOW.name].to_pylist()
+        numbers = found[PIECE_NUMBER.name].to_pylist()
         assert numbers == sorted(numbers)
         _, others = pieces_of(shop, query, cuts, (2, 3, 5))
         assert found.num_rows + others.num_rows == FEW
@@ -328,7 +328,7 @@ def test_a_key_named_as_a_column_of_the_result_is_read_in_its_own_order(
 
     _, found = pieces_of(shop, query, cuts, range(6))
 
-    numbers = found[WINDOW.name].to_pylist()
+    numbers = found[PIECE_NUMBER.name].to_pylist()
     assert numbers == sorted(numbers)
     assert len(numbers) == FEW
 

@@ -318,6 +318,6 @@ def test_views_over_a_column_are_told_in_the_order_in_which_they_can_be_dropped(
     views = warehouse.bound_views(table, "name")
     assert [view.name.name for view in views] == ["top", "mid", "low"]
     for view in views:
-        assert "name" in warehouse.fetch(view.show)[0][0]
+        assert "name" in warehouse.fetch(view.definition_query)[0][0]
         warehouse.execute(view.drop)
     warehouse.execute(f"ALTER TABLE {schema}.t ALTER COLUMN name TYPE varchar(9)")
