@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -23,7 +23,7 @@ from ferry.batch import CursorValue
 from ferry.errors import DataError, SchemaError
 from ferry.schema import Column, arrow_type
 from ferry.unix_time import UnixUnit
-from ferry.windows import clamped, first_pass, zone_info
+from ferry.windows import clamped, first_pass, on_clock, zone_info
 
 TOP_VALUES = 100
 """So many of the highest values are looked at: a jump with more rows above it is no stray row."""
@@ -52,8 +52,10 @@ def less_lag(
 ) -> CursorValue | None:
     """The watermark less the lag: seconds for times, whole days for dates, ids for numbers.
 
-    A wall-clock time that its zone repeats is moved to where the repeated times begin: the second
-    pass is not behind the first. Nothing is before the first moment that there is.
+    The seconds are those that pass, whatever the clocks do: an hour before 03:30 of the night in
+    which they go forward is 01:30. A wall-clock time that its zone repeats is moved to where the
+    repeated times begin: the second pass is not behind the first. Nothing is before the first
+    moment that there is.
 
     Args:
         watermark: The highest cursor.
@@ -63,7 +65,8 @@ def less_lag(
     """
     if isinstance(watermark, datetime):
         aware = watermark if watermark.tzinfo else watermark.replace(tzinfo=zone_info(zone))
-        start = clamped(aware, -timedelta(seconds=lag))
+        earlier = clamped(on_clock(aware, UTC), -timedelta(seconds=lag))
+        start = on_clock(earlier, aware.tzinfo or UTC)
         return start if watermark.tzinfo else first_pass(start)
     if isinstance(watermark, date):
         return clamped(watermark, -timedelta(days=math.ceil(lag / 86_400)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, timedelta
 from threading import Event
 
 from prefect.logging import get_run_logger
@@ -38,7 +38,7 @@ def wait_until_settled(batch: Batch, source: Source, stop: Event | None = None) 
         return
     log, stop = get_run_logger(), stop or Event()
     settle = batch.spec.settle_seconds
-    settled_at = batch.window.end + timedelta(seconds=settle)
+    settled_at = batch.window.end.astimezone(UTC) + timedelta(seconds=settle)
     deadline = time.monotonic() + settle + PATIENCE_SECONDS
     waiting = False
     while True:

@@ -52,6 +52,24 @@ def test_a_watermark_in_a_repeated_hour_reads_both_of_its_passes():
     assert stored_bound(start, Kind.TIMESTAMP, "Europe/Berlin") == datetime(2023, 10, 29, 2)
 
 
+@pytest.mark.parametrize(
+    ("highest", "lag", "start"),
+    [
+        (datetime(2024, 3, 31, 3, 30), 3600, datetime(2024, 3, 31, 1, 30)),
+        (datetime(2024, 3, 31, 3, 2), 300, datetime(2024, 3, 31, 1, 57)),
+        (datetime(2024, 3, 31, 4), 3600, datetime(2024, 3, 31, 3)),
+        (datetime(2023, 10, 29, 3, 30), 3600, datetime(2023, 10, 29, 2)),
+        (datetime(2023, 10, 29, 3, 30), 7200, datetime(2023, 10, 29, 2)),
+        (datetime(2023, 10, 29, 3, 30), 10_800, datetime(2023, 10, 29, 1, 30)),
+    ],
+)
+def test_a_lag_is_of_the_seconds_that_pass_when_the_clocks_change(
+    highest: datetime, lag: int, start: datetime
+):
+    found = less_lag(highest, lag, "Europe/Berlin")
+    assert stored_bound(found, Kind.TIMESTAMP, "Europe/Berlin") == start
+
+
 NOON = datetime(2023, 1, 5, 12)
 
 
