@@ -85,6 +85,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
             unique_key=is_unique(spec, schema),
             watermark=known,
             start=query.start if batch.mode == "watermark" else None,
+            target_columns=frozenset(c.name for c in existing.columns) if existing else frozenset(),
             landed_before=before,
         )
 

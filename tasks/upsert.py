@@ -155,6 +155,8 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
         others_landed = now.batches != plan.landed_before.batches
         if others_landed and batch.overwrites_newer:
             raise _stale("another batch of the table landed since this one was read")
+        if now.removals != plan.landed_before.removals:  # it would bring back what they took out
+            raise _stale("the table was copied as a whole, or repaired, since this batch was read")
         if now.voids != plan.landed_before.voids + own_voids:
             raise _stale("the target was made anew, or gained a column, since this batch was read")
         load = _load(arrived, others_landed=others_landed, into_empty=empty)
@@ -327,9 +329,8 @@ def _complete_until(
     # What a full copy has read counts as the windows, or the watermarks, that come after it.
     mode = batch.spec.mode if batch.mode == "full" else batch.mode
     late_seconds = 0
-    if mode == "window":
-        lag = batch.spec.lag if batch.spec.mode == "watermark" else 0  # of a backfill's window
-        late_seconds = max(batch.spec.settle_seconds, lag)
-    elif mode == "watermark" and not isinstance(start, int | Decimal):
-        late_seconds = batch.spec.lag
+    if "window" in (mode, batch.spec.mode):  # a watermark's of such a table counts for its windows
+        late_seconds = batch.spec.settle_seconds
+    if "watermark" in (mode, batch.spec.mode) and not isinstance(start, int | Decimal):
+        late_seconds = max(late_seconds, batch.spec.lag)  # and a backfill's window for these
     return clamped(read_at, -timedelta(seconds=late_seconds))

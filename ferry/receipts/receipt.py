@@ -206,7 +206,8 @@ def void_receipt(
         flow_run_id: The run that found it.
         started_at: When its batch began.
         at: When it was found: receipts up to then are void.
-        rows_lost: How many rows the target had by its receipts, if it has none any more.
+        rows_lost: How many rows the target had by its receipts, if it has none any more; less than
+            nothing where more were deleted than any receipt has brought.
     """
     return Receipt(
         batch_id=str(uuid.uuid4()),
@@ -219,9 +220,9 @@ def void_receipt(
         rows_extracted=0,
         rows_staged=0,
         rows_copied=0,
-        rows_inserted=0,
+        rows_inserted=max(0, -rows_lost),
         rows_updated=0,
-        rows_deleted=rows_lost,
+        rows_deleted=max(0, rows_lost),
         rows_unchanged=0,
         checksum="",
         manifest_uri=None,

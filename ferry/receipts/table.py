@@ -28,6 +28,8 @@ _RECEIPTS = sql.table_sql(RECEIPTS)
 _AT_ONCE = 250
 """Receipts in one statement: of one that is very long, Redshift refuses the text."""
 
+_REMOVES = "mode IN ('full', 'reconcile')"
+
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,10 +60,13 @@ class LandedBefore:
 
     Attributes:
         batches: How many batches that may hold the same rows: those of the batch's stretch of time.
+        removals: How many of them may have taken rows out that the source had no more: full copies,
+            and what was repaired since it was compared.
         voids: How often what had landed was said to be void.
     """
 
     batches: int = 0
+    removals: int = 0
     voids: int = 0
 
 
@@ -71,12 +76,14 @@ class LandedNow:
 
     Attributes:
         batches: How many batches that may hold the same rows.
+        removals: How many of them may have taken rows out.
         voids: How often what had landed was said to be void.
         last_void: When that was said last; None if it was not.
         this_one: Whether the batch itself has landed, or any window of it.
     """
 
     batches: int
+    removals: int
     voids: int
     last_void: datetime | None
     this_one: bool
@@ -113,12 +120,11 @@ def read_landed_before(
     overlapping = _overlapping(stretch, cursor)
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN status = {MARK} THEN 1 END) "
+        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {MARK} THEN 1 END) "
         f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {overlapping.sql}",
         (VOID, VOID, str(table), *overlapping.values),
     )
-    ((batches, voids),) = tx.fetch(select)
-    return LandedBefore(int(batches), int(voids))
+    return LandedBefore(*map(int, tx.fetch(select)[0]))
 
 
 def read_by_others(tx: Transaction, table: TableName, cursor: str, read_as: str) -> list[ReadAlike]:
@@ -181,14 +187,14 @@ def read_landed_now(
     overlapping = _overlapping(stretch, cursor)  # so does the batch's own, if it is there
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN status = {MARK} THEN 1 END), "
+        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {MARK} THEN 1 END), "
         f"MAX(CASE WHEN status = {MARK} THEN finished_at END), "
         f"COUNT(CASE WHEN batch_id IN ({ids}) THEN 1 END) "
         f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {overlapping.sql}",
         (VOID, VOID, VOID, *batch_ids, str(table), *overlapping.values),
     )
-    ((batches, voids, last, own),) = tx.fetch(select)
-    return LandedNow(int(batches), int(voids), last, bool(own))
+    ((batches, removals, voids, last, own),) = tx.fetch(select)
+    return LandedNow(int(batches), int(removals), int(voids), last, bool(own))
 
 
 def has_receipts(tx: Transaction, table: TableName) -> bool:
@@ -265,25 +271,42 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
     """Whether the table has rows by its receipts: carried into it, or found there."""
     if rows_held(tx, table) > 0:
         return True
-    # Of a full copy, the unchanged ones are those that it left out as deleted.
+    copied = _last_copy(tx, table)
+    void = last_void(tx, table)
+    if copied and copied > void:
+        return False  # what it had before is not there since then
     select = Statement(
         "SELECT COUNT(CASE WHEN rows_deleted > 0 AND mode <> 'reconcile' THEN 1 END), "  # noqa: S608  # names of ours
-        f"SUM(CASE WHEN mode <> 'full' THEN rows_updated + rows_unchanged END) FROM {_RECEIPTS} "
+        f"SUM(rows_updated + rows_unchanged) FROM {_RECEIPTS} "
         f"WHERE table_name = {MARK} AND finished_at > {MARK}",
-        (str(table), last_void(tx, table)),
+        (str(table), void),
     )
     ((deletions, found_there),) = tx.fetch(select)
     return not deletions and bool(found_there)
 
 
 def rows_held(tx: Transaction, table: TableName) -> int:
-    """How many rows the table has by its receipts; a void of an empty table took them all out."""
+    """How many rows the table has by its receipts; a void of an empty table took them all out.
+
+    Since a full copy it has those that this one put in, whatever it had before. Where there was
+    none, the rows that no receipt has brought are not in it, so that it can be less than nothing.
+    """
     select = Statement(
-        f"SELECT SUM(rows_inserted - rows_deleted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {MARK}",
-        (str(table),),
+        "SELECT SUM(rows_inserted - CASE WHEN mode = 'full' THEN 0 ELSE rows_deleted END) "  # noqa: S608
+        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND finished_at >= {MARK}",
+        (str(table), _last_copy(tx, table) or BEFORE_ALL),
     )
     return int(tx.fetch(select)[0][0] or 0)
+
+
+def _last_copy(tx: Transaction, table: TableName) -> datetime | None:
+    """When the table was copied as a whole last."""
+    select = Statement(
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK} AND mode = 'full'",  # noqa: S608  # names of ours
+        (str(table),),
+    )
+    moment: datetime | None = tx.fetch(select)[0][0]
+    return moment
 
 
 def read_readings(tx: Transaction, table: TableName) -> list[PastReading]:

@@ -41,7 +41,7 @@ def write_void(
     at = asked(lambda: void_moment(warehouse, table, now), now, warehouse)
     lost = asked(lambda: rows_held(warehouse, table), 0, warehouse) if emptied else 0
     void = void_receipt(
-        table, reason, flow_run_id=batch.flow_run_id, started_at=now, at=at, rows_lost=max(0, lost)
+        table, reason, flow_run_id=batch.flow_run_id, started_at=now, at=at, rows_lost=lost
     )
     write_receipts(tx, [void])
     get_run_logger().warning(

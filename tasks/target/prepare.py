@@ -12,7 +12,7 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.capabilities import Capabilities
-from ferry.errors import FerryError
+from ferry.errors import FerryError, StaleReadError
 from ferry.plan import BatchPlan
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import key_index
@@ -46,8 +46,10 @@ def prepare_target(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehous
 
     Raises:
         SchemaError: The columns do not fit, or a column of the target alone would be emptied.
+        StaleReadError: The target has gained a column since the batch was planned.
     """
     existing = warehouse.describe(batch.target)
+    _refuse_gained(plan, existing)
     changes = plan_columns(batch, existing, plan.columns, warehouse)
     refuse_emptying(batch, existing, plan.columns, plan.start, warehouse)
     voids = 0
@@ -56,6 +58,18 @@ def prepare_target(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehous
     voids += _alter(batch, plan, changes, warehouse)
     retype(batch, changes, plan.columns, warehouse)
     return voids
+
+
+def _refuse_gained(plan: BatchPlan, existing: TableSchema | None) -> None:
+    """Refuse a batch that was read without a column that another one has brought since."""
+    now = {column.name for column in existing.columns} if existing else set()
+    gained = now - plan.target_columns - {column.name for column in plan.columns}
+    if gained:
+        raise StaleReadError(
+            "the target has gained columns since this batch was planned: "
+            + ", ".join(sorted(gained)),
+            todo="Run it again: it has to be planned and read again.",
+        )
 
 
 def _create(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehouse) -> bool:

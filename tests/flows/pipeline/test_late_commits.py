@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +24,11 @@ from prefect.deployments import run_deployment
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelling, Scheduled
 
+from ferry.batch import Batch
 from ferry.coverage.stretches import Status
+from ferry.errors import StoppedError
+from ferry.specs.tables import TableSpec
+from ferry.windows import Window, day_window
 from flows.backfill_tables import backfill
 from flows.pipeline import settle
 from flows.show_coverage import show_coverage
@@ -123,11 +130,31 @@ def test_what_settles_is_by_the_source_clock_and_by_the_table_s_own_word(
     shop.write_specs(sales={**HOURLY, "settle": 3600})
     slow = sync_table(table="sales", run_date=date(2023, 1, 5))
     full = sync_table(table="sales", mode="full")
+    onward = sync_table(table="sales", mode="watermark")
     shop.write_specs(sales={"mode": "full"})
     copied = sync_table(table="sales")
-    settled = [r.read_at - r.complete_until for r in (daily, slow, full, copied)]
-    assert settled == [timedelta(seconds=s) for s in (0, 3600, 3600, 0)]
-    assert {r.read_at for r in (daily, slow, full, copied)} == {now - timedelta(days=400)}
+    settled = [r.read_at - r.complete_until for r in (daily, slow, full, onward, copied)]
+    assert settled == [timedelta(seconds=s) for s in (0, 3600, 3600, 3600, 0)]
+    assert {r.read_at for r in (daily, slow, full, onward, copied)} == {now - timedelta(days=400)}
+
+
+def test_a_window_settles_by_the_seconds_that_pass_when_the_clocks_go_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settle, "get_run_logger", lambda: logging.getLogger("settle"))
+    stop, zone = threading.Event(), "Europe/Berlin"
+    stop.set()
+    source: Any = SimpleNamespace(now=lambda: datetime(2023, 10, 29, 2, tzinfo=UTC))
+    late = TableSpec(
+        name="sales", source="shop", source_table="sales", mode="window", key=["id"], settle=14_400
+    )
+    day = day_window(date(2023, 10, 28), zone)
+    ends_at_22 = Batch(late, "window", day, "run", TEN, Path())
+    settle.wait_until_settled(ends_at_22, source, stop)
+    second_pass = datetime(2023, 10, 29, 1, 30, tzinfo=UTC)
+    half_past = Window(second_pass - timedelta(hours=1), second_pass, zone)
+    with pytest.raises(StoppedError):  # it waits
+        settle.wait_until_settled(replace(ends_at_22, window=half_past), source, stop)
 
 
 def test_the_hourly_run_waits_until_its_window_has_settled_by_the_source_s_clock(

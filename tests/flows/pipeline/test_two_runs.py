@@ -66,6 +66,19 @@ def test_a_row_deleted_meanwhile_does_not_come_back_where_deletions_are_applied(
     assert shop.target("orders") == []
 
 
+@pytest.mark.parametrize("mode", ["window", "watermark"])
+def test_a_row_that_a_full_copy_took_out_meanwhile_does_not_come_back(shop: Any, mode: Any) -> None:
+    def deleted_for_good() -> None:
+        shop.sql("DELETE FROM orders WHERE id = 1")
+        shop.sql("INSERT INTO orders VALUES (2, 'new', '2023-01-01 11:00:00', NULL)")
+        sync_table(table="orders", mode="full")
+
+    given = FIRST if mode == "window" else {}
+    with pytest.raises(StaleReadError, match="was copied as a whole, or repaired, since"):
+        read_now_land_later("orders", mode, given, deleted_for_good)
+    assert shop.target("orders", "id") == [(2,)]
+
+
 def test_a_row_whose_cursor_is_null_is_refused_or_left_behind_as_the_spec_says(shop: Any) -> None:
     shop.sql("INSERT INTO orders VALUES (2, 'never', NULL, NULL)")
     with pytest.raises(DataError, match=r"rows whose cursor 'modified' is NULL.* would never"):
