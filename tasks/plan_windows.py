@@ -20,7 +20,7 @@ from ferry.backfills.plan import (
 )
 from ferry.plan import plan_query
 from ferry.ranges import Granularity, Range, split_range
-from ferry.receipts.read_as import refuse_rows_of_others
+from ferry.receipts.read_as import by_another_cursor, read_otherwise, refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
@@ -68,14 +68,17 @@ def plan_table(
     check_range(days, spec, now)
     windows = split_range(days, granularity)
     coverage = read_coverage(spec, warehouse)
+    schema = source.describe(spec.source_name, spec.exclude)
+    queries = [plan_query(spec, "window", window, schema) for window in windows]
+    cursor = (queries[0].cursor or "").lower()
     landed = frozenset(
         receipt.window_label
         for receipt in read_run.fn(flow_run_id, spec.target, warehouse).receipts.values()
         if receipt.status == "loaded"
+        and not read_otherwise(receipt.read_as, spec)
+        and not by_another_cursor(receipt.cursor_name, cursor)
     )
     planned = plan_windows(windows, coverage, reprocess, landed)
-    schema = source.describe(spec.source_name, spec.exclude)
-    queries = [plan_query(spec, "window", window, schema) for window in windows]
     refuse_uncarried(spec, queries[0], source, backfill=True)  # before anything moves
     refuse_rows_of_others(readings(spec.target, warehouse), spec, "window", queries[0].cursor)
     return TablePlan(

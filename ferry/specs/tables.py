@@ -313,6 +313,13 @@ class TableSpec(BaseModel):
         return self.source_zone or self.zone
 
     @property
+    def rows_by(self) -> str:
+        """What decides which rows a window holds, and which of them replace one another."""
+        key = sorted(name.lower() for name in self.key)
+        fields = self.cursor, self.cursor_unit, self.wall_clock_zone
+        return "/".join(map(str, (self.source_name, *fields, *key)))
+
+    @property
     def target(self) -> TableName:
         """The table in the warehouse."""
         return TableName(self.target_schema, self.name)

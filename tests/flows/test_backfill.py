@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State, StateType
 from deployments.local.redshift_double import Fault
 from ferry.ranges import Range
 from ferry.statements import MARK, Statement
+from flows import backfill_tables
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
@@ -330,6 +331,32 @@ def test_a_backfill_and_the_daily_run_at_once_end_with_the_right_table(shop: Any
         completed(reprocess="all", order="newest")
     assert process.returncode == 0
     assert ids(shop) == list(range(30))
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("reprocess", ["missing", "all"])
+def test_a_run_that_is_tried_again_with_another_key_carries_all_of_it_again(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, reprocess: str
+) -> None:
+    """As after a failure that says to correct the key."""
+    ended = backfill_tables._ended
+
+    def fails_first(carried: Any, unplanned: Any) -> Any:
+        if not failed_once:
+            failed_once.append(True)
+            shop.write_specs(nps={**WINDOW, "key": ["id", "score"]})
+            raise RuntimeError("the key was corrected")
+        return ended(carried, unplanned)
+
+    failed_once = list[bool]()
+    monkeypatch.setattr(backfill_tables, "_ended", fails_first)
+    tried_again = backfill.with_options(retries=1)
+    state = tried_again(table="nps", **JULY, reprocess=reprocess, return_state=True)
+    assert "10 windows carried, 0 failed, 0 skipped" in (state.message or "")
+    assert set(carried_days(shop).values()) == {2}
+    newest = [r for r in shop.receipts("nps") if '"score"' in (r.read_as or "")]
+    assert len(newest) == 10
+    assert "0 windows carried" in completed()
 
 
 @ONE_ROUTE
