@@ -55,12 +55,10 @@ def read_as(spec: TableSpec, mode: Mode, cursor: Kind | None) -> str:
         cursor: The kind of the cursor. The zone of the source's clock matters to one that has none.
     """
     now = _now(spec)
-    names = list(_OF_ALL if mode == "full" else _OF_WINDOWS)
-    if mode != "full" and spec.key:
-        names.append("key")
+    names = list(_OF_ALL if mode == "full" else (*_OF_WINDOWS, "key"))
     if mode != "full" and cursor in {Kind.DATE, Kind.TIMESTAMP}:
         names.append("source_zone")
-    return json.dumps({name: now[name] for name in names}, sort_keys=True)
+    return json.dumps({name: now.get(name, []) for name in names}, sort_keys=True)
 
 
 def read_otherwise(recorded: str | None, spec: TableSpec, *only: str) -> str:
@@ -95,9 +93,10 @@ def refuse_rows_of_others(
 ) -> None:
     """Refuse to add to a target what other rows in it would hide, or would be taken out by it.
 
-    Those of another source table have the same keys, ids and days. Without a key, a row is known by
-    its cursor alone: read by another one, nothing tells which rows of the target the source has
-    purged. A full copy replaces all of them.
+    Those of another source table have the same keys, ids and days. Of what was carried without a
+    key, several versions of a row may be there, and stay beside the one that a key replaces.
+    Without a key, a row is known by its cursor alone: read by another one, nothing tells which rows
+    of the target the source has purged. A full copy replaces all of them.
 
     Args:
         readings: What has landed in the target as it is now.
@@ -116,6 +115,9 @@ def refuse_rows_of_others(
             raise _others("of another source table", told, spec)
         if each.mode == "full":
             return
+        if spec.key and each.read_as and json.loads(each.read_as).get("key") == []:
+            told = read_otherwise(each.read_as, spec, "key")
+            raise _others("that were carried without a key", told, spec)
         told = by_another_cursor(each.cursor, cursor and cursor.lower())
         if told and not spec.key:
             raise _others("that were read by another cursor, and has no key", told, spec)
@@ -147,5 +149,5 @@ def _same(name: str, now: Any, then: Any) -> bool:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(value)
+        return ", ".join(value) or "unset"
     return str(value) if value is not None else "unset"

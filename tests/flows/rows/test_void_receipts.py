@@ -299,3 +299,21 @@ def test_the_warning_says_what_carries_again_what_was_lost(
         sync_table(table="people")
     if advice != BACKFILLED:  # it is as the warning says
         assert len(people.target("people")) == 2
+
+
+@pytest.mark.parametrize("mode", ["watermark", "window"])
+def test_versions_that_were_carried_without_a_key_do_not_stay_beside_a_keyed_row(
+    people: Any, mode: str
+) -> None:
+    people.write_specs(people={"mode": "watermark"})
+    sync_table(table="people")
+    people.sql("UPDATE people SET created_at = '2023-01-07 10:00:00' WHERE id = 1")
+    sync_table(table="people")
+    assert people.target("people", "id") == [(1,), (1,), (2,)]
+    people.write_specs(people={"mode": mode, "key": ["id"]})
+    given = {"run_date": date(2023, 1, 7)} if mode == "window" else {}
+    with pytest.raises(DataError, match=r"that were carried without a key.* key is now id"):
+        sync_table(table="people", **given)
+    sync_table(table="people", mode="full")
+    sync_table(table="people", **given)
+    assert people.target("people", "id") == [(1,), (2,)]
