@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -26,8 +27,9 @@ from ferry.backfills.plan import (
     lost_since,
 )
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.errors import FerryError, RequestError
+from ferry.errors import RequestError
 from ferry.ranges import Granularity, Range
+from ferry.reasons import reason_of
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.windows import Window
 from flows.pipeline.carry_batch import load_route, scheduled_start
@@ -43,7 +45,7 @@ from tasks.pages.backfill import plan_line, show_plan
 from tasks.pages.cells import short
 from tasks.pages.progress import WindowsProgress
 from tasks.plan_windows import plan_table
-from tasks.step import explains, log_failure, with_retries
+from tasks.step import explains, known, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
 
 ALL = "all"
@@ -133,7 +135,8 @@ def backfill(
     if dry_run:
         return _planned(plans, unplanned)
     options = BackfillOptions(order, max_concurrency, workers, reprocess)
-    return _ended([(plan, _carry(plan, options)) for plan in plans], unplanned)
+    alone = len(specs) == 1
+    return _ended([(plan, _carried(plan, options, alone=alone)) for plan in plans], unplanned)
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,28 @@ def _told_unplanned(unplanned: Mapping[str, str]) -> list[str]:
     ]
 
 
+def _carried(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> list[Outcome]:
+    """Carry a table; of several, what ends it between its windows does not stop the others."""
+    try:
+        return _carry(plan, options)
+    except Exception as error:
+        if alone:
+            raise
+        table = str(plan.spec.target)
+        ended = Outcome(table, None, reason=log_failure(error, table))
+        landed: list[Outcome] = []
+        with suppress(Exception):  # it is as far away as what has just failed
+            warehouse = load_route(plan.spec).warehouse
+            receipts = read_run.fn(str(flow_run.id), plan.spec.target, warehouse).receipts.values()
+            windows = {each.window.label: each.window for each in plan.to_run}
+            landed = [
+                Outcome(table, windows[receipt.window_label], receipt)
+                for receipt in receipts
+                if receipt.window_label in windows
+            ]
+        return [*landed, ended]
+
+
 def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
     """Carry what is to run, and then whatever is not loaded any more."""
     outcomes = _by_window(_carry_windows(plan, in_order(plan.to_run, options.order), options))
@@ -221,7 +246,7 @@ def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
             break
         try:
             lost = _lost(plan, outcomes, options)
-        except FerryError as error:
+        except Exception as error:  # noqa: BLE001  # what has landed is to be told all the same
             why = log_failure(error, str(plan.spec.target))
             left_out = (each.window for each in plan.windows if each.window not in outcomes)
             unknown = f"not known whether it is still loaded: {why}"
@@ -305,11 +330,13 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
     for plan, outcomes in carried:
         table = str(plan.spec.target)
         landed, failed = receipts_of(outcomes), failures_of(outcomes)
+        tried = {each.window for each in outcomes}
+        skipped = sum(each.window not in tried for each in plan.windows if each.skipped)
         receipts[table] = landed
         superseded = sum(r.rows_superseded or 0 for r in landed)
         lines.append(
             f"{table}: {len(landed)} windows carried, {len(failed)} failed, "
-            f"{len(plan.windows) - len(outcomes)} skipped; "
+            f"{skipped} skipped; "
             f"{sum(r.rows_extracted for r in landed):,} read, "
             f"{sum(r.rows_inserted for r in landed):,} inserted, "
             f"{sum(r.rows_updated for r in landed):,} updated, "
@@ -333,7 +360,11 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
 def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
     """The line about rows that the source no longer has, if there are any."""
     carried = [(o.window, o.receipt) for o in outcomes if o.window and o.receipt]
-    rows = count_left(spec, carried, load_route(spec).warehouse) if carried else None
+    try:
+        rows = count_left(spec, carried, load_route(spec).warehouse) if carried else None
+    except Exception as error:  # noqa: BLE001  # what has been carried is to be told all the same
+        told = reason_of(known(error, table=str(spec.target)))
+        return [f"{spec.target}: rows that the source has no more were not counted: {told}"]
     if not rows:
         return []
     line = left_line(spec, rows)

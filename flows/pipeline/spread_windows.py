@@ -24,7 +24,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 from prefect.states import Cancelling
 
@@ -49,6 +49,8 @@ MAX_CRASHES = 3
 POLL_SECONDS = 2.0
 COUNT_EVERY_SECONDS = 10.0
 WARN_AFTER_SECONDS = 60.0
+SERVER_ERROR = 500
+"""From here on an answer tells that the server is at fault, and may do better the next time."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,12 @@ class Spread:
         warn = _Every(WARN_AFTER_SECONDS)
         while waiting or self._under_way:
             while waiting and len(self._under_way) < self._runs:
-                self._begin(waiting.popleft())
+                if not self._begun(waiting[0]):
+                    break
+                waiting.popleft()
             time.sleep(POLL_SECONDS)
             own.raise_if_ended()
-            runs = self._look()
+            runs = self._look() if self._under_way else []
             for run in runs:
                 if run.state and run.state.is_final():
                     self._end(run, waiting.appendleft)
@@ -154,7 +158,7 @@ class Spread:
                     report(min(landed, len(batches)), failed, rows)
 
     def _warn_if_none_was_taken(self, runs: Sequence[FlowRun], warn: _Every) -> None:
-        if any(run.start_time for run in runs):
+        if not runs or any(run.start_time for run in runs):
             warn.begin()
         elif warn.due():
             self._log.warning(
@@ -163,6 +167,20 @@ class Spread:
                 len(runs),
                 DEPLOYMENT,
             )
+
+    def _begun(self, group: Group) -> bool:
+        """Hand the group to the pool; False if Prefect cannot be asked just now."""
+        try:
+            self._begin(group)
+        except (PrefectHTTPStatusError, httpx.TransportError) as error:
+            if (
+                isinstance(error, PrefectHTTPStatusError)
+                and error.response.status_code < SERVER_ERROR
+            ):
+                raise
+            self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
+            return False
+        return True
 
     def _begin(self, group: Group) -> None:
         """Hand the group to the pool, or find the run that an earlier attempt of this one began.

@@ -1,5 +1,6 @@
 """backfill: a range of days, in parallel, and exactly what is not there is told and repaired."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -7,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
@@ -334,11 +336,31 @@ def test_a_backfill_and_the_daily_run_at_once_end_with_the_right_table(shop: Any
 
 
 @ONE_ROUTE
+def test_a_table_that_ends_between_its_windows_stops_no_other(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sql("CREATE TABLE people (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    shop.sql("INSERT INTO people VALUES (?, ?)", [(1, "2023-07-03 10:00:00")])
+    shop.write_specs(nps=WINDOW, people=WINDOW)
+    carry = backfill_tables._carry
+
+    def away(plan: Any, options: Any) -> Any:
+        carried = carry(plan, options)
+        if plan.spec.name == "nps":
+            raise httpx.ConnectError("refused")  # as of Prefect, when it is asked for a block
+        return carried
+
+    monkeypatch.setattr(backfill_tables, "_carry", away)
+    told = failed(table=["nps", "people"])
+    assert re.search(r"FERRY-UNKNOWN: .*nps: failed in a way .*: ConnectError", told)
+    assert (len(shop.receipts("nps")), shop.target("people", "id")) == (10, [(1,)])
+
+
+@ONE_ROUTE
 @pytest.mark.parametrize("reprocess", ["missing", "all"])
 def test_a_run_that_is_tried_again_with_another_key_carries_all_of_it_again(
     shop: Any, monkeypatch: pytest.MonkeyPatch, reprocess: str
 ) -> None:
-    """As after a failure that says to correct the key."""
     ended = backfill_tables._ended
 
     def fails_first(carried: Any, unplanned: Any) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import Abort
+from prefect.exceptions import Abort, PrefectHTTPStatusError
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Running
 
@@ -67,3 +70,38 @@ def test_an_old_process_cancels_what_it_began_only_if_the_run_does_not_go_on_els
     parent(return_state=True)
     found = api.flow_run(begun[0].id).state
     assert found and (found.is_cancelling() or found.is_cancelled()) is cancelled
+
+
+def test_a_group_is_handed_over_as_soon_as_prefect_can_be_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spread_windows, "POLL_SECONDS", 0.01)
+    request = httpx.Request("POST", "http://prefect")
+    answers: list[Exception | None] = [
+        httpx.ConnectError("refused"),
+        PrefectHTTPStatusError("busy", request=request, response=httpx.Response(503)),
+        None,
+    ]
+
+    def begin(spread: Spread, group: Group) -> None:
+        answer = answers.pop(0)
+        if answer:
+            raise answer
+
+    monkeypatch.setattr(Spread, "_begin", begin)
+    own: Any = SimpleNamespace(raise_if_ended=lambda: None)
+
+    def feed() -> None:
+        spread = Spread("nps", str(flow_run.id), cast(Any, None), runs=1, max_concurrency=1)
+        spread._feed(deque([Group((), "2023-07-01")]), [], own, lambda *counts: None)
+
+    @flow
+    def parent() -> None:
+        feed()
+        assert not answers
+        refused = PrefectHTTPStatusError("no", request=request, response=httpx.Response(422))
+        answers.append(refused)
+        with pytest.raises(PrefectHTTPStatusError):
+            feed()
+
+    parent()
