@@ -2,7 +2,8 @@
 
 The hook of a run and the backstop may come at the same time. The server lets only one of them make
 the variable of a name, and that one sends. A run that is started once more, and fails again, is
-told again: the number of the attempt is in the name.
+told again: the number of the attempt is in the name. Prefect counts an attempt when it begins: of
+one that died before, the name says how often the run was started once more.
 
 A message that nobody answered may have arrived. Its mark says so, and a second mark lets it be sent
 once more; there is no third.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +21,7 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from tasks.runs.paging import PAGE, all_pages
@@ -51,7 +53,10 @@ class Mark:
     @classmethod
     def of(cls, run: FlowRun, client: SyncPrefectClient) -> Mark:
         """The mark of the run's last attempt, made or not."""
-        return cls(client, f"{PREFIX}{str(run.id).replace('-', '_')}_{run.run_count}")
+        name = f"{PREFIX}{str(run.id).replace('-', '_')}_{run.run_count}"
+        if run.state and run.state.is_crashed():
+            name += _not_begun(client.read_flow_run_states(run.id))
+        return cls(client, name)
 
     def value(self) -> str | None:
         """What it says; None if it is not made."""
@@ -106,6 +111,16 @@ class Mark:
     def release(self) -> None:
         """The message could not be sent, or what it told of is over: it may be told anew."""
         self.client.delete_variable_by_name(self.name)
+
+
+def _not_begun(states: Sequence[State[Any]]) -> str:
+    """What the name of an attempt ends with that died before it began; empty for all others."""
+    again, over, began = 0, False, False
+    for state in states:
+        if over and state.is_scheduled():
+            again, over, began = again + 1, False, False
+        over, began = over or state.is_final(), began or state.is_running()
+    return f"_restart{again}" if again and not began else ""
 
 
 def mark_name(what: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from prefect.client.schemas.actions import VariableCreate
+from prefect.client.schemas.objects import State
+from prefect.states import AwaitingRetry, Crashed, Failed, Pending, Running
 
 from flows.sync_table import sync_table
 from tasks.runs import marks
@@ -22,6 +25,26 @@ def test_old_marks_are_forgotten(api: Api) -> None:
     assert forget_old_marks(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
     assert api.client.read_variable_by_name(mark.name) is None
     assert mark.name.startswith(PREFIX)
+
+
+def test_each_start_of_a_run_has_a_mark_of_its_own_though_it_dies_before_it_begins(
+    api: Api,
+) -> None:
+    run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
+
+    def mark_after(*states: State[Any]) -> str:
+        for state in states:
+            api.client.set_flow_run_state(run.id, state, force=True)
+        return Mark.of(api.flow_run(run.id), api.client).name
+
+    first = mark_after(Pending(), Crashed())
+    assert mark_after(Crashed()) == first  # the server says it once more
+    second = mark_after(AwaitingRetry(), Pending(), Crashed())
+    third = mark_after(AwaitingRetry(), Pending(), Crashed())
+    began = mark_after(AwaitingRetry(), Pending(), Running(), Failed())
+    assert mark_after(Crashed()) == began
+    last = mark_after(AwaitingRetry(), Pending(), Crashed())
+    assert len({first, second, third, began, last}) == 5
 
 
 def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
