@@ -175,7 +175,8 @@ class LateRuns:
         pool: Their work pool.
         runs: How many they are.
         due_at: When the first of them was to start.
-        waits_for_place: Whether they wait for a place of their deployment, which nobody holds.
+        waits_for_place: Whether they wait for a place of their deployment.
+        behind: The run of their deployment that holds it; None if nobody does.
     """
 
     journey: str
@@ -183,6 +184,7 @@ class LateRuns:
     runs: int
     due_at: datetime
     waits_for_place: bool
+    behind: SeenRun | None = None
 
 
 def late_runs(
@@ -194,20 +196,19 @@ def late_runs(
     """The deployments whose runs nobody takes, though a worker of their pool lives.
 
     Without a worker, that is what is told. A run that waits for a place which another run of its
-    deployment holds only waits; so does one whose pool is at work, for a while.
+    deployment holds only waits, for a while; so does one whose pool is at work.
     """
     runs = list(runs)
     begun = [run for run in runs if run.state in ("RUNNING", "PENDING", "CANCELLING")]
-    holders, busy = {run.journey for run in begun}, {run.pool for run in begun}
+    holders, busy = {run.journey: run for run in begun}, {run.pool for run in begun}
     late: dict[str, list[SeenRun]] = {}
     for run in runs:
-        waits_for_place = run.state_name == "AwaitingConcurrencySlot"
-        limit = patience.late_seconds * (BUSY_FACTOR if run.pool in busy else 1)
+        waits = run.pool in busy or (_waits_for_place(run) and run.journey in holders)
+        limit = patience.late_seconds * (BUSY_FACTOR if waits else 1)
         if (
             run.state == "SCHEDULED"
             and (now - run.due_at).total_seconds() > limit
             and run.pool not in pools_without_worker
-            and not (waits_for_place and run.journey in holders)
         ):
             late.setdefault(run.journey, []).append(run)
     return [
@@ -216,10 +217,15 @@ def late_runs(
             theirs[0].pool,
             len(theirs),
             min(run.due_at for run in theirs),
-            all(run.state_name == "AwaitingConcurrencySlot" for run in theirs),
+            all(map(_waits_for_place, theirs)),
+            holders.get(journey),
         )
         for journey, theirs in sorted(late.items())
     ]
+
+
+def _waits_for_place(run: SeenRun) -> bool:
+    return run.state_name == "AwaitingConcurrencySlot"
 
 
 def _utc(moment: datetime) -> str:

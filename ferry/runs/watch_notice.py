@@ -57,15 +57,26 @@ def late_notice(late: LateRuns, now: datetime) -> Notice:
     """Runs are due, a worker lives, and yet nobody takes them."""
     minutes = (now - late.due_at).total_seconds() / 60
     runs = "1 run waits" if late.runs == 1 else f"{late.runs:,} runs wait"
-    why = (
-        "They wait for a place of their deployment, and no other run of it is there to hold one. "
-        "Registering the blocks again gives such places back."
-        if late.waits_for_place
-        else f"A worker of the pool {plain(late.pool)} is alive, and takes none of them."
-    )
+    if late.waits_for_place and late.behind:
+        why = (
+            f"They wait for the run {plain(late.behind.name)}, which was due at "
+            f"{_utc(late.behind.due_at)} and is not over. If it makes no headway, cancel it: then "
+            "they get their turn."
+        )
+    elif late.waits_for_place:
+        why = (
+            "They wait for a place of their deployment, and no other run of it is there to hold "
+            "one. Registering the blocks again gives such places back."
+        )
+    else:
+        why = f"A worker of the pool {plain(late.pool)} is alive, and takes none of them."
     return Notice(
         f"Ferry: {plain(late.journey)} is {minutes:,.0f} min late",
-        f"{runs}, the first since {late.due_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC.\n{why}\n"
+        f"{runs}, the first since {_utc(late.due_at)}.\n{why}\n"
         "None is ended: each carries its own date when it is taken.\n"
         f"What to look at: {RUNBOOK}, A run is late",
     )
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -93,6 +93,8 @@ def _of_range(given: Given, _scheduled_start: datetime, _specs: Specs) -> str | 
 
 
 def _of_what_is_asked(given: Given, _scheduled_start: datetime, _specs: Specs) -> str | None:
+    if given.get("last_days"):
+        return f"the last {given['last_days']} days"
     return _days(_day(given.get("start_date")), _day(given.get("end_date")))
 
 

@@ -18,6 +18,7 @@ from ferry.runs.watch import (
     is_suspect,
     late_runs,
 )
+from ferry.runs.watch_notice import late_notice
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 PATIENCE = Patience()
@@ -143,13 +144,20 @@ class TestLateRuns:
         old = run("SCHEDULED", age=7 * 3_600, state_name="Late")
         assert len(late_runs([old, other], [], NOW, PATIENCE)) == 1
 
-    def test_one_that_waits_for_another_of_its_deployment_only_waits(self) -> None:
-        old = replace(self.waiting, due_at=NOW - timedelta(days=1))
-        assert late_runs([old, run()], [], NOW, PATIENCE) == []
+    def test_one_that_waits_for_another_of_its_deployment_only_waits_but_not_for_ever(self) -> None:
+        holder = replace(run(), due_at=NOW - timedelta(days=3))
+        assert late_runs([self.waiting, holder], [], NOW, PATIENCE) == []
+        old = replace(self.waiting, due_at=NOW - timedelta(days=1), pool="")
+        (told,) = late_runs([old, holder], [], NOW, PATIENCE)
+        assert told.waits_for_place and told.behind == holder
+        text = late_notice(told, NOW).body
+        assert f"They wait for the run {holder.name}, which was due at 20" in text
+        assert "cancel it" in text
 
     def test_one_that_waits_for_a_place_that_nobody_holds_is_told(self) -> None:
         (told,) = late_runs([self.waiting], [], NOW, PATIENCE)
-        assert told.waits_for_place
+        assert told.waits_for_place and told.behind is None
+        assert "no other run of it is there to hold one" in late_notice(told, NOW).body
 
 
 class World:

@@ -70,6 +70,7 @@ TOLD: list[tuple[str, dict[str, Any], str | None]] = [
         "2020-01-01 to 2022-12-31",
     ),
     ("build-summary", {"summary": "nps_summary"}, "all days"),
+    ("reconcile", {"table": "all", "last_days": 35}, "the last 35 days"),
     ("build-summary", {"table": "raw_data.nps", "start_date": "2020-01-01"}, "from 2020-01-01 on"),
     (
         "build-summary",
