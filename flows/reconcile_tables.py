@@ -230,6 +230,6 @@ def _advice(spec: TableSpec, found: _Found) -> str:
     """What differs, and the command that repairs it."""
     audit = found.audits[str(spec.target)]
     name = str(spec.target)
-    if name in found.repaired or name in found.failures or not audit.different:
+    if name in found.failures or not audit.different:
         return str(audit)
     return f"{audit}. {advice(spec, audit)}"

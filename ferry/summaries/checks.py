@@ -86,7 +86,7 @@ def built_in(subject: Subject, grain: Sequence[str], capabilities: Capabilities)
         assert subject.built is not None
         text = (
             f"SELECT COUNT(*) FROM {table_sql(subject.built)} "  # noqa: S608  # names
-            f"WHERE NOT ({subject.within(marked)})"
+            f"WHERE {quoted(subject.partition)} IS NULL OR NOT ({subject.within(marked)})"
         )
         questions.append(
             Question(

@@ -145,8 +145,9 @@ def _refuse_too_many(rows: int, spec: TableSpec, route: Route, limit: int) -> No
             table=str(spec.target),
             expected=f"at most {limit} % of {int(there):,} rows (`max_delete_percent`)",
             found=f"{rows:,} rows",
-            todo="Nothing was changed. If the source is what it should be, run it again with a "
-            "higher max_delete_percent.",
+            todo="Nothing was changed. If the source is what it should be, raise "
+            "`max_delete_percent` in the table's spec, or for once: prefect deployment run "
+            f"'reconcile/on-demand' -p table={spec.name} -p repair=all -p max_delete_percent=…",
         )
 
 

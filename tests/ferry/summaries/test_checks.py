@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import pytest
 from pydantic import TypeAdapter
 
@@ -12,6 +13,7 @@ from ferry.summaries.check_specs import Check
 from ferry.summaries.check_subject import Subject
 from ferry.summaries.checks import CheckResult, built_in, judged, question
 from ferry.summaries.partitions import EVERYTHING, Span
+from tests.harness.write_engine import run
 
 CAPABILITIES = Capabilities(
     stage_formats=(),
@@ -65,6 +67,18 @@ def test_a_query_s_first_value_is_judged_to_the_digit(
 ):
     result = answer({"sql": "SELECT 1 FROM s.t", **given}, [(found, "more")])
     assert (result.passed, result.expected) == (passed, told)
+
+
+@pytest.mark.parametrize(("day", "outside"), [("2023-01-05", 0), ("2023-01-06", 1), (None, 1)])
+def test_a_row_without_a_partition_is_outside_of_the_window(day: str | None, outside: int):
+    connection = duckdb.connect()
+    connection.execute("CREATE SCHEMA ferry")
+    connection.execute("CREATE TABLE ferry.aside (day TIMESTAMP, n INT)")
+    connection.execute("INSERT INTO ferry.aside VALUES (?, 1)", [day])
+    *_, window = built_in(subject(DAY), ["n"], CAPABILITIES)
+    answers = [run(connection, statement).fetchall() for statement in window.statements]
+    assert answers == [[(outside,)]]
+    assert judged(window, answers).passed is not bool(outside)
 
 
 def test_two_queries_are_equal_or_not_and_an_empty_answer_is_neither():
