@@ -15,17 +15,26 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.audits.changes import delete_rows, mark_rows, take_version_of_source, unmark_row
 from ferry.audits.outcome import AuditedBucket, DifferentRow
-from ferry.errors import CountMismatchError
+from ferry.errors import CountMismatchError, StaleReadError
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
-from ferry.receipts.table import BEFORE_ALL, find_landing, write_receipts
+from ferry.receipts.table import (
+    BEFORE_ALL,
+    LandedBefore,
+    find_landing,
+    read_landed_before,
+    write_receipts,
+)
 from ferry.statements import Statement
 from tasks.audits.sides import Sides
+from tasks.landed.receipts import asked
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 ROWS_AT_ONCE = 200
+LOOKS = 3
+"""How often the source is asked what is gone, as batches land meanwhile."""
 
 
 @task(name="remove", task_run_name="remove {bucket.label} {sides.spec.target}", **STEP)
@@ -41,7 +50,9 @@ def remove(
     """Take rows that the source has no more out of the target; mark them, where the spec says so.
 
     In one transaction with a receipt. Safe to repeat: what is gone, or marked, is left alone. The
-    rows are looked up at the source once more just before: one that is back stays.
+    rows are looked up at the source once more just before: one that is back stays. If a batch of
+    the table lands between that look and the lock, it may have brought one back: then they are
+    looked up again.
 
     Args:
         sides: Both sides of the table.
@@ -55,15 +66,24 @@ def remove(
 
     Raises:
         CountMismatchError: More rows than these would have gone; nothing is changed.
+        StaleReadError: Batches of the table landed at each look; nothing is changed.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     with error_context(str(sides.spec.target), bucket.label, "remove", warehouse):
-        with place_among_readers(sides.spec.source, backfill=True):
-            gone = _still_gone(sides, rows)
-        chunks = [gone[start : start + ROWS_AT_ONCE] for start in range(0, len(gone), ROWS_AT_ONCE)]
-        statements = [(_removal(sides, some), len(some)) for some in chunks]
         change = _Change(sides, bucket, flow_run_id, "updated" if sides.marks else "deleted")
-        return _apply(change, statements, warehouse)
+        for look in range(1, LOOKS + 1):
+            before = _landed(change, warehouse)
+            with place_among_readers(sides.spec.source, backfill=True):
+                gone = _still_gone(sides, rows)
+            starts = range(0, len(gone), ROWS_AT_ONCE)
+            chunks = [gone[start : start + ROWS_AT_ONCE] for start in starts]
+            statements = [(_removal(sides, some), len(some)) for some in chunks]
+            try:
+                return _apply(change, statements, warehouse, before)
+            except StaleReadError:
+                if look == LOOKS:
+                    raise
+        raise AssertionError("the last look returns or raises")
 
 
 @task(name="realign", task_run_name="realign {bucket.label} {sides.spec.target}", **STEP)
@@ -98,10 +118,24 @@ class _Change:
     counts_as: str
 
 
+def _landed(change: _Change, warehouse: Warehouse) -> LandedBefore:
+    """What has landed in the table up to now."""
+    target = change.sides.spec.target
+    none = LandedBefore()
+    return asked(lambda: read_landed_before(warehouse, target, None, None), none, warehouse)
+
+
 def _apply(
-    change: _Change, statements: Sequence[tuple[Statement, int]], warehouse: Warehouse
+    change: _Change,
+    statements: Sequence[tuple[Statement, int]],
+    warehouse: Warehouse,
+    landed_before: LandedBefore | None = None,
 ) -> Receipt | None:
-    """All of the statements and the receipt, or none; each with how many rows it may touch."""
+    """All of the statements and the receipt, or none; each with how many rows it may touch.
+
+    Raises:
+        StaleReadError: Something has landed since, if it matters what had landed before.
+    """
     spec, started_at, batch_id = change.sides.spec, datetime.now(UTC), str(uuid.uuid4())
     make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
     attempts = 0
@@ -114,6 +148,11 @@ def _apply(
         with warehouse.transaction() as tx:
             if warehouse.capabilities.lock_mode is not None:
                 tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
+            if landed_before and _landed(change, warehouse) != landed_before:
+                raise StaleReadError(
+                    "batches of the table landed since its rows were looked up at the source",
+                    todo="Run it again when fewer batches of the table land.",
+                )
             done = 0
             for statement, rows in statements:
                 touched = tx.execute(statement)

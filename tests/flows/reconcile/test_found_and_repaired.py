@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+from tasks.audits.remove import remove
 from tests.harness.api import Api
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -66,6 +68,34 @@ def drift(shop: Any) -> None:
     shop.sql("INSERT INTO orders VALUES (99, 'late', 1, '2023-01-04 08:00:00')")
     assert in_target(shop, f"UPDATE {{}} SET price = 99 WHERE id = {MARK}", 31) == 1
     assert in_target(shop, f"DELETE FROM {{}} WHERE id = {MARK}", 55) == 1
+
+
+@pytest.mark.parametrize("landings", [1, 3])
+def test_a_row_that_comes_back_and_lands_while_others_are_looked_up_stays(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, landings: int
+) -> None:
+    shop.write_specs(orders={**ORDERS, "hard_deletes": "delete"})
+    shop.sql("DELETE FROM orders WHERE id IN (23, 24)")
+    module = sys.modules[remove.fn.__module__]
+    still_gone, looks = module._still_gone, list[int]()
+
+    def comes_back(sides: Any, rows: Any) -> Any:
+        gone = still_gone(sides, rows)
+        looks.append(len(gone))
+        if len(looks) == 1:
+            shop.sql("INSERT INTO orders VALUES (23, 'back', 1, '2023-01-04 08:00:00')")
+        if len(looks) <= landings:
+            sync_table(table="orders", run_date=date(2023, 1, 4))
+        return gone
+
+    monkeypatch.setattr(module, "_still_gone", comes_back)
+    state = run(table="orders", **JANUARY, repair="all")
+    there = {row[0] for row in shop.target("orders", "id")}
+    assert 23 in there
+    assert (24 in there) is (landings == 3)
+    assert looks == ([2, 1] if landings == 1 else [2, 1, 1])
+    if landings == 3:
+        assert "batches of the table landed since its rows were looked up" in (state.message or "")
 
 
 def test_what_was_carried_is_equal(shop: Any) -> None:
