@@ -13,6 +13,7 @@ import pytest
 
 import ferry.coverage.stretches
 import ferry.plan
+import ferry.receipts.table
 import ferry.statements
 from blocks.warehouses.duckdb.warehouse import DuckDBTransaction, DuckDBWarehouse
 from ferry.batch import Batch
@@ -31,9 +32,14 @@ def _an_older_row_wins() -> Any:
     )
 
 
-def _a_stale_read_lands() -> Any:
-    """A full copy that does not look what has landed since it was read."""
-    return patch.object(Batch, "overwrites_newer", property(lambda _: False))
+@contextmanager
+def _a_stale_read_lands() -> Iterator[None]:
+    """A full copy that does not look what has landed since it was read, nor whether it removes."""
+    with (
+        patch.object(Batch, "overwrites_newer", property(lambda _: False)),
+        patch.object(ferry.receipts.table, "_REMOVES", "1 = 0"),
+    ):
+        yield
 
 
 def _appended_twice() -> Any:
