@@ -18,6 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
+from ferry.errors import IncompleteReadError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
@@ -114,6 +115,7 @@ def sync_all(
     futures: dict[str, PrefectFuture[Receipt]] = {}
     receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
+    partly: list[str] = []
     for spec in sorted(due, key=lambda each: each.settle_seconds):  # who waits holds a place
         try:
             batch = make_batch(spec, dates if spec.mode == "window" else Dates())
@@ -136,6 +138,8 @@ def sync_all(
             receipts[name] = result
         else:
             failures[name] = reason_of(result)
+            if isinstance(result, IncompleteReadError):
+                partly.append(name)
     caught_up = {} if dates.given else catch_up_tables(batches)
     landed = [batch for batch in batches if str(batch.target) in receipts]
     audited = {} if dates.given else audit_tables(landed)
@@ -144,7 +148,7 @@ def sync_all(
     outcomes = [outcome for each in caught_up.values() for outcome in each]
     repaired = [name for name, each in audited.items() if each.repaired]
     published = follow_tables(
-        [*receipts, *(r.table_name for r in receipts_of(outcomes)), *repaired]
+        [*receipts, *partly, *(r.table_name for r in receipts_of(outcomes)), *repaired]
     )
     late = failures_of(outcomes)
     if failures or late:

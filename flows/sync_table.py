@@ -8,9 +8,10 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from ferry.errors import IncompleteReadError
 from ferry.specs.tables import Mode
 from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
-from flows.pipeline.follow_summaries import follow
+from flows.pipeline.follow_summaries import follow, follow_tables
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
@@ -59,5 +60,9 @@ def sync_table(
     if not dates.given:
         wait_until_settled(batch, route.source)
     with tidied(spec, route.stage, route.warehouse):
-        receipt = carry(batch, route)
+        try:
+            receipt = carry(batch, route)
+        except IncompleteReadError:
+            follow_tables([str(spec.target)])  # the rest has landed
+            raise
     return follow([receipt]).after(receipt_line(receipt), receipt)

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from pydantic import Field, ValidationError
 
 from blocks.sources import PriceAPISource
-from ferry.errors import ConfigurationError, RequestError
+from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
 from ferry.runs.window import PRICES as TABLE
 from ferry.specs.tables import TableSpec
 from ferry.windows import check_begun, day_window, days_until, local_midnight
@@ -24,7 +24,7 @@ from flows.pipeline.carry_batch import (
     make_batch,
     scheduled_start,
 )
-from flows.pipeline.follow_summaries import follow
+from flows.pipeline.follow_summaries import follow, follow_tables
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
@@ -96,7 +96,11 @@ def update_symbols(
         if not set(chosen.symbols).issuperset(source.symbols):
             batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
     with tidied(spec, route.stage, route.warehouse):
-        receipt = carry(batch, route)
+        try:
+            receipt = carry(batch, route)
+        except IncompleteReadError:
+            follow_tables([str(spec.target)])  # the rest has landed
+            raise
     return follow([receipt]).after(receipt_line(receipt), receipt)
 
 

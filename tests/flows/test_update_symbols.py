@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ from ferry.coverage.stretches import Status, coverage_of
 from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
 from ferry.schema import TableName
 from ferry.windows import day_window
+from flows.pipeline.publish_summaries import Published
 from flows.pipeline.table_specs import load_table_specs
-from flows.sync_all import due_tables
+from flows.sync_all import due_tables, sync_all
 from flows.sync_table import sync_table
 from flows.update_symbols import update_symbols
 from tests.harness.api import Api
@@ -161,6 +163,31 @@ def test_a_symbol_that_there_is_not_fails_the_run_by_name_after_the_others_have_
     whole = update_symbols(run_date=FRIDAY)
     assert (whole.status, whole.rows_unchanged) == ("loaded", 10)
     assert coverage_of([receipt, whole], []).of(day).status is Status.LOADED
+
+
+@ONE
+@pytest.mark.usefixtures("api")
+def test_summaries_follow_what_has_landed_though_a_symbol_failed(
+    market: Journey, prices_source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices_source[0].model_copy(update={"symbols": ["NOPE", "AAPL"]}).save(
+        market.name, overwrite=True
+    )
+    followed: list[str] = []
+
+    def follow(names: Iterable[str]) -> Published:
+        followed.extend(names)
+        return Published()
+
+    for flow in (update_symbols, sync_table, sync_all):
+        monkeypatch.setattr(sys.modules[flow.fn.__module__], "follow_tables", follow)
+    with pytest.raises(IncompleteReadError, match="NOPE"):
+        update_symbols(run_date=FRIDAY)
+    with pytest.raises(IncompleteReadError, match="NOPE"):
+        sync_table(table="stock_prices", run_date=FRIDAY)
+    state = sync_all(tables=["stock_prices"], run_date=FRIDAY, return_state=True)
+    assert "NOPE" in (state.message or "")
+    assert followed == [f"{market.schema}.stock_prices"] * 3
 
 
 @ONE
