@@ -6,6 +6,7 @@ hours are. Days that are not over, and days before the table's first, are not to
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ferry.coverage.stretches import ALWAYS, Coverage, Event, Standing, Status, 
 from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
 from ferry.specs.tables import TableSpec
-from ferry.windows import day_window, on_clock, zone_info
+from ferry.windows import Window, day_window, on_clock, zone_info
 
 ONE_DAY = timedelta(days=1)
 EARLIEST_DAY = date(1970, 1, 1)
@@ -37,7 +38,7 @@ class DayAudit:
 
 
 Audits = Mapping[tuple[datetime, datetime], DayAudit]
-"""By a day's first moment and the first after it."""
+"""By the first moment of what was compared, a day or several, and the first after it."""
 
 
 @dataclass(frozen=True)
@@ -188,14 +189,32 @@ def table_days(
     first = min((day for day in firsts if day), default=today)
     coverage = Coverage(events)
     numbers = range(max(0, (today - first).days))
-    days = (first + timedelta(days=number) for number in numbers)
-    return TableDays(spec, zone, today, tuple(_day(day, zone, coverage, audits) for day in days))
+    windows = [day_window(first + timedelta(days=number), zone) for number in numbers]
+    compared = _by_day(audits, windows)
+    return TableDays(
+        spec, zone, today, tuple(_day(window, coverage, compared) for window in windows)
+    )
 
 
-def _day(day: date, zone: str, coverage: Coverage, audits: Audits) -> Day:
-    window = day_window(day, zone)
-    standing = coverage.of(window)
-    audit = audits.get((window.start.astimezone(UTC), window.end.astimezone(UTC)))
+def _by_day(audits: Audits, days: Sequence[Window]) -> dict[Window, DayAudit]:
+    """What was found of each day last: of several days that were equal together, each was."""
+    # In UTC: two clocks never agree on a midnight that a zone has twice.
+    starts = [day.start.astimezone(UTC) for day in days]
+    ends = [day.end.astimezone(UTC) for day in days]
+    found: dict[Window, DayAudit] = {}
+    for (start, end), audit in audits.items():
+        first, after = bisect_left(starts, start), bisect_right(ends, end)
+        if audit.found and (starts[first:after], ends[first:after]) != ([start], [end]):
+            continue  # its days tell which of them differ
+        for day in days[first:after]:
+            if day not in found or found[day].at < audit.at:
+                found[day] = audit
+    return found
+
+
+def _day(window: Window, coverage: Coverage, compared: Mapping[Window, DayAudit]) -> Day:
+    day, standing = window.start.date(), coverage.of(window)
+    audit = compared.get(window)
     if audit is None:
         return Day(day, standing)
     since = standing.at is None or audit.at > standing.at

@@ -2,13 +2,14 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from ferry.coverage.calendar import calendar
-from ferry.coverage.days import Stretch, TableDays
+from ferry.coverage.days import Audits, DayAudit, Stretch, TableDays
 from ferry.coverage.stretches import Status
 from ferry.coverage.table import to_rows
-from tests.harness.told_days import NOW, failure, loaded, receipt, since, spec, tell
+from ferry.windows import day_window
+from tests.harness.told_days import LATER, NOW, failure, loaded, receipt, since, spec, tell
 
 
 def bounds(table: TableDays) -> tuple[date, date]:
@@ -71,3 +72,31 @@ def test_ten_years_of_days_take_less_than_two_seconds() -> None:
     assert time.process_time() - begun < 2
     assert len(rows) == len(told.days) == 3649
     assert shown.count(" 2018  ") == 12
+
+
+def test_a_day_that_was_equal_with_others_since_has_drifted_no_more() -> None:
+    day, zone = date(2023, 2, 14), "Europe/Berlin"
+    table, february = spec(start_date=date(2023, 2, 1)), since(date(2023, 2, 1), date(2023, 3, 3))
+    landed = [replace(receipt(day_window(each, zone)), finished_at=NOW) for each in february]
+    differed = {bounds_of(day, day, zone): DayAudit(LATER, "1 changed")}
+    month = bounds_of(date(2023, 2, 1), date(2023, 2, 28), zone)
+
+    def drifted(audits: Audits) -> list[int]:
+        days = tell(table, *landed, zone=zone, audits=audits).days
+        return [each.day.day for each in days if each.standing.status is Status.DRIFTED]
+
+    assert drifted(differed) == [14]
+    later, earlier = LATER + timedelta(days=1), LATER - timedelta(days=1)
+    assert drifted({**differed, month: DayAudit(earlier, "")}) == [14]
+    assert drifted({**differed, month: DayAudit(later, "2 changed")}) == [14]
+    assert drifted({**differed, month: DayAudit(later, "")}) == []
+    told = tell(table, *landed, zone=zone, audits={month: DayAudit(later, "")})
+    assert [each.audited_at for each in told.days] == [later] * 28 + [None] * 3
+    half = (month[0] + timedelta(hours=1), month[1])
+    told = tell(table, *landed, zone=zone, audits={half: DayAudit(later, "")})
+    assert [each.audited_at for each in told.days] == [None] + [later] * 27 + [None] * 3
+
+
+def bounds_of(first: date, last: date, zone: str) -> tuple[datetime, datetime]:
+    start, end = day_window(first, zone).start, day_window(last, zone).end
+    return start.astimezone(UTC), end.astimezone(UTC)
