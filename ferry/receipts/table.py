@@ -271,15 +271,12 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
     """Whether the table has rows by its receipts: carried into it, or found there."""
     if rows_held(tx, table) > 0:
         return True
-    copied = _last_copy(tx, table)
-    void = last_void(tx, table)
-    if copied and copied > void:
-        return False  # what it had before is not there since then
+    since = max(last_void(tx, table), _last_copy(tx, table) or BEFORE_ALL)
     select = Statement(
         "SELECT COUNT(CASE WHEN rows_deleted > 0 AND mode <> 'reconcile' THEN 1 END), "  # noqa: S608  # names of ours
         f"SUM(rows_updated + rows_unchanged) FROM {_RECEIPTS} "
         f"WHERE table_name = {MARK} AND finished_at > {MARK}",
-        (str(table), void),
+        (str(table), since),
     )
     ((deletions, found_there),) = tx.fetch(select)
     return not deletions and bool(found_there)

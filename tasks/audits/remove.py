@@ -72,9 +72,11 @@ def remove(
     with error_context(str(sides.spec.target), bucket.label, "remove", warehouse):
         change = _Change(sides, bucket, flow_run_id, "updated" if sides.marks else "deleted")
         for look in range(1, LOOKS + 1):
-            before = _landed(change, warehouse)
             with place_among_readers(sides.spec.source, backfill=True):
+                before = _landed(change, warehouse)  # not while a place is waited for
                 gone = _still_gone(sides, rows)
+            if not gone:
+                return None
             starts = range(0, len(gone), ROWS_AT_ONCE)
             chunks = [gone[start : start + ROWS_AT_ONCE] for start in starts]
             statements = [(_removal(sides, some), len(some)) for some in chunks]
