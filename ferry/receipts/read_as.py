@@ -115,8 +115,9 @@ def refuse_rows_of_others(
             raise _others("of another source table", told, spec)
         if each.mode == "full":
             return
-        if spec.key and each.read_as and json.loads(each.read_as).get("key") == []:
-            told = read_otherwise(each.read_as, spec, "key")
+        recorded = json.loads(each.read_as) if each.read_as else {"key": "not known"}
+        if spec.key and each.mode == "watermark" and not recorded.get("key"):
+            told = f"it was carried without a key, and key is now {', '.join(spec.key)}"
             raise _others("that were carried without a key", told, spec)
         told = by_another_cursor(each.cursor, cursor and cursor.lower())
         if told and not spec.key:
