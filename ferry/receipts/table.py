@@ -29,6 +29,7 @@ _AT_ONCE = 250
 """Receipts in one statement: of one that is very long, Redshift refuses the text."""
 
 _REMOVES = "mode IN ('full', 'reconcile')"
+"""What takes rows out, whoever brought them: no window's and no watermark's own."""
 
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -271,12 +272,13 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
     """Whether the table has rows by its receipts: carried into it, or found there."""
     if rows_held(tx, table) > 0:
         return True
-    since = max(last_void(tx, table), _last_copy(tx, table) or BEFORE_ALL)
+    void, copied = last_void(tx, table), _last_copy(tx, table) or BEFORE_ALL
+    since = f"finished_at >= {MARK}" if copied > void else f"finished_at > {MARK}"
     select = Statement(
-        "SELECT COUNT(CASE WHEN rows_deleted > 0 AND mode <> 'reconcile' THEN 1 END), "  # noqa: S608  # names of ours
-        f"SUM(rows_updated + rows_unchanged) FROM {_RECEIPTS} "
-        f"WHERE table_name = {MARK} AND finished_at > {MARK}",
-        (str(table), since),
+        f"SELECT COUNT(CASE WHEN rows_deleted > 0 AND NOT {_REMOVES} THEN 1 END), "  # noqa: S608
+        "SUM(CASE WHEN mode = 'full' THEN rows_inserted ELSE rows_updated + rows_unchanged END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {since}",
+        (str(table), max(void, copied)),
     )
     ((deletions, found_there),) = tx.fetch(select)
     return not deletions and bool(found_there)

@@ -9,6 +9,7 @@ import pytest
 
 from ferry.errors import ConfigurationError, DataError, SchemaError, StaleReadError
 from flows.pipeline.table_specs import load_table_specs
+from flows.reconcile_tables import reconcile
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.harness.reads import read_now_land_later
@@ -67,11 +68,20 @@ def test_a_row_deleted_meanwhile_does_not_come_back_where_deletions_are_applied(
 
 
 @pytest.mark.parametrize("mode", ["window", "watermark"])
-def test_a_row_that_a_full_copy_took_out_meanwhile_does_not_come_back(shop: Any, mode: Any) -> None:
+@pytest.mark.parametrize("repaired", [False, True], ids=["full copy", "repair"])
+def test_a_row_that_was_taken_out_meanwhile_does_not_come_back(
+    shop: Any, mode: Any, repaired: bool
+) -> None:
+    shop.write_specs(orders={**SPEC, "hard_deletes": "delete"})
+    days = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 2)}
+
     def deleted_for_good() -> None:
         shop.sql("DELETE FROM orders WHERE id = 1")
         shop.sql("INSERT INTO orders VALUES (2, 'new', '2023-01-01 11:00:00', NULL)")
-        sync_table(table="orders", mode="full")
+        if repaired:
+            reconcile(table="orders", **days, repair="all", max_delete_percent=100)
+        else:
+            sync_table(table="orders", mode="full")
 
     given = FIRST if mode == "window" else {}
     with pytest.raises(StaleReadError, match="was copied as a whole, or repaired, since"):
