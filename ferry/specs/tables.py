@@ -316,7 +316,7 @@ class TableSpec(BaseModel):
     def rows_by(self) -> str:
         """What decides which rows a window holds, and which of them replace one another."""
         key = sorted(name.lower() for name in self.key)
-        fields = self.cursor, self.cursor_unit, self.wall_clock_zone
+        fields = self.cursor and self.cursor.lower(), self.cursor_unit, self.wall_clock_zone
         return "/".join(map(str, (self.source_name, *fields, *key)))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -71,21 +72,25 @@ def remove(
     """
     with error_context(str(sides.spec.target), bucket.label, "remove", warehouse):
         change = _Change(sides, bucket, flow_run_id, "updated" if sides.marks else "deleted")
-        for look in range(1, LOOKS + 1):
-            with place_among_readers(sides.spec.source, backfill=True):
-                before = _landed(change, warehouse)  # not while a place is waited for
-                gone = _still_gone(sides, rows)
-            if not gone:
-                return None
-            starts = range(0, len(gone), ROWS_AT_ONCE)
-            chunks = [gone[start : start + ROWS_AT_ONCE] for start in starts]
-            statements = [(_removal(sides, some), len(some)) for some in chunks]
-            try:
-                return _apply(change, statements, warehouse, before)
-            except StaleReadError:
-                if look == LOOKS:
-                    raise
-        raise AssertionError("the last look returns or raises")
+        for _ in range(LOOKS - 1):
+            with suppress(StaleReadError):
+                return _look_and_remove(change, rows, warehouse)
+        return _look_and_remove(change, rows, warehouse)
+
+
+def _look_and_remove(
+    change: _Change, rows: Sequence[DifferentRow], warehouse: Warehouse
+) -> Receipt | None:
+    """Take out those that the source has not, unless something lands meanwhile."""
+    sides = change.sides
+    with place_among_readers(sides.spec.source, backfill=True):
+        before = _landed(change, warehouse)  # not while a place is waited for
+        gone = _still_gone(sides, rows)
+    if not gone:
+        return None
+    chunks = [gone[start : start + ROWS_AT_ONCE] for start in range(0, len(gone), ROWS_AT_ONCE)]
+    statements = [(_removal(sides, some), len(some)) for some in chunks]
+    return _apply(change, statements, warehouse, before)
 
 
 @task(name="realign", task_run_name="realign {bucket.label} {sides.spec.target}", **STEP)

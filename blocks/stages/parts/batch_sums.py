@@ -31,9 +31,8 @@ class BatchSums:
     Args:
         columns: The columns, in the batches' order.
         what: What is summed of them.
-        groups: How many windows, or pieces, the rows are of, if the last of the columns tells the
-            number
-            of theirs.
+        groups: How many windows, or pieces, the rows are of, if the last column is the number of
+            theirs.
     """
 
     def __init__(self, columns: Sequence[Column], what: Sequence[Summed], groups: int = 0) -> None:
