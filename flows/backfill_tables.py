@@ -30,6 +30,8 @@ from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import RequestError
 from ferry.ranges import Granularity, Range
 from ferry.reasons import reason_of
+from ferry.receipts.read_as import as_it_is_now
+from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.windows import Window
 from flows.pipeline.carry_batch import load_route, scheduled_start
@@ -222,18 +224,20 @@ def _carried(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> list[
         if alone:
             raise
         table = str(plan.spec.target)
-        ended = Outcome(table, None, reason=log_failure(error, table))
-        landed: list[Outcome] = []
-        with suppress(Exception):  # it is as far away as what has just failed
+        why, landed = log_failure(error, table), dict[str, Receipt]()
+        with suppress(Exception):  # it may be as far away as what has just failed
             warehouse = load_route(plan.spec).warehouse
             receipts = read_run.fn(str(flow_run.id), plan.spec.target, warehouse).receipts.values()
-            windows = {each.window.label: each.window for each in plan.to_run}
-            landed = [
-                Outcome(table, windows[receipt.window_label], receipt)
+            landed = {
+                receipt.window_label: receipt
                 for receipt in receipts
-                if receipt.window_label in windows
-            ]
-        return [*landed, ended]
+                if as_it_is_now(receipt, plan.spec, plan.cursor)
+            }
+        outcomes = [
+            Outcome(table, each.window, landed.get(each.window.label), reason=why)
+            for each in plan.to_run
+        ]
+        return outcomes if failures_of(outcomes) else [*outcomes, Outcome(table, None, reason=why)]
 
 
 def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:

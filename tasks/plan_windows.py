@@ -20,7 +20,7 @@ from ferry.backfills.plan import (
 )
 from ferry.plan import plan_query
 from ferry.ranges import Granularity, Range, split_range
-from ferry.receipts.read_as import by_another_cursor, read_otherwise, refuse_rows_of_others
+from ferry.receipts.read_as import as_it_is_now, refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
@@ -70,13 +70,11 @@ def plan_table(
     coverage = read_coverage(spec, warehouse)
     schema = source.describe(spec.source_name, spec.exclude)
     queries = [plan_query(spec, "window", window, schema) for window in windows]
-    cursor = (queries[0].cursor or "").lower()
+    cursor = queries[0].cursor or ""
     landed = frozenset(
         receipt.window_label
         for receipt in read_run.fn(flow_run_id, spec.target, warehouse).receipts.values()
-        if receipt.status == "loaded"
-        and not read_otherwise(receipt.read_as, spec)
-        and not by_another_cursor(receipt.cursor_name, cursor)
+        if receipt.status == "loaded" and as_it_is_now(receipt, spec, cursor)
     )
     planned = plan_windows(windows, coverage, reprocess, landed)
     refuse_uncarried(spec, queries[0], source, backfill=True)  # before anything moves

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from ferry.errors import DataError
+from ferry.receipts.receipt import Receipt
 from ferry.schema import Kind
 from ferry.specs.source_names import written
 from ferry.specs.tables import Mode, TableSpec
@@ -81,6 +82,12 @@ def by_another_cursor(then: str | None, now: str | None) -> str:
     if not then or not now or then == now:
         return ""
     return f"it was carried by the cursor {then}, and the cursor is now {now}"
+
+
+def as_it_is_now(receipt: Receipt, spec: TableSpec, cursor: str) -> bool:
+    """Whether a batch was read as the table's spec says now, and by this cursor."""
+    otherwise = read_otherwise(receipt.read_as, spec)
+    return not (otherwise or by_another_cursor(receipt.cursor_name, cursor.lower()))
 
 
 def replaced_others(recorded: str | None, spec: TableSpec) -> bool:
