@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from decimal import Context
 from enum import StrEnum
 
 import pyarrow as pa
@@ -40,6 +41,9 @@ TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 
 NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 """Kinds of numbers that are held exactly."""
+
+EXACT = Context(prec=1000)
+"""Arithmetic of decimals that rounds none of theirs: Python's own keeps 28 digits."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,20 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A table's columns in their order, and its primary key (empty when it has none)."""
+    """A table's columns in their order, and its primary key (empty when it has none).
+
+    Attributes:
+        name: Its name.
+        columns: Its columns.
+        key: The names of the primary key's columns.
+        unique: Whether no two rows have the same primary key as it is carried: a database that
+            keeps times as text may tell two spellings of one moment apart.
+    """
 
     name: TableName
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    unique: bool = True
 
     @property
     def column_names(self) -> tuple[str, ...]:

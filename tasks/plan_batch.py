@@ -148,4 +148,4 @@ def is_unique(spec: TableSpec, schema: TableSchema) -> bool:
     """Whether the spec's key is the source's primary key: never NULL, never twice."""
     key = [schema.column(name) for name in spec.key]
     whole = {c.name for c in key if c} == set(schema.key)
-    return bool(key) and whole and not any(c.nullable for c in key if c)
+    return bool(key) and whole and schema.unique and not any(c.nullable for c in key if c)

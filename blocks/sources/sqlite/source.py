@@ -98,7 +98,11 @@ class SQLiteSource(Source):
             if name in kept
         ]
         key = sorted((place, name) for name, _, _, place in declared if place)
-        return TableSchema(table, tuple(columns), tuple(name for _, name in key))
+        names = tuple(name for _, name in key)
+        spelled = any(
+            c.name in names and c.type.kind in (Kind.TIMESTAMP, Kind.TIME) for c in columns
+        )
+        return TableSchema(table, tuple(columns), names, unique=not spelled)
 
     def read(self, query: ExtractQuery) -> Iterator[pa.RecordBatch]:
         """The rows as batches of `arrow_schema(query.schema.columns)`, from one snapshot.

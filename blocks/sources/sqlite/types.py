@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Callable
 from datetime import date, datetime, time
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from ferry.errors import SchemaError
-from ferry.schema import ARROW_DECIMAL_DIGITS, Column, DataType, Kind, TableName
+from ferry.schema import ARROW_DECIMAL_DIGITS, EXACT, Column, DataType, Kind, TableName
 
 _PLAIN = {
     "integer": Kind.INT64,
@@ -46,7 +46,6 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _EXACT_DIGITS = 15
 """Decimal digits that a float always gives back as they were written (IEEE 754 binary64)."""
 
-_UNLIMITED = Context(prec=1000)
 _RANGES = {Kind.INT16: 1 << 15, Kind.INT32: 1 << 31, Kind.INT64: 1 << 63}
 
 
@@ -99,8 +98,8 @@ def as_parameter(number: int | Decimal) -> int | float:
     A whole number that is no such integer is above or below all of them; its float is so, too, or
     equals the lowest: no `>=` and no `<` tells the two apart.
     """
-    if isinstance(number, int) and -(2**63) <= number < 2**63:
-        return number
+    if -(2**63) <= number < 2**63 and number == int(number):
+        return int(number)  # a float would be another whole number, beyond 2**53
     return float(str(number))
 
 
@@ -129,7 +128,7 @@ def _decimal(raw: Any, data_type: DataType) -> Decimal:
     value = Decimal(repr(raw) if isinstance(raw, float) else raw)
     if not value.is_finite():
         raise ValueError
-    _, digits, exponent = value.normalize(_UNLIMITED).as_tuple()
+    _, digits, exponent = value.normalize(EXACT).as_tuple()
     assert isinstance(exponent, int)
     scale = data_type.scale or 0
     before_point = len(digits) + exponent if value else 0  # a zero needs no digit of its own

@@ -105,6 +105,33 @@ def test_bounds_beyond_all_integers_leave_out_none_and_all(shop: SQLiteShop) -> 
         assert shop.read(cursor="c", start=start, end=end) == found
 
 
+def test_whole_decimals_beyond_what_a_float_tells_apart_are_compared_exactly(
+    shop: SQLiteShop,
+) -> None:
+    numbers = [1_700_000_000_000_000_200 + number for number in range(60)]
+    shop.fill("DECIMAL(20,0)", *numbers)
+    for place in (0, 1, 30, 59):
+        start = Decimal(numbers[place])
+        assert shop.read(cursor="c", start=start, end=None) == numbers[place:]
+        assert shop.read(cursor="c", start=None, end=start) == numbers[:place]
+
+
+@pytest.mark.parametrize(
+    ("declared", "unique"),
+    [("DATETIME", False), ("TIMESTAMP", False), ("TIME", False), ("DATE", True), ("INT", True)],
+)
+def test_a_key_of_times_as_text_is_not_vouched_for_as_unique(
+    shop: SQLiteShop, declared: str, unique: bool
+) -> None:
+    """`10:00:00` and `10:00:00.0` are two texts, so two keys, and one moment."""
+    shop.connection.execute(
+        f"CREATE TABLE readings (sensor INT NOT NULL, at {declared} NOT NULL, v INT, "
+        "PRIMARY KEY (sensor, at))"
+    )
+    schema = shop.source.describe(TableName("", "readings"))
+    assert (schema.key, schema.unique) == (("sensor", "at"), unique)
+
+
 @pytest.mark.parametrize(
     ("declaration", "value"),
     [

@@ -169,3 +169,17 @@ def test_the_newest_row_of_a_key_tells_whether_it_is_deleted(library: Any):
     assert library.target("books", "id, lang") == [(1, "back")]
     assert (receipt.rows_updated, receipt.rows_deleted, receipt.rows_inserted) == (1, 1, 0)
     assert (receipt.rows_unchanged, receipt.rows_superseded) == (1, 2)
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_two_spellings_of_one_moment_are_one_key_that_is_there_twice(journey: Any):
+    """SQLite keeps times as text: its primary key tells them apart, and the target would not."""
+    journey.sql(
+        "CREATE TABLE readings (at DATETIME NOT NULL PRIMARY KEY, modified DATETIME, value INT)"
+    )
+    rows = [("2023-01-05 10:00:00", NOON, 1), ("2023-01-05T10:00:00", NOON, 2)]
+    journey.sql("INSERT INTO readings VALUES (?, ?, ?)", rows)
+    journey.write_specs(readings={**WINDOW, "key": ["at"]})
+
+    with pytest.raises(DataError, match=r"rows of one key \(at\) differ"):
+        sync_table(table="readings", **DAY)
