@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from ferry.batch import CursorValue
 from ferry.errors import DataError, SchemaError
-from ferry.schema import Column, arrow_type
+from ferry.schema import EXACT, Column, arrow_type
 from ferry.unix_time import UnixUnit
 from ferry.windows import clamped, first_pass, on_clock, zone_info
 
@@ -71,7 +71,8 @@ def less_lag(
     if isinstance(watermark, date):
         return clamped(watermark, -timedelta(days=math.ceil(lag / 86_400)))
     if isinstance(watermark, int | Decimal):
-        return watermark - lag * (_SECONDS[unit] if unit else 1)
+        with localcontext(EXACT):
+            return watermark - lag * (_SECONDS[unit] if unit else 1)
     return watermark
 
 

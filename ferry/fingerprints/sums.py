@@ -17,14 +17,14 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from enum import StrEnum
 from typing import Any
 
 from ferry.fingerprints.canonical import HEX_DIGITS, SEPARATOR
 from ferry.fingerprints.columns import is_long_binary
 from ferry.fingerprints.dialect import SumDialect
-from ferry.schema import Column, Kind, TableName
+from ferry.schema import EXACT, Column, Kind, TableName
 from ferry.statements import Statement
 
 RELATIVE_ERROR = 1e-9
@@ -98,8 +98,10 @@ class ColumnSum:
     size: float = 0.0
 
     def __add__(self, other: ColumnSum) -> ColumnSum:
-        total: Any = self.total
-        return ColumnSum(self.count + other.count, total + other.total, self.size + other.size)
+        one: Any = self.total
+        with localcontext(EXACT):
+            total = one + other.total
+        return ColumnSum(self.count + other.count, total, self.size + other.size)
 
     def same(self, other: ColumnSum) -> bool:
         """Whether both are of the same values, as far as sums can tell."""
@@ -122,7 +124,7 @@ class ColumnSum:
         """
         if isinstance(self.total, float):
             return str(self.count)
-        total = format(self.total.normalize(), "f")
+        total = format(self.total.normalize(EXACT), "f")
         return f"{self.count}:{hashlib.sha256(f'{salt}/{total}'.encode()).hexdigest()[:16]}"
 
 

@@ -27,7 +27,7 @@ from ferry.fingerprints.sums import RELATIVE_ERROR
 from ferry.plan import check_version, find_deleted
 from ferry.ranges import Range
 from ferry.receipts.receipt import VOID
-from ferry.schema import NUMBERS, TIMES, Column, Kind, TableSchema
+from ferry.schema import EXACT, NUMBERS, TIMES, Column, Kind, TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.statements import Statement
 from ferry.windows import Window, clamped
@@ -293,4 +293,4 @@ def _after(value: Any, kind: Kind) -> Any:
         return after if kind is Kind.TIMESTAMPTZ else after.replace(tzinfo=None)
     if isinstance(value, date):
         return min(value, date.max - timedelta(days=1)) + timedelta(days=1)
-    return Decimal(value) + 1 if isinstance(value, Decimal) else value + 1
+    return EXACT.add(value, 1) if isinstance(value, Decimal) else value + 1

@@ -41,6 +41,11 @@ def test_a_watermark_less_its_lag_is_seconds_days_or_ids_earlier():
     assert less_lag(None, 10, "UTC") is None
 
 
+@pytest.mark.parametrize("lag", [0, 10])
+def test_a_watermark_of_many_digits_is_not_rounded(lag: int):
+    assert less_lag(Decimal(10**37 + 789_012_345_678), lag, "UTC") == 10**37 + 789_012_345_678 - lag
+
+
 def test_a_watermark_at_the_first_moment_that_there_is_stays_there():
     assert less_lag(datetime(1, 1, 1, 0, 0, 5), 60, "UTC").replace(tzinfo=None) == datetime.min
     assert less_lag(date(1, 1, 1), 60, "UTC") == date.min

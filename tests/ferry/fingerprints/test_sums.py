@@ -53,6 +53,22 @@ def test_an_answer_is_read_column_by_column_and_adds_up() -> None:
     ]
 
 
+def test_sums_of_many_digits_are_added_and_told_exactly() -> None:
+    value = Decimal("98765432.123456789012345677")
+    summed, rows = no_sums(WHAT), 1_001
+    for _ in range(rows):
+        summed += read_sums(WHAT, (0, None, 1, value, 0, None, None, 0))
+    at_once = read_sums(
+        WHAT, (0, None, rows, Decimal(f"{98765432123456789012345677 * rows}e-18"), 0, None, None, 0)
+    )
+    assert summed.differing(at_once) == []
+    assert summed.told("salt") == at_once.told("salt")
+    less = read_sums(
+        WHAT, (0, None, rows, at_once.sums[1].total - Decimal("1e-18"), 0, None, None, 0)
+    )
+    assert summed.told("salt") != less.told("salt")
+
+
 def test_a_receipt_tells_whether_sums_are_the_same_and_no_value() -> None:
     one = read_sums(WHAT, (1, 5400, 1, Decimal("1.50"), 1, 0.25, 0.25, 1))
     other = read_sums(WHAT, (1, 5400, 1, Decimal("1.5"), 1, 0.25 + 1e-17, 0.25, 1))
