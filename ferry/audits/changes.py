@@ -10,6 +10,7 @@ from datetime import datetime
 
 from ferry.audits.outcome import DifferentRow
 from ferry.fingerprints.queries import Side, as_kind
+from ferry.plan import stored_bound
 from ferry.schema import NUMBERS, Kind
 from ferry.statements import MARK, Statement, quoted, table_sql
 from ferry.write.deletions import Deletion
@@ -22,10 +23,18 @@ def delete_rows(target: Side, rows: Sequence[DifferentRow]) -> Statement:
 
 
 def mark_rows(
-    target: Side, rows: Sequence[DifferentRow], marks: Deletion, now: datetime
+    target: Side, rows: Sequence[DifferentRow], marks: Deletion, now: datetime, zone: str
 ) -> Statement:
-    """Mark rows as deleted: by the first value that marks, else now, true or 1."""
-    return _set(target, rows, marks, _mark(marks, now))
+    """Mark rows as deleted: by the first value that marks, else now, true or 1.
+
+    Args:
+        target: Where they are.
+        rows: The rows.
+        marks: The column that marks them, and its values.
+        now: The moment that is written where the mark is a time.
+        zone: The zone whose wall clock it is written in, where the column has none.
+    """
+    return _set(target, rows, marks, _mark(marks, now, zone))
 
 
 def unmark_row(target: Side, row: DifferentRow, marks: Deletion) -> Statement:
@@ -62,16 +71,12 @@ def _set(target: Side, rows: Sequence[DifferentRow], marks: Deletion, value: obj
     )
 
 
-def _mark(marks: Deletion, now: datetime) -> object:
+def _mark(marks: Deletion, now: datetime, zone: str) -> object:
     kind = marks.column.type.kind
     if marks.values:
         return marks.values[0]
-    if kind is Kind.TIMESTAMPTZ:
-        return now
-    if kind is Kind.TIMESTAMP:
-        return now.replace(tzinfo=None)
-    if kind is Kind.DATE:
-        return now.date()
+    if kind in (Kind.TIMESTAMPTZ, Kind.TIMESTAMP, Kind.DATE):
+        return stored_bound(now, kind, zone)
     return True if kind is Kind.BOOLEAN else 1
 
 

@@ -198,7 +198,7 @@ def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow
 def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
     target = sides.theirs.side
     if sides.marks:
-        return mark_rows(target, rows, sides.marks, datetime.now(UTC))
+        return mark_rows(target, rows, sides.marks, datetime.now(UTC), sides.spec.wall_clock_zone)
     return delete_rows(target, rows)
 
 

@@ -55,14 +55,14 @@ def test_the_source_s_version_replaces_only_the_one_that_was_found() -> None:
         (Kind.TEXT, ("Y", "X"), "Y"),
         (Kind.INT16, (0,), 0),
         (Kind.TIMESTAMPTZ, (), NOW),
-        (Kind.TIMESTAMP, (), NOW.replace(tzinfo=None)),
-        (Kind.DATE, (), date(2023, 1, 2)),
+        (Kind.TIMESTAMP, (), datetime(2023, 1, 1, 22)),  # as the rows beside it have it
+        (Kind.DATE, (), date(2023, 1, 1)),
         (Kind.BOOLEAN, (), True),
         (Kind.INT64, (), 1),
     ],
 )
 def test_what_marks_a_row(kind: Kind, values: tuple[Any, ...], value: object) -> None:
-    statement = mark_rows(SIDE, [ROW], marks(kind, values), NOW)
+    statement = mark_rows(SIDE, [ROW], marks(kind, values), NOW, "America/New_York")
     assert statement.sql.startswith('UPDATE "raw"."t" SET "gone" = ')
     assert bound(statement) == 3
     assert statement.values[0] == value
