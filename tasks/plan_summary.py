@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from prefect import task
+
 from blocks.warehouse import Warehouse
 from ferry.cursors import find_cursor
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
@@ -25,10 +27,17 @@ from ferry.summaries.publish import count_publications
 from ferry.summaries.specs import SummarySpec
 from ferry.summaries.touched import Change, touched, touched_by_summary
 from tasks.own_tables import make_missing
+from tasks.step import STEP, explains
 
 
+@task(name="missing tables", **STEP)
+@explains
 def missing_tables(spec: SummarySpec, warehouse: Warehouse) -> list[str]:
-    """The tables that the summary reads and the warehouse does not have yet."""
+    """The tables that the summary reads and the warehouse does not have yet.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
     return [name for name in spec.reads if warehouse.describe(_table(name)) is None]
 
 
@@ -40,6 +49,8 @@ def make_own_tables(warehouse: Warehouse) -> None:
             make_missing(table, columns, warehouse)
 
 
+@task(name="plan summary", **STEP)
+@explains
 def plan_summary(
     spec: SummarySpec,
     asked: Span | None,

@@ -23,7 +23,7 @@ from ferry.summaries.specs import SummarySpec
 from tasks.pages.newest import newest_rows, show
 from tasks.plan_summary import missing_tables, plan_summary
 from tasks.staging_tables import drop_quietly
-from tasks.step import log_failure, with_retries
+from tasks.step import in_place, log_failure, with_retries
 from tasks.summarize import build_aside, check, publish
 
 STALE_ATTEMPTS = 3
@@ -107,7 +107,7 @@ def publish_summaries(
                 warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
             warehouse = warehouses[spec.warehouse]
             _refuse_carried(spec, tables)
-            missing = missing_tables(spec, warehouse)
+            missing = in_place(missing_tables, spec)(spec, warehouse)
             if missing and request.asked is None:
                 log.info("%s is left alone: there is no %s yet", target, ", ".join(missing))
                 continue
@@ -130,7 +130,7 @@ def _publish_one(
 ) -> Publication | None:
     """Build and publish one summary; built again if another run published it meanwhile."""
     for attempt in range(1, STALE_ATTEMPTS + 1):
-        build = plan_summary(
+        build = in_place(plan_summary, request.spec)(
             request.spec, request.asked, summaries, tables, warehouse, str(flow_run.id), accepted
         )
         if build is None:

@@ -234,6 +234,22 @@ def test_a_publication_is_made_once_when_the_answer_to_commit_is_lost(
     assert [row[2] for row in survey.published()] == [1, 3, 1]
 
 
+@REDSHIFT
+@pytest.mark.parametrize("asked", [r"svv_columns[\s\S]*'nps'", r"^SELECT definition"])
+def test_a_connection_that_is_lost_while_a_summary_is_planned_is_made_again(
+    survey: Any, redshift_double: Any, asked: str
+):
+    """What it reads, and what has changed there, is asked again, as its spec's `retries` say."""
+    survey.answer(2, [9])
+    sync_table(table="nps", mode="full")
+    redshift_double.inject(Fault("cut_before", pattern=asked))
+
+    build_summary(summary="nps_summary", start_date=date(2023, 1, 2), end_date=date(2023, 1, 3))
+
+    assert redshift_double.struck() == 1
+    assert survey.labels() == ["all", "2023-01-02"]
+
+
 @DUCKDB
 def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
     survey: Any, monkeypatch: pytest.MonkeyPatch
