@@ -8,15 +8,12 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from ferry.errors import IncompleteReadError
 from ferry.specs.tables import Mode
-from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
-from flows.pipeline.follow_summaries import follow, follow_tables
+from flows.pipeline.carry_batch import Dates, load_route, make_batch
+from flows.pipeline.follow_summaries import carry_and_follow
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
-from flows.pipeline.tidy import tidied
-from tasks.pages.receipt import receipt_line
 from tasks.step import explains
 
 
@@ -59,10 +56,4 @@ def sync_table(
     batch, route = make_batch(spec, dates, mode), load_route(spec)
     if not dates.given:
         wait_until_settled(batch, route.source)
-    with tidied(spec, route.stage, route.warehouse):
-        try:
-            receipt = carry(batch, route)
-        except IncompleteReadError:
-            follow_tables([str(spec.target)])  # the rest has landed
-            raise
-    return follow([receipt]).after(receipt_line(receipt), receipt)
+    return carry_and_follow(batch, route)

@@ -9,26 +9,24 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from pydantic import Field, ValidationError
 
 from blocks.sources import PriceAPISource
-from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
+from ferry.errors import ConfigurationError, RequestError
 from ferry.runs.window import PRICES as TABLE
 from ferry.specs.tables import TableSpec
 from ferry.windows import check_begun, day_window, days_until, local_midnight
 from flows.pipeline.carry_batch import (
     Dates,
     Route,
-    carry,
     load_route,
     make_batch,
     scheduled_start,
 )
-from flows.pipeline.follow_summaries import follow, follow_tables
+from flows.pipeline.follow_summaries import carry_and_follow
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
-from flows.pipeline.tidy import tidied
-from tasks.pages.receipt import receipt_line
 from tasks.step import explains
 
 
@@ -74,7 +72,10 @@ def update_symbols(
         RequestError: Dates that cannot be; a retry does not help.
         ConfigurationError: The table's source is none of prices; a retry does not help.
     """
-    spec = load_table_specs().named(TABLE)
+    specs, asked = load_table_specs(), symbols or run_date or window_start or window_end
+    if TABLE not in specs and not asked:  # its schedule is deployed for every installation
+        return Completed(message=f"the table specs have no {TABLE}: there are no prices to carry")
+    spec = specs.named(TABLE)
     try:
         dates = _dates(spec, run_date, days, window_start, window_end, zone)
     except RequestError as error:
@@ -95,13 +96,7 @@ def update_symbols(
         route = Route(chosen, route.stage, route.warehouse)
         if not set(chosen.symbols).issuperset(source.symbols):
             batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
-    with tidied(spec, route.stage, route.warehouse):
-        try:
-            receipt = carry(batch, route)
-        except IncompleteReadError:
-            follow_tables([str(spec.target)])  # the rest has landed
-            raise
-    return follow([receipt]).after(receipt_line(receipt), receipt)
+    return carry_and_follow(batch, route)
 
 
 def _dates(

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
-from ferry.errors import SpecError
+from ferry.batch import Batch
+from ferry.errors import IncompleteReadError, SpecError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
+from flows.pipeline.carry_batch import Route, carry
 from flows.pipeline.table_specs import load_table_specs
+from flows.pipeline.tidy import tidied
+from tasks.pages.receipt import receipt_line
 
 if TYPE_CHECKING:
     from flows.pipeline.publish_summaries import Published
+
+
+def carry_and_follow(batch: Batch, route: Route) -> State[Any]:
+    """Carry one batch, and build the summaries that read its table; the state of the run.
+
+    Args:
+        batch: One window, or all, of one table.
+        route: The blocks it travels over.
+
+    Raises:
+        FerryError: As `carry`. Of an IncompleteReadError the rest has landed, and is followed.
+    """
+    table = str(batch.target)
+    with tidied(batch.spec, route.stage, route.warehouse):
+        try:
+            receipt = carry(batch, route)
+        except IncompleteReadError as error:
+            published = follow_tables([table])
+            if published.failures:
+                behind = len(published.failures)
+                summaries = "summary is" if behind == 1 else "summaries are"
+                return published.failed(f"{error} And {behind} {summaries} not up to date:")
+            raise
+    return follow([receipt]).after(receipt_line(receipt), receipt)
 
 
 def follow(receipts: Iterable[Receipt]) -> Published:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from ferry.coverage.stretches import Status, coverage_of
 from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
 from ferry.schema import TableName
 from ferry.windows import day_window
+from flows.pipeline import follow_summaries
 from flows.pipeline.publish_summaries import Published
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import due_tables, sync_all
@@ -179,8 +181,8 @@ def test_summaries_follow_what_has_landed_though_a_symbol_failed(
         followed.extend(names)
         return Published()
 
-    for flow in (update_symbols, sync_table, sync_all):
-        monkeypatch.setattr(sys.modules[flow.fn.__module__], "follow_tables", follow)
+    for module in (follow_summaries, sys.modules[sync_all.fn.__module__]):
+        monkeypatch.setattr(module, "follow_tables", follow)
     with pytest.raises(IncompleteReadError, match="NOPE"):
         update_symbols(run_date=FRIDAY)
     with pytest.raises(IncompleteReadError, match="NOPE"):
@@ -188,6 +190,35 @@ def test_summaries_follow_what_has_landed_though_a_symbol_failed(
     state = sync_all(tables=["stock_prices"], run_date=FRIDAY, return_state=True)
     assert "NOPE" in (state.message or "")
     assert followed == [f"{market.schema}.stock_prices"] * 3
+
+
+@ONE
+def test_a_summary_that_fails_is_told_beside_a_symbol_that_cannot_be_read(
+    market: Journey, prices_source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices_source[0].model_copy(update={"symbols": ["NOPE", "AAPL"]}).save(
+        market.name, overwrite=True
+    )
+    behind = Published(failures={"analytics.closing": "analytics.closing: a check failed"})
+    monkeypatch.setattr(follow_summaries, "follow_tables", lambda _names: behind)
+    for run in (update_symbols, partial(sync_table, table="stock_prices")):
+        state = run(run_date=FRIDAY, return_state=True)
+        assert state.type is StateType.FAILED
+        assert "NOPE" in state.message
+        told = "And 1 summary is not up to date: analytics.closing: a check failed"
+        assert told in state.message
+
+
+@ONE
+def test_an_installation_without_prices_has_nothing_to_carry_every_morning(
+    market: Journey,
+) -> None:
+    market.write_specs(orders={"mode": "full"})
+    state = update_symbols(return_state=True)
+    assert state.type is StateType.COMPLETED
+    assert state.message == "the table specs have no stock_prices: there are no prices to carry"
+    with pytest.raises(RequestError, match="there is no table 'stock_prices'"):
+        update_symbols(run_date=FRIDAY)
 
 
 @ONE
