@@ -32,7 +32,8 @@ from ferry.ranges import Granularity, Range
 from ferry.reasons import reason_of
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
-from ferry.specs.tables import TableSpec, TableSpecs
+from ferry.specs.chosen import are_all, chosen_specs, some_names
+from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import load_route, scheduled_start
 from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
@@ -50,20 +51,16 @@ from tasks.plan_windows import plan_table
 from tasks.step import explains, known, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
 
-ALL = "all"
 LOST = "it was loaded, and is not any more: something takes rows from the target meanwhile"
-MAX_NAMES = 5
-"""The run's name has so many of its tables'."""
 
 Concurrency = Annotated[int, Field(ge=1, le=64)]
 
 
 def _run_name() -> str:
     given = flow_run.parameters
-    table = given["table"]
-    tables = table if isinstance(table, str) else ", ".join(first_of(table, MAX_NAMES))
     dry = "dry run: " if given.get("dry_run") else ""
-    return f"{dry}backfill {tables} {given['start_date']} to {given['end_date']}"
+    names = some_names(given["table"])
+    return f"{dry}backfill {names} {given['start_date']} to {given['end_date']}"
 
 
 @flow(name="backfill", flow_run_name=_run_name, on_failure=[notify], on_crashed=[notify])
@@ -118,10 +115,10 @@ def backfill(
             found=f"workers={workers}",
             todo="Leave `workers` at 1, or choose order oldest.",
         )
-    specs, left_out = _chosen(load_table_specs(), table)
+    specs, left_out = _chosen(table)
     days = [Range(start_date, end_date, zone or spec.zone) for spec in specs]
     unplanned: dict[str, str] = {}
-    if table != ALL:
+    if not are_all(table):
         for spec, one in zip(specs, days, strict=True):  # all of them, before any server is asked
             check_table(spec)
             check_range(one, spec, scheduled_start())
@@ -151,31 +148,29 @@ class BackfillOptions:
     reprocess: Reprocess
 
 
-def _chosen(specs: TableSpecs, table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
+def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
     """The tables that were asked for; of all, those that can be backfilled.
 
     Raises:
-        RequestError: An unknown table, a table twice, or none.
+        RequestError: An unknown table, or none.
     """
-    if table == ALL:
-        chosen, left_out = [], {}
-        for spec in specs.values():
-            try:
-                check_table(spec)
-            except RequestError as error:
-                left_out[str(spec.target)] = error.problem
-            else:
-                chosen.append(spec)
-    else:
-        names = [table] if isinstance(table, str) else table
-        chosen, left_out = [specs.named(name) for name in names], {}
-    twice = {str(spec.target) for spec in chosen if chosen.count(spec) > 1}
-    if twice or not chosen:
+    asked = chosen_specs(load_table_specs(), table)
+    if not are_all(table):
+        return asked, {}
+    chosen, left_out = list[TableSpec](), dict[str, str]()
+    for spec in asked:
+        try:
+            check_table(spec)
+        except RequestError as error:
+            left_out[str(spec.target)] = error.problem
+        else:
+            chosen.append(spec)
+    if not chosen:
         raise RequestError(
-            "a table is named twice" if twice else "no table is named",
-            expected="each table once" if twice else "a table, several, or all",
-            found=", ".join(sorted(twice)) or "none that can be backfilled",
-            todo="Correct the parameter `table`.",
+            "none of the tables can be backfilled",
+            expected="a table of windows, by its key",
+            found="; ".join(first_of(map(": ".join, left_out.items()), MAX_REASONS)) or "no table",
+            todo="See `mode` and `key` in the table specs.",
         )
     return chosen, left_out
 

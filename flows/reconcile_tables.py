@@ -19,7 +19,8 @@ from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import RequestError
 from ferry.ranges import Range
 from ferry.reasons import reason_of
-from ferry.specs.tables import TableSpec, TableSpecs
+from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
+from ferry.specs.tables import TableSpec
 from ferry.windows import business_date
 from flows.pipeline.carry_batch import load_route, scheduled_start
 from flows.pipeline.follow_summaries import follow_tables
@@ -31,7 +32,6 @@ from tasks.pages.audit import advice, show_audits
 from tasks.step import explains, known, with_retries
 
 MAX_TABLES_AT_ONCE = 4
-ALL = "all"
 
 Repair = Literal["none", "carry", "all"]
 LastDays = Annotated[int, Field(ge=1, le=36_500)]
@@ -40,10 +40,10 @@ Percent = Annotated[int, Field(ge=0, le=100)]
 
 def _run_name() -> str:
     given = flow_run.parameters
-    table = given.get("table") or ALL
-    names = table if isinstance(table, str) else ", ".join(first_of(table, 5))
     start, end = given.get("start_date"), given.get("end_date")
-    return f"reconcile {names}" + (f" {start or '…'} to {end or '…'}" if start or end else "")
+    return f"reconcile {some_names(given.get('table') or ALL)}" + (
+        f" {start or '…'} to {end or '…'}" if start or end else ""
+    )
 
 
 @flow(
@@ -84,7 +84,7 @@ def reconcile(
     Returns:
         What was found in the end, by table.
     """
-    specs = _chosen(load_table_specs(), table)
+    specs = chosen_specs(load_table_specs(), table)
     futures: dict[str, PrefectFuture[Audit]] = {}
     found = _Found()
     for spec in specs:
@@ -92,7 +92,7 @@ def reconcile(
         try:
             days = _days(spec, start_date, end_date, last_days, zone)
             route = load_route(spec)
-            if table == ALL and (why := _why_left_out(spec, route.source.fingerprints is None)):
+            if are_all(table) and (why := _why_left_out(spec, route.source.fingerprints is None)):
                 found.left_out[name] = why
                 continue
         except Exception as error:  # noqa: BLE001  # the others are compared, whatever it is
@@ -105,7 +105,7 @@ def reconcile(
             route.warehouse,
             zone=zone or spec.zone,
             flow_run_id=str(flow_run.id),
-            whole_without_days=last_days is not None or table == ALL,
+            whole_without_days=last_days is not None or are_all(table),
         )
     wait(list(futures.values()))
     for name, future in futures.items():
@@ -145,20 +145,6 @@ class _Found:
     repaired: dict[str, Repaired] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-
-
-def _chosen(specs: TableSpecs, table: str | list[str]) -> list[TableSpec]:
-    """The specs of these tables, each once."""
-    if table == ALL:
-        return list(specs.values())
-    names = [table] if isinstance(table, str) else table
-    if not names:
-        raise RequestError(
-            "no table is named",
-            expected="a table, several, or all",
-            todo="Correct the parameter `table`.",
-        )
-    return list({spec.name: spec for spec in map(specs.named, names)}.values())
 
 
 def _why_left_out(spec: TableSpec, without_sql: bool) -> str:

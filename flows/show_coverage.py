@@ -19,7 +19,7 @@ from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.coverage.days import TableDays
 from ferry.ranges import check_ends
 from ferry.reasons import reason_of
-from ferry.specs.tables import TableSpec
+from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
 from ferry.windows import zone_info
 from flows.pipeline.carry_batch import scheduled_start
 from flows.pipeline.notify import notify
@@ -30,12 +30,10 @@ from tasks.record_coverage import record_coverage
 from tasks.step import explains, known, with_retries
 
 MAX_TABLES_AT_ONCE = 4
-ALL = "all"
 
 
 def _run_name() -> str:
-    table = flow_run.parameters.get("table") or ALL
-    return f"coverage {table if isinstance(table, str) else ', '.join(first_of(table, 5))}"
+    return f"coverage {some_names(flow_run.parameters.get('table') or ALL)}"
 
 
 @flow(
@@ -75,7 +73,7 @@ def show_coverage(
     told: dict[str, TableDays] = {}
     untold: dict[str, str] = {}
     warehouses: dict[str, Warehouse] = {}
-    for spec in _chosen(table):
+    for spec in chosen_specs(load_table_specs(), table or ALL):
         try:
             if spec.warehouse not in warehouses:
                 warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
@@ -96,26 +94,13 @@ def show_coverage(
             told[name] = result.within(start_date, end_date)
         else:
             untold[name] = reason_of(result)
-    _show(told, untold, of_all=_is_all(table))
+    _show(told, untold, of_all=are_all(table or ALL))
     summary = "; ".join(first_of(map(str, told.values()), MAX_REASONS))
     if untold:
         reasons = "; ".join(first_of(map(on_one_line, untold.values()), MAX_REASONS))
         of = f"{len(untold)} of {len(told) + len(untold)} tables cannot be told"
         return Failed(message=f"{of}: {reasons}" + (f"; {summary}" if summary else ""))
     return Completed(message=summary, data=told)
-
-
-def _chosen(table: str | list[str] | None) -> list[TableSpec]:
-    """The specs of these tables, each once."""
-    specs = load_table_specs()
-    if _is_all(table):
-        return list(specs.values())
-    names = [table] if isinstance(table, str) else table or []
-    return list({spec.name: spec for spec in map(specs.named, names)}.values())
-
-
-def _is_all(table: str | list[str] | None) -> bool:
-    return not table or ALL in ([table] if isinstance(table, str) else table)
 
 
 def _show(told: dict[str, TableDays], untold: dict[str, str], *, of_all: bool) -> None:

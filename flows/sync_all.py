@@ -21,6 +21,7 @@ from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import IncompleteReadError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
+from ferry.specs.chosen import chosen_specs
 from ferry.specs.tables import TableSpec
 from ferry.windows import Every
 from flows.pipeline.audit_tables import audit_tables
@@ -104,11 +105,7 @@ def sync_all(
         The receipts of the run's own windows, by table.
     """
     specs = load_table_specs()
-    due = (
-        list({spec.name: spec for spec in map(specs.named, tables)}.values())
-        if tables
-        else due_tables(specs, every)
-    )
+    due = chosen_specs(specs, tables) if tables else due_tables(specs, every)
     dates = Dates(run_date, window_start, window_end, zone)
     batches: list[Batch] = []
     stop, routes = Event(), Routes()

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from ferry.lookback import own_window
 from ferry.plan import choose_window
+from ferry.specs.chosen import chosen_specs
 from ferry.specs.tables import TableSpecs
 from ferry.windows import Every, days_until, run_window
 
@@ -74,7 +75,7 @@ def _of_all(given: Given, scheduled_start: datetime, specs: Specs) -> str | None
 
 def _zones(tables: list[str] | None, every: str, specs: TableSpecs) -> list[str]:
     """The zones in which the windows of a run of sync-all are counted: its tables' own."""
-    chosen = [specs.named(name) for name in tables] if tables else specs.values()
+    chosen = chosen_specs(specs, tables) if tables else specs.values()
     due = [spec for spec in chosen if spec.mode == "window" and (tables or spec.every == every)]
     return [spec.zone for spec in due]
 

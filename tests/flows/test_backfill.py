@@ -301,7 +301,6 @@ def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_rea
         ({"granularity": "hour", "table": "days"}, "column 'day' has no time of day"),
         ({"table": "colours"}, "a table in mode full cannot be backfilled"),
         ({"table": "timeless"}, "mode window needs a cursor column"),
-        ({"table": ["nps", "nps"]}, "a table is named twice"),
         ({"table": []}, "no table is named"),
         ({"table": "npz"}, "there is no table 'npz' among the specs"),
         ({"order": "strict", "workers": 2}, "strict order is for one worker"),

@@ -1,0 +1,46 @@
+"""Which tables a run was asked for, by its parameters `table` and `tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ferry.bounded import first_of
+from ferry.errors import RequestError
+from ferry.specs.tables import TableSpec, TableSpecs
+
+ALL = "all"
+"""What a run is given that is to take every table."""
+
+MAX_NAMES = 5
+"""A run's name has so many of its tables'."""
+
+
+def are_all(tables: str | Sequence[str]) -> bool:
+    """Whether these names ask for every table."""
+    return ALL in _names(tables)
+
+
+def chosen_specs(specs: TableSpecs, tables: str | Sequence[str]) -> list[TableSpec]:
+    """The specs of the tables that were asked for, each once.
+
+    Raises:
+        RequestError: There is no such table, or none is named.
+    """
+    if are_all(tables):
+        return list(specs.values())
+    if not tables:
+        raise RequestError(
+            "no table is named",
+            expected="a table, several, or all",
+            todo="Correct the parameter `table`.",
+        )
+    return list({spec.name: spec for spec in map(specs.named, _names(tables))}.values())
+
+
+def some_names(tables: str | Sequence[str]) -> str:
+    """The tables that were asked for, in the name of the run."""
+    return ", ".join(first_of(_names(tables), MAX_NAMES))
+
+
+def _names(tables: str | Sequence[str]) -> Sequence[str]:
+    return [tables] if isinstance(tables, str) else tables

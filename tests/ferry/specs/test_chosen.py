@@ -1,0 +1,45 @@
+"""Which tables a run was asked for: each once, all of them, or a refusal."""
+
+import pytest
+
+from ferry.errors import RequestError
+from ferry.specs.chosen import are_all, chosen_specs, some_names
+from ferry.specs.tables import parse_table_specs
+
+NAMES = ["nps", "orders", "visits", "users", "prices", "refunds"]
+SPECS = parse_table_specs(
+    "defaults: {source: shop, stage: lake, warehouse: dwh, mode: full, schema: raw_data}\n"
+    "tables:\n" + "".join(f"  {name}: {{}}\n" for name in NAMES),
+    "tables.yaml",
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("nps", ["nps"]),
+        ("raw_data.nps", ["nps"]),
+        (["orders", "nps"], ["orders", "nps"]),
+        (["nps", "raw_data.nps", "nps"], ["nps"]),
+        ("all", NAMES),
+        (["all"], NAMES),
+        (["nps", "all"], NAMES),
+    ],
+)
+def test_each_table_that_is_asked_for_is_taken_once(asked: str | list[str], names: list[str]):
+    assert [spec.name for spec in chosen_specs(SPECS, asked)] == names
+    assert are_all(asked) == (names == NAMES)
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [([], "no table is named"), ("", "no table is named"), (["npz"], "no table 'npz'")],
+)
+def test_no_table_and_one_that_is_not_there_are_refused(asked: str | list[str], problem: str):
+    with pytest.raises(RequestError, match=problem):
+        chosen_specs(SPECS, asked)
+
+
+def test_the_name_of_a_run_has_some_of_its_tables():
+    assert some_names("nps") == "nps"
+    assert some_names(NAMES) == "nps, orders, visits, users, prices, and 1 more"
