@@ -108,7 +108,8 @@ def publish_summaries(
             warehouse = warehouses[spec.warehouse]
             _refuse_carried(spec, tables)
             missing = in_place(missing_tables, spec)(spec, warehouse)
-            if missing and request.asked is None:
+            new = missing and warehouse.describe(spec.target) is None
+            if new and request.asked is None:
                 log.info("%s is left alone: there is no %s yet", target, ", ".join(missing))
                 continue
             if missing:

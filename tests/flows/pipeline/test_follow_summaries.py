@@ -244,6 +244,29 @@ def test_a_summary_whose_tables_are_not_there_yet_is_left_alone(answered: Any):
     assert "mau_summary" not in state.message
 
 
+@ONE_ROUTE
+def test_a_summary_that_has_lost_a_table_that_it_reads_fails(answered: Any):
+    """It would stay as it is for ever, and every run would be green."""
+    journey = answered.journey
+    sync_table(table="nps", mode="full")
+    journey.warehouse.execute(f'CREATE TABLE "{journey.schema}".prices (day DATE)')
+    answered.edit(
+        "nps_summary", "summary.yaml", "reads:\n", f"reads:\n  {journey.schema}.prices:\n"
+    )
+    nps, prices = f"FROM {journey.schema}.nps", f"(SELECT COUNT(*) FROM {journey.schema}.prices)"
+    answered.edit("nps_summary", "query.sql", nps, f"{nps} CROSS JOIN {prices} AS counted")
+    sync_table(table="nps", mode="full")
+    published = answered.published()
+    journey.warehouse.execute(f'DROP TABLE "{journey.schema}".prices')
+    answered.answer(6, [9])
+
+    state = sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+
+    assert state.is_failed()
+    assert f"that the warehouse does not have: {journey.schema}.prices" in state.message
+    assert answered.published() == published
+
+
 SALES = """owner: sales
 description: Orders a day.
 schema: {schema}
