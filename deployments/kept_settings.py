@@ -22,6 +22,7 @@ Settings = dict[str, Any]
 ABSENT: Final = "absent"
 """What a setting is that is not there: a schedule that was deleted."""
 
+AUTOMATION = "automation "
 WHEN, ACTIVE, PARAMETERS = "when", "active", "parameters"
 _KINDS = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
 _PAUSES = {"paused": True, f": {ACTIVE}": False, ": enabled": False}
@@ -90,6 +91,10 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
         said, now = file.get(name, ABSENT), there.get(name, ABSENT)
         if _digest(said) == _digest(now) or (name == "description" and name not in file):
             continue
+        # Prefect deletes a deployment's automations and makes them anew: one that is not there was
+        # perhaps never made again. People turn one off.
+        if now is ABSENT and name.startswith(AUTOMATION):
+            continue
         if last is None:
             paused = any(name.endswith(end) and now is value for end, value in _PAUSES.items())
             if paused or said is ABSENT:
@@ -116,7 +121,7 @@ def with_settings(deployment: dict[str, Any], stay: Settings) -> dict[str, Any]:
     triggers = merged.get("triggers") or []
     for trigger in triggers:
         trigger["enabled"] = stay.get(_automation(trigger["name"]), trigger.get("enabled", True))
-    merged["triggers"] = [each for each in triggers if each["enabled"] is not ABSENT]
+    merged["triggers"] = triggers
     return merged
 
 
@@ -150,7 +155,7 @@ def _schedule(slug: str, when: Any, active: bool, parameters: Any) -> Settings:
 
 
 def _automation(name: str) -> str:
-    return f"automation {name}: enabled"
+    return f"{AUTOMATION}{name}: enabled"
 
 
 def _limit_in_file(limit: int | dict[str, Any] | None) -> Settings | None:

@@ -88,6 +88,15 @@ def test_a_schedule_that_people_deleted_stays_away_and_one_that_the_file_deleted
     assert kept(without, SAID, LAST) == {}
 
 
+def test_an_automation_that_is_not_there_is_made_again() -> None:
+    """Prefect deletes them at each deploy, then makes them anew: a deploy may end in between."""
+    name = "automation of failed runs: enabled"
+    without = {each: value for each, value in SAID.items() if each != name}
+    stay = kept(SAID, without, LAST)
+    assert stay == {}
+    assert file_settings(with_settings(DEPLOYMENT, stay)) == SAID
+
+
 def test_one_deployment_s_settings_are_no_other_s() -> None:
     shared = {"env": {"A": "1"}}
     one = {**DEPLOYMENT, "work_pool": {"name": "p", "job_variables": shared}}
