@@ -39,6 +39,7 @@ from ferry.runs.watch_notice import (
     deaf_notice,
     late_notice,
     no_worker_notice,
+    unanswered,
     worker_back_notice,
 )
 from ferry.runs.window import WINDOW_OF
@@ -113,11 +114,11 @@ class _Watch:
         """Look until nothing is in doubt any more, or it is the next run's turn."""
         max_gap, probe = max(30.0, 3 * look_seconds), Probe()
         self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
-        until = time.monotonic() + LONGEST_SECONDS
+        until, looks, heard = time.monotonic() + LONGEST_SECONDS, 0, True
         while True:
-            heard = True
             try:
                 seen = look(self._client, probe, self._patience)
+                looks += 1
                 heard, in_doubt = seen.heard, self._judge(seen)
             except NOT_ANSWERED as error:
                 self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
@@ -129,7 +130,9 @@ class _Watch:
             if time.monotonic() > until:
                 break
             time.sleep(look_seconds)
-        if not heard:
+        if looks * max_gap < LONGEST_SECONDS:  # too far apart to have listened in between
+            self._failures["looks"] = unanswered(looks, LONGEST_SECONDS)
+        elif not heard:
             self._failures["events"] = DEAF
 
     def notify_unreported(self, unreported_seconds: float) -> None:

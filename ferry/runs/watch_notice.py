@@ -9,10 +9,18 @@ from ferry.runs.watch import LateRuns
 
 RUNBOOK = "docs/runbook.md"
 DEAF = (
-    "silent runs cannot be judged: what is sent to the server is not kept there as an event, so "
-    "that no heartbeat would be, either. Look at the server's log, and at its setting "
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
+    "silent runs cannot be judged: what is sent to the server is not kept there as an event, or is "
+    "not given back, so that no heartbeat would be, either. Look at the server's log, and at its "
+    "setting PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
 )
+
+
+def unanswered(looks: int, seconds: float) -> str:
+    """What is said where the server answers too seldom for anything to be known."""
+    return (
+        f"nothing could be judged: Prefect's server answered {looks} of the watch's looks in "
+        f"{seconds:,.0f} s. Look at the server and its database; the next run looks again."
+    )
 
 
 def no_worker_notice(pool: str) -> Notice:

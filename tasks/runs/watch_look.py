@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -25,6 +26,8 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.events import emit_event
+from prefect.exceptions import PrefectException
+from prefect.logging import get_logger
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
 from tasks.runs.paging import PAGE, all_pages
@@ -82,15 +85,15 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     Raises:
         PrefectException, httpx.HTTPError: The server does not answer; a retry may help.
     """
-    heard = probe.came_through(client)
-    probe.send()
     now = datetime.now(UTC)
     deployments = {each.id: each for each in _watched_deployments(client)}
     journeys = _journeys(client, deployments.values())
     begun = list(_runs(client, state=BEGUN))
     due_before = now - timedelta(seconds=patience.late_seconds)
     late = list(_runs(client, state=[StateType.SCHEDULED], due_before=due_before))
-    beats = _heartbeats(client, [run.id for run in begun if run.state_type != StateType.PENDING])
+    running = [run.id for run in begun if run.state_type != StateType.PENDING]
+    heard, beats = _heard(client, probe, running)
+    probe.send()
     seen = []
     for run in begun + late:
         deployment = deployments.get(run.deployment_id) if run.deployment_id else None
@@ -101,6 +104,20 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     names = {each.work_pool_name for each in deployments.values() if each.work_pool_name}
     pools = {name: _has_worker(client, name) for name in sorted(names)}
     return Look(tuple(seen), pools, heard)
+
+
+def _heard(
+    client: SyncPrefectClient, probe: Probe, running: Sequence[UUID]
+) -> tuple[bool, dict[UUID, dict[str, Any]]]:
+    """Whether what the watch has sent has come through, and the newest heartbeats of these runs.
+
+    A server that gives no events keeps nobody from seeing what stands still.
+    """
+    try:
+        return probe.came_through(client), _heartbeats(client, running)
+    except (PrefectException, httpx.HTTPError) as error:
+        get_logger(__name__).warning("no events can be read just now: %s", type(error).__name__)
+        return False, {}
 
 
 def _watched_deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
