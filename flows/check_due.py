@@ -19,6 +19,7 @@ from prefect.runtime import deployment
 from prefect.states import Completed, Failed
 
 from blocks.registry import load_warehouse
+from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of
 from ferry.coverage.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
 from ferry.coverage.deadlines import (
@@ -28,6 +29,7 @@ from ferry.coverage.deadlines import (
     deadlines_to_judge,
     next_state,
 )
+from ferry.errors import BusyError
 from ferry.reasons import reason_of
 from ferry.settings import refuse_misspelled
 from ferry.specs.tables import TableSpec
@@ -37,9 +39,11 @@ from tasks.landed.history import History, read_history
 from tasks.runs.marks import PREFIX, SENT, Mark, all_marks, mark_name
 from tasks.runs.missed_looks import drop_missed_looks
 from tasks.runs.notify_once import notify_once, notify_over
-from tasks.step import explains, with_retries
+from tasks.step import explains
 
 SPECS = "the file of table specs"
+LOCK_SECONDS = 20
+"""A table that a batch is landing in is locked: it is looked at again five minutes later."""
 
 
 @flow(name="check-due", flow_run_name="check what is due")
@@ -74,14 +78,22 @@ class _Check:
         self._done: list[str] = []
         self._failures: list[str] = []
         self._unasked: set[str] = set()
+        self._answered: set[str] = set()
 
     def all(self) -> None:
         """Judge every table whose deadline has passed."""
         specs: list[TableSpec] = []
-        with self._asking(SPECS):
+        try:
             specs += load_table_specs().values()
+            self._answered.add(SPECS)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is told
+            self._cannot_ask(SPECS, error)
         for spec in specs:
             self._table(spec)
+        for what in self._answered - self._unasked:
+            with self._telling(what):
+                if self._marks.pop(_unjudged(what), None) == SENT:
+                    notify_over(Mark(self._client, _unjudged(what)), None, self._slug)
 
     def ended(self) -> Any:
         """The state of this run: Failed if anything could not be judged or told."""
@@ -99,13 +111,23 @@ class _Check:
         deadlines = deadlines_to_judge(spec, datetime.now(UTC), told)
         if not deadlines or spec.warehouse in self._unasked:
             return
-        found: list[History] = []
-        with self._asking(spec.warehouse):
-            found += [with_retries(read_history, spec)(spec, load_warehouse(spec.warehouse))]
-        for history in found:
-            for each in deadlines:
-                with self._telling(each.spec.name):
-                    self._judge(each, history, told.get(each.key))
+        try:
+            warehouse = load_warehouse(spec.warehouse)
+            # The next look is the retry: what is asked once more here keeps the others waiting.
+            history = read_history.fn(spec, warehouse, look_at_target=False)
+            if any(arrival(each, history.receipts, history.coverage).there for each in deadlines):
+                history = read_history.fn(spec, _impatient(warehouse))
+        except BusyError as error:  # as while a batch lands: the next look asks again
+            self._log.info("%s is not judged just now: %s", spec.target, error)
+            return
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others are judged
+            answers = _answers(spec.warehouse)
+            self._cannot_ask(str(spec.target) if answers else spec.warehouse, error)
+            return
+        self._answered |= {spec.warehouse, str(spec.target)}
+        for each in deadlines:
+            with self._telling(each.spec.name):
+                self._judge(each, history, told.get(each.key))
 
     def _judge(self, deadline: Deadline, history: History, before: DeadlineState | None) -> None:
         arrived = arrival(deadline, history.receipts, history.coverage)
@@ -129,21 +151,14 @@ class _Check:
         self._done.append(what)
         self._log.info("%s", what)
 
-    @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        """Tell once that this cannot be asked, and go on with what can be."""
-        name = _unjudged(what)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  # whatever it is, the others are judged
-            reason = reason_of(error)
-            self._unasked.add(what)
-            self._fail(f"{what} cannot be asked: {reason}")
-            with self._telling(what):
-                notify_once(Mark(self._client, name), unjudged_notice(what, reason), self._slug)
-        else:
-            if self._marks.pop(name, None) == SENT:
-                notify_over(Mark(self._client, name), None, self._slug)
+    def _cannot_ask(self, what: str, error: Exception) -> None:
+        """Tell once that this cannot be asked: a table, a whole warehouse, the specs."""
+        reason = reason_of(error)
+        self._unasked.add(what)
+        self._fail(f"{what} cannot be asked: {reason}")
+        with self._telling(what):
+            notice = unjudged_notice(what, reason)
+            notify_once(Mark(self._client, _unjudged(what)), notice, self._slug)
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
@@ -156,6 +171,21 @@ class _Check:
     def _fail(self, why: str) -> None:
         self._failures.append(why)
         self._log.error("%s", why)
+
+
+def _impatient(warehouse: Warehouse) -> Warehouse:
+    """The warehouse, whose statements wait for no lock that is held for long."""
+    if "statement_timeout_seconds" not in type(warehouse).model_fields:
+        return warehouse
+    return warehouse.model_copy(update={"statement_timeout_seconds": LOCK_SECONDS})
+
+
+def _answers(warehouse: str) -> bool:
+    """Whether the warehouse itself can be asked anything."""
+    try:
+        return bool(load_warehouse(warehouse).fetch("SELECT 1"))
+    except Exception:  # noqa: BLE001  # whatever it is, it is told of what failed first
+        return False
 
 
 def _unjudged(what: str) -> str:

@@ -99,7 +99,8 @@ def deadlines_to_judge(
 ) -> list[Deadline]:
     """The deadlines of a table of which something may have to be told, the oldest first.
 
-    What was there in time is not asked for again, so that the warehouse is left in peace.
+    What was there in time is not asked for again, so that the warehouse is left in peace. Of
+    windows, which have a day each, those that passed while nobody could judge are judged as well.
 
     Args:
         spec: The table's spec.
@@ -111,10 +112,13 @@ def deadlines_to_judge(
         return []
     days = (last.day - number * ONE_DAY for number in range(KEPT_DAYS, -1, -1))
     found = [Deadline(spec, day, due_moment(day, spec.due, spec.zone)) for day in days]
+    judged = [each.day for each in found if each.key in told]
+    unjudged_from = last.day if spec.mode != "window" or not judged else max(judged) + ONE_DAY
     return [
         each
         for each in found
-        if told.get(each.key) is DeadlineState.LATE or (each == last and each.key not in told)
+        if told.get(each.key) is DeadlineState.LATE
+        or (each.key not in told and each.day >= unjudged_from)
     ]
 
 

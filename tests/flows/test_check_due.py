@@ -12,8 +12,11 @@ from prefect.blocks.notifications import SlackWebhook
 from prefect.client.schemas.objects import State, StateType
 from pydantic import SecretStr
 
+from ferry.errors import AccessError
+from ferry.schema import TableName
 from flows.check_due import check_due
 from flows.sync_table import sync_table
+from tasks.landed import history
 from tests.harness.api import Api
 from tests.harness.slack import WEBHOOK, Slack
 
@@ -112,6 +115,44 @@ def test_a_warehouse_that_cannot_be_asked_is_told_once_and_may_be_told_anew(
         )
         path.rmdir()
         check()  # it answers
+
+
+def test_a_table_that_cannot_be_asked_keeps_no_other_of_its_warehouse_from_being_judged(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is told once, however often others answer before it. DuckDB takes no rights away."""
+    shop.write_specs(absent=SPEC, broken=SPEC, orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+    ask = history.read_failures
+
+    def refused(table: TableName, warehouse: Any) -> Any:
+        if table.name == "broken":
+            raise AccessError("permission denied")
+        return ask(table, warehouse)
+
+    monkeypatch.setattr(history, "read_failures", refused)
+    told = [check().message or "" for _ in range(3)]
+    assert "orders is there" in told[0]
+    assert all(f"{shop.schema}.broken cannot be asked" in message for message in told)
+    assert subjects(slack_server) == [
+        f"Ferry: absent for {yesterday():%Y-%m-%d} is not loaded; due 00:00",
+        f"Ferry: nobody knows whether tables are late: {shop.schema}.broken cannot be asked",
+    ]
+
+
+def test_the_target_is_not_looked_at_for_a_table_that_is_late_by_its_receipts(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a batch lands, that would wait until it has: the message would come too late."""
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date() - timedelta(days=1))
+
+    def locked(*_: Any) -> str:
+        raise AssertionError("the target was looked at")
+
+    monkeypatch.setattr(history, "why_gone", locked)
+    assert check().type is StateType.COMPLETED
+    assert len(subjects(slack_server)) == 1
 
 
 def test_specs_that_cannot_be_read_are_told_once(shop: Any, slack_server: Slack) -> None:

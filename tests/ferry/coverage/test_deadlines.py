@@ -207,6 +207,15 @@ class TestTelling:
         later = utc("2026-11-26T12:00") + timedelta(days=KEPT_DAYS + 1)
         assert deadline(table) not in deadlines_to_judge(table, later, told)
 
+    def test_of_windows_those_that_passed_while_nobody_could_judge_are_judged(self) -> None:
+        table, now = spec(), utc("2026-11-29T12:00")
+        told = {deadline(table).key: DeadlineState.KEPT}
+        days = ["2026-11-27", "2026-11-28", "2026-11-29"]
+        assert deadlines_to_judge(table, now, told) == [deadline(table, day) for day in days]
+        whole = spec(mode="full")  # a copy of today holds what one of the day before did
+        assert deadlines_to_judge(whole, now, told) == [deadline(whole, days[-1])]
+        assert deadlines_to_judge(table, now, {}) == [deadline(table, days[-1])]
+
     def test_no_two_tables_have_the_same_mark(self) -> None:
         named = [("a", "b_c"), ("a_b", "c"), ("a", "b$c"), ("a", "b")]
         keys = {deadline(spec(schema=schema, name=name)).key for schema, name in named}
