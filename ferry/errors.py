@@ -9,7 +9,7 @@ FerryError
 │   └── OutcomeUnknownError   the connection was lost at COMMIT; look the batch up first
 └── FatalError                trying again cannot help; somebody has to change something
     ├── ConfigurationError    no such block, a setting that is missing or wrong
-    │   └── SpecError         a table spec that cannot be read or is misspelled
+    │   └── SpecError         a table's or summary's spec that cannot be read or is misspelled
     ├── RequestError          the run's own parameters are wrong: dates, modes, table names
     ├── AccessError           wrong password, wrong certificate, no permission, no such bucket
     ├── SchemaError           columns or types that are missing or do not fit
@@ -162,7 +162,7 @@ class ConfigurationError(FatalError):
 
 
 class SpecError(ConfigurationError):
-    """A table spec that cannot be read or is misspelled."""
+    """A table's or summary's spec that cannot be read or is misspelled."""
 
     code = "FERRY-SPEC"
 

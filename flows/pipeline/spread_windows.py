@@ -97,7 +97,7 @@ class Spread:
         flow_run_id: The backfill's run.
         warehouse: Where receipts and failures are.
         runs: How many runs may be under way at a time.
-        max_concurrency: How many windows each of them carries at a time.
+        max_concurrency: How many batches of windows each of them has under way at a time.
     """
 
     def __init__(

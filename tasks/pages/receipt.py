@@ -28,6 +28,7 @@ def show_receipt(receipt: Receipt) -> None:
         for field in SHOWN_COUNTS
         if field != "rows_superseded" or receipt.rows_superseded
     )
+    without_file = "none: " + ("the rows went by INSERT" if receipt.rows_staged else "no rows")
     took = (receipt.finished_at - receipt.started_at).total_seconds()
     markdown = (
         f"### {receipt.table_name}, {receipt.window_label}\n\n"
@@ -35,12 +36,12 @@ def show_receipt(receipt: Receipt) -> None:
         f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
         + (f"- cursor `{receipt.cursor_name}`\n" if receipt.cursor_name else "")
         + (
-            f"- read in ranges, {receipt.source_snapshot} snapshot\n"
+            f"- read in parts, {receipt.source_snapshot} snapshot\n"
             if receipt.source_snapshot
             else ""
         )
         + f"- batch `{receipt.batch_id}`\n"
-        f"- manifest {receipt.manifest_uri or 'none: the rows went by INSERT'}\n"
+        f"- manifest {receipt.manifest_uri or without_file}\n"
         f"- checksum `{receipt.checksum}`\n"
         f"- Ferry {receipt.code_version}\n"
     )

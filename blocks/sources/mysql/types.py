@@ -110,7 +110,7 @@ class CatalogColumn:
                 "it into text.",
             )
         native, character_set = self.column_type, (self.character_set or "utf8mb4").lower()
-        if character_set not in _CONVERTED_WHOLE:  # how `mysql_characters` knows it
+        if character_set not in _CONVERTED_WHOLE:  # how `characters` knows it
             native += f" character set {character_set}"
         return Column(self.name, data_type, self.nullable, native)
 

@@ -1,1 +1,1 @@
-"""Other tools that carry tables from MySQL to PostgreSQL, measured in turn with ours."""
+"""Other tools that carry tables from MySQL to PostgreSQL, or to S3, measured in turn with ours."""
