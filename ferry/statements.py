@@ -75,14 +75,14 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-_LITERAL_OR_NAME = re.compile(r"""'(?:[^']|'')*'|"((?:[^"]|"")*)\"""")
+_LITERAL_OR_NAME = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"((?:[^"]|"")*)\"""", re.DOTALL)
 
 
 def requoted(text: str, quote: Callable[[str], str]) -> str:
     """The text with each quoted identifier as an engine quotes it that knows no double quotes.
 
     Its warehouse hands it to `Statement.marked`, with `quote` making an identifier of a name. What
-    stands in a literal is left as it is.
+    stands in a literal or a comment is left as it is.
     """
     return _LITERAL_OR_NAME.sub(
         lambda found: found[0] if found[1] is None else quote(found[1].replace('""', '"')), text

@@ -57,14 +57,15 @@ def by_moments(query: Query, zoned: Zoned) -> Query:
     """
     if not any(zoned.values()):
         return query
-    tree = query.tree.copy()
-    for scope in traverse_scope(tree):
+    parts = {}
+    for scope in traverse_scope(query.tree.copy()):
         for column in scope.columns:
             compared = _outermost(column).parent
             if isinstance(compared, _COMPARED) and _has_zone(column, scope, zoned):
-                for side in list(compared.iter_expressions()):
-                    _to_moment(side)
-    return Query(query.file, query.dialect, tree)
+                for side in compared.iter_expressions():
+                    if moment := _moment(side):
+                        parts[query.written.place(side)] = f":{moment}"
+    return query.with_parts(parts)
 
 
 def _outermost(node: exp.Expression) -> exp.Expression:
@@ -73,15 +74,13 @@ def _outermost(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _to_moment(side: exp.Expression) -> None:
-    """Let a bound of the window be a moment, where it stands alone or is cast to a time."""
-    inner = side
+def _moment(inner: exp.Expression) -> str | None:
+    """The moment that a bound of the window is, where it stands alone or is cast to a time."""
     while isinstance(inner, exp.Paren) or (
         isinstance(inner, exp.Cast) and inner.to.this.value.lower() in _TIMES
     ):
         inner = inner.this
-    if isinstance(inner, exp.Placeholder) and inner.name in _MOMENTS:
-        side.replace(exp.Placeholder(this=_MOMENTS[inner.name]))
+    return _MOMENTS.get(inner.name) if isinstance(inner, exp.Placeholder) else None
 
 
 def _has_zone(column: exp.Column, scope: Scope, zoned: Zoned) -> bool:

@@ -1,8 +1,8 @@
-"""A summary's SQL: written once, in Redshift's, and translated for each warehouse by sqlglot.
+"""A summary's SQL: sent as it is written where the warehouse speaks it, else translated by sqlglot.
 
 Parameters are named, such as `:window_start`. They become the values of a `Statement` in the order
-in which they stand in the translated text, worked out on the tree: a colon in a literal is never
-taken for one.
+in which they stand in the text that is sent. Which they are, the tree tells: a colon in a literal
+is never taken for one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import SpecError
 from ferry.schema import TableName
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
+from ferry.summaries.written import Place, Written, read
 
 WRITTEN_IN = "redshift"
 """The SQL of `query.sql` and of the checks."""
@@ -37,11 +38,13 @@ class Query:
     Attributes:
         file: The file it stands in, for messages.
         dialect: The SQL it is written in, as sqlglot names it.
+        written: Its text, and what that consists of.
         tree: What sqlglot made of it.
     """
 
     file: str
     dialect: str
+    written: Written
     tree: exp.Expression
 
     @property
@@ -61,17 +64,32 @@ class Query:
 
     def reading(self, table: TableName, instead: str) -> Query:
         """The query with `instead`, a table's name or a subquery, in place of a table."""
-        tree = self.tree.copy()
-        for node in _read(tree):
+        parts = {}
+        for node in _read(self.tree):
             if _name(node) == table:
-                text = f"SELECT 1 FROM {instead} AS {quoted(node.alias or node.name)}"  # noqa: S608
-                node.replace(sqlglot.parse_one(text, read=WRITTEN_IN).find(exp.From).this)
-        return Query(self.file, self.dialect, tree)
+                first, last = node.parts[0], node.parts[-1]
+                name = last.name if last.args.get("quoted") else last.name.lower()
+                known_as = "" if node.alias else f" AS {quoted(name)}"
+                parts[first.meta["start"], last.meta["end"] + 1] = instead + known_as
+        return self.with_parts(parts)
+
+    def with_parts(self, parts: Mapping[Place, str]) -> Query:
+        """The query with these parts of its text in place of what stands there."""
+        written, trees = read(self.written.with_parts(parts), self.dialect)
+        return Query(self.file, self.dialect, written, trees[0])
 
     def text(self, capabilities: Capabilities) -> str:
-        """The query in the warehouse's SQL, its parameters marked for `bound`."""
+        """The query in the warehouse's SQL, its parameters marked for `bound`.
+
+        As it is written, where that is the query's own.
+        """
+        if self.dialect == capabilities.dialect:
+            found = self.tree.find_all(exp.Placeholder)
+            return self.written.with_parts(
+                {self.written.place(each): marked(each.name) for each in found}
+            )
         tree = self.tree.copy()
-        if self.dialect == WRITTEN_IN != capabilities.dialect:
+        if self.dialect == WRITTEN_IN:
             # So that a division of whole numbers, where it can be told, is one everywhere.
             tree = annotate_types(tree, dialect=self.dialect)
         tree = tree.transform(
@@ -109,7 +127,7 @@ def parse_query(
         SpecError: Not one SELECT, a table without its schema, or an unknown parameter.
     """
     try:
-        trees = [each for each in sqlglot.parse(text, read=dialect) if each and each.args]
+        written, trees = read(text, dialect)
     except sqlglot.errors.SqlglotError as error:
         found = (getattr(error, "errors", None) or [{}])[0]
         at = line + int(found.get("line") or 1)
@@ -118,8 +136,9 @@ def parse_query(
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Query) or MARK in text or tree.find(*_CHANGES):
         raise SpecError(f"{file}:{line + 1}: expected one SELECT, which changes nothing")
-    query = Query(file, dialect, tree)
-    unknown = sorted(query.parameters - set(parameters))
+    query = Query(file, dialect, written, tree)
+    placed = {each.name for each in tree.find_all(exp.Placeholder) if "start" in each.meta}
+    unknown = sorted(query.parameters - (placed & set(parameters)))
     if unknown or tree.find(exp.Parameter):
         raise SpecError(
             f"{file}:{line + 1}: unknown parameters: {', '.join(filter(None, unknown)) or '?'}",

@@ -147,6 +147,15 @@ def test_an_output_check_sees_the_table_as_it_is_about_to_be():
     assert source.sql == "SELECT COUNT(1) FROM s.t"
 
 
+def test_a_check_s_sql_is_sent_as_it_is_written():
+    text = "-- it's late\nSELECT MAX(ADD_MONTHS(day, 1)) - MAX(x.d::date) FROM {}, raw.x;"
+    sql = {"sql": text.format("s.t"), "equals": "SELECT TO_DATE('x', 'YYYY', TRUE) FROM raw.x"}
+    expected = text.format('"ferry"."aside" AS "t"').removesuffix(";")
+    assert [each.sql for each in ask(sql).statements] == [expected, sql["equals"]]
+    asked = ask(sql, side="input_check").statements
+    assert [each.sql for each in asked] == [text.format("s.t").removesuffix(";"), sql["equals"]]
+
+
 def test_an_input_check_looks_at_the_window_of_a_table_that_is_tied_to_it():
     bounds = {"bounds": "score", "max": 10}
     (tied,) = ask({**bounds, "table": "raw.x"}, subject(DAY, LATER), "input_check").statements

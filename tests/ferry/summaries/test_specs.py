@@ -106,6 +106,15 @@ def test_another_query_or_type_is_another_definition_and_another_word_is_not():
     assert parsed().definition != parsed(**yaml_with("type: bigint", "type: integer")).definition
     assert parsed().definition == parsed(**yaml_with("How many.", "So many.")).definition
     assert parsed().definition == parsed(sql="-- by day\n" + SQL).definition
+    assert parsed().definition == parsed(sql=SQL.replace(" AND", "\n  AND") + ";").definition
+
+
+def test_each_word_of_the_query_is_part_of_the_definition():
+    lenient, strict = (
+        parsed(**sql_with("created_at::DATE", f"TO_DATE(created_at, 'YYYYMMDD', {each})"))
+        for each in ("FALSE", "TRUE")
+    )
+    assert lenient.definition != strict.definition
 
 
 def reading(name: str, *tables: str) -> SummarySpec:
