@@ -22,6 +22,8 @@ class Capabilities:
         max_columns: The most columns a table can have.
         dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
             translated to it.
+        means_otherwise: What of a translated query would mean something else in it, without an
+            error, by the names in `ferry/summaries/translated.py`; a query that has one is refused.
         lock_mode: What follows `LOCK TABLE <name>` to make other writers wait; None where the
             engine has no LOCK.
         sort_and_dist_keys: Whether CREATE TABLE takes SORTKEY and DISTKEY.
@@ -70,3 +72,4 @@ class Capabilities:
     nul_in_text: bool = False
     deletes_using: bool = True
     reserved_columns: frozenset[str] = frozenset()
+    means_otherwise: frozenset[str] = frozenset()

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import ErrorLevel, exp
 from sqlglot.optimizer.annotate_types import annotate_types
 
 from ferry.capabilities import Capabilities
 from ferry.errors import SpecError
 from ferry.schema import TableName
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
+from ferry.summaries.translated import check_meanings, own_query
 from ferry.summaries.written import Place, Written, read
 
 WRITTEN_IN = "redshift"
@@ -82,12 +83,22 @@ class Query:
         """The query in the warehouse's SQL, its parameters marked for `bound`.
 
         As it is written, where that is the query's own.
+
+        Raises:
+            SpecError: It cannot be translated, or would then mean something else.
         """
         if self.dialect == capabilities.dialect:
             found = self.tree.find_all(exp.Placeholder)
             return self.written.with_parts(
                 {self.written.place(each): marked(each.name) for each in found}
             )
+        check_meanings(
+            self.written,
+            self.tree,
+            capabilities.means_otherwise,
+            file=self.file,
+            dialect=capabilities.dialect,
+        )
         tree = self.tree.copy()
         if self.dialect == WRITTEN_IN:
             # So that a division of whole numbers, where it can be told, is one everywhere.
@@ -99,7 +110,15 @@ class Query:
                 else node
             )
         )
-        text: str = tree.sql(dialect=capabilities.dialect, comments=False)
+        try:
+            text: str = tree.sql(
+                dialect=capabilities.dialect, comments=False, unsupported_level=ErrorLevel.RAISE
+            )
+        except sqlglot.errors.UnsupportedError as error:
+            raise SpecError(
+                f"{self.file}: not to be translated into the warehouse's SQL: {error}",
+                todo=f"Write it otherwise. {own_query(capabilities.dialect)}",
+            ) from error
         return text
 
 

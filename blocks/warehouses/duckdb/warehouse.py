@@ -131,6 +131,24 @@ class DuckDBWarehouse(Warehouse):
         dialect="duckdb",
         alters_types=True,
         nul_in_text=True,
+        means_otherwise=frozenset(
+            {
+                "ADD_MONTHS",
+                "CONCAT",
+                "DATEDIFF in weeks",
+                "DATE_PART of seconds",
+                "EXTRACT of epoch or parts of a second",
+                "LIKE with a backslash",
+                "LISTAGG",
+                "NUMERIC without digits",
+                "REGEXP_REPLACE",
+                "REGEXP_SUBSTR of an occurrence",
+                "SIMILAR TO",
+                "SUBSTRING from below 0",
+                "TO_CHAR",
+                "VARCHAR(n) or CHAR",
+            }
+        ),
     )
 
     path: Path = Field(

@@ -91,6 +91,18 @@ class PostgresWarehouse(PostgresSession, Warehouse):
         hex_prefix="\\x",
         json_digits=16_383,  # of a numeric, after its point; before it there can be more
         reserved_columns=SYSTEM_COLUMNS,
+        means_otherwise=frozenset(
+            {
+                "ADD_MONTHS",
+                "CONCAT",
+                "DATEDIFF",
+                "EXTRACT of seconds",
+                "EXTRACT of epoch or parts of a second",
+                "LISTAGG",
+                "NUMERIC without digits",
+                "REGEXP_REPLACE",
+            }
+        ),
     )
 
     copy_threads: int = Field(
