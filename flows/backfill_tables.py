@@ -35,9 +35,9 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.chosen import are_all, chosen_specs, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
-from flows.pipeline.carry_batch import load_route, scheduled_start
 from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
 from flows.pipeline.follow_summaries import follow_tables
+from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs

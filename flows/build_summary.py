@@ -14,7 +14,7 @@ from ferry.specs.tables import TableSpecs
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span, asked_span, check_begun
 from ferry.summaries.specs import SummarySpec
-from flows.pipeline.carry_batch import scheduled_start
+from flows.pipeline.make_batch import scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.publish_summaries import BuildRequest, publish_summaries
 from flows.pipeline.summary_specs import load_summaries

@@ -13,8 +13,8 @@ from ferry.backfills.outcomes import failed_lines, failures_of
 from ferry.backfills.plan import check_table, check_unchanged
 from ferry.errors import RequestError
 from ferry.windows import Window, check_begun
-from flows.pipeline.carry_batch import load_route
 from flows.pipeline.carry_many import carry_many, window_batches
+from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.landed.history import read_run

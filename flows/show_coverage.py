@@ -21,7 +21,7 @@ from ferry.ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
 from ferry.windows import zone_info
-from flows.pipeline.carry_batch import scheduled_start
+from flows.pipeline.make_batch import scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
 from tasks.pages.artifacts import cosmetic

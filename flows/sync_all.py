@@ -25,9 +25,10 @@ from ferry.specs.chosen import chosen_specs
 from ferry.specs.tables import TableSpec
 from ferry.windows import Every
 from flows.pipeline.audit_tables import audit_tables
-from flows.pipeline.carry_batch import Dates, Routes, TaskRuns, carry, make_batch
+from flows.pipeline.carry_batch import TaskRuns, carry
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
 from flows.pipeline.follow_summaries import follow_tables
+from flows.pipeline.make_batch import Dates, Routes, make_batch
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs

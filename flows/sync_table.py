@@ -9,8 +9,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from ferry.specs.tables import Mode
-from flows.pipeline.carry_batch import Dates, load_route, make_batch
 from flows.pipeline.follow_summaries import carry_and_follow
+from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs

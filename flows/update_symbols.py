@@ -17,14 +17,8 @@ from ferry.errors import ConfigurationError, RequestError
 from ferry.runs.window import PRICES as TABLE
 from ferry.specs.tables import TableSpec
 from ferry.windows import check_begun, day_window, days_until, local_midnight
-from flows.pipeline.carry_batch import (
-    Dates,
-    Route,
-    load_route,
-    make_batch,
-    scheduled_start,
-)
 from flows.pipeline.follow_summaries import carry_and_follow
+from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
 from tasks.step import explains

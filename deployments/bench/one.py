@@ -45,7 +45,8 @@ from ferry.ranges import Granularity, Range
 from ferry.specs.tables import Mode, TableSpec
 from flows import backfill_tables
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
+from flows.pipeline.carry_batch import carry
+from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from tasks.audits.reconcile import reconcile

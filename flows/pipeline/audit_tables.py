@@ -17,7 +17,7 @@ from ferry.lookback import own_window
 from ferry.ranges import Range
 from ferry.reasons import reason_of
 from ferry.windows import zone_info
-from flows.pipeline.carry_batch import load_route
+from flows.pipeline.make_batch import load_route
 from flows.pipeline.repair import repair_table
 from tasks.audits.reconcile import reconcile
 from tasks.step import known, with_retries

@@ -20,12 +20,9 @@ from ferry.plan import plan_query
 from ferry.reasons import reason_of
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.windows import Window
-from flows.pipeline.carry_batch import (
-    NOT_THE_WINDOWS_FAULT,
-    Route,
-    load_route,
-)
+from flows.pipeline.carry_batch import NOT_THE_WINDOWS_FAULT
 from flows.pipeline.carry_many import InARow, run_windows
+from flows.pipeline.make_batch import Route, load_route
 from tasks.landed.history import read_coverage
 from tasks.landed.receipts import readings
 from tasks.pages.receipt import receipt_line

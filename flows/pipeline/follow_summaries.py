@@ -12,7 +12,8 @@ from ferry.batch import Batch
 from ferry.errors import IncompleteReadError, SpecError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
-from flows.pipeline.carry_batch import Route, carry
+from flows.pipeline.carry_batch import carry
+from flows.pipeline.make_batch import Route
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.pages.receipt import receipt_line

@@ -21,8 +21,9 @@ from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
-from flows.pipeline.carry_batch import Dates, Route, carry, load_route, make_batch, scheduled_start
+from flows.pipeline.carry_batch import carry
 from flows.pipeline.carry_many import carry_many, window_batches
+from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.tidy import tidied
 from tasks.audits.reconcile import compare_again
 from tasks.audits.remove import realign

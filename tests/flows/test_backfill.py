@@ -18,7 +18,7 @@ from ferry.ranges import Range
 from ferry.statements import MARK, Statement
 from flows import backfill_tables
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import load_route
+from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
 from tasks.plan_windows import plan_table

@@ -12,7 +12,7 @@ from prefect.deployments import run_deployment
 from prefect.flow_engine import run_flow
 
 from ferry.errors import ConnectionLostError
-from flows.pipeline import carry_batch
+from flows.pipeline import carry_batch, make_batch
 from flows.sync_all import sync_all
 from tests.harness.api import Api, eventually
 
@@ -150,9 +150,9 @@ def test_a_small_table_has_one_task_run_with_the_lines_and_retries_of_its_steps(
 
     monkeypatch.setattr(kind, "read", cut_once)
     loads: list[tuple[str, ...]] = []
-    load = carry_batch.load_blocks
+    load = make_batch.load_blocks
     monkeypatch.setattr(
-        carry_batch, "load_blocks", lambda *names: loads.append(names) or load(*names)
+        make_batch, "load_blocks", lambda *names: loads.append(names) or load(*names)
     )
     state = run(run_date=DAY)
     assert state.type is StateType.COMPLETED, state.message

@@ -10,7 +10,7 @@ from prefect.logging import disable_run_logger
 
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode
-from flows.pipeline.carry_batch import Dates, load_route, make_batch
+from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from tasks.copy_in import copy
 from tasks.extract import extract

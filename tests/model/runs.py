@@ -20,9 +20,10 @@ from ferry.backfills.plan import PlannedWindow, Reprocess, lost_since
 from ferry.errors import FerryError, UnknownError
 from ferry.ranges import Granularity, Range
 from ferry.windows import Every, Window, scheduled_window
-from flows.pipeline.carry_batch import Coordination, Dates, Route, carry_together, make_batch
+from flows.pipeline.carry_batch import Coordination, carry_together
 from flows.pipeline.carry_many import run_windows, window_batches
 from flows.pipeline.catch_up import catch_up
+from flows.pipeline.make_batch import Dates, Route, make_batch
 from flows.pipeline.settle import wait_until_settled
 from tasks.landed.history import read_coverage
 from tasks.plan_windows import plan_table
@@ -75,7 +76,7 @@ class Runs:
             return clock.now.timestamp()
 
         with ExitStack() as stack:
-            stack.enter_context(patch("flows.pipeline.carry_batch.flow_run", _Current()))
+            stack.enter_context(patch("flows.pipeline.make_batch.flow_run", _Current()))
             stack.enter_context(
                 patch("flows.pipeline.settle.time", SimpleNamespace(monotonic=monotonic))
             )

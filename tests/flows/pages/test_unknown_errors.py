@@ -161,7 +161,7 @@ def test_one_window_that_fails_so_ends_no_table_that_is_caught_up(
 
     monkeypatch.setattr(kind, "read", fails_once)
     monkeypatch.setattr(
-        "flows.pipeline.carry_batch.scheduled_start",
+        "flows.pipeline.make_batch.scheduled_start",
         lambda: datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=UTC),
     )
     state = sync_all(return_state=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows.pipeline.carry_batch import Dates, carry_together, load_route, make_batch
+from flows.pipeline.carry_batch import carry_together
+from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 
 

@@ -12,9 +12,10 @@ from prefect import flow
 
 from ferry.windows import day_window
 from flows.build_summary import build_summary
-from flows.pipeline.carry_batch import carry, load_route
+from flows.pipeline.carry_batch import carry
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.follow_summaries import follow
+from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -91,7 +92,8 @@ def test_many_windows_of_one_run_are_built_once(answered: Any):
 
     @flow
     def carry_days() -> Any:
-        from flows.pipeline.carry_batch import Dates, carry, load_route, make_batch
+        from flows.pipeline.carry_batch import carry
+        from flows.pipeline.make_batch import Dates, load_route, make_batch
         from flows.pipeline.table_specs import load_table_specs
 
         spec = load_table_specs().named("nps")

@@ -19,7 +19,7 @@ from ferry.schema import TableName
 from ferry.statements import MARK, Statement, table_sql
 from ferry.write import upsert
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import load_route
+from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.history import read_coverage
 from tests.flows.pipeline.test_killed import kill_at

@@ -16,7 +16,7 @@ from prefect.logging import disable_run_logger
 from deployments.local.redshift_double import Fault
 from ferry.errors import BusyError, ConnectionLostError, SchemaError
 from ferry.schema import Kind, TableName
-from flows.pipeline.carry_batch import Dates, load_route, make_batch
+from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
 from tasks.target.retype import plan_columns, retype

@@ -15,8 +15,9 @@ from ferry.errors import DataError, StaleReadError
 from ferry.schema import TableName
 from ferry.windows import day_window
 from flows.backfill_tables import backfill
-from flows.pipeline.carry_batch import Coordination, carry, carry_together, load_route
+from flows.pipeline.carry_batch import Coordination, carry, carry_together
 from flows.pipeline.carry_many import window_batches
+from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
