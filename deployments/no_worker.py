@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import WorkPoolStatus
-from prefect.events.actions import SendNotification
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
-from ferry.errors import ConfigurationError
+from deployments.automations import register_message
 from ferry.runs.watch_notice import nobody_watches_notice
 
 WATCH_POOL = "ferry-watch"
@@ -49,38 +47,24 @@ def register_nobody_watches(
     Raises:
         ConfigurationError: There is no such block.
     """
-    notice = nobody_watches_notice(pool)
+    trigger = EventTrigger(
+        match={"prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": pool},
+        for_each={"prefect.resource.id"},
+        after={"prefect.work-pool.not-ready"},
+        expect={"prefect.work-pool.ready"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
+    )
     with get_client(sync_client=True) as client:
-        wanted = AutomationCore(
-            name=NOBODY_WATCHES,
-            description="Registered by Ferry: tells that the pool of the watch has no worker.",
-            trigger=EventTrigger(
-                match={
-                    "prefect.resource.id": "prefect.work-pool.*",
-                    "prefect.resource.name": pool,
-                },
-                for_each={"prefect.resource.id"},
-                after={"prefect.work-pool.not-ready"},
-                expect={"prefect.work-pool.ready"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=within,
-            ),
-            actions=[
-                SendNotification(
-                    block_document_id=_block_id(notifier, client),
-                    subject=notice.subject,
-                    body=notice.body,
-                )
-            ],
+        return register_message(
+            client,
+            NOBODY_WATCHES,
+            "Registered by Ferry: tells that the pool of the watch has no worker.",
+            trigger,
+            nobody_watches_notice(pool),
+            notifier,
         )
-        for before in client.read_automations_by_name(NOBODY_WATCHES):
-            wanted.enabled = before.enabled
-            client.update_automation(before.id, wanted)
-            break
-        else:
-            client.create_automation(wanted)
-    return NOBODY_WATCHES
 
 
 def nobody_watches_yet(pool: str = WATCH_POOL) -> str | None:
@@ -93,15 +77,3 @@ def nobody_watches_yet(pool: str = WATCH_POOL) -> str | None:
         "of late tables. Start one, if possible on another machine than the others: "
         f"prefect worker start --pool {pool} --limit 2"
     )
-
-
-def _block_id(notifier: str, client: SyncPrefectClient) -> UUID:
-    slug, _, name = notifier.partition("/")
-    try:
-        return client.read_block_document_by_name(name, slug, include_secrets=False).id
-    except ObjectNotFound:
-        raise ConfigurationError(
-            f"the notification block {notifier!r} is not there",
-            expected="one as <type>/<name>, such as slack-webhook/ferry",
-            todo="Make it in Prefect's UI, or correct FERRY_NOTIFY, which is read here, too.",
-        ) from None

@@ -11,7 +11,8 @@ such block, but for `embedded`, which looks for `python -m deployments.local.pri
 
 With FERRY_NOTIFY_SLACK_URL, a Slack webhook's address, the block `slack-webhook/ferry` is saved
 too, for FERRY_NOTIFY=slack-webhook/ferry (docs/notifications.md). By that block, or by the one that
-FERRY_NOTIFY names, the server itself tells when nobody watches the runs any more.
+FERRY_NOTIFY names, the server itself tells when nobody watches the runs any more: the watch has no
+worker, or completes no run.
 
 Secrets come from the environment and are stored encrypted by the Prefect server. Blocks of the
 same names can as well be made in the UI.
@@ -41,6 +42,7 @@ from deployments.no_worker import (
     nobody_watches_yet,
     register_nobody_watches,
 )
+from deployments.silent_watch import register_silent_watch
 from ferry.errors import ConfigurationError
 from ferry.settings import check_settings
 from flows.pipeline.table_specs import load_table_specs
@@ -103,7 +105,7 @@ def register(profile: str) -> list[str]:
 def register_guards(
     sources: Sequence[str], readers: int, *, notifier: str | None = None
 ) -> list[str]:
-    """Register the limits on the readers of each source, and what tells that nobody watches.
+    """Register the limits on the readers of each source, and what watches the watch.
 
     Args:
         sources: The names of the source blocks.
@@ -115,7 +117,9 @@ def register_guards(
     """
     names = [name for source in sources for name in register_limits(source, readers)]
     forget_former_watch()
-    return [*names, register_nobody_watches(notifier)] if notifier else names
+    if notifier:
+        names += [register_nobody_watches(notifier), *register_silent_watch(notifier)]
+    return names
 
 
 def free_what_nobody_holds() -> list[str]:

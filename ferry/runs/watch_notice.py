@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ferry.runs.notice import Notice, plain
 from ferry.runs.watch import LateRuns
 
 RUNBOOK = "docs/runbook.md"
+WATCHING = {
+    "watch-runs": "runs that die are not ended, and nobody is told of what stands still",
+    "check-due": "nobody is told of tables that are late",
+}
+"""The flows that watch, and what is so while one of them does not."""
 DEAF = (
     "silent runs cannot be judged: what is sent to the server is not kept there as an event, or is "
     "not given back, so that no heartbeat would be, either. Look at the server's log, and at its "
@@ -40,6 +45,18 @@ def nobody_watches_notice(pool: str) -> Notice:
         "Until one is back, nobody tells of what stands still: look at the other workers, too.\n"
         f"Start one: prefect worker start --pool {plain(pool)}\n"
         f"What to look at: {RUNBOOK}, Nothing runs",
+    )
+
+
+def silent_watch_notice(flow: str, silence: timedelta) -> Notice:
+    """A flow of the watch has completed no run for so long, whether or not its worker is alive."""
+    minutes = silence.total_seconds() / 60
+    return Notice(
+        f"Ferry: the watch is silent: {flow} has completed no run for {minutes:,.0f} min",
+        f"Until it does, {WATCHING[flow]}. Its worker may well be alive.\n"
+        "Look at its last runs: they fail, hang, or are not made, as when the deployment or its "
+        "schedule is paused. This is told once, and anew only after a run has completed.\n"
+        f"What to look at: {RUNBOOK}, The watch is silent",
     )
 
 

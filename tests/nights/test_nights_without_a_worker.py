@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
@@ -16,9 +18,9 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
-from prefect.states import Scheduled
+from prefect.states import Completed, Crashed, Failed, Scheduled
 
 from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import BLOCK, ROOT, Night
@@ -64,6 +66,49 @@ def test_nobody_watches_any_more_and_the_server_says_so_once(night: Night) -> No
     assert not eventually(lambda: len(night.slack.messages) > 1, 12)
     (told,) = night.slack.messages
     assert told.startswith("Ferry: nobody watches the runs: no worker is alive for the pool watch-")
+
+
+def test_the_watch_completes_no_run_any_more_and_the_server_says_so_once_for_each_silence(
+    night: Night,
+) -> None:
+    night.python(
+        "from datetime import timedelta; from deployments.silent_watch import *; "
+        f"register_silent_watch('{BLOCK}', within=timedelta(seconds=16))"
+    )
+    # Longer than it may be silent, in all: each completed run sets the clock anew.
+    for _ in range(4):
+        ended(night, "watch-runs", Completed())
+        eventually(lambda: False, 6)
+    assert night.slack.messages == []
+
+    ended(night, "watch-runs", Failed())
+    ended(night, "watch-runs", Crashed())
+    ended(night, "sync-table", Completed())
+    assert eventually(lambda: night.slack.messages, PATIENCE)
+    assert not eventually(lambda: len(night.slack.messages) > 1, 18)
+
+    # Until now the other one, which had completed no run yet, was not missed.
+    ended(night, "watch-runs", Completed())
+    ended(night, "check-due", Completed())
+    assert eventually(lambda: len(night.slack.messages) == 3, PATIENCE)
+    first, *later = (each.partition(" has completed no run ")[0] for each in night.slack.messages)
+    silent = "Ferry: the watch is silent: "
+    assert (first, set(later)) == (
+        f"{silent}watch-runs",
+        {f"{silent}watch-runs", f"{silent}check-due"},
+    )
+    assert "docs/runbook.md, The watch is silent" in night.slack.messages[0]
+
+
+def ended(night: Night, flow_name: str, state: State[Any]) -> None:
+    """A run of the flow that came to this, whoever ran it."""
+
+    @flow(name=flow_name)
+    def one() -> None: ...
+
+    with night.client as client:
+        run = client.create_flow_run(one)
+        client.set_flow_run_state(run.id, state, force=True)
 
 
 def test_a_run_is_late_though_a_worker_is_alive_and_it_is_told_once_and_not_ended(

@@ -1,0 +1,82 @@
+"""Automations of Prefect's server that registration makes, and people may switch off."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
+from prefect.exceptions import ObjectNotFound
+
+from ferry.errors import ConfigurationError
+from ferry.runs.notice import Notice
+
+
+def register_message(
+    client: SyncPrefectClient,
+    name: str,
+    description: str,
+    trigger: EventTrigger,
+    notice: Notice,
+    notifier: str,
+) -> str:
+    """Let the server itself send a message; safe to run again.
+
+    One that is there already as it is to be is left alone: with a change, the server forgets what
+    it was waiting for. Whether it is switched on stays as people left it.
+
+    Args:
+        client: Of the server.
+        name: The automation's; one of that name is changed, not doubled.
+        description: What the UI shows beside the name.
+        trigger: When the message is sent.
+        notice: The message.
+        notifier: The notification block, `slack-webhook/ferry`.
+
+    Returns:
+        The name of the automation.
+
+    Raises:
+        ConfigurationError: There is no such block.
+    """
+    wanted = AutomationCore(
+        name=name,
+        description=description,
+        trigger=trigger,
+        actions=[
+            SendNotification(
+                block_document_id=_block_id(notifier, client),
+                subject=notice.subject,
+                body=notice.body,
+            )
+        ],
+    )
+    for before in client.read_automations_by_name(name):
+        wanted.enabled = before.enabled
+        if _content(before) != _content(wanted):
+            client.update_automation(before.id, wanted)
+        break
+    else:
+        client.create_automation(wanted)
+    return name
+
+
+def _content(automation: AutomationCore) -> dict[str, object]:
+    """What was registered, in the same words whether the server tells it or it is about to be."""
+    told = automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
+    for each in {"after", "expect", "for_each"} & told["trigger"].keys():  # sets, in no order
+        told["trigger"][each] = sorted(told["trigger"][each])
+    return told
+
+
+def _block_id(notifier: str, client: SyncPrefectClient) -> UUID:
+    slug, _, name = notifier.partition("/")
+    try:
+        return client.read_block_document_by_name(name, slug, include_secrets=False).id
+    except ObjectNotFound:
+        raise ConfigurationError(
+            f"the notification block {notifier!r} is not there",
+            expected="one as <type>/<name>, such as slack-webhook/ferry",
+            todo="Make it in Prefect's UI, or correct FERRY_NOTIFY, which is read here, too.",
+        ) from None
