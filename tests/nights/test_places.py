@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from deployments.local.servers import PrefectServer, ProcessWorker
 from deployments.local.servers.process import free_port
 from tasks.places import limits as places_limits
 from tasks.places.readers import backfill_limit, readers_limit
-from tests.harness.api import eventually
+from tests.harness.api import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 MEMORY = "prefect.server.concurrency.lease_storage.memory"
@@ -284,11 +284,40 @@ def test_leases_in_memory_that_a_restart_forgets_are_found_out_by_whoever_waits_
 def test_a_daily_run_survives_its_server_s_restart_and_its_turn_is_free_afterwards(
     lasting: Home, tmp_path: Path
 ) -> None:
-    barrier = tmp_path / "barrier"
+    def restarted(_: Path) -> None:
+        lasting.lose()
+        time.sleep(5)
+        lasting.find()
+        time.sleep(5)  # the run renews its turn meanwhile
+
+    _daily_run_lands(lasting, tmp_path, restarted)
+
+
+def test_a_daily_run_whose_server_was_away_until_its_turn_was_lost_goes_on_and_lands(
+    lasting: Home, tmp_path: Path
+) -> None:
+    def away_for_long(lost: Path) -> None:
+        lasting.lose()
+        assert eventually(lost.exists, PATIENCE)
+        lasting.find()
+
+    # Prefect tries each question again for a minute; here the run is not to.
+    env = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
+    _daily_run_lands(lasting, tmp_path, away_for_long, {"env": env})
+
+
+def _daily_run_lands(
+    lasting: Home,
+    folder: Path,
+    meanwhile: Callable[[Path], None],
+    job_variables: dict[str, Any] | None = None,
+) -> None:
+    """A daily run lands, and its turn is free, whatever happens while it reads."""
+    barrier = folder / "barrier"
     barrier.touch()
     with lasting.meant():
-        _save_blocks(tmp_path)
-    env = {"FERRY_TABLES": str(_specs(tmp_path)), "NIGHT_BARRIER": str(barrier)}
+        _save_blocks(folder)
+    env = {"FERRY_TABLES": str(_specs(folder)), "NIGHT_BARRIER": str(barrier)}
     pool = f"pool-{uuid.uuid4().hex[:6]}"
     with lasting.client as client:
         client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
@@ -300,16 +329,14 @@ def test_a_daily_run_survives_its_server_s_restart_and_its_turn_is_free_afterwar
             entrypoint="tests/nights/slow_daily.py:sync_all",
             parameters={"every": "day", "run_date": "2023-01-05"},
             concurrency_limit=1,
+            job_variables=job_variables,
         )
         run_id = client.create_flow_run_from_deployment(deployment).id
     with ProcessWorker.start(
-        tmp_path / "worker", server=lasting.server, pool=pool, env=env, run_once=True
+        folder / "worker", server=lasting.server, pool=pool, env=env, run_once=True
     ) as worker:
         assert eventually(barrier.with_suffix(".reached").exists, 90)
-        lasting.lose()
-        time.sleep(5)
-        lasting.find()
-        time.sleep(5)  # the run renews its turn meanwhile
+        meanwhile(barrier.with_suffix(".lost"))
         barrier.unlink()
         worker.finish(90)
     with lasting.client as client:
