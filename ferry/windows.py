@@ -17,6 +17,11 @@ from ferry.errors import RequestError
 Every = Literal["day", "hour"]
 Moment = TypeVar("Moment", date, datetime)
 
+RepeatedTimes = tuple[datetime, datetime]
+"""Wall-clock times that a zone has twice: from the first up to, but not including, the second."""
+
+_FIRST_LOOKED_AT = datetime(1970, 1, 2, tzinfo=UTC)
+
 EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 """A window lies within these: a day from where Python's calendar ends, whatever the zone."""
 
@@ -313,12 +318,47 @@ def _after_repetition(local: datetime) -> datetime:
 def _change(local: datetime) -> datetime:
     """The wall-clock time at which the clocks go back, for a time that occurs twice."""
     zone, repeated = local.tzinfo, _repetition(local)
+    assert zone is not None
     first = local.replace(fold=0, microsecond=0).astimezone(UTC)
-    before = first.astimezone(zone).utcoffset()
-    # The first second of the later offset, by bisection; the change is within the repetition.
-    low, high = 0, int(repeated.total_seconds()) + 1
+    # The change is within the repetition.
+    change = _offset_change(first, first + repeated + timedelta(seconds=1), zone)
+    return change.astimezone(zone).replace(fold=0) + repeated
+
+
+def _offset_change(start: datetime, end: datetime, zone: tzinfo) -> datetime:
+    """The first whole second, of two moments' between, whose offset is not the start's."""
+    before = start.astimezone(zone).utcoffset()
+    low, high = 0, int((end - start).total_seconds())
     while high - low > 1:
         middle = (low + high) // 2
-        same = (first + timedelta(seconds=middle)).astimezone(zone).utcoffset() == before
+        same = (start + timedelta(seconds=middle)).astimezone(zone).utcoffset() == before
         low, high = (middle, high) if same else (low, middle)
-    return (first + timedelta(seconds=high)).astimezone(zone).replace(fold=0) + repeated
+    return start + timedelta(seconds=high)
+
+
+def repeated_times(start: datetime, end: datetime, zone: str) -> tuple[RepeatedTimes, ...]:
+    """The wall-clock times that a zone has twice, where its clocks go back between two moments.
+
+    Args:
+        start: The first moment, aware; before 1970 nothing is looked for.
+        end: The last moment, aware.
+        zone: The zone.
+
+    Returns:
+        The stretches, without a zone, in order of time: mostly one of an hour for each year.
+    """
+    clock, one_second = zone_info(zone), timedelta(seconds=1)
+    last = on_clock(end, UTC)
+    # A second early, so that a change at the very start is one.
+    one = max(on_clock(start, UTC), _FIRST_LOOKED_AT).replace(microsecond=0) - one_second
+    found = []
+    while one < last:
+        other = min(clamped(one, timedelta(days=1)), last)
+        before, after = (on_clock(each, clock).utcoffset() for each in (one, other))
+        assert before is not None and after is not None
+        if after < before:
+            until = other.replace(microsecond=0)
+            begin = _offset_change(one, until, clock).astimezone(clock).replace(tzinfo=None, fold=0)
+            found.append((begin, begin + (before - after)))
+        one = other
+    return tuple(found)

@@ -30,10 +30,11 @@ from ferry.receipts.table import (
 )
 from ferry.statements import Transaction
 from ferry.unix_time import UnixUnit, from_unix
-from ferry.windows import clamped, on_clock
+from ferry.windows import RepeatedTimes, clamped, on_clock
 from ferry.write.algorithms import write
 from ferry.write.load import Load, Written
 from ferry.write.upsert import newest_table
+from ferry.write.wall_clock import VersionClock
 from tasks.landed.voids import write_void
 from tasks.own_tables import make_missing
 from tasks.staging_tables import drop_quietly
@@ -159,7 +160,8 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
             raise _stale("the table was copied as a whole, or repaired, since this batch was read")
         if now.voids != plan.landed_before.voids + own_voids:
             raise _stale("the target was made anew, or gained a column, since this batch was read")
-        load = _load(arrived, others_landed=others_landed, into_empty=empty)
+        repeated = () if empty and plan.unique_key else _repeated_times(arrived, tx)
+        load = _load(arrived, repeated, others_landed=others_landed, into_empty=empty)
         emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
         receipts = tuple(
@@ -222,7 +224,27 @@ def drop_staging(plan: BatchPlan, copied: Copied, warehouse: Warehouse) -> None:
         drop_quietly(warehouse, copied.staging_table, *newest)
 
 
-def _load(arrived: _Arrived, *, others_landed: bool, into_empty: bool) -> Load:
+def _repeated_times(arrived: _Arrived, tx: Transaction) -> tuple[RepeatedTimes, ...]:
+    """The times that the clock of the versions has shown twice, of those that the batch may hold.
+
+    Where the version is no cursor, nothing but the rows tells how old they are.
+    """
+    staging, read_at = arrived.copied.staging_table, arrived.extracted.read_at
+    clock = VersionClock.of(arrived.batch, arrived.plan, read_at or arrived.started_at)
+    if clock is None or staging is None:
+        return ()
+    if clock.between:
+        return clock.repeated()
+    return clock.repeated(*tx.fetch(sql.lowest_and_highest(staging, clock.column))[0])
+
+
+def _load(
+    arrived: _Arrived,
+    repeated: tuple[RepeatedTimes, ...],
+    *,
+    others_landed: bool,
+    into_empty: bool,
+) -> Load:
     plan, spec = arrived.plan, arrived.batch.spec
     return Load(
         target=arrived.batch.target,
@@ -232,6 +254,7 @@ def _load(arrived: _Arrived, *, others_landed: bool, into_empty: bool) -> Load:
         key=plan.key,
         cursor=plan.cursor.name if plan.cursor else None,
         version=plan.version,
+        repeated=repeated,
         unique_key=plan.unique_key,
         deleted=plan.deleted,
         others_landed=others_landed,

@@ -9,6 +9,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import CountMismatchError
 from ferry.schema import Column, TableName
 from ferry.statements import Transaction
+from ferry.windows import RepeatedTimes
 from ferry.write import merge
 from ferry.write.deletions import Deletion
 
@@ -47,6 +48,8 @@ class Load:
         key: Columns that identify a row; empty if there are none.
         cursor: Column that the batch's bounds are on; None if there is none.
         version: Column that tells which version of a row is newer; None if it is the cursor.
+        repeated: Times that the clock of the version shows twice, of those that the batch may hold:
+            of two versions within one of these stretches none is older (`VersionClock`).
         unique_key: Whether the source vouches that no key occurs twice in the batch.
         deleted: How a row is marked as deleted, when deletions are to be applied; None to carry
             them over.
@@ -67,6 +70,7 @@ class Load:
     key: tuple[Column, ...] = ()
     cursor: str | None = None
     version: str | None = None
+    repeated: tuple[RepeatedTimes, ...] = ()
     unique_key: bool = False
     deleted: Deletion | None = None
     others_landed: bool = False

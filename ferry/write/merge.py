@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import MARK, Statement, column_list, quoted, table_sql
+from ferry.windows import RepeatedTimes
 
 
 def key_terms(key: Sequence[Column], pads_text: bool, prefix: str = "") -> list[str]:
@@ -48,16 +49,18 @@ def delete_known(
     *,
     pads_text: bool,
     using: bool,
+    repeated: Sequence[RepeatedTimes] = (),
     deleted: Statement | None = None,
     narrowed: Callable[[Statement], Statement] = Statement.of,
 ) -> Statement:
     """Take out of the staging table what the target has already: the same row, or a newer one.
 
-    A row without a version is older than one that has one. A row whose deletion is to be applied
+    A row without a version is older than one that has one; of two versions within one stretch of
+    `repeated` times neither is older. A row whose deletion is to be applied
     (`deleted` is the condition for it) stays, even if the target has it. When a row was read makes
     no difference. `narrowed` holds what ends with its conditions to a range of the target.
     """
-    known = _known(staging, target, columns, key, version, pads_text, deleted)
+    known = _known(staging, target, columns, key, version, pads_text, deleted, repeated)
     return _delete_joined(staging, target, narrowed(known), using)
 
 
@@ -69,6 +72,7 @@ def count_unknown(
     version: str | None,
     *,
     pads_text: bool,
+    repeated: Sequence[RepeatedTimes],
     deleted: Statement | None,
     narrowed: Callable[[Statement], Statement],
 ) -> Statement:
@@ -77,7 +81,7 @@ def count_unknown(
     A key that the target has more than once counts no row twice. `narrowed` holds a statement that
     ends with its conditions to a range of the target.
     """
-    known = _known(staging, target, columns, key, version, pads_text, deleted)
+    known = _known(staging, target, columns, key, version, pads_text, deleted, repeated)
     joined = narrowed(
         Statement(
             f"SELECT COUNT(*) FROM {table_sql(staging)} "
@@ -97,6 +101,7 @@ def _known(
     version: str | None,
     pads_text: bool,
     deleted: Statement | None,
+    repeated: Sequence[RepeatedTimes],
 ) -> Statement:
     """The condition that a row of the staging table is in the target already, or a newer one."""
     ours, theirs = table_sql(staging), table_sql(target)
@@ -108,11 +113,27 @@ def _known(
     known = f"({same or '1 = 1'})"
     if deleted:
         known = f"({known} AND NOT {deleted.sql})"
+    values = deleted.values if deleted else ()
     if version:
         there, new = f"{theirs}.{quoted(version)}", f"{ours}.{quoted(version)}"
-        known = f"({there} > {new} OR ({there} IS NOT NULL AND {new} IS NULL) OR {known})"
+        older = f"{there} > {new}"
+        if repeated:
+            same_times = within_one(there, new, repeated)
+            older += f" AND NOT {same_times.sql}"
+            values = (*same_times.values, *values)
+        known = f"({older} OR ({there} IS NOT NULL AND {new} IS NULL) OR {known})"
     one = same_key(staging, target, key, pads_text)
-    return Statement(f"{one} AND {known}", deleted.values if deleted else ())
+    return Statement(f"{one} AND {known}", values)
+
+
+def within_one(left: str, right: str, stretches: Sequence[RepeatedTimes]) -> Statement:
+    """The condition that two values lie within the same one of these stretches of times."""
+    within = f"{{0}} >= {MARK} AND {{0}} < {MARK}"
+    both = f"({within.format(left)} AND {within.format(right)})"
+    return Statement(
+        f"({' OR '.join([both] * len(stretches))})",
+        tuple(bound for stretch in stretches for bound in (*stretch, *stretch)),
+    )
 
 
 def same_value(left: str, right: str, column: Column, pads_text: bool) -> str:
@@ -127,7 +148,8 @@ def count_undecided(
     key: Sequence[Column],
     version: str | None,
     pads_text: bool,
-) -> str:
+    repeated: Sequence[RepeatedTimes] = (),
+) -> Statement:
     """How many rows of the staging table have one in the target that is no older and no newer.
 
     To be asked when those that are alike have been taken out of it (`delete_known`).
@@ -137,9 +159,19 @@ def count_undecided(
         f"WHERE {same_key(target, staging, key, pads_text)}"
     )
     if version is None:
-        return sql
+        return Statement(sql)
     there, new = (f"{table_sql(table)}.{quoted(version)}" for table in (target, staging))
-    return f"{sql} AND ({there} = {new} OR ({there} IS NULL AND {new} IS NULL))"
+    undecided = no_newer(there, new, repeated)
+    return Statement(f"{sql} AND {undecided.sql}", undecided.values)
+
+
+def no_newer(left: str, right: str, repeated: Sequence[RepeatedTimes]) -> Statement:
+    """The condition that of two versions neither is newer, as far as they can tell."""
+    equal = f"{left} = {right} OR ({left} IS NULL AND {right} IS NULL)"
+    if not repeated:
+        return Statement(f"({equal})")
+    same_times = within_one(left, right, repeated)
+    return Statement(f"({equal} OR {same_times.sql})", same_times.values)
 
 
 def count_equal_rows(

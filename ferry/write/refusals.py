@@ -105,7 +105,8 @@ def refuse_stale(rows: int) -> None:
             "another batch of the table landed since this one was read, and nothing tells which "
             "of two versions of a row is newer",
             expected="rows that the target has not, has alike, or has in a version that differs",
-            found=f"{rows:,} rows that differ, their version or cursor being equal",
+            found=f"{rows:,} rows that differ, and whose version or cursor is equal, or of "
+            "one hour that the clocks repeat",
             todo="It has to be read again. A `version` column in the table's spec tells which "
             "version of a row is newer.",
         )

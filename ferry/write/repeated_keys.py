@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from ferry.errors import DataError
 from ferry.schema import Column, Kind, TableName
-from ferry.statements import column_list, quoted, table_sql
-from ferry.write.merge import key_terms, same_key, same_value
+from ferry.statements import Statement, column_list, quoted, table_sql
+from ferry.windows import RepeatedTimes
+from ferry.write.merge import key_terms, no_newer, same_key, same_value
 
 _RANK, _OF_KEY = '"ferry__rank"', '"ferry__rows_of_key"'
 """Columns of our own beside a table's: no source has such names."""
@@ -63,11 +64,13 @@ def count_undecided_keys(
     key: Sequence[Column],
     version: str | None,
     pads_text: bool,
-) -> str:
+    repeated: Sequence[RepeatedTimes] = (),
+) -> Statement:
     """How many keys have rows in the table that differ, and of which none is newer.
 
     Each row of a key that has several, and is as new as the one in `create_newest`'s table, is held
-    against that one. When a row was read makes no difference.
+    against that one. Of two versions within one stretch of `repeated` times neither is newer. When
+    a row was read makes no difference.
     """
     best, other = table_sql(newest) + ".", table_sql(table) + "."
     same = [
@@ -81,13 +84,16 @@ def count_undecided_keys(
         same_key(newest, table, key, pads_text),
         f"CASE WHEN {' AND '.join(same) or '1 = 1'} THEN 0 ELSE 1 END = 1",
     ]
+    values: tuple[object, ...] = ()
     if version:
-        ours, theirs = best + quoted(version), other + quoted(version)
-        tests.append(f"({ours} = {theirs} OR ({ours} IS NULL AND {theirs} IS NULL))")
+        undecided = no_newer(best + quoted(version), other + quoted(version), repeated)
+        tests.append(undecided.sql)
+        values = undecided.values
     terms = ", ".join(key_terms(key, pads_text, best))
-    return (
+    return Statement(
         f"SELECT COUNT(*) FROM (SELECT {terms} FROM {table_sql(newest)}, {table_sql(table)} "
-        f"WHERE {' AND '.join(tests)} GROUP BY {terms}) AS undecided"
+        f"WHERE {' AND '.join(tests)} GROUP BY {terms}) AS undecided",
+        values,
     )
 
 

@@ -33,6 +33,9 @@ _ORDERED = (
 def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Written:
     """Let the batch's rows replace the target's rows of the same key, never an older a newer one.
 
+    Where the version is a wall clock, of two within an hour that its clock repeats none is older
+    (`Load.repeated`): what was read last is what the source has.
+
     Raises:
         DataError: A row without a full key, or rows of one key that differ and none is newer.
         StaleReadError: Another batch has landed since this one was read, and a row of this one
@@ -83,18 +86,29 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
         rules = (staging, load.target, load.columns, load.key, version)
         if load.rows >= MANY_ROWS:
             unknown = merge.count_unknown(
-                *rules, pads_text=pads_text, deleted=marked, narrowed=narrowed
+                *rules,
+                pads_text=pads_text,
+                repeated=load.repeated,
+                deleted=marked,
+                narrowed=narrowed,
             )
             if not tx.fetch(unknown)[0][0]:
                 return [replace(repeated, unchanged=rows) for rows in staged]
         known = merge.delete_known(
-            *rules, pads_text=pads_text, using=using, deleted=marked, narrowed=narrowed
+            *rules,
+            pads_text=pads_text,
+            using=using,
+            repeated=load.repeated,
+            deleted=marked,
+            narrowed=narrowed,
         )
         unchanged = tx.execute(known)
         load = replace(load, rows=load.rows - unchanged)
         left = count.left(staged, unchanged)
         if load.others_landed:
-            undecided = merge.count_undecided(staging, load.target, load.key, version, pads_text)
+            undecided = merge.count_undecided(
+                staging, load.target, load.key, version, pads_text, load.repeated
+            )
             refuse_stale(int(tx.fetch(narrowed(undecided))[0][0]))
         if marked:
             gone = count.of(
@@ -275,7 +289,7 @@ def _newest_only(
     rules = (load.columns, load.key, version, pads_text)
     tx.execute(repeated_keys.create_newest(newest, staging, *rules))
     rows = int(tx.fetch(sql.count_rows(newest))[0][0])
-    undecided = repeated_keys.count_undecided_keys(newest, staging, *rules)
+    undecided = repeated_keys.count_undecided_keys(newest, staging, *rules, load.repeated)
     keys = int(tx.fetch(undecided)[0][0])
     if keys and not load.any_may_win:
         raise repeated_keys.undecided_keys(load.key, version, keys)

@@ -13,6 +13,8 @@ from ferry.windows import (
     day_window,
     local_midnight,
     on_clock,
+    read_stretch,
+    repeated_times,
     run_window,
     scheduled_window,
     wall_clock_bounds,
@@ -177,6 +179,55 @@ def test_a_row_in_the_window_is_within_its_wall_clock_bounds(offset, length, row
     written = moment.astimezone(zone_info(zone)).replace(tzinfo=None)
     if start <= moment < end:
         assert wall_start <= written < wall_end
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin", "end"),
+    [
+        ("Europe/Berlin", datetime(2023, 10, 29, 2), datetime(2023, 10, 29, 3)),
+        ("Australia/Lord_Howe", datetime(2023, 4, 2, 1, 30), datetime(2023, 4, 2, 2)),
+        ("America/Santiago", datetime(2023, 4, 1, 23), datetime(2023, 4, 2)),
+        ("America/Havana", datetime(2023, 11, 5), datetime(2023, 11, 5, 1)),
+    ],
+)
+def test_the_times_that_a_zone_repeats_are_found_where_its_clocks_go_back(zone, begin, end):
+    change = begin.replace(tzinfo=zone_info(zone), fold=1).astimezone(UTC)
+    second, found = timedelta(seconds=1), ((begin, end),)
+    assert repeated_times(utc(2023, 1, 1), utc(2024, 1, 1), zone) == found
+    assert repeated_times(change, change, zone) == found
+    assert repeated_times(change - second, change + second / 2, zone) == found
+    assert repeated_times(change + second, utc(2024, 1, 1), zone) == ()
+    assert repeated_times(utc(2023, 1, 1), change - second / 2, zone) == ()
+
+
+@given(
+    st.integers(0, 60 * 24 * 4),
+    st.integers(1, 60 * 24),
+    st.integers(0, 60 * 24),
+    st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"]),
+    st.sampled_from([datetime(2023, 10, 28), datetime(2023, 11, 4), datetime(2023, 4, 1)]),
+)
+def test_a_repeated_time_in_a_window_is_among_those_found_for_it(offset, length, row, zone, base):
+    start = base.replace(tzinfo=UTC) + timedelta(minutes=offset)
+    window = Window(start, start + timedelta(minutes=length), zone)
+    written = (start + timedelta(minutes=row % length)).astimezone(zone_info(zone))
+    offsets = {written.replace(fold=fold).utcoffset() for fold in (0, 1)}
+    wall = written.replace(tzinfo=None, fold=0)
+    found = repeated_times(*read_stretch(window, zone), zone)
+    assert any(low <= wall < high for low, high in found) == (len(offsets) == 2)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_a_zone_whose_clocks_never_go_back_repeats_nothing(zone: str):
+    assert repeated_times(datetime.min.replace(tzinfo=UTC), utc(2030, 1, 1), zone) == ()
+
+
+def test_what_is_repeated_is_found_to_the_ends_of_the_calendar():
+    first, last = (each.replace(tzinfo=UTC) for each in (datetime.min, datetime.max))
+    until_1990 = repeated_times(first, utc(1990, 1, 1), "Europe/Berlin")
+    assert until_1990[0] == (datetime(1980, 9, 28, 2), datetime(1980, 9, 28, 3))
+    assert len(until_1990) == 10
+    assert len(repeated_times(utc(9998, 1, 1), last, "Europe/Berlin")) == 2
 
 
 ENDS = ["UTC", "Asia/Seoul", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"]

@@ -24,6 +24,7 @@ COLUMNS = (
 )
 KEY = COLUMNS[:2]
 CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600, "duckdb")
+_NATIVE = {Kind.INT64: "BIGINT", Kind.TIMESTAMP: "TIMESTAMP"}
 
 
 def run(
@@ -35,15 +36,13 @@ def run(
 
 
 class Engine:
-    """DuckDB in memory, as a Transaction."""
+    """DuckDB in memory, as a Transaction, with a target and a staging table of these columns."""
 
-    def __init__(self) -> None:
-        self.connection = duckdb.connect()
+    def __init__(self, columns: Sequence[Column] = COLUMNS) -> None:
+        self.connection, self._columns = duckdb.connect(), columns
         for table in (TARGET, STAGING):
             self.execute(
-                sql.create_table(
-                    table, COLUMNS, lambda t: {"int64": "BIGINT"}.get(t.kind, "VARCHAR")
-                )
+                sql.create_table(table, columns, lambda type_: _NATIVE.get(type_.kind, "VARCHAR"))
             )
 
     def execute(self, statement: sql.Statement | str) -> int:
@@ -56,7 +55,7 @@ class Engine:
     def put(self, table: TableName, rows: Sequence[tuple[Any, ...]]) -> None:
         self.execute(sql.delete_all(table))
         if rows:
-            self.execute(sql.insert_rows(table, COLUMNS, rows))
+            self.execute(sql.insert_rows(table, self._columns, rows))
 
     def rows(self) -> list[tuple[Any, ...]]:
         return sorted(self.fetch(f"SELECT * FROM {sql.table_sql(TARGET)}"), key=repr)
