@@ -41,8 +41,14 @@ class Warehouse(NamedBlock, ABC):
         """
 
     @abstractmethod
-    def describe(self, table: TableName) -> TableSchema | None:
-        """The table's columns and types from the catalog, or None if there is no such table."""
+    def describe(self, table: TableName, tx: Transaction | None = None) -> TableSchema | None:
+        """The table's columns and types from the catalog, or None if there is no such table.
+
+        Args:
+            table: The table.
+            tx: Where to ask. Whoever holds a lock asks within his own transaction: the catalog may
+                wait for a lock that another session holds.
+        """
 
     def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:  # noqa: ARG002
         """The views that a column's type cannot be changed under, in the order to drop them.

@@ -35,7 +35,7 @@ from ferry.write.algorithms import write
 from ferry.write.load import Load, Written
 from ferry.write.upsert import newest_table
 from ferry.write.wall_clock import VersionClock
-from tasks.landed.voids import write_void
+from tasks.landed.voids import make_void
 from tasks.own_tables import make_missing
 from tasks.staging_tables import drop_quietly
 from tasks.step import STEP, explains, located, repeat_on_conflict
@@ -143,8 +143,10 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
         name = cursor.name if cursor else None
         now = read_landed_now(warehouse, batch.target, batch.stretch, name, ids)
         empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
+        void: Receipt | None = None
         if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):
-            last_void = _void_what_is_lost(batch, plan, tx, warehouse) or last_void
+            void = _void_of_what_is_lost(batch, plan, warehouse)
+            last_void = void.finished_at if void else last_void
         if now.this_one:
             found = [find_landing(warehouse, each, last_void or BEFORE_ALL) for each in ids]
             ids = [own for own, _ in found]
@@ -162,7 +164,7 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
             raise _stale("the target was made anew, or gained a column, since this batch was read")
         repeated = () if empty and plan.unique_key else _repeated_times(arrived, tx)
         load = _load(arrived, repeated, others_landed=others_landed, into_empty=empty)
-        emptied = remake(batch, load.columns, warehouse) if batch.mode == "full" else []
+        emptied = remake(batch, load.columns, tx, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
         receipts = tuple(
             _after(last_void, _receipt(own, arrived, each, position, counts))
@@ -170,7 +172,8 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
                 zip(ids, batch.each, landed, strict=True)
             )
         )
-        write_receipts(tx, receipts)
+        # All at the end: others that insert into this table wait for whoever has.
+        write_receipts(tx, (void, *receipts) if void else receipts)
     undecided_keys = sum(each.undecided_keys for each in landed)
     if undecided_keys:
         get_run_logger().warning(
@@ -194,13 +197,11 @@ def _after(void: datetime | None, receipt: Receipt) -> Receipt:
     return replace(receipt, finished_at=max(receipt.finished_at, void + _NEXT_MOMENT))
 
 
-def _void_what_is_lost(
-    batch: Batch, plan: BatchPlan, tx: Transaction, warehouse: Warehouse
-) -> datetime | None:
-    """Say that what receipts tell of is not there, where the target has no rows any more.
+def _void_of_what_is_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> Receipt | None:
+    """What says that what receipts tell of is not there: the target has no rows any more.
 
     Returns:
-        When that was said; None if the receipts tell of no rows.
+        The void; None if the receipts tell of no rows.
 
     Raises:
         StaleReadError: The batch was read from where the target ended, which it does no more.
@@ -209,7 +210,7 @@ def _void_what_is_lost(
         raise _stale("the target lost its rows since this batch was read")
     if not holds_rows(warehouse, batch.target):
         return None
-    return write_void(batch, TARGET_LOST_ROWS, tx, warehouse, emptied=True)
+    return make_void(batch, TARGET_LOST_ROWS, warehouse, emptied=True)
 
 
 def _surely_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> bool:

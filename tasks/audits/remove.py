@@ -155,7 +155,9 @@ def _apply(
         with warehouse.transaction() as tx:
             if warehouse.capabilities.lock_mode is not None:
                 tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
-            if landed_before and _landed(change, warehouse) != landed_before:
+            if landed_before and (
+                read_landed_before(warehouse, spec.target, None, None) != landed_before
+            ):
                 raise StaleReadError(
                     "batches of the table landed since its rows were looked up at the source",
                     todo="Run it again when fewer batches of the table land.",

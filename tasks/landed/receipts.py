@@ -14,7 +14,6 @@ from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
     LandedBefore,
     find_landing,
-    has_receipts,
     holds_rows,
     last_void,
     read_landed_before,
@@ -49,11 +48,6 @@ def landed_before(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> 
         LandedBefore(),
         warehouse,
     )
-
-
-def has_landed(table: TableName, warehouse: Warehouse) -> bool:
-    """Whether any batch of the table has landed."""
-    return asked(lambda: has_receipts(warehouse, table), False, warehouse)
 
 
 def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:

@@ -8,49 +8,37 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch
-from ferry.receipts.receipt import void_receipt
-from ferry.receipts.table import (
-    rows_held,
-    void_moment,
-    write_receipts,
-)
-from ferry.statements import Transaction
-from tasks.landed.receipts import asked
+from ferry.receipts.receipt import Receipt, void_receipt
+from ferry.receipts.table import rows_held, void_moment
 
 
-def write_void(
-    batch: Batch,
-    reason: str,
-    tx: Transaction,
-    warehouse: Warehouse,
-    *,
-    emptied: bool,
-) -> datetime:
-    """Say, in this transaction, that what has landed before does not count any more; returns when.
+def make_void(batch: Batch, reason: str, warehouse: Warehouse, *, emptied: bool) -> Receipt:
+    """What says that what has landed before does not count any more, for the caller's transaction.
 
     Args:
         batch: The batch whose run found it.
         reason: Why.
-        tx: The transaction.
         warehouse: Where.
         emptied: Whether the target has no rows any more.
+
+    Raises:
+        SchemaError: The receipts table is gone, or lacks a column.
     """
     table, now = batch.target, datetime.now(UTC)
     # Asked on another connection: under SERIALIZABLE isolation, reading the receipts within the
     # transaction would make every other table's upsert conflict with it.
-    at = asked(lambda: void_moment(warehouse, table, now), now, warehouse)
-    lost = asked(lambda: rows_held(warehouse, table), 0, warehouse) if emptied else 0
+    at = void_moment(warehouse, table, now)
+    lost = rows_held(warehouse, table) if emptied else 0
     void = void_receipt(
         table, reason, flow_run_id=batch.flow_run_id, started_at=now, at=at, rows_lost=lost
     )
-    write_receipts(tx, [void])
     get_run_logger().warning(
         "%s: %s, so that what was carried before does not count as loaded any more; %s",
         table,
         reason,
         _what_carries_again(batch),
     )
-    return at
+    return void
 
 
 def _what_carries_again(batch: Batch) -> str:

@@ -14,12 +14,13 @@ from ferry.batch import Batch
 from ferry.capabilities import Capabilities
 from ferry.errors import FerryError, StaleReadError
 from ferry.plan import BatchPlan
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
+from ferry.receipts.table import has_receipts, write_receipts
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import key_index
 from ferry.target.changes import TargetPlan
-from tasks.landed.receipts import has_landed
-from tasks.landed.voids import write_void
-from tasks.own_tables import SECOND_TRY_SECONDS, make_schema
+from tasks.landed.voids import make_void
+from tasks.own_tables import SECOND_TRY_SECONDS, make_missing, make_schema
 from tasks.target.retype import plan_columns, retype, widen
 from tasks.target.target_only import refuse_emptying
 
@@ -114,15 +115,17 @@ def _change(
     Returns:
         Whether this very call has said that the receipts are void.
     """
+    if void:  # the transaction holds a lock, behind which no other session is to ask the catalog
+        make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
     for attempt in (1, 2):
         try:
             with warehouse.transaction() as tx:
                 for statement in statements:
                     tx.execute(statement)
-                says_so = bool(void) and has_landed(batch.target, warehouse)
+                says_so = bool(void) and has_receipts(warehouse, batch.target)
                 if says_so:
                     emptied = void == TARGET_MADE_ANEW
-                    write_void(batch, void, tx, warehouse, emptied=emptied)
+                    write_receipts(tx, [make_void(batch, void, warehouse, emptied=emptied)])
         except FerryError as error:
             if is_done(warehouse.describe(batch.target)):
                 return False

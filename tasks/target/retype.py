@@ -11,6 +11,7 @@ from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import FerryError
 from ferry.schema import Column, TableSchema, fits
+from ferry.statements import Transaction
 from ferry.target.changes import TargetPlan, plan_target
 from ferry.target.retype import HeldColumns, change_type, make_anew
 from ferry.target.retype_refused import refuse_bound
@@ -88,7 +89,7 @@ def retype(batch: Batch, plan: TargetPlan, columns: Sequence[Column], warehouse:
     with warehouse.transaction() as tx:
         if capabilities.lock_mode is not None:
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
-        existing = warehouse.describe(batch.target)
+        existing = warehouse.describe(batch.target, tx)
         changes = _plan(batch, existing, columns, warehouse).retype
         for change in changes:
             for statement in change_type(batch.target, change, warehouse.native_type, capabilities):
@@ -103,12 +104,14 @@ def retype(batch: Batch, plan: TargetPlan, columns: Sequence[Column], warehouse:
         )
 
 
-def remake(batch: Batch, columns: Sequence[Column], warehouse: Warehouse) -> list[str]:
+def remake(
+    batch: Batch, columns: Sequence[Column], tx: Transaction, warehouse: Warehouse
+) -> list[str]:
     """What gives columns another type, in the transaction in which a full copy replaces every row.
 
-    To be asked behind the target's lock, and run once the rows are gone.
+    To be asked behind the target's lock, in that transaction, and run once the rows are gone.
     """
-    existing = warehouse.describe(batch.target)
+    existing = warehouse.describe(batch.target, tx)
     statements = []
     for change in _plan(batch, existing, columns, warehouse).remake:
         statements += make_anew(batch.target, change, warehouse.native_type, warehouse.capabilities)

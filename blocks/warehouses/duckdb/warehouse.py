@@ -173,13 +173,13 @@ class DuckDBWarehouse(Warehouse):
         """How DuckDB declares the type; see `duckdb_types.native_type`."""
         return duckdb_types.native_type(data_type)
 
-    def describe(self, table: TableName) -> TableSchema | None:
+    def describe(self, table: TableName, tx: Transaction | None = None) -> TableSchema | None:
         """The table's columns and types from the catalog, or None if there is no such table.
 
         A column of a type that Ferry does not load is there, as `Kind.OTHER`.
         """
-        with self._connection() as connection:
-            catalog = DuckDBTransaction(connection)
+        with ExitStack() as stack:
+            catalog = tx or DuckDBTransaction(stack.enter_context(self._connection()))
             rows = catalog.fetch(Statement(_DESCRIBE, (table.name, table.schema)))
             keys = catalog.fetch(Statement(_DESCRIBE_KEY, (table.name, table.schema)))
         columns = tuple(

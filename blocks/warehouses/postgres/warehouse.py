@@ -32,7 +32,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import DataError, FerryError, SchemaError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, TableName, TableSchema
-from ferry.statements import MARK, Statement
+from ferry.statements import MARK, Statement, Transaction
 from ferry.target.retype import View
 
 _CHUNK_BYTES = 1 << 20
@@ -116,12 +116,12 @@ class PostgresWarehouse(PostgresSession, Warehouse):
         """How PostgreSQL declares the type; see `postgres_types.native_type`."""
         return postgres_types.native_type(data_type)
 
-    def describe(self, table: TableName) -> TableSchema | None:
+    def describe(self, table: TableName, tx: Transaction | None = None) -> TableSchema | None:
         """The table's columns and types from the catalog, or None if there is no such table.
 
         A column of a type that Ferry does not load is there, as `Kind.OTHER`.
         """
-        rows = self.fetch(Statement(_DESCRIBE, (table.name, table.schema)))
+        rows = (tx or self).fetch(Statement(_DESCRIBE, (table.name, table.schema)))
         if not rows:
             return None
         named = [row for row in rows if row[0] is not None]

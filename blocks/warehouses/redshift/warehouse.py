@@ -30,7 +30,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import MARK, Statement, quoted, storage_keys, table_sql
+from ferry.statements import MARK, Statement, Transaction, quoted, storage_keys, table_sql
 from ferry.target.retype import HeldColumns, View
 
 # No value that could be in the data is ever taken for NULL: the marker is made for the run. Off:
@@ -83,8 +83,7 @@ WHERE c.relname = {MARK} AND n.nspname = COALESCE(NULLIF({MARK}, ''), current_sc
 _HELD = f"""
 SELECT column_name, distkey, sortkey, is_nullable
 FROM svv_redshift_columns
-WHERE database_name = current_database() AND table_name = {MARK}
-  AND schema_name = COALESCE(NULLIF({MARK}, ''), current_schema())
+WHERE database_name = {MARK} AND table_name = {MARK} AND schema_name = {MARK}
 ORDER BY sortkey, ordinal_position
 """  # noqa: S608
 _SESSION = "SELECT pg_backend_pid(), getdate()"
@@ -162,11 +161,13 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         """How Redshift declares the type; see `redshift_types.native_type`."""
         return redshift_types.native_type(data_type)
 
-    def describe(self, table: TableName) -> TableSchema | None:
+    def describe(self, table: TableName, tx: Transaction | None = None) -> TableSchema | None:
         """The table's columns and types from the catalog, or None if there is no such table.
 
         A column of a type that Ferry does not load is there, as `Kind.OTHER`. No key is told:
         Redshift does not enforce any.
+
+        SVV_COLUMNS looks into late-binding views, and waits for whoever holds the tables below.
 
         Raises:
             AccessError: There is such a table, of which SVV_COLUMNS shows this user nothing.
@@ -176,9 +177,10 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
             if table.schema
             else Statement(_DESCRIBE_OWN, (table.name,))
         )
-        rows = self.fetch(query)
-        if not rows and self.fetch(Statement(_THERE, (table.name, table.schema))):
-            rows = self.fetch(query)  # it may have been made in between
+        fetch = (tx or self).fetch
+        rows = fetch(query)
+        if not rows and fetch(Statement(_THERE, (table.name, table.schema))):
+            rows = fetch(query)  # it may have been made in between
             if not rows:
                 raise self._may_not_see(table)
         columns = tuple(
@@ -213,7 +215,10 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         Those of the distribution and the sort key, and those that are NOT NULL, as the primary
         key's are: a column with that constraint cannot be added to a table with rows.
         """
-        rows = self.fetch(Statement(_HELD, (table.name, table.schema)))
+        # In statements of their own: functions of the leader node alone are refused beside a view
+        # that goes to the compute nodes.
+        ((database, schema),) = self.fetch("SELECT current_database(), current_schema()")
+        rows = self.fetch(Statement(_HELD, (database, table.name, table.schema or schema)))
         held = {name: "the primary key, or NOT NULL" for name, _, _, null in rows if null == "NO"}
         dist = [name for name, distkey, _, _ in rows if distkey]
         sort = [name for name, _, sortkey, _ in rows if sortkey]

@@ -36,7 +36,7 @@ from ferry.errors import BusyError, ConflictError, DataError, FatalError, FerryE
 from ferry.fingerprints.canonical import DIGESTS, digest, value_text
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import MARK, Statement, quoted, requoted
+from ferry.statements import MARK, Statement, Transaction, quoted, requoted
 from ferry.target.retype import HeldColumns
 from tests.blocks.warehouses.engine import Engine
 
@@ -299,8 +299,8 @@ class SQLiteWarehouse(Warehouse):
             return _NATIVE[data_type.kind]
         raise SchemaError("SQLite has no type for it", found=str(data_type))
 
-    def describe(self, table: TableName) -> TableSchema | None:
-        rows = self._catalog(table)
+    def describe(self, table: TableName, tx: Transaction | None = None) -> TableSchema | None:
+        rows = self._catalog(table, tx)
         columns = tuple(Column(name, _kept(kind), not need, kind) for name, kind, need, *_ in rows)
         key = sorted((each[3], each[0]) for each in rows if each[3])
         return TableSchema(table, columns, tuple(name for _, name in key)) if rows else None
@@ -312,13 +312,13 @@ class SQLiteWarehouse(Warehouse):
     def filled_columns(self, table: TableName) -> set[str]:
         return {each[0] for each in self._catalog(table) if each[4] is not None}
 
-    def _catalog(self, table: TableName) -> list[tuple[Any, ...]]:
+    def _catalog(self, table: TableName, tx: Transaction | None = None) -> list[tuple[Any, ...]]:
         """Name, type, whether it is NOT NULL, place in the key and default of each column."""
         if table.schema and not self.has_schema(table.schema):
             return []
         names = 'name, type, "notnull", pk, dflt_value'
         select = f"SELECT {names} FROM pragma_table_info({MARK}, {MARK})"
-        return self.fetch(Statement(select, (table.name, table.schema or "main")))
+        return (tx or self).fetch(Statement(select, (table.name, table.schema or "main")))
 
     def has_schema(self, schema: str) -> bool:
         return (self.folder / f"{schema}.sqlite").is_file()
