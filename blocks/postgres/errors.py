@@ -39,14 +39,16 @@ WIDEST_VARCHAR = 65_535
 _NAMES_ONLY = re.compile(r"23|28|3D000|3F000|42(?!601|883)|55P03|57|40")
 _FROM_FIRST_TO_LAST_QUOTE = re.compile(r"""["'].*["']""", re.DOTALL)
 
-# Redshift: "1023" with DETAIL "Serializable isolation violation on table - …" and SQLSTATE XX000
+# Redshift: "1023" with DETAIL "Serializable isolation violation on table - …" and SQLSTATE XX000;
+# "1018" with DETAIL "Relation does not exist": it was made after the transaction's snapshot.
 # https://docs.aws.amazon.com/redshift/latest/dg/c_serial_isolation-serializable-isolation-troubleshooting.html
 # The others: DDL of another session came between, or the workload manager stopped the statement
 # in favour of another one; the same statement can take place a moment later.
 _CONFLICT = re.compile(
-    r"^(error:? *)?1023\b|serializable isolation violation|conflict with concurrent transaction"
-    r"|dropped by concurrent transaction|could not open relation with oid"
-    r"|relation with oid \d+ does not exist|cache lookup failed|could not find tuple"
+    r"^(error:? *)?10(18|23)\b|serializable isolation violation"
+    r"|conflict with concurrent transaction|dropped by concurrent transaction"
+    r"|could not open relation with oid|relation with oid \d+ does not exist"
+    r"|cache lookup failed|could not find tuple"
     r"|tuple concurrently (updated|deleted)|query \(\d+\) cancell?ed by wlm abort",
     re.IGNORECASE,
 )

@@ -165,6 +165,7 @@ def test_what_goes_wrong_is_classified(
         "cache lookup failed for relation 109311",
         "could not find tuple for relation 109311",
         "could not open relation with OID 109311",
+        "1018\nDETAIL:  Relation does not exist",
         "Relation with OID 109311 does not exist.",
         "tuple concurrently deleted",
         'Query (220321) cancelled by WLM abort action of Query Monitoring Rule "short".',
