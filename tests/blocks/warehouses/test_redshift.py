@@ -9,6 +9,7 @@ import sqlfluff
 from pydantic import ValidationError
 
 from blocks.warehouses import RedshiftWarehouse
+from blocks.warehouses.redshift import warehouse as redshift
 from blocks.warehouses.redshift.load_errors import _reason
 from deployments.local.redshift_double import Fault, RedshiftDouble
 from deployments.local.servers import S3
@@ -155,6 +156,18 @@ def test_what_goes_wrong_is_classified(
     redshift_double.clear()
     landed = warehouse.fetch(f'SELECT count(*) FROM "{table.schema}"."t"')[0][0]
     assert landed == (1 if fault.kind == "cut_after" else 0)
+
+
+def test_a_database_that_ignores_case_is_refused(
+    redshift_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL has no such databases: it is asked what is true of it."""
+    monkeypatch.setattr(redshift, "_IGNORES_CASE", "SELECT CASE WHEN 'a' = 'a' THEN 1 ELSE 0 END")
+    other = redshift_engine.warehouse.model_copy(update={"connect_timeout_seconds": 19})
+    with pytest.raises(ConfigurationError, match="ignores case when it compares text"):
+        other.fetch("SELECT 1")
+    monkeypatch.undo()
+    assert other.fetch("SELECT 1") == [(1,)]
 
 
 @pytest.mark.parametrize(
