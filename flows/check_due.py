@@ -7,9 +7,10 @@ pool of the watch: it is not to depend on the worker that carries the tables.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect import flow
@@ -29,10 +30,12 @@ from ferry.coverage.deadlines import (
     deadlines_to_judge,
     next_state,
 )
-from ferry.errors import BusyError
+from ferry.errors import BusyError, RetriableError, SchemaError
 from ferry.reasons import reason_of
+from ferry.receipts.receipt import RECEIPTS
 from ferry.settings import refuse_misspelled
 from ferry.specs.tables import TableSpec
+from ferry.statements import any_row
 from flows.pipeline.notify import SETTING
 from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.history import History, read_history
@@ -42,8 +45,12 @@ from tasks.runs.notify_once import notify_once, notify_over
 from tasks.step import explains
 
 SPECS = "the file of table specs"
+PAUSE_SECONDS = 5.0
 LOCK_SECONDS = 20
 """A table that a batch is landing in is locked: it is looked at again five minutes later."""
+
+LOCKED_FOR = timedelta(hours=1)
+"""After its deadline: then it is told that the table cannot be asked."""
 
 
 @flow(name="check-due", flow_run_name="check what is due")
@@ -113,21 +120,26 @@ class _Check:
             return
         try:
             warehouse = load_warehouse(spec.warehouse)
-            # The next look is the retry: what is asked once more here keeps the others waiting.
-            history = read_history.fn(spec, warehouse, look_at_target=False)
+            history = _asked_twice(spec, warehouse)
             if any(arrival(each, history.receipts, history.coverage).there for each in deadlines):
-                history = read_history.fn(spec, _impatient(warehouse))
-        except BusyError as error:  # as while a batch lands: the next look asks again
-            self._log.info("%s is not judged just now: %s", spec.target, error)
-            return
+                try:
+                    history = read_history.fn(spec, _impatient(warehouse))
+                except BusyError as error:  # as while a batch lands: the next looks ask again
+                    if datetime.now(UTC) - deadlines[-1].due_at > LOCKED_FOR:
+                        raise
+                    self._log.info("%s is not judged just now: %s", spec.target, error)
+                    return
         except Exception as error:  # noqa: BLE001  # whatever it is, the others are judged
             answers = _answers(spec.warehouse)
             self._cannot_ask(str(spec.target) if answers else spec.warehouse, error)
             return
         self._answered |= {spec.warehouse, str(spec.target)}
         for each in deadlines:
+            failed = len(self._failures)
             with self._telling(each.spec.name):
                 self._judge(each, history, told.get(each.key))
+            if len(self._failures) > failed:
+                break  # what is later is judged when this has been told: nothing falls between
 
     def _judge(self, deadline: Deadline, history: History, before: DeadlineState | None) -> None:
         arrived = arrival(deadline, history.receipts, history.coverage)
@@ -180,12 +192,24 @@ def _impatient(warehouse: Warehouse) -> Warehouse:
     return warehouse.model_copy(update={"statement_timeout_seconds": LOCK_SECONDS})
 
 
-def _answers(warehouse: str) -> bool:
-    """Whether the warehouse itself can be asked anything."""
+def _asked_twice(spec: TableSpec, warehouse: Warehouse) -> History:
+    """What the receipts say; a connection that was just lost is no reason for a message."""
     try:
-        return bool(load_warehouse(warehouse).fetch("SELECT 1"))
+        return read_history.fn(spec, warehouse, look_at_target=False)
+    except RetriableError:
+        time.sleep(PAUSE_SECONDS)
+        return read_history.fn(spec, warehouse, look_at_target=False)
+
+
+def _answers(warehouse: str) -> bool:
+    """Whether the warehouse can be asked for receipts: then it is one table that cannot."""
+    try:
+        load_warehouse(warehouse).fetch(any_row(RECEIPTS))
+    except SchemaError:  # nothing has landed yet
+        return True
     except Exception:  # noqa: BLE001  # whatever it is, it is told of what failed first
         return False
+    return True
 
 
 def _unjudged(what: str) -> str:

@@ -96,7 +96,7 @@ def sync_all(
 
     Args:
         every: Which tables are due: those whose spec says `day`, or `hour`.
-        tables: Only these tables, due or not.
+        tables: Only these tables, due or not; `all` is every one.
         run_date: Carry this whole day.
         window_start: Carry from this moment on, together with `window_end`.
         window_end: Carry up to, but not including, this moment.

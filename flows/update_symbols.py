@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from difflib import get_close_matches
 from textwrap import shorten
 from typing import Annotated, Any
 
@@ -67,7 +68,8 @@ def update_symbols(
         ConfigurationError: The table's source is none of prices; a retry does not help.
     """
     specs, asked = load_table_specs(), symbols or run_date or window_start or window_end
-    if TABLE not in specs and not asked:  # its schedule is deployed for every installation
+    # Its schedule is deployed for every installation; a misspelled name is refused below.
+    if TABLE not in specs and not asked and not get_close_matches(TABLE, specs, n=1):
         return Completed(message=f"the table specs have no {TABLE}: there are no prices to carry")
     spec = specs.named(TABLE)
     try:

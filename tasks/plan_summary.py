@@ -41,6 +41,17 @@ def missing_tables(spec: SummarySpec, warehouse: Warehouse) -> list[str]:
     return [name for name in spec.reads if warehouse.describe(_table(name)) is None]
 
 
+@task(name="is there", **STEP)
+@explains
+def is_there(spec: SummarySpec, warehouse: Warehouse) -> bool:
+    """Whether the summary has a table.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    return warehouse.describe(spec.target) is not None
+
+
 def make_own_tables(warehouse: Warehouse) -> None:
     """Make the receipts and the tables of the publications where they are missing."""
     make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)

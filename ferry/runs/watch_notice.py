@@ -53,9 +53,10 @@ def silent_watch_notice(flow: str, silence: timedelta) -> Notice:
     minutes = silence.total_seconds() / 60
     return Notice(
         f"Ferry: the watch is silent: {flow} has completed no run for {minutes:,.0f} min",
-        f"Until it does, {WATCHING[flow]}. Its worker may well be alive.\n"
-        "Look at its last runs: they fail, hang, or are not made, as when the deployment or its "
-        "schedule is paused. This is told once, and anew only after a run has completed.\n"
+        f"Until it does, perhaps {WATCHING[flow]}. Its worker may well be alive.\n"
+        "Look at its last runs: they fail and say why, hang, or are not made, as when the "
+        "deployment or its schedule is paused. This is told once, and anew only after a run has "
+        "completed.\n"
         f"What to look at: {RUNBOOK}, The watch is silent",
     )
 

@@ -156,8 +156,8 @@ def parse_query(
     if not isinstance(tree, exp.Query) or MARK in text or tree.find(*_CHANGES):
         raise SpecError(f"{file}:{line + 1}: expected one SELECT, which changes nothing")
     query = Query(file, dialect, written, tree)
-    placed = {each.name for each in tree.find_all(exp.Placeholder) if "start" in each.meta}
-    unknown = sorted(query.parameters - (placed & set(parameters)))
+    otherwise = {each.name for each in tree.find_all(exp.Placeholder) if "start" not in each.meta}
+    unknown = sorted((query.parameters - set(parameters)) | otherwise)
     if unknown or tree.find(exp.Parameter):
         raise SpecError(
             f"{file}:{line + 1}: unknown parameters: {', '.join(filter(None, unknown)) or '?'}",

@@ -126,6 +126,12 @@ def _cast(to: Callable[[exp.DataType], bool]) -> Found:
     return lambda tree, _: any(to(each.to) for each in tree.find_all(exp.Cast))
 
 
+def _cuts(text: exp.DataType) -> bool:
+    """Whether it has a length that a text may exceed."""
+    lengths = [each.name.upper() for each in text.expressions]
+    return bool(lengths) and lengths not in (["65535"], ["MAX"])
+
+
 def _backslash(tree: exp.Expression, _: Sequence[Call]) -> bool:
     return any(
         isinstance(each.expression, exp.Literal)
@@ -153,8 +159,8 @@ DIFFERENCES: dict[str, tuple[Found, str]] = {
         "NUMERIC(18, 0)",
     ),
     "VARCHAR(n) or CHAR": (
-        _cast(lambda to: to.this in _FIXED_TEXT or (to.this in _TEXT and bool(to.expressions))),
-        "VARCHAR, or LEFT(…, n) to cut",
+        _cast(lambda to: to.this in _FIXED_TEXT or (to.this in _TEXT and _cuts(to))),
+        "VARCHAR(65535), and LEFT(…, n) to cut",
     ),
     "EXTRACT of seconds": (
         _part("EXTRACT", *_SECOND),

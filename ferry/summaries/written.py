@@ -59,8 +59,9 @@ class Written:
         """The text with these parts in place of what stands there."""
         text = self.sql
         for (start, end), part in sorted(parts.items(), reverse=True):
-            # A bracket that is gone stood between two words.
-            blank = " " if text[end : end + 1].isalnum() else ""
+            # A bracket or a quote that is gone stood between two words.
+            after = text[end : end + 1]
+            blank = " " if after.isalnum() or after in ('"', "_") else ""
             text = text[:start] + part + blank + text[end:]
         return text
 

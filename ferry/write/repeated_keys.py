@@ -97,13 +97,16 @@ def count_undecided_keys(
     )
 
 
-def undecided_keys(key: Sequence[Column], version: str | None, keys: int) -> DataError:
+def undecided_keys(
+    key: Sequence[Column], version: str | None, keys: int, *, repeats: bool = False
+) -> DataError:
     """The error for keys that have rows which differ, and of which none is newer."""
     return DataError(
         f"rows of one key ({', '.join(column.name for column in key)}) differ, and none of them is "
         "newer" + (f" by {version!r}" if version else ""),
         expected="one row of each key, or one that is newer than the others",
-        found=f"{keys:,} keys with such rows",
+        found=f"{keys:,} keys with such rows"
+        + (", perhaps of an hour that the clocks repeat, in which no time is newer" * repeats),
         todo="Name all columns that identify a row as `key`, or what tells the newer row as "
         "`version`; or say `on_repeated_key: newest`, and one of them wins.",
     )

@@ -292,7 +292,7 @@ def _newest_only(
     undecided = repeated_keys.count_undecided_keys(newest, staging, *rules, load.repeated)
     keys = int(tx.fetch(undecided)[0][0])
     if keys and not load.any_may_win:
-        raise repeated_keys.undecided_keys(load.key, version, keys)
+        raise repeated_keys.undecided_keys(load.key, version, keys, repeats=bool(load.repeated))
     repeated = Written(superseded=load.rows - rows, undecided_keys=keys)
     return replace(load, staging=newest, rows=rows), newest, repeated
 

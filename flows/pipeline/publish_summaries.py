@@ -21,7 +21,7 @@ from ferry.summaries.partitions import Span
 from ferry.summaries.publications import Build, Publication
 from ferry.summaries.specs import SummarySpec
 from tasks.pages.newest import newest_rows, show
-from tasks.plan_summary import missing_tables, plan_summary
+from tasks.plan_summary import is_there, missing_tables, plan_summary
 from tasks.staging_tables import drop_quietly
 from tasks.step import in_place, log_failure, with_retries
 from tasks.summarize import build_aside, check, publish
@@ -108,7 +108,7 @@ def publish_summaries(
             warehouse = warehouses[spec.warehouse]
             _refuse_carried(spec, tables)
             missing = in_place(missing_tables, spec)(spec, warehouse)
-            new = missing and warehouse.describe(spec.target) is None
+            new = bool(missing) and not in_place(is_there, spec)(spec, warehouse)
             if new and request.asked is None:
                 log.info("%s is left alone: there is no %s yet", target, ", ".join(missing))
                 continue

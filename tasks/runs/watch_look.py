@@ -28,6 +28,7 @@ from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.events import emit_event
 from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
 from tasks.runs.paging import PAGE, all_pages
@@ -36,6 +37,9 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 EVENTS = 50
 """The most events that it gives at once."""
+
+EVENTS_SECONDS = 5.0
+"""It gives them in a fraction of that, or will not give them soon."""
 
 BEGUN = [StateType.RUNNING, StateType.CANCELLING, StateType.PENDING]
 
@@ -114,7 +118,9 @@ def _heard(
     A server that gives no events keeps nobody from seeing what stands still.
     """
     try:
-        return probe.came_through(client), _heartbeats(client, running)
+        # Tried once and for some seconds: looks that are far apart decide nothing.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            return probe.came_through(client), _heartbeats(client, running)
     except (PrefectException, httpx.HTTPError) as error:
         get_logger(__name__).warning("no events can be read just now: %s", type(error).__name__)
         return False, {}
@@ -219,7 +225,8 @@ def _newest_events(
         },
         "order": "DESC",
     }
-    response = client.request("POST", "/events/filter", json={"filter": chosen, "limit": EVENTS})
+    asked = {"filter": chosen, "limit": EVENTS}
+    response = client.request("POST", "/events/filter", json=asked, timeout=EVENTS_SECONDS)
     response.raise_for_status()
     events: list[dict[str, Any]] = response.json()["events"]
     return events

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from sys import modules
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from prefect.blocks.notifications import SlackWebhook
 from prefect.client.schemas.objects import State, StateType
 from pydantic import SecretStr
 
-from ferry.errors import AccessError
+from ferry.errors import AccessError, BusyError
 from ferry.schema import TableName
 from flows.check_due import check_due
 from flows.sync_table import sync_table
@@ -20,6 +21,7 @@ from tasks.landed import history
 from tests.harness.api import Api
 from tests.harness.slack import WEBHOOK, Slack
 
+check_due_module = modules[check_due.fn.__module__]
 SPEC = {"mode": "window", "key": ["id"], "due": "00:00", "retries": 0}
 FULL = {"mode": "full", "due": "00:00", "retries": 0}
 
@@ -138,6 +140,27 @@ def test_a_table_that_cannot_be_asked_keeps_no_other_of_its_warehouse_from_being
         f"Ferry: absent for {yesterday():%Y-%m-%d} is not loaded; due 00:00",
         f"Ferry: nobody knows whether tables are late: {shop.schema}.broken cannot be asked",
     ]
+
+
+@pytest.mark.parametrize("at_target", [False, True])
+def test_a_warehouse_that_stays_busy_is_told_and_a_table_that_is_locked_for_a_while_is_not(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch, at_target: bool
+) -> None:
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+
+    def busy(*_: Any) -> Any:
+        raise BusyError("as planned")
+
+    monkeypatch.setattr(history, "why_gone" if at_target else "read_failures", busy)
+    monkeypatch.setattr(check_due_module, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(check_due_module, "LOCKED_FOR", timedelta(days=2))
+    told = f"Ferry: nobody knows whether tables are late: {shop.schema}.orders cannot be asked"
+    assert (check().type is StateType.COMPLETED) == at_target
+    assert subjects(slack_server) == ([] if at_target else [told])
+    monkeypatch.setattr(check_due_module, "LOCKED_FOR", timedelta(0))
+    assert check().type is StateType.FAILED
+    assert subjects(slack_server) == [told]
 
 
 def test_the_target_is_not_looked_at_for_a_table_that_is_late_by_its_receipts(

@@ -219,6 +219,9 @@ def test_an_installation_without_prices_has_nothing_to_carry_every_morning(
     assert state.message == "the table specs have no stock_prices: there are no prices to carry"
     with pytest.raises(RequestError, match="there is no table 'stock_prices'"):
         update_symbols(run_date=FRIDAY)
+    market.write_specs(stock_price=SPEC)
+    with pytest.raises(RequestError, match=r"Did you mean stock_price\?"):
+        update_symbols()
 
 
 @ONE

@@ -171,6 +171,7 @@ def test_a_moment_is_put_in_and_the_rest_stays(bounded: str, as_moment: str | No
         ("S.TARGET AS q", "(SELECT 1) AS q"),
         ("s.target q JOIN s.t USING (a)", "(SELECT 1) q JOIN s.t USING (a)"),
         ("s.t, s.target -- s.target\n, s.u", 's.t, (SELECT 1) AS "target" -- s.target\n, s.u'),
+        ('s.target"q"', '(SELECT 1) "q"'),
         ("s.t AS target", None),
     ],
 )
@@ -186,6 +187,7 @@ def test_another_table_is_read_and_the_rest_stays(source: str, expected: str | N
     ("dialect", "parameter"),
     [
         *(("redshift", each) for each in ("%(window_start)s", ':"window_start"', "?", "$1")),
+        ("redshift", ":window_start AND at < %(window_start)s"),
         *(("duckdb", each) for each in ("$window_start", "$1", ":WINDOW_START")),
     ],
 )
