@@ -40,7 +40,7 @@ class BatchPlan:
         unique_key: Whether the source itself vouches that no key occurs twice.
         watermark: What a watermark continues from; None to read all.
         start: The lower bound that a watermark reads from; None if it reads all.
-        target_columns: The names of the target's columns; none if it did not exist.
+        columns_before: The names of the target's columns; none if it did not exist.
         landed_before: What had landed that may hold the same rows (`Batch.stretch`), and how often
             what had landed had been said to be void.
     """
@@ -55,7 +55,7 @@ class BatchPlan:
     unique_key: bool
     watermark: Watermark | None
     start: CursorValue | None
-    target_columns: frozenset[str]
+    columns_before: frozenset[str]
     landed_before: LandedBefore
 
     @property

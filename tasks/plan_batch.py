@@ -25,7 +25,7 @@ from tasks.landed.watermark import watermark
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
 from tasks.target.retype import plan_columns
-from tasks.target.target_only import refuse_emptying
+from tasks.target.target_only import refuse_emptying_columns
 from tasks.uncarried import refuse_uncarried
 
 
@@ -72,7 +72,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         older = _in_older_rows(batch, _gained(schema, changes), query, source, warehouse)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all get the value
-        refuse_emptying(batch, existing, columns, query.start, warehouse)
+        refuse_emptying_columns(batch, existing, columns, query.start, warehouse)
         target = TableSchema(batch.target, columns)
         return BatchPlan(
             query=query,
@@ -85,7 +85,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
             unique_key=is_unique(spec, schema),
             watermark=known,
             start=query.start if batch.mode == "watermark" else None,
-            target_columns=frozenset(c.name for c in existing.columns) if existing else frozenset(),
+            columns_before=frozenset(c.name for c in existing.columns) if existing else frozenset(),
             landed_before=before,
         )
 

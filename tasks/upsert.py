@@ -263,7 +263,7 @@ def _load(
         allow_empty=spec.allow_empty,
         max_shrink_percent=spec.max_shrink_percent,
         any_may_win=spec.on_repeated_key == "newest",
-        windows=_rows_by_window(arrived),
+        rows_by_window=_rows_by_window(arrived),
     )
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,8 +38,6 @@ TABLE, SOURCE = "nps_sqlite", "bench-sqlite"
 
 EXTRACT = 3.0
 """At most so many times the dump."""
-
-OneRun = Callable[..., Measured]
 
 
 @dataclass

@@ -53,7 +53,7 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
     Raises:
         DataError, StaleReadError, ApartError, CountMismatchError: As `upsert`.
     """
-    whole = load.windows or (load.rows,)
+    whole = load.rows_by_window or (load.rows,)
     if load.staging is None:
         return [Written()] * len(whole)
     pads_text, using = capabilities.pads_text, capabilities.deletes_using
@@ -118,14 +118,14 @@ def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) ->
                     )
                 )
             )
-        if load.windows:
+        if load.rows_by_window:
             matching = merge.select_matching(count.item, staging, load.target, load.key, pads_text)
             removed = count.of(narrowed(matching))
         ours = merge.delete_matching(
             load.target, staging, load.key, pads_text=pads_text, using=using
         )
         removed = count.agreed(removed, tx.execute(narrowed(ours)))
-    if load.windows and marked:
+    if load.rows_by_window and marked:
         left = count.left_unmarked(marked)
     inserted = count.agreed(left, insert(tx, load, capabilities))
     counts = zip(staged, inserted, removed, gone, strict=True)
@@ -163,7 +163,7 @@ class _Counter:
 
     def __init__(self, tx: Transaction, load: Load, staging: TableName) -> None:
         self._tx, self._staging = tx, staging
-        self._windows = load.windows
+        self._windows = load.rows_by_window
         self._rows = load.rows
 
     def all(self) -> list[int]:
@@ -281,7 +281,7 @@ def _newest_only(
     repeats = repeated_keys.count_repeated_keys(staging, load.key, pads_text)
     if load.unique_key or not tx.fetch(repeats)[0][0]:
         return load, staging, Written()
-    if load.windows:
+    if load.rows_by_window:
         raise ApartError("there are rows of one key in windows that were read together")
     newest = newest_table(staging)
     tx.execute(sql.drop_table(newest))

@@ -22,7 +22,7 @@ from ferry.target.changes import TargetPlan
 from tasks.landed.voids import make_void
 from tasks.own_tables import SECOND_TRY_SECONDS, make_missing, make_schema
 from tasks.target.retype import plan_columns, retype, widen
-from tasks.target.target_only import refuse_emptying
+from tasks.target.target_only import refuse_emptying_columns
 
 TARGET_MADE_ANEW = "the target was made anew"
 INDEXED_ROWS = 1_000_000
@@ -52,7 +52,7 @@ def prepare_target(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehous
     existing = warehouse.describe(batch.target)
     _refuse_gained(plan, existing)
     changes = plan_columns(batch, existing, plan.columns, warehouse)
-    refuse_emptying(batch, existing, plan.columns, plan.start, warehouse)
+    refuse_emptying_columns(batch, existing, plan.columns, plan.start, warehouse)
     voids = 0
     if changes.create:
         voids += _create(batch, plan, rows, warehouse)
@@ -64,7 +64,7 @@ def prepare_target(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehous
 def _refuse_gained(plan: BatchPlan, existing: TableSchema | None) -> None:
     """Refuse a batch that was read without a column that another one has brought since."""
     now = {column.name for column in existing.columns} if existing else set()
-    gained = now - plan.target_columns - {column.name for column in plan.columns}
+    gained = now - plan.columns_before - {column.name for column in plan.columns}
     if gained:
         raise StaleReadError(
             "the target has gained columns since this batch was planned: "

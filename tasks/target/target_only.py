@@ -11,7 +11,7 @@ from ferry.schema import Column, TableSchema
 from ferry.write.refusals import would_empty
 
 
-def refuse_emptying(
+def refuse_emptying_columns(
     batch: Batch,
     existing: TableSchema | None,
     columns: Sequence[Column],
