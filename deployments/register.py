@@ -35,13 +35,13 @@ from blocks.notifier import slack_webhook
 from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
-from deployments.guards import register_limits
 from deployments.leases import free_places, free_turns, lease_warning
 from deployments.no_worker import (
     forget_former_watch,
     nobody_watches_yet,
     register_nobody_watches,
 )
+from deployments.reader_limits import register_limits
 from deployments.silent_watch import register_silent_watch
 from ferry.errors import ConfigurationError
 from ferry.settings import check_settings

@@ -21,7 +21,6 @@ from pydantic import SecretStr
 from blocks.sources import MySQLSource
 from blocks.stages import FolderStage, S3Stage
 from blocks.warehouses import PostgresWarehouse, RedshiftWarehouse
-from deployments.guards import register_limits
 from deployments.local import shop
 from deployments.local.redshift_double import Fault, RedshiftDouble
 from deployments.local.redshift_double.faults import order
@@ -29,6 +28,7 @@ from deployments.local.servers import S3, Certificates, MariaDB, Postgres, Prefe
 from deployments.local.servers.prefect_server import without_prefect_settings
 from deployments.local.shop_rows import Span
 from deployments.local.stack.double import DoubleServer
+from deployments.reader_limits import register_limits
 from deployments.register import register_guards
 from tasks.places.readers import backfill_limit, readers_limit
 

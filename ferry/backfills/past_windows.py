@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, timedelta
 
-from ferry.coverage.stretches import Coverage, Status
+from ferry.coverage.standings import Coverage, Status
 from ferry.windows import Every, Window, day_window, local_midnight
 
 ONE_HOUR = timedelta(hours=1)

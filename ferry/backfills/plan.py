@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from ferry.coverage.stretches import Coverage, Status
+from ferry.coverage.standings import Coverage, Status
 from ferry.errors import RequestError
 from ferry.ranges import Range, check_ends
 from ferry.specs.tables import TableSpec

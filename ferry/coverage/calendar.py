@@ -12,7 +12,7 @@ from datetime import date
 from itertools import groupby
 
 from ferry.coverage.days import ONE_DAY, Day, TableDays
-from ferry.coverage.stretches import Status
+from ferry.coverage.standings import Status
 
 SIGNS = {Status.LOADED: "#", Status.FAILED: "X", Status.MISSING: "o"}
 NOT_OVER = "-"

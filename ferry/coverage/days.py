@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
-from ferry.coverage.stretches import ALWAYS, Coverage, Event, Standing, Status, events_of
+from ferry.coverage.standings import ALWAYS, Coverage, Event, Standing, Status, events_of
 from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
 from ferry.specs.tables import TableSpec

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from ferry.coverage.stretches import Coverage, Status
+from ferry.coverage.standings import Coverage, Status
 from ferry.receipts.receipt import VOID, TimeOfReceipt
 from ferry.specs.due_time import due_moment
 from ferry.specs.tables import TableSpec

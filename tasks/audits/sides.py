@@ -17,7 +17,7 @@ from ferry.audits.classify import FLOAT_ERROR
 from ferry.audits.deleted import marked_as_deleted
 from ferry.batch import CursorValue
 from ferry.coverage.days import tells_no_time
-from ferry.coverage.stretches import ALWAYS, coverage_of
+from ferry.coverage.standings import ALWAYS, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import RequestError, SchemaError
 from ferry.fingerprints.canonical import DIGESTS

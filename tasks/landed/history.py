@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
-from ferry.coverage.stretches import Coverage, coverage_of
+from ferry.coverage.standings import Coverage, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import FerryError
 from ferry.receipts import failures

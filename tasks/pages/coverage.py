@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from ferry.bounded import MAX_ROWS, first_of
 from ferry.coverage.calendar import SIGNS, calendar
 from ferry.coverage.days import ONE_DAY, Stretch, TableDays
-from ferry.coverage.stretches import Status
+from ferry.coverage.standings import Status
 from tasks.pages.cells import short
 
 MAX_STRETCHES = 100

@@ -17,8 +17,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, VariableCreate
 from prefect.exceptions import ObjectNotFound
 
-from deployments.guards import register_limits
 from deployments.leases import free_places, free_turns, lease_warning
+from deployments.reader_limits import register_limits
 from tasks.places import limits
 from tasks.places.limits import TAG, Limits, LimitState
 from tasks.places.readers import backfill_limit, readers_limit

@@ -16,7 +16,7 @@ from prefect.states import Scheduled
 
 from blocks.sources import PriceAPISource
 from deployments.local.price_api import Fault, PriceAPI
-from ferry.coverage.stretches import Status, coverage_of
+from ferry.coverage.standings import Status, coverage_of
 from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
 from ferry.schema import TableName
 from ferry.windows import day_window

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ferry.coverage.stretches import Coverage, Status
+from ferry.coverage.standings import Coverage, Status
 from ferry.receipts.receipt import Receipt
 from ferry.windows import Window
 from tests.model.source_history import History, Version, ids_on_time, on_time

@@ -21,7 +21,7 @@ from blocks.sources import SQLiteSource
 from blocks.stages import FolderStage
 from blocks.warehouses import DuckDBWarehouse
 from blocks.warehouses.duckdb import files as duckdb_files
-from ferry.coverage.stretches import Coverage
+from ferry.coverage.standings import Coverage
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt, from_row
 from ferry.statements import column_list
 from ferry.windows import Window

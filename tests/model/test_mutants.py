@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-import ferry.coverage.stretches
+import ferry.coverage.standings
 import ferry.plan
 import ferry.receipts.table
 import ferry.statements
@@ -49,14 +49,14 @@ def _appended_twice() -> Any:
 
 def _loaded_before_it_is_over() -> Any:
     """A receipt that tells of all of its window, whenever it was read."""
-    event = ferry.coverage.stretches.loaded_event
+    event = ferry.coverage.standings.loaded_event
 
     def whole(receipt: Any, *cursor: Any) -> Any:
         told = event(receipt, *cursor)
         end = receipt.window_end
         return replace(told, end=end) if told and receipt.mode == "window" else told
 
-    return patch.object(ferry.coverage.stretches, "loaded_event", whole)
+    return patch.object(ferry.coverage.standings, "loaded_event", whole)
 
 
 def _watermark_too_high() -> Any:

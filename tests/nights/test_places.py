@@ -26,10 +26,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from deployments.guards import register_limits
 from deployments.leases import IN_MEMORY, lease_warning
 from deployments.local.servers import PrefectServer, ProcessWorker
 from deployments.local.servers.process import free_port
+from deployments.reader_limits import register_limits
 from tasks.places import limits as places_limits
 from tasks.places.readers import backfill_limit, readers_limit
 from tests.harness.api import PATIENCE, eventually

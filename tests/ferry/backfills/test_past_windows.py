@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from ferry.backfills.past_windows import not_loaded, past_windows
-from ferry.coverage.stretches import Coverage, Event
+from ferry.coverage.standings import Coverage, Event
 from ferry.windows import Window, day_window, scheduled_window
 
 

@@ -13,7 +13,7 @@ from ferry.backfills.plan import (
     neighbours_merged,
     plan_windows,
 )
-from ferry.coverage.stretches import Coverage, Event
+from ferry.coverage.standings import Coverage, Event
 from ferry.errors import RequestError
 from ferry.ranges import Range, split_range
 from ferry.specs.tables import TableSpec

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from ferry.coverage.calendar import calendar
 from ferry.coverage.days import Audits, DayAudit, Stretch, TableDays
-from ferry.coverage.stretches import Status
+from ferry.coverage.standings import Status
 from ferry.coverage.table import to_rows
 from ferry.windows import day_window
 from tests.harness.told_days import LATER, NOW, failure, loaded, receipt, since, spec, tell

@@ -19,7 +19,7 @@ from ferry.coverage.deadlines import (
     last_deadline,
     next_state,
 )
-from ferry.coverage.stretches import coverage_of
+from ferry.coverage.standings import coverage_of
 from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import Receipt, void_receipt
 from ferry.schema import TableName

@@ -25,7 +25,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Cancelling, Scheduled
 
 from ferry.batch import Batch
-from ferry.coverage.stretches import Status
+from ferry.coverage.standings import Status
 from ferry.errors import StoppedError
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_window

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
-from ferry.coverage.stretches import Status
+from ferry.coverage.standings import Status
 from ferry.errors import RequestError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill

@@ -13,7 +13,7 @@ from prefect.flow_engine import run_flow
 from prefect.flows import Flow
 from prefect.states import Scheduled
 
-from ferry.coverage.stretches import Status
+from ferry.coverage.standings import Status
 from flows.backfill_tables import backfill
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all

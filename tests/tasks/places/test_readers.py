@@ -11,7 +11,7 @@ from typing import Any, cast
 from prefect.client.orchestration import get_client
 
 from blocks.source import Source
-from deployments.guards import register_limits
+from deployments.reader_limits import register_limits
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName, TableSchema
 from ferry.specs.tables import parse_table_specs

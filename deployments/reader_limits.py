@@ -1,4 +1,4 @@
-"""What guards sources: limits on readers.
+"""Limits on the readers of a source.
 
 Registered with the Prefect server beside the blocks, and safe to register again.
 """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.coverage.stretches import Coverage, Event, Status, coverage_of
+from ferry.coverage.standings import Coverage, Event, Status, coverage_of
 from ferry.receipts.failures import Failure
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import Receipt, void_receipt
