@@ -50,6 +50,10 @@ class Warehouse(NamedBlock, ABC):
                 wait for a lock that another session holds.
         """
 
+    def ignores_case(self) -> bool:
+        """Whether texts that differ in their case alone are equal, as the database is set up."""
+        return bool(self.fetch("SELECT CASE WHEN 'a' = 'A' THEN 1 ELSE 0 END")[0][0])
+
     def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:  # noqa: ARG002
         """The views that a column's type cannot be changed under, in the order to drop them.
 

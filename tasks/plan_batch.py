@@ -26,6 +26,7 @@ from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
 from tasks.target.retype import plan_columns
 from tasks.target.target_only import refuse_emptying_columns
+from tasks.target.text_case import refuse_ignored_case
 from tasks.uncarried import refuse_uncarried
 
 
@@ -46,13 +47,15 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         SchemaError: The table or a column that the spec names is missing, or does not fit the
             target. No retry helps.
         DataError: Rows that no window and no watermark would ever carry. No retry helps.
-        ConfigurationError: The warehouse does not take the spec's format. No retry helps.
+        ConfigurationError: The warehouse does not take the spec's format, or ignores case. No
+            retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
     spec, capabilities = batch.spec, warehouse.capabilities
     with located(batch, "plan", source):
         schema = describe_source(spec, source)
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
+        refuse_ignored_case(warehouse)
         # First of all that is asked of the target: what lands from here on was not there yet.
         before = landed_before(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
         existing = warehouse.describe(batch.target)

@@ -9,6 +9,7 @@ import re
 
 from ferry.errors import SchemaError
 from ferry.schema import DataType, Kind
+from ferry.statements import quoted
 
 _MAX_NUMERIC_DIGITS = 1000  # that can be declared
 
@@ -58,13 +59,22 @@ def native_type(data_type: DataType) -> str:
     return _NATIVE[data_type.kind]
 
 
-def ferry_type(native: str) -> DataType:
+def declared(native: str, collation: str | None) -> str:
+    """The type as CREATE TABLE would declare it, with a collation that is none of the common."""
+    return f"{native} COLLATE {quoted(collation)}" if collation else native
+
+
+def ferry_type(native: str, collation: str | None = None) -> DataType:
     """What a type holds that the catalog's `format_type` names; `Kind.OTHER` if not unchanged.
 
     `varchar(n)` counts characters; n bytes are sure to fit. `char(n)` (pads), `json` (has no
     equality), times of fewer than six decimals (round) and all other types are `Kind.OTHER`.
-    Six decimals are what a time has without a number, too.
+    Six decimals are what a time has without a number, too. So is text of a `collation` that is
+    nondeterministic: to it, texts that differ can be equal.
+    https://www.postgresql.org/docs/current/collation.html#COLLATION-NONDETERMINISTIC
     """
+    if collation:
+        return DataType(Kind.OTHER)
     if match := _NUMERIC.fullmatch(native):
         return DataType(Kind.DECIMAL, precision=int(match[1]), scale=int(match[2]))
     if native == "numeric":

@@ -45,11 +45,13 @@ _INDEXES = f"SELECT tablename, indexname FROM pg_catalog.pg_indexes WHERE schema
 
 # An empty schema is the connection's own. conkey holds the primary key's column numbers, in order.
 _DESCRIBE = f"""
-SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attnum, k.conkey
+SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attnum, k.conkey,
+       CASE WHEN NOT o.collisdeterministic THEN o.collname END
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a
   ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_collation AS o ON o.oid = a.attcollation
 LEFT JOIN pg_catalog.pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p'
 WHERE c.relname = {MARK} AND n.nspname = COALESCE(NULLIF({MARK}, ''), current_schema())
   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -119,17 +121,23 @@ class PostgresWarehouse(PostgresSession, Warehouse):
     def describe(self, table: TableName, tx: Transaction | None = None) -> TableSchema | None:
         """The table's columns and types from the catalog, or None if there is no such table.
 
-        A column of a type that Ferry does not load is there, as `Kind.OTHER`.
+        A column of a type that Ferry does not load is there, as `Kind.OTHER`; so is one of a
+        nondeterministic collation, in which texts that differ can be equal.
         """
         rows = (tx or self).fetch(Statement(_DESCRIBE, (table.name, table.schema)))
         if not rows:
             return None
         named = [row for row in rows if row[0] is not None]
         columns = tuple(
-            Column(name, postgres_types.ferry_type(native), not required, native)
-            for name, native, required, _, _ in named
+            Column(
+                name,
+                postgres_types.ferry_type(native, collation),
+                not required,
+                postgres_types.declared(native, collation),
+            )
+            for name, native, required, _, _, collation in named
         )
-        by_number = {number: name for name, _, _, number, _ in named}
+        by_number = {number: name for name, _, _, number, *_ in named}
         key = tuple(by_number[number] for number in rows[0][4] or ())
         return TableSchema(table, columns, key)
 

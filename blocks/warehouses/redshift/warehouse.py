@@ -86,7 +86,6 @@ FROM svv_redshift_columns
 WHERE database_name = {MARK} AND table_name = {MARK} AND schema_name = {MARK}
 ORDER BY sortkey, ordinal_position
 """  # noqa: S608
-_IGNORES_CASE = "SELECT CASE WHEN 'a' = 'A' THEN 1 ELSE 0 END"
 _SESSION = "SELECT pg_backend_pid(), getdate()"
 _VARBYTE = 6551  # pg_type.oid in Redshift; its values come as hex digits
 _CASTS = (
@@ -158,34 +157,6 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         description="The bucket's AWS region, if it is not the cluster's.",
     )
 
-    def _connect(self) -> Connection:
-        """As PostgreSQL's; a database that takes two keys for one is refused.
-
-        In one with COLLATE CASE_INSENSITIVE `=` ignores case for every VARCHAR, of our own tables,
-        too: an update from abc to ABC would be lost, and the row of the key a1 would replace A1's.
-        https://docs.aws.amazon.com/redshift/latest/dg/r_CREATE_DATABASE.html
-
-        Raises:
-            ConfigurationError: It is such a database. No retry helps.
-        """
-        connection = super()._connect()
-        try:
-            with translated(), connection.cursor() as cursor:
-                cursor.execute(_IGNORES_CASE)
-                ((ignores_case,),) = cursor.fetchall()
-            if ignores_case:
-                raise ConfigurationError(
-                    "the database ignores case when it compares text",
-                    expected="one of COLLATE CASE_SENSITIVE, the default",
-                    found="that 'a' = 'A'",
-                    todo="Let Ferry load into another database of the cluster: keys that differ by "
-                    "case alone would replace one another.",
-                )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
     def native_type(self, data_type: DataType) -> str:
         """How Redshift declares the type; see `redshift_types.native_type`."""
         return redshift_types.native_type(data_type)
@@ -222,6 +193,13 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
             for name, native, *sizes, nullable in rows
         )
         return TableSchema(table, columns) if columns else None
+
+    def ignores_case(self) -> bool:
+        """Whether the database is one of `COLLATE CASE_INSENSITIVE`.
+
+        https://docs.aws.amazon.com/redshift/latest/dg/r_DB_COLLATION.html
+        """
+        return str(self.fetch("SELECT db_collation()")[0][0]).lower() != "case_sensitive"
 
     def _may_not_see(self, table: TableName) -> AccessError:
         name = table_sql(table)

@@ -260,6 +260,11 @@ $$ SELECT coalesce(nullif(current_setting('redshift_double.copy_count', true), '
 CREATE OR REPLACE FUNCTION pg_catalog.pg_last_copy_id() RETURNS bigint LANGUAGE sql STABLE AS
 $$ SELECT coalesce(nullif(current_setting('redshift_double.copy_id', true), ''), '-1')::bigint $$;
 
+-- What CREATE DATABASE … COLLATE has set; PostgreSQL's comparisons tell case in any case.
+CREATE OR REPLACE FUNCTION pg_catalog.db_collation() RETURNS text LANGUAGE sql STABLE AS
+$$ SELECT coalesce(nullif(current_setting('redshift_double.db_collation', true), ''),
+                   'case_sensitive') $$;
+
 -- Redshift's system views -----------------------------------------------------------------------
 
 SET allow_system_table_mods = on;

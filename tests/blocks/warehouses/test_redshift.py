@@ -9,7 +9,6 @@ import sqlfluff
 from pydantic import ValidationError
 
 from blocks.warehouses import RedshiftWarehouse
-from blocks.warehouses.redshift import warehouse as redshift
 from blocks.warehouses.redshift.load_errors import _reason
 from deployments.local.redshift_double import Fault, RedshiftDouble
 from deployments.local.servers import S3
@@ -75,6 +74,20 @@ def test_copy_runs_in_a_transaction_and_is_committed(
     assert any("BEGIN" in sql.upper() for sql in said[at - 2 : at])
     assert said[at + 1] == "SELECT pg_last_copy_count()"
     assert said[at + 2].upper() == "COMMIT"
+
+
+def test_a_database_that_ignores_case_says_so(redshift_warehouse: Any, postgres: Any) -> None:
+    assert not redshift_warehouse.ignores_case()
+    # The double compares as PostgreSQL does; what such a database says of itself is all of it.
+    redshift_warehouse.execute("CREATE DATABASE folded")
+    connection = postgres.connect()
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER DATABASE folded SET redshift_double.db_collation = 'case_insensitive'"
+        )
+    connection.close()
+    assert redshift_warehouse.model_copy(update={"database": "folded"}).ignores_case()
 
 
 @pytest.mark.parametrize("kind", [Kind.TIME, Kind.JSON])
@@ -156,18 +169,6 @@ def test_what_goes_wrong_is_classified(
     redshift_double.clear()
     landed = warehouse.fetch(f'SELECT count(*) FROM "{table.schema}"."t"')[0][0]
     assert landed == (1 if fault.kind == "cut_after" else 0)
-
-
-def test_a_database_that_ignores_case_is_refused(
-    redshift_engine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """PostgreSQL has no such databases: it is asked what is true of it."""
-    monkeypatch.setattr(redshift, "_IGNORES_CASE", "SELECT CASE WHEN 'a' = 'a' THEN 1 ELSE 0 END")
-    other = redshift_engine.warehouse.model_copy(update={"connect_timeout_seconds": 19})
-    with pytest.raises(ConfigurationError, match="ignores case when it compares text"):
-        other.fetch("SELECT 1")
-    monkeypatch.undo()
-    assert other.fetch("SELECT 1") == [(1,)]
 
 
 @pytest.mark.parametrize(

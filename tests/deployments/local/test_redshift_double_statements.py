@@ -150,6 +150,7 @@ def test_accepts(tables, sql):
         ("SELECT STRTOL('z', 36)", 35),
         ("SELECT TO_HEX(TO_VARBYTE('00ff', 'hex'))", "00ff"),
         ("SELECT JSON_TYPEOF(JSON_PARSE('null'))", "null"),
+        ("SELECT db_collation()", "case_sensitive"),
     ],
 )  # fmt: skip
 def test_functions_of_redshift(tables, sql, expected):
