@@ -15,7 +15,7 @@ from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
 from ferry.statements import NativeType, add_column, column_list, lock, quoted, table_sql
 
 NEW_COLUMN = "ferry_new_type"
-"""The column that is filled and then takes the other one's name, all in one transaction."""
+"""The column that is made, filled, and then takes the other one's name, all in one transaction."""
 
 _WHOLE = {Kind.INT16: 5, Kind.INT32: 10, Kind.INT64: 19}
 _ORDER = tuple(_WHOLE)
@@ -122,6 +122,13 @@ def change_type(
     return [
         add_column(table, new, native_type),
         f"UPDATE {table_sql(table)} SET {quoted(NEW_COLUMN)} = {value}",  # noqa: S608
+        *_swapped(table, name),
+    ]
+
+
+def _swapped(table: TableName, name: str) -> list[str]:
+    """The statements that put the new column in the place of the old one, of this quoted name."""
+    return [
         f"ALTER TABLE {table_sql(table)} DROP COLUMN {name}",
         f"ALTER TABLE {table_sql(table)} RENAME COLUMN {quoted(NEW_COLUMN)} TO {name}",
     ]
@@ -141,9 +148,9 @@ def make_anew(
             f"ALTER TABLE {table_sql(table)} ALTER COLUMN {name} TYPE {native} "
             f"USING CAST(NULL AS {native})",
         ]
-    return [
-        f"ALTER TABLE {table_sql(table)} DROP COLUMN {name}",
-        add_column(table, change.wanted, native_type),
+    return [  # the old one last: a table's only column cannot be dropped
+        add_column(table, Column(NEW_COLUMN, change.wanted.type), native_type),
+        *_swapped(table, name),
     ]
 
 

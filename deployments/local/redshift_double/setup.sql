@@ -30,6 +30,10 @@ RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     held record;
 BEGIN
+    IF (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = require_no_key.relation
+        AND a.attnum > 0 AND NOT a.attisdropped) = 1 THEN
+        RAISE EXCEPTION 'cannot drop the last column of a table' USING ERRCODE = '0A000';
+    END IF;
     SELECT k.distkey, k.sortkey INTO held FROM redshift_double.storage_keys k
     WHERE k.relation = require_no_key.relation AND k."column" = dropped;
     IF held.distkey THEN

@@ -231,6 +231,13 @@ def test_columns_of_distribution_and_sort_keys_are_told_and_not_dropped(redshift
             redshift.execute(f"ALTER TABLE k DROP COLUMN {column}")
 
 
+def test_the_only_column_is_not_dropped(redshift):
+    redshift.execute("CREATE TABLE one (a int, b int)")
+    redshift.execute("ALTER TABLE one DROP COLUMN a")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="last column"):
+        redshift.execute("ALTER TABLE one DROP COLUMN b")
+
+
 def test_declared_types_appear_in_the_catalog(redshift):
     redshift.execute(
         "CREATE TABLE c (a varchar, b text, c varchar(max), d varchar(7), e super, f varbyte,"

@@ -301,6 +301,17 @@ class TestFull:
         sync_table(table="g", mode="full")
         assert journey.target("g", "id, n") == [(1, "seven")]
 
+    def test_the_only_column_of_a_table_can_become_of_another_type(self, journey: Any) -> None:
+        journey.sql("CREATE TABLE g (n INT)")
+        journey.sql("INSERT INTO g VALUES (7)")
+        journey.write_specs(g={"mode": "full", "retries": 0})
+        sync_table(table="g")
+        journey.sql("DROP TABLE g")
+        journey.sql("CREATE TABLE g (n VARCHAR(20))")
+        journey.sql("INSERT INTO g VALUES ('seven')")
+        sync_table(table="g")
+        assert journey.target("g", "n", "n") == [("seven",)]
+
     def test_a_column_that_was_renamed_is_refused_with_the_statement(self, journey: Any) -> None:
         loaded(journey, "n INT", 7)
         declare(journey, "amount INT", (1, 7, "2023-01-01 10:00:00"))

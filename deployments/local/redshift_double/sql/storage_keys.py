@@ -48,7 +48,7 @@ def _keys(statement: Statement, opening: int) -> tuple[list[str], list[str]]:
 
 
 async def check_drop(session: Session, statement: Statement) -> None:
-    """Refuse an ALTER TABLE that drops a column of a key.
+    """Refuse an ALTER TABLE that drops a column of a key, or the only one.
 
     Raises:
         Refusal: It does.
