@@ -39,19 +39,21 @@ WIDEST_VARCHAR = 65_535
 _NAMES_ONLY = re.compile(r"23|28|3D000|3F000|42(?!601|883)|55P03|57|40")
 _FROM_FIRST_TO_LAST_QUOTE = re.compile(r"""["'].*["']""", re.DOTALL)
 
-# Redshift: "1023" with DETAIL "Serializable isolation violation on table - …" and SQLSTATE XX000;
-# "1018" with DETAIL "Relation does not exist": it was made after the transaction's snapshot.
+# Redshift: "1023" with DETAIL "Serializable isolation violation on table - …" and SQLSTATE XX000
 # https://docs.aws.amazon.com/redshift/latest/dg/c_serial_isolation-serializable-isolation-troubleshooting.html
+# "1018" with DETAIL "Relation does not exist": a table that was made after the snapshot was taken;
+# the next transaction sees it.
 # The others: DDL of another session came between, or the workload manager stopped the statement
 # in favour of another one; the same statement can take place a moment later.
 _CONFLICT = re.compile(
-    r"^(error:? *)?10(18|23)\b|serializable isolation violation"
+    r"^\s*(error:? *)?10(18|23)\b|serializable isolation violation"
     r"|conflict with concurrent transaction|dropped by concurrent transaction"
     r"|could not open relation with oid|relation with oid \d+ does not exist"
     r"|cache lookup failed|could not find tuple"
     r"|tuple concurrently (updated|deleted)|query \(\d+\) cancell?ed by wlm abort",
     re.IGNORECASE,
 )
+_TOLD = ("Serializable isolation violation", "Relation does not exist")
 _OF_VALUES = ("22", "23", "P0")
 """Classes of codes whose texts may quote any value, so that words in them tell nothing."""
 _BUSY = re.compile(
@@ -123,8 +125,9 @@ def ferry_error(
     constraint = error.diag.constraint_name or ""
     kind = _kind(error, code, f"{message}\n{detail}", constraint, committing=committing)
     text = _safe(code, message)
-    if kind is ConflictError and "isolation" in detail:
-        text += ": Serializable isolation violation"
+    if kind is ConflictError:
+        said = f"{message}\n{detail}".lower()
+        text += "".join(f": {told}" for told in _TOLD if told.lower() in said and told not in text)
     found = f"{text} (SQLSTATE {code})" if code else text
     redact(error, found)
     problem = _PROBLEM[kind]

@@ -16,8 +16,9 @@ class Fault:
 
     Attributes:
         kind: ``serialization`` answers error 1023 with SQLSTATE XX000; ``ddl_conflict`` answers
-            ``message`` with SQLSTATE XX000; ``cut_after`` lets the statement run and closes
-            the connection without an answer (on COMMIT: the outcome is unknown to the client);
+            ``message`` and ``detail`` with SQLSTATE XX000; ``cut_after`` lets the statement run and
+            closes the connection without an answer (on COMMIT: the outcome is unknown to the
+            client);
             ``cut_before`` closes it before the statement runs; ``stall`` waits, within the reach
             of statement_timeout and cancel requests, before the statement runs and is answered.
         pattern: Regular expression, without regard to case, searched in the statement's text.
@@ -25,6 +26,7 @@ class Fault:
         times: How many matching statements it applies to from there on.
         seconds: How long a stall lasts.
         message: What ``ddl_conflict`` answers.
+        detail: The DETAIL of it.
     """
 
     kind: FaultKind
@@ -33,6 +35,7 @@ class Fault:
     times: int = 1
     seconds: float = 0.0
     message: str = "could not complete because of conflict with concurrent transaction"
+    detail: str = ""
 
 
 class FaultBook:

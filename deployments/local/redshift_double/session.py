@@ -206,7 +206,7 @@ class Session:
                 "cycle are: 1001, 1002 (pid:1073741824)",
             )
         elif fault.kind == "ddl_conflict":
-            raise Refusal(fault.message, "XX000")
+            raise Refusal(fault.message, "XX000", fault.detail)
         elif fault.kind == "cut_before":
             raise Cut
 
