@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.windows import Window, read_stretch
+from ferry.windows import Window, read_stretch, same_clock
 
 if TYPE_CHECKING:
     from ferry.fingerprints.sums import ValueSums
@@ -160,9 +160,20 @@ class Batch:
     @property
     def stretch(self) -> tuple[datetime, datetime] | None:
         """The moments between which a batch has to lie to hold rows of this one; None for any."""
-        if self.window is None or self.overwrites_newer:
+        if self.window is None or self.overwrites_newer or self._cannot_tell_versions:
             return None
         return read_stretch(self.window, self.spec.wall_clock_zone)
+
+    @property
+    def _cannot_tell_versions(self) -> bool:
+        """Whether of two versions in windows far apart perhaps neither can be told to be older.
+
+        A row may have moved to another window meanwhile where its cursor is not its version, and a
+        wall clock that is set back tells no version of the repeated hour from another.
+        """
+        spec = self.spec
+        beside = spec.version and spec.version.lower() != (spec.cursor or "").lower()
+        return bool(beside) and not same_clock(spec.wall_clock_zone, "UTC")
 
     def staging_table(self, today: date, token: str) -> TableName:
         """A table for one attempt to copy the batch; its name tells its age.

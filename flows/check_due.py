@@ -46,11 +46,11 @@ from tasks.step import explains
 
 SPECS = "the file of table specs"
 PAUSE_SECONDS = 5.0
-LOCK_SECONDS = 20
+LOCK_SECONDS = 60
 """A table that a batch is landing in is locked: it is looked at again five minutes later."""
 
 LOCKED_FOR = timedelta(hours=1)
-"""After its deadline: then it is told that the table cannot be asked."""
+"""After its deadline and its last receipt: then it is told that the table cannot be asked."""
 
 
 @flow(name="check-due", flow_run_name="check what is due")
@@ -125,7 +125,8 @@ class _Check:
                 try:
                     history = read_history.fn(spec, _impatient(warehouse))
                 except BusyError as error:  # as while a batch lands: the next looks ask again
-                    if datetime.now(UTC) - deadlines[-1].due_at > LOCKED_FOR:
+                    last = max(each.finished_at for each in history.receipts)
+                    if datetime.now(UTC) - max(last, deadlines[-1].due_at) > LOCKED_FOR:
                         raise
                     self._log.info("%s is not judged just now: %s", spec.target, error)
                     return
@@ -194,11 +195,12 @@ def _impatient(warehouse: Warehouse) -> Warehouse:
 
 def _asked_twice(spec: TableSpec, warehouse: Warehouse) -> History:
     """What the receipts say; a connection that was just lost is no reason for a message."""
+    impatient = _impatient(warehouse)
     try:
-        return read_history.fn(spec, warehouse, look_at_target=False)
+        return read_history.fn(spec, impatient, look_at_target=False)
     except RetriableError:
         time.sleep(PAUSE_SECONDS)
-        return read_history.fn(spec, warehouse, look_at_target=False)
+        return read_history.fn(spec, impatient, look_at_target=False)
 
 
 def _answers(warehouse: str) -> bool:

@@ -69,7 +69,7 @@ def update_symbols(
     """
     specs, asked = load_table_specs(), symbols or run_date or window_start or window_end
     # Its schedule is deployed for every installation; a misspelled name is refused below.
-    if TABLE not in specs and not asked and not get_close_matches(TABLE, specs, n=1):
+    if TABLE not in specs and not asked and not get_close_matches(TABLE, specs, n=1, cutoff=0.9):
         return Completed(message=f"the table specs have no {TABLE}: there are no prices to carry")
     spec = specs.named(TABLE)
     try:

@@ -129,7 +129,7 @@ def _cast(to: Callable[[exp.DataType], bool]) -> Found:
 def _cuts(text: exp.DataType) -> bool:
     """Whether it has a length that a text may exceed."""
     lengths = [each.name.upper() for each in text.expressions]
-    return bool(lengths) and lengths not in (["65535"], ["MAX"])
+    return bool(lengths) and lengths != ["65535"]
 
 
 def _backslash(tree: exp.Expression, _: Sequence[Call]) -> bool:

@@ -60,7 +60,8 @@ class VersionClock:
             highest: Their highest.
         """
         if self.between:
-            return repeated_times(*self.between, self.zone)
+            first, last = self.between
+            return repeated_times(first, min(last, self.read_at), self.zone)
         if lowest is None or highest is None:
             return ()
         clock = zone_info(self.zone)

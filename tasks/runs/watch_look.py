@@ -118,7 +118,7 @@ def _heard(
     A server that gives no events keeps nobody from seeing what stands still.
     """
     try:
-        # Tried once and for some seconds: looks that are far apart decide nothing.
+        # Tried once, and not for long: looks that are far apart decide nothing.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             return probe.came_through(client), _heartbeats(client, running)
     except (PrefectException, httpx.HTTPError) as error:

@@ -213,7 +213,7 @@ def test_a_summary_that_fails_is_told_beside_a_symbol_that_cannot_be_read(
 def test_an_installation_without_prices_has_nothing_to_carry_every_morning(
     market: Journey,
 ) -> None:
-    market.write_specs(orders={"mode": "full"})
+    market.write_specs(orders={"mode": "full"}, stock_items={"mode": "full"})
     state = update_symbols(return_state=True)
     assert state.type is StateType.COMPLETED
     assert state.message == "the table specs have no stock_prices: there are no prices to carry"

@@ -7,6 +7,7 @@ of columns looks into views whose tables may be the very one that is locked.
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -56,6 +57,23 @@ def test_no_other_session_asks_the_catalog_while_a_full_copy_holds_its_lock(
     own, others = of_the_last_transaction_on("orders", redshift_double, since)
     assert [s.sql for s in own if CATALOG.search(s.sql)]  # it looks itself
     assert [s.sql for s in others if CATALOG.search(s.sql)] == []
+
+
+def test_nor_while_a_type_grows(shop: Any, redshift_double: Any) -> None:
+    shop.sql("CREATE TABLE days (id INT NOT NULL PRIMARY KEY, modified DATETIME, n INT)")
+    shop.sql("INSERT INTO days VALUES (1, '2023-01-05 10:00:00', 7)")
+    shop.write_specs(days={"mode": "window", "key": ["id"], "insert_rows": 0})
+    sync_table(table="days", run_date=date(2023, 1, 5))
+    shop.sql("ALTER TABLE days MODIFY n BIGINT")
+    since = len(redshift_double.statements())
+    sync_table(table="days", run_date=date(2023, 1, 5))
+    statements = redshift_double.statements()[since:]
+    (swap,) = [s for s in statements if re.match(r'ALTER TABLE .* DROP COLUMN "n"', s.sql)]
+    own = [s for s in statements if s.session == swap.session and s.time <= swap.time]
+    lock = [s for s in own if s.sql.startswith("LOCK TABLE")][-1]
+    between = [s for s in statements if lock.time <= s.time <= swap.time]
+    assert [s.sql for s in between if s.session != lock.session and CATALOG.search(s.sql)] == []
+    assert [s.sql for s in between if s.session == lock.session and CATALOG.search(s.sql)]
 
 
 def test_receipts_are_written_when_all_else_is_done(shop: Any, redshift_double: Any) -> None:

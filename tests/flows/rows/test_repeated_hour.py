@@ -151,6 +151,25 @@ def test_what_was_read_in_the_first_pass_does_not_replace_what_landed_since(shop
 
 
 @ONE_ROUTE
+def test_a_row_that_moved_to_another_day_in_that_hour_is_not_brought_back(shop: Any) -> None:
+    """The days do not overlap, and the versions do not tell: what was read before is read again."""
+    spec = {**BERLIN, "every": "day", "cursor": "created_on", "version": "updated_at"}
+    shop.write_specs(orders=spec)
+
+    def moved_and_carried() -> None:
+        shop.sql(
+            "UPDATE orders SET status = 'shipped', created_on = '2023-10-02 12:00:00', "
+            "updated_at = '2023-10-29 02:50:00' WHERE id = 1"
+        )
+        sync_table(table="orders", run_date=date(2023, 10, 2))
+
+    shop.sql("UPDATE orders SET updated_at = '2023-10-29 02:10:00' WHERE id = 1")
+    with pytest.raises(StaleReadError, match="the clocks repeat"):
+        read_now_land_later("orders", "window", {"run_date": date(2023, 10, 1)}, moved_and_carried)
+    assert arrived(shop)[1] == "shipped 02:50"
+
+
+@ONE_ROUTE
 def test_a_comparison_repairs_a_change_of_the_second_pass_that_was_not_carried(shop: Any) -> None:
     for number in (0, 1):
         sync_table(table="orders", **hour(number))
