@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,8 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Completed, Crashed, Failed, Scheduled
 
+from deployments.silent_watch import silent_watch
+from ferry.runs.watch_notice import WATCHING
 from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import BLOCK, ROOT, Night
 
@@ -68,6 +71,17 @@ def test_nobody_watches_any_more_and_the_server_says_so_once(night: Night) -> No
     assert told.startswith("Ferry: nobody watches the runs: no worker is alive for the pool watch-")
 
 
+@pytest.fixture
+def without_silent_watch(night: Night) -> Iterator[None]:
+    """The server is shared: the watch of the next test is not to be missed after a few seconds."""
+    yield
+    with night.client as client:
+        for each in map(silent_watch, WATCHING):
+            for automation in client.read_automations_by_name(each):
+                client.delete_automation(automation.id)
+
+
+@pytest.mark.usefixtures("without_silent_watch")
 def test_the_watch_completes_no_run_any_more_and_the_server_says_so_once_for_each_silence(
     night: Night,
 ) -> None:
