@@ -27,7 +27,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 demo: $(VENV)/.installed ## Carry a small shop from SQLite to DuckDB, and tell the story
 	@$(BIN)/python -m deployments.demo
 
-test-fast: $(VENV)/.installed-dev ## Test what needs no program but Python, for every save (a minute and a half)
+test-fast: $(VENV)/.installed-dev ## Test what needs no program but Python, for every save (two minutes)
 	$(BIN)/python -m pytest -m embedded -n 2 --dist worksteal tests/ferry tests/blocks tests/tasks tests/flows $(ARGS)
 
 test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
