@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -24,6 +25,7 @@ COLUMNS = (
 )
 KEY = COLUMNS[:2]
 CAPABILITIES = Capabilities((StageFormat.PARQUET,), 127, None, 1600, "duckdb")
+REDSHIFTS_SQL = replace(CAPABILITIES, dialect="redshift")
 _NATIVE = {Kind.INT64: "BIGINT", Kind.TIMESTAMP: "TIMESTAMP"}
 
 

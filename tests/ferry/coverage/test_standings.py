@@ -15,6 +15,7 @@ from ferry.receipts.receipt import Receipt, void_receipt
 from ferry.schema import Kind, TableName
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_window
+from tests.harness import told_days
 
 JUNE = datetime(2023, 6, 1, tzinfo=UTC)
 DAY = date(2023, 1, 5)
@@ -23,26 +24,11 @@ DAY = date(2023, 1, 5)
 def receipt(
     window: Window | None, started_at: datetime, mode: str = "window", label: str = ""
 ) -> Receipt:
-    return Receipt(
-        batch_id="b",
-        table_name="raw_data.nps",
-        mode=mode,
-        window_start=window.start if window else None,
+    made = told_days.receipt(window, started_at, mode)
+    return replace(
+        made,
         window_end=window.end if window and mode == "window" else None,
-        window_label=label or (window.label if window else mode),
-        status="loaded",
-        rows_extracted=7,
-        rows_staged=7,
-        rows_copied=7,
-        rows_inserted=7,
-        rows_updated=0,
-        rows_deleted=0,
-        rows_unchanged=0,
-        checksum="",
-        manifest_uri=None,
-        code_version="0",
-        flow_run_id="f",
-        started_at=started_at,
+        window_label=label or made.window_label,
         finished_at=started_at + timedelta(minutes=1),
     )
 

@@ -7,21 +7,13 @@ import duckdb
 import pytest
 from pydantic import TypeAdapter
 
-from ferry.capabilities import Capabilities
 from ferry.schema import TableName
 from ferry.summaries.check_specs import Check
 from ferry.summaries.check_subject import Subject
 from ferry.summaries.checks import CheckResult, built_in, judged, question
 from ferry.summaries.partitions import EVERYTHING, Span
-from tests.harness.write_engine import run
+from tests.harness.write_engine import REDSHIFTS_SQL, run
 
-CAPABILITIES = Capabilities(
-    stage_formats=(),
-    max_identifier_bytes=63,
-    max_text_bytes=None,
-    max_columns=100,
-    dialect="redshift",
-)
 DAY = Span(datetime(2023, 1, 5), datetime(2023, 1, 6))
 LATER = Span(datetime(2023, 1, 9), datetime(2023, 1, 10))
 
@@ -40,7 +32,7 @@ def subject(*spans: Span, published: bool = True) -> Subject:
 
 def ask(given: dict[str, Any], about: Subject | None = None, side: Any = "output_check") -> Any:
     check = TypeAdapter(Check).validate_python(given)
-    return question(check, side, about or subject(), CAPABILITIES)
+    return question(check, side, about or subject(), REDSHIFTS_SQL)
 
 
 def answer(given: dict[str, Any], *rows: Any) -> CheckResult:
@@ -75,7 +67,7 @@ def test_a_row_without_a_partition_is_outside_of_the_window(day: str | None, out
     connection.execute("CREATE SCHEMA ferry")
     connection.execute("CREATE TABLE ferry.aside (day TIMESTAMP, n INT)")
     connection.execute("INSERT INTO ferry.aside VALUES (?, 1)", [day])
-    *_, window = built_in(subject(DAY), ["n"], CAPABILITIES)
+    *_, window = built_in(subject(DAY), ["n"], REDSHIFTS_SQL)
     answers = [run(connection, statement).fetchall() for statement in window.statements]
     assert answers == [[(outside,)]]
     assert judged(window, answers).passed is not bool(outside)
@@ -189,7 +181,7 @@ def test_a_column_with_a_zone_is_compared_with_the_moments_of_the_summary_s_days
 
 
 def test_every_summary_is_asked_for_its_grain_and_its_window():
-    assert len(built_in(subject(), ["day"], CAPABILITIES)) == 2
-    *_, window = built_in(subject(DAY), ["day"], CAPABILITIES)
+    assert len(built_in(subject(), ["day"], REDSHIFTS_SQL)) == 2
+    *_, window = built_in(subject(DAY), ["day"], REDSHIFTS_SQL)
     assert not judged(window, [[(1,)]]).passed
     assert judged(window, [[(0,)]]).passed

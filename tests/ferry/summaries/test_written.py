@@ -17,14 +17,8 @@ from ferry.schema import TableName
 from ferry.statements import MARK
 from ferry.summaries.moments import by_moments
 from ferry.summaries.query import bound, insert_selected, parse_query
+from tests.harness.write_engine import REDSHIFTS_SQL
 
-REDSHIFT = Capabilities(
-    stage_formats=(),
-    max_identifier_bytes=63,
-    max_text_bytes=None,
-    max_columns=100,
-    dialect="redshift",
-)
 TARGET = TableName("s", "target")
 ZONED = {TableName("s", "t"): {"at"}}
 VALUES: dict[str, Any] = {
@@ -75,7 +69,7 @@ EXPRESSIONS = {
 
 
 def capabilities(dialect: str) -> Capabilities:
-    return replace(REDSHIFT, dialect=dialect)
+    return replace(REDSHIFTS_SQL, dialect=dialect)
 
 
 def sent(text: str, dialect: str = "redshift") -> str:
@@ -120,7 +114,7 @@ def test_a_statement_is_sent_as_it_is_written(text: str) -> None:
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*/query*.sql")), ids=str)
 def test_a_shipped_summary_is_sent_as_it_is_written(file: Path) -> None:
     text = file.read_text()
-    insert = insert_selected(TARGET, parse_query(text, file.name), ["a", "b"], REDSHIFT)
+    insert = insert_selected(TARGET, parse_query(text, file.name), ["a", "b"], REDSHIFTS_SQL)
     written = re.sub(r":window_\w+", MARK, text.strip())
     assert bound(insert, VALUES).sql == (
         f'INSERT INTO "s"."target" ("a", "b") SELECT "a", "b" FROM ({written}) AS summary'
@@ -129,7 +123,7 @@ def test_a_shipped_summary_is_sent_as_it_is_written(file: Path) -> None:
 
 def test_what_follows_the_last_word_does_not_hide_what_follows_the_query() -> None:
     query = parse_query("SELECT a FROM s.t -- ends here\n", "q")
-    assert insert_selected(TARGET, query, ["a"], REDSHIFT).endswith("FROM s.t) AS summary")
+    assert insert_selected(TARGET, query, ["a"], REDSHIFTS_SQL).endswith("FROM s.t) AS summary")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +147,7 @@ def test_what_follows_the_last_word_does_not_hide_what_follows_the_query() -> No
 def test_a_moment_is_put_in_and_the_rest_stays(bounded: str, as_moment: str | None) -> None:
     text = f"SELECT ADD_MONTHS(d, 1), :window_end::date FROM s.t WHERE {bounded}"
     query = by_moments(parse_query(text, "q"), ZONED)
-    statement = bound(query.text(REDSHIFT), VALUES)
+    statement = bound(query.text(REDSHIFTS_SQL), VALUES)
     head = "SELECT ADD_MONTHS(d, 1), \0::date FROM s.t WHERE "
     if as_moment is None:
         assert statement.sql == head + re.sub(r"(?<!'):window_start", MARK, bounded)
@@ -178,7 +172,7 @@ def test_a_moment_is_put_in_and_the_rest_stays(bounded: str, as_moment: str | No
 def test_another_table_is_read_and_the_rest_stays(source: str, expected: str | None) -> None:
     text = "SELECT ADD_MONTHS(target.d, 1), 's.target' FROM {} WHERE a::numeric = 1"
     query = parse_query(text.format(source), "q").reading(TARGET, "(SELECT 1)")
-    assert query.text(REDSHIFT) == text.format(expected or source)
+    assert query.text(REDSHIFTS_SQL) == text.format(expected or source)
     bounded = parse_query(text.format(source), "q").reading(TARGET, "(SELECT :span_0_start)")
     assert bounded.parameters == ({"span_0_start"} if expected else frozenset())
 
@@ -199,4 +193,4 @@ def test_a_parameter_that_is_written_otherwise_is_refused(dialect: str, paramete
 def test_a_query_can_be_copied() -> None:
     query = parse_query("SELECT a FROM s.t WHERE at >= :window_start", "q")
     assert pickle.loads(pickle.dumps(query)) == deepcopy(query) == query
-    assert pickle.loads(pickle.dumps(query)).text(REDSHIFT) == query.text(REDSHIFT)
+    assert pickle.loads(pickle.dumps(query)).text(REDSHIFTS_SQL) == query.text(REDSHIFTS_SQL)
