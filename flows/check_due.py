@@ -187,7 +187,7 @@ class _Check:
 
 
 def _impatient(warehouse: Warehouse) -> Warehouse:
-    """The warehouse, whose statements wait for no lock that is held for long."""
+    """The warehouse, whose statements wait neither for a lock nor in a queue for long."""
     if "statement_timeout_seconds" not in type(warehouse).model_fields:
         return warehouse
     return warehouse.model_copy(update={"statement_timeout_seconds": LOCK_SECONDS})
@@ -206,7 +206,7 @@ def _asked_twice(spec: TableSpec, warehouse: Warehouse) -> History:
 def _answers(warehouse: str) -> bool:
     """Whether the warehouse can be asked for receipts: then it is one table that cannot."""
     try:
-        load_warehouse(warehouse).fetch(any_row(RECEIPTS))
+        _impatient(load_warehouse(warehouse)).fetch(any_row(RECEIPTS))
     except SchemaError:  # nothing has landed yet
         return True
     except Exception:  # noqa: BLE001  # whatever it is, it is told of what failed first

@@ -50,7 +50,8 @@ def update_symbols(
 
     Without dates, the day before the run's scheduled start is carried and the days before it, since
     the API corrects days that are past. A symbol that cannot be read does not stop the others: the
-    run then fails and names it, after they have landed.
+    run then fails and names it, after they have landed. Where the table specs have no such table,
+    and nothing was asked for, it completes: its schedule is deployed for every installation.
 
     Args:
         symbols: Only these symbols; by default all those of the source block.
@@ -68,7 +69,7 @@ def update_symbols(
         ConfigurationError: The table's source is none of prices; a retry does not help.
     """
     specs, asked = load_table_specs(), symbols or run_date or window_start or window_end
-    # Its schedule is deployed for every installation; a misspelled name is refused below.
+    # A name that is just misspelled is refused below.
     if TABLE not in specs and not asked and not get_close_matches(TABLE, specs, n=1, cutoff=0.9):
         return Completed(message=f"the table specs have no {TABLE}: there are no prices to carry")
     spec = specs.named(TABLE)
