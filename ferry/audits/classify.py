@@ -138,13 +138,11 @@ def classify(
             if theirs is None:
                 continue
             if gone is None:
-                found.append(
-                    DifferentRow(Difference.EXTRA, key, None, theirs.keys, theirs.ordering)
-                )
+                found.append(DifferentRow(Difference.EXTRA, key, theirs.keys, theirs.ordering))
                 continue
             # Carrying the row again, marked as it is, takes it out.
             how = Difference.CHANGED if carried.holds(gone) else Difference.PENDING
-            found.append(DifferentRow(how, key, gone.keys, theirs.keys, gone.ordering))
+            found.append(DifferentRow(how, key, theirs.keys, gone.ordering))
             continue
         if theirs is not None and same_row(ours, theirs) and key not in marked:
             continue
@@ -154,9 +152,7 @@ def classify(
         there = None if theirs is None else theirs.keys
         ahead = theirs is not None and _newer(theirs, ours)
         versions = (ours.version, theirs.version if theirs is not None else None)
-        found.append(
-            DifferentRow(how, key, ours.keys, there, ours.ordering, versions, ahead, key in marked)
-        )
+        found.append(DifferentRow(how, key, there, ours.ordering, versions, ahead, key in marked))
     return found
 
 

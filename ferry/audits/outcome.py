@@ -41,7 +41,6 @@ class DifferentRow:
     Attributes:
         how: How.
         key: Its key's canonical text.
-        source_key: Its key as the source's driver has it; None if it is not there.
         target_key: Its key as the warehouse's driver has it; None if it is not there.
         at: The value of the ordering column: the source's, or of an extra row the target's.
         versions: What tells how new it is: the source's, and the target's.
@@ -52,7 +51,6 @@ class DifferentRow:
 
     how: Difference
     key: str = field(repr=False)
-    source_key: tuple[object, ...] | None = field(default=None, repr=False)
     target_key: tuple[object, ...] | None = field(default=None, repr=False)
     at: Any = field(default=None, repr=False)
     versions: tuple[Any, Any] = field(default=(None, None), repr=False)

@@ -90,19 +90,19 @@ class LandedNow:
     this_one: bool
 
 
-Stretch = tuple[datetime, datetime] | None
+Bounds = tuple[datetime, datetime] | None
 """The moments that bound what a batch reads; None for all, and for what has no end."""
 
 
-def _overlapping(stretch: Stretch, cursor: str | None) -> Statement:
+def _overlapping(bounds: Bounds, cursor: str | None) -> Statement:
     """The condition that a receipt is of a batch that may hold the same rows.
 
     One that was read by another cursor may hold them whatever its window: that is a stretch of
     another column.
     """
-    if stretch is None or cursor is None:
+    if bounds is None or cursor is None:
         return Statement("1 = 1")
-    start, end = stretch
+    start, end = bounds
     return Statement(
         f"((window_start IS NULL OR window_start < {MARK}) "
         f"AND (window_end IS NULL OR window_end > {MARK}) OR cursor_name <> {MARK})",
@@ -111,14 +111,14 @@ def _overlapping(stretch: Stretch, cursor: str | None) -> Statement:
 
 
 def read_landed_before(
-    tx: Transaction, table: TableName, stretch: Stretch, cursor: str | None
+    tx: Transaction, table: TableName, bounds: Bounds, cursor: str | None
 ) -> LandedBefore:
-    """What has landed in this table before a batch of this stretch, by this cursor, is read.
+    """What has landed in this table before a batch between these bounds, by this cursor, is read.
 
     It is asked for each window of a backfill: only receipts that may hold the same rows are looked
     at, and those that say that others are void, which have no window.
     """
-    overlapping = _overlapping(stretch, cursor)
+    overlapping = _overlapping(bounds, cursor)
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {MARK} THEN 1 END) "
@@ -171,7 +171,7 @@ def read_to(tx: Transaction, table: TableName) -> datetime | None:
 def read_landed_now(
     tx: Transaction,
     table: TableName,
-    stretch: Stretch,
+    bounds: Bounds,
     cursor: str | None,
     batch_ids: Sequence[str],
 ) -> LandedNow:
@@ -180,12 +180,12 @@ def read_landed_now(
     Args:
         tx: Where to ask.
         table: The target.
-        stretch: What bounds the batch.
+        bounds: What bounds the batch.
         cursor: The cursor by which the batch was read, whatever the spec says by now.
         batch_ids: The batch's id; those of its windows, where several travel together.
     """
     ids = ", ".join([MARK] * len(batch_ids))
-    overlapping = _overlapping(stretch, cursor)  # so does the batch's own, if it is there
+    overlapping = _overlapping(bounds, cursor)  # so does the batch's own, if it is there
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {MARK} THEN 1 END), "

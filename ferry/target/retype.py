@@ -23,9 +23,16 @@ _ORDER = tuple(_WHOLE)
 
 @dataclass(frozen=True)
 class View:
-    """A view in the warehouse that is bound to a column: it has to be dropped first."""
+    """A view in the warehouse that is bound to a column: it has to be dropped first.
+
+    Attributes:
+        name: Its name.
+        definition_query: The query that shows its text, in the warehouse's SQL.
+        materialized: Whether it keeps its rows.
+    """
 
     name: TableName
+    definition_query: str
     materialized: bool = False
 
     @property
@@ -33,15 +40,6 @@ class View:
         """The statement that drops it."""
         kind = "MATERIALIZED VIEW" if self.materialized else "VIEW"
         return f"DROP {kind} {table_sql(self.name)};"
-
-    @property
-    def definition_query(self) -> str:
-        """The query that shows its text."""
-        kind = "matview" if self.materialized else "view"
-        return (
-            f"SELECT definition FROM pg_{kind}s WHERE schemaname = {_literal(self.name.schema)} "  # noqa: S608
-            f"AND {kind}name = {_literal(self.name.name)};"
-        )
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,6 @@ class Retype:
     wanted: Column
     source: DataType
     grows: bool = True
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def grown(source: DataType, target: DataType) -> DataType | None:

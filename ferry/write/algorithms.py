@@ -24,7 +24,7 @@ from ferry.statements import Transaction
 from ferry.write import merge
 from ferry.write.load import Load, Written, insert
 from ferry.write.refusals import no_cursor_in_target, refuse_emptying, refuse_shrinking
-from ferry.write.upsert import upsert_by_window
+from ferry.write.upsert import upsert
 
 _NOT_GROUPED = (Kind.JSON, Kind.BINARY)
 """Kinds that not every engine can group by: Redshift groups by no SUPER."""
@@ -58,7 +58,7 @@ def write(
     if mode == "full":
         return [replace_all(tx, load, capabilities, emptied)]
     if load.key:
-        return upsert_by_window(tx, load, capabilities)
+        return upsert(tx, load, capabilities)
     if mode == "window":
         raise no_window_without_key(str(load.target))
     return [replace_from(tx, load, start, capabilities)]

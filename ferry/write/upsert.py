@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ferry import statements as sql
@@ -30,11 +30,14 @@ _ORDERED = (
 )
 
 
-def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Written:
+def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Written]:
     """Let the batch's rows replace the target's rows of the same key, never an older a newer one.
 
     Where the version is a wall clock, of two within an hour that its clock repeats none is older
     (`Load.repeated`): what was read last is what the source has.
+
+    Returns:
+        What became of the batch; of several windows that travel together, of each.
 
     Raises:
         DataError: A row without a full key, or rows of one key that differ and none is newer.
@@ -42,16 +45,6 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> Written:
             differs from the target's, with nothing to tell which of them is newer.
         ApartError: Rows of one key, in windows that travel together.
         CountMismatchError: The staging table does not hold the rows that were copied.
-    """
-    each = upsert_by_window(tx, load, capabilities)
-    return Written(*(sum(getattr(one, field.name) for one in each) for field in fields(Written)))
-
-
-def upsert_by_window(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Written]:
-    """As `upsert`; returns what became of each window where several travel together.
-
-    Raises:
-        DataError, StaleReadError, ApartError, CountMismatchError: As `upsert`.
     """
     whole = load.rows_by_window or (load.rows,)
     if load.staging is None:

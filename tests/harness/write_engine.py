@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import duckdb
@@ -12,7 +12,8 @@ from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.write.load import Load
+from ferry.write.load import Load, Written
+from ferry.write.upsert import upsert
 
 TARGET, STAGING = TableName("main", "target"), TableName("main", "staging")
 INT = DataType(Kind.INT64)
@@ -75,3 +76,9 @@ def load(rows: Sequence[tuple[Any, ...]], **changes: Any) -> Load:
         "any_may_win": True,
     }
     return Load(**{**values, **changes})
+
+
+def upserted(engine: Engine, load: Load, capabilities: Capabilities) -> Written:
+    """What became of a batch's rows, of all its windows together."""
+    each = upsert(engine, load, capabilities)
+    return Written(*(sum(getattr(one, field.name) for one in each) for field in fields(Written)))

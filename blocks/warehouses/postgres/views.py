@@ -53,6 +53,19 @@ def bound_views(fetch: Fetch, table: TableName, column: str) -> tuple[View, ...]
 
 def _views(rows: list[tuple[Any, ...]]) -> list[View]:
     return [
-        View(TableName(schema, name), kind == "m")
+        _view(TableName(schema, name), materialized=kind == "m")
         for schema, name, kind in sorted(rows, key=lambda row: row[:2])
     ]
+
+
+def _view(name: TableName, *, materialized: bool) -> View:
+    kind = "matview" if materialized else "view"
+    query = (
+        f"SELECT definition FROM pg_{kind}s WHERE schemaname = {_literal(name.schema)} "  # noqa: S608
+        f"AND {kind}name = {_literal(name.name)};"
+    )
+    return View(name, query, materialized)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

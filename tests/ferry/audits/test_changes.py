@@ -20,9 +20,9 @@ AT = Column("at", DataType(Kind.TIMESTAMP))
 SIDE = Side(DuckDBFingerprint(), TableName("raw", "t"), ((ID, False),), (ID,), ordering=AT)
 NOW = datetime(2023, 1, 2, 3, tzinfo=UTC)
 ROW = DifferentRow(
-    Difference.EXTRA, "1", None, (1,), versions=(datetime(2023, 1, 1), datetime(2023, 1, 5))
+    Difference.EXTRA, "1", (1,), versions=(datetime(2023, 1, 1), datetime(2023, 1, 5))
 )
-OTHER = DifferentRow(Difference.MISSING, "2", (2,), None)
+OTHER = DifferentRow(Difference.MISSING, "2")
 
 
 def marks(kind: Kind, values: tuple[Any, ...] = (), *, nullable: bool = True) -> Deletion:

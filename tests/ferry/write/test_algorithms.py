@@ -17,9 +17,17 @@ from ferry.write.deletions import Deletion
 from ferry.write.load import Written
 from ferry.write.merge import same_key
 from ferry.write.repeated_keys import count_repeated_keys
-from ferry.write.upsert import upsert
 from tests.harness.embedded import examples
-from tests.harness.write_engine import CAPABILITIES, COLUMNS, INT, STAGING, TARGET, Engine, load
+from tests.harness.write_engine import (
+    CAPABILITIES,
+    COLUMNS,
+    INT,
+    STAGING,
+    TARGET,
+    Engine,
+    load,
+    upserted,
+)
 
 small = st.integers(0, 3)
 row = st.tuples(
@@ -77,7 +85,7 @@ def test_upsert_is_what_the_model_says(
     deleted = Deletion(COLUMNS[4]) if apply_deletes else None
 
     with patch.object(write_upsert, "MANY_ROWS", many_rows):
-        landed = upsert(
+        landed = upserted(
             engine, load(rows, deleted=deleted), replace(CAPABILITIES, deletes_using=using)
         )
 
@@ -101,10 +109,10 @@ def test_rows_of_one_key_that_differ_and_none_is_newer_are_refused(
     there, keys = engine.rows(), undecided(rows)
     strict = load(rows, any_may_win=False)
     if not keys:
-        assert upsert(engine, strict, CAPABILITIES).undecided_keys == 0
+        assert upserted(engine, strict, CAPABILITIES).undecided_keys == 0
         return
     with pytest.raises(DataError, match="differ, and none of them is newer") as refused:
-        upsert(engine, strict, CAPABILITIES)
+        upserted(engine, strict, CAPABILITIES)
     assert "(id, Part)" in str(refused.value)
     assert f"found {len(keys)} keys" in str(refused.value)
     assert "on_repeated_key: newest" in str(refused.value)
@@ -116,11 +124,11 @@ def test_rows_of_one_key_that_differ_and_none_is_newer_are_refused(
 def test_the_same_batch_again_changes_nothing(engine: Engine, before: list, rows: list):
     engine.put(TARGET, list(newest(before).values()))
     engine.put(STAGING, rows)
-    upsert(engine, load(rows), CAPABILITIES)
+    upserted(engine, load(rows), CAPABILITIES)
     after = engine.rows()
     engine.put(STAGING, rows)
 
-    landed = upsert(engine, load(rows), CAPABILITIES)
+    landed = upserted(engine, load(rows), CAPABILITIES)
 
     assert landed.unchanged == len(newest(rows))
     assert landed.superseded == len(rows) - len(newest(rows))
@@ -138,7 +146,7 @@ def test_batches_in_either_order_give_the_same_newest_versions(
         engine.put(TARGET, [])
         for batch_rows in rows:
             engine.put(STAGING, batch_rows)
-            upsert(engine, load(batch_rows), CAPABILITIES)
+            upserted(engine, load(batch_rows), CAPABILITIES)
         results.append([r[:3] for r in engine.rows()])
     assert results[0] == results[1]
 
@@ -149,7 +157,7 @@ def test_the_version_tells_which_row_is_newer_where_it_is_not_the_cursor(engine:
     rows = [(1, 1, 5, "newest", 3), (1, 1, 8, "newer", 2), (2, 2, 9, "older", 2)]
     engine.put(STAGING, rows)
 
-    landed = upsert(engine, load(rows, version="gone"), CAPABILITIES)
+    landed = upserted(engine, load(rows, version="gone"), CAPABILITIES)
 
     assert engine.rows() == [(1, 1, 5, "newest", 3), (2, 2, 1, "newer", 3)]
     assert landed == Written(updated=1, unchanged=1, superseded=1)
@@ -161,7 +169,7 @@ def test_a_row_that_was_only_read_again_is_not_written_again(engine: Engine):
     engine.put(STAGING, rows)
     columns = tuple(replace(c, read_time=c.name == "modified") for c in COLUMNS)
 
-    landed = upsert(engine, load(rows, columns=columns), CAPABILITIES)
+    landed = upserted(engine, load(rows, columns=columns), CAPABILITIES)
 
     assert engine.rows() == [(1, 1, 5, "same", None), (2, 2, 6, "after", None)]
     assert landed == Written(updated=1, unchanged=1)
@@ -175,7 +183,7 @@ def test_rows_of_one_key_that_were_only_read_at_other_times_are_one(engine: Engi
 
     strict = load(rows, columns=columns, cursor=None, any_may_win=False)
 
-    assert upsert(engine, strict, CAPABILITIES) == Written(inserted=1, superseded=1)
+    assert upserted(engine, strict, CAPABILITIES) == Written(inserted=1, superseded=1)
 
 
 def test_rows_of_one_key_that_differ_are_refused_where_nothing_tells_the_newer(engine: Engine):
@@ -183,7 +191,7 @@ def test_rows_of_one_key_that_differ_are_refused_where_nothing_tells_the_newer(e
     engine.put(TARGET, [])
     engine.put(STAGING, rows)
     with pytest.raises(DataError, match="none of them is newer; expected") as refused:
-        upsert(engine, load(rows, cursor=None, any_may_win=False), CAPABILITIES)
+        upserted(engine, load(rows, cursor=None, any_may_win=False), CAPABILITIES)
     assert "found 1 keys" in str(refused.value)
 
 
@@ -193,7 +201,7 @@ def test_the_newest_row_tells_whether_a_repeated_key_is_deleted(engine: Engine):
     for rows, expected in (([gone, back], [back]), ([(1, 1, 4, *gone[3:]), back], [])):
         engine.put(TARGET, [there])
         engine.put(STAGING, rows)
-        landed = upsert(
+        landed = upserted(
             engine, load(rows, deleted=Deletion(COLUMNS[4]), any_may_win=False), CAPABILITIES
         )
         assert engine.rows() == expected
@@ -204,7 +212,7 @@ def test_rows_doubled_in_the_target_by_others_become_one(engine: Engine):
     row = (1, 1, 1, "old", None)
     engine.put(TARGET, [row, row])
     engine.put(STAGING, [(1, 1, 2, "new", None)])
-    landed = upsert(engine, load([row]), CAPABILITIES)
+    landed = upserted(engine, load([row]), CAPABILITIES)
     assert engine.rows() == [(1, 1, 2, "new", None)]
     assert landed == Written(updated=1, deleted=1)
 
@@ -219,7 +227,7 @@ def test_a_staging_table_that_holds_other_rows_than_were_copied_is_refused(
     engine.put(STAGING, [row])
     wrong = load([row, row], unique_key=unique_key)
     for refused in (
-        lambda: upsert(engine, wrong, CAPABILITIES),
+        lambda: upserted(engine, wrong, CAPABILITIES),
         lambda: replace_all(engine, wrong, CAPABILITIES),
         lambda: replace_all(engine, replace(wrong, deleted=Deletion(COLUMNS[4])), CAPABILITIES),
     ):
@@ -230,7 +238,7 @@ def test_a_staging_table_that_holds_other_rows_than_were_copied_is_refused(
 def test_a_null_in_the_key_is_refused_without_its_row(engine: Engine):
     engine.put(STAGING, [(1, None, 1, "secret", None)])
     with pytest.raises(DataError, match="rows without a full key") as caught:
-        upsert(engine, load([()]), CAPABILITIES)
+        upserted(engine, load([()]), CAPABILITIES)
     assert "secret" not in str(caught.value)
 
 
@@ -253,11 +261,11 @@ def test_a_row_read_before_another_batch_landed_does_not_replace_one_that_is_no_
         engine.put(STAGING, [older])
         stale = load([older], others_landed=True, version=version, cursor=version)
         with pytest.raises(StaleReadError, match="1 rows that differ"):
-            upsert(engine, stale, CAPABILITIES)
+            upserted(engine, stale, CAPABILITIES)
     sure = [(1, 1, 8, "newest", None), (2, 1, 0, "z", None), (3, 1, 1, "new", None)]
     engine.put(TARGET, [newer, (2, 1, 1, "z", None)])
     engine.put(STAGING, sure)
-    landed = upsert(engine, load(sure, others_landed=True), CAPABILITIES)
+    landed = upserted(engine, load(sure, others_landed=True), CAPABILITIES)
     assert landed == Written(inserted=1, updated=1, unchanged=1)
 
 
@@ -274,9 +282,9 @@ def test_of_many_rows_that_the_target_has_none_is_taken_out_of_the_staging_table
     engine.put(TARGET, [*rows, rows[0]])  # one of them twice
     engine.put(STAGING, rows)
     with patch.object(write_upsert, "MANY_ROWS", 5):
-        assert upsert(engine, load(rows), CAPABILITIES) == Written(unchanged=5)
+        assert upserted(engine, load(rows), CAPABILITIES) == Written(unchanged=5)
     assert len(engine.fetch("SELECT * FROM main.staging")) == 5
     changed = [*rows[:4], (4, 0, 2, "b", None)]
     engine.put(STAGING, changed)
     with patch.object(write_upsert, "MANY_ROWS", 5):
-        assert upsert(engine, load(changed), CAPABILITIES) == Written(updated=1, unchanged=4)
+        assert upserted(engine, load(changed), CAPABILITIES) == Written(updated=1, unchanged=4)

@@ -20,9 +20,8 @@ from ferry.write import merge
 from ferry.write.deletions import Deletion
 from ferry.write.load import Load, Written
 from ferry.write.repeated_keys import count_undecided_keys
-from ferry.write.upsert import upsert
 from tests.harness.embedded import examples
-from tests.harness.write_engine import CAPABILITIES, INT, STAGING, TARGET, Engine, load
+from tests.harness.write_engine import CAPABILITIES, INT, STAGING, TARGET, Engine, load, upserted
 
 ORDERS = (
     Column("id", INT),
@@ -56,7 +55,7 @@ def landed(
     engine = Engine(ORDERS)
     engine.put(TARGET, there)
     engine.put(STAGING, rows)
-    written = upsert(engine, orders(rows, repeated, **changes), CAPABILITIES)
+    written = upserted(engine, orders(rows, repeated, **changes), CAPABILITIES)
     return engine.rows(), written
 
 
@@ -180,7 +179,7 @@ def test_whatever_is_read_the_target_becomes_it_unless_that_is_surely_older(
     shop.put(STAGING, rows)
     deleted = Deletion(ORDERS[2], ("c",)) if deletes else None
 
-    upsert(
+    upserted(
         shop,
         orders(rows, BERLIN, deleted=deleted, unique_key=True),
         replace(CAPABILITIES, deletes_using=using),
