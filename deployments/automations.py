@@ -64,10 +64,10 @@ def register_message(
 
 def _content(automation: AutomationCore) -> dict[str, object]:
     """What was registered, in the same words whether the server tells it or it is about to be."""
-    told = automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
-    for each in {"after", "expect", "for_each"} & told["trigger"].keys():  # sets, in no order
-        told["trigger"][each] = sorted(told["trigger"][each])
-    return told
+    settings = automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
+    for each in {"after", "expect", "for_each"} & settings["trigger"].keys():  # sets, in no order
+        settings["trigger"][each] = sorted(settings["trigger"][each])
+    return settings
 
 
 def _block_id(notifier: str, client: SyncPrefectClient) -> UUID:

@@ -72,7 +72,7 @@ def main() -> None:
 
     say("\n2. The first full copy, into DuckDB: .ferry/demo/warehouse.duckdb, schema raw_data")
     for table in TABLES:
-        _tell(sync_table(table=table, mode="full"))
+        _show(sync_table(table=table, mode="full"))
 
     say(f"\n3. {NEXT_DAY:%-d %B %Y} passes in the shop")
     with closing(sqlite3.connect(FOLDER / "source.sqlite")) as shop, shop:
@@ -83,10 +83,10 @@ def main() -> None:
     )
 
     say("\n4. The next morning's run carries exactly those")
-    _tell_all(sync_all(run_date=NEXT_DAY))
+    _show_all(sync_all(run_date=NEXT_DAY))
 
     say("\n5. The same run again changes nothing")
-    _tell_all(sync_all(run_date=NEXT_DAY))
+    _show_all(sync_all(run_date=NEXT_DAY))
 
     corrected = _correct_scores()
     say(
@@ -97,7 +97,7 @@ def main() -> None:
         table="nps", start_date=WEEK[0], end_date=WEEK[1], reprocess="all", max_concurrency=2
     )
     for receipt in receipts["raw_data.nps"]:
-        _tell(receipt)
+        _show(receipt)
 
     say("\n7. Every batch left a receipt, written with its rows: ferry.receipts")
     _show_receipts()
@@ -151,7 +151,7 @@ def _correct_scores() -> int:
         ).rowcount
 
 
-def _tell(receipt: Any) -> None:
+def _show(receipt: Any) -> None:
     say(
         f"     {receipt.table_name:<17}{receipt.window_label:<12}"
         f"{receipt.rows_extracted:>8,} read = {receipt.rows_inserted:,} inserted"
@@ -159,9 +159,9 @@ def _tell(receipt: Any) -> None:
     )
 
 
-def _tell_all(receipts: Any) -> None:
+def _show_all(receipts: Any) -> None:
     for receipt in receipts.values():
-        _tell(receipt)
+        _show(receipt)
 
 
 def _rows_in_source(table: str) -> int:

@@ -69,8 +69,8 @@ class ErrorClass:
 
 def parts(root: Path) -> dict[str, list[str]]:
     """The lines of each part of the page that the code can tell."""
-    told = {str(each.name): table_lines(each) for each in TABLES if each.row}
-    return {**told, "errors": error_lines(root)}
+    tables = {str(each.name): table_lines(each) for each in TABLES if each.row}
+    return {**tables, "errors": error_lines(root)}
 
 
 def table_lines(table: OwnTable) -> list[str]:

@@ -46,8 +46,8 @@ def lease_warning() -> str | None:
     """
     with get_client(sync_client=True) as client:
         try:
-            told = client.request("GET", "/admin/settings").json()
-            storage = str(told["server"]["concurrency"]["lease_storage"])
+            settings = client.request("GET", "/admin/settings").json()
+            storage = str(settings["server"]["concurrency"]["lease_storage"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
     return IN_MEMORY if storage.endswith(".memory") else None

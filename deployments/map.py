@@ -83,9 +83,9 @@ def purpose(folder: Path) -> str:
     """
     for name in ("__init__.py", "__main__.py"):
         file = ROOT / folder / name
-        told = ast.get_docstring(ast.parse(file.read_text("utf-8"))) if file.exists() else None
-        if told:
-            return told.splitlines()[0]
+        docstring = ast.get_docstring(ast.parse(file.read_text("utf-8"))) if file.exists() else None
+        if docstring:
+            return docstring.splitlines()[0]
     mirrored = Path(*folder.parts[1:])
     if folder.parts[0] == "tests" and mirrored.parts and (ROOT / mirrored).is_dir():
         return f"The tests of `{mirrored}/`."

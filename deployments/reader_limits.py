@@ -30,7 +30,7 @@ def register_limits(source: str, readers: int) -> list[str]:
         The names of the limits; with its number, where one is kept that differs.
     """
     wanted = {readers_limit(source): readers, backfill_limit(source): max(1, readers - 1)}
-    told = []
+    lines = []
     with get_client(sync_client=True) as client:
         variable = client.read_variable_by_name(REGISTERED)
         value = variable.value if variable else None
@@ -40,7 +40,7 @@ def register_limits(source: str, readers: int) -> list[str]:
             if there is None or before.get(name, limit) != limit:
                 client.upsert_global_concurrency_limit_by_name(name, limit)
                 there = limit
-            told.append(name if there == limit else f"{name}: kept at {there}, not {limit}")
+            lines.append(name if there == limit else f"{name}: kept at {there}, not {limit}")
         registered: Any = before | wanted
         if variable is None:
             client.create_variable(
@@ -48,7 +48,7 @@ def register_limits(source: str, readers: int) -> list[str]:
             )
         elif registered != before:
             client.update_variable(VariableUpdate(name=REGISTERED, value=registered))
-    return told
+    return lines
 
 
 def _limit(client: SyncPrefectClient, name: str) -> int | None:

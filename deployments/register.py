@@ -228,8 +228,8 @@ def main() -> None:
     except ConfigurationError as error:
         sys.exit(str(error))
     except ValidationError as error:  # its text holds the values, as its chain would
-        told = error.errors(include_input=False, include_context=False, include_url=False)
-        fields = ", ".join(".".join(map(str, each["loc"])) for each in told)
+        problems = error.errors(include_input=False, include_context=False, include_url=False)
+        fields = ", ".join(".".join(map(str, each["loc"])) for each in problems)
         sys.exit(f"{error.title}: settings that do not fit: {fields}")
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 

@@ -160,12 +160,12 @@ class Batch:
     @property
     def stretch(self) -> tuple[datetime, datetime] | None:
         """The moments between which a batch has to lie to hold rows of this one; None for any."""
-        if self.window is None or self.overwrites_newer or self._cannot_tell_versions:
+        if self.window is None or self.overwrites_newer or self._versions_undecided:
             return None
         return read_stretch(self.window, self.spec.wall_clock_zone)
 
     @property
-    def _cannot_tell_versions(self) -> bool:
+    def _versions_undecided(self) -> bool:
         """Whether of two versions in windows far apart perhaps neither can be told to be older.
 
         A row may have moved to another window meanwhile where its cursor is not its version, and a

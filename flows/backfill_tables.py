@@ -192,15 +192,15 @@ def _plan(
 
 
 def _planned(plans: Sequence[TablePlan], unplanned: Mapping[str, str]) -> Any:
-    told = "Dry run: " + (
+    line = "Dry run: " + (
         "; ".join(first_of(map(plan_line, plans), MAX_REASONS)) or "no table can be planned"
     )
     if unplanned:
-        return Failed(message="\n".join([told, *_told_unplanned(unplanned)]))
-    return Completed(message=told)
+        return Failed(message="\n".join([line, *_unplanned_lines(unplanned)]))
+    return Completed(message=line)
 
 
-def _told_unplanned(unplanned: Mapping[str, str]) -> list[str]:
+def _unplanned_lines(unplanned: Mapping[str, str]) -> list[str]:
     """Why tables could not be planned, a line each, after one that says how many."""
     if not unplanned:
         return []
@@ -349,10 +349,10 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
     published = follow_tables(receipts)
     if failures or unplanned:
         reasons = failed_lines(failures)
-        told = [f"{len(failures):,} windows failed:"] if len(reasons) > 1 else []
-        told += [*reasons, *_told_unplanned(unplanned)]
-        told += map(on_one_line, published.failures.values())
-        return Failed(message="\n".join(first_of(told, 2 * MAX_REASONS)))
+        reported = [f"{len(failures):,} windows failed:"] if len(reasons) > 1 else []
+        reported += [*reasons, *_unplanned_lines(unplanned)]
+        reported += map(on_one_line, published.failures.values())
+        return Failed(message="\n".join(first_of(reported, 2 * MAX_REASONS)))
     return published.after("; ".join(first_of(lines, MAX_REASONS)), receipts)
 
 
@@ -362,8 +362,8 @@ def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
     try:
         rows = count_left(spec, carried, load_route(spec).warehouse) if carried else None
     except Exception as error:  # noqa: BLE001  # what has been carried is to be told all the same
-        told = reason_of(known(error, table=str(spec.target)))
-        return [f"{spec.target}: rows that the source has no more were not counted: {told}"]
+        reason = reason_of(known(error, table=str(spec.target)))
+        return [f"{spec.target}: rows that the source has no more were not counted: {reason}"]
     if not rows:
         return []
     line = left_line(spec, rows)
@@ -376,11 +376,11 @@ def _show(
     failures: Sequence[Outcome],
     unplanned: Mapping[str, str],
 ) -> None:
-    told = [f"- {line}" for line in lines]
-    told += [
+    entries = [f"- {line}" for line in lines]
+    entries += [
         f"- **{table} could not be planned**: {short(why)}" for table, why in unplanned.items()
     ]
-    markdown = "\n".join(first_of(told, MAX_ROWS, "- and {:,} more"))
+    markdown = "\n".join(first_of(entries, MAX_ROWS, "- and {:,} more"))
     if failures:
         rows = (f"| {each.table} | {each.window} | {short(each.reason)} |" for each in failures)
         markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(

@@ -98,7 +98,7 @@ class _Check:
         for spec in specs:
             self._table(spec)
         for what in self._answered - self._unasked:
-            with self._telling(what):
+            with self._noting_failures(what):
                 if self._marks.pop(_unjudged(what), None) == SENT:
                     notify_over(Mark(self._client, _unjudged(what)), None, self._slug)
 
@@ -137,7 +137,7 @@ class _Check:
         self._answered |= {spec.warehouse, str(spec.target)}
         for each in deadlines:
             failed = len(self._failures)
-            with self._telling(each.spec.name):
+            with self._noting_failures(each.spec.name):
                 self._judge(each, history, told.get(each.key))
             if len(self._failures) > failed:
                 break  # what is later is judged when this has been told: nothing falls between
@@ -169,12 +169,12 @@ class _Check:
         reason = reason_of(error)
         self._unasked.add(what)
         self._fail(f"{what} cannot be asked: {reason}")
-        with self._telling(what):
+        with self._noting_failures(what):
             notice = unjudged_notice(what, reason)
             notify_once(Mark(self._client, _unjudged(what)), notice, self._slug)
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _noting_failures(self, what: str) -> Iterator[None]:
         """Let nothing that cannot be told keep the rest from being told."""
         try:
             yield

@@ -132,8 +132,8 @@ def reconcile(
         *(reason for done in found.repaired.values() for reason in done.reasons),
     ]
     if reasons:
-        told = [*reasons, *map(on_one_line, published.failures.values())]
-        return Failed(message="\n".join(first_of(map(on_one_line, told), 2 * MAX_REASONS)))
+        reported = [*reasons, *map(on_one_line, published.failures.values())]
+        return Failed(message="\n".join(first_of(map(on_one_line, reported), 2 * MAX_REASONS)))
     return published.after("; ".join(first_of(lines, MAX_REASONS)), found.audits)
 
 

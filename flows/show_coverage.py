@@ -70,15 +70,15 @@ def show_coverage(
     if zone:
         zone_info(zone)
     futures: dict[str, PrefectFuture[TableDays]] = {}
-    told: dict[str, TableDays] = {}
-    untold: dict[str, str] = {}
+    found: dict[str, TableDays] = {}
+    unknown: dict[str, str] = {}
     warehouses: dict[str, Warehouse] = {}
     for spec in chosen_specs(load_table_specs(), table or ALL):
         try:
             if spec.warehouse not in warehouses:
                 warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
         except Exception as error:  # noqa: BLE001  # the others are told, whatever it is
-            untold[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
+            unknown[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
             continue
         futures[str(spec.target)] = with_retries(record_coverage, spec).submit(
             spec,
@@ -91,21 +91,21 @@ def show_coverage(
     for name, future in futures.items():
         result = future.result(raise_on_failure=False)
         if isinstance(result, TableDays):
-            told[name] = result.within(start_date, end_date)
+            found[name] = result.within(start_date, end_date)
         else:
-            untold[name] = reason_of(result)
-    _show(told, untold, of_all=are_all(table or ALL))
-    summary = "; ".join(first_of(map(str, told.values()), MAX_REASONS))
-    if untold:
-        reasons = "; ".join(first_of(map(on_one_line, untold.values()), MAX_REASONS))
-        of = f"{len(untold)} of {len(told) + len(untold)} tables cannot be told"
+            unknown[name] = reason_of(result)
+    _show(found, unknown, of_all=are_all(table or ALL))
+    summary = "; ".join(first_of(map(str, found.values()), MAX_REASONS))
+    if unknown:
+        reasons = "; ".join(first_of(map(on_one_line, unknown.values()), MAX_REASONS))
+        of = f"{len(unknown)} of {len(found) + len(unknown)} tables cannot be told"
         return Failed(message=f"{of}: {reasons}" + (f"; {summary}" if summary else ""))
-    return Completed(message=summary, data=told)
+    return Completed(message=summary, data=found)
 
 
-def _show(told: dict[str, TableDays], untold: dict[str, str], *, of_all: bool) -> None:
+def _show(found: dict[str, TableDays], unknown: dict[str, str], *, of_all: bool) -> None:
     log = get_run_logger()
-    for days in told.values():
+    for days in found.values():
         log.info("%s", days)
         with cosmetic("the coverage"):
             create_markdown_artifact(
@@ -113,11 +113,11 @@ def _show(told: dict[str, TableDays], untold: dict[str, str], *, of_all: bool) -
                 description=str(days),
                 markdown=table_page(days),
             )
-    for reason in untold.values():
+    for reason in unknown.values():
         log.error("%s", reason)
     with cosmetic("the coverage"):
         create_markdown_artifact(
             key="coverage" if of_all else "selected-coverage",  # the page of all stays as it is
             description="What is loaded, missing or failed",
-            markdown=overview_page(told.values(), untold),
+            markdown=overview_page(found.values(), unknown),
         )

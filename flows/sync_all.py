@@ -159,9 +159,9 @@ def sync_all(
         reasons += failed_lines(late)
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
-    told = [f"{len(receipts)} tables carried", *first_of(caught_up_lines(caught_up), MAX_REASONS)]
-    told += first_of((each.line for each in audited.values() if each.line), MAX_REASONS)
-    return published.after("; ".join(told), receipts)
+    parts = [f"{len(receipts)} tables carried", *first_of(caught_up_lines(caught_up), MAX_REASONS)]
+    parts += first_of((each.line for each in audited.values() if each.line), MAX_REASONS)
+    return published.after("; ".join(parts), receipts)
 
 
 def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:

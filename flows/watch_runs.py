@@ -149,8 +149,8 @@ class _Watch:
             self._done.append(f"nobody is to be notified: {SETTING} is not set")
         done = "; ".join(first_of(self._done, MAX_REASONS)) or "nothing stands still"
         if self._failures:
-            told = first_of(self._failures.values(), MAX_REASONS)
-            return Failed(message="\n".join([*told, done]))
+            lines = first_of(self._failures.values(), MAX_REASONS)
+            return Failed(message="\n".join([*lines, done]))
         return Completed(message=done)
 
     def _judge(self, seen: Look) -> bool:
@@ -165,10 +165,10 @@ class _Watch:
         stuck = _stuck(seen, now, patience)
         if silent and not seen.heard:
             stuck[_DEAF] = deaf_notice()
-        told = sent_marks(self._client)
-        untold = {key: notice for key, notice in stuck.items() if key not in told}
+        sent = sent_marks(self._client)
+        unsent = {key: notice for key, notice in stuck.items() if key not in sent}
         stands = {key: run.sign for key, run in suspects.items() if key not in silent}
-        stands |= dict.fromkeys(untold, "stuck")
+        stands |= dict.fromkeys(unsent, "stuck")
         at = time.monotonic()
         self._silence.saw(at, silent, heard=seen.heard)
         self._standstill.saw(at, stands, heard=True)
@@ -181,9 +181,9 @@ class _Watch:
                     in_doubt = True
         for key in decided & suspects.keys():
             self._end(suspects[key], ending_of(suspects[key], self._silence, now))
-        for key in decided & untold.keys():
-            self._notify(key, untold[key])
-        self._forget(told - stuck.keys(), seen)
+        for key in decided & unsent.keys():
+            self._notify(key, unsent[key])
+        self._forget(sent - stuck.keys(), seen)
         return in_doubt
 
     def _end(self, run: SeenRun, ending: Ending) -> None:

@@ -116,8 +116,8 @@ def _insert(table: TableName, columns: Sequence[Column], rows: Rows, warehouse: 
     try:
         return warehouse.execute(sql.insert_rows(table, columns, rows))
     except DataError as error:
-        told = (_refused_place(table, columns, rows, warehouse), error.found)
-        error.found = ": ".join(str(part) for part in told if part) or None
+        parts = (_refused_place(table, columns, rows, warehouse), error.found)
+        error.found = ": ".join(str(part) for part in parts if part) or None
         raise
 
 

@@ -121,10 +121,10 @@ def extract(
                     )
                 )
             if watch and plan.watermark:
-                _tell_ids_begun_anew(batch, watch, plan.watermark, source)
+                _log_ids_begun_anew(batch, watch, plan.watermark, source)
         progress.done()
         if watch:
-            _tell_what_is_ahead(batch, watch, plan.watermark)
+            _log_what_is_ahead(batch, watch, plan.watermark)
         log_step(
             "extract %s: %s rows, %s bytes in %s files%s%s",
             batch,
@@ -198,8 +198,8 @@ def _how_read(read: Reading) -> str:
     """By how many connections, for people; and why by no more, where more were asked for."""
     if read.snapshot is None:
         return f", by one connection: {read.why}" if read.why else ""
-    told = f", by {read.connections} connections, {read.snapshot} snapshot"
-    return told + (f": {read.why}" if read.why else "")
+    line = f", by {read.connections} connections, {read.snapshot} snapshot"
+    return line + (f": {read.why}" if read.why else "")
 
 
 def _pieces_read(pieces: StagedPieces) -> str:
@@ -286,7 +286,7 @@ def _clock(read_at: datetime, cursor: Column, batch: Batch) -> CursorValue | Non
     return stored_bound(read_at, cursor.type.kind, batch.spec.wall_clock_zone)
 
 
-def _tell_what_is_ahead(batch: Batch, watch: CursorWatch, known: Watermark | None) -> None:
+def _log_what_is_ahead(batch: Batch, watch: CursorWatch, known: Watermark | None) -> None:
     """Say what is dated ahead, and refuse what is numbered ahead of all proportion.
 
     Raises:
@@ -309,9 +309,7 @@ def _tell_what_is_ahead(batch: Batch, watch: CursorWatch, known: Watermark | Non
     get_run_logger().warning("%s: %s", batch, refusal.problem)
 
 
-def _tell_ids_begun_anew(
-    batch: Batch, watch: CursorWatch, known: Watermark, source: Source
-) -> None:
+def _log_ids_begun_anew(batch: Batch, watch: CursorWatch, known: Watermark, source: Source) -> None:
     """Say that the source's ids end below the watermark, as after a TRUNCATE or a restored backup.
 
     Rows that get ids below it are in no batch. It is a word, no refusal, so that no failure of the

@@ -57,8 +57,8 @@ def explains(function: Callable[P, R]) -> Callable[P, R]:
         except PREFECT_S_OWN:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, it leaves explained
-            told = known(error)
-        raise told  # not while the other is handled, which would chain it again
+            ours = known(error)
+        raise ours  # not while the other is handled, which would chain it again
 
     # Prefect would look the names in the annotations up in this module.
     run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
@@ -73,18 +73,18 @@ def log_failure(error: Exception, table: str, window: str | None = None) -> str:
         table: Where, for errors that do not say.
         window: The label of the window.
     """
-    told = known(error, table=table, window=window)
-    get_run_logger().error("%s", reason_of(told))
-    return reason_of(told)
+    ours = known(error, table=table, window=window)
+    get_run_logger().error("%s", reason_of(ours))
+    return reason_of(ours)
 
 
 def known(error: Exception, **where: str | None) -> FerryError:
     """The error as one of ours, at its place; one that was not is logged with its traceback."""
-    told = explained(error).at(**where)
-    if told is not error:
+    ours = explained(error).at(**where)
+    if ours is not error:
         with suppress(MissingContextError):
-            get_run_logger().error("%s", reason_of(told), exc_info=told)
-    return told
+            get_run_logger().error("%s", reason_of(ours), exc_info=ours)
+    return ours
 
 
 def retry_may_help(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:

@@ -115,7 +115,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
         with warehouse.transaction() as tx:
             results = [judged(each, [tx.fetch(s) for s in each.statements]) for each in asked]
         _record(build, results, warehouse)
-        _tell(build, results)
+        _log_results(build, results)
         return results
 
 
@@ -149,7 +149,7 @@ def _record(build: Build, results: list[CheckResult], warehouse: Warehouse) -> N
     warehouse.execute(sql.insert_rows(CHECK_RESULTS, CHECK_COLUMNS, rows))
 
 
-def _tell(build: Build, results: list[CheckResult]) -> None:
+def _log_results(build: Build, results: list[CheckResult]) -> None:
     """Log what only warns. Raises CheckFailedError for the others."""
     for result in results:
         if outcome(build, result) in ("warned", "accepted"):

@@ -332,8 +332,8 @@ def _receipt(
         read_at=extracted.read_at,
         complete_until=_complete_until(batch, extracted.read_at, start),
         read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
-        sums_read=read[1].told(salt) if read[0] and read[1] else None,
-        sums_staged=loaded[1].told(salt) if loaded[0] and loaded[1] else None,
+        sums_read=read[1].salted_text(salt) if read[0] and read[1] else None,
+        sums_staged=loaded[1].salted_text(salt) if loaded[0] and loaded[1] else None,
         text_sums=batch.spec.text_sums if loaded[0] and loaded[1] else None,
         source_snapshot=extracted.snapshot,
     )

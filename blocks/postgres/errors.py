@@ -53,7 +53,7 @@ _CONFLICT = re.compile(
     r"|tuple concurrently (updated|deleted)|query \(\d+\) cancell?ed by wlm abort",
     re.IGNORECASE,
 )
-_TOLD = ("Serializable isolation violation", "Relation does not exist")
+_SAFE_DETAILS = ("Serializable isolation violation", "Relation does not exist")
 _OF_VALUES = ("22", "23", "P0")
 """Classes of codes whose texts may quote any value, so that words in them tell nothing."""
 _BUSY = re.compile(
@@ -127,13 +127,15 @@ def ferry_error(
     text = _safe(code, message)
     if kind is ConflictError:
         said = f"{message}\n{detail}".lower()
-        text += "".join(f": {told}" for told in _TOLD if told.lower() in said and told not in text)
+        text += "".join(
+            f": {each}" for each in _SAFE_DETAILS if each.lower() in said and each not in text
+        )
     found = f"{text} (SQLSTATE {code})" if code else text
     redact(error, found)
     problem = _PROBLEM[kind]
     todo = _advice(code, message) if kind is DataError else _TODO.get(kind)
-    if kind is AccessError and (told := explain_access(message, statement, user)):
-        problem, todo = f"{problem}: {told[0]}", told[1]
+    if kind is AccessError and (explained := explain_access(message, statement, user)):
+        problem, todo = f"{problem}: {explained[0]}", explained[1]
     if _bound_to(code, message):
         todo = "Drop the views that are bound to the column, run it again, make the views again."
     return kind(problem, found=found, todo=todo)

@@ -197,9 +197,9 @@ class S3Stage(Stage):
             answer = self._client().list_objects_v2(
                 Bucket=self.bucket_name, Prefix=self.prefix.strip("/"), MaxKeys=1
             )
-        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         try:
-            return parsedate_to_datetime(told).astimezone(UTC)
+            return parsedate_to_datetime(date).astimezone(UTC)
         except ValueError as error:
             raise ConfigurationError(
                 f"the server of bucket {self.bucket_name!r} does not tell its time",

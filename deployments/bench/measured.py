@@ -93,10 +93,10 @@ def run(
     text = log.read_text(errors="replace")
     if exit_code != 0:
         raise MeasuredError(f"exit code {exit_code}\n{text[-_LOG_TAIL:]}")
-    told = [line for line in text.splitlines() if line.startswith('{"')]
-    if not told:
+    results = [line for line in text.splitlines() if line.startswith('{"')]
+    if not results:
         raise MeasuredError(f"it told nothing\n{text[-_LOG_TAIL:]}")
-    result = json.loads(told[-1])  # a late line of Prefect's log may stand behind it
+    result = json.loads(results[-1])  # a late line of Prefect's log may stand behind it
     return Measured(
         result,
         memory.peak_bytes / 1e6 or None,

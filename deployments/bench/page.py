@@ -61,16 +61,16 @@ def software() -> str:
         [
             f"Python {platform.python_version()}",
             *(f"{package} {version(package)}" for package in packages),
-            *(_told(name) for name in ("mariadbd", "postgres")),
+            *(_version_of(name) for name in ("mariadbd", "postgres")),
         ]
     )
 
 
-def _told(program: str) -> str:
+def _version_of(program: str) -> str:
     """A server program's own words, such as `PostgreSQL 15.10`."""
-    told = subprocess.run(
+    output = subprocess.run(
         [programs.find(program), "--version"], capture_output=True, text=True, check=True
     ).stdout
-    words = told.replace("(", " ").replace(")", " ").split()
+    words = output.replace("(", " ").replace(")", " ").split()
     number = next(word for word in words if word[0].isdigit())
     return f"{'MariaDB' if program == 'mariadbd' else 'PostgreSQL'} {number.split('-')[0]}"

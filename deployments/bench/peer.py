@@ -56,8 +56,8 @@ def make_environment(folder: Path, steps: Sequence[Sequence[str]] = _AIRFLOW) ->
         except subprocess.TimeoutExpired as error:
             raise PeerError(f"pip did not end within {INSTALL_SECONDS} s") from error
         if done.returncode != 0:
-            told = [line for line in done.stdout.splitlines() if line.startswith("ERROR")]
-            raise PeerError(f"pip: {(told or ['no reason given'])[0]}")
+            errors = [line for line in done.stdout.splitlines() if line.startswith("ERROR")]
+            raise PeerError(f"pip: {(errors or ['no reason given'])[0]}")
     return python
 
 
@@ -68,8 +68,8 @@ def version(python: Path) -> str:
         "print('Airflow', v('apache-airflow') + ', amazon provider',"
         " v('apache-airflow-providers-amazon'))"
     )
-    told = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    return told.stdout.strip()
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def sql_to_s3(python: Path, places: Places, table: str) -> Measured:

@@ -134,13 +134,13 @@ class Places:
     def slower_double(self, seconds: float) -> Iterator[None]:
         """Let every statement of the double take so much longer, as a round trip would."""
         ready = self.folder / "redshift" / "ready.json"
-        RedshiftDouble.tell(
+        RedshiftDouble.send(
             ready, order("inject", Fault("stall", ".", times=_ALL, seconds=seconds))
         )
         try:
             yield
         finally:
-            RedshiftDouble.tell(ready, order("clear"))
+            RedshiftDouble.send(ready, order("clear"))
 
     @contextmanager
     def prefect_settings(self) -> Iterator[None]:

@@ -69,8 +69,8 @@ def _is_mysql(path: Path) -> bool:
     """Whether it is MySQL's: MariaDB brings a program of that name, too."""
     if not (path.is_file() and os.access(path, os.X_OK)):
         return False
-    told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return told.returncode == 0 and "MariaDB" not in told.stdout
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and "MariaDB" not in done.stdout
 
 
 def _mirror(apt: Path = Path("/etc/apt"), system: Path = Path("/etc/os-release")) -> str | None:

@@ -150,17 +150,17 @@ class Audit:
 
     def __str__(self) -> str:
         parts = _many(len(self.buckets), self.unit) if self.unit else "all"
-        told = f"{self.table}: {parts} compared, {self.rows:,} rows"
+        line = f"{self.table}: {parts} compared, {self.rows:,} rows"
         counts, different = self.counts, self.different
         words = [f"{counts[how]:,} {_WORDS[how]}" for how in Difference if counts[how]]
         if self.unclassified:
             words.append(f"{self.unclassified:,} rows in parts that differ as a whole")
         if different:
             many = f"{_many(len(different), self.unit)} " if self.unit else ""
-            told += f", {many}{'differs' if len(different) == 1 else 'differ'}: {', '.join(words)}"
+            line += f", {many}{'differs' if len(different) == 1 else 'differ'}: {', '.join(words)}"
         else:
-            told += f", {EQUAL}" + (f", {words[0]}" if words else "")
-        return told + (f"; not compared: {self.left}" if self.left else "")
+            line += f", {EQUAL}" + (f", {words[0]}" if words else "")
+        return line + (f"; not compared: {self.left}" if self.left else "")
 
 
 def _many(count: int, unit: str) -> str:

@@ -146,5 +146,5 @@ def read_found(row: Sequence[Any]) -> tuple[datetime, datetime, datetime, str]:
     """First moment, first moment after, when it was compared, and what differed, for people."""
     start, end, at, *counts = row
     words = ("missing", "changed", "deleted at the source", "rows in parts that differ")
-    told = [f"{int(n):,} {word}" for n, word in zip(counts, words, strict=True) if n]
-    return start, end, at, ", ".join(told)
+    parts = [f"{int(n):,} {word}" for n, word in zip(counts, words, strict=True) if n]
+    return start, end, at, ", ".join(parts)

@@ -182,7 +182,7 @@ def table_days(
         audits: What was found when days were compared with the source.
     """
     today = now.astimezone(zone_info(zone)).date()
-    if spec.mode == "full" or (spec.mode == "watermark" and tells_no_time(receipts)):
+    if spec.mode == "full" or (spec.mode == "watermark" and have_no_time(receipts)):
         return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
     events = events_of(receipts, failures, cursor, spec)
     firsts = [spec.start_date] if spec.start_date else [start, _first_day(events, zone)]
@@ -223,7 +223,7 @@ def _day(window: Window, coverage: Coverage, compared: Mapping[Window, DayAudit]
     return Day(day, standing, audit.at)
 
 
-def tells_no_time(receipts: Iterable[TimeOfReceipt]) -> bool:
+def have_no_time(receipts: Iterable[TimeOfReceipt]) -> bool:
     """Whether some are of a watermark that is no moment, as one over ids: they tell no days."""
     return any(
         receipt.mode == "watermark"
@@ -241,12 +241,12 @@ def _instead(
     loaded = max((r.finished_at for r in receipts if r.mode not in own), default=None)
     void = max((r for r in receipts if r.status == VOID), key=lambda r: r.finished_at, default=None)
     failed = max(failures, key=lambda failure: failure.failed_at, default=None)
-    told = f"{what}: last loaded {_moment(loaded)}" if loaded else f"{what}: never loaded"
+    line = f"{what}: last loaded {_moment(loaded)}" if loaded else f"{what}: never loaded"
     if void and loaded and void.finished_at >= loaded:
-        told += f"; {void.window_label}"
+        line += f"; {void.window_label}"
     if failed and (loaded is None or failed.failed_at > loaded):
-        told += f"; failed {_moment(failed.failed_at)}: {failed.text}"
-    return told
+        line += f"; failed {_moment(failed.failed_at)}: {failed.text}"
+    return line
 
 
 def _moment(moment: datetime) -> str:

@@ -206,8 +206,8 @@ def events_of(
     spec: TableSpec | None = None,
 ) -> list[Event]:
     """What the receipts and the failures of one table tell of times, as `loaded_event` does."""
-    told = [loaded_event(receipt, cursor, spec) for receipt in receipts]
-    events = [event for event in (*told, *map(failed_event, failures)) if event]
+    loads = [loaded_event(receipt, cursor, spec) for receipt in receipts]
+    events = [event for event in (*loads, *map(failed_event, failures)) if event]
     # A void is of all that was told before, also where the source's clock is ahead of the worker's.
     latest = max((event.end for event in events), default=None)
     return [

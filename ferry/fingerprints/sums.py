@@ -115,7 +115,7 @@ class ColumnSum:
             return abs(one - two) <= RELATIVE_ERROR * max(self.size, other.size)
         return self.total == other.total
 
-    def told(self, salt: str) -> str:
+    def salted_text(self, salt: str) -> str:
         """The count, and what tells whether a sum is the same, and nothing of the values.
 
         The sum of a single row is its value; so it is told as a digest, with a salt that nobody
@@ -149,11 +149,11 @@ class ValueSums:
         pairs = zip(self.columns, self.sums, other.sums, strict=True)
         return [name for name, one, two in pairs if not one.same(two)]
 
-    def told(self, salt: str) -> str:
-        """As a receipt keeps it: JSON, each column as `ColumnSum.told`; of very many, a digest."""
+    def salted_text(self, salt: str) -> str:
+        """As a receipt keeps it: JSON, each column's text by its name; of very many, a digest."""
         pairs = zip(self.columns, self.sums, strict=True)
-        told = {name: each.told(f"{salt}/{name}") for name, each in pairs}
-        text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        texts = {name: each.salted_text(f"{salt}/{name}") for name, each in pairs}
+        text = json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) <= TEXT_BYTES:
             return text
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -117,26 +117,26 @@ def refuse_rows_of_others(
     if mode == "full":
         return
     for each in sorted(readings, key=lambda each: each.landed_at, reverse=True):
-        told = read_otherwise(each.read_as, spec, "source_table")
-        if told:
-            raise _others("of another source table", told, spec)
+        found = read_otherwise(each.read_as, spec, "source_table")
+        if found:
+            raise _others("of another source table", found, spec)
         if each.mode == "full":
             return
         recorded = json.loads(each.read_as) if each.read_as else {"key": "not known"}
         if spec.key and each.mode == "watermark" and not recorded.get("key"):
-            told = f"it was carried without a key, and key is now {', '.join(spec.key)}"
-            raise _others("that were carried without a key", told, spec)
-        told = by_another_cursor(each.cursor, cursor and cursor.lower())
-        if told and not spec.key:
-            raise _others("that were read by another cursor, and has no key", told, spec)
+            found = f"it was carried without a key, and key is now {', '.join(spec.key)}"
+            raise _others("that were carried without a key", found, spec)
+        found = by_another_cursor(each.cursor, cursor and cursor.lower())
+        if found and not spec.key:
+            raise _others("that were read by another cursor, and has no key", found, spec)
 
 
-def _others(whose: str, told: str, spec: TableSpec) -> DataError:
+def _others(whose: str, found: str, spec: TableSpec) -> DataError:
     return DataError(
         f"the target holds rows {whose}: nothing tells which of them a new one replaces",
         table=str(spec.target),
         expected="rows as the spec says that they are read",
-        found=told,
+        found=found,
         todo="Correct the spec, or carry it once in mode full, which replaces all rows by those "
         "that the source has now.",
     )

@@ -113,21 +113,21 @@ class StagedRecord:
             ValueError: It is none, or one of another Ferry's.
         """
         try:
-            told = json.loads(text)
-            values = tuple(tuple(value) for value in told["cuts"])
+            record = json.loads(text)
+            values = tuple(tuple(value) for value in record["cuts"])
             if not all(value and all(isinstance(each, str) for each in value) for value in values):
                 raise ValueError("a place to cut at that is none")
-            cuts = Cuts(tuple(told["cut_by"]), values, of=told["cut_of"])
-            begun, read_at = (datetime.fromisoformat(told[each]) for each in ("begun", "read_at"))
+            cuts = Cuts(tuple(record["cut_by"]), values, of=record["cut_of"])
+            begun, read_at = (datetime.fromisoformat(record[each]) for each in ("begun", "read_at"))
             if begun.tzinfo is None or read_at.tzinfo is None:
                 raise ValueError("a moment without a zone")
             return cls(
-                told["of"],
+                record["of"],
                 begun,
                 read_at,
-                told["null_marker"],
+                record["null_marker"],
                 cuts,
-                {int(number): _piece(each) for number, each in told["pieces"].items()},
+                {int(number): _piece(each) for number, each in record["pieces"].items()},
             )
         except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"no record of staged pieces ({type(error).__name__})") from None
@@ -145,21 +145,21 @@ def _kept(piece: StagedPiece) -> dict[str, Any]:
     }
 
 
-def _piece(told: Any) -> StagedPiece:
-    names = tuple(name for name, *_ in told["sums"])
+def _piece(record: Any) -> StagedPiece:
+    names = tuple(name for name, *_ in record["sums"])
     sums = tuple(
         ColumnSum(
             count, float.fromhex(total) if kind == "float" else Decimal(total), float.fromhex(size)
         )
-        for _, count, kind, total, size in told["sums"]
+        for _, count, kind, total, size in record["sums"]
     )
     return StagedPiece(
-        tuple(StagedFile(*file) for *file, _ in told["files"]),
-        tuple(digest for *_, digest in told["files"]),
-        told["content_bytes"],
+        tuple(StagedFile(*file) for *file, _ in record["files"]),
+        tuple(digest for *_, digest in record["files"]),
+        record["content_bytes"],
         ValueSums(names, sums),
-        told["attempt"],
-        told["snapshot"],
+        record["attempt"],
+        record["snapshot"],
     )
 
 

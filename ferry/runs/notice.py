@@ -126,9 +126,9 @@ def _reasons(message: str) -> list[str]:
             break
         kept.append(reason)
     first, *others = kept or ["none was given"]
-    told = [f"Reason: {first}", *(f"- {line}" for line in others)]
+    shown = [f"Reason: {first}", *(f"- {line}" for line in others)]
     left_out = len(lines) - len(kept)
-    return [*told, f"and {left_out} more, on the run's page"] if left_out else told
+    return [*shown, f"and {left_out} more, on the run's page"] if left_out else shown
 
 
 def _said(value: Any) -> str:

@@ -38,8 +38,8 @@ def window_text(flow: str, given: Given, scheduled_start: datetime, specs: Specs
     Raises:
         FerryError, ValueError, KeyError: The parameters or the specs are wrong.
     """
-    tell = WINDOW_OF.get(flow)
-    return tell(given, scheduled_start, specs) if tell else None
+    window_of = WINDOW_OF.get(flow)
+    return window_of(given, scheduled_start, specs) if window_of else None
 
 
 def by_schedule(given: Given, scheduled_start: datetime) -> str | None:

@@ -83,13 +83,13 @@ class YamlFile:
             if at and path != tuple(at) and line == self.line(at):  # it came from the defaults
                 line = self.line(("defaults", *path[len(at) :]), line)
             one = path if path != named else (*path, number)  # a value's types are told as one
-            told = problems.setdefault(one, (line, path, []))[2]
-            told.append(self._told(detail, path, at, known))
+            texts = problems.setdefault(one, (line, path, []))[2]
+            texts.append(self._explained(detail, path, at, known))
         unknown = any(detail["type"] == "extra_forbidden" for detail in details)
         return SpecError(
             "\n".join(
-                self.problem(path, "; or ".join(told), line)
-                for line, path, told in problems.values()
+                self.problem(path, "; or ".join(texts), line)
+                for line, path, texts in problems.values()
             ),
             todo=f"Known fields: {', '.join(known)}." if unknown else "Correct it.",
         )
@@ -106,7 +106,7 @@ class YamlFile:
         scalar = value is not None and not isinstance(value, dict | list)
         return path[:-1] if is_type and scalar else path
 
-    def _told(
+    def _explained(
         self,
         detail: ErrorDetails,
         path: tuple[PathElement, ...],

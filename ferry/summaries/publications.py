@@ -114,10 +114,10 @@ class Publication:
     published_at: datetime
 
     def __str__(self) -> str:
-        told = f", {self.warnings} warned" if self.warnings else ""
+        warned = f", {self.warnings} warned" if self.warnings else ""
         return (
             f"{self.summary} {self.window_label}: {self.rows_published:,} rows published, "
-            f"{self.rows_replaced:,} replaced, {self.checks} checks passed{told}"
+            f"{self.rows_replaced:,} replaced, {self.checks} checks passed{warned}"
         )
 
 

@@ -150,8 +150,8 @@ def parse_query(
     except sqlglot.errors.SqlglotError as error:
         found = (getattr(error, "errors", None) or [{}])[0]
         at = line + int(found.get("line") or 1)
-        told = found.get("description") or "it cannot be read"
-        raise SpecError(f"{file}:{at}: not readable as SQL: {told}") from error
+        reason = found.get("description") or "it cannot be read"
+        raise SpecError(f"{file}:{at}: not readable as SQL: {reason}") from error
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Query) or MARK in text or tree.find(*_CHANGES):
         raise SpecError(f"{file}:{line + 1}: expected one SELECT, which changes nothing")

@@ -73,18 +73,18 @@ def plan_target(
     unfit = [c for c in changes if not c.grows]
     retype = [c for c in changes if c not in widen and c not in unfit]
     holding = held() if unfit or retype else HeldColumns()
-    told = Changes(target, existing, native_type, capabilities, holding)
+    refusal = Changes(target, existing, native_type, capabilities, holding)
     if unfit and not replaced:
-        raise told.undecided(unfit)
+        raise refusal.undecided(unfit)
     if stuck := [each for each in (*retype, *unfit) if each.there.name in holding.columns]:
-        raise told.refused(stuck, replaced=replaced)
+        raise refusal.refused(stuck, replaced=replaced)
     known = {column.name for column in columns} | {name.lower() for name in target_only}
     gone = [column.name for column in existing.columns if column.name.lower() not in known]
     left_out = {name.lower() for name in exclude}
     if lost := [name for name in gone if name.lower() not in left_out]:
-        raise told.lost(lost, add)
+        raise refusal.lost(lost, add)
     if gone:
-        raise told.excluded(gone)
+        raise refusal.excluded(gone)
     return TargetPlan(
         add=tuple(add),
         widen=tuple(change.wanted for change in widen),

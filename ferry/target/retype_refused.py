@@ -33,13 +33,13 @@ class Changes:
     def undecided(self, unfit: Sequence[Retype]) -> SchemaError:
         """The error for types that no value-keeping change makes fit."""
         held = [change for change in unfit if change.there.name in self.held.columns]
-        told = self._copied(unfit) if held else self._changed(unfit)
+        lines = self._copied(unfit) if held else self._changed(unfit)
         return SchemaError(
-            "the target's columns do not fit: " + _told(unfit),
+            "the target's columns do not fit: " + _listed(unfit),
             table=str(self.target),
             todo="Start the run with mode=full, which replaces every row and the columns with "
             "them; or change the target's columns, if their values may be converted: "
-            f"{told} Or `exclude` the columns in the table's spec.",
+            f"{lines} Or `exclude` the columns in the table's spec.",
         )
 
     def refused(self, stuck: Sequence[Retype], *, replaced: bool) -> SchemaError:
@@ -60,7 +60,7 @@ class Changes:
             f"{self._copied(stuck)}"
         )
         return SchemaError(
-            "the target's columns do not fit: " + _told(stuck),
+            "the target's columns do not fit: " + _listed(stuck),
             table=str(table),
             expected="columns whose type the warehouse can change",
             found=parts,
@@ -135,7 +135,7 @@ def refuse_bound(
     if not bound:
         return
     all_views = list(dict.fromkeys(view for each in bound.values() for view in each))
-    told = "; ".join(
+    lines = "; ".join(
         f"{column} under {', '.join(str(view.name) for view in reversed(each))}"
         for column, each in bound.items()
     )
@@ -147,7 +147,7 @@ def refuse_bound(
     )
     runs = f", which runs {' '.join(f'{each};' for each in statements)}" if statements else "."
     raise SchemaError(
-        f"columns have to change that views are bound to: {told}",
+        f"columns have to change that views are bound to: {lines}",
         table=str(target),
         todo=f"Keep the views' text ({shown}), drop them: "
         f"{' '.join(view.drop for view in all_views)} Run the table again{runs} Then make the "
@@ -155,7 +155,7 @@ def refuse_bound(
     )
 
 
-def _told(changes: Sequence[Retype]) -> str:
+def _listed(changes: Sequence[Retype]) -> str:
     return "; ".join(
         f"{c.wanted.name} is {c.source} in the source and "
         f"{c.there.native or c.there.type} in the target"

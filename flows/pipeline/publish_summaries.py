@@ -69,8 +69,8 @@ class Published:
         if self.failures:
             head = f"{carried}. These rows have arrived; not up to date are {len(self.failures)} "
             return self.failed(head + ("summary:" if len(self.failures) == 1 else "summaries:"))
-        told = first_of(map(str, self.publications), MAX_REASONS)
-        return Completed(message="; ".join([carried, *told]), data=data)
+        lines = first_of(map(str, self.publications), MAX_REASONS)
+        return Completed(message="; ".join([carried, *lines]), data=data)
 
 
 def publish_summaries(

@@ -65,11 +65,11 @@ class Repaired:
 
     def __str__(self) -> str:
         windows = "1 window" if self.windows == 1 else f"{self.windows:,} windows"
-        told = f"{self.table}: {windows} carried again"
+        line = f"{self.table}: {windows} carried again"
         if self.removed:
             rows = "deletion" if self.removed == 1 else "deletions"
-            told += f", {self.removed:,} {rows} {'marked' if self.marked else 'applied'}"
-        return f"{told}; compared again: {'equal' if self.equal else 'still different'}"
+            line += f", {self.removed:,} {rows} {'marked' if self.marked else 'applied'}"
+        return f"{line}; compared again: {'equal' if self.equal else 'still different'}"
 
 
 def repair_table(

@@ -106,7 +106,7 @@ class Spread:
         self._table, self._flow_run_id, self._warehouse = table, flow_run_id, warehouse
         self._runs, self._max_concurrency = runs, max_concurrency
         self._under_way: dict[UUID, Group] = {}
-        self._told: dict[str, str] = {}
+        self._why_lost: dict[str, str] = {}
         self._begun_at = datetime.now(UTC)
         self._log = get_run_logger()
 
@@ -236,7 +236,7 @@ class Spread:
             return []
         for gone in set(self._under_way) - {run.id for run in runs}:
             why = "the run that was to carry it was deleted"
-            self._told |= {batch.id: why for batch in self._under_way.pop(gone).batches}
+            self._why_lost |= {batch.id: why for batch in self._under_way.pop(gone).batches}
         return runs
 
     def _end(self, run: FlowRun, again: Callable[[Group], None]) -> None:
@@ -252,7 +252,7 @@ class Spread:
             again(replace(group, attempt=group.attempt + 1, crashes=group.crashes + 1))
         elif not run.state.is_completed():
             why = f"{run.state.name} run {run.name}: {run.state.message or 'no reason given'}"
-            self._told |= {batch.id: why for batch in group.batches}
+            self._why_lost |= {batch.id: why for batch in group.batches}
 
     def _gather(self, batches: Sequence[Batch]) -> list[Outcome]:
         """What became of the windows: the receipt of each, or why there is none."""
@@ -266,7 +266,7 @@ class Spread:
         }
         outcomes = []
         for batch in batches:
-            reason = failures.get(batch.id) or self._told.get(batch.id, "")
+            reason = failures.get(batch.id) or self._why_lost.get(batch.id, "")
             outcomes.append(
                 Outcome(
                     str(batch.target),

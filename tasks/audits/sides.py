@@ -16,7 +16,7 @@ from ferry.audits.carried import Carried, merged
 from ferry.audits.classify import FLOAT_ERROR
 from ferry.audits.deleted import marked_as_deleted
 from ferry.batch import CursorValue
-from ferry.coverage.days import tells_no_time
+from ferry.coverage.days import have_no_time
 from ferry.coverage.standings import ALWAYS, coverage_of
 from ferry.cursors import find_cursor
 from ferry.errors import RequestError, SchemaError
@@ -264,11 +264,11 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
         return Carried()
     kind = ours.ordering.type.kind
     history = read_history.fn(spec, warehouse)
-    tells = [receipt for receipt in history.receipts if receipt.status != VOID]
+    not_void = [receipt for receipt in history.receipts if receipt.status != VOID]
     # A run that failed later has changed no row.
     loaded = coverage_of(history.receipts, (), history.cursor, history.spec).loaded
     by_time = kind in TIMES or spec.cursor_unit
-    if loaded and by_time and spec.every != "never" and not tells_no_time(tells):
+    if loaded and by_time and spec.every != "never" and not have_no_time(not_void):
         stretches = merged(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
             for start, end in loaded
@@ -277,9 +277,9 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
         if ours.version and ours.version.type.kind in TIMES:
             until = stored(loaded[-1][1], ours.version.type.kind, spec)
         return Carried(stretches, until, spec.mode == "full")
-    if by_time and history.receipts and spec.every != "never" and not tells_no_time(tells):
+    if by_time and history.receipts and spec.every != "never" and not have_no_time(not_void):
         # Nothing of it is valid any more: what had been carried is missing, if anything had.
-        return Carried() if tells else Carried(())
+        return Carried() if not_void else Carried(())
     highest = sql.lowest_and_highest(spec.target, theirs.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]
     return Carried(()) if last is None else Carried(((None, _after(last, kind)),))

@@ -49,7 +49,9 @@ def show_audits(
         "- and {:,} more could not be compared",
     )
     parts += [f"- {name} is left out: {short(why)}" for name, why in left_out.items()]
-    parts += [_details(audit, by_table[name]) for name, audit in audits.items() if _tells(audit)]
+    parts += [
+        _details(audit, by_table[name]) for name, audit in audits.items() if _has_details(audit)
+    ]
     with cosmetic("what was compared"):
         create_markdown_artifact(key="reconcile", markdown="\n\n".join(parts))
 
@@ -83,11 +85,11 @@ def command_line(spec: TableSpec, audit: Audit) -> str:
 def _line(audit: Audit) -> str:
     counts = audit.counts
     parts = f"{len(audit.buckets):,} {audit.unit}s" if audit.unit else "all"
-    told = " | ".join(f"{counts[how]:,}" for how in Difference)
-    return f"| {audit.table} | {parts} | {audit.rows:,} | {told} |"
+    columns = " | ".join(f"{counts[how]:,}" for how in Difference)
+    return f"| {audit.table} | {parts} | {audit.rows:,} | {columns} |"
 
 
-def _tells(audit: Audit) -> bool:
+def _has_details(audit: Audit) -> bool:
     return bool(audit.different or audit.not_exact or not audit.judges)
 
 
@@ -112,10 +114,10 @@ def _details(audit: Audit, spec: TableSpec) -> str:
 def _bucket_line(bucket: AuditedBucket) -> str:
     counts = bucket.counts
     if bucket.unclassified:
-        told = f"{bucket.unclassified:,} rows in parts that differ as a whole | | | "
+        columns = f"{bucket.unclassified:,} rows in parts that differ as a whole | | | "
     else:
-        told = " | ".join(f"{counts[how]:,}" for how in Difference)
-    return f"| {bucket.label} | {bucket.source.rows:,} | {bucket.target.rows:,} | {told} |"
+        columns = " | ".join(f"{counts[how]:,}" for how in Difference)
+    return f"| {bucket.label} | {bucket.source.rows:,} | {bucket.target.rows:,} | {columns} |"
 
 
 def _keys(audit: Audit) -> str:

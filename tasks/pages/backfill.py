@@ -35,10 +35,10 @@ def show_plan(
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
         + "\n".join(first_of(map(_plan_row, plans), MAX_LINES, "| and {:,} more | | | | | |"))
     ]
-    told = (f"- {name} is left out: {short(reason)}" for name, reason in left_out.items())
-    parts += first_of(told, MAX_ROWS, "- and {:,} more are left out")
-    told = (f"- **{name} could not be planned**: {short(why)}" for name, why in unplanned.items())
-    parts += first_of(told, MAX_ROWS, "- and {:,} more could not be planned")
+    listed = (f"- {name} is left out: {short(reason)}" for name, reason in left_out.items())
+    parts += first_of(listed, MAX_ROWS, "- and {:,} more are left out")
+    listed = (f"- **{name} could not be planned**: {short(why)}" for name, why in unplanned.items())
+    parts += first_of(listed, MAX_ROWS, "- and {:,} more could not be planned")
     each = max(MIN_LINES, MAX_LINES // max(1, len(plans)))
     parts += [
         f"### {plan.spec.target}\n\nBy {cursor_line(plan.spec, plan.cursor)}.\n\n"

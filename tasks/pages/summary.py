@@ -84,7 +84,7 @@ def show_summary(
         create_markdown_artifact(
             "\n\n".join(filter(None, parts)) + "\n",
             key=re.sub("[^a-z0-9]+", "-", f"summary-{name}".lower()).strip("-"),
-            description=f"{name}: {_told(rows)}",
+            description=f"{name}: {_line(rows)}",
         )
 
 
@@ -127,7 +127,7 @@ def _shown(what: str) -> Iterator[None]:
 def _newest(rows: SummaryRows) -> Iterator[str]:
     """The newest rows, and the newest of the others that differ."""
     yield "## Newest rows"
-    yield _told(rows)
+    yield _line(rows)
     new = [name for name in rows.measures if name not in rows.before.columns]
     if new and len(rows.before):
         yield f"Not published before: {', '.join(map(escaped, new))}."
@@ -141,7 +141,7 @@ def _newest(rows: SummaryRows) -> Iterator[str]:
         yield _table(rows, differing[:ROWS_SHOWN])
 
 
-def _told(rows: SummaryRows) -> str:
+def _line(rows: SummaryRows) -> str:
     """One sentence about what changed."""
     have = f"{len(rows.after):,} row{'' if len(rows.after) == 1 else 's'}"
     if not len(rows.before):

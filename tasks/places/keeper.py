@@ -42,8 +42,10 @@ class Keeper:
         self._leaks = LeakWatch(pool.times.leaked)
         self._report_at = self._look_at = time.monotonic()
         pool.ask_at = min(pool.ask_at, self._report_at + pool.times.ask)
-        self._told: dict[str, int] | None = None if self._limits.told else {}  # None: not known
-        self._untold_since: float | None = None
+        self._reported: dict[str, int] | None = (
+            None if self._limits.reported else {}
+        )  # None: not known
+        self._unreported_since: float | None = None
         self._in_vain = False  # whether it has asked since the server fell silent
         self._busy = 0  # how often in a row the server was too busy to answer
 
@@ -101,7 +103,7 @@ class Keeper:
         held = pool.held()
         if pool.closed:
             return deeds
-        if held != self._told:
+        if held != self._reported:
             deeds.append((self._report_at, self._report))
         elif held:
             deeds.append((self._report_at + times.renew, self._report))
@@ -194,7 +196,7 @@ class Keeper:
 
     def _report(self) -> None:
         try:
-            with self._pool.telling:
+            with self._pool.reporting:
                 with self._pool.wake:
                     held = self._pool.held()
                     if self._pool.closed:  # and has told so: nothing may come after it
@@ -202,13 +204,13 @@ class Keeper:
                 self._limits.report(held)
         except UnreachableError as error:  # whoever reads of it takes it for dead before long
             now = time.monotonic()
-            self._untold_since = self._untold_since or now
+            self._unreported_since = self._unreported_since or now
             # What cannot be taken back by then, the process's end or others take back.
-            goes_on = self._limits.told and now - self._untold_since < self._times.owed
-            self._told, self._report_at = None if goes_on else {}, now + self._times.again
+            goes_on = self._limits.reported and now - self._unreported_since < self._times.owed
+            self._reported, self._report_at = None if goes_on else {}, now + self._times.again
             logger().debug("what this process holds could not be told (%s)", error)
             return
-        self._told, self._report_at, self._untold_since = held, time.monotonic(), None
+        self._reported, self._report_at, self._unreported_since = held, time.monotonic(), None
 
     def _look(self) -> None:
         """See who holds the places, and give back to the limits what nobody holds."""

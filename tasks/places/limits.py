@@ -91,9 +91,9 @@ class LimitState:
         return max(0, self.taken - sum(count for _, count in self.holders))
 
     def __str__(self) -> str:
-        told = [f"{who} ({count})" for who, count in self.holders if count]
-        told += [f"nobody that is known ({self.unknown})"] if self.unknown else []
-        by = f" by {', '.join(told)}" if told else ""
+        names = [f"{who} ({count})" for who, count in self.holders if count]
+        names += [f"nobody that is known ({self.unknown})"] if self.unknown else []
+        by = f" by {', '.join(names)}" if names else ""
         return f"{self.name}: {self.taken} of {self.limit} places taken{by}"
 
 
@@ -115,7 +115,7 @@ class Limits:
         self.names = tuple(names)
         self._variable = f"ferry_places_{uuid.uuid4().hex[:12]}"
         self._own = threading.local()  # one thread's client does not end in another's request
-        self.told = False
+        self.reported = False
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -139,9 +139,9 @@ class Limits:
                 if error.response.status_code in (_FULL, _TOO_FEW):
                     return None
                 raise
-            told = answer.json()
+            granted = answer.json()
             return Lease(
-                uuid.UUID(told["lease_id"]), tuple(limit["name"] for limit in told["limits"])
+                uuid.UUID(granted["lease_id"]), tuple(limit["name"] for limit in granted["limits"])
             )
 
     def renew(self, lease: Lease, seconds: float) -> bool:
@@ -168,7 +168,7 @@ class Limits:
                 self._take_back(client)
                 return
             value: Any = {"holder": _who(), "held": dict(held)}
-            if self.told:
+            if self.reported:
                 try:
                     client.update_variable(VariableUpdate(name=self._variable, value=value))
                     return
@@ -177,14 +177,14 @@ class Limits:
                 except httpx.HTTPStatusError as error:
                     if error.response.status_code != _NO_SUCH:
                         raise
-            self.told = True  # also if the answer is lost
+            self.reported = True  # also if the answer is lost
             client.create_variable(VariableCreate(name=self._variable, value=value, tags=[TAG]))
 
     def _take_back(self, client: SyncPrefectClient) -> None:
-        if self.told:
+        if self.reported:
             with suppress(ObjectNotFound):
                 client.delete_variable_by_name(self._variable)
-            self.told = False
+            self.reported = False
 
     def state(self) -> list[LimitState]:
         """Each limit that there is, and who holds it."""

@@ -25,7 +25,7 @@ from tasks.places.times import Times
 LOOK_UP_SECONDS = 0.5
 """A thread in line looks up so often, whether it has waited too long."""
 
-TELL_AGAIN_SECONDS = 600.0
+LOG_AGAIN_SECONDS = 600.0
 
 TURNS_APART = 4
 """So many pauses lie between two places that go back for others' sake: one at a time is away."""
@@ -51,14 +51,14 @@ class PlacePool:
         self.states: list[LimitState] = []
         self.keeper: Keeper | None = None
         self.closed = False
-        self.telling = threading.Lock()
+        self.reporting = threading.Lock()
         """Held while the server is told what this process holds: what is told last is true."""
         self.unlimited_until = 0.0
         self.ask_at = 0.0
         self.silent_since: float | None = None
         self._read_at = time.monotonic()
         self._next_turn_at = 0.0
-        self._told_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -186,9 +186,9 @@ class PlacePool:
         """Whether it is time to tell this: at most every ten minutes, by one of all threads."""
         with self.wake:
             now = time.monotonic()
-            if now - self._told_at.get(what, -math.inf) < TELL_AGAIN_SECONDS:
+            if now - self._logged_at.get(what, -math.inf) < LOG_AGAIN_SECONDS:
                 return False
-            self._told_at[what] = now
+            self._logged_at[what] = now
             return True
 
     def held(self) -> dict[str, int]:
@@ -211,14 +211,14 @@ class PlacePool:
             self.closed = True
             leases = [place.lease for place in (*self.places, *self.owed) if place.lease]
             self.places, self.owed = [], []
-        if not (leases or self.limits.told):
+        if not (leases or self.limits.reported):
             return
         busy = self.times.busy
         with self.limits.opened():
             for lease in leases:
                 if not insistently(partial(self.limits.give_back, lease), busy):
                     break  # they end by themselves; asking for each may take seconds
-            with self.telling:  # what the keeper is just telling comes before it
+            with self.reporting:  # what the keeper is just reporting comes before it
                 insistently(partial(self.limits.report, {}), busy)
 
     def _start_keeper(self) -> None:
@@ -257,7 +257,7 @@ class PlacePool:
                 todo="See whether these runs still read, and cancel what hangs; or give the limit "
                 "more places, in Prefect's UI under Concurrency.",
             )
-        if now - waiter.since >= self.times.tell and self.may_log("wait"):
+        if now - waiter.since >= self.times.log_after and self.may_log("wait"):
             logger().warning(
                 "waiting for a place among the readers of %r for %.0f s; %s",
                 self.source,

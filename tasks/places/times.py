@@ -43,7 +43,7 @@ class Times:
     again: float = 5.0
     owed: float = 120.0
     trust: float = 60.0
-    tell: float = 60.0
+    log_after: float = 60.0
     look: float = 10.0
     leaked: float = ENDED_AFTER_SECONDS
     without: float = 120.0

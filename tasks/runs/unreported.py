@@ -46,11 +46,11 @@ def unreported_runs(
         before_=now - timedelta(seconds=older_than_seconds),  # type: ignore[arg-type]
     )
     failed = _failed(client, flows, ended)
-    untold = (run for run in failed if not _is_told(Mark.of(run, client), marks))
-    return list(itertools.islice(untold, MOST))
+    unreported = (run for run in failed if not _is_reported(Mark.of(run, client), marks))
+    return list(itertools.islice(unreported, MOST))
 
 
-def _is_told(mark: Mark, marks: Mapping[str, str]) -> bool:
+def _is_reported(mark: Mark, marks: Mapping[str, str]) -> bool:
     value = marks.get(mark.name)
     if value == SENT or mark.second.name in marks:
         return True

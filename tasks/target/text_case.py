@@ -5,7 +5,7 @@ from __future__ import annotations
 from blocks.warehouse import Warehouse
 from ferry.errors import ConfigurationError
 
-_tells_case: set[tuple[type[Warehouse], str]] = set()
+_tells_case_apart: set[tuple[type[Warehouse], str]] = set()
 """Warehouses that do, by their settings: a backfill asks for its first window alone."""
 
 
@@ -18,7 +18,7 @@ def refuse_ignored_case(warehouse: Warehouse) -> None:
         ConfigurationError: It is such a one. A retry does not help.
     """
     known = (type(warehouse), warehouse.model_dump_json())
-    if known in _tells_case:
+    if known in _tells_case_apart:
         return
     if warehouse.ignores_case():
         raise ConfigurationError(
@@ -28,4 +28,4 @@ def refuse_ignored_case(warehouse: Warehouse) -> None:
             found="one in which they are equal",
             todo="Load into a database whose collation is case-sensitive.",
         )
-    _tells_case.add(known)
+    _tells_case_apart.add(known)

@@ -48,7 +48,7 @@ from tasks.places.times import Times
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Prefect's engine ends
 limits.SILENT_FOR = timedelta(seconds=8)
-readers.TIMES = Times(renew=2, look=1, leaked=10, tell=2, again=1, without=90)
+readers.TIMES = Times(renew=2, look=1, leaked=10, log_after=2, again=1, without=90)
 stop, lock = threading.Event(), threading.Lock()
 
 def read(seconds):

@@ -225,8 +225,8 @@ def _asked(column: IndexColumn, name: str) -> str:
     return f"CAST({name} AS CHAR)"
 
 
-def _text(told: Any) -> str:
-    return told.decode() if isinstance(told, bytes) else str(told)
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _literal(column: IndexColumn, text: str) -> str:
@@ -296,11 +296,11 @@ def _by_sample(
     )
     chosen = f"{number} % {max(1, rows // SAMPLE_ROWS)} = 0"
     keys = ", ".join(f"{name} AS k{n}" for n, name in enumerate(names))
-    told = ", ".join(_asked(column, f"k{n}") for n, column in enumerate(columns))
+    values = ", ".join(_asked(column, f"k{n}") for n, column in enumerate(columns))
     order = ", ".join(f"k{n}" for n in range(len(names)))
     # The limit keeps the server from sorting all keys, or reading all rows in the key's order.
     cursor.execute(
-        f"SELECT /* {select.tag} */ {told} FROM "  # noqa: S608  # quoted names, our own numbers
+        f"SELECT /* {select.tag} */ {values} FROM "  # noqa: S608  # quoted names, our own numbers
         f"(SELECT {keys} {select.and_where(chosen)} LIMIT {MOST_SAMPLED}) AS sampled "
         f"ORDER BY {order}"
     )
@@ -357,9 +357,9 @@ def _by_estimates(
             break
         split = {each: _split(*each) for each in heavy}
         asked = [part for parts in split.values() for part in parts]
-        told = dict(zip(asked, _between(cursor, table, name, asked), strict=True))
+        found = dict(zip(asked, _between(cursor, table, name, asked), strict=True))
         pieces = [
-            (*part, told[part]) if part in told else piece
+            (*part, found[part]) if part in found else piece
             for piece in pieces
             for part in split.get(piece[:2], [piece[:2]])
         ]
@@ -383,12 +383,12 @@ def _split(start: int, end: int) -> list[tuple[int, int]]:
 
 def _between(cursor: Cursor, table: str, name: str, asked: Sequence[tuple[int, int]]) -> list[int]:
     """About how many rows are in each of these ranges; of an empty one the server says 1."""
-    told: list[int] = []
+    estimates: list[int] = []
     for first in range(0, len(asked), _BRANCHES * 4):
         union = " UNION ALL ".join(
             f"SELECT 1 FROM {table} FORCE INDEX (PRIMARY) "  # noqa: S608  # quoted, numbers
             f"WHERE {name} >= {start} AND {name} < {end}"
             for start, end in asked[first : first + _BRANCHES * 4]
         )
-        told += explained(cursor, union)
-    return [rows if rows > 1 else 0 for rows in told]
+        estimates += explained(cursor, union)
+    return [rows if rows > 1 else 0 for rows in estimates]

@@ -166,17 +166,17 @@ class MySQLReader:
                 todo="It is tried again. If the statement needs longer before its first row, put "
                 "an index on the cursor column or raise `read_timeout_seconds`.",
             )
-        told = _told(failure)
-        if told.get("kind") == "server":
-            return error_of_code(int(str(told["code"])), self.address).at(step="extract")
-        if told.get("kind") == "unreadable":
+        report = _parsed(failure)
+        if report.get("kind") == "server":
+            return error_of_code(int(str(report["code"])), self.address).at(step="extract")
+        if report.get("kind") == "unreadable":
             return DataError(
                 f"{self.address} sent a value that cannot be read",
                 step="extract",
                 todo="If a column was altered while it was read, run again; else find the value "
                 "by leaving columns out with `exclude`.",
             )
-        if told.get("kind") == "lost":
+        if report.get("kind") == "lost":
             return error_of_code(0, self.address).at(step="extract")
         return ConnectionLostError(
             f"the process that reads from {self.address} ended before its result did",
@@ -188,14 +188,14 @@ class MySQLReader:
     def _cause(self, exit_code: int, failure: bytes) -> ReaderStoppedError:
         if exit_code == -signal.SIGALRM:
             return ReadTimeoutError("stopped by its clock")
-        told = _told(failure)
-        kind = UnreadableError if told.get("kind") == "unreadable" else ReaderStoppedError
-        return kind(f"exit code {exit_code}, {told.get('type')}, error {told.get('code')}")
+        report = _parsed(failure)
+        kind = UnreadableError if report.get("kind") == "unreadable" else ReaderStoppedError
+        return kind(f"exit code {exit_code}, {report.get('type')}, error {report.get('code')}")
 
 
-def _told(failure: bytes) -> dict[str, object]:
+def _parsed(failure: bytes) -> dict[str, object]:
     try:
-        told = json.loads(failure)
+        report = json.loads(failure)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return report if isinstance(report, dict) else {}

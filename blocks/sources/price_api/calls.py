@@ -62,9 +62,9 @@ class PriceCalls:
         tell: Takes a line about each call that is repeated.
     """
 
-    def __init__(self, options: CallOptions, tell: Callable[[str], None]) -> None:
+    def __init__(self, options: CallOptions, log: Callable[[str], None]) -> None:
         self._options = options
-        self._tell = tell
+        self._log = log
         self._called = False
         self._client = httpx.Client(
             timeout=options.timeout_seconds,
@@ -108,7 +108,7 @@ class PriceCalls:
                         f", and a wait of {wait:,.0f} s" if trouble.seconds else ""
                     )
                     raise trouble.error from trouble.__cause__
-                self._tell(f"{symbol}: {trouble.error.found}; once more in {wait:.1f} s")
+                self._log(f"{symbol}: {trouble.error.found}; once more in {wait:.1f} s")
                 time.sleep(wait)
         raise AssertionError("there is at least one attempt")
 

@@ -137,7 +137,7 @@ class PriceAPISource(Source):
         refused: dict[str, str] = {}
         without_prices: dict[str, int] = {}
         rows = 0
-        with PriceCalls(self._options(), _tell) as calls:
+        with PriceCalls(self._options(), _log) as calls:
             for symbol in self.symbols:
                 try:
                     fetched = calls.fetch(symbol, first, end)
@@ -151,7 +151,7 @@ class PriceAPISource(Source):
                 rows += len(found.days)
         if without_prices:
             counts = ", ".join(f"{symbol} {days}" for symbol, days in without_prices.items())
-            _tell(f"days without all four prices were skipped: {counts}")
+            _log(f"days without all four prices were skipped: {counts}")
         if refused:
             raise _incomplete(refused, len(self.symbols), query.schema.name)
 
@@ -238,7 +238,7 @@ def _incomplete(refused: dict[str, str], asked: int, table: TableName) -> FatalE
     )
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     """Put a line into the log of the run; into the program's own outside of one."""
     try:
         log = get_run_logger()

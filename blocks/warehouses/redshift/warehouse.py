@@ -278,10 +278,10 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         except FatalError as error:
             if session is None or isinstance(error, AccessError):
                 raise
-            told = load_error(self, session)
-            if told is None:
+            explained = load_error(self, session)
+            if explained is None:
                 raise
-            raise told from error
+            raise explained from error
         return rows
 
     def _copy_text(self, connection: Connection, table: TableName, staged: Staged) -> str:

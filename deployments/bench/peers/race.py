@@ -159,6 +159,6 @@ def _check(places: Places, table: str, target: str) -> None:
     with places.mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute(looked_at + table)
         expected: tuple[Any, ...] | None = cursor.fetchone()
-    (told,) = places.fetch(f"{looked_at}{SCHEMA}.{target}", [])
-    if told != expected:
-        raise MeasuredError(f"{target} has {told}, and {expected} were to be carried")
+    (found,) = places.fetch(f"{looked_at}{SCHEMA}.{target}", [])
+    if found != expected:
+        raise MeasuredError(f"{target} has {found}, and {expected} were to be carried")

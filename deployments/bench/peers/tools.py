@@ -29,14 +29,14 @@ class Tool:
     Attributes:
         name: As people know it.
         packages: What pip is asked for, in so many steps.
-        telling: The packages of which a note tells the versions.
+        noted: The packages of which a note tells the versions.
         program: What its Python runs to carry a table.
         environment: What the program is told, and how the tool is kept to the bench's folder.
     """
 
     name: str
     packages: tuple[tuple[str, ...], ...]
-    telling: tuple[str, ...]
+    noted: tuple[str, ...]
     program: str
     environment: Callable[[Places], Mapping[str, str]]
 
@@ -65,9 +65,9 @@ def versions(tool: Tool, python: Path) -> str:
         "import sys; from importlib.metadata import version;"
         "print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))"
     )
-    command: list[str | Path] = [python, "-I", "-c", code, *tool.telling]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return told.stdout.strip()
+    command: list[str | Path] = [python, "-I", "-c", code, *tool.noted]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def carry(each: Peer, python: Path, places: Places, table: str) -> Measured:

@@ -114,8 +114,8 @@ class PriceAPI:
             datetime.fromtimestamp(int(query[name]), UTC) for name in ("period1", "period2")
         )
         if end.astimezone(ZoneInfo(listing.zone)).date() < listing.since:
-            told = f"startDate = {query['period1']}, endDate = {query['period2']}"
-            return _error(400, "Bad Request", f"Data doesn't exist for {told}")
+            bounds = f"startDate = {query['period1']}, endDate = {query['period2']}"
+            return _error(400, "Bad Request", f"Data doesn't exist for {bounds}")
         now = datetime.now(UTC)
         found = list(sessions(symbol, start, min(end, now)))
         result: dict[str, Any] = {"meta": _meta(symbol, listing)}

@@ -91,18 +91,18 @@ class RedshiftDouble:
                     f"the Redshift double did not start: {printed.read_text(errors='replace')}"
                 )
             time.sleep(0.02)
-        told = json.loads(ready.read_text(encoding="utf-8"))
-        return cls(told["host"], told["port"], log_path, told["control_port"], process)
+        address = json.loads(ready.read_text(encoding="utf-8"))
+        return cls(address["host"], address["port"], log_path, address["control_port"], process)
 
     @staticmethod
-    def tell(ready: Path, line: bytes) -> int:
+    def send(ready: Path, line: bytes) -> int:
         """Gives an order to the double that wrote this file when it was ready; returns its answer.
 
         Raises:
             ValueError: It does not take the order.
         """
-        told = json.loads(ready.read_text(encoding="utf-8"))
-        return _tell(told["host"], told["control_port"], line)
+        address = json.loads(ready.read_text(encoding="utf-8"))
+        return _send(address["host"], address["control_port"], line)
 
     def stop(self) -> None:
         """Ends the process; open connections are closed."""
@@ -120,18 +120,18 @@ class RedshiftDouble:
         Raises:
             ValueError: The fault cannot be played, for instance a broken pattern.
         """
-        self._tell(order("inject", fault))
+        self._send(order("inject", fault))
 
     def clear(self) -> None:
         """Takes back all faults that have not struck yet."""
-        self._tell(order("clear"))
+        self._send(order("clear"))
 
     def struck(self) -> int:
         """Returns how many statements have met a fault since the last `clear`.
 
         A statement counts as soon as it arrives, so a stalled one can be seen while it stalls.
         """
-        return self._tell(order("ask"))
+        return self._send(order("ask"))
 
     def statements(self) -> list[LoggedStatement]:
         """Returns every statement that reached the double and has ended, oldest first."""
@@ -148,11 +148,11 @@ class RedshiftDouble:
     ) -> None:
         self.stop()
 
-    def _tell(self, line: bytes) -> int:
-        return _tell(self.host, self.control_port, line)
+    def _send(self, line: bytes) -> int:
+        return _send(self.host, self.control_port, line)
 
 
-def _tell(host: str, port: int, line: bytes) -> int:
+def _send(host: str, port: int, line: bytes) -> int:
     with socket.create_connection((host, port), timeout=5) as connection:
         connection.sendall(line)
         answer = json.loads(connection.makefile("rb").readline())

@@ -125,7 +125,7 @@ class Session:
             if kind == b"E":
                 result.error = as_redshift(raw)
                 if show is not Show.NOTHING:
-                    self.tell_error(result.error)
+                    self.send_error(result.error)
                 continue
             if kind == b"C":
                 result.tag = raw[5:-1].decode()
@@ -167,13 +167,13 @@ class Session:
             raise Refusal("canceling statement due to user request", "57014")
         return result
 
-    def tell_error(self, refusal: Refusal) -> None:
+    def send_error(self, refusal: Refusal) -> None:
         """Sends an error to the client."""
         self.client_out.write(
             wire.report(refusal.message, sqlstate=refusal.sqlstate, detail=refusal.detail)
         )
 
-    def tell(self, tag: str, info: str = "") -> None:
+    def complete(self, tag: str, info: str = "") -> None:
         """Sends a command's end to the client, after an INFO message if there is one."""
         if info:
             self.client_out.write(wire.report(info, severity="INFO"))
@@ -183,7 +183,7 @@ class Session:
         """Sends an error, and leaves an open transaction failed as a real error would."""
         if self.status == "T":
             await self.run("refused by the double")
-        self.tell_error(refusal)
+        self.send_error(refusal)
 
     def log(self, started: datetime, sql: str, outcome: str) -> None:
         """Writes a statement to the log."""

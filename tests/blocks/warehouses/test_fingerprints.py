@@ -185,7 +185,7 @@ def test_sums_of_what_was_staged_are_those_of_what_was_read(
     (row,) = warehouse.fetch(select_sums(warehouse.fingerprints, table, what))
     staged = read_sums(what, row)
     assert read.sums.differing(staged) == []
-    assert read.sums.told("x") == staged.told("x")
+    assert read.sums.salted_text("x") == staged.salted_text("x")
 
 
 @pytest.mark.parametrize("document", ["null", " null", "null\n", "\tnull\r\n", '"null"', "[null]"])

@@ -62,21 +62,23 @@ def test_sums_of_many_digits_are_added_and_told_exactly() -> None:
         WHAT, (0, None, rows, Decimal(f"{98765432123456789012345677 * rows}e-18"), 0, None, None, 0)
     )
     assert summed.differing(at_once) == []
-    assert summed.told("salt") == at_once.told("salt")
+    assert summed.salted_text("salt") == at_once.salted_text("salt")
     less = read_sums(
         WHAT, (0, None, rows, at_once.sums[1].total - Decimal("1e-18"), 0, None, None, 0)
     )
-    assert summed.told("salt") != less.told("salt")
+    assert summed.salted_text("salt") != less.salted_text("salt")
 
 
 def test_a_receipt_tells_whether_sums_are_the_same_and_no_value() -> None:
     one = read_sums(WHAT, (1, 5400, 1, Decimal("1.50"), 1, 0.25, 0.25, 1))
     other = read_sums(WHAT, (1, 5400, 1, Decimal("1.5"), 1, 0.25 + 1e-17, 0.25, 1))
-    assert one.told("batch") == other.told("batch") != one.told("another batch")
-    told = json.loads(one.told("batch"))
+    assert (
+        one.salted_text("batch") == other.salted_text("batch") != one.salted_text("another batch")
+    )
+    told = json.loads(one.salted_text("batch"))
     assert told["ratio"] == "1"
     assert told["id"].startswith("1:") and "5400" not in told["id"]
-    assert told["price"] != json.loads((one + one).told("batch"))["price"]
+    assert told["price"] != json.loads((one + one).salted_text("batch"))["price"]
 
 
 def test_the_columns_that_differ_are_named() -> None:
@@ -125,6 +127,6 @@ def test_what_is_no_number_is_so_on_both_sides_or_differs() -> None:
 def test_those_of_very_many_columns_are_kept_as_a_digest() -> None:
     sums = tuple(ColumnSum(1, Decimal(number)) for number in range(6000))
     names = tuple(f"column_{number}" for number in range(6000))
-    text = ValueSums(names, sums).told("batch")
+    text = ValueSums(names, sums).salted_text("batch")
     assert len(text) <= TEXT_BYTES
     assert text.startswith("sha256:")

@@ -31,7 +31,7 @@ class FakeLimits:
     leaked: int = 0
     most: int = 0
     asked: int = 0
-    told: dict[str, int] = field(default_factory=dict)
+    reported: dict[str, int] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
@@ -59,7 +59,7 @@ class FakeLimits:
 
     def report(self, held: Mapping[str, int]) -> None:
         self._call("tell")
-        self.told = dict(held)
+        self.reported = dict(held)
 
     def state(self) -> list[LimitState]:
         self._call("look")

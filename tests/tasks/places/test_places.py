@@ -73,8 +73,8 @@ def test_a_place_that_nobody_uses_goes_back_and_the_thread_ends() -> None:
     shop = FakeLimits()
     ours = pool(shop)
     with ours.place():
-        assert eventually(lambda: shop.told == {NAME: 1})
-    assert eventually(lambda: not shop.leases and not shop.told)
+        assert eventually(lambda: shop.reported == {NAME: 1})
+    assert eventually(lambda: not shop.leases and not shop.reported)
     assert eventually(lambda: ours.keeper is None)
     with ours.place():
         assert len(shop.leases) == 1
@@ -167,7 +167,7 @@ def test_a_long_wait_is_told_with_who_holds_the_places_and_ends_with_what_to_do(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shop = FakeLimits(limit=1)
-    holder, ours = pool(shop), pool(shop, replace(QUICK, tell=0.7, give_up=2, look=0.1))
+    holder, ours = pool(shop), pool(shop, replace(QUICK, log_after=0.7, give_up=2, look=0.1))
     with holder.place():
         with pytest.raises(BusyError) as refused, ours.place():
             raise AssertionError("there was a place")
@@ -196,7 +196,7 @@ def test_a_wait_is_told_once_also_while_another_thread_of_the_process_reads(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shop = FakeLimits(limit=1)
-    ours = pool(shop, replace(QUICK, tell=0.7, give_up=0.5))
+    ours = pool(shop, replace(QUICK, log_after=0.7, give_up=0.5))
     with reading(ours, 3) as threads:
         assert eventually(lambda: "waiting for a place among the readers" in caplog.text)
         time.sleep(1)

@@ -22,7 +22,7 @@ def test_at_the_process_s_end_all_places_go_back() -> None:
         assert len(shop.leases) == 2
         ours.close()
         assert not shop.leases
-        assert not shop.told
+        assert not shop.reported
 
 
 def test_a_server_that_is_busy_just_then_is_asked_again_at_the_end() -> None:
@@ -30,10 +30,10 @@ def test_a_server_that_is_busy_just_then_is_asked_again_at_the_end() -> None:
     ours = pool(shop)
     with reading(ours) as (one,), ours.place():
         assert one.begun.wait(60)
-        shop.told, shop.busy = {NAME: 2}, BUSY_AT_ONCE
+        shop.reported, shop.busy = {NAME: 2}, BUSY_AT_ONCE
         ours.close()
         assert not shop.leases
-        assert not shop.told
+        assert not shop.reported
 
 
 def test_a_place_that_cannot_be_given_back_does_not_keep_it_from_telling_that_none_is_held(
@@ -46,10 +46,10 @@ def test_a_place_that_cannot_be_given_back_does_not_keep_it_from_telling_that_no
     ours = pool(shop)
     with reading(ours) as (one,), ours.place():
         assert one.begun.wait(60)
-        shop.told = {NAME: 2}
+        shop.reported = {NAME: 2}
         monkeypatch.setattr(FakeLimits, "give_back", lost)
         ours.close()
-        assert not shop.told
+        assert not shop.reported
 
 
 def test_nothing_is_told_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,26 +73,26 @@ def test_nothing_is_told_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         go_on.set()
         ending.join(60)
         time.sleep(0.3)  # the keeper looks some times more
-    assert not shop.told
+    assert not shop.reported
 
 
 def test_what_could_not_be_taken_back_is_taken_back_once_the_server_answers() -> None:
     shop = FakeLimits()
     ours = pool(shop)
     with ours.place():
-        assert eventually(lambda: shop.told)
+        assert eventually(lambda: shop.reported)
         shop.away = True
         told = shop.calls["tell"]
         assert eventually(lambda: shop.calls["tell"] > told)
     time.sleep(0.5)
     shop.away = False
-    assert eventually(lambda: not shop.told)
+    assert eventually(lambda: not shop.reported)
 
 
 def test_nor_does_what_was_told_stay_where_the_places_went_back_before() -> None:
-    shop = FakeLimits(told={NAME: 1})
+    shop = FakeLimits(reported={NAME: 1})
     pool(shop).close()
-    assert not shop.told
+    assert not shop.reported
     assert shop.calls == {"tell": 1}
     pool(shop).close()
     assert shop.calls == {"tell": 1}

@@ -68,7 +68,7 @@ async def copy(session: Session, statement: Statement) -> Result:
         raise
     if own:
         (await session.run("COMMIT")).require()
-    session.tell(
+    session.complete(
         "COPY", f"Load into table '{target.name}' completed, {count} record(s) loaded successfully."
     )
     return Result()

@@ -57,7 +57,7 @@ async def on_query(session: Session, sql: str) -> None:
     if implicit and session.status != "I":
         ended = await session.run("COMMIT" if session.status == "T" else "ROLLBACK")
         if ended.error:
-            session.tell_error(ended.error)
+            session.send_error(ended.error)
     session.client_out.write(wire.ready(session.status))
     await session.client_out.drain()
 
@@ -148,7 +148,7 @@ def _special(  # noqa: PLR0911 - a table of commands
 
 
 async def _accept(session: Session, statement: Statement) -> Result:
-    session.tell(" ".join(statement.word(i) for i in range(2)))
+    session.complete(" ".join(statement.word(i) for i in range(2)))
     return Result()
 
 
@@ -156,7 +156,7 @@ async def _accept_setting(session: Session, statement: Statement) -> Result:
     last = statement.tokens[-1].text.lower()
     if "CASE_SENSITIVE" in statement.shape and last in {"on", "true", "1"}:
         raise unsupported("case-sensitive names, in this double,")
-    session.tell(statement.word(0))
+    session.complete(statement.word(0))
     return Result()
 
 
@@ -182,7 +182,7 @@ async def _append(session: Session, statement: Statement) -> Result:
     result = (
         await session.run(f"SELECT redshift_double.append({arguments}, {extra}, {fill})")
     ).require()
-    session.tell(
+    session.complete(
         "ALTER TABLE APPEND",
         f'ALTER TABLE APPEND "{names[0]}" from "{names[1]}" is complete, '
         f"{result.rows[0][0]} rows moved",
@@ -220,5 +220,5 @@ async def _merge_remove_duplicates(session: Session, statement: Statement) -> Re
         raise
     if own:
         await session.run("COMMIT")
-    session.tell("MERGE")
+    session.complete("MERGE")
     return result
