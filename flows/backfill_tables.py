@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
 from typing import Annotated, Any
 
 from prefect import flow
@@ -37,6 +36,7 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
 from flows.pipeline.follow_summaries import follow_tables
+from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.spread_windows import Spread, make_groups
@@ -67,8 +67,8 @@ def _run_name() -> str:
 @explains
 def backfill(
     table: str | list[str],
-    start_date: date,
-    end_date: date,
+    start_date: Day,
+    end_date: Day,
     granularity: Granularity = "day",
     reprocess: Reprocess = "missing",
     order: Order = "oldest",

@@ -14,6 +14,7 @@ from ferry.specs.tables import TableSpecs
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span, asked_span, check_begun
 from ferry.summaries.specs import SummarySpec
+from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.publish_summaries import BuildRequest, publish_summaries
@@ -33,8 +34,8 @@ def _run_name() -> str:
 def build_summary(
     summary: str | None = None,
     table: str | None = None,
-    start_date: date | None = None,
-    end_date: date | None = None,
+    start_date: Day | None = None,
+    end_date: Day | None = None,
     accept: list[str] | None = None,
 ) -> Any:
     """Build a summary aside, check it, and publish it in one transaction.

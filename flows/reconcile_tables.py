@@ -23,6 +23,7 @@ from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import business_date
 from flows.pipeline.follow_summaries import follow_tables
+from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.repair import Repaired, repair_table
@@ -56,8 +57,8 @@ def _run_name() -> str:
 @explains
 def reconcile(
     table: str | list[str] = ALL,
-    start_date: date | None = None,
-    end_date: date | None = None,
+    start_date: Day | None = None,
+    end_date: Day | None = None,
     last_days: LastDays | None = None,
     repair: Repair = "none",
     max_delete_percent: Percent | None = None,

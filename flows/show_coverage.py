@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from prefect import flow
@@ -21,6 +20,7 @@ from ferry.ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
 from ferry.windows import zone_info
+from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
@@ -46,8 +46,8 @@ def _run_name() -> str:
 @explains
 def show_coverage(
     table: str | list[str] | None = None,
-    start_date: date | None = None,
-    end_date: date | None = None,
+    start_date: Day | None = None,
+    end_date: Day | None = None,
     zone: str | None = None,
 ) -> Any:
     """Show, table by date, what is loaded, missing or failed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -28,6 +28,7 @@ from flows.pipeline.audit_tables import audit_tables
 from flows.pipeline.carry_batch import TaskRuns, carry
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
 from flows.pipeline.follow_summaries import follow_tables
+from flows.pipeline.given_dates import Day, Moment
 from flows.pipeline.make_batch import Dates, Routes, make_batch
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
@@ -35,7 +36,7 @@ from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied, tidy_scratch
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import short
-from tasks.pages.receipt import receipt_line
+from tasks.pages.receipt import EARLIER, is_earlier, receipt_line
 from tasks.step import explains, known
 
 MAX_TABLES_AT_ONCE = 4
@@ -81,9 +82,9 @@ def _run_name() -> str:
 def sync_all(
     every: Every = "day",
     tables: list[str] | None = None,
-    run_date: date | None = None,
-    window_start: datetime | None = None,
-    window_end: datetime | None = None,
+    run_date: Day | None = None,
+    window_start: Moment | None = None,
+    window_end: Moment | None = None,
     zone: str | None = None,
 ) -> Any:
     """Carry every table that is due, each with its own receipt.
@@ -98,9 +99,11 @@ def sync_all(
         every: Which tables are due: those whose spec says `day`, or `hour`.
         tables: Only these tables, due or not; `all` is every one.
         run_date: Carry this whole day.
-        window_start: Carry from this moment on, together with `window_end`.
+        window_start: Carry from this moment on, together with `window_end`. Without an offset it
+            is meant in `zone`; the form's picker writes an offset of its own, which counts.
         window_end: Carry up to, but not including, this moment.
-        zone: Zone in which the business date is counted; by default each table's own.
+        zone: Zone in which days are counted, and moments without an offset are meant; by default
+            each table's own.
 
     Returns:
         The receipts of the run's own windows, by table.
@@ -109,7 +112,7 @@ def sync_all(
     due = chosen_specs(specs, tables) if tables else due_tables(specs, every)
     dates = Dates(run_date, window_start, window_end, zone)
     batches: list[Batch] = []
-    stop, routes = Event(), Routes()
+    stop, routes, began = Event(), Routes(), datetime.now(UTC)
     futures: dict[str, PrefectFuture[Receipt]] = {}
     receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
@@ -159,7 +162,7 @@ def sync_all(
         reasons += failed_lines(late)
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
-    parts = [f"{len(receipts)} tables carried", *first_of(caught_up_lines(caught_up), MAX_REASONS)]
+    parts = [_carried_line(receipts, began), *first_of(caught_up_lines(caught_up), MAX_REASONS)]
     parts += first_of((each.line for each in audited.values() if each.line), MAX_REASONS)
     return published.after("; ".join(parts), receipts)
 
@@ -194,6 +197,11 @@ def _show(
             markdown="| table | window | read | inserted | updated | deleted | unchanged |\n"
             "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows),
         )
+
+
+def _carried_line(receipts: dict[str, Receipt], began: datetime) -> str:
+    earlier = sum(is_earlier(receipt, began) for receipt in receipts.values())
+    return f"{len(receipts)} tables carried" + (f"; of them {earlier} {EARLIER}" if earlier else "")
 
 
 def _row(r: Receipt, what: str = "") -> str:

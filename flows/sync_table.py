@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
 from typing import Any
 
 from prefect import flow
@@ -10,6 +9,7 @@ from prefect.runtime import flow_run
 
 from ferry.specs.tables import Mode
 from flows.pipeline.follow_summaries import carry_and_follow
+from flows.pipeline.given_dates import Day, Moment
 from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
@@ -27,9 +27,9 @@ def _run_name() -> str:
 @explains
 def sync_table(
     table: str,
-    run_date: date | None = None,
-    window_start: datetime | None = None,
-    window_end: datetime | None = None,
+    run_date: Day | None = None,
+    window_start: Moment | None = None,
+    window_end: Moment | None = None,
     mode: Mode | None = None,
     zone: str | None = None,
 ) -> Any:
@@ -43,10 +43,12 @@ def sync_table(
     Args:
         table: Name of the table, as in the table specs: `nps` or `raw_data.nps`.
         run_date: Carry this whole day. An explicit date always wins over the schedule.
-        window_start: Carry from this moment on, together with `window_end`.
+        window_start: Carry from this moment on, together with `window_end`. Without an offset it
+            is meant in `zone`; the form's picker writes an offset of its own, which counts.
         window_end: Carry up to, but not including, this moment.
         mode: Carry it another way this once: `full` reloads all of the table.
-        zone: Zone in which days are counted; by default the table's own.
+        zone: Zone in which days are counted, and moments without an offset are meant; by default
+            the table's own.
 
     Returns:
         The batch's receipt.

@@ -19,6 +19,7 @@ from ferry.runs.window import PRICES as TABLE
 from ferry.specs.tables import TableSpec
 from ferry.windows import check_begun, day_window, days_until, local_midnight
 from flows.pipeline.follow_summaries import carry_and_follow
+from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
@@ -40,10 +41,10 @@ def _run_name() -> str:
 @explains
 def update_symbols(
     symbols: list[str] | None = None,
-    run_date: date | None = None,
+    run_date: Day | None = None,
     days: Annotated[int, Field(ge=1, le=366)] = 7,
-    window_start: date | None = None,
-    window_end: date | None = None,
+    window_start: Day | None = None,
+    window_end: Day | None = None,
     zone: str | None = None,
 ) -> Any:
     """Carry the daily prices of symbols into `stock_prices`, and write the receipt.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.objects import State
@@ -32,7 +33,7 @@ def carry_and_follow(batch: Batch, route: Route) -> State[Any]:
     Raises:
         FerryError: As `carry`. Of an IncompleteReadError the rest has landed, and is followed.
     """
-    table = str(batch.target)
+    table, began = str(batch.target), datetime.now(UTC)
     with tidied(batch.spec, route.stage, route.warehouse):
         try:
             receipt = carry(batch, route)
@@ -43,7 +44,7 @@ def carry_and_follow(batch: Batch, route: Route) -> State[Any]:
                 summaries = "summary is" if behind == 1 else "summaries are"
                 return published.failed(f"{error} And {behind} {summaries} not up to date:")
             raise
-    return follow([receipt]).after(receipt_line(receipt), receipt)
+    return follow([receipt]).after(receipt_line(receipt, began), receipt)
 
 
 def follow(receipts: Iterable[Receipt]) -> Published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -19,6 +20,9 @@ SHOWN_COUNTS = (
     "rows_unchanged",
     "rows_superseded",
 )
+
+
+EARLIER = "landed in an earlier attempt of this run, and not read again"
 
 
 def show_receipt(receipt: Receipt) -> None:
@@ -53,9 +57,25 @@ def show_receipt(receipt: Receipt) -> None:
         )
 
 
-def receipt_line(receipt: Receipt) -> str:
-    """One line: the table, the window, and what changed."""
-    return (
+def receipt_line(receipt: Receipt, attempt_began: datetime | None = None) -> str:
+    """One line: the table, the window, what changed, and whether an earlier attempt changed it.
+
+    Args:
+        receipt: The receipt.
+        attempt_began: When this attempt of the run began, by this machine's clock, if it matters.
+    """
+    line = (
         f"{receipt.table_name} {receipt.window_label}: {receipt.rows_extracted:,} read, "
         + receipt.counts_line
     )
+    if attempt_began and is_earlier(receipt, attempt_began):
+        return f"{line}; {EARLIER}"
+    return line
+
+
+def is_earlier(receipt: Receipt, attempt_began: datetime) -> bool:
+    """Whether an earlier attempt of the run has landed it, so that this one had nothing to do.
+
+    Of an attempt on another machine, whose clock is ahead, it is not seen.
+    """
+    return receipt.started_at < attempt_began

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pymysql
@@ -22,7 +22,13 @@ from ferry.errors import (
     SchemaError,
     SpecError,
 )
+from flows.backfill_tables import backfill
+from flows.build_summary import build_summary
+from flows.reconcile_tables import reconcile
+from flows.show_coverage import show_coverage
+from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from flows.update_symbols import update_symbols
 
 TABLE = """CREATE TABLE orders (
   id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(200) NULL, modified DATETIME NOT NULL)"""
@@ -162,6 +168,52 @@ def test_a_date_that_is_none_is_refused_before_anything_runs(loaded: Any):
     with pytest.raises(ParameterTypeError, match="run_date"):
         sync_table(table="orders", run_date="notadate")
     assert len(loaded.target("orders")) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"window_start": "2026", "window_end": "2027"}, "write a moment as 2026-01-05T06:00"),
+        ({"window_start": 20260105, "window_end": 20260106}, "write a moment as 2026-01-05T06:00"),
+        ({"window_start": "today", "window_end": ""}, "write a moment as 2026-01-05T06:00"),
+        ({"run_date": 20260105}, "write a day as 2026-01-05"),
+        ({"run_date": "2026-1-5"}, "write a day as 2026-01-05"),
+        ({"run_date": ""}, "write a day as 2026-01-05"),
+        ({"run_date": "2026-01-05T06:00"}, "write a day as 2026-01-05"),
+        ({"run_date": 1.5}, "write a day as 2026-01-05"),
+    ],
+)
+def test_what_is_no_date_is_refused_and_says_how_a_date_is_written(
+    given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ParameterTypeError, match=re.escape(says)):
+        sync_table.validate_parameters({"table": "orders", **given})
+
+
+def test_digits_are_the_date_that_they_spell_and_not_seconds() -> None:
+    digits = {"window_start": "20260105", "window_end": "20260106T0600Z"}
+    given = sync_table.validate_parameters({"table": "orders", **digits})
+    assert given["window_start"] == datetime(2026, 1, 5)
+    assert given["window_end"] == datetime(2026, 1, 6, 6, tzinfo=UTC)
+    whole_day = sync_table.validate_parameters({"table": "orders", "run_date": "20260105"})
+    assert whole_day["run_date"] == date(2026, 1, 5)
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [sync_table, sync_all, backfill, show_coverage, reconcile, build_summary, update_symbols],
+    ids=lambda flow: flow.name,
+)
+def test_every_date_that_a_person_may_give_a_run_is_read_so(flow: Any) -> None:
+    properties = flow.parameters.properties
+    dates = [name for name, field in properties.items() if "'format': 'date" in str(field)]
+    assert len(dates) >= 2
+    others = {"backfill": {"start_date": "2026-01-05", "end_date": "2026-01-06"}}.get(flow.name, {})
+    for name in dates:
+        given = {"table": "orders", **others, name: 20260105}
+        given = {key: value for key, value in given.items() if key in properties}
+        with pytest.raises(ParameterTypeError, match=r"write a (day|moment) as"):
+            flow.validate_parameters(given)
 
 
 def refused(journey: Any, error: type[FerryError], *says: str) -> None:

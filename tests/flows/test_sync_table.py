@@ -5,10 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from prefect.flow_engine import run_flow_sync
+from prefect.states import AwaitingRetry
 
 from ferry.errors import DataError
 from ferry.statements import MARK, Statement
+from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tests.harness.api import Api
 
 ORDERS = """CREATE TABLE orders (
   id BIGINT NOT NULL PRIMARY KEY,
@@ -270,3 +274,23 @@ def test_a_target_and_its_index_are_made_together_or_neither(shop, monkeypatch):
             sync_table(table="orders", run_date=date(2023, 1, 2))
     sync_table(table="orders", run_date=date(2023, 1, 2))
     assert key_indexes(shop) == ["(id)"]
+
+
+@pytest.mark.parametrize("journey", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("flow", [sync_table, sync_all], ids=["sync-table", "sync-all"])
+def test_a_completed_run_that_is_retried_says_that_it_read_nothing_again(
+    shop: Any, api: Api, flow: Any
+) -> None:
+    given = {"tables": ["orders"]} if flow is sync_all else {"table": "orders"}
+    first = flow(**given, run_date=date(2023, 1, 2), return_state=True)
+    run_id = first.state_details.flow_run_id
+    shop.sql(INSERT, [order(50, day=2)])
+
+    api.client.set_flow_run_state(run_id, AwaitingRetry(), force=True)
+    parameters = flow.validate_parameters({**given, "run_date": "2023-01-02"})
+    again = run_flow_sync(flow, api.flow_run(run_id), parameters, return_type="state")
+
+    assert "landed in an earlier attempt" not in first.message
+    assert again.is_completed()
+    assert "landed in an earlier attempt of this run, and not read again" in again.message
+    assert len(shop.receipts("orders")) == 1

@@ -1,0 +1,44 @@
+"""The dates that people give a run, as they write them: in a form, in a command, or in JSON."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_DAY = "write a day as 2026-01-05"
+_MOMENT = "write a moment as 2026-01-05T06:00, or with an offset, 2026-01-05T06:00+01:00"
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, bool | int | float):  # pydantic takes a number for seconds since 1970
+        raise ValueError(f"{value} is no day: {_DAY}")
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f"{value!r} is no day: {_DAY}") from None
+    if moment.time() != time():
+        raise ValueError(f"{value!r} is a moment within a day: {_DAY}")
+    return moment.date()
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        raise ValueError(f"{value} is no moment: {_MOMENT}")
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f"{value!r} is no moment: {_MOMENT}") from None
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day: `2026-01-05`, or all in digits, `20260105`. A number is refused, for it would be taken for
+seconds since 1970."""
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A moment, with an offset or without: `2026-01-05T06:00`. A number is refused, as for a day."""
