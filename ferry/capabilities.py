@@ -41,6 +41,7 @@ class Capabilities:
         staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
             UNLOGGED, so that loading it costs less.
         hex_prefix: What has to stand before the hex digits of a binary value in a CSV file.
+        empty_binary_in_csv: Whether an empty binary value in a CSV file stays one, and is no NULL.
         json_digits: The most digits that it keeps of a number within JSON, where it keeps JSON
             parsed, so that a repeated key loses a value; None where it keeps the text.
         digests_bytes: Whether it can make a digest of a binary value of any length; where not, the
@@ -67,6 +68,7 @@ class Capabilities:
     unbound_view: str = ""
     staging_table_kind: str = ""
     hex_prefix: str = ""
+    empty_binary_in_csv: bool = True
     json_digits: int | None = None
     digests_bytes: bool = True
     nul_in_text: bool = False

@@ -91,7 +91,7 @@ def write_parts(
     for leftover in (*folder.glob("part-[0-9]*"), *folder.glob(".part-[0-9]*.tmp")):
         leftover.unlink()
     lines = CsvLines(columns, marker, hex_prefix)
-    checks = ValueChecks(columns, capabilities) if capabilities else None
+    checks = ValueChecks(columns, capabilities, format) if capabilities else None
 
     def new_parts(piece: int | None = None, bytes_before: int = 0) -> Parts:
         prefix = "" if piece is None else f"{piece:05d}-"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blocks.stages.parts.json_values import first_changed
+from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError
 from ferry.schema import Column, Kind
@@ -27,13 +28,16 @@ class ValueChecks:
     Args:
         columns: The columns, in the batches' order.
         capabilities: What the warehouse can hold.
+        format: The format of the files, of which one may tell less than the other.
     """
 
-    def __init__(self, columns: tuple[Column, ...], capabilities: Capabilities) -> None:
+    def __init__(
+        self, columns: tuple[Column, ...], capabilities: Capabilities, format: StageFormat
+    ) -> None:
         self._checks = [
             (position, column, check)
             for position, column in enumerate(columns)
-            for check in _checks(column, capabilities)
+            for check in _checks(column, capabilities, format)
         ]
 
     def refuse(self, batch: pa.RecordBatch, file: str, rows_before: int) -> None:
@@ -55,13 +59,15 @@ class ValueChecks:
                 raise error
 
 
-def _checks(column: Column, capabilities: Capabilities) -> list[Check]:
+def _checks(column: Column, capabilities: Capabilities, format: StageFormat) -> list[Check]:
     kind = column.type.kind
     checks: list[Check] = []
     if kind is Kind.JSON and capabilities.json_digits is not None:
         checks.append(_json(column, capabilities.json_digits))
     if kind is Kind.TEXT and not capabilities.nul_in_text:
         checks.append(_nul)
+    if kind is Kind.BINARY and format is StageFormat.CSV and not capabilities.empty_binary_in_csv:
+        checks.append(_empty(column))
     limits = {Kind.TEXT: capabilities.max_text_bytes, Kind.BINARY: capabilities.max_binary_bytes}
     limit = limits.get(kind)
     if limit is not None and (column.type.max_bytes or limit) >= limit:
@@ -94,6 +100,19 @@ def _nul(values: pa.Array) -> tuple[int, DataError] | None:
     return row, DataError(
         "a text has a NUL character, which the warehouse cannot hold", todo=NO_SUCH_TEXT
     )
+
+
+def _empty(column: Column) -> Check:
+    def check(values: pa.Array) -> tuple[int, DataError] | None:
+        row = _first(pc.equal(pc.binary_length(values), 0))
+        if row is None:
+            return None
+        return row, DataError(
+            "a binary value is empty, which the warehouse would load from CSV as NULL",
+            todo=f"Set `stage_format: parquet` for the table, or `exclude` {column.name!r}.",
+        )
+
+    return check
 
 
 def _longer_than(limit: int) -> Check:

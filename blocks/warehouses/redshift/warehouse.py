@@ -136,6 +136,9 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         digests_bytes=False,  # a text of a value's digits ends at 65,535 bytes
         pads_text=True,
         widens_text=True,
+        # "Empty fields for other data types, such as INT, are always loaded with NULL":
+        # https://docs.aws.amazon.com/redshift/latest/dg/copy-parameters-data-conversion.html
+        empty_binary_in_csv=False,
         json_digits=38,  # what SUPER makes of longer numbers is unproven
         # https://docs.aws.amazon.com/redshift/latest/dg/r_names.html
         reserved_columns=SYSTEM_COLUMNS | {"oid"},

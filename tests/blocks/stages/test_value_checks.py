@@ -74,14 +74,15 @@ def test_what_fits_passes(tmp_path: Path):
 @pytest.mark.parametrize("kind", UNDER_TEST)
 def test_each_warehouse_tells_what_it_can_hold(kind: Any, tmp_path: Path):
     holds = {
-        (1, "a\0b", b"", "{}"): kind.capabilities.nul_in_text,
-        (1, "", b"", '{"k": 1, "k": 2}'): kind.capabilities.json_digits is None,
+        (1, "a\0b", b"1", "{}"): kind.capabilities.nul_in_text,
+        (1, "", b"1", '{"k": 1, "k": 2}'): kind.capabilities.json_digits is None,
+        (1, "", b"", "{}"): kind.capabilities.empty_binary_in_csv,
     }
     for row, is_held in holds.items():
         with nullcontext() if is_held else pytest.raises(DataError, match="row 2"):
             assert written([GOOD, row], tmp_path, kind.capabilities) == 2
     longest = "x" * 65_535
-    assert written([(1, longest, b"", "{}")] * 2, tmp_path, kind.capabilities) == 2
+    assert written([(1, longest, b"1", "{}")] * 2, tmp_path, kind.capabilities) == 2
     if kind is RedshiftWarehouse:
         with pytest.raises(DataError, match=r"65,535 bytes; found column body, file .*, row 2"):
-            written([GOOD, (1, longest + "x", b"", "{}")], tmp_path, kind.capabilities)
+            written([GOOD, (1, longest + "x", b"1", "{}")], tmp_path, kind.capabilities)

@@ -144,6 +144,8 @@ def test_every_value_arrives_as_it_left(engine: Any, format: StageFormat) -> Non
     table = engine.create(columns)
     staged = engine.stage_rows(columns, rows[:1], rows[1:2], rows[2:], format=format)
     assert engine.warehouse.copy_in(table, staged, engine.stage) == len(ROWS)
+    if format is StageFormat.CSV and not engine.warehouse.capabilities.empty_binary_in_csv:
+        rows = [tuple(None if value == b"" else value for value in row) for row in rows]
     expected = sorted((comparable(row, columns) for row in rows), key=lambda row: row[3])
     assert stored(engine, columns) == expected
 

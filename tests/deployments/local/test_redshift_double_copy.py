@@ -312,7 +312,7 @@ def test_a_large_load_stays_close_to_plain_copy(redshift, stage):
 def test_varbyte_is_read_as_hexadecimal_digits(redshift, stage):
     redshift.execute("CREATE TABLE v (a varbyte, b int)")
     load(redshift, "v", stage(b"005c78,1\n,2\n@N@,3\n"))
-    assert rows(redshift, "SELECT a::text FROM v ORDER BY b") == [("\\x005c78",), ("\\x",), (None,)]
+    assert rows(redshift, "SELECT a::text FROM v ORDER BY b") == [("\\x005c78",), (None,), (None,)]
     with pytest.raises(psycopg2.InternalError, match="failed"):
         load(redshift, "v", stage(b"xyz,1\n"))
     found = rows(redshift, "SELECT line_number, colname, err_reason FROM stl_load_errors "

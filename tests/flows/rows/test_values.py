@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -165,6 +165,9 @@ def turned(row: tuple[Any, ...], by: list[Callable[[Any], Any]]) -> tuple[Any, .
 @pytest.mark.parametrize("insert_rows", [0, 1000], ids=["by COPY", "by INSERT"])
 def test_every_nasty_value_arrives_as_it_is(journey: Any, mariadb: Any, insert_rows: int) -> None:
     columns = COLUMNS if insert_rows else COLUMNS | BY_COPY_ALONE
+    if not (insert_rows or journey.warehouse.capabilities.empty_binary_in_csv):
+        raw = columns["raw"]
+        columns |= {"raw": replace(raw, values=[each for each in raw.values if each != b""])}
     rows = fill(journey, columns)
     journey.write_specs(nasty={"mode": "full", "key": ["id"], "insert_rows": insert_rows})
 
@@ -249,6 +252,20 @@ def test_text_of_just_the_limit_in_bytes_arrives(journey: Any) -> None:
     journey.write_specs(texts={"mode": "full", "insert_rows": 0})
     sync_table(table="texts")
     assert journey.target("texts") == [(1, longest)]
+
+
+@ON_REDSHIFT
+def test_an_empty_binary_value_is_refused_in_csv_and_arrives_by_parquet(journey: Any) -> None:
+    journey.sql("CREATE TABLE photos (id INT NOT NULL PRIMARY KEY, photo BLOB)")
+    journey.sql("INSERT INTO photos VALUES (?, ?)", [(1, b"\0"), (2, b""), (3, None)])
+    spec = {"mode": "full", "insert_rows": 0}
+    journey.write_specs(photos=spec)
+    with pytest.raises(DataError, match=r"photo, file part-00000.csv.zst, row 2.*parquet"):
+        sync_table(table="photos")
+    journey.write_specs(photos={**spec, "stage_format": "parquet"})
+    sync_table(table="photos")
+    found = journey.target("photos", '"id", "photo"')
+    assert [value if value is None else bytes(value) for _, value in found] == [b"\0", b"", None]
 
 
 @ON_BOTH

@@ -130,7 +130,7 @@ class SlowRoad:
     ) -> tuple[str | None, tuple[int, str] | None]:
         """Returns a value as the options change it, and what is wrong with it."""
         flags = self._command.flags
-        if value == "" and ("EMPTYASNULL" in flags or not (column.is_text or column.is_binary)):
+        if value == "" and ("EMPTYASNULL" in flags or not column.is_text):
             value = None
         if value is not None and not value.strip() and value and "BLANKSASNULL" in flags:
             value = None

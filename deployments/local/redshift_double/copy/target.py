@@ -87,7 +87,7 @@ class TargetColumn:
         if self.is_text:
             return field
         if self.is_binary:
-            return f"decode({field}, 'hex')"
+            return f"decode(nullif({field}, ''), 'hex')"
         filled = f"nullif(btrim({field}), '')"
         epoch = {"epochsecs": "1", "epochmillisecs": "1000"}.get(command.time_format)
         if self.kind.startswith("timestamp") and epoch:
