@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, TableName
 
-MARK = "\0"
+PARAM = "\0"
 """Where a value goes in a statement's text. No name can hold it, see `quoted`."""
 
 NativeType = Callable[[DataType], str]
@@ -28,8 +28,8 @@ class Statement:
     """SQL, and the values that are bound in it, in their order.
 
     Attributes:
-        sql: The text, with `MARK` for each value.
-        values: As many as there are marks. They may be a row's, so that `repr` does not tell them.
+        sql: The text, with `PARAM` for each value.
+        values: As many as there are `PARAM`s. They may be a row's, so `repr` has none.
 
     Raises:
         ValueError: There are more or fewer.
@@ -39,17 +39,19 @@ class Statement:
     values: tuple[object, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if (marks := self.sql.count(MARK)) != len(self.values):
-            raise ValueError(f"{len(self.values)} values for the {marks} marks of a statement")
+        if (places := self.sql.count(PARAM)) != len(self.values):
+            raise ValueError(
+                f"{len(self.values)} values for the {places} parameters of a statement"
+            )
 
     @classmethod
     def of(cls, statement: Statement | str) -> Statement:
         """The statement itself, or the text as one without values."""
         return cls(statement) if isinstance(statement, str) else statement
 
-    def marked(self, mark: str, escaped: Callable[[str], str] = str) -> str:
-        """The text with a driver's own mark for each value, the rest of it escaped."""
-        return mark.join(map(escaped, self.sql.split(MARK)))
+    def rendered(self, placeholder: str, escaped: Callable[[str], str] = str) -> str:
+        """The text with a driver's own placeholder for each value, the rest of it escaped."""
+        return placeholder.join(map(escaped, self.sql.split(PARAM)))
 
 
 class Transaction(Protocol):
@@ -68,9 +70,9 @@ def quoted(name: str) -> str:
     """The identifier in double quotes, any quote in it doubled.
 
     Raises:
-        SchemaError: It has a NUL character in it, which is our `MARK`.
+        SchemaError: It has a NUL character in it, which is our `PARAM`.
     """
-    if MARK in name:
+    if PARAM in name:
         raise SchemaError("a name has a NUL character in it", todo="Rename it, or leave it out.")
     return '"' + name.replace('"', '""') + '"'
 
@@ -81,7 +83,7 @@ _LITERAL_OR_NAME = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"((?:[^"]|""
 def requoted(text: str, quote: Callable[[str], str]) -> str:
     """The text with each quoted identifier as an engine quotes it that knows no double quotes.
 
-    Its warehouse hands it to `Statement.marked`, with `quote` making an identifier of a name. What
+    Its warehouse hands it to `Statement.rendered`; `quote` makes an identifier of a name. What
     stands in a literal or a comment is left as it is.
     """
     return _LITERAL_OR_NAME.sub(
@@ -193,7 +195,9 @@ def lowest_and_highest(table: TableName, column: str) -> str:
 def highest_up_to(table: TableName, column: str, bound: object) -> Statement:
     """The highest value of a column that is not above a bound."""
     name = quoted(column)
-    return Statement(f"SELECT MAX({name}) FROM {table_sql(table)} WHERE {name} <= {MARK}", (bound,))
+    return Statement(
+        f"SELECT MAX({name}) FROM {table_sql(table)} WHERE {name} <= {PARAM}", (bound,)
+    )
 
 
 def any_row(table: TableName, *, with_value_in: str = "") -> str:
@@ -226,7 +230,7 @@ def only_within(
     """
     whole = Statement.of(statement)
     return Statement(
-        f"{whole.sql} AND {table_sql(table)}.{quoted(column)} BETWEEN {MARK} AND {MARK}",
+        f"{whole.sql} AND {table_sql(table)}.{quoted(column)} BETWEEN {PARAM} AND {PARAM}",
         (*whole.values, low, high),
     )
 
@@ -238,18 +242,18 @@ def delete_all(table: TableName) -> str:
 
 def delete_from(table: TableName, column: str, start: object) -> Statement:
     """Take out the rows at or after a bound."""
-    return Statement(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} >= {MARK}", (start,))
+    return Statement(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} >= {PARAM}", (start,))
 
 
 def delete_where(table: TableName, column: str, value: object) -> Statement:
     """Take out the rows whose column has this value."""
-    return Statement(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}", (value,))
+    return Statement(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} = {PARAM}", (value,))
 
 
 def delete_between(table: TableName, column: str, start: object, end: object) -> Statement:
     """Take out the rows from one bound up to, but not including, another."""
     name = quoted(column)
-    sql = f"DELETE FROM {table_sql(table)} WHERE {name} >= {MARK} AND {name} < {MARK}"
+    sql = f"DELETE FROM {table_sql(table)} WHERE {name} >= {PARAM} AND {name} < {PARAM}"
     return Statement(sql, (start, end))
 
 
@@ -269,7 +273,7 @@ def insert_rows(
     table: TableName, columns: Sequence[Column], rows: Iterable[Sequence[object]]
 ) -> Statement:
     """Insert these rows, each with a value for each column."""
-    row = "(" + ", ".join([MARK] * len(columns)) + ")"
+    row = "(" + ", ".join([PARAM] * len(columns)) + ")"
     names, all_rows = column_list(column.name for column in columns), list(rows)
     return Statement(
         f"INSERT INTO {table_sql(table)} ({names}) VALUES {', '.join([row] * len(all_rows))}",
@@ -282,7 +286,7 @@ def select_where(
 ) -> Statement:
     """The rows whose column has this value."""
     names = column_list(c.name for c in columns)
-    sql = f"SELECT {names} FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}"
+    sql = f"SELECT {names} FROM {table_sql(table)} WHERE {quoted(column)} = {PARAM}"
     return Statement(sql, (value,))
 
 
@@ -297,7 +301,7 @@ def select_newest(table: TableName, columns: Sequence[Column], by: str, rows: in
 
 def count_where(table: TableName, column: str, value: object) -> Statement:
     """How many rows have this value in the column."""
-    sql = f"SELECT COUNT(*) FROM {table_sql(table)} WHERE {quoted(column)} = {MARK}"
+    sql = f"SELECT COUNT(*) FROM {table_sql(table)} WHERE {quoted(column)} = {PARAM}"
     return Statement(sql, (value,))
 
 
@@ -309,6 +313,6 @@ def count_within(
     One question, however many they are: without an index each would read the whole table.
     """
     name = quoted(column)
-    each = " OR ".join([f"({name} >= {MARK} AND {name} < {MARK})"] * len(stretches))
+    each = " OR ".join([f"({name} >= {PARAM} AND {name} < {PARAM})"] * len(stretches))
     sql = f"SELECT COUNT(*) FROM {table_sql(table)} WHERE {each}"
     return Statement(sql, tuple(bound for stretch in stretches for bound in stretch))

@@ -1,4 +1,4 @@
-"""The journeys: which steps, for which tables and windows. What a user starts."""
+"""The flows: which steps, for which tables and windows. What a user starts."""
 
 import logging
 

@@ -190,8 +190,8 @@ class _Watch:
         ended = end_run(run, ending, self._client)
         if ended is None:
             return
-        self._note(f"{run.journey} {run.name} was ended as {ending.state}: {ending.message}")
-        flow_name = run.journey.partition("/")[0]
+        self._note(f"{run.deployment} {run.name} was ended as {ending.state}: {ending.message}")
+        flow_name = run.deployment.partition("/")[0]
         if self._slug and ending.state == "Crashed" and flow_name in NOTIFYING_FLOWS:
             self._notify_of_run(ended)
 
@@ -239,7 +239,7 @@ def _stuck(seen: Look, now: datetime, patience: Patience) -> dict[str, Notice]:
     idle = [pool for pool, alive in seen.pools.items() if not alive]
     late = late_runs(seen.runs, idle, now, patience)
     return {_no_worker(pool): no_worker_notice(pool) for pool in idle} | {
-        _late(each.journey): late_notice(each, now) for each in late
+        _late(each.deployment): late_notice(each, now) for each in late
     }
 
 
@@ -247,8 +247,8 @@ def _no_worker(pool: str) -> str:
     return mark_name(f"no_worker_{pool}")
 
 
-def _late(journey: str) -> str:
-    return mark_name(f"late_{journey}")
+def _late(deployment: str) -> str:
+    return mark_name(f"late_{deployment}")
 
 
 _DEAF = mark_name("deaf")

@@ -19,7 +19,7 @@ from blocks.named import NamedBlock
 from blocks.pool import Pool
 from blocks.postgres.errors import translated
 from ferry.errors import FatalError
-from ferry.statements import MARK, Statement, Transaction
+from ferry.statements import PARAM, Statement, Transaction
 
 
 class Connection(psycopg2.extensions.connection):
@@ -54,7 +54,7 @@ SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 https://www.postgresql.org/docs/current/ddl-system-columns.html
 """
 
-_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {MARK}"  # noqa: S608
+_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {PARAM}"  # noqa: S608
 _BYTEA, _JSON, _JSONB = 17, 114, 3802  # pg_type.oid
 
 
@@ -105,7 +105,7 @@ def _for_psycopg2(statement: Statement) -> tuple[str, tuple[object, ...] | None]
     """
     if not statement.values:
         return statement.sql, None
-    return statement.marked("%s", lambda text: text.replace("%", "%%")), statement.values
+    return statement.rendered("%s", lambda text: text.replace("%", "%%")), statement.values
 
 
 def _is_good(connection: Connection, idle_seconds: float) -> bool:

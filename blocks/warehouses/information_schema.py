@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 
 _HAS_DEFAULT = (
-    f"SELECT column_name FROM information_schema.columns WHERE table_schema = {MARK} "  # noqa: S608
-    f"AND table_name = {MARK} AND column_default IS NOT NULL"
+    f"SELECT column_name FROM information_schema.columns WHERE table_schema = {PARAM} "  # noqa: S608
+    f"AND table_name = {PARAM} AND column_default IS NOT NULL"
 )
-_TABLES = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {MARK}"  # noqa: S608
+_TABLES = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {PARAM}"  # noqa: S608
 
 Fetch = Callable[[Statement], list[tuple[Any, ...]]]
 

@@ -12,7 +12,7 @@ from ferry.audits.outcome import DifferentRow
 from ferry.fingerprints.queries import Side, as_kind
 from ferry.plan import stored_bound
 from ferry.schema import NUMBERS, Kind
-from ferry.statements import MARK, Statement, quoted, table_sql
+from ferry.statements import PARAM, Statement, quoted, table_sql
 from ferry.write.deletions import Deletion
 
 
@@ -53,8 +53,8 @@ def take_version_of_source(target: Side, row: DifferentRow) -> Statement:
     which, name = _these(target, [row]), quoted(column.name)
     here, there = (as_kind(version, column.type.kind) for version in row.versions)
     return Statement(
-        f"UPDATE {table_sql(target.table)} SET {name} = {MARK} "
-        f"WHERE {which.sql} AND {name} = {MARK}",
+        f"UPDATE {table_sql(target.table)} SET {name} = {PARAM} "
+        f"WHERE {which.sql} AND {name} = {PARAM}",
         (here, *which.values, there),
     )
 
@@ -66,7 +66,7 @@ def _these(target: Side, rows: Sequence[DifferentRow]) -> Statement:
 def _set(target: Side, rows: Sequence[DifferentRow], marks: Deletion, value: object) -> Statement:
     which, name = _these(target, rows), quoted(marks.column.name)
     return Statement(
-        f"UPDATE {table_sql(target.table)} SET {name} = {MARK} WHERE {which.sql}",
+        f"UPDATE {table_sql(target.table)} SET {name} = {PARAM} WHERE {which.sql}",
         (value, *which.values),
     )
 

@@ -13,7 +13,7 @@ from ferry import statements as sql
 from ferry.audits.outcome import Audit, AuditedBucket, Difference
 from ferry.receipts.receipt import RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 
 AUDITS = TableName(RECEIPTS_SCHEMA, "audits")
 ROWS_AT_ONCE = 200
@@ -123,8 +123,8 @@ def insert_records(records: Iterable[AuditRecord]) -> Iterator[Statement]:
 def delete_records(audit: Audit, flow_run_id: str) -> Statement:
     """Take out what a run has kept of an audit."""
     return Statement(
-        f"DELETE FROM {sql.table_sql(AUDITS)} WHERE flow_run_id = {MARK} "  # noqa: S608
-        f"AND table_name = {MARK} AND audited_at = {MARK}",
+        f"DELETE FROM {sql.table_sql(AUDITS)} WHERE flow_run_id = {PARAM} "  # noqa: S608
+        f"AND table_name = {PARAM} AND audited_at = {PARAM}",
         (flow_run_id, audit.table, audit.at),
     )
 
@@ -137,7 +137,7 @@ def select_found(table: TableName) -> Statement:
     names = sql.column_list(_FOUND)
     return Statement(
         f"SELECT {names} FROM {sql.table_sql(AUDITS)} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {MARK} AND window_start IS NOT NULL",
+        f"WHERE table_name = {PARAM} AND window_start IS NOT NULL",
         (str(table),),
     )
 

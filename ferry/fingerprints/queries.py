@@ -16,7 +16,7 @@ from ferry.fingerprints.canonical import NOTHING, Fingerprint, number
 from ferry.fingerprints.columns import ComparedBy, Pair
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Side:
         algorithm = self.dialect.algorithm
         which = self._of_keys([values for values, _ in keys])
         numbers = tuple(number(text, algorithm) for _, text in keys)
-        marks = ", ".join([MARK] * len(numbers))
+        marks = ", ".join([PARAM] * len(numbers))
         sql = f"{which.sql} AND {self._key_number()} IN ({marks})"
         return Statement(sql, (*which.values, *numbers))
 
@@ -243,7 +243,7 @@ class Side:
 
     def _of_keys(self, keys: Sequence[Sequence[object]]) -> Statement:
         names = [self.dialect.ordered(column) for column in self.key]
-        one = "(" + " AND ".join(f"{name} = {MARK}" for name in names) + ")"
+        one = "(" + " AND ".join(f"{name} = {PARAM}" for name in names) + ")"
         values = tuple(
             self.dialect.bound(as_kind(value, column.type.kind), column)
             for key in keys
@@ -309,7 +309,7 @@ class Side:
         low, high = self._position(bounds, first, middle), self._position(bounds, middle, last)
         bound = self.dialect.bound(bounds[middle], self.ordering)
         return Statement(
-            f"CASE WHEN {self.dialect.ordered(self.ordering)} < {MARK} "
+            f"CASE WHEN {self.dialect.ordered(self.ordering)} < {PARAM} "
             f"THEN {low.sql} ELSE {high.sql} END",
             (bound, *low.values, *high.values),
         )
@@ -321,7 +321,7 @@ class Side:
                 assert self.ordering is not None
                 name = self.dialect.ordered(self.ordering)
                 value = self.dialect.bound(bound, self.ordering)
-                conditions.append(Statement(f"{name} {operator} {MARK}", (value,)))
+                conditions.append(Statement(f"{name} {operator} {PARAM}", (value,)))
         if part.divisor:
             found = self.dialect.modulo(self._key_number(), part.divisor)
             which = ", ".join(str(int(each)) for each in part.remainders)

@@ -17,7 +17,7 @@ from ferry.lookback import own_window
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import RECEIPTS, RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 
 FAILURES = TableName(RECEIPTS_SCHEMA, "failures")
 REASON_BYTES = 4096
@@ -123,10 +123,10 @@ def count_of_run(
     """
     failed = Statement(
         f"SELECT COUNT(DISTINCT batch_id) FROM {sql.table_sql(FAILURES)} "  # noqa: S608  # ours
-        f"WHERE flow_run_id = {MARK} AND table_name = {MARK} AND failed_at >= {MARK}",
+        f"WHERE flow_run_id = {PARAM} AND table_name = {PARAM} AND failed_at >= {PARAM}",
         (flow_run_id, str(table), since),
     )
     if not some_landed:
         return failed
-    landed = f"SELECT batch_id FROM {sql.table_sql(RECEIPTS)} WHERE flow_run_id = {MARK}"  # noqa: S608
+    landed = f"SELECT batch_id FROM {sql.table_sql(RECEIPTS)} WHERE flow_run_id = {PARAM}"  # noqa: S608
     return Statement(f"{failed.sql} AND batch_id NOT IN ({landed})", (*failed.values, flow_run_id))

@@ -22,7 +22,7 @@ from ferry.receipts.receipt import (
     to_row,
 )
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement, Transaction
+from ferry.statements import PARAM, Statement, Transaction
 
 _RECEIPTS = sql.table_sql(RECEIPTS)
 _AT_ONCE = 250
@@ -104,8 +104,8 @@ def _overlapping(bounds: Bounds, cursor: str | None) -> Statement:
         return Statement("1 = 1")
     start, end = bounds
     return Statement(
-        f"((window_start IS NULL OR window_start < {MARK}) "
-        f"AND (window_end IS NULL OR window_end > {MARK}) OR cursor_name <> {MARK})",
+        f"((window_start IS NULL OR window_start < {PARAM}) "
+        f"AND (window_end IS NULL OR window_end > {PARAM}) OR cursor_name <> {PARAM})",
         (end, start, cursor),
     )
 
@@ -120,9 +120,9 @@ def read_landed_before(
     """
     overlapping = _overlapping(bounds, cursor)
     select = Statement(
-        f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {MARK} THEN 1 END) "
-        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {overlapping.sql}",
+        f"SELECT COUNT(CASE WHEN status <> {PARAM} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {PARAM} THEN 1 END) "
+        f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {overlapping.sql}",
         (VOID, VOID, str(table), *overlapping.values),
     )
     return LandedBefore(*map(int, tx.fetch(select)[0]))
@@ -139,8 +139,8 @@ def read_by_others(tx: Transaction, table: TableName, cursor: str, read_as: str)
     """
     select = Statement(
         "SELECT cursor_name, read_as, COUNT(*), MIN(window_start), MAX(window_end), "  # noqa: S608
-        f"MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK} "
-        f"AND (cursor_name <> {MARK} OR read_as <> {MARK}) "
+        f"MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM} "
+        f"AND (cursor_name <> {PARAM} OR read_as <> {PARAM}) "
         "AND window_end IS NOT NULL GROUP BY cursor_name, read_as",
         (str(table), cursor, read_as),
     )
@@ -148,8 +148,8 @@ def read_by_others(tx: Transaction, table: TableName, cursor: str, read_as: str)
     if not others:
         return []
     select = Statement(
-        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK} "  # noqa: S608
-        f"AND cursor_name = {MARK} AND COALESCE(read_as, {MARK}) = {MARK} "
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM} "  # noqa: S608
+        f"AND cursor_name = {PARAM} AND COALESCE(read_as, {PARAM}) = {PARAM} "
         "AND window_end IS NOT NULL AND mode <> 'reconcile'",
         (str(table), cursor, read_as, read_as),
     )
@@ -161,7 +161,7 @@ def read_to(tx: Transaction, table: TableName) -> datetime | None:
     """Up to which moment anything was carried, by a window or otherwise."""
     select = Statement(
         f"SELECT MAX(COALESCE(window_end, read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
-        f"WHERE table_name = {MARK} AND status <> {MARK}",
+        f"WHERE table_name = {PARAM} AND status <> {PARAM}",
         (str(table), VOID),
     )
     moment: datetime | None = tx.fetch(select)[0][0]
@@ -184,14 +184,14 @@ def read_landed_now(
         cursor: The cursor by which the batch was read, whatever the spec says by now.
         batch_ids: The batch's id; those of its windows, where several travel together.
     """
-    ids = ", ".join([MARK] * len(batch_ids))
+    ids = ", ".join([PARAM] * len(batch_ids))
     overlapping = _overlapping(bounds, cursor)  # so does the batch's own, if it is there
     select = Statement(
-        f"SELECT COUNT(CASE WHEN status <> {MARK} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {MARK} THEN 1 END), "
-        f"MAX(CASE WHEN status = {MARK} THEN finished_at END), "
+        f"SELECT COUNT(CASE WHEN status <> {PARAM} THEN 1 END), "  # noqa: S608  # names of ours
+        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {PARAM} THEN 1 END), "
+        f"MAX(CASE WHEN status = {PARAM} THEN finished_at END), "
         f"COUNT(CASE WHEN batch_id IN ({ids}) THEN 1 END) "
-        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {overlapping.sql}",
+        f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {overlapping.sql}",
         (VOID, VOID, VOID, *batch_ids, str(table), *overlapping.values),
     )
     ((batches, removals, voids, last, own),) = tx.fetch(select)
@@ -233,7 +233,7 @@ def count_of_run(tx: Transaction, flow_run_id: str, table: TableName) -> tuple[i
     """
     select = Statement(
         f"SELECT COUNT(*), SUM(rows_extracted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE flow_run_id = {MARK} AND table_name = {MARK} AND status <> {MARK}",
+        f"WHERE flow_run_id = {PARAM} AND table_name = {PARAM} AND status <> {PARAM}",
         (flow_run_id, str(table), VOID),
     )
     ((batches, rows),) = tx.fetch(select)
@@ -250,7 +250,7 @@ def write_receipts(tx: Transaction, receipts: Sequence[Receipt]) -> None:
 def void_moment(tx: Transaction, table: TableName, now: datetime) -> datetime:
     """When a void is to be dated that covers all receipts there are, by whatever clock."""
     select = Statement(
-        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK}",  # noqa: S608
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM}",  # noqa: S608
         (str(table),),
     )
     last: datetime | None = tx.fetch(select)[0][0]
@@ -261,7 +261,7 @@ def last_void(tx: Transaction, table: TableName) -> datetime:
     """The moment up to which the table's receipts are void; long ago if they are not."""
     select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {MARK} AND status = {MARK}",
+        f"WHERE table_name = {PARAM} AND status = {PARAM}",
         (str(table), VOID),
     )
     moment: datetime | None = tx.fetch(select)[0][0]
@@ -273,11 +273,11 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
     if rows_held(tx, table) > 0:
         return True
     void, copied = last_void(tx, table), _last_copy(tx, table) or BEFORE_ALL
-    since = f"finished_at >= {MARK}" if copied > void else f"finished_at > {MARK}"
+    since = f"finished_at >= {PARAM}" if copied > void else f"finished_at > {PARAM}"
     select = Statement(
         f"SELECT COUNT(CASE WHEN rows_deleted > 0 AND NOT {_REMOVES} THEN 1 END), "  # noqa: S608
         "SUM(CASE WHEN mode = 'full' THEN rows_inserted ELSE rows_updated + rows_unchanged END) "
-        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND {since}",
+        f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {since}",
         (str(table), max(void, copied)),
     )
     ((deletions, found_there),) = tx.fetch(select)
@@ -292,7 +292,7 @@ def rows_held(tx: Transaction, table: TableName) -> int:
     """
     select = Statement(
         "SELECT SUM(rows_inserted - CASE WHEN mode = 'full' THEN 0 ELSE rows_deleted END) "  # noqa: S608
-        f"FROM {_RECEIPTS} WHERE table_name = {MARK} AND finished_at >= {MARK}",
+        f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND finished_at >= {PARAM}",
         (str(table), _last_copy(tx, table) or BEFORE_ALL),
     )
     return int(tx.fetch(select)[0][0] or 0)
@@ -301,7 +301,7 @@ def rows_held(tx: Transaction, table: TableName) -> int:
 def _last_copy(tx: Transaction, table: TableName) -> datetime | None:
     """When the table was copied as a whole last."""
     select = Statement(
-        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {MARK} AND mode = 'full'",  # noqa: S608  # names of ours
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM} AND mode = 'full'",  # noqa: S608  # names of ours
         (str(table),),
     )
     moment: datetime | None = tx.fetch(select)[0][0]
@@ -312,8 +312,8 @@ def read_readings(tx: Transaction, table: TableName) -> list[PastReading]:
     """What has landed in what the target is now, once for each way in which it was read."""
     select = Statement(
         "SELECT read_as, cursor_name, mode, status, MAX(finished_at), "  # noqa: S608
-        f"MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} WHERE table_name = {MARK} "
-        f"AND status <> {MARK} AND finished_at > {MARK} "
+        f"MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} WHERE table_name = {PARAM} "
+        f"AND status <> {PARAM} AND finished_at > {PARAM} "
         "GROUP BY read_as, cursor_name, mode, status",
         (str(table), VOID, last_void(tx, table)),
     )

@@ -58,7 +58,7 @@ class FailedRun:
 
     Attributes:
         name: The run's name.
-        journey: The flow and its deployment, `sync-all/daily`.
+        deployment: The flow and its deployment, `sync-all/daily`.
         ended: The name of its last state: Failed, Crashed, TimedOut.
         message: That state's message, one reason per line.
         parameters: What the run was started with.
@@ -67,7 +67,7 @@ class FailedRun:
     """
 
     name: str
-    journey: str
+    deployment: str
     ended: str
     message: str
     parameters: Mapping[str, Any]
@@ -94,7 +94,7 @@ def failure_notice(run: FailedRun, *, again: bool = False) -> Notice:
     started_with = [
         f"{name}={_said(given[name])}" for name in SHOWN_PARAMETERS if given.get(name) is not None
     ]
-    flow = f"Flow: {plain(run.journey)}"
+    flow = f"Flow: {plain(run.deployment)}"
     lines = [
         f"Table: {_said(given['table'])}" if given.get("table") else "",
         f"Window: {_said(run.window)}" if run.window else "",

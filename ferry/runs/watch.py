@@ -51,7 +51,7 @@ class SeenRun:
     Attributes:
         id: The run's.
         name: The run's.
-        journey: Its flow and deployment, `sync-all/daily`.
+        deployment: Its flow and deployment, `sync-all/daily`.
         pool: The work pool it belongs to; empty if there is none.
         state: The type of its state, such as RUNNING.
         state_name: The state's name, such as Late.
@@ -64,7 +64,7 @@ class SeenRun:
 
     id: str
     name: str
-    journey: str
+    deployment: str
     pool: str
     state: str
     state_name: str
@@ -171,7 +171,7 @@ class LateRuns:
     """Runs of one deployment that nobody takes.
 
     Attributes:
-        journey: Flow and deployment.
+        deployment: Flow and deployment.
         pool: Their work pool.
         runs: How many they are.
         due_at: When the first of them was to start.
@@ -179,7 +179,7 @@ class LateRuns:
         behind: The run of their deployment that holds it; None if nobody does.
     """
 
-    journey: str
+    deployment: str
     pool: str
     runs: int
     due_at: datetime
@@ -200,27 +200,27 @@ def late_runs(
     """
     runs = list(runs)
     begun = [run for run in runs if run.state in ("RUNNING", "PENDING", "CANCELLING")]
-    holders, busy = {run.journey: run for run in begun}, {run.pool for run in begun}
+    holders, busy = {run.deployment: run for run in begun}, {run.pool for run in begun}
     late: dict[str, list[SeenRun]] = {}
     for run in runs:
-        waits = run.pool in busy or (_waits_for_place(run) and run.journey in holders)
+        waits = run.pool in busy or (_waits_for_place(run) and run.deployment in holders)
         limit = patience.late_seconds * (BUSY_FACTOR if waits else 1)
         if (
             run.state == "SCHEDULED"
             and (now - run.due_at).total_seconds() > limit
             and run.pool not in pools_without_worker
         ):
-            late.setdefault(run.journey, []).append(run)
+            late.setdefault(run.deployment, []).append(run)
     return [
         LateRuns(
-            journey,
+            deployment,
             theirs[0].pool,
             len(theirs),
             min(run.due_at for run in theirs),
             all(map(_waits_for_place, theirs)),
-            holders.get(journey),
+            holders.get(deployment),
         )
-        for journey, theirs in sorted(late.items())
+        for deployment, theirs in sorted(late.items())
     ]
 
 

@@ -97,7 +97,7 @@ def late_notice(late: LateRuns, now: datetime) -> Notice:
     else:
         why = f"A worker of the pool {plain(late.pool)} is alive, and takes none of them."
     return Notice(
-        f"Ferry: {plain(late.journey)} is {minutes:,.0f} min late",
+        f"Ferry: {plain(late.deployment)} is {minutes:,.0f} min late",
         f"{runs}, the first since {_utc(late.due_at)}.\n{why}\n"
         "None is ended: each carries its own date when it is taken.\n"
         f"What to look at: {RUNBOOK}, A run is late",

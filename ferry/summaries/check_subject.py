@@ -60,7 +60,7 @@ class Subject:
         """Whether this column has a zone."""
         return column in self.zoned.get(table, ())
 
-    def about_to_be(self, mark: Callable[[str], str]) -> str:
+    def about_to_be(self, param: Callable[[str], str]) -> str:
         """The table as it will be: the built rows, and the published ones that stay."""
         assert self.built is not None
         if self.whole or not self.published or self.partition is None:
@@ -68,14 +68,14 @@ class Subject:
         names = column_list(self.columns)
         return (
             f"(SELECT {names} FROM {table_sql(self.built)} UNION ALL "  # noqa: S608  # names
-            f"SELECT {names} FROM {table_sql(self.target)} WHERE NOT ({self.within(mark)}))"
+            f"SELECT {names} FROM {table_sql(self.target)} WHERE NOT ({self.within(param)}))"
         )
 
-    def within(self, mark: Callable[[str], str]) -> str:
+    def within(self, param: Callable[[str], str]) -> str:
         """The condition that a row is in one of the spans."""
         assert self.partition is not None
         column = quoted(self.partition)
         return " OR ".join(
-            f"({column} >= {mark(f'span_{n}_start')} AND {column} < {mark(f'span_{n}_end')})"
+            f"({column} >= {param(f'span_{n}_start')} AND {column} < {param(f'span_{n}_end')})"
             for n in range(len(self.spans))
         )

@@ -25,7 +25,7 @@ from ferry.summaries.check_specs import (
 )
 from ferry.summaries.check_subject import Subject
 from ferry.summaries.moments import by_moments
-from ferry.summaries.query import bound, marked, parse_query
+from ferry.summaries.query import bound, param, parse_query
 from ferry.windows import on_clock, zone_info
 
 Side = Literal["input_check", "output_check"]
@@ -86,7 +86,7 @@ def built_in(subject: Subject, grain: Sequence[str], capabilities: Capabilities)
         assert subject.built is not None
         text = (
             f"SELECT COUNT(*) FROM {table_sql(subject.built)} "  # noqa: S608  # names
-            f"WHERE {quoted(subject.partition)} IS NULL OR NOT ({subject.within(marked)})"
+            f"WHERE {quoted(subject.partition)} IS NULL OR NOT ({subject.within(param)})"
         )
         questions.append(
             Question(
@@ -123,7 +123,7 @@ def _asked(check: Check, side: Side, subject: Subject, capabilities: Capabilitie
         return [text], _none("rows with NULL")
     if isinstance(check, UniqueCheck):
         if check.table is None:  # also against the partitions that stay
-            table, within = f"{subject.about_to_be(marked)} AS about_to_be", ""
+            table, within = f"{subject.about_to_be(param)} AS about_to_be", ""
         names = column_list(check.unique)
         text = (
             f"SELECT COUNT(*) FROM (SELECT {names} FROM {table} WHERE 1 = 1{within} "  # noqa: S608
@@ -133,9 +133,9 @@ def _asked(check: Check, side: Side, subject: Subject, capabilities: Capabilitie
     column = quoted(check.bounds)
     outside = []
     if check.min is not None:
-        outside.append(f"{column} < {marked('min')}")
+        outside.append(f"{column} < {param('min')}")
     if check.max is not None:
-        outside.append(f"{column} > {marked('max')}")
+        outside.append(f"{column} > {param('max')}")
     text = f"SELECT COUNT(*) FROM {table} WHERE ({' OR '.join(outside)}){within}"  # noqa: S608
     return [text], _none(f"rows outside of {_range(check.min, check.max)}")
 
@@ -150,7 +150,7 @@ def _place(table: str | None, subject: Subject) -> tuple[str, str]:
     within = ""
     if tie and not subject.whole:
         bounds = "moment" if subject.has_zone(TableName(schema, name), tie) else "window"
-        first, end = marked(f"{bounds}_start"), marked(f"{bounds}_end")
+        first, end = param(f"{bounds}_start"), param(f"{bounds}_end")
         within = f" AND {quoted(tie)} >= {first} AND {quoted(tie)} < {end}"
     return table_sql(TableName(schema, name)), within
 
@@ -220,7 +220,7 @@ def _change(check: ChangeCheck, subject: Subject) -> Asked:
     figure = "COUNT(*)" if check.change == "rows" else of_measure
     partition = quoted(subject.partition) if subject.partition else "1"
     group = f" GROUP BY {quoted(subject.partition)}" if subject.partition else ""
-    inside = f" WHERE {subject.within(marked)}" if subject.partition and not subject.whole else ""
+    inside = f" WHERE {subject.within(param)}" if subject.partition and not subject.whole else ""
 
     def judge(answers: Sequence[Rows]) -> Verdict:
         before, after = ({row[0]: _decimal(row[1]) for row in rows} for rows in answers)

@@ -64,7 +64,7 @@ def by_moments(query: Query, zoned: Zoned) -> Query:
             if isinstance(compared, _COMPARED) and _has_zone(column, scope, zoned):
                 for side in compared.iter_expressions():
                     if moment := _moment(side):
-                        parts[query.written.place(side)] = f":{moment}"
+                        parts[query.source_text.span_of(side)] = f":{moment}"
     return query.with_parts(parts)
 
 

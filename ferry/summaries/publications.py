@@ -17,7 +17,7 @@ from typing import Any
 from ferry import statements as sql
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from ferry.summaries.checks import CheckResult
 from ferry.summaries.partitions import EVERYTHING, Span, spans_label
 from ferry.summaries.specs import SummarySpec
@@ -211,7 +211,7 @@ def select_new_receipts(table: str, summary: str) -> Statement:
     names, done = sql.column_list(column.name for column in RECEIPT_COLUMNS), _summarized(summary)
     return Statement(
         f"SELECT {names} FROM {sql.table_sql(RECEIPTS)} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {MARK} AND status <> 'void' "
+        f"WHERE table_name = {PARAM} AND status <> 'void' "
         "AND rows_inserted + rows_updated + rows_deleted > 0 "
         f"AND batch_id NOT IN ({done.sql}) ORDER BY finished_at",
         (table, *done.values),
@@ -223,7 +223,7 @@ def select_new_publications(read: str, summary: str) -> Statement:
     done = _summarized(summary)
     return Statement(
         f"SELECT publication_id, spans FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608
-        f"WHERE summary = {MARK} AND publication_id NOT IN ({done.sql}) "
+        f"WHERE summary = {PARAM} AND publication_id NOT IN ({done.sql}) "
         "ORDER BY published_at",
         (read, *done.values),
     )
@@ -231,7 +231,7 @@ def select_new_publications(read: str, summary: str) -> Statement:
 
 def _summarized(summary: str) -> Statement:
     return Statement(
-        f"SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {MARK}",  # noqa: S608
+        f"SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {PARAM}",  # noqa: S608
         (summary,),
     )
 
@@ -240,7 +240,7 @@ def select_definition(summary: str) -> Statement:
     """What a summary was built with when it was last published."""
     return Statement(
         f"SELECT definition FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
-        f"WHERE summary = {MARK} ORDER BY published_at DESC LIMIT 1",
+        f"WHERE summary = {PARAM} ORDER BY published_at DESC LIMIT 1",
         (summary,),
     )
 

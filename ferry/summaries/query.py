@@ -19,9 +19,9 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from ferry.capabilities import Capabilities
 from ferry.errors import SpecError
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement, column_list, quoted, table_sql
+from ferry.statements import PARAM, Statement, column_list, quoted, table_sql
+from ferry.summaries.query_text import QueryText, TextSpan, read
 from ferry.summaries.translated import check_meanings, own_query
-from ferry.summaries.written import Place, Written, read
 
 WRITTEN_IN = "redshift"
 """The SQL of `query.sql` and of the checks."""
@@ -29,7 +29,7 @@ WRITTEN_IN = "redshift"
 WINDOW = ("window_start", "window_end")
 """The parameters that a summary's SQL can have."""
 
-_MARKED = re.compile(f'"{MARK}(\\w+){MARK}"')
+_PARAMS = re.compile(f'"{PARAM}(\\w+){PARAM}"')
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Query:
     Attributes:
         file: The file it stands in, for messages.
         dialect: The SQL it is written in, as sqlglot names it.
-        written: Its text, and what that consists of.
+        source_text: Its text, and what that consists of.
         tree: What sqlglot made of it.
     """
 
     file: str
     dialect: str
-    written: Written
+    source_text: QueryText
     tree: exp.Expression
 
     @property
@@ -74,13 +74,13 @@ class Query:
                 parts[first.meta["start"], last.meta["end"] + 1] = instead + known_as
         return self.with_parts(parts)
 
-    def with_parts(self, parts: Mapping[Place, str]) -> Query:
+    def with_parts(self, parts: Mapping[TextSpan, str]) -> Query:
         """The query with these parts of its text in place of what stands there."""
-        written, trees = read(self.written.with_parts(parts), self.dialect)
-        return Query(self.file, self.dialect, written, trees[0])
+        source_text, trees = read(self.source_text.with_parts(parts), self.dialect)
+        return Query(self.file, self.dialect, source_text, trees[0])
 
     def text(self, capabilities: Capabilities) -> str:
-        """The query in the warehouse's SQL, its parameters marked for `bound`.
+        """The query in the warehouse's SQL, its parameters as `param` for `bound`.
 
         As it is written, where that is the query's own.
 
@@ -89,11 +89,11 @@ class Query:
         """
         if self.dialect == capabilities.dialect:
             found = self.tree.find_all(exp.Placeholder)
-            return self.written.with_parts(
-                {self.written.place(each): marked(each.name) for each in found}
+            return self.source_text.with_parts(
+                {self.source_text.span_of(each): param(each.name) for each in found}
             )
         check_meanings(
-            self.written,
+            self.source_text,
             self.tree,
             capabilities.means_otherwise,
             file=self.file,
@@ -105,7 +105,7 @@ class Query:
             tree = annotate_types(tree, dialect=self.dialect)
         tree = tree.transform(
             lambda node: (
-                exp.to_identifier(f"{MARK}{node.name}{MARK}", quoted=True)
+                exp.to_identifier(f"{PARAM}{node.name}{PARAM}", quoted=True)
                 if isinstance(node, exp.Placeholder)
                 else node
             )
@@ -146,16 +146,16 @@ def parse_query(
         SpecError: Not one SELECT, a table without its schema, or an unknown parameter.
     """
     try:
-        written, trees = read(text, dialect)
+        source_text, trees = read(text, dialect)
     except sqlglot.errors.SqlglotError as error:
         found = (getattr(error, "errors", None) or [{}])[0]
         at = line + int(found.get("line") or 1)
         reason = found.get("description") or "it cannot be read"
         raise SpecError(f"{file}:{at}: not readable as SQL: {reason}") from error
     tree = trees[0] if len(trees) == 1 else None
-    if not isinstance(tree, exp.Query) or MARK in text or tree.find(*_CHANGES):
+    if not isinstance(tree, exp.Query) or PARAM in text or tree.find(*_CHANGES):
         raise SpecError(f"{file}:{line + 1}: expected one SELECT, which changes nothing")
-    query = Query(file, dialect, written, tree)
+    query = Query(file, dialect, source_text, tree)
     otherwise = {each.name for each in tree.find_all(exp.Placeholder) if "start" not in each.meta}
     unknown = sorted((query.parameters - set(parameters)) | otherwise)
     if unknown or tree.find(exp.Parameter):
@@ -173,16 +173,16 @@ def bound(text: str, values: Mapping[str, Any]) -> Statement:
     """A statement over `Query.text`, with the values of its parameters.
 
     Args:
-        text: The statement; `marked(name)` and the parameters of queries stand for values.
+        text: The statement; `param(name)` and the parameters of queries stand for values.
         values: The values by name.
     """
-    names = _MARKED.findall(text)
-    return Statement(_MARKED.sub(MARK, text), tuple(values[name] for name in names))
+    names = _PARAMS.findall(text)
+    return Statement(_PARAMS.sub(PARAM, text), tuple(values[name] for name in names))
 
 
-def marked(name: str) -> str:
+def param(name: str) -> str:
     """Where a value goes, in a statement for `bound`."""
-    return f'"{MARK}{name}{MARK}"'
+    return f'"{PARAM}{name}{PARAM}"'
 
 
 def insert_selected(

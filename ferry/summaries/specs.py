@@ -225,7 +225,7 @@ class SummarySpec(_Part):
         """SHA-256 of what decides its rows: another one makes all of them out of date."""
         parts = [f"{name} {column.type}" for name, column in self.columns.items()]
         parts += [self.zone, repr(self.partition)]
-        parts += [f"{d}: {' '.join(q.written.words)}" for d, q in sorted(self.queries.items())]
+        parts += [f"{d}: {' '.join(q.source_text.words)}" for d, q in sorted(self.queries.items())]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def query(self, dialect: str) -> Query:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from sqlglot import exp
 
 from ferry.errors import SpecError
-from ferry.summaries.written import Written
+from ferry.summaries.query_text import QueryText
 
 Call = tuple[str, list[tuple[str, ...]]]
 """A function's name in upper case, and the words of each of its arguments."""
@@ -30,7 +30,7 @@ _TEXT = (exp.DType.VARCHAR, exp.DType.NVARCHAR, exp.DType.BPCHAR)
 
 
 def check_meanings(
-    written: Written,
+    written: QueryText,
     tree: exp.Expression,
     means_otherwise: Collection[str],
     *,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ferry.errors import SchemaError
 from ferry.schema import NUMBERS, TIMES, Column, Kind, TableName
-from ferry.statements import MARK, Statement, quoted
+from ferry.statements import PARAM, Statement, quoted
 
 _MARKS = (*NUMBERS, *TIMES, Kind.BOOLEAN)
 """Kinds that tell by themselves whether they mark a row."""
@@ -36,8 +36,8 @@ class Deletion:
         name = prefix + quoted(self.column.name)
         if self.values:
             text = self.column.type.kind is Kind.TEXT and pads_text
-            one = f"({name} = {MARK} AND OCTET_LENGTH({name}) = {MARK})"
-            any_of = " OR ".join([one if text else f"{name} = {MARK}"] * len(self.values))
+            one = f"({name} = {PARAM} AND OCTET_LENGTH({name}) = {PARAM})"
+            any_of = " OR ".join([one if text else f"{name} = {PARAM}"] * len(self.values))
             bound = [(v, len(str(v).encode())) if text else (v,) for v in self.values]
             return Statement(
                 f"({name} IS NOT NULL AND ({any_of}))", tuple(v for each in bound for v in each)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ferry.schema import Column, Kind, TableName
-from ferry.statements import MARK, Statement, column_list, quoted, table_sql
+from ferry.statements import PARAM, Statement, column_list, quoted, table_sql
 from ferry.windows import RepeatedTimes
 
 
@@ -128,7 +128,7 @@ def _known(
 
 def within_one(left: str, right: str, stretches: Sequence[RepeatedTimes]) -> Statement:
     """The condition that two values lie within the same one of these stretches of times."""
-    within = f"{{0}} >= {MARK} AND {{0}} < {MARK}"
+    within = f"{{0}} >= {PARAM} AND {{0}} < {PARAM}"
     both = f"({within.format(left)} AND {within.format(right)})"
     return Statement(
         f"({' OR '.join([both] * len(stretches))})",
@@ -193,7 +193,7 @@ def count_equal_rows(
         "FROM (SELECT SUM(ferry_side) AS ferry_ours, SUM(1 - ferry_side) AS ferry_theirs FROM ("
         f"SELECT {names}, 1 AS ferry_side FROM {table_sql(staging)} UNION ALL "
         f"SELECT {names}, 0 AS ferry_side FROM {table_sql(target)} "
-        f"WHERE {quoted(cursor)} >= {MARK}) AS both_sides GROUP BY {terms}) AS counted",
+        f"WHERE {quoted(cursor)} >= {PARAM}) AS both_sides GROUP BY {terms}) AS counted",
         (start,),
     )
 

@@ -137,7 +137,7 @@ def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> F
             window = window_text(flow_name, run.parameters, start, load_table_specs) or window
     return FailedRun(
         name=run.name,
-        journey=f"{flow_name}/{deployment}" if deployment else flow_name,
+        deployment=f"{flow_name}/{deployment}" if deployment else flow_name,
         ended=state.name or state.type.value,
         message=state.message or "",
         parameters=run.parameters,

@@ -189,7 +189,7 @@ class _Comparison:
         wanted = {row.key for row in suspected}
         ours, theirs = self._both(lambda end: end.rows_of(keys))
         deleted = self.sides.deleted.rows_of(keys) if self.sides.deleted else []
-        marked = self.sides.marked.rows_of(keys) if self.sides.marked else []
+        marked = self.sides.marked_rows.rows_of(keys) if self.sides.marked_rows else []
         there = {row.key for row in ours} | {row.key for row in deleted}
         # What the source has no more, and is marked in the target, is as the spec wants it.
         marks = {row.key for row in marked}

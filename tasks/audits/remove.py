@@ -71,7 +71,7 @@ def remove(
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     with error_context(str(sides.spec.target), bucket.label, "remove", warehouse):
-        change = _Change(sides, bucket, flow_run_id, "updated" if sides.marks else "deleted")
+        change = _Change(sides, bucket, flow_run_id, "updated" if sides.mark_by else "deleted")
         for _ in range(LOOKS - 1):
             with suppress(StaleReadError):
                 return _look_and_remove(change, rows, warehouse)
@@ -199,15 +199,15 @@ def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow
 
 def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
     target = sides.theirs.side
-    if sides.marks:
-        return mark_rows(target, rows, sides.marks, datetime.now(UTC), sides.spec.wall_clock_zone)
+    if sides.mark_by:
+        return mark_rows(target, rows, sides.mark_by, datetime.now(UTC), sides.spec.wall_clock_zone)
     return delete_rows(target, rows)
 
 
 def _alignment(sides: Sides, row: DifferentRow) -> Statement:
     target = sides.theirs.side
-    if row.marked and sides.marks:
-        return unmark_row(target, row, sides.marks)
+    if row.marked and sides.mark_by:
+        return unmark_row(target, row, sides.mark_by)
     return take_version_of_source(target, row)
 
 

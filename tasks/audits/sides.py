@@ -99,8 +99,8 @@ class Sides:
         pairs: The columns that are compared.
         carried: Which rows of the source have been carried.
         judges: Whether a column tells when a row changed.
-        marks: How the target marks a deleted row, if rows are to be marked there.
-        marked: The target with just the rows that are marked so; None where none are to be.
+        mark_by: How the target marks a deleted row, if rows are to be marked there.
+        marked_rows: The target with just the rows that are marked so; None where none are to be.
     """
 
     spec: TableSpec
@@ -110,13 +110,13 @@ class Sides:
     pairs: tuple[Pair, ...]
     carried: Carried
     judges: bool
-    marks: Deletion | None = None
-    marked: End | None = None
+    mark_by: Deletion | None = None
+    marked_rows: End | None = None
 
     @property
     def compares_marks(self) -> bool:
         """Whether the column that marks deleted rows is one of those that are compared."""
-        name = self.marks.column.name if self.marks else ""
+        name = self.mark_by.column.name if self.mark_by else ""
         return any(pair.target.name == name for pair in self.pairs)
 
     @property
@@ -191,8 +191,8 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
         pairs,
         _carried(spec, ours, theirs, warehouse),
         judges=cursor is not None,
-        marks=marks,
-        marked=only_marked,
+        mark_by=marks,
+        marked_rows=only_marked,
     )
 
 

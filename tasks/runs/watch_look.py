@@ -91,7 +91,7 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     """
     now = datetime.now(UTC)
     deployments = {each.id: each for each in _watched_deployments(client)}
-    journeys = _journeys(client, deployments.values())
+    deployment_names = _deployment_names(client, deployments.values())
     begun = list(_runs(client, state=BEGUN))
     due_before = now - timedelta(seconds=patience.late_seconds)
     late = list(_runs(client, state=[StateType.SCHEDULED], due_before=due_before))
@@ -101,7 +101,7 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     seen = []
     for run in begun + late:
         deployment = deployments.get(run.deployment_id) if run.deployment_id else None
-        one = _seen(run, deployment, journeys, beats.get(run.id))
+        one = _seen(run, deployment, deployment_names, beats.get(run.id))
         if one.state in ("RUNNING", "CANCELLING") and is_suspect(one, now, patience):
             one = _with_other_signs(client, one)
         seen.append(one)
@@ -133,7 +133,7 @@ def _watched_deployments(client: SyncPrefectClient) -> Iterator[DeploymentRespon
     )
 
 
-def _journeys(client: SyncPrefectClient, deployments: Any) -> dict[UUID, str]:
+def _deployment_names(client: SyncPrefectClient, deployments: Any) -> dict[UUID, str]:
     """Flow and deployment, `sync-all/daily`, by the deployment's id."""
     flows = {each.flow_id: "" for each in deployments}
     for flow_id in flows:
@@ -159,7 +159,7 @@ def _runs(
 def _seen(
     run: FlowRun,
     deployment: DeploymentResponse | None,
-    journeys: Mapping[UUID, str],
+    names: Mapping[UUID, str],
     beat: dict[str, Any] | None,
 ) -> SeenRun:
     assert run.state is not None
@@ -168,7 +168,7 @@ def _seen(
     return SeenRun(
         id=str(run.id),
         name=run.name,
-        journey=journeys.get(deployment.id, run.name) if deployment else run.name,
+        deployment=names.get(deployment.id, run.name) if deployment else run.name,
         pool=run.work_pool_name or "",
         state=run.state.type.value,
         state_name=run.state.name or "",

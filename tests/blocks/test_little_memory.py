@@ -126,7 +126,7 @@ def test_rows_are_carried_without_pandas_which_is_there_for_whoever_asks(tmp_pat
 def test_the_reading_process_imports_no_more_than_it_reads_with():
     code = """
 import runpy, sys
-runpy.run_path("blocks/sources/mysql/reader.py", run_name="reader")
+runpy.run_path("blocks/sources/mysql/reader_program.py", run_name="reader")
 import connectorx, pyarrow
 unused = ("blocks", "ferry", "prefect", "pydantic", "pandas", "duckdb")
 print([name for name in unused if name in sys.modules])

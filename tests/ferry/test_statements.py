@@ -7,7 +7,7 @@ import pytest
 from ferry import statements as sql
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from ferry.write import merge
 from ferry.write.deletions import Deletion
 
@@ -20,24 +20,27 @@ def test_names_with_percent_signs_question_marks_and_quotes_stay_as_they_are() -
     insert = sql.insert_rows(TARGET, ODD, [(1, 2), (3, "?%s")])
     assert insert.values == (1, 2, 3, "?%s")
     head = 'INSERT INTO "raw"."t?%s" ("margin_%""", "%s") VALUES '
-    assert insert.marked("?") == head + "(?, ?), (?, ?)"
-    doubled = insert.marked("%s", lambda text: text.replace("%", "%%"))
+    assert insert.rendered("?") == head + "(?, ?), (?, ?)"
+    doubled = insert.rendered("%s", lambda text: text.replace("%", "%%"))
     assert doubled == head.replace("%", "%%") + "(%s, %s), (%s, %s)"
 
 
 @pytest.mark.parametrize(
-    ("text", "values"), [("SELECT 1", (1,)), (f"SELECT {MARK}", ()), (f"SELECT {MARK}", (1, 2))]
+    ("text", "values"),
+    [("SELECT 1", (1,)), (f"SELECT {PARAM}", ()), (f"SELECT {PARAM}", (1, 2))],
 )
 def test_as_many_values_as_marks_make_a_statement(text: str, values: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=f"{len(values)} values for the {text.count(MARK)} marks"):
+    with pytest.raises(
+        ValueError, match=f"{len(values)} values for the {text.count(PARAM)} parameters"
+    ):
         Statement(text, values)
 
 
 def test_text_without_values_is_a_statement_and_one_with_a_mark_is_not() -> None:
     assert Statement.of("SELECT '?%s'") == Statement("SELECT '?%s'", ())
-    assert Statement.of(whole := Statement(f"SELECT {MARK}", (1,))) is whole
-    with pytest.raises(ValueError, match="0 values for the 1 marks"):
-        Statement.of(f"SELECT {MARK}")
+    assert Statement.of(whole := Statement(f"SELECT {PARAM}", (1,))) is whole
+    with pytest.raises(ValueError, match="0 values for the 1 parameters"):
+        Statement.of(f"SELECT {PARAM}")
 
 
 def test_a_statement_that_is_printed_does_not_tell_its_values() -> None:
@@ -46,7 +49,7 @@ def test_a_statement_that_is_printed_does_not_tell_its_values() -> None:
 
 def test_no_name_can_hold_a_mark() -> None:
     with pytest.raises(SchemaError, match="a name has a NUL character in it"):
-        sql.delete_where(TARGET, f"a{MARK}b", 1)
+        sql.delete_where(TARGET, f"a{PARAM}b", 1)
 
 
 @pytest.mark.parametrize("using", [True, False])
@@ -79,16 +82,16 @@ def test_rows_known_by_another_table_are_deleted_by_what_the_engine_has() -> Non
     same = """"ferry"."stg"."margin_%""\" = "raw"."t?%s"."margin_%""\""""
     within = '"raw"."t?%s"."%s" BETWEEN ? AND ?'
     # The condition on the other table's rows stays where that table is named.
-    assert known.marked("?") == (
+    assert known.rendered("?") == (
         'DELETE FROM "ferry"."stg" WHERE EXISTS (SELECT 1 FROM "raw"."t?%s" '
         f"WHERE {same} AND (1 = 1) AND {within})"
     )
     joined = merge.delete_known(*rules, pads_text=False, using=True, narrowed=ranged)
-    assert joined.marked("?") == (
+    assert joined.rendered("?") == (
         f'DELETE FROM "ferry"."stg" USING "raw"."t?%s" WHERE {same} AND (1 = 1) AND {within}'
     )
     ours = merge.delete_matching(TARGET, STAGING, ODD[:1], pads_text=False, using=False)
-    assert ranged(ours).marked("?") == (
+    assert ranged(ours).rendered("?") == (
         'DELETE FROM "raw"."t?%s" WHERE EXISTS (SELECT 1 FROM "ferry"."stg" '
         """WHERE "raw"."t?%s"."margin_%""\" = "ferry"."stg"."margin_%""\") """
         f"AND {within}"
@@ -101,10 +104,10 @@ def test_an_engine_of_its_own_quotes_gets_names_in_them_and_literals_as_they_are
 
     name = """a "b" `c` 'd'"""
     item = f"""'"x" it''s', {sql.quoted(name)}"""
-    text = f"""SELECT {item} FROM {sql.table_sql(TARGET)} WHERE ' "' = {MARK}"""
+    text = f"""SELECT {item} FROM {sql.table_sql(TARGET)} WHERE ' "' = {PARAM}"""
     comments = """-- it's "x"\n/* "y's" */"""
     text = f"{comments}{text}"
-    told = Statement(text, (1,)).marked("?", lambda each: sql.requoted(each, backticked))
+    told = Statement(text, (1,)).rendered("?", lambda each: sql.requoted(each, backticked))
     assert told.startswith(comments)
     assert told.removeprefix(comments) == (
         """SELECT '"x" it''s', `a "b" ``c`` 'd'` FROM `raw`.`t?%s` WHERE ' "' = ?"""

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from deployments.local.redshift_double import Fault
 from ferry.ranges import Range
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows import backfill_tables
 from flows.backfill_tables import backfill
 from flows.pipeline.make_batch import load_route
@@ -100,8 +100,8 @@ NEXT = {"end_date": date(2023, 7, 4), "reprocess": "all"}
 
 def forget(shop: Any, *days: str) -> None:
     """Take days out of the target and out of the receipts."""
-    receipt = f"DELETE FROM ferry.receipts WHERE table_name = {MARK} AND window_label = {MARK}"
-    rows = f'DELETE FROM "{shop.schema}"."nps" WHERE CAST(modified AS DATE) = {MARK}'
+    receipt = f"DELETE FROM ferry.receipts WHERE table_name = {PARAM} AND window_label = {PARAM}"
+    rows = f'DELETE FROM "{shop.schema}"."nps" WHERE CAST(modified AS DATE) = {PARAM}'
     for day in days:
         shop.warehouse.execute(Statement(receipt, (f"{shop.schema}.nps", day)))
         shop.warehouse.execute(Statement(rows, (date.fromisoformat(day),)))

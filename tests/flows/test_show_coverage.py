@@ -9,7 +9,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from ferry.errors import FerryError
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.harness.api import Api
@@ -48,7 +48,7 @@ def pages(api: Api, state: State[Any]) -> dict[str, str]:
 def in_warehouse(shop: Any, columns: str = "day, status", table: str = "orders") -> list[Any]:
     return shop.warehouse.fetch(
         Statement(
-            f"SELECT {columns} FROM ferry.coverage WHERE table_name = {MARK} "
+            f"SELECT {columns} FROM ferry.coverage WHERE table_name = {PARAM} "
             "AND day < '2023-01-06' ORDER BY day",
             (f"{shop.schema}.{table}",),
         )
@@ -85,7 +85,7 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
     (failure,) = shop.warehouse.fetch(
         Statement(
             "SELECT window_label, error, reason, flow_run_id FROM ferry.failures "
-            f"WHERE table_name = {MARK}",
+            f"WHERE table_name = {PARAM}",
             (f"{shop.schema}.orders",),
         )
     )

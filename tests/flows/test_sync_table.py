@@ -9,7 +9,7 @@ from prefect.flow_engine import run_flow_sync
 from prefect.states import AwaitingRetry
 
 from ferry.errors import DataError
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.harness.api import Api
@@ -253,7 +253,7 @@ def key_indexes(shop):
     """The columns of each index of the target."""
     indexes = shop.warehouse.fetch(
         Statement(
-            f"SELECT indexdef FROM pg_indexes WHERE schemaname = {MARK} AND tablename = 'orders'",
+            f"SELECT indexdef FROM pg_indexes WHERE schemaname = {PARAM} AND tablename = 'orders'",
             (shop.schema,),
         )
     )

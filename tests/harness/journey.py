@@ -17,7 +17,7 @@ from blocks.warehouse import Warehouse
 from blocks.warehouses.duckdb.files import opened
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement, column_list
+from ferry.statements import PARAM, Statement, column_list
 from tests.harness.saved_blocks import kept_here, save
 
 RunSource = Callable[[str, Sequence[Sequence[object]]], None]
@@ -92,7 +92,7 @@ class Journey:
             return []
         names = column_list(column.name for column in RECEIPT_COLUMNS)
         select = Statement(
-            f"SELECT {names} FROM ferry.receipts WHERE table_name = {MARK} ORDER BY finished_at",
+            f"SELECT {names} FROM ferry.receipts WHERE table_name = {PARAM} ORDER BY finished_at",
             (f"{self.schema}.{table}",),
         )
         return [from_row(row) for row in self.warehouse.fetch(select)]

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
-from ferry.statements import MARK, Statement, column_list
+from ferry.statements import PARAM, Statement, column_list
 from ferry.summaries.publications import PUBLICATION_COLUMNS, Publication, publication_of
 from tests.harness.journey import Journey
 
@@ -74,7 +74,7 @@ class Survey:
         """When it was published, in order."""
         names = column_list(column.name for column in PUBLICATION_COLUMNS)
         select = Statement(
-            f"SELECT {names} FROM ferry.publications WHERE summary = {MARK} ORDER BY published_at",
+            f"SELECT {names} FROM ferry.publications WHERE summary = {PARAM} ORDER BY published_at",
             (f"{self.journey.schema}.{name}",),
         )
         return [publication_of(row) for row in self.journey.warehouse.fetch(select)]
@@ -88,7 +88,7 @@ class Survey:
         return self.journey.warehouse.fetch(
             Statement(
                 "SELECT name, expected, found FROM ferry.check_results "
-                f"WHERE summary = {MARK} AND outcome = {MARK} ORDER BY checked_at",
+                f"WHERE summary = {PARAM} AND outcome = {PARAM} ORDER BY checked_at",
                 (f"{self.journey.schema}.nps_summary", outcome),
             )
         )

@@ -35,7 +35,7 @@ def run(
 ) -> duckdb.DuckDBPyConnection:
     """Run a statement of ours in DuckDB."""
     whole = sql.Statement.of(statement)
-    return connection.execute(whole.sql.replace(sql.MARK, "?"), list(whole.values))
+    return connection.execute(whole.sql.replace(sql.PARAM, "?"), list(whole.values))
 
 
 class Engine:

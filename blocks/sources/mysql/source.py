@@ -29,14 +29,14 @@ from blocks.sources.mysql.estimates import (
     longest_row,
 )
 from blocks.sources.mysql.fingerprint import MySQLFingerprint, digests
-from blocks.sources.mysql.process import (
+from blocks.sources.mysql.range_readers import read_together
+from blocks.sources.mysql.reader_process import (
     BATCH_BYTES,
     MySQLReader,
     OnProcess,
     ReadTimeoutError,
     UnreadableError,
 )
-from blocks.sources.mysql.reading_processes import read_together
 from blocks.sources.mysql.select import Select, table_name
 from blocks.sources.mysql.snapshot import Gate
 from blocks.sources.names import carried
@@ -336,7 +336,9 @@ class MySQLSource(Source):
         """The rows of one query in MySQL's SQL; times have no zone, moments are in UTC."""
         whole = Statement.of(statement)
         sql = (
-            whole.marked("%s", lambda text: text.replace("%", "%%")) if whole.values else whole.sql
+            whole.rendered("%s", lambda text: text.replace("%", "%%"))
+            if whole.values
+            else whole.sql
         )
         with self._server.cursor() as cursor:
             cursor.execute(sql, whole.values or None)

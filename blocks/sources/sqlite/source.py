@@ -189,7 +189,7 @@ class SQLiteSource(Source):
         with self._connection() as connection:
             add_functions(connection)
             try:
-                return connection.execute(whole.marked("?"), whole.values).fetchall()
+                return connection.execute(whole.rendered("?"), whole.values).fetchall()
             except sqlite3.OperationalError as error:
                 if "user-defined function raised" not in str(error):
                     raise

@@ -30,7 +30,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import MARK, Statement, Transaction, column_list, quoted, table_sql
+from ferry.statements import PARAM, Statement, Transaction, column_list, quoted, table_sql
 from ferry.target.retype import HeldColumns
 
 _MAX_LINE_BYTES = 1 << 28  # the most a row can have in a CSV file; read_csv's default is 2 MB
@@ -41,15 +41,15 @@ _writers_guard = threading.Lock()
 _DESCRIBE = f"""
 SELECT column_name, data_type, is_nullable
 FROM duckdb_columns()
-WHERE database_name = current_database() AND lower(table_name) = lower({MARK})
-  AND lower(schema_name) = lower(COALESCE(NULLIF({MARK}, ''), current_schema()))
+WHERE database_name = current_database() AND lower(table_name) = lower({PARAM})
+  AND lower(schema_name) = lower(COALESCE(NULLIF({PARAM}, ''), current_schema()))
 ORDER BY column_index
 """  # noqa: S608
 _DESCRIBE_KEY = f"""
 SELECT constraint_column_names
 FROM duckdb_constraints()
-WHERE database_name = current_database() AND lower(table_name) = lower({MARK})
-  AND lower(schema_name) = lower(COALESCE(NULLIF({MARK}, ''), current_schema()))
+WHERE database_name = current_database() AND lower(table_name) = lower({PARAM})
+  AND lower(schema_name) = lower(COALESCE(NULLIF({PARAM}, ''), current_schema()))
   AND constraint_type = 'PRIMARY KEY'
 """  # noqa: S608
 _CONSTRAINED = _DESCRIBE_KEY.replace(
@@ -57,11 +57,11 @@ _CONSTRAINED = _DESCRIBE_KEY.replace(
 ).replace("constraint_type = 'PRIMARY KEY'", "constraint_type <> 'NOT NULL'")
 _INDEXED = f"""
 SELECT 1 FROM duckdb_indexes()
-WHERE database_name = current_database() AND lower(table_name) = lower({MARK})
-  AND lower(schema_name) = lower(COALESCE(NULLIF({MARK}, ''), current_schema()))
+WHERE database_name = current_database() AND lower(table_name) = lower({PARAM})
+  AND lower(schema_name) = lower(COALESCE(NULLIF({PARAM}, ''), current_schema()))
 LIMIT 1
 """  # noqa: S608
-_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {MARK}"  # noqa: S608
+_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {PARAM}"  # noqa: S608
 # Nothing is guessed: https://duckdb.org/docs/stable/data/csv/overview#parameters
 # `allow_quoted_nulls` off: a quoted value is a value, even if it looks like the marker.
 # `new_line`: guessed from the first CR it sees, also from one within quotes.
@@ -99,7 +99,7 @@ class DuckDBTransaction:
     def _run(self, statement: Statement | str) -> duckdb.DuckDBPyConnection:
         """DuckDB marks a value by `?`, and takes none within quotes for one."""
         whole = Statement.of(statement)
-        return self._connection.execute(whole.marked("?"), list(whole.values))
+        return self._connection.execute(whole.rendered("?"), list(whole.values))
 
 
 class DuckDBWarehouse(Warehouse):

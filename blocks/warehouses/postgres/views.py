@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from ferry.target.retype import View
 
 _VIEWS = f"""
@@ -25,9 +25,9 @@ JOIN pg_catalog.pg_class AS v ON v.oid = owned.refobjid
 JOIN pg_catalog.pg_namespace AS vn ON vn.oid = v.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a
   ON a.attrelid = used.refobjid AND a.attnum = used.refobjsubid AND a.attnum > 0
-WHERE t.relname = {MARK} AND tn.nspname = COALESCE(NULLIF({MARK}, ''), current_schema())
+WHERE t.relname = {PARAM} AND tn.nspname = COALESCE(NULLIF({PARAM}, ''), current_schema())
   AND v.relkind IN ('v', 'm') AND v.oid <> t.oid"""  # noqa: S608
-_OF_COLUMN = _VIEWS + f" AND a.attname = {MARK}"
+_OF_COLUMN = _VIEWS + f" AND a.attname = {PARAM}"
 
 Fetch = Callable[[Statement], list[tuple[Any, ...]]]
 

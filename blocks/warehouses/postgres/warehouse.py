@@ -32,16 +32,16 @@ from ferry.capabilities import Capabilities
 from ferry.errors import DataError, FerryError, SchemaError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, TableName, TableSchema
-from ferry.statements import MARK, Statement, Transaction
+from ferry.statements import PARAM, Statement, Transaction
 from ferry.target.retype import View
 
 _CHUNK_BYTES = 1 << 20
 _GENERATED = f"""
 SELECT column_name FROM information_schema.columns
-WHERE table_schema = {MARK} AND table_name = {MARK}
+WHERE table_schema = {PARAM} AND table_name = {PARAM}
   AND (is_generated = 'ALWAYS' OR is_identity = 'YES')
 """  # noqa: S608
-_INDEXES = f"SELECT tablename, indexname FROM pg_catalog.pg_indexes WHERE schemaname = {MARK}"  # noqa: S608
+_INDEXES = f"SELECT tablename, indexname FROM pg_catalog.pg_indexes WHERE schemaname = {PARAM}"  # noqa: S608
 
 # An empty schema is the connection's own. conkey holds the primary key's column numbers, in order.
 _DESCRIBE = f"""
@@ -53,7 +53,7 @@ LEFT JOIN pg_catalog.pg_attribute AS a
   ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_collation AS o ON o.oid = a.attcollation
 LEFT JOIN pg_catalog.pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'p'
-WHERE c.relname = {MARK} AND n.nspname = COALESCE(NULLIF({MARK}, ''), current_schema())
+WHERE c.relname = {PARAM} AND n.nspname = COALESCE(NULLIF({PARAM}, ''), current_schema())
   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ORDER BY a.attnum
 """  # noqa: S608

@@ -12,7 +12,7 @@ from datetime import datetime
 from blocks.postgres.errors import without_quotes
 from blocks.warehouse import Warehouse
 from ferry.errors import DataError, FatalError
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from ferry.target.value_advice import CORRECT, NO_SUCH_TEXT, TOO_LONG, json_as_text
 
 # SYS_… is on clusters and serverless, STL_… on clusters only.
@@ -21,14 +21,14 @@ _LOAD_ERRORS = (
     f"""
 SELECT file_name, line_number, column_name, column_type, error_code, error_message
 FROM sys_load_error_detail
-WHERE session_id = {MARK} AND start_time >= {MARK}
+WHERE session_id = {PARAM} AND start_time >= {PARAM}
 ORDER BY start_time DESC
 LIMIT 1
 """,  # noqa: S608
     f"""
 SELECT filename, line_number, colname, type, err_code, err_reason
 FROM stl_load_errors
-WHERE session = {MARK} AND starttime >= {MARK}
+WHERE session = {PARAM} AND starttime >= {PARAM}
 ORDER BY starttime DESC
 LIMIT 1
 """,  # noqa: S608

@@ -30,7 +30,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import MARK, Statement, Transaction, quoted, storage_keys, table_sql
+from ferry.statements import PARAM, Statement, Transaction, quoted, storage_keys, table_sql
 from ferry.target.retype import HeldColumns, View
 
 # No value that could be in the data is ever taken for NULL: the marker is made for the run. Off:
@@ -68,22 +68,22 @@ _DESCRIBE = f"""
 SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale,
        is_nullable
 FROM svv_columns
-WHERE table_name = {MARK} AND table_schema = {MARK}
+WHERE table_name = {PARAM} AND table_schema = {PARAM}
 ORDER BY ordinal_position
 """  # noqa: S608
-_DESCRIBE_OWN = _DESCRIBE.replace(f"schema = {MARK}", "schema = current_schema()")
+_DESCRIBE_OWN = _DESCRIBE.replace(f"schema = {PARAM}", "schema = current_schema()")
 _THERE = f"""
 SELECT 1
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relname = {MARK} AND n.nspname = COALESCE(NULLIF({MARK}, ''), current_schema())
+WHERE c.relname = {PARAM} AND n.nspname = COALESCE(NULLIF({PARAM}, ''), current_schema())
   AND c.relkind IN ('r', 'v')
 """  # noqa: S608
 # https://docs.aws.amazon.com/redshift/latest/dg/r_SVV_REDSHIFT_COLUMNS.html
 _HELD = f"""
 SELECT column_name, distkey, sortkey, is_nullable
 FROM svv_redshift_columns
-WHERE database_name = {MARK} AND table_name = {MARK} AND schema_name = {MARK}
+WHERE database_name = {PARAM} AND table_name = {PARAM} AND schema_name = {PARAM}
 ORDER BY sortkey, ordinal_position
 """  # noqa: S608
 _SESSION = "SELECT pg_backend_pid(), getdate()"

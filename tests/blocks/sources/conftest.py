@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blocks.sources.mysql.process import READERS
+from blocks.sources.mysql.reader_process import READERS
 from tests.harness.mysql_shop import SERVERS, MySQLShop, opened_shop
 
 if TYPE_CHECKING:

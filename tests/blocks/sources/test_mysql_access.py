@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from blocks.sources import MySQLSource
-from blocks.sources.mysql.process import MySQLReader
+from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import (
     AccessError,

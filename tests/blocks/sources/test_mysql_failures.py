@@ -19,7 +19,7 @@ import pytest
 
 from blocks.sources import MySQLSource
 from blocks.sources.mysql.errors import error_of_code
-from blocks.sources.mysql.process import MySQLReader
+from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import (
     AccessError,

@@ -20,7 +20,7 @@ import pytest
 
 from blocks.sources import MySQLSource
 from blocks.sources.mysql import snapshot
-from blocks.sources.mysql.process import READERS
+from blocks.sources.mysql.reader_process import READERS
 from ferry.errors import ConnectionLostError, DataError, FerryError
 from ferry.schema import arrow_schema
 from tests.blocks.sources.test_mysql_cuts import KEYS, ROWS, analyzed, query_of

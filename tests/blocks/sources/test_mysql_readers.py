@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blocks.sources import MySQLSource
-from blocks.sources.mysql.process import MySQLReader
+from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import SchemaError
 from ferry.schema import TableName
@@ -90,7 +90,7 @@ class TestReaderThatWaits:
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from blocks.sources import MySQLSource
-from blocks.sources.mysql.process import READERS
+from blocks.sources.mysql.reader_process import READERS
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName
 source = MySQLSource(**json.load(sys.stdin))

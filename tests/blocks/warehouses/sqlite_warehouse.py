@@ -36,7 +36,7 @@ from ferry.errors import BusyError, ConflictError, DataError, FatalError, FerryE
 from ferry.fingerprints.canonical import DIGESTS, digest, value_text
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import MARK, Statement, Transaction, quoted, requoted
+from ferry.statements import PARAM, Statement, Transaction, quoted, requoted
 from ferry.target.retype import HeldColumns
 from tests.blocks.warehouses.engine import Engine
 
@@ -253,7 +253,7 @@ class SQLiteTransaction:
 
     def _run(self, statement: Statement | str) -> sqlite3.Cursor:
         whole = Statement.of(statement)
-        text = whole.marked("?", lambda part: requoted(part, backticked))
+        text = whole.rendered("?", lambda part: requoted(part, backticked))
         return self._connection.execute(text, [stored(value) for value in whole.values])
 
 
@@ -317,7 +317,7 @@ class SQLiteWarehouse(Warehouse):
         if table.schema and not self.has_schema(table.schema):
             return []
         names = 'name, type, "notnull", pk, dflt_value'
-        select = f"SELECT {names} FROM pragma_table_info({MARK}, {MARK})"
+        select = f"SELECT {names} FROM pragma_table_info({PARAM}, {PARAM})"
         return (tx or self).fetch(Statement(select, (table.name, table.schema or "main")))
 
     def has_schema(self, schema: str) -> bool:

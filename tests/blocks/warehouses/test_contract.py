@@ -17,7 +17,7 @@ from ferry import statements as sql
 from ferry.batch import StageFormat
 from ferry.errors import ConflictError, DataError, FerryError, SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, fits
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from ferry.summaries.query import parse_query
 from ferry.target.key_index import create_index
 
@@ -177,7 +177,7 @@ def test_parameters_arrive_as_they_left(engine: Any) -> None:
     columns = tuple(EVERY_KIND[i] for i in kept)
     rows = [tuple(row[i] for i in kept) for row in ROWS]
     table = engine.create(columns)
-    insert = f'INSERT INTO "{table.schema}"."t" VALUES ({", ".join([MARK] * len(columns))})'
+    insert = f'INSERT INTO "{table.schema}"."t" VALUES ({", ".join([PARAM] * len(columns))})'
     with engine.warehouse.transaction() as tx:
         for row in rows:
             assert tx.execute(Statement(insert, row)) == 1
@@ -199,7 +199,7 @@ def test_nothing_in_a_name_or_a_literal_is_taken_for_a_value(engine: Any, odd: s
     text, first = odd.replace("'", "''"), sql.quoted(columns[0].name)
     literals = f"SELECT '{text}' FROM {sql.table_sql(table)} WHERE {first} LIKE '%{text}'"
     assert engine.warehouse.fetch(literals) == [(odd,)] * (2 if set(odd) == {"%"} else 1)
-    both = Statement(f"{literals} AND {first} = {MARK}", (odd,))
+    both = Statement(f"{literals} AND {first} = {PARAM}", (odd,))
     assert engine.warehouse.fetch(both) == [(odd,)]
     with engine.warehouse.transaction() as tx:
         assert tx.fetch(both) == [(odd,)]
@@ -211,7 +211,7 @@ def test_nothing_in_a_name_or_a_literal_is_taken_for_a_value(engine: Any, odd: s
 
 def test_a_value_with_our_own_mark_is_a_value_and_a_name_with_it_is_refused(engine: Any) -> None:
     table = engine.create(TWO)
-    held = f"a{MARK}b"
+    held = f"a{PARAM}b"
     insert = sql.insert_rows(table, TWO, [(1, held)])
     if engine.warehouse.capabilities.nul_in_text:
         assert engine.warehouse.execute(insert) == 1
@@ -284,9 +284,9 @@ def test_a_missing_column_is_a_schema_error(engine: Any) -> None:
 def test_values_in_statements_and_keys_are_not_told(engine: Any) -> None:
     engine.create(TWO)
     number, table = engine.as_number.format, f'"{engine.schema}"."t"'
-    insert = f"INSERT INTO {table} VALUES ({MARK}, {MARK})"
+    insert = f"INSERT INTO {table} VALUES ({PARAM}, {PARAM})"
     statements: list[Statement | str] = [
-        Statement(f"INSERT INTO {table} VALUES ({number(MARK)}, {MARK})", (SECRET, "x")),
+        Statement(f"INSERT INTO {table} VALUES ({number(PARAM)}, {PARAM})", (SECRET, "x")),
         "SELECT " + number(f"'{SECRET}'"),
         f"SELEC '{SECRET}'",
         f"SELECT '{SECRET}' '{SECRET}' FROM",

@@ -22,7 +22,7 @@ from blocks.warehouses import DuckDBWarehouse
 from ferry.batch import StageFormat
 from ferry.errors import AccessError, BusyError, DataError, FerryError
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 
@@ -311,7 +311,7 @@ def test_files_of_the_same_name_and_of_names_that_duckdb_uses_are_open_at_once(
         for number, (each, schema) in enumerate(zip(warehouses, schemas, strict=True)):
             stack.enter_context(each._connection())
             each.execute(f"CREATE SCHEMA {schema}")
-            each.execute(Statement(f"CREATE TABLE {schema}.t AS SELECT {MARK} AS n", (number,)))
+            each.execute(Statement(f"CREATE TABLE {schema}.t AS SELECT {PARAM} AS n", (number,)))
     for number, (each, schema) in enumerate(zip(warehouses, schemas, strict=True)):
         assert each.fetch(f"FROM {schema}.t") == [(number,)]
         named = each.fetch("SELECT current_database()")

@@ -22,7 +22,7 @@ from ferry.errors import (
     SchemaError,
 )
 from ferry.schema import Column, DataType, Kind
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 
 if TYPE_CHECKING:
     pass
@@ -109,7 +109,7 @@ def test_a_nul_in_text_is_a_data_error_with_its_place(postgres_engine: Any) -> N
         postgres_engine.warehouse.copy_in(table, staged, postgres_engine.stage)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(DataError):
-        postgres_engine.warehouse.fetch(Statement(f"SELECT {MARK}", ("a\0b",)))
+        postgres_engine.warehouse.fetch(Statement(f"SELECT {PARAM}", ("a\0b",)))
 
 
 def test_json_that_the_server_refuses_is_told_with_its_line_and_column(
@@ -205,11 +205,11 @@ def test_a_lost_connection_is_told_apart_before_and_at_commit(postgres_engine: A
     warehouse = postgres_engine.warehouse
     with pytest.raises(ConnectionLostError), warehouse.transaction() as tx:
         (pid,) = tx.fetch("SELECT pg_backend_pid()")[0]
-        warehouse.fetch(Statement(f"SELECT pg_terminate_backend({MARK})", (pid,)))
+        warehouse.fetch(Statement(f"SELECT pg_terminate_backend({PARAM})", (pid,)))
         tx.fetch("SELECT 1")
     with pytest.raises(OutcomeUnknownError), warehouse.transaction() as tx:
         (pid,) = tx.fetch("SELECT pg_backend_pid()")[0]
-        warehouse.fetch(Statement(f"SELECT pg_terminate_backend({MARK})", (pid,)))
+        warehouse.fetch(Statement(f"SELECT pg_terminate_backend({PARAM})", (pid,)))
 
 
 @pytest.mark.parametrize("words", ["cache lookup failed", "could not open relation with oid"])
@@ -219,7 +219,7 @@ def test_words_of_a_value_make_no_conflict(postgres_engine: Any, words: str) -> 
     with pytest.raises(DataError):
         for _ in range(2):
             postgres_engine.warehouse.execute(
-                Statement(f"INSERT INTO {table} VALUES ({MARK})", (words,))
+                Statement(f"INSERT INTO {table} VALUES ({PARAM})", (words,))
             )
 
 
@@ -229,7 +229,7 @@ def test_a_deadlock_is_a_conflict(postgres_engine: Any) -> None:
     postgres_engine.warehouse.execute(f"INSERT INTO {table} VALUES (1, 'a'), (2, 'b')")
     both = threading.Barrier(2, timeout=20)
     errors: list[BaseException] = []
-    change = f"UPDATE {table} SET name = 'x' WHERE id = {MARK}"
+    change = f"UPDATE {table} SET name = 'x' WHERE id = {PARAM}"
 
     def update(first: int, second: int) -> None:
         try:

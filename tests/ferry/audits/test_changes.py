@@ -12,7 +12,7 @@ from ferry.audits.changes import delete_rows, mark_rows, take_version_of_source,
 from ferry.audits.outcome import Difference, DifferentRow
 from ferry.fingerprints.queries import Side
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from ferry.write.deletions import Deletion
 
 ID = Column("id", DataType(Kind.INT64), nullable=False)
@@ -31,7 +31,7 @@ def marks(kind: Kind, values: tuple[Any, ...] = (), *, nullable: bool = True) ->
 
 def bound(statement: Statement) -> int:
     """How many values it takes; each has its place."""
-    assert statement.sql.count(MARK) == len(statement.values)
+    assert statement.sql.count(PARAM) == len(statement.values)
     return len(statement.values)
 
 

@@ -14,7 +14,7 @@ from ferry import statements as sql
 from ferry.receipts import table as receipts_table
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement, Transaction
+from ferry.statements import PARAM, Statement, Transaction
 from tests.harness.write_engine import run
 
 TABLE = TableName("raw", "t")
@@ -60,7 +60,7 @@ class Engine:
         whole = Statement.of(statement)
         head, rest = whole.sql.split(" FROM ", 1)
         rest = re.sub(" GROUP BY .*", "", rest)
-        count = Statement(f"SELECT COUNT(*) FROM {rest}", whole.values[head.count(MARK) :])
+        count = Statement(f"SELECT COUNT(*) FROM {rest}", whole.values[head.count(PARAM) :])
         self.looked_at.append(run(self.connection, count).fetchall()[0][0])
         return run(self.connection, whole).fetchall()
 

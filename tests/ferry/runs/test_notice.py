@@ -15,7 +15,7 @@ def run(**known: Any) -> FailedRun:
     return FailedRun(
         **{
             "name": "sync nps 2023-01-05",
-            "journey": "sync-table/on-demand",
+            "deployment": "sync-table/on-demand",
             "ended": "Failed",
             "message": "extract raw_data.nps 2023-01-05: there is no table 'nps'",
             "parameters": {"table": "nps", "run_date": "2023-01-05", "mode": None, "zone": "UTC"},

@@ -31,7 +31,7 @@ def run(state: str = "RUNNING", age: float = 0.0, **fields: object) -> SeenRun:
     made = SeenRun(
         id="8f9d0b0e",
         name="sync all day",
-        journey="sync-all/daily",
+        deployment="sync-all/daily",
         pool="ferry-pool",
         state=state,
         state_name=state.title(),
@@ -129,7 +129,7 @@ class TestLateRuns:
     def test_runs_that_nobody_takes_are_told_once_for_their_deployment(self) -> None:
         older = run("SCHEDULED", age=7_200, state_name="Late")
         (told,) = late_runs([self.late, older], [], NOW, PATIENCE)
-        assert (told.journey, told.runs, told.due_at) == ("sync-all/daily", 2, older.due_at)
+        assert (told.deployment, told.runs, told.due_at) == ("sync-all/daily", 2, older.due_at)
         assert not told.waits_for_place
 
     def test_a_run_that_is_not_late_enough_is_not_told(self) -> None:
@@ -139,7 +139,7 @@ class TestLateRuns:
         assert late_runs([self.late], ["ferry-pool"], NOW, PATIENCE) == []
 
     def test_one_behind_a_pool_that_is_at_work_waits_for_its_turn_but_not_for_ever(self) -> None:
-        other = run(journey="backfill/on-demand")
+        other = run(deployment="backfill/on-demand")
         assert late_runs([self.late, other], [], NOW, PATIENCE) == []
         old = run("SCHEDULED", age=7 * 3_600, state_name="Late")
         assert len(late_runs([old, other], [], NOW, PATIENCE)) == 1

@@ -14,7 +14,7 @@ import pytest
 from ferry.capabilities import Capabilities
 from ferry.errors import SpecError
 from ferry.schema import TableName
-from ferry.statements import MARK
+from ferry.statements import PARAM
 from ferry.summaries.moments import by_moments
 from ferry.summaries.query import bound, insert_selected, parse_query
 from tests.harness.write_engine import REDSHIFTS_SQL
@@ -83,7 +83,7 @@ def sent(text: str, dialect: str = "redshift") -> str:
 def test_an_expression_is_sent_as_it_is_written(dialect: str, expression: str) -> None:
     text = "SELECT {0} AS x FROM s.t WHERE at >= {1} AND ({0}) IS NOT NULL AND at<{2}"
     written = text.format(expression, ":window_start", ":window_end")
-    assert sent(written, dialect) == text.format(expression, MARK, MARK)
+    assert sent(written, dialect) == text.format(expression, PARAM, PARAM)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_expression_is_sent_as_it_is_written(dialect: str, expression: str) -
     ],
 )  # fmt: skip
 def test_a_statement_is_sent_as_it_is_written(text: str) -> None:
-    expected = re.sub(r"(?<!it's ):window_\w+", MARK, text)
+    expected = re.sub(r"(?<!it's ):window_\w+", PARAM, text)
     assert sent(text) == expected
     assert sent(f"{text};") == expected
     assert sent(f"{text}\n;;\n-- that's all; really\n") == expected
@@ -115,7 +115,7 @@ def test_a_statement_is_sent_as_it_is_written(text: str) -> None:
 def test_a_shipped_summary_is_sent_as_it_is_written(file: Path) -> None:
     text = file.read_text()
     insert = insert_selected(TARGET, parse_query(text, file.name), ["a", "b"], REDSHIFTS_SQL)
-    written = re.sub(r":window_\w+", MARK, text.strip())
+    written = re.sub(r":window_\w+", PARAM, text.strip())
     assert bound(insert, VALUES).sql == (
         f'INSERT INTO "s"."target" ("a", "b") SELECT "a", "b" FROM ({written}) AS summary'
     )
@@ -150,7 +150,7 @@ def test_a_moment_is_put_in_and_the_rest_stays(bounded: str, as_moment: str | No
     statement = bound(query.text(REDSHIFTS_SQL), VALUES)
     head = "SELECT ADD_MONTHS(d, 1), \0::date FROM s.t WHERE "
     if as_moment is None:
-        assert statement.sql == head + re.sub(r"(?<!'):window_start", MARK, bounded)
+        assert statement.sql == head + re.sub(r"(?<!'):window_start", PARAM, bounded)
         assert "moment" not in statement.values
     else:
         assert statement == replace(statement, sql=head + as_moment)

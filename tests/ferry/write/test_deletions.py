@@ -4,7 +4,7 @@ import pytest
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import MARK
+from ferry.statements import PARAM
 from ferry.write.deletions import Deletion, deletion
 
 TABLE = TableName("raw_data", "users")
@@ -54,8 +54,8 @@ def test_a_column_that_cannot_tell_by_such_values_is_refused(
 def test_values_are_bound_and_compared_to_the_last_blank():
     marked = Deletion(column(Kind.TEXT), ("Ä", "gone' OR 1=1 --"))
     plain = marked.condition(pads_text=False, prefix="t.")
-    assert plain.sql == f'(t."gone" IS NOT NULL AND (t."gone" = {MARK} OR t."gone" = {MARK}))'
+    assert plain.sql == f'(t."gone" IS NOT NULL AND (t."gone" = {PARAM} OR t."gone" = {PARAM}))'
     assert plain.values == ("Ä", "gone' OR 1=1 --")
     padded = marked.condition(pads_text=True)
-    assert padded.sql.count(f'"gone" = {MARK} AND OCTET_LENGTH("gone") = {MARK}') == 2
+    assert padded.sql.count(f'"gone" = {PARAM} AND OCTET_LENGTH("gone") = {PARAM}') == 2
     assert padded.values == ("Ä", 2, "gone' OR 1=1 --", 15)

@@ -9,7 +9,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 from pydantic import SecretStr
 
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.harness.api import Api
@@ -75,7 +75,8 @@ def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any,
     shop.warehouse.execute(f'DELETE FROM "{shop.schema}"."orders" WHERE id = 5')
     shop.warehouse.execute(
         Statement(
-            f"DELETE FROM ferry.receipts WHERE table_name = {MARK} AND window_label = '2023-01-05'",
+            "DELETE FROM ferry.receipts "
+            f"WHERE table_name = {PARAM} AND window_label = '2023-01-05'",
             (table,),
         )
     )

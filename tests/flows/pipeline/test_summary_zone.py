@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.build_summary import build_summary
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -79,7 +79,7 @@ def test_an_input_check_looks_at_the_hours_of_the_day_in_the_summary_s_zone(
     warehouse = journey.warehouse
     table = readings(journey, tmp_path, monkeypatch, SPEC.format_map(named(journey, zone)), QUERY)
     build_summary(summary="by_day")  # whole, so that a day can be built alone from now on
-    put = f"INSERT INTO {table} VALUES ({MARK}, 99)"
+    put = f"INSERT INTO {table} VALUES ({PARAM}, 99)"
     warehouse.execute(Statement(put, (moment.replace(tzinfo=UTC),)))
 
     state = build_summary(
@@ -139,7 +139,7 @@ def test_a_summary_whose_partition_has_a_zone_is_replaced_by_the_days_of_the_sum
 
     warehouse = journey.warehouse
     table = readings(journey, tmp_path, monkeypatch, spec(0, "warn"), HOURS)
-    put = f"INSERT INTO {table} VALUES ({MARK}, 1)"
+    put = f"INSERT INTO {table} VALUES ({PARAM}, 1)"
     for moment in at((4, 21), (4, 23), (5, 1), (5, 23), (6, 1), (6, 2)):
         warehouse.execute(Statement(put, (moment.astimezone(UTC),)))
     build_summary(summary="by_day")

@@ -16,7 +16,7 @@ from deployments.local.redshift_double import Fault
 from ferry.ranges import Range, split_range
 from ferry.receipts.receipt import Receipt
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement, table_sql
+from ferry.statements import PARAM, Statement, table_sql
 from ferry.write import upsert
 from flows.backfill_tables import backfill
 from flows.pipeline.make_batch import load_route
@@ -140,11 +140,11 @@ class World:
             for table in ("single", "several"):
                 name = table_sql(TableName(self.shop.schema, table))
                 change = (
-                    Statement(f"DELETE FROM {name} WHERE id = {MARK}", (number,))
+                    Statement(f"DELETE FROM {name} WHERE id = {PARAM}", (number,))
                     if number % 2
                     else Statement(
-                        f"UPDATE {name} SET note = 'theirs', modified = {MARK}, "
-                        f"at_second = {MARK} WHERE id = {MARK}",
+                        f"UPDATE {name} SET note = 'theirs', modified = {PARAM}, "
+                        f"at_second = {PARAM} WHERE id = {PARAM}",
                         (later, int(later.replace(tzinfo=UTC).timestamp()), number),
                     )
                 )
@@ -280,7 +280,7 @@ def test_of_a_month_with_a_bad_value_thirty_days_land_and_the_one_is_named(
     assert [row[0] for row in shop.target("nps", "id")] == [n for n in range(62) if n // 2 != 16]
     failures = shop.warehouse.fetch(
         Statement(
-            f"SELECT window_label FROM ferry.failures WHERE table_name = {MARK}",
+            f"SELECT window_label FROM ferry.failures WHERE table_name = {PARAM}",
             (f"{shop.schema}.nps",),
         )
     )

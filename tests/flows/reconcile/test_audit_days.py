@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from tests.harness.api import Api
 
@@ -94,11 +94,11 @@ def change_without_cursor(shop: Any) -> None:
 
 
 def alter_in_the_warehouse(shop: Any) -> None:
-    alter(shop, f"UPDATE {{}} SET note = 'by hand' WHERE id = {MARK}", 12)
+    alter(shop, f"UPDATE {{}} SET note = 'by hand' WHERE id = {PARAM}", 12)
 
 
 def lose_in_the_warehouse(shop: Any) -> None:
-    alter(shop, f"DELETE FROM {{}} WHERE id = {MARK}", 12)
+    alter(shop, f"DELETE FROM {{}} WHERE id = {PARAM}", 12)
 
 
 FAULTS = [
@@ -170,7 +170,7 @@ def test_a_week_in_which_the_target_is_the_source_each_morning(shop: Any, mornin
             sell(shop, day - 1, 10 * day + 8, at="23:59:59")  # commits a day late
             shop.sql("DELETE FROM orders WHERE id = ?", [(10 * (day - 1) + 2,)])
             shop.sql("UPDATE orders SET note = 'silent' WHERE id = ?", [(10 * (day - 1) + 3,)])
-            alter(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 10 * (day - 1) + 4)
+            alter(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 10 * (day - 1) + 4)
         sell(shop, day + 1, 10 * day + 9, at="08:00:00")  # this morning's: still to come
         state = morning(day)
         assert state.type is StateType.COMPLETED, state.message

@@ -26,7 +26,7 @@ from ferry.batch import Batch, Copied, Extract, Staged
 from ferry.errors import FerryError, ValuesDifferError
 from ferry.plan import BatchPlan
 from ferry.schema import Column, Kind, TableName
-from ferry.statements import MARK, Statement, quoted, table_sql
+from ferry.statements import PARAM, Statement, quoted, table_sql
 from flows.pipeline.table_specs import load_table_specs
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
@@ -349,16 +349,16 @@ def test_a_part_file_altered_on_the_disk_is_refused(begun: Any, times: int) -> N
 
 def update(journey: Journey, table: TableName, column: Column, value: Any, row: int) -> int:
     """Alter one value in the warehouse; returns how many rows that touched."""
-    mark, bound = MARK, value
+    mark, bound = PARAM, value
     if isinstance(value, bytes):
         mark, bound = (
-            f"{BINARY[journey.warehouse.capabilities.dialect]}({MARK}, 'hex')",
+            f"{BINARY[journey.warehouse.capabilities.dialect]}({PARAM}, 'hex')",
             value.hex(),
         )
     elif column.type.kind is Kind.JSON and value is not None:
-        mark = f"{journey.warehouse.capabilities.parses_json or ''}({MARK})"
-        mark = mark if journey.warehouse.capabilities.parses_json else f"CAST({MARK} AS jsonb)"
-    sql = f"UPDATE {table_sql(table)} SET {quoted(column.name)} = {mark} WHERE id = {MARK}"
+        mark = f"{journey.warehouse.capabilities.parses_json or ''}({PARAM})"
+        mark = mark if journey.warehouse.capabilities.parses_json else f"CAST({PARAM} AS jsonb)"
+    sql = f"UPDATE {table_sql(table)} SET {quoted(column.name)} = {mark} WHERE id = {PARAM}"
     return journey.warehouse.execute(Statement(sql, (bound, row)))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
@@ -55,7 +55,7 @@ def audits(shop: Any) -> list[Any]:
     rows: list[Any] = shop.warehouse.fetch(
         Statement(
             "SELECT bucket, source_rows, target_rows, missing, changed, extra, pending, repaired "
-            f"FROM ferry.audits WHERE table_name = {MARK} ORDER BY audited_at, bucket",
+            f"FROM ferry.audits WHERE table_name = {PARAM} ORDER BY audited_at, bucket",
             (f"{shop.schema}.orders",),
         )
     )
@@ -66,8 +66,8 @@ def drift(shop: Any) -> None:
     """A row deleted for good, one committed late, one altered and one lost in the warehouse."""
     shop.sql("DELETE FROM orders WHERE id = 23")
     shop.sql("INSERT INTO orders VALUES (99, 'late', 1, '2023-01-04 08:00:00')")
-    assert in_target(shop, f"UPDATE {{}} SET price = 99 WHERE id = {MARK}", 31) == 1
-    assert in_target(shop, f"DELETE FROM {{}} WHERE id = {MARK}", 55) == 1
+    assert in_target(shop, f"UPDATE {{}} SET price = 99 WHERE id = {PARAM}", 31) == 1
+    assert in_target(shop, f"DELETE FROM {{}} WHERE id = {PARAM}", 55) == 1
 
 
 @pytest.mark.parametrize("landings", [1, 3])
@@ -212,7 +212,7 @@ def test_what_the_source_changed_after_it_was_carried_is_pending(shop: Any) -> N
 
 def test_a_row_altered_in_the_warehouse_to_be_newer_is_repaired_too(shop: Any) -> None:
     moved = datetime(2023, 1, 5, 23)
-    in_target(shop, f"UPDATE {{}} SET modified = {MARK}, note = 'x' WHERE id = 12", moved)
+    in_target(shop, f"UPDATE {{}} SET modified = {PARAM}, note = 'x' WHERE id = 12", moved)
     state = run(table="orders", **JANUARY, repair="carry")
     assert state.type is StateType.COMPLETED, state.message
     assert shop.target("orders", "note")[2][0] == "n2"
@@ -221,7 +221,8 @@ def test_a_row_altered_in_the_warehouse_to_be_newer_is_repaired_too(shop: Any) -
 def test_a_table_that_another_tool_has_filled_is_compared_as_a_whole(shop: Any) -> None:
     shop.warehouse.execute(
         Statement(
-            f"DELETE FROM ferry.receipts WHERE table_name = {MARK}", (f"{shop.schema}.orders",)
+            f"DELETE FROM ferry.receipts WHERE table_name = {PARAM}",
+            (f"{shop.schema}.orders",),
         )
     )
     shop.sql("INSERT INTO orders VALUES (98, 'late', 1, '2023-01-04 08:00:00')")
@@ -272,7 +273,7 @@ def test_coverage_shows_days_that_have_drifted_until_they_are_repaired(shop: Any
     assert "'reconcile/on-demand'" in page and "--param repair=carry" in page
     assert "Compared with the source: 5 of 5 days, last on " in page
     in_warehouse = Statement(
-        f"SELECT day, status, reason FROM ferry.coverage WHERE table_name = {MARK} "
+        f"SELECT day, status, reason FROM ferry.coverage WHERE table_name = {PARAM} "
         "AND audited_at IS NOT NULL AND status = 'drifted' ORDER BY day",
         (f"{shop.schema}.orders",),
     )

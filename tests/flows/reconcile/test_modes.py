@@ -9,7 +9,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from ferry.errors import ConnectionLostError, FerryError
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
@@ -61,7 +61,7 @@ def told(state: State[Any]) -> str:
 def test_a_watermark_over_ids_is_compared_as_a_whole_and_not_repaired_unasked(shop: Any) -> None:
     shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "id"})
     sync_table(table="orders")
-    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 12)
     shop.sql("INSERT INTO orders VALUES (?, 'new', NULL, 1, 1, 'N', NULL)", [(LAST,)])
     shop.sql("DELETE FROM orders WHERE id = 11")
     expected = "all compared, 9 rows, differs: 1 changed, 1 deleted at the source, 1 pending"
@@ -78,7 +78,7 @@ def test_a_watermark_over_ids_is_compared_as_a_whole_and_not_repaired_unasked(sh
 def test_a_watermark_over_a_time_is_repaired_by_windows(shop: Any) -> None:
     shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "modified"})
     sync_table(table="orders")
-    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 12)
     shop.sql("INSERT INTO orders VALUES (14, 'late', '2023-01-01 09:00:00', 1, 1, 'N', NULL)")
     state = run(repair="carry")
     assert state.type is StateType.COMPLETED, state.message
@@ -95,7 +95,7 @@ def test_unix_time_has_days_also_beside_a_version_that_is_a_time(shop: Any) -> N
     spec = {"mode": "window", "key": ["id"], "cursor": "stamp", "cursor_unit": "s"}
     shop.write_specs(orders={**spec, "version": "modified"})
     backfill(table="orders", **DAYS)
-    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 12)
     assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 changed"
     state = run(repair="carry")
     assert state.type is StateType.COMPLETED, state.message
@@ -106,7 +106,7 @@ def test_unix_time_has_days_also_beside_a_version_that_is_a_time(shop: Any) -> N
 def test_a_version_that_is_a_number_tells_which_row_is_newer(shop: Any) -> None:
     shop.write_specs(orders={**WINDOW, "version": "revision"})
     backfill(table="orders", **DAYS)
-    in_target(shop, f"UPDATE {{}} SET note = 'x', revision = 5 WHERE id = {MARK}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x', revision = 5 WHERE id = {PARAM}", 12)
     shop.sql("UPDATE orders SET revision = NULL WHERE id = 13")
     state = run(**DAYS, repair="carry")
     assert state.type is StateType.COMPLETED, state.message
@@ -163,7 +163,7 @@ def test_a_day_that_failed_since_it_was_loaded_is_compared_all_the_same(
 ) -> None:
     shop.write_specs(orders={**WINDOW, "retries": 0})
     backfill(table="orders", **DAYS)
-    in_target(shop, f"DELETE FROM {{}} WHERE id = {MARK}", 12)
+    in_target(shop, f"DELETE FROM {{}} WHERE id = {PARAM}", 12)
     with monkeypatch.context() as patched, pytest.raises(FerryError):
         patched.setattr(
             type(shop.source),
@@ -179,7 +179,7 @@ def test_a_date_that_stands_for_none_does_not_end_it(shop: Any) -> None:
     shop.sql("INSERT INTO orders VALUES (99, 'never', '9999-12-31 23:59:59', 1, 1, 'N', NULL)")
     shop.write_specs(orders=WINDOW)
     backfill(table="orders", **DAYS)
-    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 12)
     assert told(run()) == "all compared, 10 rows, differs: 1 changed, 1 pending"
     state = run(repair="carry")
     assert state.type is StateType.COMPLETED, state.message
@@ -190,7 +190,7 @@ def test_a_full_copy_takes_no_more_rows_out_than_it_may(shop: Any) -> None:
     shop.write_specs(orders={"mode": "full", "key": ["id"]})
     sync_table(table="orders")
     shop.sql("DELETE FROM orders WHERE id < 30")
-    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 31)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 31)
     state = run(repair="carry")
     assert "`max_delete_percent`" in str(state.message)
     assert len(shop.target("orders")) == 9
@@ -204,7 +204,7 @@ def test_a_full_copy_is_no_repair_of_a_part_of_the_table(shop: Any) -> None:
     shop.write_specs(orders={"mode": "full", "key": ["id"]})
     sync_table(table="orders")
     shop.sql("DELETE FROM orders WHERE id > 20")
-    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {MARK}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 12)
     state = run(**{**DAYS, "end_date": date(2023, 1, 2)}, repair="carry")
     assert "only a part of it was compared" in str(state.message)
     assert len(shop.target("orders")) == 9
@@ -226,7 +226,7 @@ def test_what_cannot_be_carried_again_is_left_as_it_is(shop: Any) -> None:
     spec = {"mode": "watermark", "key": ["id"], "cursor": "id", "version": "modified"}
     shop.write_specs(orders=spec)
     sync_table(table="orders")
-    in_target(shop, f"UPDATE {{}} SET note = 'x', modified = '2024-01-01' WHERE id = {MARK}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x', modified = '2024-01-01' WHERE id = {PARAM}", 12)
     before = shop.target("orders")
     assert "in no window" in str(run(repair="carry").message)
     assert shop.target("orders") == before

@@ -19,7 +19,7 @@ import pytest
 from ferry.audits.outcome import Difference
 from ferry.fingerprints.canonical import item
 from ferry.schema import TableName
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
 from tasks.audits.compare import compare
@@ -101,7 +101,7 @@ def drift(shop: MySQLShop, journey: Journey, table: str) -> dict[str, str]:
     for row in seed.sample(rows_of(table), DRIFTS):
         key = row[: len(keys)]
         how = seed.choice(["missing", "changed", "extra"])
-        there = " AND ".join(f'"{name}" = {MARK}' for name in keys)
+        there = " AND ".join(f'"{name}" = {PARAM}' for name in keys)
         here = " AND ".join(f"{name} = %s" for name in keys)
         target = f'"{journey.schema}"."{table}"'
         if how == "extra":

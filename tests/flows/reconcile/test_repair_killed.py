@@ -11,7 +11,7 @@ import pytest
 
 from blocks.postgres.session import SESSIONS
 from deployments.local.redshift_double import Fault
-from ferry.statements import MARK, Statement
+from ferry.statements import PARAM, Statement
 from flows import reconcile_tables
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
@@ -49,9 +49,9 @@ def shop(journey: Any, redshift_double: Any) -> Iterator[Any]:
     journey.sql("DELETE FROM orders WHERE id = 207")
     table = f'"{journey.schema}"."orders"'
     for statement, values in (
-        (f"UPDATE {table} SET note = 'by hand' WHERE id = {MARK}", (305,)),
+        (f"UPDATE {table} SET note = 'by hand' WHERE id = {PARAM}", (305,)),
         (
-            f"UPDATE {table} SET modified = {MARK} WHERE id = {MARK}",
+            f"UPDATE {table} SET modified = {PARAM} WHERE id = {PARAM}",
             (datetime(2023, 1, 3, 20), 111),
         ),
     ):
@@ -110,7 +110,7 @@ def test_an_answer_lost_at_commit_doubles_no_record_of_what_was_compared(
     kept = shop.warehouse.fetch(
         Statement(
             "SELECT bucket FROM ferry.audits WHERE flow_run_id = "
-            f"{MARK} AND table_name = {MARK} ORDER BY bucket",
+            f"{PARAM} AND table_name = {PARAM} ORDER BY bucket",
             (str(state.state_details.flow_run_id), f"{shop.schema}.orders"),
         )
     )

@@ -1,6 +1,6 @@
 """The program that reads with ConnectorX and writes what it reads to its output as Arrow streams.
 
-It is a process of its own (`MySQLReader` in `process.py` starts it), because ConnectorX
+It is a process of its own (`MySQLReader` in `reader_process.py` starts it), because ConnectorX
 
 - holds Python's lock while it waits for the server: a server that stalls would stop every thread
   of the process, Prefect's heartbeat among them, and no watchdog in it could act;

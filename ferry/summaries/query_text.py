@@ -15,37 +15,37 @@ from itertools import pairwise
 from sqlglot import Dialect, exp
 from sqlglot.tokens import Token, TokenType
 
-from ferry.statements import MARK
+from ferry.statements import PARAM
 
-Place = tuple[int, int]
+TextSpan = tuple[int, int]
 """Where something begins in a text, and the first character after it."""
 
 
 @dataclass(frozen=True)
-class Written:
+class QueryText:
     """The text of a query.
 
     Attributes:
         sql: From its first word to its last, with the comments before and between.
-        places: Where each word and sign stands; comments are none.
+        spans: Where each word and sign stands; comments are none.
     """
 
     sql: str
-    places: tuple[Place, ...]
+    spans: tuple[TextSpan, ...]
 
     @property
     def words(self) -> tuple[str, ...]:
         """Its words and signs as they are written, whatever blanks and comments are between."""
-        return tuple(self.sql[start:end] for start, end in self.places)
+        return tuple(self.sql[start:end] for start, end in self.spans)
 
-    def place(self, node: exp.Expression) -> Place:
+    def span_of(self, node: exp.Expression) -> TextSpan:
         """Where a parameter of the query's tree stands, or parentheses and casts around one."""
         around = []
         while isinstance(node, (exp.Paren, exp.Cast)):
             around.append(node)
             node = node.this
         words = self.words
-        first = next(n for n, (start, _) in enumerate(self.places) if start == node.meta["start"])
+        first = next(n for n, (start, _) in enumerate(self.spans) if start == node.meta["start"])
         last = first + 1
         for each in reversed(around):
             if isinstance(each, exp.Cast) and words[last + 1] == "::":
@@ -53,9 +53,9 @@ class Written:
             else:
                 first, last = _opening(words, first), _closing(words, last)
                 first -= isinstance(each, exp.Cast)  # CAST(… AS …)
-        return self.places[first][0], self.places[last][1]
+        return self.spans[first][0], self.spans[last][1]
 
-    def with_parts(self, parts: Mapping[Place, str]) -> str:
+    def with_parts(self, parts: Mapping[TextSpan, str]) -> str:
         """The text with these parts in place of what stands there."""
         text = self.sql
         for (start, end), part in sorted(parts.items(), reverse=True):
@@ -92,7 +92,7 @@ def _end_of_type(words: Sequence[str], last: int) -> int:
     return last + 3 * (zone in (["WITH", "TIME", "ZONE"], ["WITHOUT", "TIME", "ZONE"]))
 
 
-def read(text: str, dialect: str) -> tuple[Written, list[exp.Expression]]:
+def read(text: str, dialect: str) -> tuple[QueryText, list[exp.Expression]]:
     """The text without semicolons and what follows the last word, and sqlglot's trees of it.
 
     A parameter, such as `:window_start`, has its place among its `meta`, as names have.
@@ -105,24 +105,24 @@ def read(text: str, dialect: str) -> tuple[Written, list[exp.Expression]]:
     trees = [tree for tree in speaks.parser().parse(_placed(tokens), text) if tree and tree.args]
     for node in (node for tree in trees for node in tree.walk()):
         for key, value in list(node.args.items()):
-            if isinstance(value, str) and MARK in value:
-                name, _, start = value.rpartition(MARK)
+            if isinstance(value, str) and PARAM in value:
+                name, _, start = value.rpartition(PARAM)
                 node.set(key, name)
                 if isinstance(node, exp.Placeholder):
                     node.meta["start"] = int(start)
     for each in tokens:
         if each.token_type is TokenType.SEMICOLON:
             text = f"{text[: each.start]} {text[each.end + 1 :]}"
-    places = tuple(
+    spans = tuple(
         (each.start, each.end + 1) for each in tokens if each.token_type is not TokenType.SEMICOLON
     )
-    return Written(text[: places[-1][1]] if places else "", places), trees
+    return QueryText(text[: spans[-1][1]] if spans else "", spans), trees
 
 
 def _placed(tokens: Sequence[Token]) -> list[Token]:
     """The tokens, with the place of its colon behind the name of what may be a parameter.
 
-    sqlglot itself keeps the places of names only. What is none after all, such as the bound of an
+    sqlglot itself keeps the spans of names only. What is none after all, such as the bound of an
     array, is given its name back in the tree. A function is none.
     """
     placed = list(tokens)
@@ -130,6 +130,6 @@ def _placed(tokens: Sequence[Token]) -> list[Token]:
         if colon.token_type is not TokenType.COLON or name.token_type is not TokenType.VAR:
             continue
         if [each.token_type for each in tokens[n + 2 : n + 3]] != [TokenType.L_PAREN]:
-            text = f"{name.text}{MARK}{colon.start}"
+            text = f"{name.text}{PARAM}{colon.start}"
             placed[n + 1] = Token(TokenType.VAR, text, name.line, name.col, name.start, name.end)
     return placed

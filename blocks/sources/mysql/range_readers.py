@@ -12,7 +12,7 @@ from functools import partial
 import pyarrow as pa
 
 from blocks.source import Reading
-from blocks.sources.mysql.process import MySQLReader, OnProcess
+from blocks.sources.mysql.reader_process import MySQLReader, OnProcess
 from blocks.sources.mysql.select import Select
 from blocks.sources.mysql.snapshot import Gate
 
@@ -43,7 +43,7 @@ def read_together(
         FerryError: The first that one of the ranges ends with: it ends them all.
     """
     with gate:
-        team = Ranges(
+        team = RangeReaders(
             [
                 partial(rows, select, reader.after(gate.session(position)))
                 for position, (select, reader) in enumerate(ranges)
@@ -61,7 +61,7 @@ def read_together(
     yield from by_one()
 
 
-class Ranges:
+class RangeReaders:
     """The ranges of one table, each read by a thread and its process.
 
     Args:

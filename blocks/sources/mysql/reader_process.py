@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from blocks.pool import Pool
 from blocks.sources.mysql.errors import error_of_code
-from blocks.sources.mysql.reader import DONE
+from blocks.sources.mysql.reader_program import DONE
 from ferry.errors import ConnectionLostError, DataError, FerryError
 
 BATCH_BYTES = 2 * 1024 * 1024
@@ -25,7 +25,7 @@ BATCH_BYTES = 2 * 1024 * 1024
 OnProcess = Callable[[subprocess.Popen[bytes] | None], None]
 """Told of the process that reads, which another thread may then kill; of None once it may not."""
 
-_PROGRAM = Path(__file__).with_name("reader.py")
+_PROGRAM = Path(__file__).with_name("reader_program.py")
 _LITTLE_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 """What its threads free is used again or given back: 5 to 18 MB less, in no more time."""
 
