@@ -31,7 +31,7 @@ from ferry.ranges import Granularity, Range
 from ferry.reasons import reason_of
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
-from ferry.specs.chosen import are_all, chosen_specs, some_names
+from ferry.specs.chosen import are_all, chosen_specs, is_named, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
@@ -52,6 +52,8 @@ from tasks.step import explains, known, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
 
 LOST = "it was loaded, and is not any more: something takes rows from the target meanwhile"
+
+NEVER = "every: never: carried only when named"
 
 Concurrency = Annotated[int, Field(ge=1, le=64)]
 
@@ -87,7 +89,8 @@ def backfill(
     only what is left.
 
     Args:
-        table: A table as in the table specs, several, or `all`.
+        table: A table as in the table specs, several, or `all`: of all, those of `every: never`
+            are left out.
         start_date: The first day.
         end_date: The day after the last one; it can be today.
         granularity: How long a window is: hour, day, week (from Monday on) or month.
@@ -149,7 +152,7 @@ class BackfillOptions:
 
 
 def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
-    """The tables that were asked for; of all, those that can be backfilled.
+    """The tables that were asked for; of all, without those that it does not take, and why.
 
     Raises:
         RequestError: An unknown table, or none.
@@ -164,13 +167,16 @@ def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
         except RequestError as error:
             left_out[str(spec.target)] = error.problem
         else:
-            chosen.append(spec)
+            if spec.every == "never" and not is_named(spec, table):  # another tool may fill it
+                left_out[str(spec.target)] = NEVER
+            else:
+                chosen.append(spec)
     if not chosen:
         raise RequestError(
             "none of the tables can be backfilled",
             expected="a table of windows, by its key",
             found="; ".join(first_of(map(": ".join, left_out.items()), MAX_REASONS)) or "no table",
-            todo="See `mode` and `key` in the table specs.",
+            todo="See `mode` and `key` in the table specs; name a table of `every: never`.",
         )
     return chosen, left_out
 

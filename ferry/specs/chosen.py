@@ -20,6 +20,11 @@ def are_all(tables: str | Sequence[str]) -> bool:
     return ALL in _names(tables)
 
 
+def is_named(spec: TableSpec, tables: str | Sequence[str]) -> bool:
+    """Whether these names have the table's own among them, and not just `all`."""
+    return any(name in (spec.name, str(spec.target)) for name in _names(tables))
+
+
 def chosen_specs(specs: TableSpecs, tables: str | Sequence[str]) -> list[TableSpec]:
     """The specs of the tables that were asked for, each once.
 

@@ -25,7 +25,7 @@ def show_plan(
 
     Args:
         plans: The tables' plans.
-        left_out: Tables that cannot be backfilled, with the reason.
+        left_out: Tables that are not backfilled, with the reason.
         unplanned: Tables whose planning failed, with the reason.
     """
     for plan in plans:

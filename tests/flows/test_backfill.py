@@ -240,20 +240,21 @@ def test_windows_that_apply_deletions_are_carried_one_at_a_time(shop: Any) -> No
 
 @ONE_ROUTE
 def test_several_tables_or_all_that_have_windows(shop: Any, api: Api) -> None:
-    for name in ("orders", "colours"):
+    for name in ("orders", "colours", "theirs"):
         shop.sql(f"CREATE TABLE {name} (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
         shop.sql(f"INSERT INTO {name} VALUES (1, '2023-07-01 10:00:00')")
-    shop.write_specs(nps=WINDOW, orders=WINDOW, colours={"mode": "full"})
+    theirs = {**WINDOW, "every": "never"}
+    shop.write_specs(nps=WINDOW, orders=WINDOW, colours={"mode": "full"}, theirs=theirs)
     days = {"end_date": date(2023, 7, 3)}
-
     completed(table=["orders", f"{shop.schema}.nps"], **days)
     assert (len(shop.receipts("orders")), len(shop.receipts("nps"))) == (2, 2)
-
     state = run(table="all", reprocess="all", **days)
     assert state.type is StateType.COMPLETED
-    assert (len(shop.receipts("orders")), len(shop.receipts("nps"))) == (4, 4)
+    assert [len(shop.receipts(name)) for name in ("orders", "nps", "theirs")] == [4, 4, 0]
     pages = {a.key: str(a.data) for a in api.artifacts(state.state_details.flow_run_id)}
     assert f"- {shop.schema}.colours is left out: a table in mode full" in pages["backfill-plan"]
+    assert f"{shop.schema}.theirs is left out: every: never: carried" in pages["backfill-plan"]
+    assert f"{shop.schema}.theirs: 2 windows carried" in completed(table=["all", "theirs"], **days)
 
 
 def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_reason(

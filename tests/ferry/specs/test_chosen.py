@@ -3,7 +3,7 @@
 import pytest
 
 from ferry.errors import RequestError
-from ferry.specs.chosen import are_all, chosen_specs, some_names
+from ferry.specs.chosen import are_all, chosen_specs, is_named, some_names
 from ferry.specs.tables import parse_table_specs
 
 NAMES = ["nps", "orders", "visits", "users", "prices", "refunds"]
@@ -29,6 +29,14 @@ SPECS = parse_table_specs(
 def test_each_table_that_is_asked_for_is_taken_once(asked: str | list[str], names: list[str]):
     assert [spec.name for spec in chosen_specs(SPECS, asked)] == names
     assert are_all(asked) == (names == NAMES)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [("nps", True), (["all", "raw_data.nps"], True), ("all", False), (["orders"], False)],
+)
+def test_a_table_that_is_one_of_all_is_not_named(asked: str | list[str], named: bool):
+    assert is_named(SPECS["nps"], asked) is named
 
 
 @pytest.mark.parametrize(
