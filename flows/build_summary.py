@@ -45,8 +45,8 @@ def build_summary(
 
     Args:
         summary: Name of the summary, as its folder's, or its table's.
-        table: Instead of a summary: build all those that read this table, schema.table, which was
-            changed by somebody else than Ferry.
+        table: Instead of a summary: build all those that read this table, which was changed by
+            somebody else than Ferry. By its name in the table specs, or as schema.table.
         start_date: Build only from this day on; by default everything. Whole partitions are built.
             A day that has not begun is refused.
         end_date: Build up to, but not including, this day.
@@ -56,6 +56,7 @@ def build_summary(
         The publications by the summaries' names.
     """
     summaries, tables = load_summaries(), load_table_specs()
+    table = _full_name(table, tables) if table else table
     chosen = _chosen(summaries, summary, table)
     _refuse_unknown(chosen, accept or [])
     requests = [BuildRequest(spec, _asked(spec, start_date, end_date, tables)) for spec in chosen]
@@ -87,6 +88,15 @@ def _chosen(summaries: Summaries, summary: str | None, table: str | None) -> lis
     if summary is not None:
         return [summaries.named(summary)]
     return [spec for spec in summaries.values() if table in spec.reads]
+
+
+def _full_name(table: str, tables: TableSpecs) -> str:
+    """The table as summaries name what they read: in small letters, with its schema.
+
+    Raises:
+        RequestError: It is given without a schema, and is in no table spec.
+    """
+    return table.lower() if "." in table else str(tables.named(table).target)
 
 
 def _asked(

@@ -191,9 +191,12 @@ def test_by_hand_days_are_built_and_what_is_missing_is_named(survey: Any):
     )
     assert built["nps_monthly_summary"].window_label == "2023-01-01/2023-02-01"
 
-    built = build_summary(table=f"{survey.journey.schema}.nps")
-    assert [each.window_label for each in built.values()] == ["all", "all"]
+    for table in (f"{survey.journey.schema}.nps", f"{survey.journey.schema}.NPS", "nps"):
+        built = build_summary(table=table)
+        assert [each.window_label for each in built.values()] == ["all", "all"]
     assert build_summary(table="raw_data.unknown") == {}
+    unknown = build_summary(table="npz", return_state=True).message
+    assert "there is no table 'npz'" in unknown and "one of nps. " in unknown, unknown
 
 
 @REDSHIFT
