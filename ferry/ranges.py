@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
@@ -60,6 +60,28 @@ def check_ends(start: date | None, end: date | None, table: str | None = None) -
             expected=f"an end_date after {start}",
             found=end,
             todo="A range is half-open: start_date is in it, end_date is not.",
+        )
+
+
+def check_first_day(days: Range, now: datetime, table: str) -> None:
+    """Refuse a range of which no day is over: without rows on either side, all would be equal.
+
+    Args:
+        days: The range.
+        now: The run's scheduled start: a retry tomorrow judges the same.
+        table: The table, for the message.
+
+    Raises:
+        RequestError: It begins today or later. No retry helps.
+    """
+    today = now.astimezone(zone_info(days.zone)).date()
+    if days.start >= today:
+        raise RequestError(
+            "no day of the range is over",
+            table=table,
+            expected=f"a start_date before {today} ({days.zone})",
+            found=days.start,
+            todo="Correct the dates, or wait until the first day is over.",
         )
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from ferry.audits.outcome import Audit
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import RequestError
-from ferry.ranges import Range
+from ferry.ranges import Range, check_first_day
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
 from ferry.specs.tables import TableSpec
@@ -165,7 +165,7 @@ def _days(
     """The days that were asked for; None for everything.
 
     Raises:
-        RequestError: Dates and `last_days`, or only one of the dates.
+        RequestError: Dates and `last_days`, only one of the dates, or no day of them is over.
     """
     if last_days is not None and (start or end):
         raise RequestError(
@@ -185,7 +185,11 @@ def _days(
             return None  # it is as it was when it was copied last, whatever the day
         last = business_date(scheduled_start(), own) + timedelta(days=1)
         return Range(last - timedelta(days=last_days), last, own)
-    return Range(start, end, own) if start and end else None
+    if start is None or end is None:
+        return None
+    days = Range(start, end, own)
+    check_first_day(days, scheduled_start(), str(spec.target))
+    return days
 
 
 def _repair(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ferry.backfills.plan import days_label
 from ferry.errors import RequestError
-from ferry.ranges import Granularity, Range, check_ends, split_range
+from ferry.ranges import Granularity, Range, check_ends, check_first_day, split_range
 from ferry.windows import local_midnight
 
 
@@ -77,6 +77,15 @@ def test_a_range_without_days_is_refused() -> None:
     check_ends(date(2023, 1, 2), date(2023, 1, 3))
     with pytest.raises(RequestError, match="not after its start"):
         check_ends(date(2023, 1, 2), date(2023, 1, 2), "raw_data.t")
+
+
+def test_a_range_whose_first_day_is_not_over_is_refused() -> None:
+    now = datetime(2023, 1, 1, 20, tzinfo=UTC)  # in Tokyo, the 2nd has begun
+    check_first_day(Range(date(2023, 1, 1), date(2023, 1, 9), "Asia/Tokyo"), now, "raw_data.t")
+    for first, zone in ((date(2023, 1, 1), "UTC"), (date(2023, 1, 2), "Asia/Tokyo")):
+        with pytest.raises(RequestError, match=f"a start_date before {first}.*{zone}") as refused:
+            check_first_day(Range(first, date(2023, 1, 9), zone), now, "raw_data.t")
+        assert "raw_data.t: no day of the range is over" in str(refused.value)
 
 
 def test_the_days_of_a_window_are_those_of_its_zone() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
@@ -104,6 +105,18 @@ def test_a_target_that_is_not_there(shop: Any) -> None:
 )
 def test_wrong_parameters(shop: Any, parameters: dict[str, Any], says: str) -> None:
     refused(shop, says, **parameters)
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
+def test_days_that_have_not_begun_are_no_equal_ones(shop: Any, zone: str) -> None:
+    today = datetime.now(ZoneInfo(zone)).date()
+    for start in (today + timedelta(days=1), date(2200, 1, 1)):
+        days = {"start_date": start, "end_date": start + timedelta(days=31)}
+        refused(shop, "no day of the range is over", f"{shop.schema}.orders", zone=zone, **days)
+    assert shop.warehouse.describe(TableName("ferry", "audits")) is None
+    days = {"start_date": today - timedelta(days=1), "end_date": today + timedelta(days=1)}
+    assert "2 days compared" in str(run(table="orders", zone=zone, **days).message)
 
 
 @ONE_ROUTE
