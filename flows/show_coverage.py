@@ -66,6 +66,7 @@ def show_coverage(
     Returns:
         The days shown, by table.
     """
+    table = ALL if table is None else table
     check_ends(start_date, end_date)
     if zone:
         zone_info(zone)
@@ -73,7 +74,7 @@ def show_coverage(
     found: dict[str, TableDays] = {}
     unknown: dict[str, str] = {}
     warehouses: dict[str, Warehouse] = {}
-    for spec in chosen_specs(load_table_specs(), table or ALL):
+    for spec in chosen_specs(load_table_specs(), table):
         try:
             if spec.warehouse not in warehouses:
                 warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
@@ -94,7 +95,7 @@ def show_coverage(
             found[name] = result.within(start_date, end_date)
         else:
             unknown[name] = reason_of(result)
-    _show(found, unknown, of_all=are_all(table or ALL))
+    _show(found, unknown, of_all=are_all(table))
     summary = "; ".join(first_of(map(str, found.values()), MAX_REASONS))
     if unknown:
         reasons = "; ".join(first_of(map(on_one_line, unknown.values()), MAX_REASONS))

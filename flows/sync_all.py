@@ -109,7 +109,7 @@ def sync_all(
         The receipts of the run's own windows, by table.
     """
     specs = load_table_specs()
-    due = chosen_specs(specs, tables) if tables else due_tables(specs, every)
+    due = due_tables(specs, every) if tables is None else chosen_specs(specs, tables, "tables")
     dates = Dates(run_date, window_start, window_end, zone)
     batches: list[Batch] = []
     stop, routes, began = Event(), Routes(), datetime.now(UTC)

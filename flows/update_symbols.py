@@ -66,9 +66,15 @@ def update_symbols(
         The batch's receipt.
 
     Raises:
-        RequestError: Dates that cannot be; a retry does not help.
+        RequestError: Dates or symbols that cannot be; a retry does not help.
         ConfigurationError: The table's source is none of prices; a retry does not help.
     """
+    if symbols == []:
+        raise RequestError(
+            "no symbol is named",
+            expected="some symbols, or no such parameter for all those of the source block",
+            todo="Correct the parameter `symbols`, or leave it out.",
+        )
     specs, asked = load_table_specs(), symbols or run_date or window_start or window_end
     # A name that is just misspelled is refused below.
     if TABLE not in specs and not asked and not get_close_matches(TABLE, specs, n=1, cutoff=0.9):

@@ -25,8 +25,15 @@ def is_named(spec: TableSpec, tables: str | Sequence[str]) -> bool:
     return any(name in (spec.name, str(spec.target)) for name in _names(tables))
 
 
-def chosen_specs(specs: TableSpecs, tables: str | Sequence[str]) -> list[TableSpec]:
+def chosen_specs(
+    specs: TableSpecs, tables: str | Sequence[str], parameter: str = "table"
+) -> list[TableSpec]:
     """The specs of the tables that were asked for, each once.
+
+    Args:
+        specs: All specs.
+        tables: What was asked for.
+        parameter: The flow's parameter by which it was, for messages.
 
     Raises:
         RequestError: There is no such table, or none is named.
@@ -37,7 +44,7 @@ def chosen_specs(specs: TableSpecs, tables: str | Sequence[str]) -> list[TableSp
         raise RequestError(
             "no table is named",
             expected="a table, several, or all",
-            todo="Correct the parameter `table`.",
+            todo=f"Correct the parameter `{parameter}`.",
         )
     return list({spec.name: spec for spec in map(specs.named, _names(tables))}.values())
 

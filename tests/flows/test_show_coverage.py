@@ -16,6 +16,7 @@ from tests.harness.api import Api
 
 PLANTED = "p1anted"
 ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 ORDERS = {"mode": "window", "key": ["code"], "cursor": "modified", "insert_rows": 0}
 JANUARY = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 6)}
 
@@ -179,11 +180,12 @@ def test_a_table_that_cannot_be_told_stops_no_other_and_fails_the_run(shop: Any,
     assert f"| {shop.schema}.nps | **not told**: " in pages(api, state)["coverage"]
 
 
-@ONE_ROUTE
+@EMBEDDED
 def test_wrong_parameters_are_refused_before_anything_is_told(shop: Any) -> None:
     backwards = run(start_date=date(2023, 1, 5), end_date=date(2023, 1, 5))
     assert "an end_date after 2023-01-05" in (backwards.message or "")
     assert "there is no table 'oders'" in (run(table="oders").message or "")
+    assert "no table is named" in (run(table=[]).message or "")
     assert "there is no time zone 'Mars'" in (run(zone="Mars").message or "")
 
 

@@ -118,6 +118,13 @@ def test_an_unknown_table_is_refused_before_anything_runs(shop: Any) -> None:
     assert carried(shop) == {}
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_no_table_at_all_is_not_every_table(shop: Any) -> None:
+    message = run(tables=[], run_date=DAY).message or ""
+    assert "no table is named" in message and "the parameter `tables`" in message, message
+    assert carried(shop) == {}
+
+
 @ONE_ROUTE
 def test_dates_are_for_window_tables_and_the_others_carry_what_their_mode_says(shop: Any) -> None:
     shop.write_specs(

@@ -46,6 +46,9 @@ def test_a_table_that_is_one_of_all_is_not_named(asked: str | list[str], named: 
 def test_no_table_and_one_that_is_not_there_are_refused(asked: str | list[str], problem: str):
     with pytest.raises(RequestError, match=problem):
         chosen_specs(SPECS, asked)
+    if not asked:
+        with pytest.raises(RequestError, match="the parameter `tables`"):
+            chosen_specs(SPECS, asked, "tables")
 
 
 def test_the_name_of_a_run_has_some_of_its_tables():
