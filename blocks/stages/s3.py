@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,7 +13,9 @@ from io import BytesIO
 from typing import Any, BinaryIO, Literal, Self
 
 from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
+from botocore import UNSIGNED  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import NoCredentialsError  # type: ignore[import-untyped]
 from pydantic import Field, model_validator
 
 from blocks.little_memory import without_ecs_worker
@@ -114,11 +116,12 @@ class S3Stage(Stage):
             ConfigurationError: Wrong region, or settings that boto3 refuses.
             FatalError: The part file is gone from this machine.
             DataError: It is not as it was written; extract has to run again.
-            ConnectionLostError: The network failed, or not all bytes arrived; a retry may help.
+            ConnectionLostError: The network failed, not all bytes arrived, or the machine's own
+                role gave no credentials; a retry may help.
             BusyError: S3 throttles; a retry may help.
         """
         full_key = self._full_key(key)
-        with explained(self.bucket_name, f"storing {full_key!r}"), open_part(part) as file:
+        with self._explained(f"storing {full_key!r}"), open_part(part) as file:
             digests = Digests.of(file)
             if (digests.size_bytes, digests.whole.hex()) != (part.size_bytes, part.sha256):
                 raise changed_part(part)
@@ -145,7 +148,7 @@ class S3Stage(Stage):
             FerryError: As for `put`.
         """
         full_key = self._full_key(key)
-        with explained(self.bucket_name, f"storing {full_key!r}"):
+        with self._explained(f"storing {full_key!r}"):
             settings = {**self._encryption(), "ContentType": "application/json"}
             self._put(BytesIO(text), full_key, Digests.of(BytesIO(text)), settings)
         return StagedFile(key, self._uri(full_key), len(text), 0)
@@ -158,7 +161,7 @@ class S3Stage(Stage):
         """
         full_key = self._full_key(key)
         what, client = f"reading {full_key!r}", self._client()
-        with explained(self.bucket_name, what):
+        with self._explained(what):
             try:
                 answer = client.get_object(Bucket=self.bucket_name, Key=full_key)
             except client.exceptions.NoSuchKey:
@@ -174,7 +177,7 @@ class S3Stage(Stage):
             FerryError: As for `put`.
         """
         full_key = self._full_key(file.key)
-        with explained(self.bucket_name, f"reading {full_key!r}"):
+        with self._explained(f"reading {full_key!r}"):
             answer = self._client().get_object(Bucket=self.bucket_name, Key=full_key)
         return explained_body(answer["Body"], self.bucket_name, f"reading {full_key!r}")
 
@@ -193,7 +196,7 @@ class S3Stage(Stage):
             ConfigurationError: The server does not tell it.
             FerryError: As for `put`.
         """
-        with explained(self.bucket_name, "asking the clock"):
+        with self._explained("asking the clock"):
             answer = self._client().list_objects_v2(
                 Bucket=self.bucket_name, Prefix=self.prefix.strip("/"), MaxKeys=1
             )
@@ -215,7 +218,7 @@ class S3Stage(Stage):
         """
         folder = self._full_key(prefix)
         own = len(folder) - len(prefix)
-        with explained(self.bucket_name, f"listing {folder!r}"):
+        with self._explained(f"listing {folder!r}"):
             pages = self._client().get_paginator("list_objects_v2")
             found = [
                 StagedFile(item["Key"][own:], self._uri(item["Key"]), item["Size"], 0)
@@ -243,7 +246,7 @@ class S3Stage(Stage):
                 f"old files are not discarded from the whole bucket {self.bucket_name!r}",
                 todo="Give the stage a prefix.",
             )
-        with explained(self.bucket_name, f"listing {folder!r}"):
+        with self._explained(f"listing {folder!r}"):
             pages = self._client().get_paginator("list_objects_v2")
             old = [
                 item["Key"]
@@ -257,7 +260,7 @@ class S3Stage(Stage):
     def _delete(self, full_keys: Sequence[str]) -> None:
         for start in range(0, len(full_keys), _DELETE_AT_ONCE):
             some = [{"Key": key} for key in full_keys[start : start + _DELETE_AT_ONCE]]
-            with explained(self.bucket_name, f"removing {len(some)} files"):
+            with self._explained(f"removing {len(some)} files"):
                 answer = self._client().delete_objects(
                     Bucket=self.bucket_name, Delete={"Objects": some, "Quiet": True}
                 )
@@ -338,6 +341,11 @@ class S3Stage(Stage):
         chosen = {"ServerSideEncryption": self.server_side_encryption}
         return {k: v for k, v in {**chosen, "SSEKMSKeyId": self.kms_key_id}.items() if v}
 
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        """What S3 answers to this, as Ferry's errors; the machine's own role may be late."""
+        own_role = not (self.credentials.aws_access_key_id or self.credentials.profile_name)
+        return explained(self.bucket_name, what, own_role=own_role)
+
     def _client(self) -> Any:
         """A client with this block's timeouts; what the credentials block sets itself wins."""
         return _new_client(
@@ -366,7 +374,11 @@ def _new_client(
     settings["config"] = config.merge(settings["config"]) if "config" in settings else config
     settings = {"region_name": credentials.region_name, **settings}
     try:
-        return credentials.get_boto3_session().client("s3", **settings)
+        session = credentials.get_boto3_session()
+        # A client keeps what it was made with, even nothing; an error is not kept in the cache.
+        if settings["config"].signature_version is not UNSIGNED and not session.get_credentials():
+            raise NoCredentialsError
+        return session.client("s3", **settings)
     except ValueError as error:  # an endpoint that is no URL
         raise ConfigurationError(
             "AWS's client refuses the settings", todo="Check the endpoint of the credentials."

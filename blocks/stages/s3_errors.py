@@ -68,6 +68,7 @@ _NO_CREDENTIALS = (
     aws.TokenRetrievalError,
     aws.UnauthorizedSSOTokenError,
 )
+_MAY_COME_LATER = (aws.NoCredentialsError, aws.CredentialRetrievalError)
 _NO_CONNECTION = (
     aws.ConnectionError,  # no such host, nobody listening, proxies
     aws.HTTPClientError,  # timeouts, closed connections
@@ -80,17 +81,19 @@ _NO_CONNECTION = (
 
 
 @contextmanager
-def explained(bucket: str, what: str) -> Iterator[None]:
+def explained(bucket: str, what: str, *, own_role: bool = False) -> Iterator[None]:
     """Turns what boto raises into Ferry's errors, with the original chained.
 
     Args:
         bucket: For the message.
         what: What was being done, as in "storing stage/part-00000.csv.zst".
+        own_role: Whether the credentials are this machine's own: its metadata service, which gives
+            them, may not answer once and do so a moment later.
     """
     try:
         yield
     except (aws.BotoCoreError, aws.ClientError, OSError) as error:
-        raise explain(error, bucket, what) from error
+        raise explain(error, bucket, what, own_role=own_role) from error
 
 
 def explained_body(body: Any, bucket: str, what: str) -> BinaryIO:
@@ -118,16 +121,13 @@ class _Body(io.RawIOBase):
         super().close()
 
 
-def explain(error: Exception, bucket: str, what: str) -> FerryError:
+def explain(error: Exception, bucket: str, what: str, *, own_role: bool = False) -> FerryError:
     """What happened, told without secrets."""
     where = f"{what} in bucket {bucket!r}"
     if isinstance(error, aws.ClientError):
         return explain_code(_code(error), _status(error), where, bucket)
     if isinstance(error, _NO_CREDENTIALS):
-        return AccessError(
-            f"{where}: there are no credentials for AWS, or only a part of them",
-            todo="Fill in the credentials block, or give the machine a role.",
-        )
+        return _no_credentials(error, where, own_role=own_role)
     if isinstance(error, aws.SSLError):
         return AccessError(
             f"{where}: the server's certificate does not verify",
@@ -146,6 +146,19 @@ def explain(error: Exception, bucket: str, what: str) -> FerryError:
     return ConfigurationError(
         f"{where}: AWS's client refuses the settings ({type(error).__name__})",
         todo="Check bucket_name, and the region, profile and endpoint of the credentials.",
+    )
+
+
+def _no_credentials(error: Exception, where: str, *, own_role: bool) -> FerryError:
+    if own_role and isinstance(error, _MAY_COME_LATER):
+        return ConnectionLostError(
+            f"{where}: this machine's own role gave no credentials for AWS",
+            todo="Either the metadata service did not answer, which a retry helps, or the machine"
+            " has no role: give it one, or fill in the credentials block.",
+        )
+    return AccessError(
+        f"{where}: there are no credentials for AWS, or only a part of them",
+        todo="Fill in the credentials block, or give the machine a role.",
     )
 
 

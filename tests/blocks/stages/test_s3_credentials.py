@@ -1,0 +1,98 @@
+"""Where the keys come from with which an S3 stage signs, and what is said when there are none."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
+from prefect_aws import AwsCredentials
+
+from blocks.stages import S3Stage
+from blocks.stages.s3_errors import explain
+from deployments.local.servers import S3
+from ferry.batch import PartFile
+from ferry.errors import AccessError, ConnectionLostError, FerryError, is_retriable
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> PartFile:
+    path = tmp_path / "part-00000.csv.zst"
+    path.write_bytes(b"0123456789")
+    return PartFile(path, 10, 10, hashlib.sha256(b"0123456789").hexdigest())
+
+
+def own_role(s3: S3, bucket: str, config: Any = None) -> S3Stage:
+    """A stage of a machine whose role is all that it has."""
+    parameters = {"endpoint_url": s3.endpoint, "config": config or {}}
+    credentials = AwsCredentials(region_name="us-east-1", aws_client_parameters=parameters)
+    return S3Stage(bucket_name=bucket, credentials=credentials, max_attempts=1)
+
+
+class NoKeys(boto3.Session):
+    """What there is after the metadata service did not answer."""
+
+    def get_credentials(self) -> None:
+        return None
+
+
+def test_one_answer_missed_by_the_metadata_service_costs_one_attempt(
+    s3: S3, bucket: str, part: PartFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [NoKeys(), boto3.Session("ferry", "secret")]
+    monkeypatch.setattr(AwsCredentials, "get_boto3_session", lambda _: sessions.pop(0))
+    stage = own_role(s3, bucket)
+    with pytest.raises(ConnectionLostError, match=r"did not answer.*has no role") as caught:
+        stage.put(part, "k")
+    assert is_retriable(caught.value)
+    assert stage.put(part, "k").size_bytes == 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NoCredentialsError(), CredentialRetrievalError(provider="iam-role", error_msg="secret")],
+)
+@pytest.mark.parametrize(
+    ("its_own", "kind"), [(True, ConnectionLostError), (False, AccessError)], ids=["own", "given"]
+)
+def test_only_credentials_of_the_machines_own_may_come_later(
+    error: Exception, its_own: bool, kind: type[FerryError]
+) -> None:
+    explained = explain(error, "b", "storing 'k'", own_role=its_own)
+    assert type(explained) is kind
+    assert "secret" not in str(explained)
+
+
+@pytest.mark.parametrize(
+    ("given", "its_own"),
+    [
+        ({}, True),
+        ({"aws_access_key_id": "k", "aws_secret_access_key": "s"}, False),
+        ({"profile_name": "p"}, False),
+    ],
+)
+def test_a_key_or_a_profile_in_the_block_is_not_the_machines_own(
+    given: dict[str, Any],
+    its_own: bool,
+    part: PartFile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(AwsCredentials, "get_boto3_session", lambda _: NoKeys())
+    stage = S3Stage(bucket_name="b", credentials=AwsCredentials(region_name="us-west-1", **given))
+    with pytest.raises(FerryError) as caught:
+        stage.put(part, "k")
+    assert is_retriable(caught.value) is its_own
+
+
+def test_a_bucket_that_takes_unsigned_requests_needs_no_credentials(
+    s3: S3, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AwsCredentials, "get_boto3_session", lambda _: NoKeys())
+    client = own_role(s3, bucket, Config(signature_version=UNSIGNED))._client()
+    request = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    assert "Signature" not in request
