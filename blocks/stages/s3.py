@@ -160,8 +160,9 @@ class S3Stage(Stage):
             FerryError: As for `put`.
         """
         full_key = self._full_key(key)
-        what, client = f"reading {full_key!r}", self._client()
+        what = f"reading {full_key!r}"
         with self._explained(what):
+            client = self._client()
             try:
                 answer = client.get_object(Bucket=self.bucket_name, Key=full_key)
             except client.exceptions.NoSuchKey:

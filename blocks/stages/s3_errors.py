@@ -43,6 +43,7 @@ _SAME_AS = {
     "ExpiredTokenException": "ExpiredToken",
     "RequestExpired": "ExpiredToken",
     "TokenRefreshRequired": "ExpiredToken",
+    "InvalidClientTokenId": "InvalidAccessKeyId",  # as STS calls it
 }
 _GONE = {"404", "NotFound", "NoSuchKey"}
 _BUSY = {
@@ -61,13 +62,17 @@ _BUSY = {
 _CUT = {"RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"}
 _REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307", "TemporaryRedirect"}
 
+_ASSUME_ROLE = "AssumeRole"
+"""How the operations of STS begin that give a role's keys: also `AssumeRoleWithWebIdentity`."""
+
 _NO_CREDENTIALS = (
     aws.NoCredentialsError,
     aws.PartialCredentialsError,
     aws.CredentialRetrievalError,
+    aws.SSOError,
     aws.TokenRetrievalError,
-    aws.UnauthorizedSSOTokenError,
 )
+_LOGGED_OUT = (aws.SSOError, aws.TokenRetrievalError)
 _MAY_COME_LATER = (aws.NoCredentialsError, aws.CredentialRetrievalError)
 _NO_CONNECTION = (
     aws.ConnectionError,  # no such host, nobody listening, proxies
@@ -125,7 +130,9 @@ def explain(error: Exception, bucket: str, what: str, *, own_role: bool = False)
     """What happened, told without secrets."""
     where = f"{what} in bucket {bucket!r}"
     if isinstance(error, aws.ClientError):
-        return explain_code(_code(error), _status(error), where, bucket)
+        code, status = _code(error), _status(error)
+        of_s3 = not error.operation_name.startswith(_ASSUME_ROLE)
+        return explain_code(code, status, where, bucket) if of_s3 else _no_role(code, status, where)
     if isinstance(error, _NO_CREDENTIALS):
         return _no_credentials(error, where, own_role=own_role)
     if isinstance(error, aws.SSLError):
@@ -156,9 +163,33 @@ def _no_credentials(error: Exception, where: str, *, own_role: bool) -> FerryErr
             todo="Either the metadata service did not answer, which a retry helps, or the machine"
             " has no role: give it one, or fill in the credentials block.",
         )
+    if isinstance(error, _LOGGED_OUT):
+        return AccessError(
+            f"{where}: nobody is logged in to AWS, or no longer ({type(error).__name__})",
+            todo="Log in again: aws sso login, or use a role.",
+        )
     return AccessError(
         f"{where}: there are no credentials for AWS, or only a part of them",
         todo="Fill in the credentials block, or give the machine a role.",
+    )
+
+
+def _no_role(code: str, status: int, where: str) -> FerryError:
+    """Why AWS gives no keys of the role: S3 was not asked yet.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+    """
+    if code == "IDPCommunicationError":
+        return ConnectionLostError(f"{where}: AWS cannot reach who signed the token ({code})")
+    if code in _BUSY or status >= 500 or status == 429:
+        return BusyError(f"{where}: AWS is too busy to give the role's keys ({code})")
+    same = _SAME_AS.get(code, code)
+    return AccessError(
+        f"{where}: the role of the stage's credentials cannot be assumed ({code})",
+        todo=_TODO_ACCESS[same]
+        if same in _TODO_ACCESS and same != "AccessDenied"
+        else "Check the role's ARN in the credentials block, and have its trust policy allow who"
+        " asks sts:AssumeRole (with a token: sts:AssumeRoleWithWebIdentity).",
     )
 
 

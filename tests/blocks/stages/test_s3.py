@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import socket
 import threading
 import time
@@ -22,6 +23,9 @@ from botocore.exceptions import (
     NoCredentialsError,
     ReadTimeoutError,
     SSLError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
 )
 from prefect_aws import AwsCredentials
 from pydantic import ValidationError
@@ -42,6 +46,7 @@ from ferry.errors import (
 )
 
 SECRET = "s3cr3t-Key/that+must=not-show"
+WITH_TOKEN = "AssumeRoleWithWebIdentity"
 
 
 def stage(endpoint: str, bucket: str = "b", secret: str = SECRET, **fields: Any) -> S3Stage:
@@ -58,6 +63,10 @@ def stage(endpoint: str, bucket: str = "b", secret: str = SECRET, **fields: Any)
         ),
         **{"max_attempts": 1, **fields},
     )
+
+
+def refusal(code: str, operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": SECRET}}, operation)
 
 
 @pytest.fixture
@@ -145,22 +154,35 @@ def test_every_refusal_has_its_place_in_the_tree_and_a_message_without_secrets(
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    ("error", "kind", "told"),
     [
-        (NoCredentialsError(), AccessError),
-        (SSLError(endpoint_url="https://x", error="x"), AccessError),
-        (EndpointConnectionError(endpoint_url="https://x"), ConnectionLostError),
-        (ConnectTimeoutError(endpoint_url="https://x"), ConnectionLostError),
-        (ReadTimeoutError(endpoint_url="https://x"), ConnectionLostError),
-        (ConnectionResetError(), ConnectionLostError),
-        (OSError(5, "x"), FatalError),
-        (ClientError({"Error": {"Code": "PermanentRedirect"}}, "PutObject"), ConfigurationError),
+        (NoCredentialsError(), AccessError, "Fill in the credentials"),
+        (SSLError(endpoint_url="https://x", error="x"), AccessError, "the CA's file"),
+        (EndpointConnectionError(endpoint_url="https://x"), ConnectionLostError, "network"),
+        (ConnectTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),
+        (ReadTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),
+        (ConnectionResetError(), ConnectionLostError, "network"),
+        (OSError(5, "x"), FatalError, "disk"),
+        (refusal("PermanentRedirect", "PutObject"), ConfigurationError, "bucket's region"),
+        (refusal("AccessDenied", "AssumeRole"), AccessError, "role .* assumed .*sts:AssumeRole"),
+        (refusal("InvalidIdentityToken", WITH_TOKEN), AccessError, "assumed .*WithWebIdentity"),
+        (refusal("InvalidClientTokenId", "AssumeRole"), AccessError, "assumed .*access key id"),
+        (refusal("ExpiredTokenException", "AssumeRole"), AccessError, "assumed .*Renew"),
+        (refusal("Throttling", "AssumeRole"), BusyError, "role's keys"),
+        (refusal("IDPCommunicationError", WITH_TOKEN), ConnectionLostError, "token"),
+        (UnauthorizedSSOTokenError(), AccessError, "aws sso login, or use a role"),
+        (SSOTokenLoadError(error_msg=SECRET), AccessError, "aws sso login"),
+        (TokenRetrievalError(provider="sso", error_msg=SECRET), AccessError, "aws sso login"),
     ],
 )
 def test_every_failure_of_the_client_has_its_place_in_the_tree(
-    error: Exception, kind: type[FerryError]
+    error: Exception, kind: type[FerryError], told: str
 ) -> None:
-    assert type(explain(error, "b", "storing 'k'")) is kind
+    explained = explain(error, "b", "storing 'k'")
+    assert type(explained) is kind
+    assert re.search(told, str(explained))
+    assert "s3:PutObject" not in str(explained)
+    assert SECRET not in str(explained)
 
 
 def test_a_server_that_cannot_be_reached_is_worth_a_retry(part: PartFile) -> None:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
+from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
 from prefect_aws import AwsCredentials
 
 from blocks.stages import S3Stage
@@ -96,3 +96,14 @@ def test_a_bucket_that_takes_unsigned_requests_needs_no_credentials(
     client = own_role(s3, bucket, Config(signature_version=UNSIGNED))._client()
     request = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
     assert "Signature" not in request
+
+
+def test_a_role_that_cannot_be_assumed_is_told_when_a_record_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: AwsCredentials) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")
+
+    monkeypatch.setattr(AwsCredentials, "get_boto3_session", refused)
+    with pytest.raises(AccessError, match=r"'pieces\.json'.*cannot be assumed"):
+        S3Stage(bucket_name="a-bucket-of-its-own").read_record("pieces.json")
