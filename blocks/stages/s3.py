@@ -197,9 +197,10 @@ class S3Stage(Stage):
             ConfigurationError: The server does not tell it.
             FerryError: As for `put`.
         """
+        folder = self.prefix.strip("/")
         with self._explained("asking the clock"):
             answer = self._client().list_objects_v2(
-                Bucket=self.bucket_name, Prefix=self.prefix.strip("/"), MaxKeys=1
+                Bucket=self.bucket_name, Prefix=f"{folder}/" if folder else "", MaxKeys=1
             )
         date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         try:

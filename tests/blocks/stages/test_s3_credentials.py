@@ -1,8 +1,9 @@
-"""Where the keys come from with which an S3 stage signs, and what is said when there are none."""
+"""With which keys and rights an S3 stage asks, and what is said when there are none."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
+from botocore.stub import Stubber
 from prefect_aws import AwsCredentials
 
 from blocks.stages import S3Stage
@@ -107,3 +109,17 @@ def test_a_role_that_cannot_be_assumed_is_told_when_a_record_is_read(
     monkeypatch.setattr(AwsCredentials, "get_boto3_session", refused)
     with pytest.raises(AccessError, match=r"'pieces\.json'.*cannot be assumed"):
         S3Stage(bucket_name="a-bucket-of-its-own").read_record("pieces.json")
+
+
+@pytest.mark.parametrize(("prefix", "asked"), [("stage/", "stage/"), ("a/b", "a/b/"), ("", "")])
+def test_the_clock_is_asked_within_the_folder_that_a_policy_allows(
+    prefix: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = boto3.Session("ferry", "secret").client("s3", region_name="us-east-1")
+    date = {"HTTPHeaders": {"date": "Thu, 05 Jan 2023 03:04:05 GMT"}}
+    monkeypatch.setattr(S3Stage, "_client", lambda _: client)
+    with Stubber(client) as stubbed:  # which refuses any other request
+        expected = {"Bucket": "b", "Prefix": asked, "MaxKeys": 1}
+        stubbed.add_response("list_objects_v2", {"ResponseMetadata": date}, expected)
+        found = S3Stage(bucket_name="b", prefix=prefix).now()
+    assert found == datetime(2023, 1, 5, 3, 4, 5, tzinfo=UTC)
