@@ -63,6 +63,8 @@ def copy(
         CountMismatchError: The warehouse loaded another number of rows than were staged.
         ValuesDifferError: It loaded other values than were read, by the columns' names.
         AccessError: The warehouse may not read the stage. No retry helps.
+        ConfigurationError: It looks for it in another region. No retry helps.
+        FatalError: A staged file is gone. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
     with located(batch, "copy", warehouse):

@@ -25,6 +25,7 @@ from blocks.warehouses.postgres.views import bound_views
 from blocks.warehouses.redshift import types as redshift_types
 from blocks.warehouses.redshift.fingerprint import RedshiftFingerprint
 from blocks.warehouses.redshift.load_errors import load_error
+from blocks.warehouses.redshift.s3_refusals import s3_refusal
 from ferry.batch import FileLayout, Staged, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
@@ -260,8 +261,9 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         Raises:
             DataError: A value that does not fit, with file, line and column, without the value.
             SchemaError: Parquet with a column that Redshift does not read from it.
-            AccessError: The role may not read the bucket, or a file is missing.
-            ConfigurationError: The stage is not in S3.
+            AccessError: The role may not read the bucket, or there is none.
+            ConfigurationError: The stage is not in S3, or in another region.
+            FatalError: A staged file is gone.
             ConnectionLostError, BusyError: A retry may help (after the table is made again).
         """
         session: tuple[int, datetime] | None = None
@@ -274,18 +276,32 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
                     connection.began = (pid, started)
                 session = connection.began  # a session in which a COPY failed is not used again
                 with connection.cursor() as cursor:
-                    _copy(cursor, statement)
+                    self._copy(cursor, statement)
                 rows = int(redshift.fetch("SELECT pg_last_copy_count()")[0][0])
                 with translated():  # lost at COMMIT is no riddle here: the table is made again
                     connection.commit()
         except FatalError as error:
-            if session is None or isinstance(error, AccessError):
+            if session is None or isinstance(error, AccessError | ConfigurationError):
                 raise
             explained = load_error(self, session)
             if explained is None:
                 raise
             raise explained from error
         return rows
+
+    def _copy(self, cursor: psycopg2.extensions.cursor, statement: str) -> None:
+        try:
+            cursor.execute(statement)
+        except psycopg2.Error as error:
+            detail = error.diag.message_detail or ""
+            of_s3 = s3_refusal(error, self.iam_role, self.user)
+            explained = ferry_error(error)
+            if "incompatible Parquet schema" in detail:
+                raise SchemaError(
+                    "a Parquet file's column does not fit the table's",
+                    todo="Set stage_format to csv in the table's spec.",
+                ) from error
+            raise of_s3 or explained from error
 
     def _copy_text(self, connection: Connection, table: TableName, staged: Staged) -> str:
         manifest = staged.manifest_uri or ""
@@ -326,20 +342,6 @@ def _plain(value: str) -> sql.Composable:
     quoted: Any = psycopg2.extensions.QuotedString(value)
     quoted.encoding = "utf8"
     return sql.SQL(quoted.getquoted().decode())
-
-
-def _copy(cursor: psycopg2.extensions.cursor, statement: str) -> None:
-    try:
-        cursor.execute(statement)
-    except psycopg2.Error as error:
-        detail = error.diag.message_detail or ""
-        explained = ferry_error(error)
-        if "incompatible Parquet schema" in detail:
-            raise SchemaError(
-                "a Parquet file's column does not fit the table's",
-                todo="Set stage_format to csv in the table's spec.",
-            ) from error
-        raise explained from error
 
 
 def _refuse_in_parquet(layout: FileLayout) -> None:

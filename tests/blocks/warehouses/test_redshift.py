@@ -14,7 +14,6 @@ from deployments.local.redshift_double import Fault, RedshiftDouble
 from deployments.local.servers import S3
 from ferry.batch import StageFormat
 from ferry.errors import (
-    AccessError,
     BusyError,
     ConfigurationError,
     ConflictError,
@@ -133,7 +132,7 @@ def test_a_missing_manifest_or_another_stage_is_told(redshift_engine: Any) -> No
     table = redshift_engine.create(TWO)
     staged = redshift_engine.stage_rows(TWO, [(1, "a")])
     redshift_engine.stage.discard([staged.manifest])
-    with pytest.raises(AccessError):
+    with pytest.raises(FatalError, match="a staged file is gone"):
         redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
     import dataclasses
 

@@ -1,0 +1,96 @@
+"""Why Redshift could not read the staged files in S3: told by what has to be changed.
+
+Texts: https://docs.aws.amazon.com/redshift/latest/dg/s3serviceexception-error.html
+"""
+
+from __future__ import annotations
+
+import re
+
+import psycopg2
+
+from ferry.errors import AccessError, ConfigurationError, FatalError, FerryError
+from ferry.statements import quoted
+
+_ROLE = "{role} reads the bucket for COPY, not the block's user"
+_ATTACHED = "attach the role to the cluster and let it trust redshift.amazonaws.com"
+_ALLOWED = (
+    "allow it s3:GetObject on the stage's prefix, s3:ListBucket on the bucket, and kms:Decrypt"
+    " where a key of your own encrypts"
+)
+_GRANTED = "where not everybody may use roles: GRANT ASSUMEROLE ON {granted} TO {user} FOR COPY;"
+
+# In the order of precedence: a text, the error, what is wrong, what to do. A manifest that Redshift
+# may not read is reported as one without its "full path", too.
+_REFUSALS: tuple[tuple[re.Pattern[str], type[FatalError], str, str], ...] = (
+    (
+        re.compile(r"Status 301\b|PermanentRedirect|in a different region", re.IGNORECASE),
+        ConfigurationError,
+        "the staged files are in another region than Redshift looks in",
+        "Set `region` of the warehouse block to the bucket's region. Parquet is read only from a"
+        " bucket in the cluster's own region: use one there, or stage_format csv.",
+    ),
+    (
+        re.compile(r"NoSuchBucket", re.IGNORECASE),
+        AccessError,
+        "Redshift finds no such bucket",
+        "Check `bucket_name` of the stage block, and that the cluster reaches the same S3.",
+    ),
+    (
+        re.compile(r"not authorized to (?:assume|get credentials)", re.IGNORECASE),
+        AccessError,
+        "Redshift may not take the role that reads the staged files",
+        f"Check `iam_role` of the warehouse block: {_ROLE}; {_ATTACHED}; {_ALLOWED}; {_GRANTED}",
+    ),
+    (
+        re.compile(
+            r"S3ServiceException.*(?:Status 40[13]\b|Access ?Denied)|not authorized"
+            r"|requires full path of an S3 object",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        AccessError,
+        "Redshift may not read the staged files",
+        f"Check `iam_role` of the warehouse block: {_ROLE}; {_ALLOWED}; {_GRANTED}",
+    ),
+    (
+        re.compile(r"Status 404\b|NoSuchKey|S3 (?:prefix|object|key)\b.* does not exist", re.I),
+        FatalError,
+        "a staged file is gone",
+        "Carry the window again. Look at the lifecycle rules of the stage's bucket: they have to"
+        " keep files longer than a batch and its retries take.",
+    ),
+)
+# What is told of the text: an action, codes, the file's URI, in which Ferry has put names only.
+_TOLD = re.compile(r"(?<=perform: )\w+:\w+|\b(?:Status \d+|Error \w+)|s3://[^\s,;'\"]+")
+
+
+def s3_refusal(error: psycopg2.Error, iam_role: str, user: str) -> FerryError | None:
+    """Why COPY could not read S3; None if that is not what went wrong.
+
+    To be called before `ferry_error`, which takes the texts away.
+
+    Args:
+        error: What COPY answered.
+        iam_role: The block's role, which reads the bucket; `default` for the cluster's own.
+        user: Who loads.
+
+    Returns:
+        An error that no retry helps, with actions, codes and the file's name out of the text.
+    """
+    if error.pgcode != "XX000":  # any other may quote values
+        return None
+    text = f"{error.diag.message_primary or ''}\n{error.diag.message_detail or ''}"
+    for pattern, kind, problem, todo in _REFUSALS:
+        if pattern.search(text):
+            default = iam_role == "default"
+            told = dict.fromkeys(_TOLD.findall(text))
+            return kind(
+                problem,
+                found=", ".join(told) or None,
+                todo=todo.format(
+                    role="the cluster's default role" if default else iam_role,
+                    granted="DEFAULT" if default else f"'{iam_role}'",
+                    user=quoted(user),
+                ),
+            )
+    return None

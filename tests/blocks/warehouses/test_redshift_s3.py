@@ -1,0 +1,124 @@
+"""What is said where Redshift cannot read the staged files."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from deployments.local.redshift_double import Fault, RedshiftDouble
+from ferry.errors import AccessError, BusyError, ConfigurationError, FatalError, FerryError
+from ferry.schema import Column, DataType, Kind
+
+ONE = (Column("id", DataType(Kind.INT32)),)
+ROLE = "arn:aws:iam::123456789012:role/lake"
+SECRET = "s3cr3t"
+REFUSED = "S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 4F,CanRetry 1"
+DETAIL = f"""
+  -----------------------------------------------
+  error:  {REFUSED}
+  code:      8001
+  context:   S3 key being read : s3://lake/ferry/raw_data.nps/part-00000.csv.zst
+  query:     672099
+  location:  table_s3_scanner.cpp:354
+  -----------------------------------------------"""
+NO_ACTION = (
+    "S3ServiceException:User: arn:aws:sts::123456789012:assumed-role/lake/RedshiftIamRoleSession is"
+    " not authorized to perform: {} on resource: {} because no identity-based policy allows the {}"
+    f" action ({SECRET}),Status 403,Error AccessDenied,Rid 4F,CanRetry 1"
+)
+NO_KEY = "The specified key does not exist.,Status 404,Error NoSuchKey,Rid 4F"
+MAY_READ = f"iam_role.*{ROLE} reads.*s3:GetObject.*s3:ListBucket.*kms:Decrypt"
+MAY_TAKE = f"GRANT ASSUMEROLE ON '{ROLE}' TO \"\\w+\" FOR COPY;"
+
+
+@pytest.mark.parametrize(
+    ("message", "detail", "kind", "told"),
+    [
+        (REFUSED, DETAIL, AccessError, f"Status 403, Error AccessDenied.*{MAY_READ}.*{MAY_TAKE}"),
+        (f"Problem reading manifest file - {REFUSED}", "", AccessError, MAY_READ),
+        (
+            NO_ACTION.format("s3:GetObject", f'"{SECRET}"', "s3:GetObject"),
+            "",
+            AccessError,
+            f"found s3:GetObject, Status 403.*{MAY_READ}",
+        ),
+        (
+            NO_ACTION.format("kms:Decrypt", f'"{SECRET}"', "kms:Decrypt"),
+            "",
+            AccessError,
+            f"found kms:Decrypt, Status 403.*{MAY_READ}",
+        ),
+        (
+            "User arn:aws:redshift:eu-central-1:123456789012:dbuser:c/ferry is not authorized to"
+            f" assume IAM Role {ROLE}",
+            "",
+            AccessError,
+            f"take the role.*redshift.amazonaws.com.*{MAY_TAKE}",
+        ),
+        (f"Not authorized to get credentials of role {ROLE}", "", AccessError, MAY_TAKE),
+        (
+            "COPY with MANIFEST parameter requires full path of an S3 object.",
+            "",
+            AccessError,
+            MAY_READ,
+        ),
+        (
+            "S3ServiceException:The specified bucket does not exist,Status 404,Error NoSuchBucket",
+            "",
+            AccessError,
+            "no such bucket.*bucket_name",
+        ),
+        (
+            "S3ServiceException:The S3 bucket addressed by the query is in a different region from"
+            " this cluster.,Status 301,Error PermanentRedirect,Rid 4F,CanRetry 1",
+            "",
+            ConfigurationError,
+            "another region.*Status 301.*`region` of the warehouse block.*Parquet",
+        ),
+        (
+            f"S3ServiceException:{NO_KEY},CanRetry 1",
+            DETAIL.replace(REFUSED, NO_KEY),
+            FatalError,
+            r"is gone.*s3://lake/ferry/raw_data\.nps/part-00000\.csv\.zst.*again.*lifecycle rules",
+        ),
+        (
+            f"The specified S3 prefix '{SECRET}' does not exist",
+            "",
+            FatalError,
+            "is gone.*lifecycle rules",
+        ),
+        ("S3ServiceException:Reduce your rate,Status 503,Error SlowDown", "", BusyError, "503"),
+        (f"Some text that nobody knows: {SECRET}", "", FatalError, "refuses the statement"),
+    ],
+)
+def test_why_redshift_cannot_read_the_staged_files_is_told_by_what_to_change(
+    redshift_engine: Any,
+    redshift_double: RedshiftDouble,
+    message: str,
+    detail: str,
+    kind: type[FerryError],
+    told: str,
+) -> None:
+    table = redshift_engine.create(ONE)
+    staged = redshift_engine.stage_rows(ONE, [(1,)])
+    warehouse = redshift_engine.warehouse.model_copy(update={"iam_role": ROLE})
+    redshift_double.inject(Fault("ddl_conflict", "^COPY", message=message, detail=detail))
+    with pytest.raises(kind) as caught:
+        warehouse.copy_in(table, staged, redshift_engine.stage)
+    assert type(caught.value) is kind
+    assert re.search(told, str(caught.value)), str(caught.value)
+    assert "user, password" not in str(caught.value)
+    assert SECRET not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_the_clusters_default_role_is_named_so(
+    redshift_engine: Any, redshift_double: RedshiftDouble
+) -> None:
+    table = redshift_engine.create(ONE)
+    staged = redshift_engine.stage_rows(ONE, [(1,)])
+    warehouse = redshift_engine.warehouse.model_copy(update={"iam_role": "default"})
+    redshift_double.inject(Fault("ddl_conflict", "^COPY", message=REFUSED))
+    with pytest.raises(AccessError, match=r"default role reads .* ASSUMEROLE ON DEFAULT TO"):
+        warehouse.copy_in(table, staged, redshift_engine.stage)
