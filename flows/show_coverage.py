@@ -95,7 +95,8 @@ def show_coverage(
             found[name] = result.within(start_date, end_date)
         else:
             unknown[name] = reason_of(result)
-    _show(found, unknown, of_all=are_all(table))
+    of_all = are_all(table) and not (start_date or end_date)
+    _show(found, unknown, of_all=of_all)
     summary = "; ".join(first_of(map(str, found.values()), MAX_REASONS))
     if unknown:
         reasons = "; ".join(first_of(map(on_one_line, unknown.values()), MAX_REASONS))

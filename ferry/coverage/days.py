@@ -91,7 +91,7 @@ class TableDays:
         today: The first day that is not over.
         days: The days that are told, in order of time, without a gap.
         instead: What is told of a table that has no days: one that is carried in full, or by a
-            watermark over ids. Empty for all others.
+            watermark over ids; or of one that has none in the range asked for. Empty for others.
     """
 
     spec: TableSpec
@@ -111,7 +111,15 @@ class TableDays:
             for each in self.days
             if (start is None or start <= each.day) and (end is None or each.day < end)
         )
-        return TableDays(self.spec, self.zone, self.today, chosen, self.instead)
+        why = self.instead or ("" if chosen else self._why_none(start, end))
+        return TableDays(self.spec, self.zone, self.today, chosen, why)
+
+    def _why_none(self, start: date | None, end: date | None) -> str:
+        """Why there is no day in `[start, end)`; empty where there is none at all, yet."""
+        first = self.days[0].day if self.days else self.spec.start_date
+        if end and first and end <= first:
+            return f"that range is before its first day, {first}"
+        return "no day of that range is over" if start and (start >= self.today or first) else ""
 
     def to_repair(self) -> list[Stretch]:
         """The days that are missing or failed, joined where they follow on one another."""

@@ -49,6 +49,19 @@ def test_which_days_are_over_is_told_by_the_zone() -> None:
     assert len(tell(table, now=midnight_in_tokyo).days) == 2
 
 
+def test_a_range_without_a_day_says_why_it_has_none() -> None:
+    over, loaded_ = "nps: no day of that range is over", loaded(date(2023, 3, 2))
+    before = "nps: that range is before its first day, 2023-03-02"
+    for table in (tell(spec(), *loaded_), tell(spec(start_date=date(2023, 3, 2)))):
+        assert str(table.within(date(2023, 3, 4), date(2023, 3, 9))) == over
+        assert str(table.within(date(2200, 1, 1), None)) == over
+        assert str(table.within(date(2023, 3, 1), date(2023, 3, 2))) == before
+        assert str(table.within(None, date(2023, 3, 2))) == before
+        assert not table.within(date(2023, 3, 3), None).instead
+    assert str(tell(spec()).within(date(2023, 3, 1), date(2023, 3, 2))) == "nps: no days yet"
+    assert str(tell(spec()).within(date(2023, 3, 4), None)) == over
+
+
 KIND = "AccessError"
 
 
