@@ -60,8 +60,8 @@ _REFUSALS: tuple[tuple[re.Pattern[str], type[FatalError], str, str], ...] = (
         " keep files longer than a batch and its retries take.",
     ),
 )
-# What is told of the text: an action, codes, the file's URI, in which Ferry has put names only.
-_TOLD = re.compile(r"(?<=perform: )\w+:\w+|\b(?:Status \d+|Error \w+)|s3://[^\s,;'\"]+")
+# What is shown of the text: an action, codes, the file's URI, in which Ferry has put names only.
+_SHOWN = re.compile(r"(?<=perform: )\w+:\w+|\b(?:Status \d+|Error \w+)|s3://[^\s,;'\"]+")
 
 
 def s3_refusal(error: psycopg2.Error, iam_role: str, user: str) -> FerryError | None:
@@ -83,10 +83,10 @@ def s3_refusal(error: psycopg2.Error, iam_role: str, user: str) -> FerryError | 
     for pattern, kind, problem, todo in _REFUSALS:
         if pattern.search(text):
             default = iam_role == "default"
-            told = dict.fromkeys(_TOLD.findall(text))
+            shown = dict.fromkeys(_SHOWN.findall(text))
             return kind(
                 problem,
-                found=", ".join(told) or None,
+                found=", ".join(shown) or None,
                 todo=todo.format(
                     role="the cluster's default role" if default else iam_role,
                     granted="DEFAULT" if default else f"'{iam_role}'",
