@@ -226,7 +226,7 @@ def test_an_installation_without_prices_has_nothing_to_carry_every_morning(
 
 @ONE
 def test_no_symbol_at_all_is_not_every_symbol(market: Journey) -> None:
-    with pytest.raises(RequestError, match="no symbol is named.*the parameter `symbols`"):
+    with pytest.raises(RequestError, match=r"no symbol is named.*the parameter `symbols`"):
         update_symbols(symbols=[], run_date=FRIDAY)
     assert market.warehouse.describe(TableName(market.schema, "stock_prices")) is None
 

@@ -196,7 +196,7 @@ def test_a_server_that_never_answers_is_given_up_after_the_time_limit(part: Part
         started = time.monotonic()
         with pytest.raises(ConnectionLostError):
             silent.put(part, "t/part")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 45  # of 60 for each attempt by default
 
 
 def test_a_busy_server_is_tried_as_often_as_the_block_says(part: PartFile) -> None:

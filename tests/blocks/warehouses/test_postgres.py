@@ -197,8 +197,8 @@ def test_a_session_has_its_limits_and_its_zone(postgres_engine: Any) -> None:
     assert shown == [("1s", "UTC", "ferry")]
     began = time.monotonic()
     with pytest.raises(BusyError):
-        warehouse.fetch("SELECT pg_sleep(20)")
-    assert time.monotonic() - began < 10
+        warehouse.fetch("SELECT pg_sleep(100)")
+    assert time.monotonic() - began < 60
 
 
 def test_a_lost_connection_is_told_apart_before_and_at_commit(postgres_engine: Any) -> None:

@@ -203,7 +203,7 @@ def test_it_stops_on_a_signal_with_sessions_open(tmp_path, postgres, s3, login):
     started = time.monotonic()
     double.stop()
     assert double.process.returncode == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     connection.close()
 
 

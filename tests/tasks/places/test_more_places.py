@@ -78,5 +78,5 @@ def test_a_server_that_does_not_answer_gives_none(away: bool) -> None:
         with ours.more(2) as more:
             assert more.count == 0
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
     assert not ours.extras
