@@ -90,8 +90,11 @@ def split_range(
 ) -> tuple[Window, ...]:
     """The windows of the range, in order of time, without a gap.
 
+    A day that the zone left out, and so has no moments, is no window.
+
     Raises:
-        RequestError: There would be too many; the message says which granularity would do.
+        RequestError: There would be too many; the message says which granularity would do. Or the
+            range is no more than a day that the zone left out.
     """
     _refuse_too_many(days, granularity, max_windows)
     if granularity == "hour":
@@ -102,7 +105,15 @@ def split_range(
         cuts = [*(start + timedelta(hours=hour) for hour in range(hours)), end]
     else:
         cuts = [local_midnight(day, days.zone) for day in _cuts(days, granularity)]
-    return tuple(Window(start, end, days.zone) for start, end in pairwise(cuts))
+    windows = tuple(Window(start, end, days.zone) for start, end in pairwise(cuts) if start != end)
+    if not windows:
+        check_ends(days.start, days.end)
+        raise RequestError(
+            f"{days.zone} has no {days.start}: its clocks left that day out",
+            found=str(days),
+            todo="Correct the dates, or the zone.",
+        )
+    return windows
 
 
 def _cuts(days: Range, granularity: Granularity) -> list[date]:

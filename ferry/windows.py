@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
+from itertools import pairwise
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -161,6 +162,17 @@ def day_window(day: date, zone: str = "UTC") -> Window:
     if day == date.max:
         raise _no_window(day.isoformat())
     return Window(local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone), zone)
+
+
+def day_windows(first: date, end: date, zone: str) -> list[Window]:
+    """The whole local days `[first, end)`, without one that the zone left out, as Samoa did once.
+
+    Raises:
+        RequestError: A day is where the calendar ends.
+    """
+    days = range((end - first).days + 1)
+    cuts = pairwise(local_midnight(first + timedelta(days=number), zone) for number in days)
+    return [Window(start, after, zone) for start, after in cuts if start != after]
 
 
 def business_date(scheduled_start: datetime, zone: str = "UTC") -> date:

@@ -10,7 +10,7 @@ import math
 from datetime import UTC, date, timedelta
 
 from ferry.coverage.standings import Coverage, Status
-from ferry.windows import Every, Window, day_window, local_midnight
+from ferry.windows import Every, Window, day_windows, local_midnight
 
 ONE_HOUR = timedelta(hours=1)
 
@@ -24,8 +24,7 @@ def past_windows(first: date, before: Window, every: Every) -> list[Window]:
         every: How long each of them is.
     """
     if every == "day":
-        numbers = range((before.start.date() - first).days)
-        return [day_window(first + timedelta(days=number), before.zone) for number in numbers]
+        return day_windows(first, before.start.date(), before.zone)
     end = before.start.astimezone(UTC)
     # Counted back from the window, so that they fall on the same hours where a zone's midnight
     # does not; the first then begins up to an hour early.

@@ -220,6 +220,6 @@ def days_label(window: Window) -> str:
     whole = window.start == local_midnight(first, window.zone) and window.end == local_midnight(
         after, window.zone
     )
-    if not whole or after == first + timedelta(days=1):
+    if not whole or window.label == first.isoformat():
         return window.label
     return f"{first} to {after - timedelta(days=1)}"

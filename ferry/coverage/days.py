@@ -17,7 +17,7 @@ from ferry.coverage.standings import ALWAYS, Coverage, Event, Standing, Status, 
 from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
 from ferry.specs.tables import TableSpec
-from ferry.windows import Window, day_window, on_clock, zone_info
+from ferry.windows import Window, day_windows, on_clock, zone_info
 
 ONE_DAY = timedelta(days=1)
 EARLIEST_DAY = date(1970, 1, 1)
@@ -89,7 +89,7 @@ class TableDays:
         spec: The table's spec.
         zone: The zone in which its days are counted.
         today: The first day that is not over.
-        days: The days that are told, in order of time, without a gap.
+        days: The days that are told, in order of time, without a gap: all that the zone has.
         instead: What is told of a table that has no days: one that is carried in full, or by a
             watermark over ids; or of one that has none in the range asked for. Empty for others.
     """
@@ -196,8 +196,7 @@ def table_days(
     firsts = [spec.start_date] if spec.start_date else [start, _first_day(events, zone)]
     first = min((day for day in firsts if day), default=today)
     coverage = Coverage(events)
-    numbers = range(max(0, (today - first).days))
-    windows = [day_window(first + timedelta(days=number), zone) for number in numbers]
+    windows = day_windows(first, today, zone)
     compared = _by_day(audits, windows)
     return TableDays(
         spec, zone, today, tuple(_day(window, coverage, compared) for window in windows)

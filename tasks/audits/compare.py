@@ -242,8 +242,8 @@ def _by_key_within(part: Callable[[End], Part], parts: int) -> Callable[[End], d
 
 def _label(window: Window) -> str:
     """The day; of a month, its year and number."""
-    days = Range.of(window)
-    return window.label if (days.end - days.start).days == 1 else f"{days.start:%Y-%m}"
+    first = Range.of(window).start
+    return window.label if window.label == first.isoformat() else f"{first:%Y-%m}"
 
 
 def _sum(buckets: Iterable[Bucket]) -> Fingerprint:

@@ -72,6 +72,18 @@ def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
     )
 
 
+def test_a_day_that_a_zone_left_out_is_no_window() -> None:
+    apia = Range(date(2011, 12, 28), date(2012, 1, 2), "Pacific/Apia")  # it had no 30 December
+    windows = split_range(apia, "day")
+    left = ["2011-12-28", "2011-12-29", "2011-12-31", "2012-01-01"]
+    assert [window.label for window in windows] == labels(apia, "day") == left
+    assert all(one.end == other.start for one, other in pairwise(windows))
+    assert len(split_range(apia, "hour")) == 4 * 24
+    for granularity in ("hour", "day", "month"):
+        with pytest.raises(RequestError, match="Pacific/Apia has no 2011-12-30"):
+            split_range(Range(date(2011, 12, 30), date(2011, 12, 31), apia.zone), granularity)
+
+
 def test_a_range_without_days_is_refused() -> None:
     check_ends(date(2023, 1, 2), None)
     check_ends(date(2023, 1, 2), date(2023, 1, 3))

@@ -18,6 +18,11 @@ def test_days_are_those_from_the_first_up_to_the_window() -> None:
     assert hours == [24, 23, 24]  # on the 26th, the clocks go forward
 
 
+def test_a_day_that_the_zone_left_out_is_none_of_them() -> None:
+    past = past_windows(date(2011, 12, 29), day_window(date(2012, 1, 1), "Pacific/Apia"), "day")
+    assert [window.label for window in past] == ["2011-12-29", "2011-12-31"]
+
+
 @pytest.mark.parametrize("first", [date(2023, 3, 28), date(2023, 3, 29)])
 def test_there_are_none_before_the_first(first: date) -> None:
     assert past_windows(first, day_window(date(2023, 3, 28)), "day") == []

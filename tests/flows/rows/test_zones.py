@@ -15,6 +15,7 @@ from prefect.states import Scheduled
 
 from ferry.coverage.standings import Status
 from flows.backfill_tables import backfill
+from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -116,3 +117,26 @@ def test_backfills_and_coverage_count_days_in_the_table_s_own_zone(shop: Any) ->
     told = show_coverage(table="orders", **dates, zone="UTC")
     (found,) = told.values()
     assert (found.zone, found.count(Status.LOADED)) == ("UTC", 1)  # of the 6th, 15 hours are
+
+
+@ONE_ROUTE
+def test_a_day_that_a_zone_left_out_is_none_to_plan_tell_or_compare(journey: Any) -> None:
+    apia = {**SPEC, "zone": "Pacific/Apia"}  # it went from 29 to 31 December 2011
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    rows = [(1, "2011-12-29 23:59:59"), (2, "2011-12-31 00:00:00"), (3, "2012-01-01 12:00:00")]
+    journey.sql("INSERT INTO orders VALUES (?, ?)", rows)
+    journey.write_specs(orders=apia)
+    days = {"start_date": date(2011, 12, 29), "end_date": date(2012, 1, 2)}
+    left = ["2011-12-29", "2011-12-31", "2012-01-01"]
+
+    backfill(table="orders", **days)
+
+    assert sorted(each.window_label for each in journey.receipts("orders")) == left
+    (told,) = show_coverage(table="orders", **days).values()
+    assert [str(each.day) for each in told.days] == left
+    assert told.count(Status.LOADED) == 3
+    (audit,) = reconcile(table="orders", **days).values()
+    assert [bucket.label for bucket in audit.buckets] == left
+    assert not audit.different
+    again = backfill(table="orders", **days, reprocess="all")
+    assert [len(receipts) for receipts in again.values()] == [3]
