@@ -47,9 +47,9 @@ def build_summary(
         summary: Name of the summary, as its folder's, or its table's.
         table: Instead of a summary: build all those that read this table, which was changed by
             somebody else than Ferry. By its name in the table specs, or as schema.table.
-        start_date: Build only from this day on; by default everything. Whole partitions are built.
-            A day that has not begun is refused.
-        end_date: Build up to, but not including, this day.
+        start_date: Build only from this day on, together with `end_date`; without both, everything
+            is built. Whole partitions are built. A day that has not begun is refused.
+        end_date: Build up to, but not including, this day, together with `start_date`.
         accept: Names of checks whose failure is let pass this once.
 
     Returns:

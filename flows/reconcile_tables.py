@@ -72,8 +72,9 @@ def reconcile(
 
     Args:
         table: A table as in the table specs, several, or `all`.
-        start_date: The first day to compare; by default the first that there is.
-        end_date: The day after the last one; by default the day after the last that there is.
+        start_date: The first day to compare, together with `end_date`; without both, everything is
+            compared. It has to be over.
+        end_date: The day after the last one, together with `start_date`.
         last_days: In place of dates: so many days up to the day before the scheduled start.
         repair: none: only say what differs. carry: carry windows again that have rows which are
             missing or changed. all: also what the table's `hard_deletes` says of rows that the

@@ -1,4 +1,7 @@
-"""Every column of Ferry's own tables, every error and every setting stands in a page."""
+"""Every column of Ferry's own tables, every error and every setting stands in a page.
+
+And the forms of runs say which of their dates go together.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import importlib
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect.flows import Flow
+from prefect.utilities.callables import parameter_schema
 
 from deployments.described import TABLES, OwnTable, errors
 from ferry.errors import FerryError
 from ferry.settings import ELSEWHERE, SETTINGS
+from flows.build_summary import build_summary
+from flows.reconcile_tables import reconcile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/tables.md").read_text()
@@ -65,6 +73,15 @@ def test_every_setting_is_described() -> None:
     assert [
         name for name, cells in rows.items() if not all(cell.strip(" |") for cell in cells)
     ] == []
+
+
+@pytest.mark.parametrize("flow", [reconcile, build_summary], ids=lambda flow: str(flow.name))
+def test_dates_of_which_one_alone_is_refused_say_so_in_the_form(flow: Flow[..., Any]) -> None:
+    form = parameter_schema(flow).properties
+    for name, other in (("start_date", "end_date"), ("end_date", "start_date")):
+        said = " ".join(form[name]["description"].split())
+        assert f"together with `{other}`" in said
+        assert "by default" not in said
 
 
 def test_every_dependency_has_its_reason() -> None:
