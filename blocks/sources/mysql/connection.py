@@ -26,6 +26,11 @@ SESSION = (
     # MariaDB, which has no such setting, skips what stands in a comment for MySQL 8.
     # https://dev.mysql.com/doc/refman/8.4/en/information-schema-optimization.html
     "SET SESSION time_zone = '+00:00' /*!80000 , SESSION information_schema_stats_expiry = 0 */",
+    # What the server sets for who connects (`init_connect`) would turn characters into question
+    # marks, and end a SELECT after so many rows, both without an error.
+    # https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_sql_select_limit
+    "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci",
+    f"SET SESSION sql_select_limit = {2**64 - 1}",
     "SET SESSION sql_mode = ''",  # literals mean the same on every server
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",  # a SELECT sees one snapshot
 )

@@ -65,9 +65,10 @@ _LOST = {
     2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031,
 }  # fmt: skip
 _BUSY = {
-    1021, 1037, 1038, 1040, 1041, 1129, 1135, 1203, 1205, 1213, 1226, 1317, 1412, 1637, 1969,
-    3024, 3572,
+    1021, 1037, 1038, 1040, 1041, 1047, 1129, 1135, 1203, 1205, 1213, 1226, 1317, 1412, 1461, 1615,
+    1637, 1969, 3024, 3032, 3572,
 }  # fmt: skip
+_OF_PROXIES = range(9000, 10000)  # https://proxysql.com/documentation/: 9001, no backend in time
 _SCHEMA = {1051, 1054, 1103, 1146, 1356}
 
 _CHECK_ALL = (
@@ -131,7 +132,7 @@ def error_of_code(code: int, address: str) -> FerryError:
             found=number,
             todo="Run again: the catalog is read anew.",
         )
-    if code in _LOST or 2000 <= code < 3000 or not code:
+    if code in _LOST or 2000 <= code < 3000 or code in _OF_PROXIES or not code:
         return ConnectionLostError(
             f"the connection to {address} failed or was cut",
             found=number,

@@ -182,5 +182,6 @@ def select_expression(column: Column) -> str:
     if native == "decimal" and "zerofill" in column.native.lower():
         return f"CAST({name} + 0 AS CHAR)"
     if native in _AS_TEXT:
-        return f"CAST({name} AS CHAR)"
+        # The character set that the connection has when ConnectorX prepares it may be another one.
+        return f"CAST({name} AS CHAR CHARACTER SET utf8mb4)"
     return name

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import uuid
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
@@ -126,3 +130,47 @@ def test_text_that_is_no_unicode_is_told_by_column_with_a_way_to_find_and_to_car
     schema = source.describe(TableName("", "seen"))
     (batch,) = source.read(ExtractQuery(schema))
     assert "?" in batch.to_pylist()[2]["t"]
+
+
+@pytest.fixture
+def ruled(shop: MySQLShop) -> Iterator[tuple[Callable[[str, str], None], MySQLSource]]:
+    """Sets a setting for the whole server, and a source whose user it holds for, who may SELECT."""
+    name = f"ruled_{uuid.uuid4().hex[:8]}"
+    with pymysql.connect(
+        unix_socket=str(shop.server._socket_folder / "server.sock"), user="root", autocommit=True
+    ) as root:
+        cursor, before = root.cursor(), dict[str, Any]()
+        cursor.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'few'")
+        cursor.execute(f"GRANT SELECT ON `{shop.database}`.* TO '{name}'@'%'")
+
+        def rule(setting: str, value: Any) -> None:
+            cursor.execute(f"SELECT @@GLOBAL.{setting}")
+            before[setting] = cursor.fetchone()[0]
+            cursor.execute(f"SET GLOBAL {setting} = %s", (value,))
+
+        try:
+            yield rule, shop.make_source(user=name, password="few")
+        finally:
+            for setting, value in before.items():
+                cursor.execute(f"SET GLOBAL {setting} = %s", (value,))
+            cursor.execute(f"DROP USER '{name}'@'%'")
+
+
+@pytest.mark.parametrize("names", ["latin1", "utf8mb3", "cp1251"])
+def test_every_character_arrives_whatever_the_server_says_to_who_connects(
+    shop: MySQLShop, ruled: Any, names: str
+) -> None:
+    rule, source = ruled
+    shop.run("CREATE TABLE words (id INT PRIMARY KEY, t VARCHAR(30), j JSON) CHARSET utf8mb4")
+    shop.run("INSERT INTO words VALUES (1, '🚢 Ж é', '[\"🚢 Ж é\"]')")
+    rule("init_connect", f"SET NAMES {names}")
+    ((_, text, document),) = read(source)
+    assert (text, json.loads(document)) == ("🚢 Ж é", ["🚢 Ж é"])
+
+
+def test_every_row_arrives_whatever_the_server_allows_a_select(many: MySQLShop, ruled: Any) -> None:
+    rule, source = ruled
+    rule("sql_select_limit", 10)
+    query = ExtractQuery(source.describe(TableName("", "many")))
+    assert sum(batch.num_rows for batch in source.read(query)) == 100_000
+    assert len(source.fetch(f"SELECT id FROM `{many.database}`.many LIMIT 500")) == 500
