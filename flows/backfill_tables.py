@@ -31,7 +31,7 @@ from ferry.ranges import Granularity, Range
 from ferry.reasons import reason_of
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
-from ferry.specs.chosen import are_all, chosen_specs, is_named, some_names
+from ferry.specs.chosen import are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
@@ -167,7 +167,7 @@ def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
         except RequestError as error:
             left_out[str(spec.target)] = error.problem
         else:
-            if spec.every == "never" and not is_named(spec, table):  # another tool may fill it
+            if not may_write(spec, table):
                 left_out[str(spec.target)] = NEVER
             else:
                 chosen.append(spec)

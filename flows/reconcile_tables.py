@@ -19,7 +19,7 @@ from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import RequestError
 from ferry.ranges import Range, check_first_day
 from ferry.reasons import reason_of
-from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
+from ferry.specs.chosen import ALL, are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import business_date
 from flows.pipeline.follow_summaries import follow_tables
@@ -78,7 +78,7 @@ def reconcile(
         last_days: In place of dates: so many days up to the day before the scheduled start.
         repair: none: only say what differs. carry: carry windows again that have rows which are
             missing or changed. all: also what the table's `hard_deletes` says of rows that the
-            source has no more.
+            source has no more. Of `all`, tables of `every: never` are compared alone.
         max_delete_percent: Mark or delete at most so many percent of the target's rows; by default
             as the table's spec says.
         zone: Zone in which days are counted; by default each table's own.
@@ -120,7 +120,7 @@ def reconcile(
     if repair != "none":
         for spec in specs:
             audit = found.audits.get(str(spec.target))
-            if audit and audit.different:
+            if audit and audit.different and may_write(spec, table):
                 _repair(spec, audit, found, zone or spec.zone, repair, max_delete_percent)
     repaired = [str(done) for done in found.repaired.values()]
     show_audits(found.audits, specs, found.failures, found.left_out, repaired)

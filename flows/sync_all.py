@@ -21,8 +21,8 @@ from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import IncompleteReadError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
-from ferry.specs.chosen import chosen_specs
-from ferry.specs.tables import TableSpec
+from ferry.specs.chosen import chosen_specs, may_write
+from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.windows import Every
 from flows.pipeline.audit_tables import audit_tables
 from flows.pipeline.carry_batch import TaskRuns, carry
@@ -97,7 +97,7 @@ def sync_all(
 
     Args:
         every: Which tables are due: those whose spec says `day`, or `hour`.
-        tables: Only these tables, due or not; `all` is every one.
+        tables: Only these tables, due or not; `all` is every one but those of `every: never`.
         run_date: Carry this whole day.
         window_start: Carry from this moment on, together with `window_end`. Without an offset it
             is meant in `zone`; the form's picker writes an offset of its own, which counts.
@@ -109,7 +109,7 @@ def sync_all(
         The receipts of the run's own windows, by table.
     """
     specs = load_table_specs()
-    due = due_tables(specs, every) if tables is None else chosen_specs(specs, tables, "tables")
+    due = due_tables(specs, every) if tables is None else _chosen(specs, tables)
     dates = Dates(run_date, window_start, window_end, zone)
     batches: list[Batch] = []
     stop, routes, began = Event(), Routes(), datetime.now(UTC)
@@ -170,6 +170,10 @@ def sync_all(
 def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:
     """The tables that are carried this often."""
     return [spec for spec in specs.values() if spec.every == every]
+
+
+def _chosen(specs: TableSpecs, tables: list[str]) -> list[TableSpec]:
+    return [spec for spec in chosen_specs(specs, tables, "tables") if may_write(spec, tables)]
 
 
 def _show(

@@ -20,9 +20,13 @@ def are_all(tables: str | Sequence[str]) -> bool:
     return ALL in _names(tables)
 
 
-def is_named(spec: TableSpec, tables: str | Sequence[str]) -> bool:
-    """Whether these names have the table's own among them, and not just `all`."""
-    return any(name in (spec.name, str(spec.target)) for name in _names(tables))
+def may_write(spec: TableSpec, tables: str | Sequence[str]) -> bool:
+    """Whether rows of this table may be carried for these names.
+
+    Another tool may fill one of `every: never`: it is carried for its own name, not for `all`.
+    """
+    named = any(name in (spec.name, str(spec.target)) for name in _names(tables))
+    return named or spec.every != "never"
 
 
 def chosen_specs(
@@ -39,6 +43,9 @@ def chosen_specs(
         RequestError: There is no such table, or none is named.
     """
     if are_all(tables):
+        for name in _names(tables):
+            if name != ALL:
+                specs.named(name)
         return list(specs.values())
     if not tables:
         raise RequestError(

@@ -125,6 +125,15 @@ def test_no_table_at_all_is_not_every_table(shop: Any) -> None:
     assert carried(shop) == {}
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_all_leaves_out_what_is_carried_only_when_it_is_named(shop: Any) -> None:
+    shop.write_specs(orders=WINDOW, nps=WINDOW, visits={"mode": "full", "every": "never"})
+    assert run(tables=["all"], run_date=DAY).type is StateType.COMPLETED
+    assert set(carried(shop)) == {"orders", "nps"}
+    assert run(tables=["all", "visits"], run_date=DAY).type is StateType.COMPLETED
+    assert set(carried(shop)) == {"orders", "nps", "visits"}
+
+
 @ONE_ROUTE
 def test_dates_are_for_window_tables_and_the_others_carry_what_their_mode_says(shop: Any) -> None:
     shop.write_specs(

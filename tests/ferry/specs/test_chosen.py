@@ -3,7 +3,7 @@
 import pytest
 
 from ferry.errors import RequestError
-from ferry.specs.chosen import are_all, chosen_specs, is_named, some_names
+from ferry.specs.chosen import are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import parse_table_specs
 
 NAMES = ["nps", "orders", "visits", "users", "prices", "refunds"]
@@ -35,13 +35,21 @@ def test_each_table_that_is_asked_for_is_taken_once(asked: str | list[str], name
     ("asked", "named"),
     [("nps", True), (["all", "raw_data.nps"], True), ("all", False), (["orders"], False)],
 )
-def test_a_table_that_is_one_of_all_is_not_named(asked: str | list[str], named: bool):
-    assert is_named(SPECS["nps"], asked) is named
+def test_what_another_tool_may_fill_is_written_only_by_its_own_name(
+    asked: str | list[str], named: bool
+):
+    assert may_write(SPECS["nps"].model_copy(update={"every": "never"}), asked) is named
+    assert may_write(SPECS["nps"], asked)
 
 
 @pytest.mark.parametrize(
     ("asked", "problem"),
-    [([], "no table is named"), ("", "no table is named"), (["npz"], "no table 'npz'")],
+    [
+        ([], "no table is named"),
+        ("", "no table is named"),
+        (["npz"], "no table 'npz'"),
+        (["all", "npz"], "no table 'npz'"),
+    ],
 )
 def test_no_table_and_one_that_is_not_there_are_refused(asked: str | list[str], problem: str):
     with pytest.raises(RequestError, match=problem):

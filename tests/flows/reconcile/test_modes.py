@@ -305,3 +305,18 @@ def test_what_is_too_much_to_be_looked_at_is_pending_only_where_nothing_was_carr
     assert told(run(**DAYS)) == (
         "3 days compared, 12 rows, 2 days differ: 6 rows in parts that differ as a whole"
     )
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_what_is_carried_only_when_it_is_named_is_repaired_only_so(shop: Any) -> None:
+    spec = {"mode": "window", "key": ["id"], "cursor": "modified"}
+    shop.write_specs(orders=spec)
+    for day in (1, 2, 3):
+        sync_table(table="orders", run_date=date(2023, 1, day))
+    shop.write_specs(orders={**spec, "every": "never"})
+    in_target(shop, f"DELETE FROM {{}} WHERE id = {PARAM}", 12)
+
+    state: State[Any] = reconcile(repair="carry", return_state=True)
+    assert state.type is StateType.FAILED and len(shop.target("orders")) == 8
+    assert run(repair="carry").type is StateType.COMPLETED
+    assert len(shop.target("orders")) == 9
