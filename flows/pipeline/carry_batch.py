@@ -137,8 +137,8 @@ def carry_together(
     except StoppedError:
         raise
     except Exception as error:
-        if landed := _landed_meanwhile(batch, error, route.warehouse):
-            return (landed,)
+        if receipts := _landed_meanwhile(batch, error, route.warehouse):
+            return receipts
         # A part that failed tells nothing about the whole window.
         if not (batch.part or batch.windows):
             record_failures([batch], error, route.warehouse)
@@ -147,26 +147,31 @@ def carry_together(
         shutil.rmtree(batch.folder, ignore_errors=True)
 
 
-def _landed_meanwhile(batch: Batch, error: Exception, warehouse: Warehouse) -> Receipt | None:
-    """The batch's receipt if another attempt of this run has landed it while this one failed.
+def _landed_meanwhile(
+    batch: Batch, error: Exception, warehouse: Warehouse
+) -> tuple[Receipt, ...] | None:
+    """The receipts of the batch's windows if all have landed in this run while this attempt failed.
 
     A process that was taken for dead goes on beside the attempt that replaces it. Whichever lands
-    takes the staged files along, and the other one cannot load them any more. What landed without
-    some of its rows has another id, and is not found here.
+    takes the staged files along, and the other one cannot load them any more. Or the answer to a
+    COMMIT was lost, and the warehouse could not be asked again in time. What landed without some of
+    its rows has another id, and is not found here.
     """
-    if batch.windows or batch.part or isinstance(error, IncompleteReadError):  # this one landed
+    if batch.part or isinstance(error, IncompleteReadError):  # this one landed
         return None
+    landed = []
     try:
-        landed = already_landed(batch, warehouse)
+        for each in batch.each:
+            receipt = already_landed(each, warehouse)
+            if receipt is None:
+                return None
+            landed.append(receipt)
     except FerryError:  # the failure that is told is the first one
         return None
-    if landed:
-        get_run_logger().warning(
-            "%s has landed in another attempt of this run, while this one failed: %s",
-            batch,
-            reason_of(error),
-        )
-    return landed
+    get_run_logger().warning(
+        "%s has landed in this run, while this attempt failed: %s", batch, reason_of(error)
+    )
+    return tuple(landed)
 
 
 def _arrive(

@@ -96,7 +96,7 @@ def _has_details(audit: Audit) -> bool:
 def _details(audit: Audit, spec: TableSpec) -> str:
     lines = [f"### {audit.table}"]
     if audit.not_exact:
-        lines.append(f"Compared otherwise than exactly: {', '.join(audit.not_exact)}.")
+        lines.append(f"Compared otherwise than exactly: {escaped(', '.join(audit.not_exact))}.")
     if not audit.judges:
         lines.append(_NOT_JUDGED)
     if audit.different:

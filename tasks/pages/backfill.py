@@ -12,7 +12,7 @@ from ferry.backfills.plan import PlannedWindow, TablePlan, days_label, neighbour
 from ferry.bounded import MAX_ROWS, first_of
 from ferry.cursors import cursor_line
 from tasks.pages.artifacts import cosmetic
-from tasks.pages.cells import short
+from tasks.pages.cells import escaped, short
 
 MAX_LINES, MIN_LINES = 500, 5
 """Lines on the page about the windows of all tables, and about those of one of very many."""
@@ -41,7 +41,7 @@ def show_plan(
     parts += first_of(listed, MAX_ROWS, "- and {:,} more could not be planned")
     each = max(MIN_LINES, MAX_LINES // max(1, len(plans)))
     parts += [
-        f"### {plan.spec.target}\n\nBy {cursor_line(plan.spec, plan.cursor)}.\n\n"
+        f"### {plan.spec.target}\n\nBy {escaped(cursor_line(plan.spec, plan.cursor))}.\n\n"
         + _windows_table(plan.windows, each)
         for plan in plans[: MAX_LINES // MIN_LINES]
     ]

@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from ferry.receipts.receipt import Receipt
 from tasks.pages.artifacts import cosmetic
+from tasks.pages.cells import escaped
 
 SHOWN_COUNTS = (
     "rows_extracted",
@@ -38,7 +39,7 @@ def show_receipt(receipt: Receipt) -> None:
         f"### {receipt.table_name}, {receipt.window_label}\n\n"
         f"| rows | |\n| --- | ---: |\n{counts}\n\n"
         f"Mode {receipt.mode}, {receipt.status} in {took:.1f} s.\n\n"
-        + (f"- cursor `{receipt.cursor_name}`\n" if receipt.cursor_name else "")
+        + (f"- cursor {escaped(receipt.cursor_name)}\n" if receipt.cursor_name else "")
         + (
             f"- read in parts, {receipt.source_snapshot} snapshot\n"
             if receipt.source_snapshot

@@ -105,7 +105,8 @@ class PrefectServer(Server):
         if begin_with is not None and not home.exists():
             shutil.copytree(begin_with, home)
             as_copied = _AS_COPIED
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)  # its database holds the blocks, and the key to their secrets
         port = free_port(port)
         auth_string = auth_string or f"ferry:{secrets.token_urlsafe(18)}"
         env = without_prefect_settings(os.environ) | {

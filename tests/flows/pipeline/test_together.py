@@ -13,15 +13,17 @@ from prefect.client.schemas.objects import State, StateType
 import tasks.copy_in
 from blocks.postgres.session import SESSIONS
 from deployments.local.redshift_double import Fault
+from ferry.errors import BusyError
 from ferry.ranges import Range, split_range
 from ferry.receipts.receipt import Receipt
 from ferry.schema import TableName
 from ferry.statements import PARAM, Statement, table_sql
 from ferry.write import upsert
 from flows.backfill_tables import backfill
+from flows.pipeline import carry_batch
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
-from tasks.landed.history import read_coverage
+from tasks.landed.history import read_coverage, read_failures
 from tests.flows.pipeline.test_killed import kill_at
 from tests.harness.api import Api, eventually
 
@@ -360,3 +362,17 @@ def test_a_lost_answer_at_commit_looks_all_windows_up(shop: Any, redshift_double
     redshift_double.clear()
     assert [each.rows_inserted for each in shop.receipts("nps")] == [2] * 31
     assert len(shop.target("nps")) == 62
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_windows_that_have_landed_are_no_failures_whatever_fails_after(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise BusyError("the stage is busy")
+
+    monkeypatch.setattr(carry_batch, "discard", fails)
+    backfill(**JULY)
+    assert [each.rows_inserted for each in shop.receipts("nps")] == [2] * 31
+    spec = load_table_specs()["nps"]
+    assert read_failures(spec.target, load_route(spec).warehouse) == []
