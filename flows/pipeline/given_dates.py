@@ -17,7 +17,7 @@ def _day(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        moment = datetime.fromisoformat(value.strip())
+        moment = _parsed(value)
     except ValueError:
         raise ValueError(f"{value!r} is no day: {_DAY}") from None
     if moment.time() != time():
@@ -31,9 +31,15 @@ def _moment(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return datetime.fromisoformat(value.strip())
+        return _parsed(value)
     except ValueError:
         raise ValueError(f"{value!r} is no moment: {_MOMENT}") from None
+
+
+def _parsed(text: str) -> datetime:
+    if "W" in text.upper():  # a week, of which Python takes the Monday
+        raise ValueError(text)
+    return datetime.fromisoformat(text.strip())
 
 
 Day = Annotated[date, BeforeValidator(_day)]

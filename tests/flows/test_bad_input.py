@@ -179,6 +179,7 @@ def test_a_date_that_is_none_is_refused_before_anything_runs(loaded: Any):
         ({"run_date": 20260105}, "write a day as 2026-01-05"),
         ({"run_date": "2026-1-5"}, "write a day as 2026-01-05"),
         ({"run_date": ""}, "write a day as 2026-01-05"),
+        ({"run_date": "2026-W05"}, "write a day as 2026-01-05"),
         ({"run_date": "2026-01-05T06:00"}, "write a day as 2026-01-05"),
         ({"run_date": 1.5}, "write a day as 2026-01-05"),
     ],
