@@ -15,7 +15,8 @@ FERRY_NOTIFY names, the server itself tells when nobody watches the runs any mor
 worker, or completes no run.
 
 Secrets come from the environment and are stored encrypted by the Prefect server. Blocks of the
-same names can as well be made in the UI.
+same names can as well be made in the UI. Of a block that is there already only the fields that the
+environment names are changed; what people have set in the others stays (`kept_fields`).
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from blocks.notifier import slack_webhook
 from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
+from deployments.kept_fields import with_stored
 from deployments.leases import free_places, free_turns, lease_warning
 from deployments.no_worker import (
     forget_former_watch,
@@ -49,12 +52,14 @@ from flows.pipeline.table_specs import load_table_specs
 from tasks.places.readers import backfill_limit, readers_limit
 
 SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
+M = TypeVar("M", bound=BaseModel)
 
 
 def register(profile: str) -> list[str]:
     """Save the profile's blocks, and the one that notifies; returns them as `slug/name`.
 
-    A block of the same name and another kind, from another profile, is removed: a name in a spec
+    With each, which fields stay as they are stored, since the environment does not name them. A
+    block of the same name and another kind, from another profile, is removed: a name in a spec
     stands for one system.
 
     Raises:
@@ -85,14 +90,10 @@ def register(profile: str) -> list[str]:
         blocks[PRICES] = _prices()
         roles.append((PRICES, SOURCES))
     for name, kinds in roles:
-        for other in kinds:
-            if not isinstance(blocks[name], other):
-                _delete(other, name)
-        blocks[name].save(name, overwrite=True)
-        names.append(f"{type(blocks[name]).get_block_type_slug()}/{name}")
+        others = [other for other in kinds if not isinstance(blocks[name], other)]
+        names.append(_save(blocks[name], name, others))
     if slack:
-        slack.save("ferry", overwrite=True)
-        names.append("slack-webhook/ferry")
+        names.append(_save(slack, "ferry"))
     # An embedded server lives no longer than its only process: nobody's death goes unseen.
     watched = profile != "embedded"
     notifier = os.environ.get("FERRY_NOTIFY") or ("slack-webhook/ferry" if slack else None)
@@ -133,11 +134,24 @@ def _sources() -> list[str]:
     return sorted({SOURCE, *(spec.source for spec in load_table_specs().values())})
 
 
-def _delete(kind: type[Block], name: str) -> None:
+def _save(block: Block, name: str, others: Sequence[type[Block]] = ()) -> str:
+    """Save it in place of one of another kind; returns its `slug/name` and what there is to say."""
+    merged = with_stored(block, name)
+    notes = list(merged.notes)
+    for kind in others:
+        if _delete(kind, name):
+            notes.append(f"replaces {kind.get_block_type_slug()}/{name}, of which nothing is kept")
+    merged.block.save(name, overwrite=True)
+    line = f"{type(block).get_block_type_slug()}/{name}"
+    return f"{line}: {'; '.join(notes)}" if notes else line
+
+
+def _delete(kind: type[Block], name: str) -> bool:
     try:
         kind.delete(name)
     except ValueError:  # there is none of that name
-        return
+        return False
+    return True
 
 
 def _slack() -> Block | None:
@@ -149,8 +163,21 @@ def _slack() -> Block | None:
         raise
 
 
+def _named(model: M, **settings: str) -> M:
+    """The model, in which fields whose setting is not named do not count as set: they are defaults.
+
+    Args:
+        model: As the settings and their defaults make it.
+        settings: The fields that need not be named, and the setting of each.
+    """
+    model.model_fields_set.difference_update(
+        field for field, setting in settings.items() if setting not in os.environ
+    )
+    return model
+
+
 def _mysql() -> MySQLSource:
-    return MySQLSource(
+    source = MySQLSource(
         host=_setting("FERRY_MYSQL_HOST"),
         port=_number("FERRY_MYSQL_PORT", "3306"),
         user=_setting("FERRY_MYSQL_USER"),
@@ -158,6 +185,7 @@ def _mysql() -> MySQLSource:
         database=_setting("FERRY_MYSQL_DATABASE"),
         ca_path=os.environ.get("FERRY_MYSQL_CA"),
     )
+    return _named(source, port="FERRY_MYSQL_PORT", ca_path="FERRY_MYSQL_CA")
 
 
 def _prices() -> PriceAPISource:
@@ -175,18 +203,27 @@ def _s3() -> S3Stage:
     credentials = AwsCredentials(
         aws_access_key_id=_setting("FERRY_S3_ACCESS_KEY") if keys else None,
         aws_secret_access_key=SecretStr(_setting("FERRY_S3_SECRET_KEY")) if keys else None,
+        aws_session_token=None,  # one that is stored belongs to the keys that are stored
         region_name=os.environ.get("FERRY_S3_REGION", "us-east-1"),
         aws_client_parameters=AwsClientParameters(
             endpoint_url=endpoint, config={"s3": {"addressing_style": "path"}}
         )
         if endpoint
-        else AwsClientParameters(),
+        else AwsClientParameters(endpoint_url=None),
+    )
+    _named(
+        credentials,
+        aws_access_key_id="FERRY_S3_ACCESS_KEY",
+        aws_secret_access_key="FERRY_S3_ACCESS_KEY",  # the name of a setting
+        aws_session_token="FERRY_S3_ACCESS_KEY",
+        region_name="FERRY_S3_REGION",
+        aws_client_parameters="FERRY_S3_ENDPOINT",
     )
     return S3Stage(bucket_name=_setting("FERRY_S3_BUCKET"), credentials=credentials)
 
 
 def _redshift() -> RedshiftWarehouse:
-    return RedshiftWarehouse(
+    warehouse = RedshiftWarehouse(
         host=_setting("FERRY_WAREHOUSE_HOST"),
         port=_number("FERRY_WAREHOUSE_PORT", "5439"),
         user=_setting("FERRY_WAREHOUSE_USER"),
@@ -195,6 +232,13 @@ def _redshift() -> RedshiftWarehouse:
         iam_role=_setting("FERRY_WAREHOUSE_IAM_ROLE", "default"),
         region=os.environ.get("FERRY_S3_REGION"),
         sslrootcert=os.environ.get("FERRY_WAREHOUSE_CA"),
+    )
+    return _named(
+        warehouse,
+        port="FERRY_WAREHOUSE_PORT",
+        iam_role="FERRY_WAREHOUSE_IAM_ROLE",
+        region="FERRY_S3_REGION",
+        sslrootcert="FERRY_WAREHOUSE_CA",
     )
 
 
