@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pymysql
 from pymysql.cursors import Cursor
 
 from blocks.sources.mysql.errors import no_right_to_read
 from blocks.sources.mysql.types import CatalogColumn, quote
 from blocks.sources.names import no_such_column, no_such_table
+from ferry.errors import SchemaError
 from ferry.schema import Column, TableName
 
 _COLUMNS = """
@@ -139,7 +141,9 @@ def read(cursor: Cursor, table: TableName, database: str, address: str) -> Catal
 
         names = names_in(schema)
         if table.name in names:  # some right shows the table, and none its columns
-            raise no_right_to_read(f"{quote(schema)}.{quote(table.name)}", address)
+            quoted = f"{quote(schema)}.{quote(table.name)}"
+            _refuse_broken_view(cursor, quoted, table)
+            raise no_right_to_read(quoted, address)
         raise no_such_table(table, shown, names, names_in)
     key = tuple(str(row[1]) for row in _rows(cursor, _KEY, table, database))
     checks: set[str] = set()
@@ -172,6 +176,27 @@ def read(cursor: Cursor, table: TableName, database: str, address: str) -> Catal
         ) in rows
     )
     return CatalogTable(columns, key)
+
+
+def _refuse_broken_view(cursor: Cursor, quoted: str, table: TableName) -> None:
+    """A view of which something is gone has no columns in the catalog, whoever asks.
+
+    https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+
+    Raises:
+        SchemaError: It is one.
+    """
+    try:
+        cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608  # quoted names
+    except pymysql.MySQLError as error:
+        if error.args and error.args[0] == 1356:
+            raise SchemaError(
+                f"the view {quoted} is broken",
+                table=str(table),
+                found=f"error {error.args[0]}",
+                todo="Look at SHOW WARNINGS after a SELECT of it: a table or a column under it is "
+                "gone, or its definer is, or may not read it. Have the view made anew.",
+            ) from error
 
 
 def row_bytes(cursor: Cursor, table: TableName, database: str) -> int | None:

@@ -19,7 +19,7 @@ from ferry.errors import (
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _ACCESS = {
-    1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1372, 1524, 1698, 1820, 1862,
+    1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1372, 1449, 1524, 1698, 1820, 1862,
     2026, 2058, 2059, 2061, 3118, 3159, 4151,
 }  # fmt: skip
 # What of it was refused, and what to do. Where there is no word for a number, the general one.
@@ -50,6 +50,10 @@ _REFUSED |= {
     1227: (
         "the user has not the right PROCESS, or another one that is the server's own",
         "Have it given: GRANT PROCESS ON *.* TO the user.",
+    ),
+    1449: (
+        "the definer of a view, which reads for it, is not there",
+        "Have the view made anew by a user that there is: ALTER DEFINER = … VIEW.",
     ),
     1370: (
         "the user has not the right EXECUTE on a routine that a view calls",

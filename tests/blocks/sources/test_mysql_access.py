@@ -20,6 +20,7 @@ from ferry.errors import (
     ConfigurationError,
     ConnectionLostError,
     FerryError,
+    SchemaError,
 )
 from ferry.schema import TableName
 from tests.harness.mysql_shop import SERVERS
@@ -179,3 +180,15 @@ def test_a_certificate_for_another_name_is_refused(
 
     with pytest.raises(AccessError, match="certificate"):
         source.describe(TableName("", "t"))
+
+
+@pytest.mark.parametrize("gone", ["column", "table"])
+def test_a_broken_view_is_no_missing_right(shop: MySQLShop, gone: str) -> None:
+    shop.run("CREATE TABLE `under` (id INT PRIMARY KEY, a INT)")
+    shop.run("CREATE VIEW `over` AS SELECT id, a FROM `under`")
+    if gone == "column":
+        shop.run("ALTER TABLE `under` DROP COLUMN a")
+    elif gone == "table":
+        shop.run("DROP TABLE `under`")
+    with pytest.raises(SchemaError, match=r"view .*over.* is broken; found error 1356"):
+        shop.source.describe(TableName("", "over"))
