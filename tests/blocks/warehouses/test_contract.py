@@ -222,7 +222,7 @@ def test_a_value_with_our_own_mark_is_a_value_and_a_name_with_it_is_refused(engi
     for place in (TableName(engine.schema, held), TableName(held, "t")):
         with pytest.raises(SchemaError, match="NUL"):
             engine.warehouse.fetch(sql.count_rows(place))
-    with pytest.raises(ValueError, match="0 values for the 1 marks"):
+    with pytest.raises(ValueError, match="0 values for the 1 parameters"):
         engine.warehouse.execute(f'DELETE FROM "{held}"')
     assert len(engine.warehouse.fetch(sql.count_rows(table))) == 1
 
