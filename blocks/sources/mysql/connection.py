@@ -178,10 +178,12 @@ class MySQLServer:
         return self.verify_tls is not False
 
     def _pymysql_tls(self) -> dict[str, Any]:
-        """TLS for PyMySQL: an `ssl` dict of a wrong shape would be unverified, these are not."""
+        """TLS for PyMySQL, whose own settings verify no host name where no CA is named."""
         verifies = self._verifies()
         if verifies:
-            return {"ssl_ca": self.ca_path, "ssl_verify_cert": True, "ssl_verify_identity": True}
+            context = ssl.create_default_context(cafile=self.ca_path)
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # which MySQL's own are not made for
+            return {"ssl": context}
         return {"ssl_disabled": True} if verifies is None else {}
 
     @staticmethod

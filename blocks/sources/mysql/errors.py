@@ -136,6 +136,12 @@ def error_of_code(code: int, address: str) -> FerryError:
             found=number,
             todo="Run again: the catalog is read anew.",
         )
+    if code == 9006:
+        return ConfigurationError(
+            f"the proxy at {address} keeps the session to the hostgroup where it began",
+            found=number,
+            todo="Give Ferry's user one hostgroup in ProxySQL's rules, or the server's own address.",
+        )
     if code in _LOST or 2000 <= code < 3000 or code in _OF_PROXIES or not code:
         return ConnectionLostError(
             f"the connection to {address} failed or was cut",

@@ -172,11 +172,19 @@ def test_rows_come_over_tls_also_on_loopback(shop: MySQLShop) -> None:
         assert bool(row["c0"]) is bool(by_pymysql) is encrypted
 
 
+@pytest.mark.parametrize("authority", ["ours", "the machine's"])
 def test_a_certificate_for_another_name_is_refused(
-    shop: MySQLShop, proxy: Callable[..., Any]
+    shop: MySQLShop,
+    proxy: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    authority: str,
 ) -> None:
     other = proxy("127.0.0.2")  # the same server, by an address that is not in its certificate
     source = shop.make_source(host=other.host, port=other.port)
+    if authority != "ours":
+        monkeypatch.setenv("SSL_CERT_FILE", str(shop.source.ca_path))
+        shop.make_source(ca_path=None, verify_tls=True, host="localhost").now()
+        source = shop.make_source(host=other.host, port=other.port, ca_path=None, verify_tls=True)
 
     with pytest.raises(AccessError, match="certificate"):
         source.describe(TableName("", "t"))

@@ -257,6 +257,7 @@ def test_a_column_that_was_widened_since_it_was_described_is_never_cut(shop: MyS
         (1615, BusyError),
         (3032, BusyError),
         (9001, ConnectionLostError),
+        (9006, ConfigurationError),
         (1146, SchemaError),
         (1064, ConfigurationError),
     ],
