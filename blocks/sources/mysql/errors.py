@@ -140,7 +140,7 @@ def error_of_code(code: int, address: str) -> FerryError:
         return ConfigurationError(
             f"the proxy at {address} keeps the session to the hostgroup where it began",
             found=number,
-            todo="Give Ferry's user one hostgroup in ProxySQL's rules, or the server's own address.",
+            todo="Give Ferry's user one hostgroup in ProxySQL's rules, or take the server itself.",
         )
     if code in _LOST or 2000 <= code < 3000 or code in _OF_PROXIES or not code:
         return ConnectionLostError(
