@@ -252,6 +252,8 @@ def test_rows_are_found_by_keys_of_every_kind(engine: Engine, kind: str) -> None
     type_, values = KEYS[kind]
     columns = (Column("k", type_, nullable=False), Column("n", DataType(Kind.INT32)))
     table = engine.create(columns)
+    if not engine.warehouse.capabilities.empty_binary_in_csv:
+        values = [value for value in values if value != b""]
     rows = [(value, number) for number, value in enumerate(values)]
     engine.warehouse.copy_in(table, engine.stage_rows(columns, rows), engine.stage)
     pairs = pair_columns(TableSchema(table, columns), TableSchema(table, columns))
