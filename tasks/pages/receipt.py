@@ -22,8 +22,8 @@ SHOWN_COUNTS = (
     "rows_superseded",
 )
 
-
 EARLIER = "landed in an earlier attempt of this run, and not read again"
+"""Said of a receipt that a retry of a run has found, and not written."""
 
 
 def show_receipt(receipt: Receipt) -> None:

@@ -42,9 +42,8 @@ class Keeper:
         self._leaks = LeakWatch(pool.times.leaked)
         self._report_at = self._look_at = time.monotonic()
         pool.ask_at = min(pool.ask_at, self._report_at + pool.times.ask)
-        self._reported: dict[str, int] | None = (
-            None if self._limits.reported else {}
-        )  # None: not known
+        # What the server was told last; None: not known.
+        self._reported: dict[str, int] | None = None if self._limits.reported else {}
         self._unreported_since: float | None = None
         self._in_vain = False  # whether it has asked since the server fell silent
         self._busy = 0  # how often in a row the server was too busy to answer

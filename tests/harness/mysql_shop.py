@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pymysql
 import pytest
+from pymysql.cursors import Cursor
 
 from blocks.sources import MySQLSource
 from ferry.batch import ExtractQuery
@@ -47,6 +48,13 @@ class MySQLShop:
             "ca_path": str(self.server.ca_path),
         }
         return MySQLSource(**{**fields, **changes})
+
+    @contextlib.contextmanager
+    def as_root(self) -> Iterator[Cursor]:
+        """A cursor of the server's own administrator."""
+        socket_file = str(self.server._socket_folder / "server.sock")
+        with pymysql.connect(unix_socket=socket_file, user="root", autocommit=True) as root:
+            yield root.cursor()
 
     def run(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:

@@ -18,6 +18,9 @@ from blocks.sources.names import no_such_column, no_such_table
 from ferry.errors import SchemaError
 from ferry.schema import Column, TableName
 
+_BROKEN_VIEW, _NO_RIGHT = 1356, (1142, 1143)
+"""https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html"""
+
 _COLUMNS = """
 SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH,
        CHARACTER_SET_NAME, NUMERIC_PRECISION, NUMERIC_SCALE
@@ -181,22 +184,24 @@ def read(cursor: Cursor, table: TableName, database: str, address: str) -> Catal
 def _refuse_broken_view(cursor: Cursor, quoted: str, table: TableName) -> None:
     """A view of which something is gone has no columns in the catalog, whoever asks.
 
-    https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
-
     Raises:
         SchemaError: It is one.
+        pymysql.MySQLError: The server could not be asked; the caller turns it into Ferry's.
     """
     try:
         cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608  # quoted names
     except pymysql.MySQLError as error:
-        if error.args and error.args[0] == 1356:
+        number = error.args[0] if error.args else 0
+        if number == _BROKEN_VIEW:
             raise SchemaError(
                 f"the view {quoted} is broken",
                 table=str(table),
-                found=f"error {error.args[0]}",
+                found=f"error {number}",
                 todo="Look at SHOW WARNINGS after a SELECT of it: a table or a column under it is "
                 "gone, or its definer is, or may not read it. Have the view made anew.",
             ) from error
+        if number not in _NO_RIGHT:
+            raise
 
 
 def row_bytes(cursor: Cursor, table: TableName, database: str) -> int | None:

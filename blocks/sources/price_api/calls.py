@@ -59,7 +59,7 @@ class PriceCalls:
 
     Args:
         options: How the API is called.
-        tell: Takes a line about each call that is repeated.
+        log: Takes a line about each call that is repeated.
     """
 
     def __init__(self, options: CallOptions, log: Callable[[str], None]) -> None:

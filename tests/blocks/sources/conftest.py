@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,18 @@ def server(request: pytest.FixtureRequest) -> MariaDB:
 def shop(server: MariaDB) -> Iterator[MySQLShop]:
     with opened_shop(server) as shop:
         yield shop
+
+
+@pytest.fixture
+def poor(shop: MySQLShop) -> Iterator[dict[str, str]]:
+    """A user who may SELECT, and no more."""
+    name = f"poor_{uuid.uuid4().hex[:8]}"
+    with shop.as_root() as cursor:
+        cursor.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'few'")
+        cursor.execute(f"GRANT SELECT ON `{shop.database}`.* TO '{name}'@'%'")
+    yield {"user": name, "password": "few"}
+    with shop.as_root() as cursor:
+        cursor.execute(f"DROP USER '{name}'@'%'")
 
 
 @pytest.fixture

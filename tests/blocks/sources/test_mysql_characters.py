@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
@@ -133,27 +131,21 @@ def test_text_that_is_no_unicode_is_told_by_column_with_a_way_to_find_and_to_car
 
 
 @pytest.fixture
-def ruled(shop: MySQLShop) -> Iterator[tuple[Callable[[str, str], None], MySQLSource]]:
+def ruled(
+    shop: MySQLShop, poor: dict[str, str]
+) -> Iterator[tuple[Callable[[str, Any], None], MySQLSource]]:
     """Sets a setting for the whole server, and a source whose user it holds for, who may SELECT."""
-    name = f"ruled_{uuid.uuid4().hex[:8]}"
-    with pymysql.connect(
-        unix_socket=str(shop.server._socket_folder / "server.sock"), user="root", autocommit=True
-    ) as root:
-        cursor, before = root.cursor(), dict[str, Any]()
-        cursor.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'few'")
-        cursor.execute(f"GRANT SELECT ON `{shop.database}`.* TO '{name}'@'%'")
+    before = dict[str, Any]()
+    with shop.as_root() as cursor:
 
         def rule(setting: str, value: Any) -> None:
             cursor.execute(f"SELECT @@GLOBAL.{setting}")
-            before[setting] = cursor.fetchone()[0]
+            ((before[setting],),) = cursor.fetchall()
             cursor.execute(f"SET GLOBAL {setting} = %s", (value,))
 
-        try:
-            yield rule, shop.make_source(user=name, password="few")
-        finally:
-            for setting, value in before.items():
-                cursor.execute(f"SET GLOBAL {setting} = %s", (value,))
-            cursor.execute(f"DROP USER '{name}'@'%'")
+        yield rule, shop.make_source(**poor)
+        for setting, value in before.items():
+            cursor.execute(f"SET GLOBAL {setting} = %s", (value,))
 
 
 @pytest.mark.parametrize("names", ["latin1", "utf8mb3", "cp1251"])

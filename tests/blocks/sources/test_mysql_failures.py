@@ -90,7 +90,7 @@ def test_a_catalog_that_stalls_is_given_up_in_time(
     with pytest.raises(ConnectionLostError):
         source.describe(TableName("", "many"))
 
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 9  # of 10 by default
 
 
 def test_a_connection_that_is_cut_is_retriable(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
@@ -176,20 +174,6 @@ def test_behind_a_long_transaction_there_is_no_snapshot_and_nobody_waits(wide: M
     assert table.num_rows == ROWS
     assert reading.snapshot == "not one"
     assert reading.why == "a transaction that writes to the table was under way"
-
-
-@pytest.fixture
-def poor(wide: MySQLShop) -> Iterator[dict[str, Any]]:
-    """A user who may SELECT, and no more."""
-    name = f"poor_{random.randrange(10**9)}"
-    with pymysql.connect(
-        unix_socket=str(wide.server._socket_folder / "server.sock"), user="root", autocommit=True
-    ) as root:
-        cursor = root.cursor()
-        cursor.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'few'")
-        cursor.execute(f"GRANT SELECT ON `{wide.database}`.* TO '{name}'@'%'")
-        yield {"user": name, "password": "few"}
-        cursor.execute(f"DROP USER '{name}'@'%'")
 
 
 def test_without_the_right_to_lock_it_is_read_and_the_receipt_says_so(
