@@ -15,8 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
-from ferry.coverage.days import EARLIEST_DAY, TableDays
-from ferry.errors import RequestError
+from ferry.coverage.days import TableDays
 from ferry.ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
@@ -69,13 +68,6 @@ def show_coverage(
     """
     table = ALL if table is None else table
     check_ends(start_date, end_date)
-    if start_date and start_date < EARLIEST_DAY:  # each day is written down in the warehouse
-        raise RequestError(
-            "coverage tells no day so long ago",
-            expected=f"a start_date from {EARLIEST_DAY} on",
-            found=start_date,
-            todo="Correct the dates.",
-        )
     if zone:
         zone_info(zone)
     futures: dict[str, PrefectFuture[TableDays]] = {}

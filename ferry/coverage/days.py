@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
 from ferry.coverage.standings import ALWAYS, Coverage, Event, Standing, Status, events_of
+from ferry.errors import RequestError
 from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
 from ferry.specs.tables import TableSpec
@@ -188,10 +189,22 @@ def table_days(
         cursor: The cursor that the table has now, if that is known.
         start: Tell of the days from here on, too, if that is not before the spec's `start_date`.
         audits: What was found when days were compared with the source.
+
+    Raises:
+        RequestError: `start` is before 1970, and the spec names no first day; or a day is where
+            the calendar ends. No retry helps.
     """
     today = now.astimezone(zone_info(zone)).date()
     if spec.mode == "full" or (spec.mode == "watermark" and have_no_time(receipts)):
         return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
+    if start and start < EARLIEST_DAY and not spec.start_date:  # a typo would be very many days
+        raise RequestError(
+            "coverage tells no day so long ago",
+            table=str(spec.target),
+            expected=f"a start_date from {EARLIEST_DAY} on",
+            found=start,
+            todo="Correct the dates, or say in the table's spec from which day on it has rows.",
+        )
     events = events_of(receipts, failures, cursor, spec)
     firsts = [spec.start_date] if spec.start_date else [start, _first_day(events, zone)]
     first = min((day for day in firsts if day), default=today)

@@ -185,8 +185,6 @@ def test_a_table_that_cannot_be_told_stops_no_other_and_fails_the_run(shop: Any,
 def test_wrong_parameters_are_refused_before_anything_is_told(shop: Any) -> None:
     backwards = run(start_date=date(2023, 1, 5), end_date=date(2023, 1, 5))
     assert "an end_date after 2023-01-05" in (backwards.message or "")
-    typo = run(start_date=date(202, 1, 5), end_date=date(2023, 1, 5))
-    assert "a start_date from 1970-01-01 on" in (typo.message or "")
     assert "there is no table 'oders'" in (run(table="oders").message or "")
     assert "no table is named" in (run(table=[]).message or "")
     assert "there is no time zone 'Mars'" in (run(zone="Mars").message or "")

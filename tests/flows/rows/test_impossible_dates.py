@@ -69,7 +69,11 @@ def test_a_backfill_and_a_coverage_to_where_the_calendar_ends_are_refused(shop: 
             with pytest.raises(RequestError):
                 backfill(table="events", start_date=start, end_date=end, zone=zone)
         state = show_coverage(start_date=date(1, 1, 1), zone=zone, return_state=True)
-        assert "where the calendar ends" in refused(state)
+        assert "a start_date from 1970-01-01 on" in refused(state)
+    spec = {"mode": "window", "key": ["id"], "start_date": date(1, 1, 1)}
+    shop.write_specs(events=spec)
+    state = show_coverage(zone="Asia/Seoul", return_state=True)
+    assert "where the calendar ends" in refused(state)
 
 
 @CURSORS
