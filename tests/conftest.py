@@ -78,13 +78,13 @@ def plain_runs(request: pytest.FixtureRequest) -> Iterator[None]:
 
     There is no Prefect server for them, unless the test asks for `prefect_server`.
     """
-    from tests.harness.plain_runs import plain_runs, without_server
+    from tests.harness.plain_runs import one_client, plain_runs, without_server
 
     if "api" in request.fixturenames:
         yield
         return
     asked = "prefect_server" in request.fixturenames
-    with nullcontext() if asked else without_server(), plain_runs():
+    with nullcontext() if asked else without_server(), one_client(), plain_runs():
         yield
 
 

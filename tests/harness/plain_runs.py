@@ -157,6 +157,13 @@ def without_server() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_client() -> Iterator[None]:
+    """All runs of a test share it: each of its own would read a hundred authorities' certificates."""
+    with SyncClientContext.get_or_create():
+        yield
+
+
 def _without_logs_to_the_server() -> SettingsContext:
     return _with_settings("no logs", {PREFECT_LOGGING_TO_API_ENABLED: False})
 
