@@ -18,8 +18,9 @@ from pydantic import SecretStr
 from pymysql.cursors import Cursor
 
 from blocks.pool import Pool
-from blocks.sources.mysql.errors import mysql_error
+from blocks.sources.mysql.errors import is_read_timeout, mysql_error, no_answer_in_time
 from ferry.errors import ConfigurationError, FerryError
+from ferry.schema import TableName
 
 SESSION = (
     # TIMESTAMP columns come in UTC. MySQL's catalog would tell sizes as they were up to a day ago;
@@ -56,6 +57,20 @@ def _close(connection: pymysql.Connection[Any]) -> None:
         connection.close()
 
 
+class _AskingCursor(Cursor):
+    """A cursor that knows what it asked last, and by which of the server's threads."""
+
+    asked = ""
+    thread = 0
+
+    def execute(self, query: str, args: object = None) -> int:
+        """Ask it; the number of rows of the answer."""
+        statement = self.mogrify(query, args)
+        self.asked = statement.strip()  # as the server shows it
+        self.thread = self.connection.thread_id()  # type: ignore[no-untyped-call]
+        return super().execute(statement)
+
+
 CONNECTIONS: Pool[pymysql.Connection[Any]] = Pool(_close, _is_good)
 
 
@@ -79,25 +94,38 @@ class MySQLServer:
         return f"{self.host}:{self.port}/{self.database}"
 
     @contextmanager
-    def cursor(self) -> Iterator[Cursor]:
+    def cursor(self, table: TableName | None = None) -> Iterator[Cursor]:
         """A cursor on a connection of its own, with MySQL's errors turned into Ferry's.
 
         The connection is kept for the next cursor, as `blocks.pool` tells. Nothing but SELECT,
-        EXPLAIN and KILL may be sent: they leave the session as it was.
+        EXPLAIN and KILL may be sent: they leave the session as it was. A statement that is not
+        answered within `read_timeout_seconds` is ended on the server, too.
+
+        Args:
+            table: What is asked about, for the message of an error.
 
         Raises:
             AccessError: The server refuses the credentials, or its certificate does not verify.
             ConfigurationError: There is no file at `ca_path`.
-            ConnectionLostError, BusyError: A retry may help.
+            ConnectionLostError: The connection was cut, or the answer did not come in time; a
+                retry may help.
+            BusyError: A retry may help.
         """
+        where = None if table is None else str(table)
+        asking: _AskingCursor | None = None
         try:
             with (
                 CONNECTIONS.lease(self, self.connect) as lease,
-                lease.thing.cursor() as cursor,
+                lease.thing.cursor(_AskingCursor) as asking,
             ):
-                yield cursor
+                yield asking
         except pymysql.MySQLError as error:
-            raise mysql_error(error, self.address) from error
+            if asking is None or not is_read_timeout(error):
+                raise mysql_error(error, self.address).at(table=where) from error
+            self._kill("ID = %s AND LEFT(INFO, 200) = LEFT(%s, 200)", asking.thread, asking.asked)
+            raise no_answer_in_time(
+                self.address, self.read_timeout_seconds, "answer", "it answers"
+            ).at(table=where) from error
 
     def connect(self, client_flag: int = 0) -> pymysql.Connection[Any]:
         """A connection of the caller's own, who closes it.
@@ -161,12 +189,24 @@ class MySQLServer:
         A user may see and end their own statements without any further right.
         https://dev.mysql.com/doc/refman/8.4/en/kill.html
         """
+        self._kill("INFO LIKE %s", f"%{tag}%")
+
+    def _kill(self, condition: str, *values: object) -> None:
+        """End the statements of which this is true in the process list, if it can be reached.
+
+        That the text is the same, too, keeps a thread's number from meaning another statement of
+        this user's where the next connection leads to another server.
+        """
         quick = dataclasses.replace(self, read_timeout_seconds=self.connect_timeout_seconds)
-        with contextlib.suppress(FerryError), quick.cursor() as cursor:
+        with (
+            contextlib.suppress(FerryError, pymysql.MySQLError, OSError),
+            contextlib.closing(quick.connect()) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(
-                "SELECT ID FROM information_schema.PROCESSLIST "
-                "WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
-                (f"%{tag}%",),
+                "SELECT ID FROM information_schema.PROCESSLIST "  # noqa: S608  # our own condition
+                f"WHERE {condition} AND ID <> CONNECTION_ID()",
+                values,
             )
             for (thread,) in cursor.fetchall():
                 cursor.execute("KILL %s", (thread,))

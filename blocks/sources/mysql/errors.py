@@ -106,6 +106,15 @@ def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
     return error_of_code(code, address)
 
 
+def is_read_timeout(error: pymysql.MySQLError) -> bool:
+    """Whether pymysql waited for an answer for as long as it was told to, and gave up.
+
+    The operating system's own giving up (ETIMEDOUT) is a `TimeoutError`, too, with its number.
+    """
+    cause = error.__context__
+    return isinstance(cause, TimeoutError) and cause.errno is None
+
+
 def error_of_code(code: int, address: str) -> FerryError:
     """The error for a number of the server's or of the client library's.
 
@@ -152,6 +161,24 @@ def error_of_code(code: int, address: str) -> FerryError:
         f"{address} refused the statement",
         found=number,
         todo="Look the number up in the server's manual.",
+    )
+
+
+def no_answer_in_time(
+    address: str, seconds: float, awaited: str = "rows", before: str = "its first row"
+) -> ConnectionLostError:
+    """The error for a statement that the server was given `read_timeout_seconds` for, in vain.
+
+    Args:
+        address: Server and database, for the message.
+        seconds: So long it was waited for.
+        awaited: What did not come.
+        before: What the statement needs longer for.
+    """
+    return ConnectionLostError(
+        f"no {awaited} came from {address} for {seconds:g} seconds",
+        todo=f"It is tried again. If the statement needs longer before {before}, put an index on "
+        "the cursor column or raise `read_timeout_seconds`.",
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from blocks.pool import Pool
-from blocks.sources.mysql.errors import error_of_code
+from blocks.sources.mysql.errors import error_of_code, no_answer_in_time
 from blocks.sources.mysql.reader_program import DONE
 from ferry.errors import ConnectionLostError, DataError, FerryError
 
@@ -160,12 +160,8 @@ class MySQLReader:
 
     def _error(self, exit_code: int, failure: bytes) -> FerryError:
         if exit_code == -signal.SIGALRM:
-            return ConnectionLostError(
-                f"no rows came from {self.address} for {self.read_timeout_seconds:g} seconds",
-                step="extract",
-                todo="It is tried again. If the statement needs longer before its first row, put "
-                "an index on the cursor column or raise `read_timeout_seconds`.",
-            )
+            late = no_answer_in_time(self.address, self.read_timeout_seconds)
+            return late.at(step="extract")
         report = _parsed(failure)
         if report.get("kind") == "server":
             return error_of_code(int(str(report["code"])), self.address).at(step="extract")

@@ -122,7 +122,7 @@ class MySQLSource(Source):
             AccessError: The server refuses the credentials, or its certificate does not verify.
             ConnectionLostError, BusyError: A retry may help.
         """
-        with self._server.cursor() as cursor:
+        with self._server.cursor(table) as cursor:
             found = catalog.read(cursor, table, self.database, self._server.address)
         kept = carried([column.name for column in found.columns], exclude, table)
         columns = tuple(column.mapped(table) for column in found.columns if column.name in kept)
@@ -144,7 +144,9 @@ class MySQLSource(Source):
                 `read_timeout_seconds`; a retry may help.
             BusyError: The server stopped the statement; a retry may help.
         """
-        with self._server.cursor() as cursor:  # also finds what ConnectorX takes 30 s to tell
+        with self._server.cursor(
+            query.schema.name
+        ) as cursor:  # also finds what ConnectorX takes 30 s to tell
             select = self._select(cursor, query)
             expected = self._expected(cursor, select)
             if is_empty(cursor, select, expected):
@@ -171,7 +173,7 @@ class MySQLSource(Source):
         """
         if connections < 2:
             return Reading(self.read(query))
-        with self._server.cursor() as cursor:
+        with self._server.cursor(query.schema.name) as cursor:
             whole = self._select(cursor, query)
             cuts = cut(cursor, whole, self.database, key, connections)
             within = conditions(cursor, query.schema.name, self.database, key, cuts)
@@ -184,7 +186,7 @@ class MySQLSource(Source):
 
     def cut(self, query: ExtractQuery, count: int) -> Cuts:
         """As `Source.cut`: in milliseconds where the key begins with an integer, else by a scan."""
-        with self._server.cursor() as cursor:
+        with self._server.cursor(query.schema.name) as cursor:
             if not (of := catalog.identity(cursor, query.schema.name, self.database)):
                 return Cuts(why="only a table of InnoDB is kept in the key's order")
             cuts = cut(cursor, self._select(cursor, query), self.database, (), count)
@@ -192,7 +194,7 @@ class MySQLSource(Source):
 
     def still_cut(self, query: ExtractQuery, cuts: Cuts) -> bool:
         """As `Source.still_cut`: of text, the collation is the order, too."""
-        with self._server.cursor() as cursor:
+        with self._server.cursor(query.schema.name) as cursor:
             return in_order(cursor, query.schema.name, self.database, cuts, (0,)) is not None
 
     def read_pieces(
@@ -200,7 +202,7 @@ class MySQLSource(Source):
     ) -> Reading:
         """As `Source.read_pieces`: those of a connection by one statement, from one snapshot."""
         shares, selects = in_shares(pieces, connections), []
-        with self._server.cursor() as cursor:
+        with self._server.cursor(query.schema.name) as cursor:
             whole = self._select(cursor, query)
             for share in shares:
                 how = in_order(cursor, query.schema.name, self.database, cuts, share)
@@ -283,7 +285,7 @@ class MySQLSource(Source):
             RequestError: The column's type has no exact order.
             AccessError, ConnectionLostError, BusyError: As for `describe`.
         """
-        with self._server.cursor() as cursor:
+        with self._server.cursor(table) as cursor:
             found = self._cursor_column(cursor, table, column)
             return bounds(cursor, table_name(table, self.database), found)
 
@@ -298,7 +300,7 @@ class MySQLSource(Source):
             RequestError: The column's type has no exact order.
             AccessError, ConnectionLostError, BusyError: As for `describe`.
         """
-        with self._server.cursor() as cursor:
+        with self._server.cursor(table) as cursor:
             found = self._cursor_column(cursor, table, column)
             return count_uncarried(cursor, table_name(table, self.database), found)
 
@@ -317,14 +319,14 @@ class MySQLSource(Source):
         without one it is the table's whole size, itself off by up to half.
         """
         try:
-            with self._server.cursor() as cursor:
+            with self._server.cursor(query.schema.name) as cursor:
                 return explained_rows(cursor, self._select(cursor, query))
         except FerryError:  # such as a view whose plan this user may not see
             return None
 
     def row_bytes(self, table: TableName) -> int | None:
         """About how many bytes a row has, by `information_schema`; None for a view."""
-        with self._server.cursor() as cursor:
+        with self._server.cursor(table) as cursor:
             return catalog.row_bytes(cursor, table, self.database)
 
     def digests(self) -> tuple[Digest, ...]:
@@ -362,7 +364,7 @@ class MySQLSource(Source):
         table = select.query.schema.name
         texts, counting = count_invalid(select.query.schema.columns, select.from_where)
         counts: list[tuple[Column, int]] = []
-        with contextlib.suppress(FerryError), self._server.cursor() as cursor:
+        with contextlib.suppress(FerryError), self._server.cursor(table) as cursor:
             if texts:
                 cursor.execute(counting)
                 counts = list(zip(texts, map(int, cursor.fetchone() or ()), strict=False))

@@ -108,6 +108,24 @@ def test_a_connection_that_is_cut_is_retriable(
     assert capfd.readouterr().err == ""
 
 
+def _left_running(shop: MySQLShop, text: str) -> int:
+    """How many statements with this text the server has left, a moment after they were killed.
+
+    It finds by itself after 5 s of a SLEEP that nobody is there any more.
+    """
+    running = 0
+    for _ in range(20):
+        ((running,),) = shop.run(
+            "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+            "WHERE INFO LIKE %s AND ID <> CONNECTION_ID()",
+            (f"%{text}%",),
+        )
+        if not running:
+            break
+        time.sleep(0.1)
+    return int(running)
+
+
 def test_a_statement_that_waits_too_long_is_ended_on_the_server_too(shop: MySQLShop) -> None:
     shop.run("CREATE TABLE many (id INT PRIMARY KEY)")
     shop.run("INSERT INTO many VALUES (1)")
@@ -119,13 +137,44 @@ def test_a_statement_that_waits_too_long_is_ended_on_the_server_too(shop: MySQLS
     with pytest.raises(ConnectionLostError, match="index on the cursor column"):
         list(source.read(ExtractQuery(slow)))
 
-    time.sleep(0.3)
-    running = shop.run(
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
-        "WHERE INFO LIKE '%ferry-%' AND ID <> CONNECTION_ID()"
-    )
-    assert running == [(0,)]
+    assert _left_running(shop, "ferry-") == 0
     assert schema.key == ("id",)
+
+
+@pytest.mark.parametrize("question", ["count_uncarried", "bounds", "fetch"])
+def test_a_question_that_waits_too_long_is_ended_on_the_server_too(
+    shop: MySQLShop, question: str
+) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    shop.run("INSERT INTO t VALUES (1)")
+    shop.run("CREATE VIEW slow AS SELECT NULLIF(id + SLEEP(30), 0) AS id FROM t")
+    source, slow = shop.make_source(read_timeout_seconds=2), TableName("", "slow")
+    ask: Callable[[], object] = {
+        "count_uncarried": lambda: source.count_uncarried(slow, "id"),
+        "bounds": lambda: source.bounds(slow, "id"),
+        "fetch": lambda: source.fetch("SELECT MIN(id) FROM slow"),
+    }[question]
+
+    with pytest.raises(ConnectionLostError, match=r"no answer came.* for 2 seconds") as caught:
+        ask()
+
+    assert "index" in str(caught.value.todo)
+    assert "`read_timeout_seconds`" in str(caught.value.todo)
+    assert "firewall" not in str(caught.value)
+    assert caught.value.table == (None if question == "fetch" else "slow")
+    assert _left_running(shop, "slow") == 0
+
+
+def test_a_question_to_a_server_that_stalls_is_given_up_though_nothing_can_be_ended_there(
+    many: MySQLShop, proxy: Callable[..., Any]
+) -> None:
+    between = proxy()
+    source = many.make_source(port=between.port, read_timeout_seconds=1, connect_timeout_seconds=1)
+    source.now()  # its connection is kept
+    between.stalled.set()
+
+    with pytest.raises(ConnectionLostError, match=r"no answer came.* for 1 seconds"):
+        source.fetch("SELECT COUNT(*) FROM many")
 
 
 @pytest.mark.parametrize(
