@@ -12,7 +12,7 @@ from typing import Any
 import pymysql
 from pymysql.cursors import Cursor
 
-from blocks.sources.mysql.errors import no_right_to_read
+from blocks.sources.mysql.errors import no_right_to_read, number_of
 from blocks.sources.mysql.types import CatalogColumn, quote
 from blocks.sources.names import no_such_column, no_such_table
 from ferry.errors import SchemaError
@@ -191,7 +191,7 @@ def _refuse_broken_view(cursor: Cursor, quoted: str, table: TableName) -> None:
     try:
         cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608  # quoted names
     except pymysql.MySQLError as error:
-        number = error.args[0] if error.args else 0
+        number = number_of(error)
         if number == _BROKEN_VIEW:
             raise SchemaError(
                 f"the view {quoted} is broken",

@@ -21,7 +21,7 @@ from pymysql.cursors import Cursor
 
 from blocks.sources.mysql import catalog
 from blocks.sources.mysql.catalog import IndexColumn
-from blocks.sources.mysql.errors import CLIENT_ERRORS
+from blocks.sources.mysql.errors import is_the_server_s, number_of
 from blocks.sources.mysql.estimates import expected_rows, explained
 from blocks.sources.mysql.select import Select, table_name
 from blocks.sources.mysql.types import quote
@@ -80,8 +80,8 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
         if values is None:
             values = _by_sample(cursor, select, columns, count)
     except pymysql.MySQLError as error:
-        if error.args[0] < CLIENT_ERRORS:
-            return Cuts(why=f"the server does not tell where to cut it (error {error.args[0]})")
+        if is_the_server_s(error):
+            return Cuts(why=f"the server does not tell where to cut it (error {number_of(error)})")
         raise
     if not values:
         return Cuts(why="it has too few rows")

@@ -80,8 +80,19 @@ _CHECK_ALL = (
     "from here and SELECT from the table."
 )
 
-CLIENT_ERRORS = 2000
+_CLIENT_ERRORS = 2000
 """Numbers below are the server's own; from here on, the connection failed."""
+
+
+def number_of(error: BaseException) -> int:
+    """The error's number; 0 where it has none, as pymysql's own often have but a text."""
+    number = error.args[0] if error.args else 0
+    return number if isinstance(number, int) else 0
+
+
+def is_the_server_s(error: pymysql.MySQLError) -> bool:
+    """Whether the server refused the statement, over a connection that is as good as before."""
+    return 0 < number_of(error) < _CLIENT_ERRORS
 
 
 def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
@@ -102,8 +113,7 @@ def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
         return AccessError(
             f"the host name of {address} is not known", todo="Check `host` in the source block."
         )
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    return error_of_code(code, address)
+    return error_of_code(number_of(error), address)
 
 
 def is_read_timeout(error: pymysql.MySQLError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pymysql
 from pymysql.cursors import Cursor
 
-from blocks.sources.mysql.errors import CLIENT_ERRORS
+from blocks.sources.mysql.errors import is_the_server_s
 from blocks.sources.mysql.select import Select
 from ferry.batch import ExtractQuery
 from ferry.schema import Kind
@@ -28,7 +28,7 @@ def expected_rows(cursor: Cursor, select: Select) -> int | None:
     try:
         return explained_rows(cursor, select)
     except pymysql.MySQLError as error:
-        if error.args[0] < CLIENT_ERRORS:  # such as a view whose plan this user may not see
+        if is_the_server_s(error):  # such as a view whose plan this user may not see
             return None
         raise
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pymysql
 from pymysql.cursors import Cursor
 
+from blocks.sources.mysql.errors import number_of
 from blocks.sources.mysql.types import bare_type, quote, select_expression
 from ferry.fingerprints.canonical import DIGESTS, Digest
 from ferry.fingerprints.dialect import FingerprintDialect
@@ -103,7 +104,7 @@ def digests(cursor: Cursor) -> tuple[Digest, ...]:
     try:
         cursor.execute("SELECT MD5('')")
     except pymysql.OperationalError as error:
-        if error.args[0] != _NO_SUCH_FUNCTION:
+        if number_of(error) != _NO_SUCH_FUNCTION:
             raise
         return ("sha256",)
     return DIGESTS

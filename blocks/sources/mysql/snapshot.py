@@ -23,6 +23,7 @@ from pymysql.constants import CLIENT
 
 from blocks.sources.mysql import catalog
 from blocks.sources.mysql.connection import MySQLServer
+from blocks.sources.mysql.errors import number_of
 from blocks.sources.mysql.select import table_name
 from ferry.batch import Snapshot
 from ferry.errors import ConfigurationError
@@ -107,7 +108,7 @@ class Gate:
                 return "not one"
             return "one" if self._begin(self._connection) else "not one"
         except pymysql.MySQLError as error:
-            code = error.args[0] if error.args else 0
+            code = number_of(error)
             if code in _REFUSED:
                 self.why = "the user may not LOCK TABLES"
             elif code == _LOCK_WAIT:
@@ -181,5 +182,5 @@ class Gate:
 
 
 def _number(error: Exception) -> str:
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    code = number_of(error)
     return f"error {code}" if code else type(error).__name__

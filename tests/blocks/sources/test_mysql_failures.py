@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
@@ -320,6 +321,22 @@ def test_errors_by_number_have_their_kind_place_and_what_to_do(
     assert "db.example:3306/shop" in str(made)
     assert str(code) in str(made)
     assert made.todo
+
+
+@pytest.mark.parametrize("asked", ["estimates.explained_rows", "cuts._by_sample"])
+def test_an_error_of_the_driver_s_without_a_number_is_a_lost_connection(
+    shop: MySQLShop, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    shop.run("CREATE TABLE t (id VARCHAR(9) PRIMARY KEY, c TEXT)")
+    query = ExtractQuery(shop.source.describe(TableName("", "t")), cursor="id")
+
+    def garbled(*_: object) -> None:
+        raise pymysql.InternalError("Packet sequence number wrong - got 1 expected 4")
+
+    monkeypatch.setattr(f"blocks.sources.mysql.{asked}", garbled)
+
+    with pytest.raises(ConnectionLostError, match="no error number"):
+        list(shop.source.read_at_once(query, 2).batches)
 
 
 def test_a_lock_that_is_not_given_is_retriable(shop: MySQLShop) -> None:
