@@ -18,7 +18,12 @@ from pydantic import SecretStr
 from pymysql.cursors import Cursor
 
 from blocks.pool import Pool
-from blocks.sources.mysql.errors import is_read_timeout, mysql_error, no_answer_in_time
+from blocks.sources.mysql.errors import (
+    is_read_timeout,
+    is_the_server_s,
+    mysql_error,
+    no_answer_in_time,
+)
 from ferry.errors import ConfigurationError, FerryError
 from ferry.schema import TableName
 
@@ -36,6 +41,14 @@ SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",  # a SELECT sees one snapshot
 )
 """What every session begins with."""
+
+_TIME_LIMITS = """
+SHOW SESSION VARIABLES WHERE Variable_name IN ('max_execution_time', 'max_statement_time')
+"""
+# MySQL's in milliseconds and of SELECT alone, MariaDB's in seconds; 0 is no limit. Asked by name,
+# since a proxy may tell another version than its server's.
+# https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_max_execution_time
+# https://mariadb.com/kb/en/server-system-variables/#max_statement_time
 
 _PING_AFTER_SECONDS = 1.0
 
@@ -69,6 +82,45 @@ class _AskingCursor(Cursor):
         self.asked = statement.strip()  # as the server shows it
         self.thread = self.connection.thread_id()  # type: ignore[no-untyped-call]
         return super().execute(statement)
+
+
+class _Connection(pymysql.Connection):
+    """A connection that knows what its session began with."""
+
+    session: tuple[str, ...] = SESSION
+
+    def begin(self) -> None:
+        """Begin the session: as every one, and without the time limit that the server sets for it.
+
+        A long read would end at the same place whenever it is tried again. How long Ferry waits is
+        `read_timeout_seconds`. Who has no limit is sent nothing: a proxy may not know the setting.
+
+        Raises:
+            pymysql.MySQLError: The caller turns it into Ferry's.
+        """
+        with self.cursor() as cursor:
+            for statement in SESSION:
+                cursor.execute(statement)
+            try:
+                self.session = (*SESSION, *_lift(cursor))
+            except pymysql.MySQLError as error:
+                if not is_the_server_s(error):  # else it does not let anybody ask, or lift one
+                    raise
+
+
+def _lift(cursor: Cursor) -> list[str]:
+    """Lift the limits that there are; by which statements."""
+    cursor.execute(_TIME_LIMITS)
+    lifted = [f"SET SESSION {name} = 0" for name, limit in cursor.fetchall() if float(limit)]
+    for statement in lifted:
+        cursor.execute(statement)
+    return lifted
+
+
+def session_of(cursor: Cursor) -> tuple[str, ...]:
+    """What another session on the server of this cursor has to begin with."""
+    connection = cursor.connection
+    return connection.session if isinstance(connection, _Connection) else SESSION
 
 
 CONNECTIONS: Pool[pymysql.Connection[Any]] = Pool(_close, _is_good)
@@ -139,7 +191,7 @@ class MySQLServer:
         """
         if self.ca_path is not None:
             self._check_ca(self.ca_path)
-        connection: pymysql.Connection[Any] = pymysql.connect(
+        connection = _Connection(
             host=self.host,
             port=self.port,
             user=self.user,
@@ -155,9 +207,7 @@ class MySQLServer:
             **self._pymysql_tls(),
         )
         try:
-            with connection.cursor() as cursor:
-                for statement in SESSION:
-                    cursor.execute(statement)
+            connection.begin()
         except BaseException:
             _close(connection)
             raise

@@ -72,6 +72,19 @@ _BUSY = {
     1021, 1037, 1038, 1040, 1041, 1047, 1129, 1135, 1203, 1205, 1213, 1226, 1317, 1412, 1461, 1615,
     1637, 1969, 3024, 3032, 3572,
 }  # fmt: skip
+_STOPPED = (
+    "is busy, or stopped the statement: a lock, a limit, or somebody's KILL",
+    "; if it stays so, look for long transactions and time limits.",
+)
+_ENDED = {
+    code: (
+        f"ended the statement: it ran for longer than `{limit}` allows",
+        ". Ferry lifts this limit in its own sessions, so that a proxy, or a rule that rewrites "
+        "statements, has set it again: have it lifted there for Ferry's user; or read less at a "
+        "time, in windows, by an index on the cursor column.",
+    )
+    for code, limit in ((3024, "max_execution_time"), (1969, "max_statement_time"))
+}
 _OF_PROXIES = range(9000, 10000)  # https://proxysql.com/documentation/: 9001, no backend in time
 _SCHEMA = {1051, 1054, 1103, 1146, 1356}
 
@@ -144,11 +157,8 @@ def error_of_code(code: int, address: str) -> FerryError:
             todo=todo.format(database=f"`{database}`"),
         )
     if code in _BUSY:
-        return BusyError(
-            f"{address} is busy, or stopped the statement: a lock, a limit, or somebody's KILL",
-            found=number,
-            todo="It is tried again; if it stays so, look for long transactions and time limits.",
-        )
+        problem, todo = _ENDED.get(code, _STOPPED)
+        return BusyError(f"{address} {problem}", found=number, todo=f"It is tried again{todo}")
     if code in _SCHEMA:
         return SchemaError(
             f"{address} does not have the table or a column any more, or its view is broken",

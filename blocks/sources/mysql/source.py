@@ -19,7 +19,7 @@ from blocks.sources.cursors import CURSOR_KINDS
 from blocks.sources.mysql import catalog
 from blocks.sources.mysql.characters import count_invalid, invalid_text
 from blocks.sources.mysql.column_values import bounds, count_uncarried
-from blocks.sources.mysql.connection import SESSION, MySQLServer
+from blocks.sources.mysql.connection import MySQLServer, session_of
 from blocks.sources.mysql.cuts import conditions, cut, in_order
 from blocks.sources.mysql.estimates import (
     expected_rows,
@@ -247,7 +247,7 @@ class MySQLSource(Source):
             # While rows are written elsewhere nobody reads from the server; its patience, 60 s by
             # default, has to be as long as ours.
             session=(
-                *SESSION,
+                *session_of(cursor),
                 f"SET SESSION net_write_timeout = {self.read_timeout_seconds}",
             ),
             batch_rows=batch_rows,

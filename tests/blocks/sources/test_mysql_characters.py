@@ -1,4 +1,4 @@
-"""No character is lost on its way out of MySQL without a word."""
+"""No character and no row is lost on its way out of MySQL, whatever the server is set to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
@@ -166,3 +167,39 @@ def test_every_row_arrives_whatever_the_server_allows_a_select(many: MySQLShop, 
     query = ExtractQuery(source.describe(TableName("", "many")))
     assert sum(batch.num_rows for batch in source.read(query)) == 100_000
     assert len(source.fetch(f"SELECT id FROM `{many.database}`.many LIMIT 500")) == 500
+
+
+LIMITS = {"mysql": ("max_execution_time", 100), "mariadb": ("max_statement_time", 0.1)}
+"""A tenth of a second."""
+
+
+@pytest.mark.parametrize(
+    "by", ["the server", "init_connect", pytest.param("the user", marks=only_on("mariadb"))]
+)
+def test_a_long_read_is_not_ended_by_the_time_that_the_server_allows_a_statement(
+    many: MySQLShop, ruled: Any, poor: dict[str, str], by: str
+) -> None:
+    many.run("CREATE VIEW hard AS SELECT id, SHA2(REPEAT(c, 50), 512) AS h FROM many")
+    rule, source = ruled
+    name, limit = LIMITS[many.server.name]
+    if by == "the server":
+        rule(name, limit)
+    elif by == "init_connect":
+        rule("init_connect", f"SET SESSION {name} = {limit}")
+    else:
+        with many.as_root() as cursor:
+            cursor.execute(f"ALTER USER %s@'%%' WITH MAX_STATEMENT_TIME {limit}", (poor["user"],))
+    hard = f"SELECT COUNT(*) FROM `{many.database}`.hard WHERE h <> ''"
+    with (
+        pymysql.connect(
+            host=many.server.host, port=many.server.port, ssl_disabled=False, **poor
+        ) as limited,
+        limited.cursor() as cursor,
+        pytest.raises(pymysql.OperationalError) as ended,
+    ):
+        cursor.execute(hard)
+    assert ended.value.args[0] in {3024, 1969}
+
+    query = ExtractQuery(source.describe(TableName("", "hard")))
+    assert sum(batch.num_rows for batch in source.read(query)) == 100_000
+    assert source.fetch(hard) == [(100_000,)]

@@ -323,6 +323,16 @@ def test_errors_by_number_have_their_kind_place_and_what_to_do(
     assert made.todo
 
 
+@pytest.mark.parametrize(
+    ("code", "limit"), [(3024, "max_execution_time"), (1969, "max_statement_time")]
+)
+def test_a_time_limit_that_somebody_sets_behind_ferry_is_named(code: int, limit: str) -> None:
+    told = str(error_of_code(code, "db.example:3306/shop"))
+
+    assert f"`{limit}`" in told
+    assert "proxy" in told
+
+
 @pytest.mark.parametrize("asked", ["estimates.explained_rows", "cuts._by_sample"])
 def test_an_error_of_the_driver_s_without_a_number_is_a_lost_connection(
     shop: MySQLShop, monkeypatch: pytest.MonkeyPatch, asked: str
