@@ -28,10 +28,7 @@ from ferry.errors import ConfigurationError, FerryError
 from ferry.schema import TableName
 
 SESSION = (
-    # TIMESTAMP columns come in UTC. MySQL's catalog would tell sizes as they were up to a day ago;
-    # MariaDB, which has no such setting, skips what stands in a comment for MySQL 8.
-    # https://dev.mysql.com/doc/refman/8.4/en/information-schema-optimization.html
-    "SET SESSION time_zone = '+00:00' /*!80000 , SESSION information_schema_stats_expiry = 0 */",
+    "SET SESSION time_zone = '+00:00'",  # TIMESTAMP columns come in UTC
     # What the server sets for who connects (`init_connect`) would turn characters into question
     # marks, and end a SELECT after so many rows, both without an error.
     # https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_sql_select_limit
@@ -41,6 +38,12 @@ SESSION = (
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",  # a SELECT sees one snapshot
 )
 """What every session begins with."""
+
+_SIZES_OF_NOW = "SET SESSION time_zone = '+00:00' /*!80000 , information_schema_stats_expiry = 0 */"
+# MySQL's catalog would tell sizes as they were up to a day ago. In a comment, since MariaDB, which
+# has no such setting, skips it there, and ProxySQL, which would keep the session to one hostgroup,
+# leaves it out; behind something, since a comment alone is an empty statement to MariaDB.
+# https://dev.mysql.com/doc/refman/8.4/en/information-schema-optimization.html
 
 _TIME_LIMITS = """
 SHOW SESSION VARIABLES WHERE Variable_name IN ('max_execution_time', 'max_statement_time')
@@ -99,7 +102,7 @@ class _Connection(pymysql.Connection):
             pymysql.MySQLError: The caller turns it into Ferry's.
         """
         with self.cursor() as cursor:
-            for statement in SESSION:
+            for statement in (*SESSION, _SIZES_OF_NOW):
                 cursor.execute(statement)
             try:
                 self.session = (*SESSION, *_lift(cursor))

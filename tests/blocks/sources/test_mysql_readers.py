@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blocks.sources import MySQLSource
+from blocks.sources.mysql.connection import session_of
 from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import SchemaError
 from ferry.schema import TableName
-from tests.harness.mysql_shop import read_in_part
+from tests.harness.mysql_shop import only_on, read_in_part
 
 if TYPE_CHECKING:
     from tests.harness.mysql_shop import MySQLShop
@@ -44,6 +45,21 @@ class TestReaderThatWaits:
         (batch,) = finds.batches()
 
         assert batch.column(0).to_pylist() == [None]
+
+    @only_on("mysql")
+    def test_sizes_of_now_are_asked_where_the_catalog_is_read_and_not_where_rows_are(
+        self, shop: MySQLShop
+    ) -> None:
+        server, expiry = shop.source._server, "SELECT @@information_schema_stats_expiry AS c0"
+        with server.cursor() as cursor:
+            session = session_of(cursor)
+            cursor.execute(expiry)
+            ((of_the_catalog,),) = cursor.fetchall()
+
+        (batch,) = MySQLReader(server.url(), expiry, session, 9, 9, "a").batches()
+
+        assert of_the_catalog == 0
+        assert batch.column(0).to_pylist() == [86_400]
 
     def test_after_an_error_another_process_reads(
         self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
