@@ -21,6 +21,7 @@ from blocks.pool import Pool
 from blocks.sources.mysql.errors import (
     is_read_timeout,
     is_the_server_s,
+    login_error,
     mysql_error,
     no_answer_in_time,
 )
@@ -189,26 +190,31 @@ class MySQLServer:
             client_flag: What it can do besides, of `pymysql.constants.CLIENT`.
 
         Raises:
-            ConfigurationError: There is no file at `ca_path`.
+            AccessError: The user logs in in a way that is not known here.
+            ConfigurationError: There is no file at `ca_path`, or a package is missing for the way
+                in which the user logs in.
             pymysql.MySQLError: The caller turns it into Ferry's.
         """
         if self.ca_path is not None:
             self._check_ca(self.ca_path)
-        connection = _Connection(
-            host=self.host,
-            port=self.port,
-            user=self.user,
-            # PyMySQL would encode text as Latin-1; servers and ConnectorX mean UTF-8.
-            password=self.password.get_secret_value().encode(),
-            database=self.database,
-            charset="utf8mb4",
-            autocommit=True,
-            client_flag=client_flag,
-            connect_timeout=self.connect_timeout_seconds,
-            read_timeout=self.read_timeout_seconds,
-            write_timeout=self.read_timeout_seconds,
-            **self._pymysql_tls(),
-        )
+        try:
+            connection = _Connection(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                # PyMySQL would encode text as Latin-1; servers and ConnectorX mean UTF-8.
+                password=self.password.get_secret_value().encode(),
+                database=self.database,
+                charset="utf8mb4",
+                autocommit=True,
+                client_flag=client_flag,
+                connect_timeout=self.connect_timeout_seconds,
+                read_timeout=self.read_timeout_seconds,
+                write_timeout=self.read_timeout_seconds,
+                **self._pymysql_tls(),
+            )
+        except RuntimeError as error:
+            raise login_error(error, self.address) from error
         try:
             connection.begin()
         except BaseException:

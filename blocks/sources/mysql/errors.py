@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 
@@ -64,6 +65,7 @@ _REFUSED |= dict.fromkeys(
     (1820, 1862), ("the password has expired", "Have the user given a new one.")
 )
 _REFUSED |= dict.fromkeys((3118, 4151), ("the user is locked", "Have it unlocked."))
+_PLUGIN_UNKNOWN = 2059
 _LOST = {
     1053, 1077, 1079, 1080, 1152, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1189, 1190, 1927,
     2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031,
@@ -126,7 +128,46 @@ def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
         return AccessError(
             f"the host name of {address} is not known", todo="Check `host` in the source block."
         )
+    if number_of(error) == _PLUGIN_UNKNOWN and (plugin := _plugin_in(str(error))):
+        return unknown_login(plugin, address)
     return error_of_code(number_of(error), address)
+
+
+def login_error(error: RuntimeError, address: str) -> FerryError:
+    """The error where pymysql wants another package for the way in which the user logs in.
+
+    Args:
+        error: What pymysql raised.
+        address: Server and database, for the message.
+    """
+    if "ed25519" in str(error):  # which the reading process would not know either
+        return unknown_login("ed25519", address)
+    return ConfigurationError(
+        f"logging in to {address} without TLS needs the Python package `cryptography`",
+        todo="Install it where the flow runs, or let the source block use TLS.",
+    )
+
+
+def unknown_login(plugin: str, address: str) -> AccessError:
+    """The error for a user who logs in by a plugin of the server's that Ferry's drivers lack.
+
+    Args:
+        plugin: Its name.
+        address: Server and database, for the message.
+    """
+    return AccessError(
+        f"the user logs in to {address} by the plugin `{plugin}`, which Ferry's reader does not "
+        "know",
+        expected="`caching_sha2_password` or `mysql_native_password`",
+        todo="Have the user altered, in MySQL: ALTER USER … IDENTIFIED WITH "
+        "caching_sha2_password BY '…'; in MariaDB: ALTER USER … IDENTIFIED VIA "
+        "mysql_native_password USING PASSWORD('…').",
+    )
+
+
+def _plugin_in(text: str) -> str | None:
+    found = re.search(r"plugin '(?:b')?([\w-]{1,64})'", text)
+    return found[1] if found else None
 
 
 def is_read_timeout(error: pymysql.MySQLError) -> bool:

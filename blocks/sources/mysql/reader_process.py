@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from blocks.pool import Pool
-from blocks.sources.mysql.errors import error_of_code, no_answer_in_time
+from blocks.sources.mysql.errors import error_of_code, no_answer_in_time, unknown_login
 from blocks.sources.mysql.reader_program import DONE
 from ferry.errors import ConnectionLostError, DataError, FerryError
 
@@ -165,6 +165,8 @@ class MySQLReader:
         report = _parsed(failure)
         if report.get("kind") == "server":
             return error_of_code(int(str(report["code"])), self.address).at(step="extract")
+        if report.get("kind") == "login":
+            return unknown_login(str(report["plugin"]), self.address).at(step="extract")
         if report.get("kind") == "unreadable":
             return DataError(
                 f"{self.address} sent a value that cannot be read",

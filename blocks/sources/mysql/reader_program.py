@@ -10,7 +10,8 @@ It is a process of its own (`MySQLReader` in `reader_process.py` starts it), bec
 
 Input: lines, each a JSON object, see `_read`; at the end of the input it ends. Output: for each an
 Arrow IPC stream and then `DONE`. On an error, exit code 1 and on standard error one JSON object
-with the error's `kind` and the server's `code`, never its text: it ends with its first error.
+with the error's `kind`, the server's `code` and the `plugin` of a login that is not known, never
+its text: it ends with its first error.
 
 Nothing of Ferry is imported, so that it starts in a fifth of a second.
 """
@@ -27,6 +28,7 @@ from typing import Any
 _LOST = re.compile(
     r"IoError|DriverError|TlsError|disconnected|timed out|PoolError|CodecError", re.I
 )
+_LOGIN = re.compile(r"Unknown authentication protocol: `([\w-]{1,64})`")
 _UNREADABLE = re.compile(r"Couldn't convert|Could not retrieve|Could not convert|utf-?8", re.I)
 
 
@@ -105,15 +107,21 @@ def _write(writer: Any, fetched: list[Any]) -> None:
 def _failure(error: BaseException) -> dict[str, object]:
     text = str(error)
     code = re.search(r"ERROR (\d+) \(", text)
+    plugin = _LOGIN.search(text)
     if code:
         kind = "server"
+    elif plugin:
+        kind = "login"
     elif _UNREADABLE.search(text):
         kind = "unreadable"
     elif _LOST.search(text):
         kind = "lost"
     else:
         kind = "unknown"
-    return {"kind": kind, "code": int(code[1]) if code else 0, "type": type(error).__name__}
+    report: dict[str, object] = {"kind": kind, "code": int(code[1]) if code else 0}
+    if plugin:
+        report["plugin"] = plugin[1]
+    return {**report, "type": type(error).__name__}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
+import struct
+import sys
 import threading
 import time
 import traceback
@@ -23,7 +27,7 @@ from ferry.errors import (
     SchemaError,
 )
 from ferry.schema import TableName
-from tests.harness.mysql_shop import SERVERS
+from tests.harness.mysql_shop import SERVERS, only_on
 
 if TYPE_CHECKING:
     from deployments.local.servers import MariaDB
@@ -200,3 +204,77 @@ def test_a_broken_view_is_no_missing_right(shop: MySQLShop, gone: str) -> None:
         shop.run("DROP TABLE `under`")
     with pytest.raises(SchemaError, match=r"view .*over.* is broken; found error 1356"):
         shop.source.describe(TableName("", "over"))
+
+
+@pytest.fixture
+def asking_for() -> Iterator[Callable[[str], int]]:
+    """Opens a port at which a server asks whoever comes to log in by a plugin."""
+    with contextlib.ExitStack() as stack:
+
+        def listen(plugin: str) -> int:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        client, _ = listener.accept()
+                        with client:
+                            client.sendall(_packet(0, _GREETING))
+                            client.recv(4096)
+                            client.sendall(_packet(2, b"\xfe%s\0" % plugin.encode() + b"x" * 32))
+                            client.recv(4096)
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            stack.callback(thread.join, 10)
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)  # ends the waiting accept
+            return int(listener.getsockname()[1])
+
+        yield listen
+
+
+# https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html
+_CAN = 0x8 | 0x200 | 0x8000 | 0x80000  # with a database, protocol 4.1, its salt, plugins
+_GREETING = (
+    b"\x0a8.4.0\0" + struct.pack("<I8sx", 7, b"saltsalt")
+    + struct.pack("<HBHHB10x13s", _CAN & 0xFFFF, 45, 2, _CAN >> 16, 21, b"saltsaltsalt\0")
+    + b"mysql_native_password\0"
+)  # fmt: skip
+
+
+def _packet(number: int, payload: bytes) -> bytes:
+    return struct.pack("<I", len(payload))[:3] + bytes([number]) + payload
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"), [("client_ed25519", "ed25519"), ("parsec", "parsec"), ("my-own", "my-own")]
+)
+def test_a_login_that_ferry_does_not_know_is_named_with_what_to_do(
+    asking_for: Callable[[str], int], monkeypatch: pytest.MonkeyPatch, asked: str, named: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "nacl", None)  # it would be of no use to the reading process
+    source = MySQLSource(
+        host="127.0.0.1", port=asking_for(asked), database="d", user="u", password=SECRET
+    )
+
+    with pytest.raises(AccessError, match=f"plugin `{named}`") as caught:
+        source.describe(TableName("", "t"))
+
+    assert "ALTER USER" in str(caught.value.todo)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@only_on("mysql")
+def test_a_login_that_the_reading_process_alone_does_not_know_is_named_too(
+    shop: MySQLShop, poor: dict[str, str]
+) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    source = shop.make_source(**poor)
+    query = ExtractQuery(source.describe(TableName("", "t")))
+    with shop.as_root() as cursor:
+        cursor.execute(f"ALTER USER '{poor['user']}'@'%' IDENTIFIED WITH sha256_password BY 'few'")
+
+    with pytest.raises(AccessError, match="plugin `sha256_password`") as caught:
+        list(source.read(query))
+
+    assert "ALTER USER" in str(caught.value.todo)
