@@ -22,7 +22,7 @@ from pymysql.cursors import Cursor
 from blocks.sources.mysql import catalog
 from blocks.sources.mysql.catalog import IndexColumn
 from blocks.sources.mysql.errors import is_the_server_s, number_of
-from blocks.sources.mysql.estimates import expected_rows, explained
+from blocks.sources.mysql.estimates import cut_integers, expected_rows
 from blocks.sources.mysql.select import Select, table_name
 from blocks.sources.mysql.types import quote
 from ferry.resume.cuts import Cuts, CutValue
@@ -38,16 +38,12 @@ MOST_SAMPLED = 100_000
 UNEVEN = 1.25
 """A part may be so much longer than its share, if that makes the condition a simple one."""
 
-_BRANCHES = 16
-_MOST_ROUNDS = 24
-_FINENESS = 8
-"""Where integers are cut, rows are counted in pieces of at most this fraction of a part."""
 
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 _TEXTS = {"char", "varchar"}
 _BINARIES = {"binary", "varbinary"}
-_AS_TEXT = {"decimal", "date", "datetime", "timestamp", "uuid"}
-_CUT = _INTEGERS | _TEXTS | _BINARIES | _AS_TEXT
+_CASTS = {"date": "DATE", "datetime": "DATETIME(6)", "timestamp": "DATETIME(6)", "uuid": "UUID"}
+_CUT = {*_INTEGERS, *_TEXTS, *_BINARIES, *_CASTS, "decimal"}
 
 
 def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count: int) -> Cuts:
@@ -76,9 +72,11 @@ def cut(cursor: Cursor, select: Select, database: str, key: Sequence[str], count
         values: list[CutValue] | None = None
         if is_primary and not select.bounded and columns[0].data_type in _INTEGERS:
             table = table_name(select.query.schema.name, database)
-            values = _by_estimates(cursor, table, columns[0], count)
+            values = cut_integers(cursor, table, columns[0], count)
         if values is None:
             values = _by_sample(cursor, select, columns, count)
+            if not _in_its_order(cursor, columns, values):
+                return Cuts(why="the server does not sort keys that are alike for so long")
     except pymysql.MySQLError as error:
         if is_the_server_s(error):
             return Cuts(why=f"the server does not tell where to cut it (error {number_of(error)})")
@@ -280,6 +278,32 @@ def _before(names: Sequence[str], value: Sequence[str]) -> str:
     return f"{name} < {first} OR ({name} = {first} AND ({_before(names[1:], value[1:])}))"
 
 
+def _in_its_order(cursor: Cursor, columns: Sequence[IndexColumn], cuts: Sequence[CutValue]) -> bool:
+    """Whether the server has each value before the next: of text it sorts the beginning alone.
+
+    What is alike there (`max_sort_length`, 1,024 bytes) it leaves as it came. Ranges between
+    values that are out of order would have rows in common.
+    https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_max_sort_length
+    """
+    if len(cuts) < 2 or not any(column.data_type in _TEXTS | _BINARIES for column in columns):
+        return True
+    before = [
+        f"({_before([_typed(*each) for each in zip(columns, low, strict=False)], high)})"
+        for low, high in pairwise(_literals(columns, cuts))
+    ]
+    cursor.execute(f"SELECT {' AND '.join(before)}")  # literals
+    return cursor.fetchone() == (1,)
+
+
+def _typed(column: IndexColumn, literal: str) -> str:
+    """The literal, compared as the column's values are."""
+    if column.data_type in _TEXTS:
+        return f"{literal} COLLATE {column.collation}"
+    if column.data_type in _CASTS:
+        return f"CAST({literal} AS {_CASTS[column.data_type]})"
+    return literal
+
+
 # --- By a sample ---------------------------------------------------------------------------------
 
 
@@ -331,64 +355,3 @@ def even_cuts(sampled: Sequence[CutValue], count: int) -> list[CutValue]:
         if length == whole or longest <= UNEVEN * len(sampled) / count:
             return list(cuts)
     return []
-
-
-# --- By the server's estimates -------------------------------------------------------------------
-
-
-def _by_estimates(
-    cursor: Cursor, table: str, column: IndexColumn, count: int
-) -> list[CutValue] | None:
-    """Cut integers where about even numbers of rows lie between; None if one alone has too many.
-
-    The server's estimates of short ranges are good, those of long ones it halves and cuts off. So
-    what it expects many rows in is split, again and again, until all that is counted is short.
-    """
-    name = quote(column.name)
-    cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {table}")  # noqa: S608  # quoted
-    low, high = cursor.fetchone() or (None, None)
-    if low is None or high is None:
-        return []
-    pieces = [(int(low), int(high) + 1, 1)]
-    for _ in range(_MOST_ROUNDS):
-        most = sum(rows for *_, rows in pieces) / (count * _FINENESS)
-        heavy = [(start, end) for start, end, rows in pieces if rows > most and end - start > 1]
-        if not heavy:
-            break
-        split = {each: _split(*each) for each in heavy}
-        asked = [part for parts in split.values() for part in parts]
-        found = dict(zip(asked, _between(cursor, table, name, asked), strict=True))
-        pieces = [
-            (*part, found[part]) if part in found else piece
-            for piece in pieces
-            for part in split.get(piece[:2], [piece[:2]])
-        ]
-    total = sum(rows for *_, rows in pieces)
-    if not total or max(rows for *_, rows in pieces) > total / count / 2:
-        return None
-    cuts: list[CutValue] = []
-    before = 0
-    for start, _, rows in pieces:
-        if before + rows / 2 >= total * (len(cuts) + 1) / count and len(cuts) < count - 1:
-            cuts.append((str(start),))
-        before += rows
-    return [each for each in cuts if each != (str(low),)]
-
-
-def _split(start: int, end: int) -> list[tuple[int, int]]:
-    parts = min(_BRANCHES, end - start)
-    bounds = [start + (end - start) * n // parts for n in range(parts + 1)]
-    return list(pairwise(bounds))
-
-
-def _between(cursor: Cursor, table: str, name: str, asked: Sequence[tuple[int, int]]) -> list[int]:
-    """About how many rows are in each of these ranges; of an empty one the server says 1."""
-    estimates: list[int] = []
-    for first in range(0, len(asked), _BRANCHES * 4):
-        union = " UNION ALL ".join(
-            f"SELECT 1 FROM {table} FORCE INDEX (PRIMARY) "  # noqa: S608  # quoted, numbers
-            f"WHERE {name} >= {start} AND {name} < {end}"
-            for start, end in asked[first : first + _BRANCHES * 4]
-        )
-        estimates += explained(cursor, union)
-    return [rows if rows > 1 else 0 for rows in estimates]

@@ -1,13 +1,22 @@
-"""What the server expects of a SELECT (EXPLAIN): how many rows; and how many to fetch at a time."""
+"""What the server expects of a SELECT (EXPLAIN): how many rows; and what follows from that.
+
+That is how many rows to fetch at a time, and between which integers there are about as many.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import pymysql
 from pymysql.cursors import Cursor
 
+from blocks.sources.mysql.catalog import IndexColumn
 from blocks.sources.mysql.errors import is_the_server_s
 from blocks.sources.mysql.select import Select
+from blocks.sources.mysql.types import quote
 from ferry.batch import ExtractQuery
+from ferry.resume.cuts import CutValue
 from ferry.schema import Kind
 
 _LOOK_ROWS = 1000
@@ -20,6 +29,11 @@ _FETCH_LONG_ROWS = (16, 512)
 """Rows that are fetched at a time, at least and at most, where one may be longer than 64 KB."""
 
 _LONG_BYTES = 1 << 16
+_BRANCHES = 16
+_MOST_ROUNDS = 24
+_FINENESS = 8
+"""Where integers are cut, rows are counted in pieces of at most this fraction of a part."""
+
 _LENGTHY = (Kind.TEXT, Kind.BINARY, Kind.JSON)
 
 
@@ -85,3 +99,70 @@ def longest_row(query: ExtractQuery) -> int | None:
     if any(length is None or length >= _LONG_BYTES for length in lengths):
         return None
     return sum(filter(None, lengths)) + 64 * len(query.schema.columns)
+
+
+def cut_integers(
+    cursor: Cursor, table: str, column: IndexColumn, count: int
+) -> list[CutValue] | None:
+    """Cut integers where about even numbers of rows lie between; None if one alone has too many.
+
+    The server's estimates of short ranges are good, those of long ones it halves and cuts off. So
+    what it expects many rows in is split, again and again, until all that is counted is short.
+
+    Args:
+        cursor: A cursor on the server.
+        table: The table's full name, quoted.
+        column: The first column of its primary key.
+        count: Into how many parts.
+
+    Raises:
+        pymysql.MySQLError: The caller turns it into Ferry's.
+    """
+    name = quote(column.name)
+    cursor.execute(f"SELECT MIN({name}), MAX({name}) FROM {table}")  # noqa: S608  # quoted
+    low, high = cursor.fetchone() or (None, None)
+    if low is None or high is None:
+        return []
+    pieces = [(int(low), int(high) + 1, 1)]
+    for _ in range(_MOST_ROUNDS):
+        most = sum(rows for *_, rows in pieces) / (count * _FINENESS)
+        heavy = [(start, end) for start, end, rows in pieces if rows > most and end - start > 1]
+        if not heavy:
+            break
+        split = {each: _split(*each) for each in heavy}
+        asked = [part for parts in split.values() for part in parts]
+        found = dict(zip(asked, _between(cursor, table, name, asked), strict=True))
+        pieces = [
+            (*part, found[part]) if part in found else piece
+            for piece in pieces
+            for part in split.get(piece[:2], [piece[:2]])
+        ]
+    total = sum(rows for *_, rows in pieces)
+    if not total or max(rows for *_, rows in pieces) > total / count / 2:
+        return None
+    cuts: list[CutValue] = []
+    before = 0
+    for start, _, rows in pieces:
+        if before + rows / 2 >= total * (len(cuts) + 1) / count and len(cuts) < count - 1:
+            cuts.append((str(start),))
+        before += rows
+    return [each for each in cuts if each != (str(low),)]
+
+
+def _split(start: int, end: int) -> list[tuple[int, int]]:
+    parts = min(_BRANCHES, end - start)
+    bounds = [start + (end - start) * n // parts for n in range(parts + 1)]
+    return list(pairwise(bounds))
+
+
+def _between(cursor: Cursor, table: str, name: str, asked: Sequence[tuple[int, int]]) -> list[int]:
+    """About how many rows are in each of these ranges; of an empty one the server says 1."""
+    estimates: list[int] = []
+    for first in range(0, len(asked), _BRANCHES * 4):
+        union = " UNION ALL ".join(
+            f"SELECT 1 FROM {table} FORCE INDEX (PRIMARY) "  # noqa: S608  # quoted, numbers
+            f"WHERE {name} >= {start} AND {name} < {end}"
+            for start, end in asked[first : first + _BRANCHES * 4]
+        )
+        estimates += explained(cursor, union)
+    return [rows if rows > 1 else 0 for rows in estimates]

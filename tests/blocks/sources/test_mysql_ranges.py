@@ -23,6 +23,7 @@ from ferry.errors import ConnectionLostError, DataError, FerryError
 from ferry.schema import arrow_schema
 from tests.blocks.sources.test_mysql_cuts import KEYS, ROWS, analyzed, query_of
 from tests.harness.api import eventually
+from tests.harness.mysql_shop import only_on
 
 if TYPE_CHECKING:
     from blocks.source import Reading
@@ -65,6 +66,52 @@ def test_so_they_do_whatever_the_key_is(shop: MySQLShop, kind: str) -> None:
 
     assert reading.connections == 3
     assert together.equals(shop.read("t").sort_by("n"))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "DATE",
+        "DATETIME(6)",
+        "TIMESTAMP(3)",
+        "DECIMAL(9,2)",
+        "CHAR(12) CHARACTER SET latin1",
+        pytest.param("UUID", marks=only_on("mariadb")),
+    ],
+)
+def test_so_they_do_by_text_behind_a_column_of_any_type(shop: MySQLShop, first: str) -> None:
+    values = {"DE": "-12.5", "CH": "'ä'", "UU": "'01234567-89ab-7def-8123-456789abcdef'"}
+    value = values.get(first[:2], "'2023-01-05'")
+    shop.run(f"CREATE TABLE t (a {first}, b VARCHAR(30), n INT, PRIMARY KEY (a, b))")
+    shop.run(f"INSERT INTO t SELECT {value}, CONCAT('b', seq), seq FROM {shop.numbers(1, 3000)}")
+    query = query_of(shop, "t")
+
+    reading = shop.source.read_at_once(query, 3)
+    together = _table(reading, query).sort_by("n")
+
+    assert reading.connections == 3, reading.why
+    assert together.equals(shop.read("t").sort_by("n"))
+
+
+@pytest.mark.parametrize(
+    ("key", "alike"),
+    [("VARCHAR(700) COLLATE utf8mb4_unicode_ci", 600), ("VARBINARY(2000)", 1200)],
+)
+def test_keys_that_are_alike_for_longer_than_the_server_sorts_are_read_once_each(
+    shop: MySQLShop, key: str, alike: int
+) -> None:
+    shop.run(f"CREATE TABLE t (id {key} PRIMARY KEY, n INT, KEY (n))")
+    shop.run(
+        f"INSERT INTO t SELECT CONCAT(REPEAT('x', {alike}), LPAD(HEX(CRC32(seq)), 8, '0')), seq "
+        f"FROM {shop.numbers(1, 3000)}"
+    )
+    analyzed(shop, "t")
+    query = query_of(shop, "t")
+
+    reading = shop.source.read_at_once(query, 4)
+
+    assert sorted(_table(reading, query)["n"].to_pylist()) == list(range(1, 3001))
+    assert reading.connections == 4 or "alike for so long" in reading.why
 
 
 class Writer:
