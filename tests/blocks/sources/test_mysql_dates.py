@@ -141,3 +141,33 @@ def test_zero_dates_are_counted_by_the_index_and_in_no_query_over_the_column(
         assert rows == len(values) - uncarried - in_year_one
     (plan,) = shop.run(f"EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM z WHERE {condition} LIMIT 1")
     assert "range" in plan
+
+
+_IN_UTC = "TIMESTAMPADD(SECOND, unix, TIMESTAMP'1970-01-01 00:00:00')"
+
+
+@pytest.mark.parametrize(
+    "computed",
+    [
+        "FROM_UNIXTIME(unix)",
+        "CAST(at AS DATETIME)",
+        f"CONVERT_TZ({_IN_UTC}, '+00:00', '+00:00')",
+    ],
+)
+def test_what_a_view_computes_by_the_session_s_zone_is_the_wall_clock_of_utc(
+    shop: MySQLShop, computed: str
+) -> None:
+    shop.run("SET SESSION time_zone = '+05:30'")
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY, unix INT, at TIMESTAMP NULL)")
+    for n, hour in enumerate((22, 23, 24)):  # of 4 January in UTC
+        unix = 1672790400 + hour * 3600
+        shop.run("INSERT INTO t VALUES (%s, %s, FROM_UNIXTIME(%s))", (n, unix, unix))
+    shop.run(f"CREATE VIEW seen AS SELECT id, {computed} AS c FROM t")
+    day = datetime(2023, 1, 4, 23, tzinfo=UTC)  # the fifth in Berlin
+
+    told_utc = shop.read("seen", cursor="c", start=day, zone="UTC")
+    told_berlin = shop.read("seen", cursor="c", start=day, zone="Europe/Berlin")
+
+    assert told_utc["id"].to_pylist() == [1, 2]
+    assert told_utc["c"].to_pylist()[0] == datetime(2023, 1, 4, 23)
+    assert told_berlin["id"].to_pylist() == [2]  # an hour late, as the page of this source says
