@@ -72,8 +72,8 @@ class Batch:
         windows: The windows that travel together, in order of time, where they are several;
             `window` is then their whole stretch. Each has a receipt of its own.
         estimated_rows: About how many rows it has; None if nobody has guessed.
-        repair: 0; of a window that is carried again since it was compared and differed, the run's
-            attempt: the run may have carried it before.
+        repair: 0; of a window that the run may have carried before and is to carry once more, the
+            run's attempt: it was compared and differed, or has failed in another run since.
     """
 
     spec: TableSpec

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -23,9 +22,11 @@ from ferry.backfills.plan import (
     check_range,
     check_table,
     in_order,
+    landed_labels,
     lost_since,
 )
-from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
+from ferry.batch import Batch
+from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import RequestError
 from ferry.ranges import Granularity, Range
 from ferry.reasons import reason_of
@@ -43,15 +44,16 @@ from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.landed.history import read_history, read_run
-from tasks.pages.artifacts import cosmetic
-from tasks.pages.backfill import plan_line, show_plan
-from tasks.pages.cells import short
+from tasks.pages.backfill import plan_line, show_carried, show_plan
 from tasks.pages.progress import WindowsProgress
 from tasks.plan_windows import plan_table
 from tasks.step import explains, known, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
 
-LOST = "it was loaded, and is not any more: something takes rows from the target meanwhile"
+LOST = (
+    "it was loaded, and is not any more: something takes rows from the target meanwhile, or other "
+    "runs of it fail"
+)
 
 NEVER = "every: never: carried only when named"
 
@@ -228,11 +230,15 @@ def _carried(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> list[
         why, landed = log_failure(error, table), dict[str, Receipt]()
         with suppress(Exception):  # it may be as far away as what has just failed
             warehouse = load_route(plan.spec).warehouse
-            receipts = read_run.fn(str(flow_run.id), plan.spec.target, warehouse).receipts.values()
+            receipts = read_run.fn(str(flow_run.id), plan.spec.target, warehouse).receipts
+            left = {
+                b.label for b in _batches(plan, plan.to_run) if b.repair and b.id not in receipts
+            }
             landed = {
                 receipt.window_label: receipt
-                for receipt in receipts
+                for receipt in receipts.values()
                 if as_it_is_now(receipt, plan.spec, plan.cursor)
+                and receipt.window_label not in left
             }
         outcomes = [
             Outcome(table, each.window, landed.get(each.window.label), reason=why)
@@ -243,11 +249,11 @@ def _carried(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> list[
 
 def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
     """Carry what is to run, and then whatever is not loaded any more."""
-    outcomes = _by_window(_carry_windows(plan, in_order(plan.to_run, options.order), options))
+    outcomes = _by_window(_carry_windows(plan, plan.to_run, options))
     if not outcomes:
         return []
     for last in (False, True):
-        if options.order == "strict" and not all(each.receipt for each in outcomes.values()):
+        if options.order == "strict" and failures_of(outcomes.values()):
             break
         try:
             lost = _lost(plan, outcomes, options)
@@ -271,7 +277,7 @@ def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
                 Outcome(str(plan.spec.target), each.window, reason=LOST) for each in lost
             )
         else:
-            outcomes |= _by_window(_carry_windows(plan, in_order(lost, options.order), options))
+            outcomes |= _by_window(_carry_windows(plan, lost, options))
     return list(outcomes.values())
 
 
@@ -283,28 +289,36 @@ def _lost(
     landed = with_retries(read_run, spec)(
         str(flow_run.id), spec.target, warehouse
     ).receipts.values()
-    valid = {receipt.batch_id for receipt in landed}
+    valid, labels = {each.batch_id for each in landed}, landed_labels(landed, spec, plan.cursor)
     void = {
         window
         for window, outcome in outcomes.items()
         if outcome.receipt and outcome.receipt.batch_id not in valid
     }
-    return lost_since(plan, options.reprocess, coverage, void)
+    return lost_since(plan, options.reprocess, coverage, void, labels)
 
 
 def _by_window(outcomes: Iterable[Outcome]) -> dict[Window, Outcome]:
     return {outcome.window: outcome for outcome in outcomes if outcome.window}
 
 
+def _batches(plan: TablePlan, planned: Iterable[PlannedWindow]) -> list[Batch]:
+    """The windows' batches: of one that has landed already, under another id in each attempt."""
+    rows = {each.window: each.rows for each in planned}
+    again = {each.window: flow_run.run_count for each in planned if each.again}
+    return window_batches(
+        plan.spec, list(rows), str(flow_run.id), scheduled_start(), rows=rows, again=again
+    )
+
+
 def _carry_windows(
-    plan: TablePlan, windows: Sequence[Window], options: BackfillOptions
+    plan: TablePlan, planned: Sequence[PlannedWindow], options: BackfillOptions
 ) -> list[Outcome]:
     spec, run_id = plan.spec, str(flow_run.id)
     route = load_route(spec)
-    if not windows:
+    if not planned:
         return []
-    rows = {planned.window: planned.rows for planned in plan.windows}
-    batches = window_batches(spec, windows, run_id, scheduled_start(), rows)
+    batches = _batches(plan, in_order(planned, options.order))
     with (
         tidied(spec, route.stage, route.warehouse),
         WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress,
@@ -351,7 +365,7 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
         failures += failed
         get_run_logger().info("%s", lines[-1])
         left += _left(plan.spec, outcomes)
-    _show([*lines, *left], failures, unplanned)
+    show_carried([*lines, *left], failures, unplanned)
     published = follow_tables(receipts)
     if failures or unplanned:
         reasons = failed_lines(failures)
@@ -375,22 +389,3 @@ def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
     line = left_line(spec, rows)
     get_run_logger().warning("%s", line)
     return [line]
-
-
-def _show(
-    lines: Sequence[str],
-    failures: Sequence[Outcome],
-    unplanned: Mapping[str, str],
-) -> None:
-    entries = [f"- {line}" for line in lines]
-    entries += [
-        f"- **{table} could not be planned**: {short(why)}" for table, why in unplanned.items()
-    ]
-    markdown = "\n".join(first_of(entries, MAX_ROWS, "- and {:,} more"))
-    if failures:
-        rows = (f"| {each.table} | {each.window} | {short(each.reason)} |" for each in failures)
-        markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
-            first_of(rows, MAX_ROWS, "| and {:,} more | | |")
-        )
-    with cosmetic("what was carried"):
-        create_markdown_artifact(key="backfill", markdown=markdown)

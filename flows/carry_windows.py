@@ -38,6 +38,7 @@ def carry_windows(
     scheduled_start: datetime,
     max_concurrency: int = 2,
     planned_spec: dict[str, Any] | None = None,
+    again: int = 0,
 ) -> Any:
     """Carry a group of a backfill's windows. The flow `backfill` starts it; you need not.
 
@@ -52,6 +53,8 @@ def carry_windows(
         max_concurrency: How many batches of windows are under way at a time.
         planned_spec: The table's spec as the backfill planned with it. If the table specs say
             otherwise by now, nothing is carried.
+        again: The backfill's attempt, where it has landed these windows in an earlier one and they
+            are not loaded any more; else 0.
 
     Raises:
         RequestError: The table has no windows, a window is in the future, or the spec is another
@@ -68,7 +71,8 @@ def carry_windows(
     except RequestError as error:
         raise error.at(table=str(spec.target)) from None
     route = load_route(spec)
-    batches = window_batches(spec, bounded, backfill_run_id, scheduled_start)
+    once_more = dict.fromkeys(bounded, again)
+    batches = window_batches(spec, bounded, backfill_run_id, scheduled_start, again=once_more)
     landed = with_retries(read_run, spec)(backfill_run_id, spec.target, route.warehouse).receipts
     left = [batch for batch in batches if batch.id not in landed]
     with (

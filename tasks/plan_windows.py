@@ -16,11 +16,12 @@ from ferry.backfills.plan import (
     TablePlan,
     check_range,
     check_table,
+    landed_labels,
     plan_windows,
 )
 from ferry.plan import plan_query
 from ferry.ranges import Granularity, Range, split_range
-from ferry.receipts.read_as import as_it_is_now, refuse_rows_of_others
+from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
@@ -56,7 +57,8 @@ def plan_table(
         source: Where the table is read from: it knows the cursor column, and guesses rows.
         warehouse: Where the receipts are.
         now: The run's scheduled start.
-        flow_run_id: The backfill's run: what it landed in an earlier attempt is not done again.
+        flow_run_id: The backfill's run: what it landed in an earlier attempt is not done again,
+            as long as it is loaded.
 
     Raises:
         RequestError: The range or the table cannot be backfilled. No retry helps.
@@ -71,12 +73,8 @@ def plan_table(
     schema = source.describe(spec.source_name, spec.exclude)
     queries = [plan_query(spec, "window", window, schema) for window in windows]
     cursor = queries[0].cursor or ""
-    landed = frozenset(
-        receipt.window_label
-        for receipt in read_run.fn(flow_run_id, spec.target, warehouse).receipts.values()
-        if receipt.status == "loaded" and as_it_is_now(receipt, spec, cursor)
-    )
-    planned = plan_windows(windows, coverage, reprocess, landed)
+    own = read_run.fn(flow_run_id, spec.target, warehouse).receipts.values()
+    planned = plan_windows(windows, coverage, reprocess, landed_labels(own, spec, cursor))
     refuse_uncarried(spec, queries[0], source, backfill=True)  # before anything moves
     refuse_rows_of_others(readings(spec.target, warehouse), spec, "window", queries[0].cursor)
     return TablePlan(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ferry.coverage.standings import Coverage, Status
 from ferry.errors import RequestError
 from ferry.ranges import Range, check_ends
+from ferry.receipts.read_as import as_it_is_now
+from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, local_midnight, zone_info
 
@@ -25,11 +27,13 @@ class PlannedWindow:
         window: The window.
         skipped: Why it is not carried; empty if it is.
         rows: About how many rows it has; None if that is not known.
+        again: Whether this very backfill has landed it before, and it is not loaded any more.
     """
 
     window: Window
     skipped: str = ""
     rows: int | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,22 +64,42 @@ class TablePlan:
         return None if any(count is None for count in rows) else sum(filter(None, rows))
 
 
+def landed_labels(receipts: Iterable[Receipt], spec: TableSpec, cursor: str) -> frozenset[str]:
+    """Labels of the windows that a backfill has landed, as the table is read now.
+
+    Args:
+        receipts: Its own that are not void.
+        spec: The table's spec.
+        cursor: The cursor that the table has now.
+    """
+    return frozenset(
+        receipt.window_label
+        for receipt in receipts
+        if receipt.status == "loaded" and as_it_is_now(receipt, spec, cursor)
+    )
+
+
 def lost_since(
-    plan: TablePlan, reprocess: Reprocess, coverage: Coverage, void: Collection[Window]
+    plan: TablePlan,
+    reprocess: Reprocess,
+    coverage: Coverage,
+    void: Collection[Window],
+    landed: frozenset[str] = frozenset(),
 ) -> list[PlannedWindow]:
     """The windows that a run took for loaded, or has loaded, and that are not any more.
 
     The first batch that lands may find that the table has gained a column, or that its target is
-    another one or has lost rows.
+    another one or has lost rows; and another run may have failed meanwhile.
 
     Args:
         plan: The run's plan.
         reprocess: What the run was asked to carry: of what is missing it leaves nothing.
         coverage: How the table stands now.
         void: The windows that the run itself has carried and whose receipts are void since.
+        landed: Labels of the windows of which it has a receipt that is not void.
     """
     return [
-        planned
+        replace(planned, skipped="", again=planned.window.label in landed)
         for planned in plan.windows
         if planned.window in void
         or (
@@ -179,25 +203,25 @@ def plan_windows(
         reprocess: missing: what is not loaded, whether it failed or was never tried. failed: just
             what failed. all: everything.
         landed: Labels of the windows that this very backfill has landed in an earlier attempt.
+            Those that are not loaded any more, as another run has failed since, are not done.
     """
     planned = []
     for window in windows:
         standing = coverage.of(window)
-        skipped = ""
-        if window.label in landed:
+        skipped, own = "", window.label in landed
+        if own and standing.status is Status.LOADED:
             skipped = "landed in an earlier attempt of this run"
         elif reprocess == "missing" and standing.status is Status.LOADED:
             skipped = "loaded"
         elif reprocess == "failed" and standing.status is not Status.FAILED:
             skipped = str(standing.status)
-        planned.append(PlannedWindow(window, skipped))
+        planned.append(PlannedWindow(window, skipped, again=own and not skipped))
     return tuple(planned)
 
 
-def in_order(planned: Sequence[PlannedWindow], order: Order) -> list[Window]:
+def in_order(planned: Sequence[PlannedWindow], order: Order) -> list[PlannedWindow]:
     """The windows in the order in which they begin."""
-    windows = [each.window for each in planned]
-    return windows[::-1] if order == "newest" else windows
+    return list(planned[::-1] if order == "newest" else planned)
 
 
 def neighbours_merged(windows: Iterable[Window]) -> list[Window]:

@@ -231,6 +231,7 @@ def window_batches(
     backfill_run_id: str,
     scheduled_start: datetime,
     rows: Mapping[Window, int | None] | None = None,
+    again: Mapping[Window, int] | None = None,
 ) -> list[Batch]:
     """The batches of a backfill: the same ids in whichever process they are carried.
 
@@ -240,6 +241,7 @@ def window_batches(
         backfill_run_id: The backfill's flow run.
         scheduled_start: When that was to start.
         rows: About how many rows windows have, where that was guessed.
+        again: Of windows that the backfill has landed before and lands once more: `Batch.repair`.
     """
     return [
         Batch(
@@ -251,6 +253,7 @@ def window_batches(
             work_folder=work_folder(),
             backfill=True,
             estimated_rows=rows.get(window) if rows else None,
+            repair=again.get(window, 0) if again else 0,
         )
         for window in windows
     ]

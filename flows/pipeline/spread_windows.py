@@ -73,6 +73,8 @@ class Group:
 def make_groups(batches: Sequence[Batch], whole_range: Sequence[Window], runs: int) -> list[Group]:
     """The batches in groups; the range is cut the same way whatever is left of it to do.
 
+    Those that have landed before, and land once more, are in groups of their own.
+
     Args:
         batches: What is to be carried, in the order in which it begins.
         whole_range: All windows of the range, in order of time.
@@ -80,12 +82,12 @@ def make_groups(batches: Sequence[Batch], whole_range: Sequence[Window], runs: i
     """
     size = min(MAX_GROUP, max(MIN_GROUP, math.ceil(len(whole_range) / (runs * GROUPS_EACH))))
     group_of = {window.label: number // size for number, window in enumerate(whole_range)}
-    groups: dict[int, list[Batch]] = {}
+    groups: dict[tuple[int, int], list[Batch]] = {}
     for batch in batches:
-        groups.setdefault(group_of[batch.label], []).append(batch)
+        groups.setdefault((group_of[batch.label], batch.repair), []).append(batch)
     return [
         Group(tuple(members), whole_range[number * size].label)
-        for number, members in groups.items()
+        for (number, _), members in groups.items()
     ]
 
 
@@ -196,6 +198,7 @@ class Spread:
 
     def _run(self, group: Group) -> FlowRun:
         windows = [batch.window for batch in group.batches if batch.window]
+        again = group.batches[0].repair
         planned = group.batches[0].spec.as_planned
         spec = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:12]
         try:
@@ -209,12 +212,14 @@ class Spread:
                     "scheduled_start": group.batches[0].scheduled_start.isoformat(),
                     "max_concurrency": self._max_concurrency,
                     "planned_spec": planned,
+                    **({"again": again} if again else {}),
                 },
                 timeout=0,
                 # The same windows, attempt and spec find the same run, also after this one was
                 # restarted.
                 idempotency_key=f"{self._flow_run_id} {self._table} {group.name} {group.attempt} "
-                + spec,
+                + spec
+                + (f" again {again}" if again else ""),
             )
         except ObjectNotFound as error:
             raise ConfigurationError(

@@ -8,6 +8,7 @@ from itertools import groupby
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
+from ferry.backfills.outcomes import Outcome
 from ferry.backfills.plan import PlannedWindow, TablePlan, days_label, neighbours_merged
 from ferry.bounded import MAX_ROWS, first_of
 from ferry.cursors import cursor_line
@@ -47,6 +48,30 @@ def show_plan(
     ]
     with cosmetic("the plan"):
         create_markdown_artifact(key="backfill-plan", markdown="\n\n".join(parts))
+
+
+def show_carried(
+    lines: Sequence[str], failures: Sequence[Outcome], unplanned: Mapping[str, str]
+) -> None:
+    """Show what became of the windows.
+
+    Args:
+        lines: What was carried, a line for each table, and what else is to be told.
+        failures: The windows that did not arrive.
+        unplanned: Tables whose planning failed, with the reason.
+    """
+    entries = [f"- {line}" for line in lines]
+    entries += [
+        f"- **{table} could not be planned**: {short(why)}" for table, why in unplanned.items()
+    ]
+    markdown = "\n".join(first_of(entries, MAX_ROWS, "- and {:,} more"))
+    if failures:
+        rows = (f"| {each.table} | {each.window} | {short(each.reason)} |" for each in failures)
+        markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
+            first_of(rows, MAX_ROWS, "| and {:,} more | | |")
+        )
+    with cosmetic("what was carried"):
+        create_markdown_artifact(key="backfill", markdown=markdown)
 
 
 def plan_line(plan: TablePlan) -> str:

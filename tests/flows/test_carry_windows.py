@@ -1,15 +1,22 @@
-"""carry-windows carries what a backfill planned with a spec, or nothing."""
+"""carry-windows carries what a backfill planned with a spec, or nothing, and once, or once more."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from ferry.errors import RequestError
+from ferry.ranges import Range, split_range
 from ferry.schema import TableName
+from ferry.specs.tables import TableSpec
 from flows.carry_windows import carry_windows
+from flows.pipeline import spread_windows
+from flows.pipeline.carry_many import window_batches
+from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -70,6 +77,42 @@ def test_a_spec_that_says_otherwise_than_planned_is_refused_and_the_difference_n
     shop.write_specs(nps=WINDOW)
     assert carried(planned_spec=planned).is_completed()
     assert shop.target("nps", "id") == [(1,)]
+
+
+def test_what_the_backfill_has_landed_is_carried_once_more_only_where_it_says_so(
+    shop: Any,
+) -> None:
+    for again in (0, 0, 2, 2):
+        assert carried(again=again).is_completed()
+    first, once_more = shop.receipts("nps")
+    assert first.flow_run_id == once_more.flow_run_id
+    assert (once_more.rows_extracted, once_more.rows_unchanged) == (1, 1)
+
+
+def test_what_is_to_land_once_more_is_in_a_group_and_a_run_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = TableSpec(name="nps", source="shop", source_table="nps", mode="window", key=["id"])
+    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 5), "UTC"), "day")
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    batches = window_batches(spec, days, "run", now, again={days[1]: 3})
+    handed: list[Any] = []
+
+    def run_deployment(*_: Any, **given: Any) -> FlowRun:
+        handed.append(given)
+        return FlowRun(flow_id=uuid4())
+
+    monkeypatch.setattr(spread_windows, "run_deployment", run_deployment)
+    monkeypatch.setattr(spread_windows, "get_run_logger", lambda: None)
+    spread = Spread("nps", "run", cast(Any, None), runs=1, max_concurrency=1)
+    for group in make_groups(batches, days, 1):
+        spread._begin(group)
+
+    given = [each["parameters"] for each in handed]
+    assert [len(each["windows"]) for each in given] == [3, 1]
+    assert [each.get("again") for each in given] == [None, 3]
+    first, once_more = (each["idempotency_key"] for each in handed)
+    assert once_more == f"{first} again 3"
 
 
 def test_what_has_no_windows_is_refused_whoever_asks(shop: Any) -> None:

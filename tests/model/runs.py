@@ -16,7 +16,7 @@ from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 from ferry.backfills.outcomes import failures_of
-from ferry.backfills.plan import PlannedWindow, Reprocess, lost_since
+from ferry.backfills.plan import PlannedWindow, Reprocess, landed_labels, lost_since
 from ferry.errors import FerryError, UnknownError
 from ferry.ranges import Granularity, Range
 from ferry.windows import Every, Window, scheduled_window
@@ -25,7 +25,7 @@ from flows.pipeline.carry_many import run_windows, window_batches
 from flows.pipeline.catch_up import catch_up
 from flows.pipeline.make_batch import Dates, Route, make_batch
 from flows.pipeline.settle import wait_until_settled
-from tasks.landed.history import read_coverage
+from tasks.landed.history import read_coverage, read_run
 from tasks.plan_windows import plan_table
 from tests.model.oracle import BrokenPromiseError
 from tests.model.places import (
@@ -250,13 +250,17 @@ class Runs:
         failed = self._carry_windows(plan.to_run, job, route)
         if job.reprocess == "missing" and plan.to_run:
             coverage = read_coverage(self._spec, route.warehouse)
-            lost = lost_since(plan, job.reprocess, coverage, void=())
+            own = read_run.fn(job.id, self._spec.target, route.warehouse).receipts.values()
+            labels = landed_labels(own, self._spec, plan.cursor)
+            lost = lost_since(plan, job.reprocess, coverage, void=(), landed=labels)
             failed = self._carry_windows(lost, job, route) or failed
         return failed
 
     def _carry_windows(self, planned: list[PlannedWindow], job: Job, route: Route) -> str:
         windows = [each.window for each in planned]
-        batches = window_batches(self._spec, windows, job.id, job.scheduled)
+        attempt = _flow_run.get().run_count
+        again = {each.window: attempt for each in planned if each.again}
+        batches = window_batches(self._spec, windows, job.id, job.scheduled, again=again)
         failed = failures_of(run_windows(batches, route, at_once=1, stop=Event()))
         for each in failed:
             if UnknownError.code in each.reason:

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from ferry.backfills.plan import (
+    TablePlan,
     check_range,
     check_table,
     days_label,
     in_order,
+    lost_since,
     neighbours_merged,
     plan_windows,
 )
@@ -84,21 +86,42 @@ def test_missing_failed_and_all_choose_their_windows_and_tell_why_others_are_ski
     days = split_range(Range(date(2023, 7, 1), date(2023, 7, 5), "UTC"), "day")
     coverage = Coverage([event(1, loaded=True), event(2, loaded=False)])
 
-    def skipped(reprocess: Any, landed: frozenset[str] = frozenset()) -> list[str]:
-        return [planned.skipped for planned in plan_windows(days, coverage, reprocess, landed)]
+    def skipped(reprocess: Any) -> list[str]:
+        return [planned.skipped for planned in plan_windows(days, coverage, reprocess)]
 
     assert skipped("missing") == ["loaded", "", "", ""]
     assert skipped("failed") == ["loaded", "", "missing", "missing"]
     assert skipped("all") == ["", "", "", ""]
-    again = skipped("all", frozenset({"2023-07-03"}))
-    assert again == ["", "", "landed in an earlier attempt of this run", ""]
+
+
+@pytest.mark.parametrize("reprocess", ["missing", "failed", "all"])
+def test_what_the_run_itself_has_landed_is_done_as_long_as_it_is_loaded(reprocess: Any) -> None:
+    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
+    coverage = Coverage([event(1, loaded=True), event(2, loaded=False)])
+    landed = frozenset(day.label for day in days)
+    done, failed, missing = plan_windows(days, coverage, reprocess, landed)
+    assert (done.skipped, done.again) == ("landed in an earlier attempt of this run", False)
+    assert (failed.skipped, failed.again) == ("", True)
+    assert missing.again is (reprocess != "failed")
+
+
+def test_what_the_run_itself_has_landed_and_is_lost_since_is_landed_once_more() -> None:
+    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
+    all_loaded = Coverage([event(day, loaded=True) for day in (1, 2, 3)])
+    plan = TablePlan(spec(), plan_windows(days, all_loaded, "missing"))
+    since = Coverage([event(1, loaded=True), event(2, loaded=False)])
+    lost = lost_since(plan, "missing", since, (), frozenset({"2023-07-01", "2023-07-02"}))
+    assert [(each.window.label, each.skipped, each.again) for each in lost] == [
+        ("2023-07-02", "", True),
+        ("2023-07-03", "", False),
+    ]
 
 
 def test_windows_begin_oldest_or_newest_first() -> None:
     planned = plan_windows(split_range(JULY, "week"), Coverage([]), "all")
     oldest = in_order(planned, "oldest")
     assert oldest == in_order(planned, "strict") == in_order(planned, "newest")[::-1]
-    assert oldest[0].start < oldest[-1].start
+    assert oldest[0].window.start < oldest[-1].window.start
 
 
 def test_days_that_follow_on_one_another_are_told_as_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -103,6 +104,16 @@ def test_never_across_a_gap() -> None:
     all_of_them = batches(1)
     queue = WindowQueue([*all_of_them[:5], *all_of_them[6:9]], 1)
     assert taken(queue, 1) == [5, 3]
+
+
+def test_never_what_lands_once_more_and_what_has_not_landed() -> None:
+    """All windows of a batch would have the one's ids, under which the other has landed."""
+    days = batches(100)[:9]
+    days[3:6] = [replace(day, repair=2) for day in days[3:6]]
+    queue, found = WindowQueue(days, 1), list[tuple[int, ...]]()
+    while batch := queue.take():
+        found.append(tuple(each.repair for each in batch.each))
+    assert found == [(0, 0, 0), (2, 2, 2), (0, 0, 0)]
 
 
 def test_newest_first_each_batch_is_in_order_of_time() -> None:

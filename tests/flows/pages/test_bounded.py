@@ -53,7 +53,7 @@ def receipt(number: int) -> Receipt:
 def pages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The artifacts, in place of the server that shows them."""
     shown: list[str] = []
-    for module in (backfill_tables, sync_all, show_coverage, backfill_page):
+    for module in (sync_all, show_coverage, backfill_page):
         monkeypatch.setattr(
             module, "create_markdown_artifact", lambda markdown, **_: shown.append(markdown)
         )

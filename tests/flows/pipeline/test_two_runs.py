@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 
+from ferry.coverage.standings import Status
 from ferry.errors import ConfigurationError, DataError, SchemaError, StaleReadError
+from ferry.statements import PARAM, Statement
+from ferry.windows import day_window
+from flows import backfill_tables
+from flows.backfill_tables import backfill
 from flows.pipeline.table_specs import load_table_specs
 from flows.reconcile_tables import reconcile
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tasks.landed.history import read_coverage
 from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -109,6 +115,54 @@ def test_a_column_dropped_in_the_source_is_not_emptied_in_the_target(shop: Any) 
     shop.write_specs(orders={**SPEC, "target_only": ["note"]})
     assert sync_table(table="orders", **SECOND).rows_updated == 1
     assert shop.target("orders", "note") == [(None,)]
+
+
+def fails(shop: Any) -> None:
+    """Another run of the first day fails, and would not any more."""
+    shop.sql("INSERT INTO orders VALUES (9, 'never', NULL, NULL)")
+    with pytest.raises(DataError):
+        sync_table(table="orders", **FIRST)
+    shop.sql("DELETE FROM orders WHERE id = 9")
+
+
+@pytest.mark.parametrize("reprocess", ["missing", "failed", "all"])
+@pytest.mark.parametrize("batch_rows", [0, 1000], ids=["by itself", "together"])
+def test_a_backfill_that_is_retried_lands_the_day_that_has_failed_in_another_run_since(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, reprocess: str, batch_rows: int
+) -> None:
+    shop.write_specs(orders={**SPEC, "batch_rows": batch_rows})
+    shop.sql("INSERT INTO orders VALUES (2, 'two', '2023-01-02 10:00:00', NULL)")
+    fails(shop)
+    spec, ended, told = load_table_specs().named("orders"), backfill_tables._ended, list[str]()
+    days = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 4)}
+    unfinished = (
+        f"DELETE FROM ferry.receipts WHERE table_name = {PARAM} AND window_label = '2023-01-03'"
+    )
+
+    def is_retried(carried: Any, unplanned: Any) -> Any:
+        state = ended(carried, unplanned)
+        told.append(str(state.message))
+        if len(told) == 1:
+            fails(shop)
+            shop.warehouse.execute(Statement(unfinished, (f"{shop.schema}.orders",)))
+        if len(told) < 3:
+            raise RuntimeError("the worker is gone")
+        return state
+
+    monkeypatch.setattr(backfill_tables, "_ended", is_retried)
+    run = backfill.with_options(retries=2)
+    state = run(table="orders", **days, reprocess=reprocess, return_state=True)
+
+    assert state.is_completed(), told
+    windows, left = (1, 0) if reprocess == "failed" else (3, 1)
+    counts = [line.split(": ")[1].split(" windows")[0] for line in told]
+    assert counts == [str(windows), str(1 + left), "0"], told
+    assert "1 read, 0 inserted, 0 updated, 1 unchanged" in told[1]
+    coverage = read_coverage(spec, shop.warehouse)
+    assert coverage.of(day_window(date(2023, 1, 1))).status is Status.LOADED
+    rows = [("old",), ("two",)] if reprocess != "failed" else [("old",)]
+    assert shop.target("orders", "note") == rows
+    assert len(shop.receipts("orders")) == 1 + windows + 1
 
 
 @pytest.mark.usefixtures("prefect_server")
