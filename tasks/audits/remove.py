@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +15,10 @@ import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.audits.changes import delete_rows, mark_rows, take_version_of_source, unmark_row
+from ferry.audits.classify import by_key
 from ferry.audits.outcome import AuditedBucket, DifferentRow
 from ferry.errors import CountMismatchError, StaleReadError
+from ferry.fingerprints.queries import Row
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
 from ferry.receipts.table import (
@@ -35,7 +37,7 @@ from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 ROWS_AT_ONCE = 200
 LOOKS = 3
-"""How often the source is asked what is gone, as batches land meanwhile."""
+"""How often the source is asked for the rows once more, as batches land meanwhile."""
 
 
 @task(name="remove", task_run_name="remove {bucket.label} {sides.spec.target}", **STEP)
@@ -52,8 +54,8 @@ def remove(
 
     In one transaction with a receipt. Safe to repeat: what is gone, or marked, is left alone. The
     rows are looked up at the source once more just before: one that is back stays. If a batch of
-    the table lands between that look and the lock, it may have brought one back: then they are
-    looked up again.
+    the table lands between that look and the lock, it may have brought one back, or another
+    version of it: then they are looked up again.
 
     Args:
         sides: Both sides of the table.
@@ -71,26 +73,9 @@ def remove(
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     with error_context(str(sides.spec.target), bucket.label, "remove", warehouse):
-        change = _Change(sides, bucket, flow_run_id, "updated" if sides.mark_by else "deleted")
-        for _ in range(LOOKS - 1):
-            with suppress(StaleReadError):
-                return _look_and_remove(change, rows, warehouse)
-        return _look_and_remove(change, rows, warehouse)
-
-
-def _look_and_remove(
-    change: _Change, rows: Sequence[DifferentRow], warehouse: Warehouse
-) -> Receipt | None:
-    """Take out those that the source has not, unless something lands meanwhile."""
-    sides = change.sides
-    with place_among_readers(sides.spec.source, backfill=True):
-        before = _landed(change, warehouse)  # not while a place is waited for
-        gone = _still_gone(sides, rows)
-    if not gone:
-        return None
-    chunks = [gone[start : start + ROWS_AT_ONCE] for start in range(0, len(gone), ROWS_AT_ONCE)]
-    statements = [(_removal(sides, some), len(some)) for some in chunks]
-    return _apply(change, statements, warehouse, before)
+        counts_as = "updated" if sides.mark_by else "deleted"
+        change = _Change(sides, bucket, flow_run_id, counts_as, _still_gone, _removals)
+        return _look_and_apply(change, rows, warehouse)
 
 
 @task(name="realign", task_run_name="realign {bucket.label} {sides.spec.target}", **STEP)
@@ -106,23 +91,55 @@ def realign(
     """Give rows of the target, which are newer there than at the source, the source's version.
 
     An upsert never replaces a newer version: after this, carrying them again does. And take the
-    mark of a deleted row from one that is at the source again. Arguments, result and errors are
-    those of `remove`.
+    mark of a deleted row from one that is at the source again. The rows are looked up once more, as
+    by `remove`: the target was asked for them after the source, perhaps, and has what landed in
+    between. Arguments, result and errors are those of `remove`.
     """
     with error_context(str(sides.spec.target), bucket.label, "realign", warehouse):
-        statements = [(_alignment(sides, row), 1) for row in rows if row.target_key is not None]
-        change = _Change(sides, bucket, flow_run_id, "updated")
-        return _apply(change, statements, warehouse)
+        change = _Change(sides, bucket, flow_run_id, "updated", _still_other, _alignments)
+        return _look_and_apply(change, rows, warehouse)
 
 
 @dataclass(frozen=True)
 class _Change:
-    """What is done to rows of one bucket, and for the receipt what that counts as."""
+    """What is done to rows of one bucket.
+
+    Attributes:
+        sides: Both sides of the table.
+        bucket: Where the rows are.
+        flow_run_id: The run.
+        counts_as: What it counts as in the receipt.
+        still: Of rows that were found to differ, those that do, by what the source has now.
+        statements: What changes them; each with how many rows it may touch.
+    """
 
     sides: Sides
     bucket: AuditedBucket
     flow_run_id: str
     counts_as: str
+    still: Callable[[Sides, Sequence[DifferentRow]], list[DifferentRow]]
+    statements: Callable[[Sides, Sequence[DifferentRow]], list[tuple[Statement, int]]]
+
+
+def _look_and_apply(
+    change: _Change, rows: Sequence[DifferentRow], warehouse: Warehouse
+) -> Receipt | None:
+    """Change what is still to be changed; looked up again when a batch has landed since the look.
+
+    Raises:
+        StaleReadError: Batches of the table landed at each look; nothing is changed.
+    """
+
+    def look_and_apply() -> Receipt | None:
+        with place_among_readers(change.sides.spec.source, backfill=True):
+            before = _landed(change, warehouse)  # not while a place is waited for
+            left = change.still(change.sides, rows)
+        return _apply(change, left, warehouse, before) if left else None
+
+    for _ in range(LOOKS - 1):
+        with suppress(StaleReadError):
+            return look_and_apply()
+    return look_and_apply()
 
 
 def _landed(change: _Change, warehouse: Warehouse) -> LandedBefore:
@@ -134,15 +151,16 @@ def _landed(change: _Change, warehouse: Warehouse) -> LandedBefore:
 
 def _apply(
     change: _Change,
-    statements: Sequence[tuple[Statement, int]],
+    rows: Sequence[DifferentRow],
     warehouse: Warehouse,
-    landed_before: LandedBefore | None = None,
+    landed_before: LandedBefore,
 ) -> Receipt | None:
-    """All of the statements and the receipt, or none; each with how many rows it may touch.
+    """All of the rows changed and the receipt, or none.
 
     Raises:
-        StaleReadError: Something has landed since, if it matters what had landed before.
+        StaleReadError: Something has landed since they were looked up.
     """
+    statements = change.statements(change.sides, rows)
     spec, started_at, batch_id = change.sides.spec, datetime.now(UTC), str(uuid.uuid4())
     make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
     attempts = 0
@@ -155,20 +173,18 @@ def _apply(
         with warehouse.transaction() as tx:
             if warehouse.capabilities.lock_mode is not None:
                 tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
-            if landed_before and (
-                read_landed_before(warehouse, spec.target, None, None) != landed_before
-            ):
+            if read_landed_before(warehouse, spec.target, None, None) != landed_before:
                 raise StaleReadError(
                     "batches of the table landed since its rows were looked up at the source",
                     todo="Run it again when fewer batches of the table land.",
                 )
             done = 0
-            for statement, rows in statements:
+            for statement, at_most in statements:
                 touched = tx.execute(statement)
-                if touched > rows:
+                if touched > at_most:
                     raise CountMismatchError(
                         "more rows have these keys than were found",
-                        expected=rows,
+                        expected=at_most,
                         found=touched,
                         todo="Nothing was changed. Look at the key in the table's spec.",
                     )
@@ -187,14 +203,33 @@ def _apply(
 
 def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow]:
     """Those that the source has not, by now."""
-    found: list[DifferentRow] = []
     extra = [row for row in rows if row.target_key is not None]
-    for start in range(0, len(extra), ROWS_AT_ONCE):
-        some = extra[start : start + ROWS_AT_ONCE]
+    back = _at_source(sides, extra)
+    return [row for row in extra if row.key not in back]
+
+
+def _still_other(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow]:
+    """Those that the source has in the version that it had, or at all, where they are marked."""
+    there = [row for row in rows if row.target_key is not None]
+    now = _at_source(sides, there)
+    return [
+        row
+        for row in there
+        if row.key in now and (row.marked or now[row.key].version == row.versions[0])
+    ]
+
+
+def _at_source(sides: Sides, rows: Sequence[DifferentRow]) -> dict[str, Row]:
+    """What the source has of the rows by now, by their keys."""
+    found: dict[str, Row] = {}
+    for some in _chunks(rows):
         keys = [row.target_key for row in some if row.target_key]
-        back = {row.key for row in sides.ours.rows_of(keys)}
-        found += [row for row in some if row.key not in back]
+        found |= by_key(sides.ours.rows_of(keys))
     return found
+
+
+def _removals(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statement, int]]:
+    return [(_removal(sides, some), len(some)) for some in _chunks(rows)]
 
 
 def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
@@ -204,11 +239,20 @@ def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
     return delete_rows(target, rows)
 
 
+def _alignments(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statement, int]]:
+    return [(_alignment(sides, row), 1) for row in rows]
+
+
 def _alignment(sides: Sides, row: DifferentRow) -> Statement:
     target = sides.theirs.side
     if row.marked and sides.mark_by:
         return unmark_row(target, row, sides.mark_by)
     return take_version_of_source(target, row)
+
+
+def _chunks(rows: Sequence[DifferentRow]) -> Iterator[Sequence[DifferentRow]]:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield rows[start : start + ROWS_AT_ONCE]
 
 
 def _receipt(change: _Change, batch_id: str, rows: int, started_at: datetime) -> Receipt:
