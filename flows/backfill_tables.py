@@ -44,7 +44,7 @@ from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.landed.history import read_history, read_run
-from tasks.pages.backfill import plan_line, show_carried, show_plan
+from tasks.pages.backfill import left_out_lines, plan_line, show_carried, show_plan
 from tasks.pages.progress import WindowsProgress
 from tasks.plan_windows import plan_table
 from tasks.step import explains, known, log_failure, with_retries
@@ -92,7 +92,7 @@ def backfill(
 
     Args:
         table: A table as in the table specs, several, or `all`: of all, those of `every: never`
-            are left out.
+            and those that have no such windows are left out.
         start_date: The first day.
         end_date: The day after the last one; it can be today.
         granularity: How long a window is: hour, day, week (from Monday on) or month.
@@ -130,17 +130,25 @@ def backfill(
     plans = []
     for spec, one in zip(specs, days, strict=True):
         try:
-            plans.append(_plan(spec, one, granularity, reprocess))
+            plan = _plan(spec, one, granularity, reprocess, of_all=are_all(table))
         except Exception as error:
             if len(specs) == 1:
                 raise
             unplanned[str(spec.target)] = log_failure(error, str(spec.target))
+        else:
+            if plan.left_out:
+                left_out[str(spec.target)] = plan.left_out
+            else:
+                plans.append(plan)
+    if not plans and not unplanned:
+        raise _none_left(left_out)
     show_plan(plans, left_out, unplanned)
     if dry_run:
-        return _planned(plans, unplanned)
+        return _planned(plans, unplanned, left_out)
     options = BackfillOptions(order, max_concurrency, workers, reprocess)
     alone = len(specs) == 1
-    return _ended([(plan, _carried(plan, options, alone=alone)) for plan in plans], unplanned)
+    carried = [(plan, _carried(plan, options, alone=alone)) for plan in plans]
+    return _ended(carried, unplanned, left_out)
 
 
 @dataclass(frozen=True)
@@ -174,17 +182,21 @@ def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
             else:
                 chosen.append(spec)
     if not chosen:
-        raise RequestError(
-            "none of the tables can be backfilled",
-            expected="a table of windows, by its key",
-            found="; ".join(first_of(map(": ".join, left_out.items()), MAX_REASONS)) or "no table",
-            todo="See `mode` and `key` in the table specs; name a table of `every: never`.",
-        )
+        raise _none_left(left_out)
     return chosen, left_out
 
 
+def _none_left(left_out: Mapping[str, str]) -> RequestError:
+    return RequestError(
+        "none of the tables can be backfilled",
+        expected="a table of windows, by its key",
+        found="; ".join(first_of(map(": ".join, left_out.items()), MAX_REASONS)) or "no table",
+        todo="See `mode` and `key` in the table specs; name a table of `every: never`.",
+    )
+
+
 def _plan(
-    spec: TableSpec, days: Range, granularity: Granularity, reprocess: Reprocess
+    spec: TableSpec, days: Range, granularity: Granularity, reprocess: Reprocess, *, of_all: bool
 ) -> TablePlan:
     route = load_route(spec)
     return with_retries(plan_table, spec)(
@@ -196,16 +208,20 @@ def _plan(
         route.warehouse,
         now=scheduled_start(),
         flow_run_id=str(flow_run.id),
+        of_all=of_all,
     )
 
 
-def _planned(plans: Sequence[TablePlan], unplanned: Mapping[str, str]) -> Any:
+def _planned(
+    plans: Sequence[TablePlan], unplanned: Mapping[str, str], left_out: Mapping[str, str]
+) -> Any:
     line = "Dry run: " + (
         "; ".join(first_of(map(plan_line, plans), MAX_REASONS)) or "no table can be planned"
     )
+    rest = left_out_lines(left_out)
     if unplanned:
-        return Failed(message="\n".join([line, *_unplanned_lines(unplanned)]))
-    return Completed(message=line)
+        return Failed(message="\n".join([line, *_unplanned_lines(unplanned), *rest]))
+    return Completed(message="; ".join([line, *rest]))
 
 
 def _unplanned_lines(unplanned: Mapping[str, str]) -> list[str]:
@@ -343,7 +359,11 @@ def _carry_windows(
     return outcomes
 
 
-def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mapping[str, str]) -> Any:
+def _ended(
+    carried: Sequence[tuple[TablePlan, list[Outcome]]],
+    unplanned: Mapping[str, str],
+    left_out: Mapping[str, str],
+) -> Any:
     lines, receipts, left = [], {}, []
     failures: list[Outcome] = []
     for plan, outcomes in carried:
@@ -372,8 +392,10 @@ def _ended(carried: Sequence[tuple[TablePlan, list[Outcome]]], unplanned: Mappin
         reported = [f"{len(failures):,} windows failed:"] if len(reasons) > 1 else []
         reported += [*reasons, *_unplanned_lines(unplanned)]
         reported += map(on_one_line, published.failures.values())
-        return Failed(message="\n".join(first_of(reported, 2 * MAX_REASONS)))
-    return published.after("; ".join(first_of(lines, MAX_REASONS)), receipts)
+        told = first_of(reported, 2 * MAX_REASONS)
+        return Failed(message="\n".join([*told, *left_out_lines(left_out)]))
+    told = [*first_of(lines, MAX_REASONS), *left_out_lines(left_out)]
+    return published.after("; ".join(told), receipts)
 
 
 def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:

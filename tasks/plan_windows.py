@@ -18,6 +18,7 @@ from ferry.backfills.plan import (
     check_table,
     landed_labels,
     plan_windows,
+    why_no_windows,
 )
 from ferry.plan import plan_query
 from ferry.ranges import Granularity, Range, split_range
@@ -46,6 +47,7 @@ def plan_table(
     *,
     now: datetime,
     flow_run_id: str,
+    of_all: bool = False,
 ) -> TablePlan:
     """The windows of the range, which of them are to be carried, and about how many rows that is.
 
@@ -59,6 +61,8 @@ def plan_table(
         now: The run's scheduled start.
         flow_run_id: The backfill's run: what it landed in an earlier attempt is not done again,
             as long as it is loaded.
+        flow_run_id: The backfill's run: what it landed in an earlier attempt is not done again.
+        of_all: Whether all tables were asked for: one that has no such windows is left out.
 
     Raises:
         RequestError: The range or the table cannot be backfilled. No retry helps.
@@ -67,10 +71,12 @@ def plan_table(
         ConnectionLostError, BusyError: A retry may help.
     """
     check_table(spec)
+    schema = source.describe(spec.source_name, spec.exclude)
+    if of_all and (why := why_no_windows(spec, schema.columns, granularity)):
+        return TablePlan(spec, (), left_out=why)
     check_range(days, spec, now)
     windows = split_range(days, granularity)
     coverage = read_coverage(spec, warehouse)
-    schema = source.describe(spec.source_name, spec.exclude)
     queries = [plan_query(spec, "window", window, schema) for window in windows]
     cursor = queries[0].cursor or ""
     own = read_run.fn(flow_run_id, spec.target, warehouse).receipts.values()

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ferry.coverage.standings import Coverage, Status
+from ferry.cursors import find_cursor
 from ferry.errors import RequestError
-from ferry.ranges import Range, check_ends
+from ferry.ranges import Granularity, Range, check_ends
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
+from ferry.schema import NUMBERS, Column, Kind
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, local_midnight, zone_info
 
@@ -45,12 +47,14 @@ class TablePlan:
         windows: All windows of the range, in order of time.
         row_bytes: About how many bytes a row of the source has.
         cursor: The column that tells in which window a row is.
+        left_out: Why the table has no such windows, where all tables were asked for.
     """
 
     spec: TableSpec
     windows: tuple[PlannedWindow, ...]
     row_bytes: int | None = None
     cursor: str = ""
+    left_out: str = ""
 
     @property
     def to_run(self) -> list[PlannedWindow]:
@@ -164,6 +168,24 @@ def check_table(spec: TableSpec) -> None:
             expected="a key, so that a row that is there already is not doubled",
             todo="Add `key` to the table's spec.",
         )
+
+
+def why_no_windows(spec: TableSpec, columns: tuple[Column, ...], granularity: Granularity) -> str:
+    """Why a table that is carried well has no windows of this length; empty if it has some.
+
+    Whoever asks for all tables does without it; for its own name it is refused.
+
+    Raises:
+        SchemaError: The spec's cursor is not in the table. No retry helps.
+    """
+    cursor = find_cursor(spec, columns)
+    if cursor is None:
+        return ""
+    if spec.mode == "watermark" and cursor.type.kind in NUMBERS and not spec.cursor_unit:
+        return f"a watermark of numbers, {cursor.name!r}, has no time to cut windows by"
+    if cursor.type.kind is Kind.DATE and granularity == "hour":
+        return f"its cursor {cursor.name!r} has no time of day, so it has no windows by the hour"
+    return ""
 
 
 def check_unchanged(spec: TableSpec, planned: Mapping[str, Any]) -> None:

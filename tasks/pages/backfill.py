@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 
 from ferry.backfills.outcomes import Outcome
 from ferry.backfills.plan import PlannedWindow, TablePlan, days_label, neighbours_merged
-from ferry.bounded import MAX_ROWS, first_of
+from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of
 from ferry.cursors import cursor_line
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import escaped, short
@@ -31,6 +31,8 @@ def show_plan(
     """
     for plan in plans:
         get_run_logger().info("%s", plan_line(plan))
+    for line in left_out_lines(left_out):
+        get_run_logger().info("%s", line)
     parts = [
         "| table | windows | to carry | skipped | rows, about | bytes, about |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
@@ -72,6 +74,12 @@ def show_carried(
         )
     with cosmetic("what was carried"):
         create_markdown_artifact(key="backfill", markdown=markdown)
+
+
+def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """Which tables are not backfilled, and why, a line each, as the log and the message say it."""
+    lines = (f"{name} is left out: {why}" for name, why in left_out.items())
+    return first_of(lines, MAX_REASONS, "and {:,} more are left out")
 
 
 def plan_line(plan: TablePlan) -> str:

@@ -365,12 +365,12 @@ def test_a_run_that_is_tried_again_with_another_key_carries_all_of_it_again(
 ) -> None:
     ended, failed_once = backfill_tables._ended, list[bool]()
 
-    def fails_first(carried: Any, unplanned: Any) -> Any:
+    def fails_first(*told: Any) -> Any:
         if not failed_once:
             failed_once.append(True)
             shop.write_specs(nps={**WINDOW, "key": ["id", "score"]})
             raise RuntimeError("the key was corrected")
-        return ended(carried, unplanned)
+        return ended(*told)
 
     monkeypatch.setattr(backfill_tables, "_ended", fails_first)
     given = {"table": "nps", **JULY, "reprocess": reprocess, "return_state": True}

@@ -159,7 +159,7 @@ def without_server() -> Iterator[None]:
 
 @contextmanager
 def one_client() -> Iterator[None]:
-    """All runs of a test share it: each of its own would read a hundred authorities' certificates."""
+    """All runs of a test share it: one of a run's own reads a hundred certificates first."""
     with SyncClientContext.get_or_create():
         yield
 

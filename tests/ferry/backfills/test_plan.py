@@ -14,10 +14,12 @@ from ferry.backfills.plan import (
     lost_since,
     neighbours_merged,
     plan_windows,
+    why_no_windows,
 )
 from ferry.coverage.standings import Coverage, Event
 from ferry.errors import RequestError
 from ferry.ranges import Range, split_range
+from ferry.schema import Column, DataType, Kind
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_window
 
@@ -132,3 +134,25 @@ def test_days_that_follow_on_one_another_are_told_as_one() -> None:
     ]
     hour = Window(datetime(2023, 7, 1, 3, tzinfo=UTC), datetime(2023, 7, 1, 4, tzinfo=UTC))
     assert days_label(hour) == hour.label
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "granularity", "why"),
+    [
+        ({"mode": "watermark", "cursor": "id"}, Kind.INT64, "day", "a watermark of numbers, 'id'"),
+        ({"mode": "watermark"}, Kind.INT64, "day", "a watermark of numbers, 'updated_at'"),
+        ({"mode": "watermark", "cursor_unit": "s"}, Kind.INT64, "hour", ""),
+        ({"mode": "watermark"}, Kind.TIMESTAMP, "hour", ""),
+        ({"mode": "watermark"}, Kind.DATE, "hour", "its cursor 'updated_at' has no time of day"),
+        ({}, Kind.DATE, "hour", "its cursor 'updated_at' has no time of day"),
+        ({}, Kind.DATE, "day", ""),
+        ({"cursor": "id"}, Kind.TIMESTAMP, "day", ""),  # a mistake in the spec: not left out
+        ({}, Kind.TEXT, "day", ""),
+    ],
+)
+def test_of_all_tables_those_without_windows_are_known_by_their_cursor(
+    fields: dict[str, Any], kind: Kind, granularity: Any, why: str
+) -> None:
+    columns = (Column("id", DataType(Kind.INT64)), Column("updated_at", DataType(kind)))
+    told = why_no_windows(spec(**fields), columns, granularity)
+    assert told.startswith(why) and bool(told) is bool(why)
