@@ -63,6 +63,28 @@ def check_ends(start: date | None, end: date | None, table: str | None = None) -
         )
 
 
+def check_start_date(what: str, day: date, first: date | None, table: str) -> None:
+    """Refuse days that a person asks for and that are before the table's own first one.
+
+    Args:
+        what: `range` or `window`, for the message.
+        day: The first day that was asked for, in the zone of the run.
+        first: The `start_date` of the table's spec; None where it says none.
+        table: The table, for the message.
+
+    Raises:
+        RequestError: It is earlier. No retry helps.
+    """
+    if first and day < first:
+        raise RequestError(
+            f"the {what} begins before the table does",
+            table=table,
+            expected=f"a start on {first} or later: `start_date` in the table's spec",
+            found=day,
+            todo="Begin later, or correct `start_date` in the table's spec.",
+        )
+
+
 def check_first_day(days: Range, now: datetime, table: str) -> None:
     """Refuse a range of which no day is over: without rows on either side, all would be equal.
 

@@ -42,7 +42,8 @@ def sync_table(
 
     Args:
         table: Name of the table, as in the table specs: `nps` or `raw_data.nps`.
-        run_date: Carry this whole day. An explicit date always wins over the schedule.
+        run_date: Carry this whole day. An explicit date always wins over the schedule. One before
+            the table's `start_date` is refused.
         window_start: Carry from this moment on, together with `window_end`. Without an offset it
             is meant in `zone`; the form's picker writes an offset of its own, which counts.
         window_end: Carry up to, but not including, this moment.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from difflib import get_close_matches
 from textwrap import shorten
 from typing import Annotated, Any
@@ -121,6 +121,8 @@ def _dates(
     if run_date:
         check_begun(day_window(run_date, zone or spec.wall_clock_zone), scheduled_start())
     first, end = days_until(run_date, days, scheduled_start(), zone or spec.zone)
+    if spec.start_date:  # the days before the last one, but not before the table's first
+        first = max(first, min(spec.start_date, end - timedelta(days=1)))
     return Dates(None, midnight(first), midnight(end), spec.wall_clock_zone)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ferry.coverage.standings import Coverage, Status
 from ferry.cursors import find_cursor
 from ferry.errors import RequestError
-from ferry.ranges import Granularity, Range, check_ends
+from ferry.ranges import Granularity, Range, check_ends, check_start_date
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
 from ferry.schema import NUMBERS, Column, Kind
@@ -137,14 +137,7 @@ def check_range(days: Range, spec: TableSpec, now: datetime) -> None:
             found=days.end,
             todo="The end is exclusive; a day can be carried as a whole when it is over.",
         )
-    if spec.start_date and days.start < spec.start_date:
-        raise RequestError(
-            "the range begins before the table does",
-            table=table,
-            expected=f"a start_date of {spec.start_date} or later, as the table's spec says",
-            found=days.start,
-            todo="Begin later, or correct `start_date` in the table's spec.",
-        )
+    check_start_date("range", days.start, spec.start_date, table)
 
 
 def check_table(spec: TableSpec) -> None:

@@ -117,8 +117,8 @@ class TableSpec(BaseModel):
     )
     start_date: date | None = Field(
         default=None,
-        description="The first day that the source has: no backfill begins earlier, and the "
-        "coverage begins here.",
+        description="The first day that the source has: no backfill and no run with dates begins "
+        "earlier, and the coverage begins here.",
     )
     catch_up: bool = Field(
         default=False,

@@ -16,6 +16,7 @@ from blocks.work_folder import work_folder
 from ferry.batch import Batch
 from ferry.errors import RequestError
 from ferry.plan import choose_window
+from ferry.ranges import check_start_date
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
 
@@ -89,7 +90,8 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
     The window is fixed by the run's scheduled start, so a retry tomorrow carries the same rows.
 
     Raises:
-        RequestError: The dates or the mode do not fit the table.
+        RequestError: The dates or the mode do not fit the table; dates that a person gives may not
+            begin before its `start_date`.
     """
     start = scheduled_start()
     chosen, window = choose_window(
@@ -102,6 +104,8 @@ def make_batch(spec: TableSpec, dates: Dates, mode: Mode | None = None) -> Batch
         window_end=dates.window_end,
     )
     if window:
+        if dates.given:  # a scheduled window is not refused, and its lookback ends there by itself
+            check_start_date("window", window.start.date(), spec.start_date, str(spec.target))
         try:
             check_begun(window, min(start, datetime.now(UTC)))
         except RequestError as error:

@@ -8,7 +8,7 @@ import pytest
 from prefect.flow_engine import run_flow_sync
 from prefect.states import AwaitingRetry
 
-from ferry.errors import DataError
+from ferry.errors import DataError, RequestError
 from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -294,3 +294,25 @@ def test_a_completed_run_that_is_retried_says_that_it_read_nothing_again(
     assert again.is_completed()
     assert "landed in an earlier attempt of this run, and not read again" in again.message
     assert len(shop.receipts("orders")) == 1
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_days_before_the_table_s_start_date_are_refused_as_by_a_backfill(shop: Any) -> None:
+    shop.write_specs(
+        orders={**SPEC, "start_date": "2023-01-02", "zone": "Europe/Berlin"},
+        early={**SPEC, "source_table": "orders"},
+    )
+    midnight = datetime(2023, 1, 1, 23, tzinfo=UTC)  # in Berlin
+    a_second_early = {"window_start": midnight.replace(hour=22, minute=59), "window_end": midnight}
+    for given in ({"run_date": date(2023, 1, 1)}, a_second_early):
+        with pytest.raises(RequestError, match="window begins before the table does") as caught:
+            sync_table(table="orders", **given)
+        assert f"{shop.schema}.orders" in str(caught.value)
+        assert "a start on 2023-01-02 or later: `start_date`" in str(caught.value)
+    state = sync_all(run_date=date(2023, 1, 1), return_state=True)
+    assert "1 of 2 tables failed" in str(state.message)
+    assert "orders: the window begins before the table does" in str(state.message)
+    assert [len(shop.receipts(name)) for name in ("orders", "early")] == [0, 1]
+    sync_table(table="orders", window_start=midnight, window_end=midnight.replace(day=2))
+    assert sync_table(table="orders", run_date=date(2023, 1, 2)).rows_extracted == 4
+    assert sync_table(table="orders", mode="full").rows_extracted == 12

@@ -109,6 +109,17 @@ def test_two_runs_with_a_correction_between_leave_one_row_a_day_the_corrected_on
     assert market.leftovers() == set()
 
 
+@ONE
+def test_the_days_before_the_last_one_end_at_the_table_s_first(market: Journey) -> None:
+    market.write_specs(stock_prices={**SPEC, "start_date": WEEK[3]})
+    update_symbols(run_date=FRIDAY)
+    assert [row[1] for row in rows(market)] == [*WEEK[3:], *WEEK[3:]]
+    days = {"window_start": WEEK[2], "window_end": FRIDAY}
+    for given in ({"run_date": WEEK[2]}, days):
+        with pytest.raises(RequestError, match="window begins before the table does"):
+            update_symbols(**given)
+
+
 @BOTH
 def test_what_a_killed_run_left_long_ago_is_taken_away_also_after_a_failure(
     market: Journey, prices_source: Any
