@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from threading import Event
 from typing import Any
@@ -18,18 +19,18 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
-from ferry.errors import IncompleteReadError
+from ferry.errors import IncompleteReadError, RequestError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.chosen import chosen_specs, may_write
-from ferry.specs.tables import TableSpec, TableSpecs
-from ferry.windows import Every
+from ferry.specs.tables import TableSpec
+from ferry.windows import Every, Window, check_begun, run_window
 from flows.pipeline.audit_tables import audit_tables
 from flows.pipeline.carry_batch import TaskRuns, carry
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
 from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.given_dates import Day, Moment
-from flows.pipeline.make_batch import Dates, Routes, make_batch
+from flows.pipeline.make_batch import Dates, Routes, make_batch, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
@@ -40,6 +41,8 @@ from tasks.pages.receipt import EARLIER, is_earlier, receipt_line
 from tasks.step import explains, known
 
 MAX_TABLES_AT_ONCE = 4
+
+DATES_FOR_NONE = "the dates were for none of them: no table is in mode window"
 
 
 @task(
@@ -107,10 +110,13 @@ def sync_all(
 
     Returns:
         The receipts of the run's own windows, by table.
+
+    Raises:
+        RequestError: An unknown table, dates that cannot be or a zone that there is not. A retry
+            does not help.
     """
-    specs = load_table_specs()
-    due = due_tables(specs, every) if tables is None else _chosen(specs, tables)
     dates = Dates(run_date, window_start, window_end, zone)
+    due = _due(every, tables, dates)
     batches: list[Batch] = []
     stop, routes, began = Event(), Routes(), datetime.now(UTC)
     futures: dict[str, PrefectFuture[Receipt]] = {}
@@ -162,7 +168,11 @@ def sync_all(
         reasons += failed_lines(late)
         head = " and ".join(counts) + ":"
         return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
-    parts = [_carried_line(receipts, began), *first_of(caught_up_lines(caught_up), MAX_REASONS)]
+    parts = [
+        _carried_line(receipts, began),
+        *_dates_line(dates, due),
+        *first_of(caught_up_lines(caught_up), MAX_REASONS),
+    ]
     parts += first_of((each.line for each in audited.values() if each.line), MAX_REASONS)
     return published.after("; ".join(parts), receipts)
 
@@ -172,8 +182,42 @@ def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:
     return [spec for spec in specs.values() if spec.every == every]
 
 
-def _chosen(specs: TableSpecs, tables: list[str]) -> list[TableSpec]:
-    return [spec for spec in chosen_specs(specs, tables, "tables") if may_write(spec, tables)]
+def _due(every: Every, tables: list[str] | None, dates: Dates) -> list[TableSpec]:
+    """The tables that the run carries; its dates are checked with them."""
+    specs = load_table_specs()
+    if tables is None:
+        due = due_tables(specs, every)
+    else:
+        asked = chosen_specs(specs, tables, "tables")
+        due = [spec for spec in asked if may_write(spec, tables)]
+    _check_dates(dates, due, every)
+    return due
+
+
+def _check_dates(dates: Dates, due: Sequence[TableSpec], every: Every) -> None:
+    """Refuse dates that no table could be carried for; those of one table it refuses itself.
+
+    Also where no table has windows: a mistake would go unseen.
+
+    Raises:
+        RequestError: Such dates, or a zone that there is not.
+    """
+    start, windows, refused = scheduled_start(), list[Window](), list[RequestError]()
+    zones = [dates.zone] if dates.zone else [spec.zone for spec in due] or ["UTC"]
+    for zone in dict.fromkeys(zones):
+        given = {"window_start": dates.window_start, "window_end": dates.window_end}
+        try:
+            window = run_window(
+                scheduled_start=start, zone=zone, every=every, run_date=dates.run_date, **given
+            )
+            if dates.given:
+                check_begun(window, min(start, datetime.now(UTC)))
+        except RequestError as error:
+            refused.append(error)
+        else:
+            windows.append(window)
+    if not windows:  # else another zone's tables can be carried
+        raise refused[0]
 
 
 def _show(
@@ -206,6 +250,14 @@ def _show(
 def _carried_line(receipts: dict[str, Receipt], began: datetime) -> str:
     earlier = sum(is_earlier(receipt, began) for receipt in receipts.values())
     return f"{len(receipts)} tables carried" + (f"; of them {earlier} {EARLIER}" if earlier else "")
+
+
+def _dates_line(dates: Dates, due: Sequence[TableSpec]) -> list[str]:
+    """What became of dates where no table has windows; nothing otherwise."""
+    if not dates.given or any(spec.mode == "window" for spec in due):
+        return []
+    get_run_logger().warning(DATES_FOR_NONE)
+    return [DATES_FOR_NONE]
 
 
 def _row(r: Receipt, what: str = "") -> str:

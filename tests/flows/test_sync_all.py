@@ -89,6 +89,41 @@ def test_a_table_whose_dates_are_refused_stops_no_other(shop: Any) -> None:
     assert carried(shop) == {}
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_wrong_dates_are_refused_and_right_ones_told_where_no_table_has_windows(
+    shop: Any, api: Api
+) -> None:
+    shop.write_specs(orders={"mode": "full"}, nps={"mode": "watermark", "key": ["id"]})
+    first, tomorrow = datetime(2023, 1, 2), datetime.now(UTC).date() + timedelta(days=1)
+    for given, why in (
+        ({"window_start": first}, "window needs both its ends"),
+        ({"window_start": first, "window_end": first}, "end is not after its start"),
+        ({"run_date": DAY, "window_start": first, "window_end": first}, "not both"),
+        ({"run_date": tomorrow}, "the window is in the future"),
+        ({"run_date": date.max}, "where the calendar ends"),
+        ({"zone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
+    ):
+        state = run(**given)
+        assert state.type is StateType.FAILED and why in (state.message or ""), given
+    assert carried(shop) == {}
+
+    state = run(run_date=DAY)
+    assert state.type is StateType.COMPLETED, state.message
+    why = "the dates were for none of them: no table is in mode window"
+    assert (state.message or "").startswith(f"2 tables carried; {why}")
+    assert eventually(lambda: [m for m in api.log(state.state_details.flow_run_id) if why in m])
+    assert "the dates" not in str(run().message)
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_a_day_that_is_none_in_one_table_s_zone_stops_no_other(shop: Any) -> None:
+    samoa = {**WINDOW, "zone": "Pacific/Apia"}  # whose clocks left this day out
+    shop.write_specs(orders=WINDOW, nps=samoa)
+    state = run(run_date=date(2011, 12, 30))
+    assert "1 of 2 tables failed" in str(state.message)
+    assert carried(shop) == {"orders": ["2011-12-30"]}
+
+
 @ONE_ROUTE
 def test_only_tables_that_are_due_this_often_are_carried(shop: Any) -> None:
     shop.write_specs(orders=WINDOW, nps={**WINDOW, "every": "hour"}, visits=WINDOW)
