@@ -24,6 +24,7 @@ from ferry.backfills.plan import (
     in_order,
     landed_labels,
     lost_since,
+    none_left,
 )
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
@@ -44,7 +45,13 @@ from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.landed.history import read_history, read_run
-from tasks.pages.backfill import left_out_lines, plan_line, show_carried, show_plan
+from tasks.pages.backfill import (
+    left_out_lines,
+    plan_line,
+    show_carried,
+    show_plan,
+    unplanned_lines,
+)
 from tasks.pages.progress import WindowsProgress
 from tasks.plan_windows import plan_table
 from tasks.step import explains, known, log_failure, with_retries
@@ -141,7 +148,7 @@ def backfill(
             else:
                 plans.append(plan)
     if not plans and not unplanned:
-        raise _none_left(left_out)
+        raise none_left(left_out)
     show_plan(plans, left_out, unplanned)
     if dry_run:
         return _planned(plans, unplanned, left_out)
@@ -182,17 +189,8 @@ def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
             else:
                 chosen.append(spec)
     if not chosen:
-        raise _none_left(left_out)
+        raise none_left(left_out)
     return chosen, left_out
-
-
-def _none_left(left_out: Mapping[str, str]) -> RequestError:
-    return RequestError(
-        "none of the tables can be backfilled",
-        expected="a table of windows, by its key",
-        found="; ".join(first_of(map(": ".join, left_out.items()), MAX_REASONS)) or "no table",
-        todo="See `mode` and `key` in the table specs; name a table of `every: never`.",
-    )
 
 
 def _plan(
@@ -220,19 +218,8 @@ def _planned(
     )
     rest = left_out_lines(left_out)
     if unplanned:
-        return Failed(message="\n".join([line, *_unplanned_lines(unplanned), *rest]))
+        return Failed(message="\n".join([line, *unplanned_lines(unplanned), *rest]))
     return Completed(message="; ".join([line, *rest]))
-
-
-def _unplanned_lines(unplanned: Mapping[str, str]) -> list[str]:
-    """Why tables could not be planned, a line each, after one that says how many."""
-    if not unplanned:
-        return []
-    each = (f"{table}: {on_one_line(reason)}" for table, reason in unplanned.items())
-    return [
-        f"{len(unplanned)} tables could not be planned, and were not carried:",
-        *first_of(each, MAX_REASONS),
-    ]
 
 
 def _carried(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> list[Outcome]:
@@ -390,7 +377,7 @@ def _ended(
     if failures or unplanned:
         reasons = failed_lines(failures)
         reported = [f"{len(failures):,} windows failed:"] if len(reasons) > 1 else []
-        reported += [*reasons, *_unplanned_lines(unplanned)]
+        reported += [*reasons, *unplanned_lines(unplanned)]
         reported += map(on_one_line, published.failures.values())
         told = first_of(reported, 2 * MAX_REASONS)
         return Failed(message="\n".join([*told, *left_out_lines(left_out)]))

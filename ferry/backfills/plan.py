@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from ferry.bounded import MAX_REASONS, first_of
 from ferry.coverage.standings import Coverage, Status
 from ferry.cursors import find_cursor
 from ferry.errors import RequestError
@@ -80,6 +81,16 @@ def landed_labels(receipts: Iterable[Receipt], spec: TableSpec, cursor: str) -> 
         receipt.window_label
         for receipt in receipts
         if receipt.status == "loaded" and as_it_is_now(receipt, spec, cursor)
+    )
+
+
+def none_left(left_out: Mapping[str, str]) -> RequestError:
+    """The error of a run of which no table is left to carry; by table, why each is left out."""
+    return RequestError(
+        "none of the tables can be backfilled",
+        expected="a table of windows, by its key",
+        found="; ".join(first_of(map(": ".join, left_out.items()), MAX_REASONS)) or "no table",
+        todo="See `mode` and `key` in the table specs; name a table of `every: never`.",
     )
 
 

@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 
 from ferry.backfills.outcomes import Outcome
 from ferry.backfills.plan import PlannedWindow, TablePlan, days_label, neighbours_merged
-from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of
+from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.cursors import cursor_line
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import escaped, short
@@ -80,6 +80,17 @@ def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
     """Which tables are not backfilled, and why, a line each, as the log and the message say it."""
     lines = (f"{name} is left out: {why}" for name, why in left_out.items())
     return first_of(lines, MAX_REASONS, "and {:,} more are left out")
+
+
+def unplanned_lines(unplanned: Mapping[str, str]) -> list[str]:
+    """Why tables could not be planned, a line each, after one that says how many."""
+    if not unplanned:
+        return []
+    each = (f"{table}: {on_one_line(reason)}" for table, reason in unplanned.items())
+    return [
+        f"{len(unplanned)} tables could not be planned, and were not carried:",
+        *first_of(each, MAX_REASONS),
+    ]
 
 
 def plan_line(plan: TablePlan) -> str:
