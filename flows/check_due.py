@@ -39,8 +39,8 @@ from ferry.statements import any_row
 from flows.pipeline.notify import SETTING
 from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.history import History, read_history
-from tasks.runs.marks import PREFIX, SENT, Mark, all_marks, mark_name
 from tasks.runs.missed_looks import drop_missed_looks
+from tasks.runs.notice_claims import PREFIX, SENT, NoticeClaim, all_claims, claim_name
 from tasks.runs.notify_once import notify_once, notify_over
 from tasks.step import explains
 
@@ -80,7 +80,7 @@ class _Check:
 
     def __init__(self, client: SyncPrefectClient, slug: str) -> None:
         self._client, self._slug = client, slug
-        self._marks = all_marks(client)
+        self._claims = all_claims(client)
         self._log = get_run_logger()
         self._done: list[str] = []
         self._failures: list[str] = []
@@ -99,8 +99,8 @@ class _Check:
             self._table(spec)
         for what in self._answered - self._unasked:
             with self._noting_failures(what):
-                if self._marks.pop(_unjudged(what), None) == SENT:
-                    notify_over(Mark(self._client, _unjudged(what)), None, self._slug)
+                if self._claims.pop(_unjudged(what), None) == SENT:
+                    notify_over(NoticeClaim(self._client, _unjudged(what)), None, self._slug)
 
     def ended(self) -> Any:
         """The state of this run: Failed if anything could not be judged or told."""
@@ -112,7 +112,7 @@ class _Check:
     def _table(self, spec: TableSpec) -> None:
         told = {
             name.removeprefix(PREFIX): DeadlineState(value)
-            for name, value in self._marks.items()
+            for name, value in self._claims.items()
             if value in set(DeadlineState)
         }
         deadlines = deadlines_to_judge(spec, datetime.now(UTC), told)
@@ -145,19 +145,19 @@ class _Check:
     def _judge(self, deadline: Deadline, history: History, before: DeadlineState | None) -> None:
         arrived = arrival(deadline, history.receipts, history.coverage)
         state = next_state(before, arrived)
-        mark = Mark(self._client, PREFIX + deadline.key)
+        claim = NoticeClaim(self._client, PREFIX + deadline.key)
         if state is DeadlineState.LATE:
             if notify_once(
-                mark, late_table_notice(deadline, arrived), self._slug, DeadlineState.LATE
+                claim, late_table_notice(deadline, arrived), self._slug, DeadlineState.LATE
             ):
                 self._note(f"{deadline.spec.name} is late")
         elif state is DeadlineState.ARRIVED:
             notice = arrived_notice(deadline, arrived, datetime.now(UTC))
-            notify_over(mark, notice, self._slug, DeadlineState.ARRIVED)
+            notify_over(claim, notice, self._slug, DeadlineState.ARRIVED)
             self._note(f"{deadline.spec.name} has arrived after all")
         elif state is DeadlineState.KEPT:
-            mark.claim()
-            mark.confirm(DeadlineState.KEPT)
+            claim.take()
+            claim.confirm(DeadlineState.KEPT)
             self._note(f"{deadline.spec.name} is there")
 
     def _note(self, what: str) -> None:
@@ -171,7 +171,7 @@ class _Check:
         self._fail(f"{what} cannot be asked: {reason}")
         with self._noting_failures(what):
             notice = unjudged_notice(what, reason)
-            notify_once(Mark(self._client, _unjudged(what)), notice, self._slug)
+            notify_once(NoticeClaim(self._client, _unjudged(what)), notice, self._slug)
 
     @contextmanager
     def _noting_failures(self, what: str) -> Iterator[None]:
@@ -215,4 +215,4 @@ def _answers(warehouse: str) -> bool:
 
 
 def _unjudged(what: str) -> str:
-    return mark_name(f"unjudged_{what}")
+    return claim_name(f"unjudged_{what}")

@@ -19,7 +19,7 @@ from ferry.errors import OutcomeUnknownError
 from ferry.reasons import reason_of
 from ferry.settings import refuse_misspelled
 from flows.pipeline.notify import HOOK_SECONDS, PERHAPS, SETTING, send_notice
-from tasks.runs.marks import Mark, forget_old_marks
+from tasks.runs.notice_claims import NoticeClaim, forget_old_claims
 from tasks.step import explains
 
 
@@ -46,17 +46,17 @@ def notify_failure(flow_run_id: UUID) -> Any:
     if not slug:
         return Completed(message=f"nobody is to be notified: {SETTING} is not set")
     with get_client(sync_client=True) as client:
-        forget_old_marks(client)
+        forget_old_claims(client)
         run = client.read_flow_run(flow_run_id)
         if run.state is None or not (run.state.is_failed() or run.state.is_crashed()):
             return Completed(message="nothing to tell: the run is not failed any more")
-        mark = Mark.of(run, client).claim_patiently(HOOK_SECONDS)
-        if mark is None:
+        claim = NoticeClaim.of(run, client).take_patiently(HOOK_SECONDS)
+        if claim is None:
             return Completed(message="nothing to do: the message was sent, or perhaps sent twice")
         try:
-            send_notice(run, run.state, slug, mark, get_run_logger())
+            send_notice(run, run.state, slug, claim, get_run_logger())
         except OutcomeUnknownError as error:
-            if not mark.again:
+            if not claim.again:
                 raise
             return Completed(message=PERHAPS % (slug, reason_of(error)))
     return Completed(message=f"{slug} was notified")

@@ -45,8 +45,8 @@ from ferry.runs.watch_notice import (
 from ferry.runs.window import WINDOW_OF
 from ferry.settings import refuse_misspelled
 from flows.pipeline.notify import HOOK_SECONDS, SETTING, notify_of
-from tasks.runs.marks import PREFIX, Mark, forget_old_marks, mark_name, sent_marks
 from tasks.runs.missed_looks import drop_missed_looks
+from tasks.runs.notice_claims import PREFIX, NoticeClaim, claim_name, forget_old_claims, sent_claims
 from tasks.runs.notify_once import notify_once, notify_over
 from tasks.runs.unreported import unreported_runs
 from tasks.runs.watch_end import end_run
@@ -93,7 +93,7 @@ def watch_runs(
         watch = _Watch(client, patience)
         with suppress(*NOT_ANSWERED):  # the next run does
             drop_missed_looks(client, deployment.id)
-            forget_old_marks(client)
+            forget_old_claims(client)
         watch.listen(look_seconds)
         watch.notify_unreported(unreported_seconds)
     return watch.ended()
@@ -165,7 +165,7 @@ class _Watch:
         stuck = _stuck(seen, now, patience)
         if silent and not seen.heard:
             stuck[_DEAF] = deaf_notice()
-        sent = sent_marks(self._client)
+        sent = sent_claims(self._client)
         unsent = {key: notice for key, notice in stuck.items() if key not in sent}
         stands = {key: run.sign for key, run in suspects.items() if key not in silent}
         stands |= dict.fromkeys(unsent, "stuck")
@@ -206,7 +206,7 @@ class _Watch:
             self._log.warning("%s\n%s", notice.subject, notice.body)
             return
         with self._noting_failures(key):
-            if notify_once(Mark(self._client, key), notice, self._slug):
+            if notify_once(NoticeClaim(self._client, key), notice, self._slug):
                 self._note(f"told: {notice.subject}")
 
     def _forget(self, over: Collection[str], seen: Look) -> None:
@@ -215,7 +215,7 @@ class _Watch:
         for key in over:
             if key.startswith((_no_worker(""), _late(""))) or (key == _DEAF and seen.heard):
                 with self._noting_failures(key):
-                    notify_over(Mark(self._client, key), back.get(key), self._slug)
+                    notify_over(NoticeClaim(self._client, key), back.get(key), self._slug)
                     self._note(f"over: {key.removeprefix(PREFIX)}")
 
     def _note(self, what: str) -> None:
@@ -235,7 +235,7 @@ class _Watch:
 
 
 def _stuck(seen: Look, now: datetime, patience: Patience) -> dict[str, Notice]:
-    """What stands still, by the name of the mark that it was told."""
+    """What stands still, by the name of the claim that it was told."""
     idle = [pool for pool, alive in seen.pools.items() if not alive]
     late = late_runs(seen.runs, idle, now, patience)
     return {_no_worker(pool): no_worker_notice(pool) for pool in idle} | {
@@ -244,11 +244,11 @@ def _stuck(seen: Look, now: datetime, patience: Patience) -> dict[str, Notice]:
 
 
 def _no_worker(pool: str) -> str:
-    return mark_name(f"no_worker_{pool}")
+    return claim_name(f"no_worker_{pool}")
 
 
 def _late(deployment: str) -> str:
-    return mark_name(f"late_{deployment}")
+    return claim_name(f"late_{deployment}")
 
 
-_DEAF = mark_name("deaf")
+_DEAF = claim_name("deaf")

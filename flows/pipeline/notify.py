@@ -26,7 +26,7 @@ from ferry.runs.notice import FailedRun, failure_notice
 from ferry.runs.window import by_schedule, window_text
 from ferry.settings import refuse_misspelled
 from flows.pipeline.table_specs import load_table_specs
-from tasks.runs.marks import Mark
+from tasks.runs.notice_claims import NoticeClaim
 
 SETTING = "FERRY_NOTIFY"
 PERHAPS = "it is not known whether %s was notified of this failure: %s"
@@ -49,12 +49,12 @@ def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     try:
         with get_client(sync_client=True) as client:
             run = client.read_flow_run(flow_run.id)
-            mark = Mark.of(run, client)
+            claim = NoticeClaim.of(run, client)
             mine = True
-            with _without_the_mark(log):
-                mine = mark.claim()
+            with _without_the_claim(log):
+                mine = claim.take()
             if mine:
-                send_notice(run, state, slug, mark, log)
+                send_notice(run, state, slug, claim, log)
     except OutcomeUnknownError as error:
         log.error(PERHAPS, slug, reason_of(error))
     except Exception as error:  # noqa: BLE001  # the run's own failure is the one that counts
@@ -80,29 +80,29 @@ def notify_of(
     Raises:
         FerryError: The message could not be sent; somebody may try again.
     """
-    mark = Mark.of(run, client).claim_patiently(wait_seconds) if run.state else None
-    if run.state is None or mark is None:
+    claim = NoticeClaim.of(run, client).take_patiently(wait_seconds) if run.state else None
+    if run.state is None or claim is None:
         return False
-    send_notice(run, run.state, slug, mark, log)
+    send_notice(run, run.state, slug, claim, log)
     return True
 
 
-def send_notice(run: FlowRun, state: State[Any], slug: str, mark: Mark, log: Log) -> None:
-    """Send the message of a run whose mark is claimed; give the claim back if that fails."""
+def send_notice(run: FlowRun, state: State[Any], slug: str, claim: NoticeClaim, log: Log) -> None:
+    """Send the message of a run whose claim the caller has taken; give it back if that fails."""
     try:
-        notice = failure_notice(_failed_run(run, state, mark.client), again=mark.again)
+        notice = failure_notice(_failed_run(run, state, claim.client), again=claim.again)
         send(notice, load_notifier(slug))
     except OutcomeUnknownError:
-        with _without_the_mark(log):
-            mark.doubt()
+        with _without_the_claim(log):
+            claim.doubt()
         raise
     except BaseException:
-        with _without_the_mark(log):
-            mark.release()
+        with _without_the_claim(log):
+            claim.release()
         raise
     log.info("%s was notified of this failure", slug)
-    with _without_the_mark(log):
-        mark.confirm()
+    with _without_the_claim(log):
+        claim.confirm()
 
 
 def _log_that_nobody_is(log: Log) -> None:
@@ -116,13 +116,13 @@ def _log_that_nobody_is(log: Log) -> None:
 
 
 @contextmanager
-def _without_the_mark(log: Log) -> Iterator[None]:
-    """A message twice is better than none: log what goes wrong with the mark, and go on."""
+def _without_the_claim(log: Log) -> Iterator[None]:
+    """A message twice is better than none: log what goes wrong with the claim, and go on."""
     try:
         yield
     except (PrefectException, httpx.HTTPError) as error:
         log.warning(
-            "the message of this failure may come twice: its mark failed with %s",
+            "the message of this failure may come twice: its claim failed with %s",
             type(error).__name__,
         )
 

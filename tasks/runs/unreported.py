@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from tasks.runs.marks import SENDING, SENT, Mark, all_marks
+from tasks.runs.notice_claims import SENDING, SENT, NoticeClaim, all_claims
 from tasks.runs.paging import PAGE, all_pages
 
 LOOK_BACK = timedelta(days=2)
@@ -39,22 +39,22 @@ def unreported_runs(
         flows: The names of the flows that are told of.
         older_than_seconds: Runs that ended later are left to their hook, and to the backstop.
     """
-    marks = all_marks(client)
+    claims = all_claims(client)
     now = datetime.now(UTC)
     ended = FlowRunFilterEndTime(
         after_=now - LOOK_BACK,  # type: ignore[arg-type]
         before_=now - timedelta(seconds=older_than_seconds),  # type: ignore[arg-type]
     )
     failed = _failed(client, flows, ended)
-    unreported = (run for run in failed if not _is_reported(Mark.of(run, client), marks))
+    unreported = (run for run in failed if not _is_reported(NoticeClaim.of(run, client), claims))
     return list(itertools.islice(unreported, MOST))
 
 
-def _is_reported(mark: Mark, marks: Mapping[str, str]) -> bool:
-    value = marks.get(mark.name)
-    if value == SENT or mark.second.name in marks:
+def _is_reported(claim: NoticeClaim, claims: Mapping[str, str]) -> bool:
+    value = claims.get(claim.name)
+    if value == SENT or claim.second.name in claims:
         return True
-    return value == SENDING and mark.is_being_sent()
+    return value == SENDING and claim.is_being_sent()
 
 
 def _failed(

@@ -12,7 +12,7 @@ from prefect.states import Crashed, Failed, Scheduled
 from flows import notify_failure as notify
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.runs.marks import Mark
+from tasks.runs.notice_claims import NoticeClaim
 from tests.harness.api import Api
 from tests.harness.failing import WINDOW, backstop, fail, make_shop, run_id
 from tests.harness.slack import Slack
@@ -98,7 +98,7 @@ def test_the_backstop_takes_over_from_a_hook_that_died_while_sending(
     run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
     run = api.client.read_flow_run(run.id)
     api.client.set_flow_run_state(run.id, Failed(message="why"), force=True)
-    assert Mark.of(run, api.client).claim()
+    assert NoticeClaim.of(run, api.client).take()
 
     assert backstop(run.id).type is StateType.COMPLETED
     assert len(slack.messages) == 1
@@ -113,9 +113,9 @@ def test_the_backstop_does_not_tell_again_of_one_that_was_told_twice(
     monkeypatch.setattr(notify, "HOOK_SECONDS", 0.1)
     run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
     api.client.set_flow_run_state(run.id, Failed(message="why"), force=True)
-    mark = Mark.of(api.client.read_flow_run(run.id), api.client)
-    assert mark.claim()
-    second = mark.claim_patiently(0.1)
+    claim = NoticeClaim.of(api.client.read_flow_run(run.id), api.client)
+    assert claim.take()
+    second = claim.take_patiently(0.1)
     assert second and second.again
     assert backstop(run.id).type is StateType.COMPLETED
     assert slack.posted == []

@@ -26,7 +26,7 @@ from flows import notify_failure as notify
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tasks.runs.marks import Mark
+from tasks.runs.notice_claims import NoticeClaim
 from tests.harness.api import Api, eventually
 from tests.harness.failing import DAY, backstop, fail, make_shop, run_id
 from tests.harness.slack import HOST, TOKEN, WEBHOOK, Slack
@@ -111,7 +111,7 @@ def test_what_somebody_gave_a_run_reaches_slack_as_text_alone(shop: Any, slack: 
     (posted,) = slack.posted
     sent = str(posted)
     assert "evil.example" in sent  # the name is told
-    assert [mark for mark in ("<!", "<http://evil", "`", "|nps>", "<@") if mark in sent] == []
+    assert [sign for sign in ("<!", "<http://evil", "`", "|nps>", "<@") if sign in sent] == []
 
 
 def test_success_is_not_told(shop: Any, slack: Slack) -> None:
@@ -246,8 +246,8 @@ def test_a_receiver_that_does_not_answer_gets_two_messages_at_most(
     (said,) = [r for r in caplog.records if UNKNOWN in r.getMessage()]
     assert said.levelno == logging.ERROR
     assert LOUD not in caplog.text and TOKEN not in caplog.text
-    mark = api.client.read_variable_by_name(Mark.of(api.flow_run(failed), api.client).name)
-    assert mark and mark.value == "perhaps sent"
+    claim = api.client.read_variable_by_name(NoticeClaim.of(api.flow_run(failed), api.client).name)
+    assert claim and claim.value == "perhaps sent"
 
     for _ in range(2):  # events may come twice
         assert with_its_retries(failed).type is StateType.COMPLETED

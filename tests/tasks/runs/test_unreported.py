@@ -10,8 +10,8 @@ from prefect import flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
-from tasks.runs import marks
-from tasks.runs.marks import Mark
+from tasks.runs import notice_claims
+from tasks.runs.notice_claims import NoticeClaim
 from tasks.runs.unreported import unreported_runs
 from tests.harness.api import Api
 
@@ -35,13 +35,13 @@ def test_only_those_whose_message_may_be_missing_are_found(
     runs = {
         what: crashed(api) for what in ("untold", "sent", "doubted", "sent again", "being sent")
     }
-    mark = {what: Mark.of(run, api.client) for what, run in runs.items()}
+    claim = {what: NoticeClaim.of(run, api.client) for what, run in runs.items()}
     for what in ("sent", "doubted", "sent again", "being sent"):
-        assert mark[what].claim()
-    mark["sent"].confirm()
+        assert claim[what].take()
+    claim["sent"].confirm()
     for what in ("doubted", "sent again"):
-        mark[what].doubt()
-    second = mark["sent again"].claim_patiently(0)
+        claim[what].doubt()
+    second = claim["sent again"].take_patiently(0)
     assert second and second.again
     second.confirm()
 
@@ -50,8 +50,8 @@ def test_only_those_whose_message_may_be_missing_are_found(
         return {names[run.id] for run in unreported_runs(api.client, [NAME], older_than_seconds=-5)}
 
     assert found() == {"untold", "doubted"}
-    monkeypatch.setattr(marks, "SENDING_FOR", timedelta(0))  # whoever was sending has died
+    monkeypatch.setattr(notice_claims, "SENDING_FOR", timedelta(0))  # whoever was sending has died
     assert found() == {"untold", "doubted", "being sent"}
-    last = mark["being sent"].claim_patiently(0)
+    last = claim["being sent"].take_patiently(0)
     assert last and last.again
     assert found() == {"untold", "doubted"}

@@ -1,12 +1,12 @@
-"""Which failed runs have been told: a mark in a Prefect variable, made before the message is sent.
+"""Claims to messages: a Prefect variable each, made by whoever sends the message, before it does.
 
 The hook of a run and the backstop may come at the same time. The server lets only one of them make
 the variable of a name, and that one sends. A run that is started once more, and fails again, is
 told again: the number of the attempt is in the name. Prefect counts an attempt when it begins: of
 one that died before, the name says how often the run was started once more.
 
-A message that nobody answered may have arrived. Its mark says so, and a second mark lets it be sent
-once more; there is no third.
+A message that nobody answered may have arrived. Its claim says so, and a second claim lets it be
+sent once more; there is no third.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ PREFIX = "ferry_told_"
 _NO_NAME = re.compile(r"[^a-z0-9_]")
 SENDING, SENT, PERHAPS = "sending", "sent", "perhaps sent"
 SENDING_FOR = timedelta(seconds=60)
-"""Longer than it takes to send a message: whoever claimed it before that has died."""
+"""Longer than it takes to send a message: whoever took it before that has died."""
 
 KEPT = timedelta(days=30)
 MOST = 1_000
 
 
 @dataclass(frozen=True)
-class Mark:
-    """The mark of one attempt of one run, made by whoever is going to send its message.
+class NoticeClaim:
+    """The claim of one attempt of one run, made by whoever is going to send its message.
 
     Attributes:
         client: Prefect's.
@@ -51,8 +51,8 @@ class Mark:
     again: bool = False
 
     @classmethod
-    def of(cls, run: FlowRun, client: SyncPrefectClient) -> Mark:
-        """The mark of the run's last attempt, made or not."""
+    def of(cls, run: FlowRun, client: SyncPrefectClient) -> NoticeClaim:
+        """The claim of the run's last attempt, made or not."""
         name = f"{PREFIX}{str(run.id).replace('-', '_')}_{run.run_count}"
         if run.state and run.state.is_crashed():
             name += _not_begun(client.read_flow_run_states(run.id))
@@ -64,18 +64,18 @@ class Mark:
         return str(found.value) if found else None
 
     @property
-    def second(self) -> Mark:
-        """The mark with which the message is sent once more."""
+    def second(self) -> NoticeClaim:
+        """The claim with which the message is sent once more."""
         return replace(self, name=f"{self.name}_again", again=True)
 
     def is_being_sent(self) -> bool:
-        """Whether somebody has claimed it just now, by either clock, and is about to send."""
+        """Whether somebody has taken it just now, by either clock, and is about to send."""
         found = self.client.read_variable_by_name(self.name)
         if found is None or found.value != SENDING or found.updated is None:
             return False
         return abs(datetime.now(UTC) - found.updated) < SENDING_FOR
 
-    def claim(self) -> bool:
+    def take(self) -> bool:
         """Whether it is for the caller to send: nobody else has, or is about to."""
         try:
             self.client.create_variable(VariableCreate(name=self.name, value=SENDING))
@@ -83,20 +83,20 @@ class Mark:
             return False
         return True
 
-    def claim_patiently(self, seconds: float) -> Mark | None:
-        """The mark with which the caller is to send; None if there is nothing to send any more.
+    def take_patiently(self, seconds: float) -> NoticeClaim | None:
+        """The claim with which the caller is to send; None if there is nothing to send any more.
 
         Whoever is sending gets this long to finish. If it does not, or does not know whether the
-        message was taken, the second mark is claimed, which is the last: so there are two messages
+        message was taken, the second claim is made, which is the last: so there are two messages
         at most.
         """
         deadline = time.monotonic() + seconds
-        while not self.claim():
+        while not self.take():
             found = self.client.read_variable_by_name(self.name)
             if found and found.value == SENT:
                 return None
             if found and (found.value == PERHAPS or time.monotonic() >= deadline):
-                return self.second if self.second.claim() else None
+                return self.second if self.second.take() else None
             time.sleep(0.5)
         return self
 
@@ -105,7 +105,7 @@ class Mark:
         self.client.update_variable(VariableUpdate(name=self.name, value=value))
 
     def doubt(self) -> None:
-        """The message was perhaps sent: it may be sent once more, if this is the first mark."""
+        """The message was perhaps sent: it may be sent once more, if this is the first claim."""
         self.client.update_variable(VariableUpdate(name=self.name, value=PERHAPS))
 
     def release(self) -> None:
@@ -123,29 +123,30 @@ def _not_begun(states: Sequence[State[Any]]) -> str:
     return f"_restart{again}" if again and not began else ""
 
 
-def mark_name(what: str) -> str:
-    """The name of the mark of something else than a run, such as a pool without a worker."""
+def claim_name(what: str) -> str:
+    """The name of the claim of something else than a run, such as a pool without a worker."""
     return PREFIX + _NO_NAME.sub("_", what.lower())
 
 
-def forget_old_marks(client: SyncPrefectClient, now: datetime | None = None) -> int:
-    """Delete marks that nobody will ask for any more, page by page; returns how many.
+def forget_old_claims(client: SyncPrefectClient, now: datetime | None = None) -> int:
+    """Delete claims that nobody will ask for any more, page by page; returns how many.
 
     At most `MOST` of them: it is called before a message is sent, which is not to wait for it, and
-    each message comes with one mark.
+    each message comes with one claim.
     """
     before = (now or datetime.now(UTC)) - KEPT
     deleted = kept = 0
     while deleted < MOST:
         page = _page(client, offset=kept)
         old = [
-            mark
-            for mark in page
-            if mark["name"].startswith(PREFIX) and datetime.fromisoformat(mark["updated"]) < before
+            claim
+            for claim in page
+            if claim["name"].startswith(PREFIX)
+            and datetime.fromisoformat(claim["updated"]) < before
         ]
-        for mark in old:
+        for claim in old:
             with suppress(ObjectNotFound):  # somebody else has just done it
-                client.delete_variable_by_name(mark["name"])
+                client.delete_variable_by_name(claim["name"])
         deleted += len(old)
         kept += len(page) - len(old)
         if len(page) < PAGE:
@@ -153,19 +154,19 @@ def forget_old_marks(client: SyncPrefectClient, now: datetime | None = None) -> 
     return deleted
 
 
-def all_marks(client: SyncPrefectClient) -> dict[str, str]:
-    """What each mark says that there is, by its name."""
-    marks = all_pages(lambda offset: _page(client, offset))
-    return {mark["name"]: str(mark["value"]) for mark in marks}
+def all_claims(client: SyncPrefectClient) -> dict[str, str]:
+    """What each claim says that there is, by its name."""
+    claims = all_pages(lambda offset: _page(client, offset))
+    return {claim["name"]: str(claim["value"]) for claim in claims}
 
 
-def sent_marks(client: SyncPrefectClient) -> frozenset[str]:
-    """The names of the marks of what has been told."""
-    return frozenset(name for name, value in all_marks(client).items() if value == SENT)
+def sent_claims(client: SyncPrefectClient) -> frozenset[str]:
+    """The names of the claims of what has been told."""
+    return frozenset(name for name, value in all_claims(client).items() if value == SENT)
 
 
 def _page(client: SyncPrefectClient, offset: int) -> list[dict[str, Any]]:
-    """Some of the marks, in the order of their names; other variables may be among them."""
+    """Some of the claims, in the order of their names; other variables may be among them."""
     chosen = {
         "variables": {"name": {"like_": PREFIX}},
         "sort": "NAME_ASC",

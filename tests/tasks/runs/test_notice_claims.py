@@ -1,4 +1,4 @@
-"""Marks of what was told: the old ones are forgotten, and nothing else."""
+"""Claims of what was told: the old ones are forgotten, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Crashed, Failed, Pending, Running
 
 from flows.sync_table import sync_table
-from tasks.runs import marks
-from tasks.runs.marks import KEPT, PREFIX, Mark, forget_old_marks
+from tasks.runs import notice_claims
+from tasks.runs.notice_claims import KEPT, PREFIX, NoticeClaim, forget_old_claims
 from tests.harness.api import Api
 
 
 def test_old_marks_are_forgotten(api: Api) -> None:
     run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
-    mark = Mark.of(api.flow_run(run.id), api.client)
-    assert mark.claim()
-    assert forget_old_marks(api.client) == 0
-    assert api.client.read_variable_by_name(mark.name) is not None
-    assert forget_old_marks(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
-    assert api.client.read_variable_by_name(mark.name) is None
-    assert mark.name.startswith(PREFIX)
+    claim = NoticeClaim.of(api.flow_run(run.id), api.client)
+    assert claim.take()
+    assert forget_old_claims(api.client) == 0
+    assert api.client.read_variable_by_name(claim.name) is not None
+    assert forget_old_claims(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)) > 0
+    assert api.client.read_variable_by_name(claim.name) is None
+    assert claim.name.startswith(PREFIX)
 
 
 def test_each_start_of_a_run_has_a_mark_of_its_own_though_it_dies_before_it_begins(
@@ -35,7 +35,7 @@ def test_each_start_of_a_run_has_a_mark_of_its_own_though_it_dies_before_it_begi
     def mark_after(*states: State[Any]) -> str:
         for state in states:
             api.client.set_flow_run_state(run.id, state, force=True)
-        return Mark.of(api.flow_run(run.id), api.client).name
+        return NoticeClaim.of(api.flow_run(run.id), api.client).name
 
     first = mark_after(Pending(), Crashed())
     assert mark_after(Crashed()) == first  # the server says it once more
@@ -50,15 +50,15 @@ def test_each_start_of_a_run_has_a_mark_of_its_own_though_it_dies_before_it_begi
 def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks, "PAGE", 2)
+    monkeypatch.setattr(notice_claims, "PAGE", 2)
     later = datetime.now(UTC) + KEPT + timedelta(hours=1)
-    forget_old_marks(api.client, later)
+    forget_old_claims(api.client, later)
     foreign = "a_ferry_told_of_another_kind"
     names = [f"{PREFIX}{number}" for number in range(7)]
     for name in (foreign, *names):
         api.client.create_variable(VariableCreate(name=name, value="sent"))
-    assert forget_old_marks(api.client) == 0
-    assert forget_old_marks(api.client, later) == 7
+    assert forget_old_claims(api.client) == 0
+    assert forget_old_claims(api.client, later) == 7
     assert all(api.client.read_variable_by_name(name) is None for name in names)
     assert api.client.read_variable_by_name(foreign) is not None
     api.client.delete_variable_by_name(foreign)
@@ -67,11 +67,11 @@ def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
 def test_a_message_does_not_wait_until_all_old_marks_are_forgotten(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks, "PAGE", 2)
-    monkeypatch.setattr(marks, "MOST", 3)
+    monkeypatch.setattr(notice_claims, "PAGE", 2)
+    monkeypatch.setattr(notice_claims, "MOST", 3)
     later = datetime.now(UTC) + KEPT + timedelta(hours=1)
-    while forget_old_marks(api.client, later):
+    while forget_old_claims(api.client, later):
         pass
     for number in range(7):
         api.client.create_variable(VariableCreate(name=f"{PREFIX}{number}", value="sent"))
-    assert [forget_old_marks(api.client, later) for _ in range(3)] == [4, 3, 0]
+    assert [forget_old_claims(api.client, later) for _ in range(3)] == [4, 3, 0]
