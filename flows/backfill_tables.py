@@ -28,8 +28,8 @@ from ferry.backfills.plan import (
 )
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
+from ferry.day_ranges import DayRange, Granularity
 from ferry.errors import RequestError
-from ferry.ranges import Granularity, Range
 from ferry.reasons import reason_of
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
@@ -128,7 +128,7 @@ def backfill(
             todo="Leave `workers` at 1, or choose order oldest.",
         )
     specs, left_out = _chosen(table)
-    days = [Range(start_date, end_date, zone or spec.zone) for spec in specs]
+    days = [DayRange(start_date, end_date, zone or spec.zone) for spec in specs]
     unplanned: dict[str, str] = {}
     if not are_all(table):
         for spec, one in zip(specs, days, strict=True):  # all of them, before any server is asked
@@ -194,7 +194,7 @@ def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
 
 
 def _plan(
-    spec: TableSpec, days: Range, granularity: Granularity, reprocess: Reprocess, *, of_all: bool
+    spec: TableSpec, days: DayRange, granularity: Granularity, reprocess: Reprocess, *, of_all: bool
 ) -> TablePlan:
     route = load_route(spec)
     return with_retries(plan_table, spec)(

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from ferry.audits.outcome import Audit
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
+from ferry.day_ranges import DayRange, check_first_day
 from ferry.errors import RequestError
-from ferry.ranges import Range, check_first_day
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
@@ -162,7 +162,7 @@ def _days(
     end: date | None,
     last_days: int | None,
     zone: str | None,
-) -> Range | None:
+) -> DayRange | None:
     """The days that were asked for; None for everything.
 
     Raises:
@@ -185,10 +185,10 @@ def _days(
         if spec.mode == "full":
             return None  # it is as it was when it was copied last, whatever the day
         last = business_date(scheduled_start(), own) + timedelta(days=1)
-        return Range(last - timedelta(days=last_days), last, own)
+        return DayRange(last - timedelta(days=last_days), last, own)
     if start is None or end is None:
         return None
-    days = Range(start, end, own)
+    days = DayRange(start, end, own)
     check_first_day(days, scheduled_start(), str(spec.target))
     return days
 

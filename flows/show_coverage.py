@@ -16,7 +16,7 @@ from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.coverage.days import TableDays
-from ferry.ranges import check_ends
+from ferry.day_ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
 from ferry.windows import zone_info

@@ -20,8 +20,8 @@ from ferry.backfills.plan import (
     plan_windows,
     why_no_windows,
 )
+from ferry.day_ranges import DayRange, Granularity, split_days
 from ferry.plan import plan_query
-from ferry.ranges import Granularity, Range, split_range
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
@@ -39,7 +39,7 @@ MAX_ESTIMATES = 50
 @explains
 def plan_table(
     spec: TableSpec,
-    days: Range,
+    days: DayRange,
     granularity: Granularity,
     reprocess: Reprocess,
     source: Source,
@@ -75,7 +75,7 @@ def plan_table(
     if of_all and (why := why_no_windows(spec, schema.columns, granularity)):
         return TablePlan(spec, (), left_out=why)
     check_range(days, spec, now)
-    windows = split_range(days, granularity)
+    windows = split_days(days, granularity)
     coverage = read_coverage(spec, warehouse)
     queries = [plan_query(spec, "window", window, schema) for window in windows]
     cursor = queries[0].cursor or ""

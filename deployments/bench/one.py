@@ -40,8 +40,8 @@ from blocks.stages.parts.batch_sums import BatchSums
 from deployments.bench.places import TINY, YEAR
 from ferry.audits.outcome import DIFFERENCES
 from ferry.backfills.outcomes import Outcome
+from ferry.day_ranges import DayRange, Granularity
 from ferry.fingerprints.sums import no_sums
-from ferry.ranges import Granularity, Range
 from ferry.specs.tables import Mode, TableSpec
 from flows import backfill_tables
 from flows.backfill_tables import backfill
@@ -203,7 +203,7 @@ def plan(table: str, days: str) -> dict[str, float]:
     """Plan a backfill of so many days, up to the end of the year: the seconds, and the windows."""
     spec = load_table_specs().named(table)
     route, end = load_route(spec), YEAR.start + timedelta(days=YEAR.days)
-    whole = Range(end - timedelta(days=int(days)), end, "UTC")
+    whole = DayRange(end - timedelta(days=int(days)), end, "UTC")
     begun = time.perf_counter()
     planned = with_retries(plan_table, spec)(
         spec,
@@ -250,7 +250,7 @@ def compare_days(table: str, last_days: str) -> dict[str, float]:
     before, begun = _loopback_bytes(), time.perf_counter()
     audit = with_retries(reconcile, spec)(
         spec,
-        Range(start, end, "UTC"),
+        DayRange(start, end, "UTC"),
         route.source,
         route.warehouse,
         zone="UTC",

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from ferry.batch import CursorValue
+from ferry.day_ranges import DayRange
 from ferry.plan import stored_bound
-from ferry.ranges import Range
 from ferry.schema import TIMES, Kind
 from ferry.specs.tables import TableSpec
 from ferry.unix_time import from_unix, to_unix
@@ -24,7 +24,7 @@ MOST_YEARS = 200
 """Of more, as where a date stands for none, a table is compared as a whole."""
 
 
-def unit_of(days: Range) -> Literal["day", "month"]:
+def unit_of(days: DayRange) -> Literal["day", "month"]:
     """What the buckets of these days are."""
     return "day" if (days.end - days.start).days <= MOST_DAYS else "month"
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from ferry.bounded import MAX_REASONS, first_of
 from ferry.coverage.standings import Coverage, Status
 from ferry.cursors import find_cursor
+from ferry.day_ranges import DayRange, Granularity, check_ends, check_start_date
 from ferry.errors import RequestError
-from ferry.ranges import Granularity, Range, check_ends, check_start_date
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
 from ferry.schema import NUMBERS, Column, Kind
@@ -125,7 +125,7 @@ def lost_since(
     ]
 
 
-def check_range(days: Range, spec: TableSpec, now: datetime) -> None:
+def check_range(days: DayRange, spec: TableSpec, now: datetime) -> None:
     """Refuse a range that cannot be carried as a whole.
 
     Args:

@@ -13,8 +13,8 @@ from prefect.runtime import flow_run
 from ferry.audits.outcome import Audit, Difference
 from ferry.batch import Batch
 from ferry.bounded import on_one_line
+from ferry.day_ranges import DayRange
 from ferry.lookback import own_window
-from ferry.ranges import Range
 from ferry.reasons import reason_of
 from ferry.windows import zone_info
 from flows.pipeline.make_batch import load_route
@@ -70,7 +70,7 @@ def _submit(batch: Batch) -> PrefectFuture[Audit]:
     end = last + timedelta(days=1)
     return with_retries(reconcile, spec).submit(
         spec,
-        Range(end - timedelta(days=spec.audit_days), end, spec.zone),
+        DayRange(end - timedelta(days=spec.audit_days), end, spec.zone),
         route.source,
         route.warehouse,
         zone=spec.zone,

@@ -14,9 +14,9 @@ from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.batch import Batch
+from ferry.day_ranges import check_start_date
 from ferry.errors import RequestError
 from ferry.plan import choose_window
-from ferry.ranges import check_start_date
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
 

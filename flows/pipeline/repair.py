@@ -15,8 +15,8 @@ from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.backfills.plan import check_table
 from ferry.coverage.days import ONE_DAY
+from ferry.day_ranges import DayRange, split_days
 from ferry.errors import RequestError
-from ferry.ranges import Range, split_range
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
@@ -249,9 +249,9 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
     found = {
         window.start: window
         for day in days
-        for window in split_range(Range(day, day + ONE_DAY, zone), "day")
+        for window in split_days(DayRange(day, day + ONE_DAY, zone), "day")
     }
     for bucket in whole:
         assert bucket.window is not None
-        found |= {window.start: window for window in split_range(Range.of(bucket.window), "day")}
+        found |= {window.start: window for window in split_days(DayRange.of(bucket.window), "day")}
     return [found[start] for start in sorted(found)]

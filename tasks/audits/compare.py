@@ -23,11 +23,11 @@ from ferry.audits.classify import (
     suspects,
 )
 from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
+from ferry.day_ranges import DayRange, split_days
 from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
 from ferry.fingerprints.columns import ComparedBy
 from ferry.fingerprints.queries import Bucket, Part, Row
-from ferry.ranges import Range, split_range
 from ferry.reasons import reason_of
 from ferry.windows import Window
 from tasks.audits.sides import End, Sides
@@ -50,7 +50,7 @@ _KEYS_AT_ONCE = 200
 T = TypeVar("T")
 
 
-def compare(sides: Sides, days: Range | None, at: datetime) -> Audit:
+def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
     """The table, or these days of it, compared.
 
     If a side cannot be asked any more after some of it, what was compared stands.
@@ -76,7 +76,7 @@ def compare(sides: Sides, days: Range | None, at: datetime) -> Audit:
         return replace(audit, buckets=(comparison.whole_table(),), unit="")
     unit = unit_of(days)
     found: list[AuditedBucket] = []
-    for chunk in _chunks(split_range(days, unit), AT_ONCE[unit]):
+    for chunk in _chunks(split_days(days, unit), AT_ONCE[unit]):
         try:
             found += comparison.of_windows(chunk, by_day=unit == "month")
         except FerryError as error:
@@ -101,7 +101,7 @@ class _Comparison:
         for place, window in enumerate(parts):
             here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
             if by_day and not self._same(here, there):
-                found += self.of_windows(split_range(Range.of(window), "day"), by_day=False)
+                found += self.of_windows(split_days(DayRange.of(window), "day"), by_day=False)
             else:
                 found.append(self._looked_at(window, here, there))
         return found
@@ -242,7 +242,7 @@ def _by_key_within(part: Callable[[End], Part], parts: int) -> Callable[[End], d
 
 def _label(window: Window) -> str:
     """The day; of a month, its year and number."""
-    first = Range.of(window).start
+    first = DayRange.of(window).start
     return window.label if window.label == first.isoformat() else f"{first:%Y-%m}"
 
 

@@ -12,8 +12,8 @@ from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry.audits.outcome import Audit, AuditedBucket
 from ferry.audits.table import AUDIT_COLUMNS, AUDITS, delete_records, insert_records, record_of
+from ferry.day_ranges import DayRange, check_ends
 from ferry.errors import RequestError
-from ferry.ranges import Range, check_ends
 from ferry.specs.tables import TableSpec
 from tasks.audits.compare import compare
 from tasks.audits.sides import Sides, all_days, both_sides, has_days
@@ -26,7 +26,7 @@ from tasks.step import STEP, error_context, explains, repeat_on_conflict
 @explains
 def reconcile(
     spec: TableSpec,
-    days: Range | None,
+    days: DayRange | None,
     source: Source,
     warehouse: Warehouse,
     *,
@@ -94,7 +94,7 @@ def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_
         place_among_readers(spec.source, backfill=True),
     ):
         for bucket in audit.different:
-            one = compare(sides, Range.of(bucket.window) if bucket.window else None, at)
+            one = compare(sides, DayRange.of(bucket.window) if bucket.window else None, at)
             left = left or one.left
             again |= {found.label: found for found in one.buckets}
         differed = {bucket.label: bucket.differing for bucket in audit.different}

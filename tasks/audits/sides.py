@@ -19,13 +19,13 @@ from ferry.batch import CursorValue
 from ferry.coverage.days import have_no_time
 from ferry.coverage.standings import ALWAYS, coverage_of
 from ferry.cursors import find_cursor
+from ferry.day_ranges import DayRange
 from ferry.errors import RequestError, SchemaError
 from ferry.fingerprints.canonical import DIGESTS
 from ferry.fingerprints.columns import ComparedBy, Pair, pair_columns, short_float
 from ferry.fingerprints.queries import Bucket, Part, Row, Side
 from ferry.fingerprints.sums import RELATIVE_ERROR
 from ferry.plan import check_version, find_deleted
-from ferry.ranges import Range
 from ferry.receipts.receipt import VOID
 from ferry.schema import EXACT, NUMBERS, TIMES, Column, Kind, TableSchema
 from ferry.specs.tables import TableSpec
@@ -204,7 +204,7 @@ def has_days(sides: Sides) -> bool:
     )
 
 
-def all_days(sides: Sides, zone: str) -> Range | None:
+def all_days(sides: Sides, zone: str) -> DayRange | None:
     """All days that either side has rows of; None for a table that is compared by its key."""
     spec, ours, theirs = sides.spec, sides.ours.side, sides.theirs.side
     if spec.mode == "full" or ours.ordering is None or not has_days(sides):
@@ -220,7 +220,7 @@ def all_days(sides: Sides, zone: str) -> Range | None:
     days = [day_of(value, spec, zone) for value in ends]
     if max(days).year - min(days).year > MOST_YEARS:
         return None
-    return Range(min(days), max(days) + timedelta(days=1), zone)
+    return DayRange(min(days), max(days) + timedelta(days=1), zone)
 
 
 def _unmarked(side: Side, marks: Deletion) -> Side:

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from ferry.audits.outcome import DIFFERENCES, Audit, AuditedBucket, Difference
 from ferry.bounded import MAX_ROWS, first_of
-from ferry.ranges import Range
+from ferry.day_ranges import DayRange
 from ferry.specs.tables import TableSpec
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import escaped, short
@@ -76,7 +76,7 @@ def command_line(spec: TableSpec, audit: Audit) -> str:
     given = [f"table={spec.name}"]
     windows = [bucket.window for bucket in audit.different if bucket.window]
     if windows and spec.mode != "full":
-        first, last = Range.of(windows[0]), Range.of(windows[-1])
+        first, last = DayRange.of(windows[0]), DayRange.of(windows[-1])
         given += [f"start_date={first.start}", f"end_date={last.end}", f"zone={first.zone}"]
     given.append(f"repair={'all' if extra else 'carry'}")
     return f"prefect deployment run 'reconcile/on-demand' --param {' --param '.join(given)}"

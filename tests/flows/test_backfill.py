@@ -14,7 +14,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from deployments.local.redshift_double import Fault
-from ferry.ranges import Range
+from ferry.day_ranges import DayRange
 from ferry.statements import PARAM, Statement
 from flows import backfill_tables
 from flows.backfill_tables import backfill
@@ -389,7 +389,7 @@ def test_a_run_that_is_tried_again_does_only_what_is_left(shop: Any) -> None:
     route = load_route(spec)
     plan = plan_table.fn(
         spec,
-        Range(date(2023, 7, 1), date(2023, 7, 6), "UTC"),
+        DayRange(date(2023, 7, 1), date(2023, 7, 6), "UTC"),
         "day",
         "all",
         route.source,

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
+from ferry.day_ranges import DayRange, split_days
 from ferry.errors import RequestError
-from ferry.ranges import Range, split_range
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpec
 from flows.carry_windows import carry_windows
@@ -93,7 +93,7 @@ def test_what_is_to_land_once_more_is_in_a_group_and_a_run_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = TableSpec(name="nps", source="shop", source_table="nps", mode="window", key=["id"])
-    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 5), "UTC"), "day")
+    days = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 5), "UTC"), "day")
     now = datetime(2024, 1, 1, tzinfo=UTC)
     batches = window_batches(spec, days, "run", now, again={days[1]: 3})
     handed: list[Any] = []

@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 from ferry.backfills.outcomes import failures_of
 from ferry.backfills.plan import PlannedWindow, Reprocess, landed_labels, lost_since
+from ferry.day_ranges import DayRange, Granularity
 from ferry.errors import FerryError, UnknownError
-from ferry.ranges import Granularity, Range
 from ferry.windows import Every, Window, scheduled_window
 from flows.pipeline.carry_batch import Coordination, carry_together
 from flows.pipeline.carry_many import run_windows, window_batches
@@ -230,13 +230,13 @@ class Runs:
 
     def _carry_days(self, job: Job, route: Route) -> str:
         assert job.days
-        days = Range(*job.days, self._spec.zone)
+        days = DayRange(*job.days, self._spec.zone)
         granularity: Granularity = "hour" if self._spec.every == "hour" else "day"
         now = job.scheduled
         if days.end <= days.start:
             return ""
         if granularity == "hour":  # a fortnight has too many
-            days = Range(max(days.start, days.end - timedelta(days=2)), days.end, days.zone)
+            days = DayRange(max(days.start, days.end - timedelta(days=2)), days.end, days.zone)
         plan = plan_table.fn(
             self._spec,
             days,

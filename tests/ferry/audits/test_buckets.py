@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ferry.audits.buckets import day_of, stored, unit_of
-from ferry.ranges import Range
+from ferry.day_ranges import DayRange
 from ferry.schema import Kind
 from ferry.specs.tables import TableSpec
 
@@ -23,8 +23,8 @@ def spec(**more: Any) -> TableSpec:
 
 
 def test_of_very_many_days_there_are_months() -> None:
-    assert unit_of(Range(date(2021, 1, 1), date(2023, 1, 3), BERLIN)) == "day"
-    assert unit_of(Range(date(2021, 1, 1), date(2023, 1, 4), BERLIN)) == "month"
+    assert unit_of(DayRange(date(2021, 1, 1), date(2023, 1, 3), BERLIN)) == "day"
+    assert unit_of(DayRange(date(2021, 1, 1), date(2023, 1, 4), BERLIN)) == "month"
 
 
 def test_a_moment_is_stored_as_each_column_holds_it() -> None:

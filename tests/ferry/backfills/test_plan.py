@@ -17,14 +17,14 @@ from ferry.backfills.plan import (
     why_no_windows,
 )
 from ferry.coverage.standings import Coverage, Event
+from ferry.day_ranges import DayRange, split_days
 from ferry.errors import RequestError
-from ferry.ranges import Range, split_range
 from ferry.schema import Column, DataType, Kind
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_window
 
 NOW = datetime(2024, 1, 10, 9, tzinfo=UTC)
-JULY = Range(date(2023, 7, 1), date(2023, 8, 1), "UTC")
+JULY = DayRange(date(2023, 7, 1), date(2023, 8, 1), "UTC")
 
 
 def spec(**fields: Any) -> TableSpec:
@@ -51,7 +51,7 @@ def spec(**fields: Any) -> TableSpec:
 def test_a_range_that_cannot_be_carried_is_refused(
     start: str, end: str, fields: dict[str, str], problem: str, expected: str
 ) -> None:
-    days = Range(date.fromisoformat(start), date.fromisoformat(end), "UTC")
+    days = DayRange(date.fromisoformat(start), date.fromisoformat(end), "UTC")
     with pytest.raises(RequestError) as refused:
         check_range(days, spec(**fields), NOW)
     assert "raw_data.nps: the range" in str(refused.value)
@@ -61,14 +61,14 @@ def test_a_range_that_cannot_be_carried_is_refused(
 
 def test_the_range_may_end_today_in_its_own_zone() -> None:
     late = datetime(2024, 1, 9, 23, 30, tzinfo=UTC)
-    check_range(Range(date(2024, 1, 1), date(2024, 1, 10), "Asia/Tokyo"), spec(), late)
+    check_range(DayRange(date(2024, 1, 1), date(2024, 1, 10), "Asia/Tokyo"), spec(), late)
     with pytest.raises(RequestError, match="not over yet"):
-        check_range(Range(date(2024, 1, 1), date(2024, 1, 10), "UTC"), spec(), late)
+        check_range(DayRange(date(2024, 1, 1), date(2024, 1, 10), "UTC"), spec(), late)
 
 
 def test_a_zone_that_is_none_is_refused() -> None:
     with pytest.raises(RequestError, match="no time zone 'Mars/Olympus'"):
-        check_range(Range(JULY.start, JULY.end, "Mars/Olympus"), spec(), NOW)
+        check_range(DayRange(JULY.start, JULY.end, "Mars/Olympus"), spec(), NOW)
 
 
 def test_tables_without_windows_or_key_are_refused() -> None:
@@ -85,7 +85,7 @@ def event(day: int, *, loaded: bool) -> Event:
 
 
 def test_missing_failed_and_all_choose_their_windows_and_tell_why_others_are_skipped() -> None:
-    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 5), "UTC"), "day")
+    days = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 5), "UTC"), "day")
     coverage = Coverage([event(1, loaded=True), event(2, loaded=False)])
 
     def skipped(reprocess: Any) -> list[str]:
@@ -98,7 +98,7 @@ def test_missing_failed_and_all_choose_their_windows_and_tell_why_others_are_ski
 
 @pytest.mark.parametrize("reprocess", ["missing", "failed", "all"])
 def test_what_the_run_itself_has_landed_is_done_as_long_as_it_is_loaded(reprocess: Any) -> None:
-    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
+    days = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
     coverage = Coverage([event(1, loaded=True), event(2, loaded=False)])
     landed = frozenset(day.label for day in days)
     done, failed, missing = plan_windows(days, coverage, reprocess, landed)
@@ -108,7 +108,7 @@ def test_what_the_run_itself_has_landed_is_done_as_long_as_it_is_loaded(reproces
 
 
 def test_what_the_run_itself_has_landed_and_is_lost_since_is_landed_once_more() -> None:
-    days = split_range(Range(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
+    days = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
     all_loaded = Coverage([event(day, loaded=True) for day in (1, 2, 3)])
     plan = TablePlan(spec(), plan_windows(days, all_loaded, "missing"))
     since = Coverage([event(1, loaded=True), event(2, loaded=False)])
@@ -120,7 +120,7 @@ def test_what_the_run_itself_has_landed_and_is_lost_since_is_landed_once_more() 
 
 
 def test_windows_begin_oldest_or_newest_first() -> None:
-    planned = plan_windows(split_range(JULY, "week"), Coverage([]), "all")
+    planned = plan_windows(split_days(JULY, "week"), Coverage([]), "all")
     oldest = in_order(planned, "oldest")
     assert oldest == in_order(planned, "strict") == in_order(planned, "newest")[::-1]
     assert oldest[0].window.start < oldest[-1].window.start

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ferry.backfills.window_queue import GROWTH, MOST_WINDOWS, WindowQueue, neighbours
 from ferry.batch import Batch
-from ferry.ranges import Granularity, Range, split_range
+from ferry.day_ranges import DayRange, Granularity, split_days
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 
@@ -20,15 +20,18 @@ NOW = datetime(2024, 1, 1, tzinfo=UTC)
 SPEC = TableSpec(
     name="nps", source="shop", source_table="nps", mode="window", key=["id"], batch_rows=1000
 )
-DAYS = Range(date(2023, 1, 1), date(2024, 1, 1), "UTC")
+DAYS = DayRange(date(2023, 1, 1), date(2024, 1, 1), "UTC")
 
 
 def batches(
-    rows: int | None, days: Range = DAYS, granularity: Granularity = "day", spec: TableSpec = SPEC
+    rows: int | None,
+    days: DayRange = DAYS,
+    granularity: Granularity = "day",
+    spec: TableSpec = SPEC,
 ) -> list[Batch]:
     return [
         Batch(spec, "window", window, "run", NOW, Path("parts"), estimated_rows=rows)
-        for window in split_range(days, granularity)
+        for window in split_days(days, granularity)
     ]
 
 
@@ -74,7 +77,7 @@ def test_without_a_guess_it_begins_with_one() -> None:
 
 
 def test_years_without_rows_are_few_batches() -> None:
-    decade = Range(date(2014, 1, 1), date(2024, 1, 1), "UTC")
+    decade = DayRange(date(2014, 1, 1), date(2024, 1, 1), "UTC")
     for rows in (0, 1):
         sizes = taken(WindowQueue(batches(rows, decade), 4), 0)
         assert sum(sizes) == 3652
@@ -83,7 +86,7 @@ def test_years_without_rows_are_few_batches() -> None:
 
 
 def test_what_is_left_is_shared_among_the_threads() -> None:
-    few = Range(date(2023, 1, 1), date(2023, 1, 9), "UTC")
+    few = DayRange(date(2023, 1, 1), date(2023, 1, 9), "UTC")
     assert taken(WindowQueue(batches(100, few), 4), 100) == [2, 2, 1, 1, 1, 1]
 
 
@@ -126,7 +129,7 @@ def test_newest_first_each_batch_is_in_order_of_time() -> None:
 
 def test_hours_that_the_clocks_repeat_are_not_read_for_two() -> None:
     spec = SPEC.model_copy(update={"zone": "Europe/Berlin"})
-    day = Range(date(2023, 10, 29), date(2023, 10, 30), "Europe/Berlin")
+    day = DayRange(date(2023, 10, 29), date(2023, 10, 30), "Europe/Berlin")
     hours = batches(1, day, "hour", spec)
     assert len(hours) == 25
     assert taken(WindowQueue(hours, 1), 1) == [3, 22]  # the third and the fourth have all of it

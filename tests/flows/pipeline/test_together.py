@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import State, StateType
 import tasks.copy_in
 from blocks.postgres.session import SESSIONS
 from deployments.local.redshift_double import Fault
+from ferry.day_ranges import DayRange, split_days
 from ferry.errors import BusyError
-from ferry.ranges import Range, split_range
 from ferry.receipts.receipt import Receipt
 from ferry.schema import TableName
 from ferry.statements import PARAM, Statement, table_sql
@@ -79,8 +79,8 @@ def told(receipt: Receipt) -> tuple[Any, ...]:
 def coverage(table: str) -> list[tuple[str, str]]:
     spec = load_table_specs().named(table)
     found = read_coverage(spec, load_route(spec).warehouse)
-    days = Range(FIRST - timedelta(days=1), FIRST + timedelta(days=DAYS + 1), "UTC")
-    standings = map(found.of, split_range(days, "hour"))
+    days = DayRange(FIRST - timedelta(days=1), FIRST + timedelta(days=DAYS + 1), "UTC")
+    standings = map(found.of, split_days(days, "hour"))
     return [(str(each.status), each.reason) for each in standings]
 
 

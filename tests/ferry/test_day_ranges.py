@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.backfills.plan import days_label
+from ferry.day_ranges import DayRange, Granularity, check_ends, check_first_day, split_days
 from ferry.errors import RequestError
-from ferry.ranges import Granularity, Range, check_ends, check_first_day, split_range
 from ferry.windows import local_midnight
 
 
-def labels(days: Range, granularity: Granularity) -> list[str]:
-    return [days_label(window) for window in split_range(days, granularity)]
+def labels(days: DayRange, granularity: Granularity) -> list[str]:
+    return [days_label(window) for window in split_days(days, granularity)]
 
 
 def test_days_are_local_days_also_when_the_clocks_change() -> None:
-    windows = split_range(Range(date(2023, 3, 25), date(2023, 3, 28), "Europe/Berlin"), "day")
+    windows = split_days(DayRange(date(2023, 3, 25), date(2023, 3, 28), "Europe/Berlin"), "day")
     assert [window.label for window in windows] == ["2023-03-25", "2023-03-26", "2023-03-27"]
     hours = [
         (w.end.astimezone(UTC) - w.start.astimezone(UTC)) / timedelta(hours=1) for w in windows
@@ -29,12 +29,12 @@ def test_days_are_local_days_also_when_the_clocks_change() -> None:
 
 
 def test_months_begin_on_the_first_and_weeks_on_monday_whatever_the_range() -> None:
-    assert labels(Range(date(2023, 1, 30), date(2023, 3, 2), "UTC"), "month") == [
+    assert labels(DayRange(date(2023, 1, 30), date(2023, 3, 2), "UTC"), "month") == [
         "2023-01-30 to 2023-01-31",
         "2023-02-01 to 2023-02-28",
         "2023-03-01",
     ]
-    assert labels(Range(date(2023, 7, 1), date(2023, 7, 12), "UTC"), "week") == [
+    assert labels(DayRange(date(2023, 7, 1), date(2023, 7, 12), "UTC"), "week") == [
         "2023-07-01 to 2023-07-02",
         "2023-07-03 to 2023-07-09",
         "2023-07-10 to 2023-07-11",
@@ -43,8 +43,8 @@ def test_months_begin_on_the_first_and_weeks_on_monday_whatever_the_range() -> N
 
 def test_a_day_by_the_hour_has_as_many_windows_as_the_day_has_hours() -> None:
     for day, hours in ((date(2023, 3, 26), 23), (date(2023, 10, 29), 25), (date(2023, 7, 1), 24)):
-        days = Range(day, day + timedelta(days=1), "Europe/Berlin")
-        assert len(split_range(days, "hour")) == hours
+        days = DayRange(day, day + timedelta(days=1), "Europe/Berlin")
+        assert len(split_days(days, "hour")) == hours
 
 
 @given(
@@ -57,7 +57,7 @@ def test_windows_cover_the_range_without_gap_or_overlap(
     start: date, count: int, granularity: Granularity, zone: str
 ) -> None:
     end = start + timedelta(days=count)
-    windows = split_range(Range(start, end, zone), granularity)
+    windows = split_days(DayRange(start, end, zone), granularity)
     assert windows[0].start == local_midnight(start, zone)
     assert windows[-1].end == local_midnight(end, zone)
     assert all(before.end == after.start for before, after in pairwise(windows))
@@ -65,7 +65,7 @@ def test_windows_cover_the_range_without_gap_or_overlap(
 
 def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
     with pytest.raises(RequestError) as refused:
-        split_range(Range(date(1910, 1, 1), date(2024, 1, 1), "UTC"), "hour")
+        split_days(DayRange(date(1910, 1, 1), date(2024, 1, 1), "UTC"), "hour")
     assert str(refused.value) == (
         "FERRY-REQUEST: 1910-01-01 to 2024-01-01 by the hour makes about 999,312 windows; expected "
         "20,000 at most; found 999,312. Use granularity=week, or a shorter range."
@@ -73,15 +73,15 @@ def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
 
 
 def test_a_day_that_a_zone_left_out_is_no_window() -> None:
-    apia = Range(date(2011, 12, 28), date(2012, 1, 2), "Pacific/Apia")  # it had no 30 December
-    windows = split_range(apia, "day")
+    apia = DayRange(date(2011, 12, 28), date(2012, 1, 2), "Pacific/Apia")  # it had no 30 December
+    windows = split_days(apia, "day")
     left = ["2011-12-28", "2011-12-29", "2011-12-31", "2012-01-01"]
     assert [window.label for window in windows] == labels(apia, "day") == left
     assert all(one.end == other.start for one, other in pairwise(windows))
-    assert len(split_range(apia, "hour")) == 4 * 24
+    assert len(split_days(apia, "hour")) == 4 * 24
     for granularity in ("hour", "day", "month"):
         with pytest.raises(RequestError, match="Pacific/Apia has no 2011-12-30"):
-            split_range(Range(date(2011, 12, 30), date(2011, 12, 31), apia.zone), granularity)
+            split_days(DayRange(date(2011, 12, 30), date(2011, 12, 31), apia.zone), granularity)
 
 
 def test_a_range_without_days_is_refused() -> None:
@@ -93,15 +93,15 @@ def test_a_range_without_days_is_refused() -> None:
 
 def test_a_range_whose_first_day_is_not_over_is_refused() -> None:
     now = datetime(2023, 1, 1, 20, tzinfo=UTC)  # in Tokyo, the 2nd has begun
-    check_first_day(Range(date(2023, 1, 1), date(2023, 1, 9), "Asia/Tokyo"), now, "raw_data.t")
+    check_first_day(DayRange(date(2023, 1, 1), date(2023, 1, 9), "Asia/Tokyo"), now, "raw_data.t")
     for first, zone in ((date(2023, 1, 1), "UTC"), (date(2023, 1, 2), "Asia/Tokyo")):
         with pytest.raises(RequestError, match=f"a start_date before {first}.*{zone}") as refused:
-            check_first_day(Range(first, date(2023, 1, 9), zone), now, "raw_data.t")
+            check_first_day(DayRange(first, date(2023, 1, 9), zone), now, "raw_data.t")
         assert "raw_data.t: no day of the range is over" in str(refused.value)
 
 
 def test_the_days_of_a_window_are_those_of_its_zone() -> None:
-    days = Range(date(2023, 3, 25), date(2023, 3, 28), "Europe/Berlin")
-    first, *_, last = split_range(days, "day")
-    assert Range.of(first) == Range(days.start, date(2023, 3, 26), days.zone)
-    assert Range.of(last) == Range(date(2023, 3, 27), days.end, days.zone)
+    days = DayRange(date(2023, 3, 25), date(2023, 3, 28), "Europe/Berlin")
+    first, *_, last = split_days(days, "day")
+    assert DayRange.of(first) == DayRange(days.start, date(2023, 3, 26), days.zone)
+    assert DayRange.of(last) == DayRange(date(2023, 3, 27), days.end, days.zone)

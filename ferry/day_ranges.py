@@ -29,7 +29,7 @@ _HOURS: dict[Granularity, int] = {"hour": 1, "day": 24, "week": 168, "month": 67
 
 
 @dataclass(frozen=True)
-class Range:
+class DayRange:
     """Whole days in a zone, `[start, end)`."""
 
     start: date
@@ -37,7 +37,7 @@ class Range:
     zone: str
 
     @classmethod
-    def of(cls, window: Window) -> Range:
+    def of(cls, window: Window) -> DayRange:
         """The days of a window that is whole days of its zone."""
         local = zone_info(window.zone)
         start, end = (bound.astimezone(local).date() for bound in (window.start, window.end))
@@ -85,7 +85,7 @@ def check_start_date(what: str, day: date, first: date | None, table: str) -> No
         )
 
 
-def check_first_day(days: Range, now: datetime, table: str) -> None:
+def check_first_day(days: DayRange, now: datetime, table: str) -> None:
     """Refuse a range of which no day is over: without rows on either side, all would be equal.
 
     Args:
@@ -107,8 +107,8 @@ def check_first_day(days: Range, now: datetime, table: str) -> None:
         )
 
 
-def split_range(
-    days: Range, granularity: Granularity, max_windows: int = MAX_WINDOWS
+def split_days(
+    days: DayRange, granularity: Granularity, max_windows: int = MAX_WINDOWS
 ) -> tuple[Window, ...]:
     """The windows of the range, in order of time, without a gap.
 
@@ -138,7 +138,7 @@ def split_range(
     return windows
 
 
-def _cuts(days: Range, granularity: Granularity) -> list[date]:
+def _cuts(days: DayRange, granularity: Granularity) -> list[date]:
     begins: Callable[[date], bool] = {
         "week": lambda day: day.weekday() == 0,
         "month": lambda day: day.day == 1,
@@ -148,7 +148,7 @@ def _cuts(days: Range, granularity: Granularity) -> list[date]:
     return [days.start, *filter(begins, inner), days.end]
 
 
-def _refuse_too_many(days: Range, granularity: Granularity, max_windows: int) -> None:
+def _refuse_too_many(days: DayRange, granularity: Granularity, max_windows: int) -> None:
     hours = (days.end - days.start).days * 24
     windows = hours // _HOURS[granularity]
     if windows <= max_windows:
