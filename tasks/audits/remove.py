@@ -168,11 +168,12 @@ def _apply(
     def transact() -> Receipt | None:
         nonlocal attempts
         attempts += 1
-        if attempts > 1 and (landed := find_landing(warehouse, batch_id, BEFORE_ALL)[1]):
-            return landed  # the answer to its COMMIT was lost
         with warehouse.transaction() as tx:
             if warehouse.capabilities.lock_mode is not None:
                 tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
+            # The answer to its COMMIT was lost: that may have gone on until the lock was given.
+            if attempts > 1 and (landed := find_landing(warehouse, batch_id, BEFORE_ALL)[1]):
+                return landed
             if read_landed_before(warehouse, spec.target, None, None) != landed_before:
                 raise StaleReadError(
                     "batches of the table landed since its rows were looked up at the source",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from blocks.warehouse import Warehouse
+from ferry.errors import OutcomeUnknownError
 from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
@@ -18,6 +22,7 @@ from flows.sync_table import sync_table
 from tasks.audits.compare import _Comparison
 from tasks.audits.remove import remove
 from tasks.audits.sides import End
+from tests.harness.api import eventually
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -105,6 +110,70 @@ def test_a_row_that_goes_again_between_the_two_reads_keeps_its_mark(
     state = run("all")
     assert shop.target("orders", "own")[:3] == [(None,), (True,), (None,)]
     assert state.is_completed(), state.message
+
+
+def committed_when_its_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch, shop: Any, others_wait: Callable[[], bool]
+) -> list[bool]:
+    """The first repair's COMMIT goes on after its answer was lost, until others wait for it."""
+    kind, lost, waited = type(shop.warehouse), list[threading.Thread](), list[bool]()
+    transaction = kind.transaction
+
+    @contextmanager
+    def answer_lost(warehouse: Any) -> Iterator[Any]:
+        with ExitStack() as own:
+            statements = list[str]()
+            yield Noted(own.enter_context(transaction(warehouse)), statements)
+            repairs = any(f'"{shop.schema}"."orders"' in each for each in statements)
+            if lost or not repairs or not any("receipts" in each for each in statements):
+                return
+            still_open = own.pop_all()
+
+        def commit() -> None:
+            with still_open:
+                waited.append(eventually(others_wait, 30))
+
+        lost.append(threading.Thread(target=commit))
+        lost[0].start()
+        raise OutcomeUnknownError("the answer to COMMIT was lost")
+
+    monkeypatch.setattr(kind, "transaction", answer_lost)
+    return waited
+
+
+@dataclass
+class Noted:
+    """A transaction, and the texts of what changes something in it."""
+
+    own: Any
+    texts: list[str]
+
+    def execute(self, statement: Any) -> int:
+        self.texts.append(str(getattr(statement, "sql", statement)))
+        return int(self.own.execute(statement))
+
+    def fetch(self, statement: Any) -> Any:
+        return self.own.fetch(statement)
+
+
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+def test_a_repair_whose_commit_goes_on_after_its_answer_was_lost_is_found_and_told(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_specs(orders={**SPEC, "hard_deletes": "delete", "max_delete_percent": 50})
+    shop.sql("DELETE FROM orders WHERE id = 12")
+
+    def others_wait() -> bool:
+        (waiting,) = shop.warehouse.fetch("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+        return bool(waiting[0])
+
+    waited = committed_when_its_answer_is_lost(monkeypatch, shop, others_wait)
+    state = run("all")
+    assert waited == [True]
+    assert state.is_completed(), state.message
+    assert "1 deletion applied; compared again: equal" in str(state.message)
+    repairs = [each for each in shop.receipts("orders") if each.mode == "reconcile"]
+    assert [each.rows_deleted for each in repairs] == [1]
 
 
 @pytest.mark.parametrize("landings", [1, 3])
