@@ -34,7 +34,7 @@ STAGING_NAME = re.compile(r"stg_(\d{8})_[0-9a-f]{12}_[0-9a-f]{6}_")
 """How the names of staging tables begin: the day they were made, the batch, the attempt."""
 
 WINDOW_NUMBER = Column("ferry__window", DataType(Kind.INT32), nullable=False)
-"""In the files and the staging table of windows that travel together: the place of a row's window
+"""In the files and the staging table of windows that travel together: the number of a row's window
 among them, from 0 on. No source has such a name."""
 
 PIECE_NUMBER = Column("ferry__piece", DataType(Kind.INT32), nullable=False)

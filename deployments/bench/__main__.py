@@ -24,7 +24,7 @@ from deployments.bench import (
 )
 from deployments.bench.measured import Measured, MeasuredError, run
 from deployments.bench.peers import chart, race
-from deployments.bench.places import REPOSITORY, SHORT, Places, open_places
+from deployments.bench.servers import REPOSITORY, SHORT, BenchServers, start_servers
 from deployments.bench.table import WAYS, Results, Samples
 
 TABLES = ("nps", "orders")
@@ -77,36 +77,36 @@ def main() -> None:
         no_peers = options.no_peers or only
         python = None if no_peers else _environment(folder / "airflow-venv", results)
         _say("starting the servers, making the tables")
-        with open_places(folder, nps_rows, orders_rows) as places:
+        with start_servers(folder, nps_rows, orders_rows) as servers:
             for number in range(1, 1 if only else rounds + 1):
                 for each in TABLES:
                     _say(f"round {number} of {rounds}, {each}")
-                    _measure_floor(places, results, each)
-                    _measure_ours(places, results, each)
-                    if python and not _measure_peer(places, results, each, python):
+                    _measure_floor(servers, results, each)
+                    _measure_ours(servers, results, each)
+                    if python and not _measure_peer(servers, results, each, python):
                         python = None
-                _measure_short(places, results)
-                results.flow_run.add(_run(places, "flow-run").seconds)
-                results.task_runs.add(_run(places, "task-runs").seconds)
-            raced = None if no_peers and not options.peers else _race(places, results, rounds)
+                _measure_short(servers, results)
+                results.flow_run.add(_run(servers, "flow-run").seconds)
+                results.task_runs.add(_run(servers, "task-runs").seconds)
+            raced = None if no_peers and not options.peers else _race(servers, results, rounds)
             if options.backfill or not only:
                 _say("the year as days, as months; days without rows; a bad value")
-                found = backfill.measure(places, partial(_run, places), nps_rows, rounds)
+                found = backfill.measure(servers, partial(_run, servers), nps_rows, rounds)
                 results.section += backfill.table_rows(found)
                 results.notes += found.notes
             if options.limits or not only:
                 _say("the same with limits on readers and without them")
-                costs = limits.measure(places, rounds)
+                costs = limits.measure(servers, rounds)
                 results.section += limits.table_rows(costs)
             if options.reconcile or not only:
                 _say("comparing")
-                compared = reconcile.measure(places, partial(_run, places), nps_rows, rounds)
+                compared = reconcile.measure(servers, partial(_run, servers), nps_rows, rounds)
                 results.section += reconcile.table_rows(compared)
                 results.notes += compared.notes
             if options.sums or not only:
                 _say("the whole path with sums and without them")
                 rows = {each: results.rows[each] for each in TABLES}
-                with_sums = sums.measure(places, partial(_run, places), rows, rounds)
+                with_sums = sums.measure(servers, partial(_run, servers), rows, rounds)
                 results.section += sums.table_rows(with_sums, rows)
     if options.no_peers:
         results.notes.append("Airflow, dlt and Sling were left out: --no-peers.")
@@ -138,30 +138,30 @@ def _environment(folder: Path, results: Results) -> Path | None:
     return python
 
 
-def _measure_floor(places: Places, results: Results, each: str) -> None:
-    results.dump.setdefault(each, Samples()).add(floor.dump(places, each))
-    if not floor.loadable(places, each).exists():
-        floor.make_loadable(places, each)
-    results.load.setdefault(each, Samples()).add(floor.load(places, each))
+def _measure_floor(servers: BenchServers, results: Results, each: str) -> None:
+    results.dump.setdefault(each, Samples()).add(floor.dump(servers, each))
+    if not floor.loadable(servers, each).exists():
+        floor.make_loadable(servers, each)
+    results.load.setdefault(each, Samples()).add(floor.load(servers, each))
 
 
-def _measure_ours(places: Places, results: Results, each: str) -> None:
+def _measure_ours(servers: BenchServers, results: Results, each: str) -> None:
     for way in WAYS:
-        _measure_way(places, results, way, each)
+        _measure_way(servers, results, way, each)
 
 
-def _measure_short(places: Places, results: Results) -> None:
+def _measure_short(servers: BenchServers, results: Results) -> None:
     """The short table by each measure and route once, for its memory."""
     for way in WAYS:
         if way[2] != "window":
-            _measure_way(places, results, way, SHORT)
+            _measure_way(servers, results, way, SHORT)
 
 
-def _measure_way(places: Places, results: Results, way: table.Way, each: str) -> None:
+def _measure_way(servers: BenchServers, results: Results, way: table.Way, each: str) -> None:
     measure, route, mode = way
-    places.empty_targets()
+    servers.empty_targets()
     arguments = [measure, f"{each}_{route}", *([mode] if mode else [])]
-    measured = _run(places, *arguments)
+    measured = _run(servers, *arguments)
     rows = measured.result["rows"]
     if rows != results.rows[each]:
         raise MeasuredError(f"{' '.join(arguments)} carried {rows} of {results.rows[each]} rows")
@@ -170,16 +170,16 @@ def _measure_way(places: Places, results: Results, way: table.Way, each: str) ->
     )
 
 
-def _race(places: Places, results: Results, rounds: int) -> race.Found:
-    found = race.measure(places, partial(_run, places), results.rows, rounds, _say)
+def _race(servers: BenchServers, results: Results, rounds: int) -> race.Found:
+    found = race.measure(servers, partial(_run, servers), results.rows, rounds, _say)
     results.section += race.table_rows(found)
     results.notes += found.notes
     return found
 
 
-def _measure_peer(places: Places, results: Results, each: str, python: Path) -> bool:
+def _measure_peer(servers: BenchServers, results: Results, each: str, python: Path) -> bool:
     try:
-        measured = peer.sql_to_s3(python, places, each)
+        measured = peer.sql_to_s3(python, servers, each)
     except MeasuredError as error:
         reason = str(error).strip().rpartition("\n")[2]
         results.notes.append(f"Airflow's operator failed with {each}: {reason}")
@@ -188,11 +188,11 @@ def _measure_peer(places: Places, results: Results, each: str, python: Path) -> 
     return True
 
 
-def _run(places: Places, *arguments: str, log: str = "one.log") -> Measured:
+def _run(servers: BenchServers, *arguments: str, log: str = "one.log") -> Measured:
     return run(
         [sys.executable, "-m", "deployments.bench.one", *arguments],
-        places.folder / log,
-        env=places.env,
+        servers.folder / log,
+        env=servers.env,
         cwd=REPOSITORY,
     )
 

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from deployments.bench.measured import Measured, MeasuredError
-from deployments.bench.places import MONTH, SERVER_CORES, TINY, TINY_ROWS, YEAR, Places
+from deployments.bench.servers import MONTH, SERVER_CORES, TINY, TINY_ROWS, YEAR, BenchServers
 from deployments.bench.table import Row, Samples, row
 
 TABLE = "nps_double"
@@ -107,7 +107,7 @@ class Backfills:
     notes: list[str] = field(default_factory=list)
 
 
-def measure(places: Places, run: Run, rows: int, rounds: int) -> Backfills:
+def measure(servers: BenchServers, run: Run, rows: int, rounds: int) -> Backfills:
     """Measure everything of this section, in turn, so many times.
 
     Raises:
@@ -115,20 +115,20 @@ def measure(places: Places, run: Run, rows: int, rounds: int) -> Backfills:
     """
     found = Backfills(rows)
     for _ in range(rounds):
-        cpu = _both(places, run, found.window, found.days, rows, found.again)
+        cpu = _both(servers, run, found.window, found.days, rows, found.again)
         found.days_cpu.add(cpu or math.nan)
-        with places.slower_double(SLOWER_SECONDS):
-            _both(places, run, found.slower_window, found.slower_days, rows)
-        _carry(places, run, found.months, *_ALL_YEAR, granularity="month", rows=rows)
-        _carry(places, run, found.decade, "2013-01-01", "2023-01-01", rows=0)
-        found.month_rows = _month(places, run, found)
-        found.tables.add(_tables(places, run))
-        cpu = _carry(places, run, found.short, "2023-01-01", "2023-02-06")
+        with servers.slower_double(SLOWER_SECONDS):
+            _both(servers, run, found.slower_window, found.slower_days, rows)
+        _carry(servers, run, found.months, *_ALL_YEAR, granularity="month", rows=rows)
+        _carry(servers, run, found.decade, "2013-01-01", "2023-01-01", rows=0)
+        found.month_rows = _month(servers, run, found)
+        found.tables.add(_tables(servers, run))
+        cpu = _carry(servers, run, found.short, "2023-01-01", "2023-02-06")
         found.short_cpu.add(cpu or math.nan)
     found.plan.add(run("plan", TABLE, str(PLANNED_DAYS)).seconds)
     cores = os.cpu_count() or 1
     if cores >= SERVER_CORES + 2:
-        found.two = _two_workers(places, run)
+        found.two = _two_workers(servers, run)
     else:
         found.notes.append(
             f"Two workers were not measured: this machine has {cores} cores, which the servers and "
@@ -138,7 +138,7 @@ def measure(places: Places, run: Run, rows: int, rounds: int) -> Backfills:
 
 
 def _both(
-    places: Places,
+    servers: BenchServers,
     run: Run,
     window: Samples,
     days: Samples,
@@ -146,29 +146,29 @@ def _both(
     again: Samples | None = None,
 ) -> float | None:
     """The year as one window, once more where nothing has changed, and as days; their CPU time."""
-    places.empty_targets()
+    servers.empty_targets()
     measured = run("whole-path", TABLE, "window")
     window.add(measured.seconds, measured.peak_mb)
     if again:
         again.add(run("whole-path", TABLE, "window").seconds)
-    return _carry(places, run, days, *_ALL_YEAR, rows=rows)
+    return _carry(servers, run, days, *_ALL_YEAR, rows=rows)
 
 
-def _tables(places: Places, run: Run) -> float:
+def _tables(servers: BenchServers, run: Run) -> float:
     """Very many tiny tables in one run; returns the seconds for one of them."""
-    places.empty_targets()
+    servers.empty_targets()
     measured = run("tables")
     if measured.result["rows"] != len(TINY) * TINY_ROWS:
         raise MeasuredError(f"{measured.result['rows']} rows of the tiny tables were carried")
     return measured.seconds / len(TINY)
 
 
-def _month(places: Places, run: Run, found: Backfills) -> int:
+def _month(servers: BenchServers, run: Run, found: Backfills) -> int:
     """A month as days, without and with a value that cannot land; returns its rows."""
     rows = 0
     for samples, windows in ((found.month, 31), (found.bad_day, 30)):
-        places.empty_targets()
-        with places.bad_value() if windows < 31 else nullcontext():
+        servers.empty_targets()
+        with servers.bad_value() if windows < 31 else nullcontext():
             measured = run("month", MONTH, "2023-01-01", "2023-02-01")
         if measured.result["windows"] != windows:
             raise MeasuredError(f"{measured.result['windows']} of {windows} days were carried")
@@ -178,7 +178,7 @@ def _month(places: Places, run: Run, found: Backfills) -> int:
 
 
 def _carry(
-    places: Places,
+    servers: BenchServers,
     run: Run,
     samples: Samples,
     start: str,
@@ -189,7 +189,7 @@ def _carry(
     rows: int | None = None,
 ) -> float | None:
     """Carry a range, and return the processor time that ours took."""
-    places.empty_targets()
+    servers.empty_targets()
     measured = run("backfill", TABLE, start, end, granularity, str(at_once))
     if rows is not None and measured.result["rows"] != rows:
         raise MeasuredError(
@@ -199,11 +199,11 @@ def _carry(
     return measured.cpu_seconds
 
 
-def _two_workers(places: Places, run: Run) -> float:
+def _two_workers(servers: BenchServers, run: Run) -> float:
     """Two processes with half of the year each; from the first window of both to the last."""
-    places.empty_targets()
+    servers.empty_targets()
     _carry(
-        places, run, Samples(), "2022-01-01", "2022-01-02"
+        servers, run, Samples(), "2022-01-01", "2022-01-02"
     )  # so that neither has to make the target
     halves = (("2023-01-01", "2023-07-02"), ("2023-07-02", "2024-01-01"))
     with ThreadPoolExecutor(2) as pool:

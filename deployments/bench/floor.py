@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from deployments.bench.places import Places
+from deployments.bench.servers import BenchServers
 from deployments.local import programs
 
 _COLUMNS = {
@@ -28,9 +28,9 @@ class FloorError(RuntimeError):
     """A client failed; the message is what it said."""
 
 
-def dump(places: Places, table: str) -> float:
-    """Write the table to `file(places, table)`; returns the seconds it took."""
-    server = places.mariadb
+def dump(servers: BenchServers, table: str) -> float:
+    """Write the table to `file(servers, table)`; returns the seconds it took."""
+    server = servers.mariadb
     command: list[str | Path] = [
         programs.find("mariadb"),
         "--no-defaults",
@@ -47,34 +47,34 @@ def dump(places: Places, table: str) -> float:
         f"--execute=SELECT * FROM {table}",  # noqa: S608  # ours
         server.database,
     ]
-    with file(places, table).open("wb") as output:
+    with file(servers, table).open("wb") as output:
         return _timed(command, {"MYSQL_PWD": server.password}, output=output)
 
 
-def make_loadable(places: Places, table: str) -> None:
+def make_loadable(servers: BenchServers, table: str) -> None:
     """Escape what COPY would refuse in the client's output: a bare carriage return. Not timed."""
-    made, unfinished = loadable(places, table), loadable(places, table).with_suffix(".unfinished")
-    with file(places, table).open("rb") as source, unfinished.open("wb") as target:
+    made, unfinished = loadable(servers, table), loadable(servers, table).with_suffix(".unfinished")
+    with file(servers, table).open("rb") as source, unfinished.open("wb") as target:
         while chunk := source.read(1 << 24):
             target.write(chunk.replace(b"\r", b"\\r"))
     unfinished.replace(made)
 
 
-def load(places: Places, table: str) -> float:
+def load(servers: BenchServers, table: str) -> float:
     """COPY the table's dump into an empty table; returns the seconds it took."""
-    places.execute(
+    servers.execute(
         "CREATE SCHEMA IF NOT EXISTS floor",
         f"CREATE TABLE IF NOT EXISTS floor.{table} ({_COLUMNS[table]})",
         f"TRUNCATE floor.{table}",
         "CHECKPOINT",
     )
-    server = places.postgres
+    server = servers.postgres
     command: list[str | Path] = [
         _psql(),
         "--no-psqlrc",
         "--quiet",
         "--set=ON_ERROR_STOP=1",
-        f"--command=\\copy floor.{table} FROM '{loadable(places, table)}' WITH (NULL 'NULL')",
+        f"--command=\\copy floor.{table} FROM '{loadable(servers, table)}' WITH (NULL 'NULL')",
     ]
     env = {
         "PGHOST": server.host,
@@ -88,17 +88,17 @@ def load(places: Places, table: str) -> float:
     try:
         return _timed(command, env)
     finally:
-        places.execute(f"TRUNCATE floor.{table}")
+        servers.execute(f"TRUNCATE floor.{table}")
 
 
-def file(places: Places, table: str) -> Path:
+def file(servers: BenchServers, table: str) -> Path:
     """Where the dump is."""
-    return places.folder / f"{table}.tsv"
+    return servers.folder / f"{table}.tsv"
 
 
-def loadable(places: Places, table: str) -> Path:
+def loadable(servers: BenchServers, table: str) -> Path:
     """Where the dump is, as COPY takes it."""
-    return places.folder / f"{table}.copy"
+    return servers.folder / f"{table}.copy"
 
 
 def _psql() -> str:

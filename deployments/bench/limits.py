@@ -14,7 +14,7 @@ from typing import Any
 
 from deployments.bench.backfill import TABLE
 from deployments.bench.measured import MeasuredError
-from deployments.bench.places import TINY, YEAR, Places
+from deployments.bench.servers import TINY, YEAR, BenchServers
 from deployments.bench.table import Row, row
 from deployments.bench.worker import carry, workers
 
@@ -70,22 +70,22 @@ class Cost:
         return self.limited / self.unlimited
 
 
-def measure(places: Places, rounds: int) -> list[Cost]:
+def measure(servers: BenchServers, rounds: int) -> list[Cost]:
     """Carry each case with limits and without, so many times, by a worker.
 
     Raises:
         MeasuredError: A run failed, or carried other rows than one before it.
     """
     costs = []
-    with workers(places):
+    with workers(servers):
         for case, what in CASES.items():
             seconds: dict[bool, list[float]] = {True: [], False: []}
             rows = set()
             for number in range(rounds):
                 for limited in (True, False) if number % 2 == 0 else (False, True):
-                    places.empty_targets()
-                    with nullcontext() if limited else places.without_limits():
-                        measured = carry(places, what.deployment, what.parameters)
+                    servers.empty_targets()
+                    with nullcontext() if limited else servers.without_limits():
+                        measured = carry(servers, what.deployment, what.parameters)
                     seconds[limited].append(measured.seconds)
                     rows.add((measured.result["rows"], measured.result["receipts"]))
             if len(rows) > 1:

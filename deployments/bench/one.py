@@ -14,8 +14,8 @@
     python -m deployments.bench.one task-runs
 
 The last line of the output is a JSON object with the seconds: of the steps, measured within the
-flow, so without the start of Python and of the flow run. `places.Places.env` says where the servers
-are.
+flow, so without the start of Python and of the flow run. `servers.BenchServers.env` says where
+the servers are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from prefect.runtime import flow_run as this_run
 
 import tasks.copy_in
 from blocks.stages.parts.batch_sums import BatchSums
-from deployments.bench.places import TINY, YEAR
+from deployments.bench.servers import TINY, YEAR
 from ferry.audits.outcome import DIFFERENCES
 from ferry.backfills.outcomes import Outcome
 from ferry.day_ranges import DayRange, Granularity

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.bench.measured import Measured, run
-from deployments.bench.places import Places
+from deployments.bench.servers import BenchServers
 from deployments.local.servers.prefect_server import without_prefect_settings
 
 INSTALL_SECONDS = 600
@@ -72,13 +72,13 @@ def version(python: Path) -> str:
     return done.stdout.strip()
 
 
-def sql_to_s3(python: Path, places: Places, table: str) -> Measured:
+def sql_to_s3(python: Path, servers: BenchServers, table: str) -> Measured:
     """Let the operator carry the table to S3, over verified TLS as ours.
 
     Raises:
         MeasuredError: It failed, or took too long.
     """
-    shop, lake = places.mariadb, places.s3
+    shop, lake = servers.mariadb, servers.s3
     connections = {
         "SHOP": {
             "conn_type": "mysql",
@@ -98,15 +98,15 @@ def sql_to_s3(python: Path, places: Places, table: str) -> Measured:
         },
     }
     env = without_prefect_settings(os.environ) | {
-        "AIRFLOW_HOME": str(places.folder / "airflow"),
+        "AIRFLOW_HOME": str(servers.folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         **{f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()},
     }
     env.pop("PYTHONPATH", None)
     return run(
         [python, "-I", _PROGRAM, table, lake.bucket],
-        places.folder / "airflow.log",
+        servers.folder / "airflow.log",
         env=env,
-        cwd=places.folder,
+        cwd=servers.folder,
         timeout_seconds=EXECUTE_SECONDS,
     )

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from blocks.sources import MySQLSource
 from deployments.bench import page, table
 from deployments.bench.measured import MeasuredError
-from deployments.bench.places import YEAR
+from deployments.bench.servers import YEAR
 from deployments.bench.table import Results, Row, row
 from deployments.local import shop
 from deployments.local.servers import MariaDB

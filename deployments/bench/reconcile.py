@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from urllib.parse import quote
 
 from deployments.bench.measured import Measured, MeasuredError, run
-from deployments.bench.places import REPOSITORY, SCHEMA, YEAR, Places
+from deployments.bench.servers import REPOSITORY, SCHEMA, YEAR, BenchServers
 from deployments.bench.table import Row, row
 
 TABLE = "nps_double"
@@ -53,13 +53,13 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def measure(places: Places, one: RunOne, rows: int, rounds: int) -> Found:
+def measure(servers: BenchServers, one: RunOne, rows: int, rounds: int) -> Found:
     """Carry the table, compare it, let three rows differ, and compare it again.
 
     Raises:
         MeasuredError: A run failed, or found other than what is there.
     """
-    places.empty_targets()
+    servers.empty_targets()
     one("whole-path", TABLE, "window")
     found = Found(rows)
     for _ in range(rounds):
@@ -70,7 +70,7 @@ def measure(places: Places, one: RunOne, rows: int, rounds: int) -> Found:
         week = one("compare", TABLE, "7")
         found.week.append(week.seconds)
         found.week_rows = week.result["rows"]
-    _drift(places)
+    _drift(servers)
     for _ in range(rounds):
         found.different.append(_compare(one, found, expected=3).seconds)
     if find_spec("reladiff") is None:
@@ -78,7 +78,7 @@ def measure(places: Places, one: RunOne, rows: int, rounds: int) -> Found:
         return found
     for _ in range(rounds):
         try:
-            found.reladiff.append(_reladiff(places))
+            found.reladiff.append(_reladiff(servers))
         except MeasuredError as error:
             found.notes.append(f"reladiff failed: {str(error).strip().rpartition(chr(10))[2]}")
             break
@@ -127,9 +127,9 @@ def _compare(one: RunOne, found: Found, expected: int) -> Measured:
     return measured
 
 
-def _drift(places: Places) -> None:
+def _drift(servers: BenchServers) -> None:
     """One row deleted for good, one altered in the warehouse, one that came late."""
-    with places.mariadb.connect() as connection, connection.cursor() as cursor:
+    with servers.mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM nps WHERE id = 1000")
         cursor.execute(
             "INSERT INTO nps (id, created_at, score) VALUES (%s, %s, 5)",
@@ -137,12 +137,12 @@ def _drift(places: Places) -> None:
         )
         connection.commit()
     table = f"{SCHEMA}.{TABLE}"
-    places.execute(f"UPDATE {table} SET score = COALESCE(score, 0) + 1 WHERE id = 77777")  # noqa: S608  # ours
+    servers.execute(f"UPDATE {table} SET score = COALESCE(score, 0) + 1 WHERE id = 77777")  # noqa: S608  # ours
 
 
-def _reladiff(places: Places) -> float:
+def _reladiff(servers: BenchServers) -> float:
     """The seconds that the peer takes for the same, from the same tables."""
-    shop, warehouse = places.mariadb, places.postgres
+    shop, warehouse = servers.mariadb, servers.postgres
     program = (
         "import json, sys, time; from reladiff.__main__ import main\n"
         "begun = time.perf_counter()\n"
@@ -160,8 +160,8 @@ def _reladiff(places: Places) -> float:
             f"{SCHEMA}.{TABLE}",
             *("-k", "id", "-c", "created_at", "-c", "score", "--threads", "4"),
         ],
-        places.folder / "reladiff.log",
-        env=places.env,
+        servers.folder / "reladiff.log",
+        env=servers.env,
         cwd=REPOSITORY,
         timeout_seconds=_RELADIFF_SECONDS,
     ).seconds

@@ -1,6 +1,6 @@
 """The embedded route, SQLite through a folder to DuckDB, against the sqlite3 program's own dump.
 
-It needs none of the servers of `places.py` but Prefect's, so it is measured by itself.
+It needs none of the servers of `servers.py` but Prefect's, so it is measured by itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from blocks.warehouses import DuckDBWarehouse
 from deployments.bench import page, table
 from deployments.bench.backfill import AT_ONCE
 from deployments.bench.measured import Measured, MeasuredError, run
-from deployments.bench.places import READERS, REPOSITORY, YEAR
+from deployments.bench.servers import READERS, REPOSITORY, YEAR
 from deployments.bench.table import Results, Row, row
 from deployments.local import shop
 from deployments.local.servers import PrefectServer

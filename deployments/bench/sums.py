@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from deployments.bench.measured import Measured, MeasuredError
-from deployments.bench.places import Places
 from deployments.bench.reconcile import RunOne
+from deployments.bench.servers import BenchServers
 from deployments.bench.table import Row, Samples, row
 
 COST = 1.25
@@ -22,7 +22,7 @@ Found = dict[tuple[str, str, str], Samples]
 """By table, route and sums."""
 
 
-def measure(places: Places, one: RunOne, rows: Mapping[str, int], rounds: int) -> Found:
+def measure(servers: BenchServers, one: RunOne, rows: Mapping[str, int], rounds: int) -> Found:
     """Carry each table to each warehouse, in mode full: as often with each of the sums.
 
     Raises:
@@ -34,14 +34,14 @@ def measure(places: Places, one: RunOne, rows: Mapping[str, int], rounds: int) -
         for table, count in rows.items():
             for route in WAREHOUSES:
                 for sums in (*SUMS[turn:], *SUMS[:turn]):
-                    measured = _carry(places, one, f"{table}_{route}", sums, count)
+                    measured = _carry(servers, one, f"{table}_{route}", sums, count)
                     samples = found.setdefault((table, route, sums), Samples())
                     samples.add(measured.seconds, measured.peak_mb)
     return found
 
 
-def _carry(places: Places, one: RunOne, table: str, sums: str, count: int) -> Measured:
-    places.empty_targets()
+def _carry(servers: BenchServers, one: RunOne, table: str, sums: str, count: int) -> Measured:
+    servers.empty_targets()
     measured = one("path-with-sums", table, sums)
     if measured.result["rows"] != count:
         raise MeasuredError(f"{table} carried {measured.result['rows']} of {count} rows")

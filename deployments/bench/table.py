@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from deployments.bench.places import SHORT
+from deployments.bench.servers import SHORT
 
 EXTRACT_AND_STAGE = 2.5
 """At most so many times the dump."""

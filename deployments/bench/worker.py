@@ -13,7 +13,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from deployments.bench.measured import Measured, MeasuredError
-from deployments.bench.places import REPOSITORY, Places
+from deployments.bench.servers import REPOSITORY, BenchServers
 from deployments.local.servers import ProcessWorker
 from deployments.local.stack.start import POOL, WATCH_POOL
 
@@ -24,7 +24,7 @@ _EVERY_SECONDS = 0.5
 
 
 @contextmanager
-def workers(places: Places) -> Iterator[None]:
+def workers(servers: BenchServers) -> Iterator[None]:
     """Deploy everything, and let a worker take the runs, and another one watch them.
 
     What watches goes by its schedules; of the others none is to begin in the midst of a case.
@@ -37,13 +37,13 @@ def workers(places: Places) -> Iterator[None]:
         for pool, folder in ((POOL, "worker"), (WATCH_POOL, "watcher")):
             stack.enter_context(
                 ProcessWorker.start(
-                    places.folder / folder, server=places.prefect, pool=pool, env=places.env
+                    servers.folder / folder, server=servers.prefect, pool=pool, env=servers.env
                 )
             )
         done = subprocess.run(
             [sys.executable, "-m", "deployments.deploy"],
             cwd=REPOSITORY,
-            env=places.env,
+            env=servers.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -52,23 +52,23 @@ def workers(places: Places) -> Iterator[None]:
         )
         if done.returncode != 0:
             raise MeasuredError(f"deploying failed:\n{done.stdout[-3000:]}")
-        with places.prefect_settings(), get_client(sync_client=True) as client:
+        with servers.prefect_settings(), get_client(sync_client=True) as client:
             _pause(client)
         yield
 
 
-def carry(places: Places, deployment: str, parameters: Mapping[str, Any]) -> Measured:
+def carry(servers: BenchServers, deployment: str, parameters: Mapping[str, Any]) -> Measured:
     """Start a run and wait for its end: from its first batch's beginning to its last receipt.
 
     Raises:
         MeasuredError: It failed, or took too long.
     """
-    with places.prefect_settings(), get_client(sync_client=True) as client:
+    with servers.prefect_settings(), get_client(sync_client=True) as client:
         run_id = client.create_flow_run_from_deployment(
             client.read_deployment_by_name(deployment).id, parameters=dict(parameters)
         ).id
         _wait(client, run_id)
-    (row,) = places.fetch(
+    (row,) = servers.fetch(
         "SELECT extract(epoch FROM max(finished_at) - min(started_at)), sum(rows_extracted), "
         "count(*) FROM ferry.receipts WHERE flow_run_id = %s AND status <> 'void'",
         [str(run_id)],

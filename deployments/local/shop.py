@@ -166,8 +166,8 @@ def a_day_passes(
     )
     ids = [int(row[0]) for row in known]
     chosen = rng.permutation(len(ids))[: changed_rows + deleted_rows]
-    to_delete = [ids[place] for place in chosen[:deleted_rows]]
-    to_change = [ids[place] for place in chosen[deleted_rows:]]
+    to_delete = [ids[position] for position in chosen[:deleted_rows]]
+    to_change = [ids[position] for position in chosen[deleted_rows:]]
     moments = (span.start_us + rng.integers(0, span.length_us, len(chosen))).tolist()
     times = [str(moment) for moment in pa.array(moments).cast(pa.timestamp("us")).to_pylist()]
 
@@ -205,8 +205,8 @@ def _load(cursor: Any, table: str, batch: pa.RecordBatch, path: Path) -> None:
     names = batch.schema.names
     null = {name: _NULL if name == "comment" else "" for name in names}
     if "comment" in names:
-        place = names.index("comment")
-        batch = batch.set_column(place, "comment", batch.column("comment").fill_null(_NULL))
+        position = names.index("comment")
+        batch = batch.set_column(position, "comment", batch.column("comment").fill_null(_NULL))
     pyarrow.csv.write_csv(batch, path, pyarrow.csv.WriteOptions(include_header=False))
     cursor.execute(
         f"LOAD DATA LOCAL INFILE %s INTO TABLE {table} CHARACTER SET utf8mb4"
@@ -225,10 +225,10 @@ def _insert(connection: Any, table: str, batch: pa.RecordBatch) -> None:
         else column
         for column in batch.columns
     ]
-    places = ", ".join(f"{{{place}}}" for place in range(len(names)))
+    values = ", ".join(f"{{{position}}}" for position in range(len(names)))
     _execute_many(
         connection,
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})",  # noqa: S608
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})",  # noqa: S608
         list(zip(*(column.to_pylist() for column in texts), strict=True)),
     )
 

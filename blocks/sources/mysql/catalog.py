@@ -1,6 +1,6 @@
 """What `information_schema` says of a table, in MySQL's spelling of it and in MariaDB's.
 
-Rows are taken by place, not by name: MySQL 8 spells the catalog's column names in upper case.
+Rows are taken by position, not by name: MySQL 8 spells the catalog's column names in upper case.
 https://dev.mysql.com/doc/refman/8.4/en/information-schema.html
 """
 

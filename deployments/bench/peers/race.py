@@ -11,7 +11,7 @@ from deployments.bench import floor
 from deployments.bench.measured import Measured, MeasuredError
 from deployments.bench.peer import PeerError
 from deployments.bench.peers.tools import PEERS, Peer, Tool, carry, make_environment, versions
-from deployments.bench.places import SCHEMA, Places
+from deployments.bench.servers import SCHEMA, BenchServers
 from deployments.bench.table import Row, Samples, row
 
 AIM = 0.33
@@ -56,7 +56,11 @@ class Found:
 
 
 def measure(
-    places: Places, one: RunOne, rows: Mapping[str, int], rounds: int, say: Callable[[str], None]
+    servers: BenchServers,
+    one: RunOne,
+    rows: Mapping[str, int],
+    rounds: int,
+    say: Callable[[str], None],
 ) -> Found:
     """Install the tools, and carry both tables by the floor, by ours, and by each of them.
 
@@ -67,19 +71,19 @@ def measure(
         FloorError: A client failed.
     """
     found = Found({table: rows[table] for table in ADDED})
-    pythons = _install(places.folder, found, say)
+    pythons = _install(servers.folder, found, say)
     running = [each for each in PEERS if each.tool.name in pythons]
     for number in range(1, rounds + 1):
         for table in ADDED:
             say(f"{BESIDE}, round {number} of {rounds}, {table}")
-            _measure_floor(places, found, table)
-            places.empty_targets()
+            _measure_floor(servers, found, table)
+            servers.empty_targets()
             ours = one("whole-path", f"{table}_postgres", "full")
-            _check(places, table, f"{table}_postgres")
+            _check(servers, table, f"{table}_postgres")
             found.ours.setdefault(table, Samples()).add(ours.seconds, ours.peak_mb)
             for each in list(running):
                 try:
-                    theirs = _measure_peer(each, pythons[each.tool.name], places, table)
+                    theirs = _measure_peer(each, pythons[each.tool.name], servers, table)
                 except MeasuredError as error:
                     running.remove(each)
                     reason = str(error).strip().rpartition("\n")[2]
@@ -135,30 +139,30 @@ def _install(folder: Path, found: Found, say: Callable[[str], None]) -> dict[str
     return pythons
 
 
-def _measure_floor(places: Places, found: Found, table: str) -> None:
-    found.dump.setdefault(table, Samples()).add(floor.dump(places, table))
-    if not floor.loadable(places, table).exists():
-        floor.make_loadable(places, table)
-    found.load.setdefault(table, Samples()).add(floor.load(places, table))
+def _measure_floor(servers: BenchServers, found: Found, table: str) -> None:
+    found.dump.setdefault(table, Samples()).add(floor.dump(servers, table))
+    if not floor.loadable(servers, table).exists():
+        floor.make_loadable(servers, table)
+    found.load.setdefault(table, Samples()).add(floor.load(servers, table))
 
 
-def _measure_peer(each: Peer, python: Path, places: Places, table: str) -> Measured:
-    places.empty_targets()
-    measured = carry(each, python, places, table)
-    _check(places, table, table)
+def _measure_peer(each: Peer, python: Path, servers: BenchServers, table: str) -> Measured:
+    servers.empty_targets()
+    measured = carry(each, python, servers, table)
+    _check(servers, table, table)
     return measured
 
 
-def _check(places: Places, table: str, target: str) -> None:
+def _check(servers: BenchServers, table: str, target: str) -> None:
     """See that the target has the source's rows, and that a column adds up to the same.
 
     Raises:
         MeasuredError: It has not.
     """
     looked_at = f"SELECT COUNT(*), SUM({ADDED[table]}) FROM "  # noqa: S608  # ours
-    with places.mariadb.connect() as connection, connection.cursor() as cursor:
+    with servers.mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute(looked_at + table)
         expected: tuple[Any, ...] | None = cursor.fetchone()
-    (found,) = places.fetch(f"{looked_at}{SCHEMA}.{target}", [])
+    (found,) = servers.fetch(f"{looked_at}{SCHEMA}.{target}", [])
     if found != expected:
         raise MeasuredError(f"{target} has {found}, and {expected} were to be carried")

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from deployments.bench import peer
 from deployments.bench.measured import Measured, run
-from deployments.bench.places import SCHEMA, Places
+from deployments.bench.servers import SCHEMA, BenchServers
 from deployments.local.servers import MariaDB, Postgres
 from deployments.local.servers.prefect_server import without_prefect_settings
 
@@ -38,7 +38,7 @@ class Tool:
     packages: tuple[tuple[str, ...], ...]
     noted: tuple[str, ...]
     program: str
-    environment: Callable[[Places], Mapping[str, str]]
+    environment: Callable[[BenchServers], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -70,25 +70,25 @@ def versions(tool: Tool, python: Path) -> str:
     return done.stdout.strip()
 
 
-def carry(each: Peer, python: Path, places: Places, table: str) -> Measured:
+def carry(each: Peer, python: Path, servers: BenchServers, table: str) -> Measured:
     """Let it carry the whole table into `SCHEMA`.
 
     Raises:
         MeasuredError: It failed, or took too long.
     """
-    env = without_prefect_settings(os.environ) | {"TMPDIR": places.env["TMPDIR"]}
+    env = without_prefect_settings(os.environ) | {"TMPDIR": servers.env["TMPDIR"]}
     env.pop("PYTHONPATH", None)
     return run(
         [python, "-I", Path(__file__).with_name(each.tool.program), table, SCHEMA, *each.settings],
-        places.folder / f"{each.tool.name.lower()}.log",
-        env={**env, **each.tool.environment(places)},
-        cwd=places.folder,
+        servers.folder / f"{each.tool.name.lower()}.log",
+        env={**env, **each.tool.environment(servers)},
+        cwd=servers.folder,
         timeout_seconds=CARRY_SECONDS,
     )
 
 
-def _for_dlt(places: Places) -> dict[str, str]:
-    shop, warehouse = places.mariadb, places.postgres
+def _for_dlt(servers: BenchServers) -> dict[str, str]:
+    shop, warehouse = servers.mariadb, servers.postgres
     source = (
         f"//{shop.user}:{quote(shop.password, safe='')}@{shop.host}:{shop.port}/{shop.database}?"
     )
@@ -105,25 +105,25 @@ def _for_dlt(places: Places) -> dict[str, str]:
         "PEER_SOURCE": f"mysql+pymysql:{source}{urlencode(by_sqlalchemy, quote_via=quote)}",
         "PEER_READER": f"mysql:{source}{urlencode(by_connectorx, quote_via=quote)}",
         "PEER_TARGET": target + urlencode(by_libpq, quote_via=quote),
-        "DLT_DATA_DIR": str(places.folder / "dlt"),
+        "DLT_DATA_DIR": str(servers.folder / "dlt"),
         "RUNTIME__DLTHUB_TELEMETRY": "false",
     }
 
 
-def _for_sling(places: Places) -> dict[str, str]:
+def _for_sling(servers: BenchServers) -> dict[str, str]:
     connections = {
-        "SHOP": {"type": "mariadb", "tls": "true"} | _login(places.mariadb),
+        "SHOP": {"type": "mariadb", "tls": "true"} | _login(servers.mariadb),
         "WAREHOUSE": {
             "type": "postgres",
             "sslmode": "verify-full",
-            "sslrootcert": str(places.postgres.ca_path),
+            "sslrootcert": str(servers.postgres.ca_path),
         }
-        | _login(places.postgres),
+        | _login(servers.postgres),
     }
     return {
         # Its driver for MariaDB verifies against the system's authorities: these.
-        "SSL_CERT_FILE": str(places.mariadb.ca_path),
-        "SLING_HOME_DIR": str(places.folder / "sling"),
+        "SSL_CERT_FILE": str(servers.mariadb.ca_path),
+        "SLING_HOME_DIR": str(servers.folder / "sling"),
         "SLING_DISABLE_TELEMETRY": "TRUE",
         **{name: json.dumps(value) for name, value in connections.items()},
     }

@@ -69,7 +69,7 @@ def test_a_peer_that_is_not_to_be_had_or_fails_is_told_and_left_out(
             raise PeerError("pip: there is none")
         return folder
 
-    def carry(each: Peer, python: Path, places: Any, table: str) -> Measured:
+    def carry(each: Peer, python: Path, servers: Any, table: str) -> Measured:
         if (each.name, table) == (CSV, "orders"):
             raise MeasuredError("exit code 1\nTraceback\nIt broke")
         return Measured({"seconds": 9.0}, 250.0)
@@ -77,11 +77,11 @@ def test_a_peer_that_is_not_to_be_had_or_fails_is_told_and_left_out(
     monkeypatch.setattr(race, "make_environment", make_environment)
     monkeypatch.setattr(race, "versions", lambda tool, python: "dlt 1.31.0")
     monkeypatch.setattr(race, "carry", carry)
-    monkeypatch.setattr(race, "_measure_floor", lambda places, result, table: None)
-    monkeypatch.setattr(race, "_check", lambda places, table, target: None)
-    places: Any = SimpleNamespace(folder=tmp_path, empty_targets=lambda: None)
+    monkeypatch.setattr(race, "_measure_floor", lambda servers, result, table: None)
+    monkeypatch.setattr(race, "_check", lambda servers, table, target: None)
+    servers: Any = SimpleNamespace(folder=tmp_path, empty_targets=lambda: None)
     result = race.measure(
-        places, lambda *arguments: Measured({"seconds": 3.0}, 400.0), ROWS, 2, lambda text: None
+        servers, lambda *arguments: Measured({"seconds": 3.0}, 400.0), ROWS, 2, lambda text: None
     )
     assert result.notes == [
         "A peer is dlt 1.31.0.",
@@ -113,11 +113,11 @@ def test_a_target_that_has_other_values_is_no_success() -> None:
             return (5, 10)
 
     asked = []
-    places: Any = SimpleNamespace(
+    servers: Any = SimpleNamespace(
         mariadb=Source(), fetch=lambda query, values: asked.append(query) or [(5, 11)]
     )
     with pytest.raises(MeasuredError, match=r"\(5, 11\), and \(5, 10\) were to be carried"):
-        race._check(places, "nps", "nps_postgres")
+        race._check(servers, "nps", "nps_postgres")
     assert asked == ["SELECT COUNT(*), SUM(score) FROM bench.nps_postgres"]
 
 
@@ -132,10 +132,10 @@ def test_both_tools_verify_both_servers_and_take_any_password() -> None:
             ca_path=Path(f"/tls/{name} ca.pem"),
         )
 
-    places: Any = SimpleNamespace(
+    servers: Any = SimpleNamespace(
         folder=Path("/bench"), mariadb=server("shop"), postgres=server("dwh")
     )
-    told = DLT.environment(places)
+    told = DLT.environment(servers)
     for name in ("PEER_SOURCE", "PEER_READER", "PEER_TARGET"):
         assert urlsplit(told[name]).password == "a%2Fb%40c%3A%25d"
     assert parse_qs(urlsplit(told["PEER_SOURCE"]).query)["ssl_ca"] == ["/tls/shop ca.pem"]
@@ -143,7 +143,7 @@ def test_both_tools_verify_both_servers_and_take_any_password() -> None:
     assert (reader["ssl-mode"], reader["ssl-ca"]) == (["VERIFY_IDENTITY"], ["/tls/shop ca.pem"])
     target = parse_qs(urlsplit(told["PEER_TARGET"]).query)
     assert target == {"sslmode": ["verify-full"], "sslrootcert": ["/tls/dwh ca.pem"]}
-    told = SLING.environment(places)
+    told = SLING.environment(servers)
     shop, warehouse = json.loads(told["SHOP"]), json.loads(told["WAREHOUSE"])
     assert (shop["tls"], told["SSL_CERT_FILE"]) == ("true", "/tls/shop ca.pem")
     assert (warehouse["sslmode"], warehouse["sslrootcert"]) == ("verify-full", "/tls/dwh ca.pem")

@@ -72,7 +72,7 @@ ROUTES = {
 
 
 @dataclass(frozen=True)
-class Places:
+class BenchServers:
     """The servers, all on loopback, and what a process needs to find them.
 
     Attributes:
@@ -176,7 +176,7 @@ class Places:
 
 
 @contextmanager
-def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Places]:
+def start_servers(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[BenchServers]:
     """Start the servers, make the tables, register the blocks; stop all at the end.
 
     Raises:
@@ -202,7 +202,7 @@ def open_places(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Place
             _register(folder, mariadb, s3, postgres, double)
             register_guards([SOURCE], READERS)
         (folder / "tmp").mkdir()
-        yield Places(
+        yield BenchServers(
             folder,
             mariadb,
             s3,
