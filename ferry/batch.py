@@ -158,7 +158,7 @@ class Batch:
         return self.mode == "full" or self.spec.soft_deletes == "apply" or not self.spec.key
 
     @property
-    def stretch(self) -> tuple[datetime, datetime] | None:
+    def time_bounds(self) -> tuple[datetime, datetime] | None:
         """The moments between which a batch has to lie to hold rows of this one; None for any."""
         if self.window is None or self.overwrites_newer or self._versions_undecided:
             return None

@@ -41,8 +41,8 @@ class BatchPlan:
         watermark: What a watermark continues from; None to read all.
         start: The lower bound that a watermark reads from; None if it reads all.
         columns_before: The names of the target's columns; none if it did not exist.
-        landed_before: What had landed that may hold the same rows (`Batch.stretch`), and how often
-            what had landed had been said to be void.
+        landed_before: What had landed that may hold the same rows (`Batch.time_bounds`), and how
+            often what had landed had been said to be void.
     """
 
     query: ExtractQuery

@@ -141,7 +141,7 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
         ids = [each.receipt_id(extracted.left_out, extracted.checksum) for each in batch.each]
         name = cursor.name if cursor else None
-        now = read_landed_now(warehouse, batch.target, batch.stretch, name, ids)
+        now = read_landed_now(warehouse, batch.target, batch.time_bounds, name, ids)
         empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
         void: Receipt | None = None
         if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):

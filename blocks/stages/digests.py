@@ -7,8 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import BinaryIO, Self
 
-PIECE_BYTES = 16 << 20
-"""From this size on a file is stored in pieces of it."""
+CHUNK_BYTES = 16 << 20
+"""From this size on a file is stored in chunks of it."""
 
 
 @dataclass(frozen=True)
@@ -18,22 +18,22 @@ class Digests:
     Attributes:
         size_bytes: How many they are.
         whole: The SHA-256 of all of them.
-        pieces: Those of each piece of `PIECE_BYTES`, the last one shorter.
+        chunks: Those of each chunk of `CHUNK_BYTES`, the last one shorter.
     """
 
     size_bytes: int
     whole: bytes
-    pieces: tuple[bytes, ...]
+    chunks: tuple[bytes, ...]
 
     @classmethod
     def of(cls, content: BinaryIO) -> Self:
-        """Of all that is left of the content, read a piece at a time."""
-        whole, pieces, size_bytes = hashlib.sha256(), [], 0
-        while piece := content.read(PIECE_BYTES):
-            whole.update(piece)
-            pieces.append(hashlib.sha256(piece).digest())
-            size_bytes += len(piece)
-        return cls(size_bytes, whole.digest(), tuple(pieces))
+        """Of all that is left of the content, read a chunk at a time."""
+        whole, chunks, size_bytes = hashlib.sha256(), [], 0
+        while chunk := content.read(CHUNK_BYTES):
+            whole.update(chunk)
+            chunks.append(hashlib.sha256(chunk).digest())
+            size_bytes += len(chunk)
+        return cls(size_bytes, whole.digest(), tuple(chunks))
 
     @property
     def of_one(self) -> str:
@@ -41,9 +41,9 @@ class Digests:
         return base64.b64encode(self.whole).decode()
 
     @property
-    def of_pieces(self) -> str:
-        """What S3 answers of one in pieces, before a dash and their number: of their digests.
+    def of_chunks(self) -> str:
+        """What S3 answers of one in chunks, before a dash and their number: of their digests.
 
         Source: Amazon S3 User Guide, "Checking object integrity", on composite checksums.
         """
-        return base64.b64encode(hashlib.sha256(b"".join(self.pieces)).digest()).decode()
+        return base64.b64encode(hashlib.sha256(b"".join(self.chunks)).digest()).decode()

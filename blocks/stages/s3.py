@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from blocks.little_memory import without_ecs_worker
 from blocks.stage import Stage
-from blocks.stages.digests import PIECE_BYTES, Digests
+from blocks.stages.digests import CHUNK_BYTES, Digests
 from blocks.stages.keys import (
     changed_part,
     checked_key,
@@ -108,7 +108,7 @@ class S3Stage(Stage):
     def put(self, part: PartFile, key: str) -> StagedFile:
         """Store the part under the key, whole or not at all; storing it again changes nothing.
 
-        Parts from 16 MiB on go up in several pieces at once, of which nothing is seen before the
+        Parts from 16 MiB on go up in several chunks at once, of which nothing is seen before the
         last has arrived.
 
         Raises:
@@ -127,7 +127,7 @@ class S3Stage(Stage):
                 raise changed_part(part)
             file.seek(0)
             settings = {**self._encryption(), "Metadata": {"sha256": part.sha256}}
-            upload = self._put if part.size_bytes < PIECE_BYTES else self._put_in_pieces
+            upload = self._put if part.size_bytes < CHUNK_BYTES else self._put_in_chunks
             upload(file, full_key, digests, settings)
         return StagedFile(key, self._uri(full_key), part.size_bytes, part.rows)
 
@@ -285,7 +285,7 @@ class S3Stage(Stage):
         if answer.get("ChecksumSHA256") != digests.of_one:
             self._compare(full_key, digests)
 
-    def _put_in_pieces(
+    def _put_in_chunks(
         self, content: BinaryIO, full_key: str, digests: Digests, settings: dict[str, Any]
     ) -> None:
         """Store the content by several requests at once, and see that what S3 has is it."""
@@ -298,13 +298,13 @@ class S3Stage(Stage):
             full_key,
             ExtraArgs=settings,
             Config=TransferConfig(
-                multipart_threshold=PIECE_BYTES,
-                multipart_chunksize=PIECE_BYTES,
+                multipart_threshold=CHUNK_BYTES,
+                multipart_chunksize=CHUNK_BYTES,
                 max_concurrency=4,
             ),
         )
         answer = client.head_object(Bucket=self.bucket_name, Key=full_key, ChecksumMode="ENABLED")
-        if answer.get("ChecksumSHA256", "").partition("-")[0] != digests.of_pieces:
+        if answer.get("ChecksumSHA256", "").partition("-")[0] != digests.of_chunks:
             self._compare(full_key, digests)
 
     def _compare(self, full_key: str, digests: Digests) -> None:

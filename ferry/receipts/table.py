@@ -90,11 +90,11 @@ class LandedNow:
     this_one: bool
 
 
-Bounds = tuple[datetime, datetime] | None
+TimeBounds = tuple[datetime, datetime] | None
 """The moments that bound what a batch reads; None for all, and for what has no end."""
 
 
-def _overlapping(bounds: Bounds, cursor: str | None) -> Statement:
+def _overlapping(bounds: TimeBounds, cursor: str | None) -> Statement:
     """The condition that a receipt is of a batch that may hold the same rows.
 
     One that was read by another cursor may hold them whatever its window: that is a stretch of
@@ -111,7 +111,7 @@ def _overlapping(bounds: Bounds, cursor: str | None) -> Statement:
 
 
 def read_landed_before(
-    tx: Transaction, table: TableName, bounds: Bounds, cursor: str | None
+    tx: Transaction, table: TableName, bounds: TimeBounds, cursor: str | None
 ) -> LandedBefore:
     """What has landed in this table before a batch between these bounds, by this cursor, is read.
 
@@ -171,7 +171,7 @@ def read_to(tx: Transaction, table: TableName) -> datetime | None:
 def read_landed_now(
     tx: Transaction,
     table: TableName,
-    bounds: Bounds,
+    bounds: TimeBounds,
     cursor: str | None,
     batch_ids: Sequence[str],
 ) -> LandedNow:

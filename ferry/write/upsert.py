@@ -57,17 +57,19 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Writ
         if load.unique_key and load.deleted is None:
             insert(tx, load, capabilities)
             return [Written(inserted=rows) for rows in whole]
-        span, is_new = None, True
+        key_range, is_new = None, True
         _check_keys(tx, load, None)
     else:
-        span = _check_keys(tx, load, _ranged(load))
-        is_new = span is not None and not _occupied(tx, load, span)
+        key_range = _check_keys(tx, load, _ranged(load))
+        is_new = key_range is not None and not _occupied(tx, load, key_range)
     load, staging, repeated = _newest_only(tx, load, load.staging, pads_text)
 
     def narrowed(statement: Statement | str) -> Statement:
-        if span is None:
+        if key_range is None:
             return Statement.of(statement)
-        return sql.only_within(statement, load.target, span.column, span.low, span.high)
+        return sql.only_within(
+            statement, load.target, key_range.column, key_range.low, key_range.high
+        )
 
     prefix = sql.table_sql(staging) + "."
     marked = load.deleted.condition(pads_text, prefix) if load.deleted else None
@@ -223,7 +225,7 @@ class _Counter:
 
 
 @dataclass(frozen=True)
-class _Span:
+class _KeyRange:
     """The lowest and the highest value of a key column in the batch.
 
     A row of the target whose key is in the batch has its value between them.
@@ -239,14 +241,14 @@ def _ranged(load: Load) -> Column | None:
     return next((column for column in load.key if column.type.kind in _ORDERED), None)
 
 
-def _occupied(tx: Transaction, load: Load, span: _Span) -> bool:
-    """Whether the target has any row within the span."""
-    lowest = sql.lowest_within(load.target, span.column, span.low, span.high)
+def _occupied(tx: Transaction, load: Load, key_range: _KeyRange) -> bool:
+    """Whether the target has any row within the range."""
+    lowest = sql.lowest_within(load.target, key_range.column, key_range.low, key_range.high)
     return tx.fetch(lowest)[0][0] is not None
 
 
-def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _Span | None:
-    """Refuse a batch without full keys; returns the span of a column of the key."""
+def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _KeyRange | None:
+    """Refuse a batch without full keys; returns the range of a column of the key."""
     assert load.staging is not None
     names = [column.name for column in load.key]
     counted = sql.count_keyed_rows(load.staging, names, ranged.name if ranged else None)
@@ -259,7 +261,7 @@ def _check_keys(tx: Transaction, load: Load, ranged: Column | None) -> _Span | N
             found=f"{rows - keyed} rows",
             todo="Choose a key whose columns are never NULL.",
         )
-    return _Span(ranged.name, low, high) if ranged else None
+    return _KeyRange(ranged.name, low, high) if ranged else None
 
 
 def _newest_only(

@@ -44,7 +44,7 @@ def landed_before(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> 
     """What has landed in the batch's table, which is going to be read by this cursor."""
     name = cursor.name.lower() if cursor else None
     return asked(
-        lambda: read_landed_before(warehouse, batch.target, batch.stretch, name),
+        lambda: read_landed_before(warehouse, batch.target, batch.time_bounds, name),
         LandedBefore(),
         warehouse,
     )

@@ -19,7 +19,7 @@ from prefect.logging import get_run_logger
 
 from tasks.pages.cells import cell, escaped, increase, table
 from tasks.pages.chart import LINES_PER_CHART, Form, draw_chart, is_thinned
-from tasks.pages.summary_rows import Difference, Kind, SummaryRows
+from tasks.pages.summary_rows import ComparedRow, Kind, SummaryRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,10 +131,10 @@ def _newest(rows: SummaryRows) -> Iterator[str]:
     new = [name for name in rows.measures if name not in rows.before.columns]
     if new and len(rows.before):
         yield f"Not published before: {', '.join(map(escaped, new))}."
-    newest, older = rows.differences[:ROWS_SHOWN], rows.differences[ROWS_SHOWN:]
+    newest, older = rows.compared[:ROWS_SHOWN], rows.compared[ROWS_SHOWN:]
     if newest:
         yield _table(rows, newest)
-    if differing := [difference for difference in older if difference.kind != "same"]:
+    if differing := [row for row in older if row.kind != "same"]:
         count = len(differing)
         shown = f", the newest {ROWS_SHOWN} of them" if count > ROWS_SHOWN else ""
         yield f"### Older rows that differ: {count:,}{shown}"
@@ -154,27 +154,27 @@ def _line(rows: SummaryRows) -> str:
     return f"{have}; against what was published before: {changes}."
 
 
-def _table(rows: SummaryRows, differences: Sequence[Difference]) -> str:
+def _table(rows: SummaryRows, compared: Sequence[ComparedRow]) -> str:
     grain = list(dict.fromkeys((rows.time_column, *rows.grain)))
     lines = [
         [
-            *(cell(difference.row[name]) for name in grain),
-            *(_measure(difference, name) for name in rows.measures),
-            "" if difference.kind == "same" else f"**{difference.kind}**",
+            *(cell(row.shown[name]) for name in grain),
+            *(_measure(row, name) for name in rows.measures),
+            "" if row.kind == "same" else f"**{row.kind}**",
         ]
-        for difference in differences
+        for row in compared
     ]
     return table([*grain, *rows.measures, "against before"], lines, rows.measures)
 
 
-def _measure(difference: Difference, name: str) -> str:
+def _measure(row: ComparedRow, name: str) -> str:
     """A figure; where it changed, from what to what, and by how much."""
-    if difference.now is None:
-        return f"{cell(difference.row[name])} → gone" if name in difference.row else "gone"
-    now = difference.now[name]
-    if difference.before is None or name not in difference.changed:
+    if row.now is None:
+        return f"{cell(row.shown[name])} → gone" if name in row.shown else "gone"
+    now = row.now[name]
+    if row.before is None or name not in row.changed:
         return cell(now)
-    before = difference.before[name]
+    before = row.before[name]
     by = increase(before, now)
     return f"{cell(before)} → {cell(now)}" + (f" ({by})" if by else "")
 

@@ -22,7 +22,7 @@ _SAME = 1e-9
 
 
 @dataclass(frozen=True)
-class Difference:
+class ComparedRow:
     """A row of a summary, now and before.
 
     Attributes:
@@ -45,8 +45,8 @@ class Difference:
         return "changed" if self.changed else "same"
 
     @property
-    def row(self) -> Row:
-        """The row now, or if it is gone, what it was."""
+    def shown(self) -> Row:
+        """The row now; if it is gone, what it was."""
         row = self.now if self.now is not None else self.before
         assert row is not None
         return row
@@ -71,12 +71,12 @@ class SummaryRows:
     after: pd.DataFrame
 
     @cached_property
-    def differences(self) -> list[Difference]:
+    def compared(self) -> list[ComparedRow]:
         """Every row, now and before: newest first, then by the rest of the grain."""
         before, now = self._by_key(self.before), self._by_key(self.after)
         compared = [name for name in self.measures if name in self.before.columns]
         found = [
-            Difference(
+            ComparedRow(
                 now.get(key),
                 before.get(key),
                 tuple(
@@ -87,9 +87,9 @@ class SummaryRows:
             )
             for key in now | before
         ]
-        found.sort(key=lambda difference: self._group(difference.row))
+        found.sort(key=lambda row: self._group(row.shown))
         found.sort(
-            key=lambda difference: moment(difference.row[self.time_column]) or datetime.min,
+            key=lambda row: moment(row.shown[self.time_column]) or datetime.min,
             reverse=True,
         )
         return found
@@ -97,7 +97,7 @@ class SummaryRows:
     @property
     def counts(self) -> Counter[Kind]:
         """How many rows are new, changed, gone, and the same."""
-        return Counter(difference.kind for difference in self.differences)
+        return Counter(row.kind for row in self.compared)
 
     @property
     def comparable(self) -> bool:

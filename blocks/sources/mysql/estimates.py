@@ -64,10 +64,10 @@ def explained_rows(cursor: Cursor, select: Select) -> int:
     Raises:
         pymysql.MySQLError: It does not tell; the caller knows what of.
     """
-    return max(explained(cursor, select.sql), default=0)
+    return max(explain_rows(cursor, select.sql), default=0)
 
 
-def explained(cursor: Cursor, sql: str) -> list[int]:
+def explain_rows(cursor: Cursor, sql: str) -> list[int]:
     """About how many rows the server will touch in each table of a statement, in its order.
 
     Raises:
@@ -164,5 +164,5 @@ def _between(cursor: Cursor, table: str, name: str, asked: Sequence[tuple[int, i
             f"WHERE {name} >= {start} AND {name} < {end}"
             for start, end in asked[first : first + _BRANCHES * 4]
         )
-        estimates += explained(cursor, union)
+        estimates += explain_rows(cursor, union)
     return [rows if rows > 1 else 0 for rows in estimates]
