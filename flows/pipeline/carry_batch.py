@@ -37,7 +37,7 @@ from ferry.specs.tables import TableSpec
 from flows.pipeline.make_batch import Route
 from tasks.copy_in import copy
 from tasks.extract import extract
-from tasks.landed.history import record_failures
+from tasks.landed.failures import record_failures
 from tasks.landed.receipts import already_landed
 from tasks.pages.receipt import receipt_line, show_receipt
 from tasks.plan_batch import plan

@@ -23,7 +23,7 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import NOT_THE_WINDOWS_FAULT, Coordination, carry_together
 from flows.pipeline.make_batch import Route
-from tasks.landed.history import record_failures
+from tasks.landed.failures import record_failures
 from tasks.runs.own_state import while_running
 from tasks.step import log_failure
 

@@ -1,1 +1,1 @@
-"""What has landed in a table before, as its receipts tell, and what follows for the next batch."""
+"""What has landed in a table before and what failed to, and what follows for the next batch."""

@@ -1,22 +1,18 @@
-"""What a warehouse remembers of a table: its receipts and failures, read; and failures, written."""
+"""What a warehouse remembers of a table, and of a run: its receipts and failures, read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect import task
-from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch
 from ferry.coverage.standings import Coverage, coverage_of
 from ferry.cursors import find_cursor
-from ferry.errors import FerryError
 from ferry.receipts import failures
-from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
+from ferry.receipts.failures import FAILURES, Failure
 from ferry.receipts.receipt import (
     RECEIPTS,
     VOID,
@@ -28,21 +24,9 @@ from ferry.receipts.receipt import (
 from ferry.receipts.table import count_of_run, last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
 from ferry.specs.tables import TableSpec
+from tasks.landed.failures import failures_of_run, read_failures
 from tasks.landed.receipts import asked, why_gone
-from tasks.own_tables import make_missing
 from tasks.step import STEP, explains
-
-
-def read_failures(table: TableName, warehouse: Warehouse) -> list[Failure]:
-    """All failures of the table."""
-    return _failures("table_name", str(table), warehouse)
-
-
-def _failures(column: str, value: str, warehouse: Warehouse) -> list[Failure]:
-    if warehouse.describe(FAILURES) is None:
-        return []
-    select = sql.select_where(FAILURES, FAILURE_COLUMNS, column, value)
-    return [failures.from_row(row) for row in warehouse.fetch(select)]
 
 
 @dataclass(frozen=True)
@@ -158,7 +142,7 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
     receipts = asked(lambda: read_receipts_of(warehouse, flow_run_id), none, warehouse)
     own = [receipt for receipt in receipts if receipt.table_name == name]
     landed = landed_by_id(own, last_void(warehouse, table)) if own else {}
-    failed = _failures("flow_run_id", flow_run_id, warehouse)
+    failed = failures_of_run(flow_run_id, warehouse)
     return RunHistory(
         landed,
         sorted((f for f in failed if f.table_name == name), key=lambda f: f.failed_at),
@@ -187,18 +171,3 @@ def count_run(
     some_landed = bool(landed)  # then the table of receipts is there
     count = failures.count_of_run(flow_run_id, table, since, some_landed=some_landed)
     return landed, int(warehouse.fetch(count)[0][0]), rows
-
-
-def record_failures(batches: Sequence[Batch], error: Exception, warehouse: Warehouse) -> None:
-    """Write down that these batches did not arrive.
-
-    That the warehouse cannot be reached may be the very reason: then it is only logged, and the
-    window counts as missing.
-    """
-    now = datetime.now(UTC)
-    rows = [failures.to_row(failure_of(batch, error, now)) for batch in batches]
-    try:
-        make_missing(FAILURES, FAILURE_COLUMNS, warehouse)
-        warehouse.execute(sql.insert_rows(FAILURES, FAILURE_COLUMNS, rows))
-    except FerryError as unwritten:
-        get_run_logger().warning("the failure of %s is not recorded: %s", batches[0], unwritten)

@@ -23,7 +23,8 @@ from flows.backfill_tables import backfill
 from flows.pipeline import carry_batch
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
-from tasks.landed.history import read_coverage, read_failures
+from tasks.landed.failures import read_failures
+from tasks.landed.history import read_coverage
 from tests.flows.pipeline.test_killed import kill_at
 from tests.harness.api import Api, eventually
 
