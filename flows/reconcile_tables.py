@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from prefect import flow
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
@@ -29,6 +29,7 @@ from flows.pipeline.notify import notify
 from flows.pipeline.repair import Repaired, repair_table
 from flows.pipeline.table_specs import load_table_specs
 from tasks.audits.reconcile import reconcile as compare_table
+from tasks.gather import gather
 from tasks.pages.audit import advice, show_audits
 from tasks.step import explains, known, with_retries
 
@@ -109,14 +110,10 @@ def reconcile(
             flow_run_id=str(flow_run.id),
             whole_without_days=last_days is not None or are_all(table),
         )
-    wait(list(futures.values()))
-    for name, future in futures.items():
-        result = future.result(raise_on_failure=False)
-        if isinstance(result, Audit):
-            found.audits[name] = result
-            get_run_logger().info("%s", result)
-        else:
-            found.failures[name] = reason_of(result)
+    found.audits, errors = gather(futures)
+    found.failures |= {name: reason_of(error) for name, error in errors.items()}
+    for each in found.audits.values():
+        get_run_logger().info("%s", each)
     if repair != "none":
         for spec in specs:
             audit = found.audits.get(str(spec.target))

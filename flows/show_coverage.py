@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -24,6 +24,7 @@ from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
+from tasks.gather import gather
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.coverage import artifact_key, overview_page, table_page
 from tasks.record_coverage import record_coverage
@@ -71,7 +72,6 @@ def show_coverage(
     if zone:
         zone_info(zone)
     futures: dict[str, PrefectFuture[TableDays]] = {}
-    found: dict[str, TableDays] = {}
     unknown: dict[str, str] = {}
     warehouses: dict[str, Warehouse] = {}
     for spec in chosen_specs(load_table_specs(), table):
@@ -88,13 +88,9 @@ def show_coverage(
             now=scheduled_start(),
             start=start_date,
         )
-    wait(list(futures.values()))
-    for name, future in futures.items():
-        result = future.result(raise_on_failure=False)
-        if isinstance(result, TableDays):
-            found[name] = result.within(start_date, end_date)
-        else:
-            unknown[name] = reason_of(result)
+    told, errors = gather(futures)
+    found = {name: days.within(start_date, end_date) for name, days in told.items()}
+    unknown |= {name: reason_of(error) for name, error in errors.items()}
     of_all = are_all(table) and not (start_date or end_date)
     _show(found, unknown, of_all=of_all)
     summary = "; ".join(first_of(map(str, found.values()), MAX_REASONS))

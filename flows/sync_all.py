@@ -10,7 +10,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
@@ -35,6 +35,7 @@ from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied, tidy_scratch
+from tasks.gather import gather
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import short
 from tasks.pages.receipt import EARLIER, is_earlier, receipt_line
@@ -120,9 +121,7 @@ def sync_all(
     batches: list[Batch] = []
     stop, routes, began = Event(), Routes(), datetime.now(UTC)
     futures: dict[str, PrefectFuture[Receipt]] = {}
-    receipts: dict[str, Receipt] = {}
     failures: dict[str, str] = {}
-    partly: list[str] = []
     for spec in sorted(due, key=lambda each: each.settle_seconds):  # who waits holds a place
         try:
             batch = make_batch(spec, dates if spec.mode == "window" else Dates())
@@ -134,19 +133,13 @@ def sync_all(
                 batch, routes, stop=stop, settle=not dates.given
             )
     try:
-        wait(list(futures.values()))
+        receipts, errors = gather(futures)
     except BaseException:  # a cancelled run ends here, by a signal
         stop.set()
         raise
     tidy_scratch(routes.warehouses, "sync-all")
-    for name, future in futures.items():
-        result = future.result(raise_on_failure=False)
-        if isinstance(result, Receipt):
-            receipts[name] = result
-        else:
-            failures[name] = reason_of(result)
-            if isinstance(result, IncompleteReadError):
-                partly.append(name)
+    failures |= {name: reason_of(error) for name, error in errors.items()}
+    partly = [name for name, error in errors.items() if isinstance(error, IncompleteReadError)]
     caught_up = {} if dates.given else catch_up_tables(batches)
     landed = [batch for batch in batches if str(batch.target) in receipts]
     audited = {} if dates.given else audit_tables(landed)

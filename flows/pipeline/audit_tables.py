@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
@@ -20,6 +20,7 @@ from ferry.windows import zone_info
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.repair import repair_table
 from tasks.audits.reconcile import reconcile
+from tasks.gather import gather
 from tasks.step import known, with_retries
 
 
@@ -51,14 +52,9 @@ def audit_tables(batches: Iterable[Batch]) -> dict[str, Audited]:
             futures[name] = _submit(batch)
         except Exception as error:  # noqa: BLE001  # the others are compared, whatever it is
             done[name] = Audited(reason=reason_of(known(error, table=name)))
-    wait(list(futures.values()))
-    for name, future in futures.items():
-        result = future.result(raise_on_failure=False)
-        if isinstance(result, Audit):
-            done[name] = _repaired(chosen[name], result)
-        else:
-            done[name] = Audited(reason=reason_of(result))
-    return done
+    audits, errors = gather(futures)
+    done |= {name: Audited(reason=reason_of(error)) for name, error in errors.items()}
+    return done | {name: _repaired(chosen[name], audit) for name, audit in audits.items()}
 
 
 def _submit(batch: Batch) -> PrefectFuture[Audit]:

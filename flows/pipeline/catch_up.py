@@ -9,7 +9,7 @@ from threading import Event
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from ferry.backfills.outcomes import Outcome, receipts_of
@@ -23,6 +23,7 @@ from ferry.windows import Window
 from flows.pipeline.carry_batch import NOT_THE_WINDOWS_FAULT
 from flows.pipeline.carry_many import InARow, run_windows
 from flows.pipeline.make_batch import Route, load_route
+from tasks.gather import gather
 from tasks.landed.history import read_coverage
 from tasks.landed.receipts import readings
 from tasks.pages.receipt import receipt_line
@@ -52,18 +53,14 @@ def catch_up_tables(batches: Iterable[Batch]) -> dict[str, list[Outcome]]:
     }
     try:
         with while_running(stop):
-            wait(list(futures.values()))
+            found, errors = gather(futures)
     except BaseException:  # a cancelled run ends here, by a signal or by what its state says
         stop.set()
         raise
-    found: dict[str, list[Outcome]] = {}
-    for table, future in futures.items():
-        result = future.result(raise_on_failure=False)
-        if isinstance(result, BaseException):
-            result = [Outcome(table, None, reason=reason_of(result))]
-        if result:
-            found[table] = result
-    return found
+    found |= {
+        table: [Outcome(table, None, reason=reason_of(error))] for table, error in errors.items()
+    }
+    return {table: outcomes for table, outcomes in found.items() if outcomes}
 
 
 def caught_up_lines(caught_up: Mapping[str, Sequence[Outcome]]) -> list[str]:
