@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
@@ -53,9 +54,10 @@ def show_coverage(
 ) -> Any:
     """Show, table by date, what is loaded, missing or failed.
 
-    Each table gets a page with a calendar, and the command that repairs what is not loaded. The
-    table `ferry.coverage` in the warehouse gets all its days. The run is Completed, whatever is
-    missing; it fails only if a table's days cannot be told.
+    Each table gets a page with a calendar, and the command that repairs what is not loaded; with
+    dates, a page beside the one of all its days. The table `ferry.coverage` in the warehouse gets
+    all its days. A run that starts late, or is retried, tells of the days up to then. It is
+    Completed, whatever is missing; it fails only if a table's days cannot be told.
 
     Args:
         table: One table, several, or `all`, which it is by default.
@@ -68,6 +70,8 @@ def show_coverage(
         The days shown, by table.
     """
     table = ALL if table is None else table
+    # What is told replaces what was told before, so that a retry tomorrow tells of today, too.
+    now = max(scheduled_start(), datetime.now(UTC))
     check_ends(start_date, end_date)
     if zone:
         zone_info(zone)
@@ -85,14 +89,13 @@ def show_coverage(
             spec,
             warehouses[spec.warehouse],
             zone=zone,
-            now=scheduled_start(),
+            now=now,
             start=start_date,
         )
     told, errors = gather(futures)
     found = {name: days.within(start_date, end_date) for name, days in told.items()}
     unknown |= {name: reason_of(error) for name, error in errors.items()}
-    of_all = are_all(table) and not (start_date or end_date)
-    _show(found, unknown, of_all=of_all)
+    _show(found, unknown, of_all=are_all(table), whole=not (start_date or end_date))
     summary = "; ".join(first_of(map(str, found.values()), MAX_REASONS))
     if unknown:
         reasons = "; ".join(first_of(map(on_one_line, unknown.values()), MAX_REASONS))
@@ -101,13 +104,16 @@ def show_coverage(
     return Completed(message=summary, data=found)
 
 
-def _show(found: dict[str, TableDays], unknown: dict[str, str], *, of_all: bool) -> None:
+def _show(
+    found: dict[str, TableDays], unknown: dict[str, str], *, of_all: bool, whole: bool
+) -> None:
+    """Show them; pages of all tables, and of all days, stay as they are where it is not these."""
     log = get_run_logger()
     for days in found.values():
         log.info("%s", days)
         with cosmetic("the coverage"):
             create_markdown_artifact(
-                key=artifact_key(days.spec.name),
+                key=artifact_key(days.spec.name, whole=whole),
                 description=str(days),
                 markdown=table_page(days),
             )
@@ -115,7 +121,7 @@ def _show(found: dict[str, TableDays], unknown: dict[str, str], *, of_all: bool)
         log.error("%s", reason)
     with cosmetic("the coverage"):
         create_markdown_artifact(
-            key="coverage" if of_all else "selected-coverage",  # the page of all stays as it is
+            key="coverage" if of_all and whole else "selected-coverage",
             description="What is loaded, missing or failed",
-            markdown=overview_page(found.values(), unknown),
+            markdown=overview_page(found.values(), unknown, whole=whole),
         )

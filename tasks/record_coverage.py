@@ -28,13 +28,14 @@ def record_coverage(
 ) -> TableDays:
     """All days of the table up to the last one that is over, as `ferry.coverage` then has them.
 
-    Safe to repeat: the table's rows are written anew, in one transaction.
+    Safe to repeat: the table's rows are written anew, in one transaction. Days before the table's
+    first, which are told where they are asked for, are not written.
 
     Args:
         spec: The table's spec.
         warehouse: Where its receipts are.
         zone: The zone in which days are counted; None for the spec's own.
-        now: What tells which days are over: the run's scheduled start.
+        now: What tells which days are over.
         start: Tell of the days from here on, too.
 
     Raises:
@@ -43,18 +44,23 @@ def record_coverage(
     """
     with error_context(str(spec.target), None, "coverage"):
         history = read_history.fn(spec, warehouse)
-        days = table_days(
-            spec,
-            history.receipts,
-            history.failures,
-            cursor=history.cursor,
-            zone=zone or spec.zone,
-            now=now,
-            start=start,
-            audits=_audits(spec, warehouse),
-        )
+        audits = _audits(spec, warehouse)
+
+        def told(first: date | None) -> TableDays:
+            return table_days(
+                spec,
+                history.receipts,
+                history.failures,
+                cursor=history.cursor,
+                zone=zone or spec.zone,
+                now=now,
+                start=first,
+                audits=audits,
+            )
+
+        days = told(start)
         make_missing(COVERAGE, COVERAGE_COLUMNS, warehouse)
-        _write(days, warehouse)
+        _write(told(None) if start else days, warehouse)
         return days
 
 

@@ -38,17 +38,21 @@ def table_page(table: TableDays) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def overview_page(tables: Iterable[TableDays], untold: dict[str, str]) -> str:
+def overview_page(
+    tables: Iterable[TableDays], untold: dict[str, str], *, whole: bool = True
+) -> str:
     """The page of all tables, one line for each.
 
     Args:
         tables: How they stand.
         untold: Why nothing can be told of the others, by their names.
+        whole: Whether all their days are told, not those that were asked for.
     """
+    told = (_line(table, whole=whole) for table in tables)
     lines = [
         "| table | days | loaded | missing | failed | newest gap |",
         "| --- | --- | ---: | ---: | ---: | --- |",
-        *first_of(map(_line, tables), MAX_TABLES, "| and {:,} more tables | | | | | |"),
+        *first_of(told, MAX_TABLES, "| and {:,} more tables | | | | | |"),
         *first_of(
             (f"| {name} | **not told**: {short(why)} | | | | |" for name, why in untold.items()),
             MAX_ROWS,
@@ -58,8 +62,8 @@ def overview_page(tables: Iterable[TableDays], untold: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(table: TableDays) -> str:
-    name = f"[{table.spec.target}](/artifacts/key/{artifact_key(table.spec.name)})"
+def _line(table: TableDays, *, whole: bool) -> str:
+    name = f"[{table.spec.target}](/artifacts/key/{artifact_key(table.spec.name, whole=whole)})"
     if not table.days:
         return f"| {name} | {short(table.instead or 'none yet')} | | | | |"
     counts = " | ".join(
@@ -70,9 +74,15 @@ def _line(table: TableDays) -> str:
     return f"| {name} | {table.days[0].day} to {table.days[-1].day} | {counts} | {newest} |"
 
 
-def artifact_key(name: str) -> str:
-    """The key under which a table's page is found: small letters, digits and dashes."""
-    return "coverage-" + "".join(letter if letter.isalnum() else "-" for letter in name)
+def artifact_key(name: str, *, whole: bool = True) -> str:
+    """The key under which a table's page is found: small letters, digits and dashes.
+
+    Args:
+        name: The table's name.
+        whole: Whether it is the page of all its days; one of some days is another page.
+    """
+    key = "coverage-" + "".join(letter if letter.isalnum() else "-" for letter in name)
+    return key if whole else f"selected-{key}"
 
 
 def _repairs(table: TableDays) -> str:

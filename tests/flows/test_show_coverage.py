@@ -2,11 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
 
 from ferry.errors import FerryError
 from ferry.statements import PARAM, Statement
@@ -73,7 +75,7 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
 
     assert state.type is StateType.COMPLETED
     assert state.message == "orders: 1 day missing, 1 failed of 5"
-    page = pages(api, state)["coverage-orders"]
+    page = pages(api, state)["selected-coverage-orders"]
     assert "Jan 2023  # # X o # \u00b7 \u00b7" in page
     where = f"FERRY-DATA: upsert {shop.schema}.orders 2023-01-03"
     assert f"| 2023-01-03 | 1 | failed | {where}" in page
@@ -131,12 +133,12 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -
     assert told["never"] == "full: never loaded"
     found = pages(api, state)
     overview = found.pop("selected-coverage")
-    assert set(found) == {f"coverage-{name}" for name in told}
+    assert set(found) == {f"selected-coverage-{name}" for name in told}
     assert (
-        f"| [{shop.schema}.orders](/artifacts/key/coverage-orders) "
+        f"| [{shop.schema}.orders](/artifacts/key/selected-coverage-orders) "
         "| 2023-01-04 to 2023-01-05 | 1 | 1 | 0 | 2023-01-05, missing |"
     ) in overview
-    assert "full: last loaded" in found["coverage-prices"]
+    assert "full: last loaded" in found["selected-coverage-prices"]
     assert run(table=["visits"]).message == "visits: 1 day loaded"
 
 
@@ -163,8 +165,29 @@ def test_a_run_for_one_table_or_some_days_leaves_the_page_of_all_as_it_is(
     sync_table(table="orders", run_date=DAY)
     for of_all in (None, "all", ["all", "orders"]):
         assert set(pages(api, run(table=of_all))) == {"coverage-orders", "coverage"}
-    for some in ({"table": table}, {"end_date": date(2023, 1, 6)}, {"start_date": DAY}):
-        assert set(pages(api, run(**some))) == {"coverage-orders", "selected-coverage"}
+    assert set(pages(api, run(table=table))) == {"coverage-orders", "selected-coverage"}
+    for days in ({"end_date": date(2023, 1, 6)}, {"start_date": DAY, "table": table}):
+        keys = {"selected-coverage-orders", "selected-coverage"}
+        assert set(pages(api, run(**days))) == keys
+
+
+@EMBEDDED
+def test_a_run_of_long_ago_that_is_retried_tells_of_the_days_up_to_now(shop: Any, api: Api) -> None:
+    sync_table(table="orders", run_date=DAY)
+    at = datetime(2023, 1, 5, 11, tzinfo=UTC)
+    flow_run = api.client.create_flow_run(show_coverage, state=Scheduled(scheduled_time=at))
+    run_flow(show_coverage, flow_run=flow_run, parameters={})
+    ((newest,),) = shop.warehouse.fetch("SELECT MAX(day) FROM ferry.coverage")
+    assert newest >= datetime.now(UTC).date() - timedelta(days=2)
+
+
+@EMBEDDED
+def test_days_before_the_first_that_are_asked_for_are_shown_and_not_kept(shop: Any) -> None:
+    shop.write_specs(orders=ORDERS)
+    sync_table(table="orders", run_date=DAY)
+    state = run(**JANUARY)
+    assert state.message == "orders: 4 days missing, 0 failed of 5"
+    assert in_warehouse(shop) == [(DAY, "loaded"), (date(2023, 1, 5), "missing")]
 
 
 @ONE_ROUTE

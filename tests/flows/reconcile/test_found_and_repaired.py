@@ -265,7 +265,7 @@ def test_coverage_shows_days_that_have_drifted_until_they_are_repaired(shop: Any
     (page,) = [
         str(each.data)
         for each in api.artifacts(str(state.state_details.flow_run_id))
-        if each.key == "coverage-orders"
+        if each.key == "selected-coverage-orders"
     ]
     assert "**1 loaded, 0 failed, 0 missing, 4 drifted** of 5 days" in page
     assert "! drifted" in page and "Jan 2023  # ! ! ! !" in page
