@@ -139,8 +139,8 @@ def test_a_backfill_that_is_retried_lands_the_day_that_has_failed_in_another_run
         f"DELETE FROM ferry.receipts WHERE table_name = {PARAM} AND window_label = '2023-01-03'"
     )
 
-    def is_retried(carried: Any, unplanned: Any) -> Any:
-        state = ended(carried, unplanned)
+    def is_retried(*given: Any) -> Any:
+        state = ended(*given)
         told.append(str(state.message))
         if len(told) == 1:
             fails(shop)
