@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from typing import Any
 
 from prefect import flow
@@ -46,7 +47,8 @@ def build_summary(
     Args:
         summary: Name of the summary, as its folder's, or its table's.
         table: Instead of a summary: build all those that read this table, which was changed by
-            somebody else than Ferry. By its name in the table specs, or as schema.table.
+            somebody else than Ferry. By its name in the table specs, or as schema.table, which may
+            be in none. One that nobody knows is refused.
         start_date: Build only from this day on, together with `end_date`; without both, everything
             is built. Whole partitions are built. A day that has not begun is refused.
         end_date: Build up to, but not including, this day, together with `start_date`.
@@ -54,9 +56,13 @@ def build_summary(
 
     Returns:
         The publications by the summaries' names.
+
+    Raises:
+        RequestError: A summary, a table or a check that there is not, or dates that cannot be. A
+            retry does not help.
     """
     summaries, tables = load_summaries(), load_table_specs()
-    table = _full_name(table, tables) if table else table
+    table = None if table is None else _full_name(table, tables, summaries)
     chosen = _chosen(summaries, summary, table)
     _refuse_unknown(chosen, accept or [])
     requests = [BuildRequest(spec, _asked(spec, start_date, end_date, tables)) for spec in chosen]
@@ -90,13 +96,27 @@ def _chosen(summaries: Summaries, summary: str | None, table: str | None) -> lis
     return [spec for spec in summaries.values() if table in spec.reads]
 
 
-def _full_name(table: str, tables: TableSpecs) -> str:
+def _full_name(table: str, tables: TableSpecs, summaries: Summaries) -> str:
     """The table as summaries name what they read: in small letters, with its schema.
 
     Raises:
-        RequestError: It is given without a schema, and is in no table spec.
+        RequestError: It is in no table spec, and with its schema no summary reads it either.
     """
-    return table.lower() if "." in table else str(tables.named(table).target)
+    if table and "." not in table:
+        return str(tables.named(table).target)
+    name = table.lower()
+    read = {each for spec in summaries.values() for each in spec.reads}
+    own = {str(spec.target) for spec in tables.values()}
+    own |= {str(spec.target) for spec in summaries.values()}
+    if name in read | own or summaries.broken_from([name]):
+        return name
+    meant = get_close_matches(name.strip(), sorted(read | own), n=1)
+    raise RequestError(
+        f"there is no table {table!r} in the table specs, and no summary reads it",
+        expected="a table that summaries read: " + (", ".join(sorted(read)) or "none at all"),
+        todo=(f"Did you mean {meant[0]}? " if meant else "")
+        + "Correct the parameter `table`: a name of the table specs, or schema.table.",
+    )
 
 
 def _asked(

@@ -194,7 +194,15 @@ def test_by_hand_days_are_built_and_what_is_missing_is_named(survey: Any):
     for table in (f"{survey.journey.schema}.nps", f"{survey.journey.schema}.NPS", "nps"):
         built = build_summary(table=table)
         assert [each.window_label for each in built.values()] == ["all", "all"]
-    assert build_summary(table="raw_data.unknown") == {}
+    unread = {**survey.journey.specs(), "orders": {"mode": "full"}}
+    survey.journey.write_specs(**unread)
+    assert build_summary(table="orders") == {}
+    nps = f"{survey.journey.schema}.nps"
+    there = f"summaries read: {nps}, {nps}_summary. "
+    for name in ("raw_data.unknown", f"{nps}z", f" {nps} ", ".", ""):
+        unknown = build_summary(table=name, return_state=True).message
+        assert f"there is no table {name!r}" in unknown and there in unknown, unknown
+    survey.journey.write_specs(**{name: unread[name] for name in ["nps"]})
     unknown = build_summary(table="npz", return_state=True).message
     assert "there is no table 'npz'" in unknown and "one of nps. " in unknown, unknown
 
