@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from ferry.bounded import first_of
@@ -40,8 +41,11 @@ def chosen_specs(
         parameter: The flow's parameter by which it was, for messages.
 
     Raises:
-        RequestError: There is no such table, or none is named.
+        RequestError: There is no such table, none is named, or several in one text.
     """
+    for name in _names(tables):
+        if "," in name:  # no table's name has one
+            raise _no_list(name, parameter)
     if are_all(tables):
         for name in _names(tables):
             if name != ALL:
@@ -54,6 +58,18 @@ def chosen_specs(
             todo=f"Correct the parameter `{parameter}`.",
         )
     return list({spec.name: spec for spec in map(specs.named, _names(tables))}.values())
+
+
+def _no_list(text: str, parameter: str) -> RequestError:
+    """Why several names in one text are no list, and how one is written."""
+    names = [part for part in (each.strip(" []\"'") for each in text.split(",")) if part]
+    meant = json.dumps(names)
+    return RequestError(
+        f"{text!r} is one text, and no table's name",
+        expected=f"several tables as a list, {meant}",
+        todo=f"On the command line: --param '{parameter}={meant}'; in the form: a list, with each "
+        "table in a field of its own.",
+    )
 
 
 def some_names(tables: str | Sequence[str]) -> str:

@@ -59,6 +59,19 @@ def test_no_table_and_one_that_is_not_there_are_refused(asked: str | list[str], 
             chosen_specs(SPECS, asked, "tables")
 
 
+@pytest.mark.parametrize(
+    "text", ["nps,orders", "nps, orders,", '["nps", "orders"]', "['nps','orders']", ["nps,orders"]]
+)
+def test_several_tables_in_one_text_are_told_how_a_list_is_written(text: str | list[str]):
+    with pytest.raises(RequestError, match="is one text") as refused:
+        chosen_specs(SPECS, text)
+    assert """--param 'table=["nps", "orders"]'""" in str(refused.value)
+    with pytest.raises(RequestError, match="--param 'tables="):
+        chosen_specs(SPECS, text, "tables")
+    with pytest.raises(RequestError, match=r'tables as a list, \["all", "nps"\]'):
+        chosen_specs(SPECS, "all,nps")
+
+
 def test_the_name_of_a_run_has_some_of_its_tables():
     assert some_names("nps") == "nps"
     assert some_names(NAMES) == "nps, orders, visits, users, prices, and 1 more"
