@@ -7,6 +7,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+from blocks.sources.sqlite.names import quoted
 from blocks.sources.sqlite.types import as_parameter, from_storage
 from ferry.fingerprints.canonical import Digest, digest, value_text
 from ferry.fingerprints.dialect import FingerprintDialect
@@ -17,6 +18,10 @@ _TIMES = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP)
 
 class SQLiteFingerprint(FingerprintDialect):
     """Values are read as Ferry reads them, whatever they are stored as."""
+
+    def quoted(self, name: str) -> str:
+        """The name as an identifier, and never as a text."""
+        return quoted(name)
 
     def value(self, column: Column) -> str:
         """The column's value; a time as its canonical text, since it can be stored in many ways."""

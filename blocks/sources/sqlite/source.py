@@ -21,6 +21,7 @@ from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
 from blocks.sources.names import carried, no_such_column, no_such_table
 from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carries
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint, add_functions
+from blocks.sources.sqlite.names import quoted
 from blocks.sources.sqlite.rows import arrays, checked, fetched, inside
 from blocks.sources.sqlite.types import as_parameter, mapped
 from ferry.batch import CursorValue, ExtractQuery
@@ -136,9 +137,9 @@ class SQLiteSource(Source):
         """
         with self._connection() as connection:
             found = self._column(connection, table, column)
-            name = _quote(found.name)
+            name = quoted(found.name)
             low, high = connection.execute(
-                f"SELECT MIN({name}), MAX({name}) FROM {_quote(table.name)}"  # noqa: S608
+                f"SELECT MIN({name}), MAX({name}) FROM {quoted(table.name)}"  # noqa: S608
             ).fetchone()
         if low is None or high is None:
             return None
@@ -159,9 +160,9 @@ class SQLiteSource(Source):
             connection.create_function(
                 CARRIES, 1, lambda raw: carries(raw, found.type), deterministic=True
             )
-            condition = carried_condition(_quote(found.name), found.type)
+            condition = carried_condition(quoted(found.name), found.type)
             counted = connection.execute(
-                f"SELECT COUNT(*) FROM {_quote(table.name)} WHERE NOT ({condition})"  # noqa: S608
+                f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE NOT ({condition})"  # noqa: S608
             )
             return int(counted.fetchone()[0])
 
@@ -273,22 +274,22 @@ def _select(
     which text order does not follow within a day. So the statement takes whole days, by an index if
     there is one, and the exact bounds are applied to the values.
     """
-    names = [_quote(column.name) for column in query.schema.columns]
+    names = [quoted(column.name) for column in query.schema.columns]
     low, high = cursor_bounds(query, cursor) if cursor else (None, None)
     bounds: tuple[CursorValue | None, CursorValue | None] = (low, high)
     conditions, parameters = [], []
     if cursor is not None:
         if _place(query, cursor) == len(names):
-            names.append(_quote(cursor.name))
+            names.append(quoted(cursor.name))
         if low is not None:
-            conditions.append(f"{_quote(cursor.name)} >= ?")
+            conditions.append(f"{quoted(cursor.name)} >= ?")
             parameters.append(_day(low) if cursor.type.kind in _TIMES else _stored(low))
         if high is not None:
-            conditions.append(f"{_quote(cursor.name)} < ?")
+            conditions.append(f"{quoted(cursor.name)} < ?")
             parameters.append(_day(high, 1) if cursor.type.kind in _TIMES else _stored(high))
     if cursor is None or cursor.type.kind is Kind.TEXT:
         bounds = (None, None)  # text in the column's own order, which only SQLite knows
-    sql = f"SELECT {', '.join(names)} FROM {_quote(query.schema.name.name)}"  # noqa: S608  # quoted
+    sql = f"SELECT {', '.join(names)} FROM {quoted(query.schema.name.name)}"  # noqa: S608  # quoted
     if conditions:
         sql += f" WHERE {' AND '.join(conditions)}"
     return sql, parameters, bounds
@@ -312,10 +313,6 @@ def _stored(bound: CursorValue) -> CursorValue | float:
     return as_parameter(bound) if isinstance(bound, int | Decimal) else bound
 
 
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _sqlite_error(error: sqlite3.Error, path: str) -> FerryError:
     """Ferry's error for one of SQLite's. https://sqlite.org/rescode.html."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -335,6 +332,6 @@ def _sqlite_error(error: sqlite3.Error, path: str) -> FerryError:
             found=f"some in column {undecoded[1]!r}",
             todo="Correct it, declare that column as BLOB, or `exclude` it in the table's spec.",
         )
-    return SchemaError(
-        f"{path} refused the statement", todo="Run again: the declarations are read anew."
-    )
+    gone = re.match(r"no such column: (.*)", str(error))
+    problem = f"has no column {gone[1]!r}, which was there" if gone else "refused the statement"
+    return SchemaError(f"{path} {problem}", todo="Run again: the declarations are read anew.")

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pytest
 
 from blocks.sources import SQLiteSource
+from blocks.sources.sqlite.fingerprint import SQLiteFingerprint
+from blocks.sources.sqlite.names import quoted
 from ferry.batch import ExtractQuery
 from ferry.errors import BusyError, ConfigurationError, DataError, SchemaError
 from ferry.schema import TableName, arrow_schema
@@ -227,6 +229,32 @@ def test_a_read_sees_one_snapshot(shop: SQLiteShop) -> None:
     shop.connection.execute("INSERT INTO one (c) SELECT c FROM one")
 
     assert rows + sum(batch.num_rows for batch in batches) == 100
+
+
+def test_a_column_that_is_dropped_after_it_was_described_is_no_text_of_its_name(
+    shop: SQLiteShop,
+) -> None:
+    shop.fill("TEXT", "one", "two")
+    described = shop.source.describe(ONE)
+    dialect = SQLiteFingerprint()
+    (column,) = (each for each in described.columns if each.name == "c")
+    shop.connection.execute("ALTER TABLE one DROP COLUMN c")
+
+    with pytest.raises(SchemaError, match=r"no column 'c', which was there. Run again"):
+        list(shop.source.read(ExtractQuery(described)))
+    for value in (dialect.value(column), dialect.text(column)):
+        with pytest.raises(SchemaError, match="no column 'c'"):
+            shop.source.fetch(f"SELECT {value} FROM {dialect.quoted('one')}")
+
+
+def test_a_name_may_have_any_quote_in_it(shop: SQLiteShop) -> None:
+    name = "a`b\"c]d'e"
+    shop.fill("INTEGER", 1)
+    shop.connection.execute(f"ALTER TABLE one RENAME COLUMN c TO {quoted(name)}")
+    described = shop.source.describe(ONE)
+    (batch,) = shop.source.read(ExtractQuery(described, cursor=name))
+    assert batch.to_pydict() == {"id": [1], name: [1]}
+    assert shop.source.bounds(ONE, name) == (1, 1)
 
 
 def test_a_locked_file_is_retriable(shop: SQLiteShop) -> None:
