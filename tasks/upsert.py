@@ -143,10 +143,12 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
         name = cursor.name if cursor else None
         now = read_landed_now(warehouse, batch.target, batch.time_bounds, name, ids)
         empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
+        before = now.last
         void: Receipt | None = None
         if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):
             void = _void_of_what_is_lost(batch, plan, warehouse)
-            last_void = void.finished_at if void else last_void
+            if void:  # which is dated after all that it tells of
+                last_void = before = void.finished_at
         if now.this_one:
             found = [find_landing(warehouse, each, last_void or BEFORE_ALL) for each in ids]
             ids = [own for own, _ in found]
@@ -167,7 +169,7 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
         emptied = remake(batch, load.columns, tx, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
         receipts = tuple(
-            _after(last_void, _receipt(own, arrived, each, position, counts))
+            _after(before, _receipt(own, arrived, each, position, counts))
             for position, (own, each, counts) in enumerate(
                 zip(ids, batch.each, landed, strict=True)
             )
@@ -190,11 +192,15 @@ def _stale(problem: str) -> StaleReadError:
     return StaleReadError(problem, todo="Run it again: it has to be read again.")
 
 
-def _after(void: datetime | None, receipt: Receipt) -> Receipt:
-    """The receipt, dated after the last void: what told that may have a clock that is ahead."""
-    if void is None:
+def _after(before: datetime | None, receipt: Receipt) -> Receipt:
+    """The receipt, dated after those before it that may be of the same rows.
+
+    They tell in this order what became of the rows, and who wrote them may have had a clock that
+    was ahead.
+    """
+    if before is None:
         return receipt
-    return replace(receipt, finished_at=max(receipt.finished_at, void + _NEXT_MOMENT))
+    return replace(receipt, finished_at=max(receipt.finished_at, before + _NEXT_MOMENT))
 
 
 def _void_of_what_is_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> Receipt | None:

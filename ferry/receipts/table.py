@@ -80,6 +80,7 @@ class LandedNow:
         removals: How many of them may have taken rows out.
         voids: How often what had landed was said to be void.
         last_void: When that was said last; None if it was not.
+        last: The latest date of them all; None if there are none.
         this_one: Whether the batch itself has landed, or any window of it.
     """
 
@@ -87,6 +88,7 @@ class LandedNow:
     removals: int
     voids: int
     last_void: datetime | None
+    last: datetime | None
     this_one: bool
 
 
@@ -189,13 +191,13 @@ def read_landed_now(
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {PARAM} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {PARAM} THEN 1 END), "
-        f"MAX(CASE WHEN status = {PARAM} THEN finished_at END), "
+        f"MAX(CASE WHEN status = {PARAM} THEN finished_at END), MAX(finished_at), "
         f"COUNT(CASE WHEN batch_id IN ({ids}) THEN 1 END) "
         f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {overlapping.sql}",
         (VOID, VOID, VOID, *batch_ids, str(table), *overlapping.values),
     )
-    ((batches, removals, voids, last, own),) = tx.fetch(select)
-    return LandedNow(int(batches), int(removals), int(voids), last, bool(own))
+    ((batches, removals, voids, void, last, own),) = tx.fetch(select)
+    return LandedNow(int(batches), int(removals), int(voids), void, last, bool(own))
 
 
 def has_receipts(tx: Transaction, table: TableName) -> bool:

@@ -93,6 +93,7 @@ def test_what_it_finds_is_what_may_hold_its_rows() -> None:
     assert (before.batches, before.voids) == (4, 2)
     now = receipts_table.read_landed_now(engine, TABLE, day(2000), "modified", ["modified2000"])
     assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
+    assert now.last == FIRST + DAY
     assert receipts_table.read_landed_before(engine, TABLE, None, None).batches == DAYS + 3
     (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is")
     assert (other.cursor, other.windows, other.first, other.last) == (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from prefect.logging import disable_run_logger
 
 from ferry.errors import DataError, StaleReadError
 from ferry.schema import TableName
+from ferry.statements import PARAM, Statement
 from ferry.windows import day_window
 from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import Coordination, carry, carry_together
@@ -90,6 +91,23 @@ def test_rows_that_a_target_had_before_and_are_gone_are_missed(people: Any) -> N
     run(people, "CREATE TABLE {} (id BIGINT, created_at TIMESTAMP)")
     run(people, "INSERT INTO {} VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
     fill()
+    assert missing() == {}
+    run(people, "DELETE FROM {}")
+    assert set(missing()) == {FIRST, SECOND}
+
+
+def test_rows_that_came_after_what_a_fast_clock_dated_are_missed_when_they_are_gone(
+    people: Any,
+) -> None:
+    people.sql("DELETE FROM people")
+    sync_table(table="people", mode="full")  # of no rows, by a machine whose clock is ahead
+    ahead = datetime.now(UTC) + timedelta(minutes=5)
+    dated = f"UPDATE ferry.receipts SET finished_at = {PARAM} WHERE table_name = {PARAM}"
+    people.warehouse.execute(Statement(dated, (ahead, f"{people.schema}.people")))
+    people.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00')")
+    receipt = sync_table(table="people", run_date=FIRST)
+    assert receipt.finished_at > ahead
+    assert [each.mode for each in people.receipts("people")] == ["full", "window"]
     assert missing() == {}
     run(people, "DELETE FROM {}")
     assert set(missing()) == {FIRST, SECOND}
