@@ -27,7 +27,7 @@ def test_old_marks_are_forgotten(api: Api) -> None:
     assert claim.name.startswith(PREFIX)
 
 
-def test_each_start_of_a_run_has_a_mark_of_its_own_though_it_dies_before_it_begins(
+def test_each_start_of_a_run_has_a_claim_of_its_own_though_it_dies_before_it_begins(
     api: Api,
 ) -> None:
     run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
