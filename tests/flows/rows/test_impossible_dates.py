@@ -117,9 +117,7 @@ def test_a_window_in_the_future_is_refused_before_anything_is_read(shop: Any) ->
             sync_table(table="events", **given)
         assert caught.value.table == f"{shop.schema}.events"
         assert caught.value.todo
-        message = refused(sync_all(**given, return_state=True))
-        assert f"{shop.schema}.events" in message
-        assert "the window is in the future" in message
+        assert "the window is in the future" in refused(sync_all(**given, return_state=True))
     assert shop.warehouse.describe(TableName(shop.schema, "events")) is None
 
 

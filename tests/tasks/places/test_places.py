@@ -62,7 +62,7 @@ def test_a_server_that_is_busy_is_asked_again_at_once_and_told_of_only_if_it_sta
     times: int, told: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = FakeLimits(busy=times)
-    ours = pool(shop, replace(QUICK, busy=0.01))
+    ours = pool(shop, replace(QUICK, busy=0.01, look=60))  # a look is answered by "busy", too
     with ours.place():
         assert shop.calls["ask"] == times + 1
     warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
