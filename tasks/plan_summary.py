@@ -6,8 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from prefect import task
+from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
+from ferry import statements as sql
 from ferry.cursors import find_cursor
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
@@ -23,7 +25,7 @@ from ferry.summaries.publications import (
     select_new_publications,
     select_new_receipts,
 )
-from ferry.summaries.publish import count_publications
+from ferry.summaries.publish import count_publications, rows_held
 from ferry.summaries.specs import SummarySpec
 from ferry.summaries.touched import Change, touched, touched_by_summary
 from tasks.own_tables import make_missing
@@ -73,8 +75,8 @@ def plan_summary(
 ) -> Build | None:
     """What to build of a summary; None if it has nothing to take in.
 
-    All of it, if its table is not there; and at the next change, if it was never published, or not
-    with the query and the columns that it has now.
+    All of it, if its table is not there or has lost its rows; and at the next change, if it was
+    never published, or not with the query and the columns that it has now.
 
     Args:
         spec: The summary.
@@ -95,8 +97,9 @@ def plan_summary(
         published_before = count_publications(tx, spec.target)
         built_with = tx.fetch(select_definition(str(spec.target)))
         unread = _read_unread(spec, tx)
+        rows = rows_held(tx, spec.target)
     changes = _changes(spec, unread, summaries, tables, warehouse)
-    gone = warehouse.describe(spec.target) is None
+    gone = _is_gone(spec.target, rows, warehouse)
     if asked is None and not changes and not gone:
         return None
     new = not built_with or built_with[0][0] != spec.definition
@@ -114,6 +117,21 @@ def plan_summary(
         flow_run_id=flow_run_id,
         accepted=tuple(accepted),
     )
+
+
+def _is_gone(target: TableName, rows: int, warehouse: Warehouse) -> bool:
+    """Whether what was published is not there any more, by the rows that publications tell of.
+
+    An empty table is also what a run leaves behind that made it and died before it published.
+    """
+    if warehouse.describe(target) is None:
+        return True
+    if rows <= 0 or warehouse.fetch(sql.any_row(target)):
+        return False
+    get_run_logger().warning(
+        "%s is empty, and was published with %s rows: it is built whole", target, f"{rows:,}"
+    )
+    return True
 
 
 def _covers(changes: list[Change], spans: tuple[Span, ...]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 from ferry.summaries.checks import CheckResult
-from ferry.summaries.partitions import EVERYTHING, Span, spans_label
+from ferry.summaries.partitions import EVERYTHING, Span, spans_label, to_text
 from ferry.summaries.specs import SummarySpec
 
 PUBLICATIONS = TableName(RECEIPTS_SCHEMA, "publications")
@@ -242,6 +242,17 @@ def select_definition(summary: str) -> Statement:
         f"SELECT definition FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
         f"WHERE summary = {PARAM} ORDER BY published_at DESC LIMIT 1",
         (summary,),
+    )
+
+
+def sum_published(summary: str) -> Statement:
+    """The rows that came and went, from the summary's last publication as a whole on."""
+    table, whole = sql.table_sql(PUBLICATIONS), to_text([EVERYTHING])
+    came = f"CASE WHEN spans = {PARAM} THEN rows_published ELSE rows_published - rows_replaced END"
+    return Statement(
+        f"SELECT SUM({came}) FROM {table} WHERE summary = {PARAM} AND published_at >= "  # noqa: S608
+        f"(SELECT MAX(published_at) FROM {table} WHERE summary = {PARAM} AND spans = {PARAM})",
+        (whole, summary, summary, whole),
     )
 
 

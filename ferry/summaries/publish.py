@@ -25,6 +25,7 @@ from ferry.summaries.publications import (
     Publication,
     publication_of,
     publication_row,
+    sum_published,
     summarized_rows,
 )
 
@@ -98,6 +99,11 @@ def find_publication(tx: Transaction, publication_id: str) -> Publication | None
 def count_publications(tx: Transaction, target: TableName) -> int:
     """How often the summary has been published."""
     return int(tx.fetch(sql.count_where(PUBLICATIONS, "summary", str(target)))[0][0])
+
+
+def rows_held(tx: Transaction, target: TableName) -> int:
+    """How many rows the summary has by its publications, since all of it was published last."""
+    return int(tx.fetch(sum_published(str(target)))[0][0] or 0)
 
 
 def missing_columns(

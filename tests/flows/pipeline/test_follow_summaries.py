@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prefect import flow
 
+from ferry.errors import ConnectionLostError
 from ferry.windows import day_window
 from flows.build_summary import build_summary
 from flows.pipeline.carry_batch import carry
@@ -19,6 +20,7 @@ from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tasks import summarize
 from tasks.landed.history import read_run
 from tests.harness.survey import SPEC, nps_of
 
@@ -166,6 +168,55 @@ def test_a_summary_whose_table_was_dropped_is_built_whole_by_the_next_run(answer
     assert answered.published("nps_monthly_summary", "responses") == [(158,)]
     sync_table(table="nps", run_date=date(2023, 1, 4))
     assert answered.labels() == ["all", "all"]
+
+
+def test_a_dropped_summary_whose_build_dies_before_its_rows_are_in_is_built_by_the_next_run(
+    answered: Any, monkeypatch: pytest.MonkeyPatch
+):
+    sync_table(table="nps", mode="full")
+    before = answered.published()
+    answered.journey.warehouse.execute(f'DROP TABLE "{answered.journey.schema}".nps_summary')
+
+    def lost(*_: Any) -> Any:
+        raise ConnectionLostError("the connection is lost")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(summarize, "_publish", lost)
+        died = sync_table(table="nps", run_date=date(2023, 1, 4), return_state=True)
+    assert died.is_failed()
+    assert answered.published() == []  # made, and nothing more
+    answered.answer(5, [10])
+
+    sync_table(table="nps", run_date=date(2023, 1, 5))
+
+    assert answered.published() == [*before[:2], (date(2023, 1, 5), nps_of([*SCORES[5], 10]), 7)]
+    assert answered.labels() == ["all", "all"]
+
+
+@ONE_ROUTE
+def test_a_summary_that_has_lost_its_rows_is_built_whole_and_an_empty_one_is_left_alone(
+    answered: Any,
+):
+    empty = f'DELETE FROM "{answered.journey.schema}".nps_summary'
+    answered.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+    answered.edit("nps_summary", "summary.yaml", "count: 1", "count: 0")
+    sync_table(table="nps", mode="full")
+    answered.answer(6, [9])
+    sync_table(table="nps", run_date=date(2023, 1, 6))
+    before = answered.published()
+    answered.journey.warehouse.execute(empty)
+
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+
+    assert answered.published() == before
+    assert answered.labels() == ["all", "2023-01-06", "all"]
+    for day in (3, 4, 5, 6):  # as if there had never been an answer
+        answered.journey.sql("UPDATE nps SET score = NULL")
+        sync_table(table="nps", run_date=date(2023, 1, day))
+    assert answered.published() == []
+    published = answered.labels()
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+    assert answered.labels() == published
 
 
 @pytest.mark.usefixtures("prefect_server")
