@@ -175,7 +175,8 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
     connection. A serialization conflict repeats the transaction at once, a few times.
 
     Raises:
-        StaleReadError: Another run published the summary since this one read its tables.
+        StaleReadError: Another run published the summary since this one read its tables, or its
+            table is gone while only some partitions of it were built.
         CountMismatchError, SchemaError: Nothing is published. No retry helps.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
@@ -229,9 +230,20 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
 
 
 def _prepare(build: Build, warehouse: Warehouse) -> None:
-    """Make the summary's table and its new columns, where they are missing."""
+    """Make the summary's table and its new columns, where they are missing.
+
+    Raises:
+        SchemaError, StaleReadError: As `publish`.
+    """
     spec, native = build.spec, warehouse.native_type
     existing = warehouse.describe(spec.target)
+    if existing is None and not build.whole:
+        raise StaleReadError(
+            "the summary's table is gone since this run planned what to build",
+            expected="the table, with the partitions that stay",
+            found="no table",
+            todo="Build it again, whole.",
+        )
     if existing is None:
         make_schema(warehouse, spec.target_schema)
         sort_key = (spec.time_column,) if spec.time_column else ()

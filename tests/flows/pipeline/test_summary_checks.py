@@ -292,6 +292,34 @@ def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
 
 
 @DUCKDB
+def test_a_summary_that_is_dropped_while_one_day_is_built_is_published_whole(
+    survey: Any, monkeypatch: pytest.MonkeyPatch
+):
+    from flows.pipeline import publish_summaries
+
+    for day in (3, 4):
+        survey.answer(day, [9])
+    sync_table(table="nps", mode="full")
+    survey.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 999")
+    survey.answer(4, [8])
+    before, dropped = publish_summaries.newest_rows, []
+
+    def somebody_drops_it(spec: Any, warehouse: Any) -> Any:
+        rows = before(spec, warehouse)
+        if not dropped:
+            dropped.append(True)
+            warehouse.execute(f'DROP TABLE "{survey.journey.schema}".nps_summary')
+        return rows
+
+    monkeypatch.setattr(publish_summaries, "newest_rows", somebody_drops_it)
+
+    sync_table(table="nps", run_date=date(2023, 1, 4))
+
+    assert survey.published(columns="day, responses") == list(rows((3, 1), (4, 2)))
+    assert survey.labels() == ["all", "all"]
+
+
+@DUCKDB
 def test_a_summary_never_replaces_a_table_that_is_carried(survey: Any):
     survey.answer(3, [9])
     survey.journey.write_specs(nps=SPEC, scores=SPEC)
