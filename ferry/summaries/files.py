@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ferry.errors import RequestError, SpecError
 from ferry.reasons import reason_of
 from ferry.specs.yaml_file import YamlFile, read_yaml
+from ferry.summaries.across import looking_across
 from ferry.summaries.query import WRITTEN_IN, parse_query
 from ferry.summaries.specs import SummarySpec
 
@@ -232,6 +233,15 @@ def _check_queries(spec: SummarySpec, read: YamlFile) -> None:
                 found=", ".join(f":{name}" for name in query.parameters) or "neither",
                 todo="Read only the rows of the window: column >= :window_start AND column < "
                 ":window_end.",
+            )
+        if spec.publish == "by_window" and (across := looking_across(spec, query.tree)):
+            assert spec.partition is not None
+            raise SpecError(
+                f"{query.file}: publish: by_window, and a function looks across partitions",
+                expected=f"PARTITION BY with what {spec.partition.column} is made of",
+                found=across.sql(query.dialect),
+                todo="Name it there, or use publish: replace: its numbers would depend on which "
+                "partitions are built together.",
             )
 
 

@@ -89,6 +89,52 @@ def test_a_misspelled_summary_is_refused_with_file_line_and_field(given, message
     assert message in str(caught.value)
 
 
+BY_DAY = f"WITH by_day AS ({SQL})\nSELECT day, orders FROM by_day"
+TIED = "created_at >= :window_start AND created_at < :window_end"
+TOP = "(SELECT created_at, RANK() OVER (ORDER BY n) AS r FROM raw_data.orders) AS o"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        BY_DAY.replace("day, orders", "day, SUM(orders) OVER (ORDER BY day) AS orders"),
+        BY_DAY.replace("day, orders", "day, LAG(n) IGNORE NULLS OVER (ORDER BY n) AS orders"),
+        BY_DAY.replace("day, orders", "day, SUM(orders) OVER (PARTITION BY 1) AS orders"),
+        BY_DAY.replace("day, orders", "day, MAX(n) OVER (PARTITION BY id ORDER BY day) AS orders"),
+        BY_DAY + " QUALIFY ROW_NUMBER() OVER (ORDER BY orders DESC) <= 10",
+        SQL.replace("COUNT(*)", "SUM(COUNT(*)) OVER ()"),
+        f"WITH a AS (SELECT id, created_at FROM raw_data.orders WHERE {TIED}), "
+        "b AS (SELECT created_at, ROW_NUMBER() OVER (ORDER BY id) AS n FROM a) "
+        "SELECT created_at::DATE AS day, MAX(n) AS orders FROM b GROUP BY 1",
+    ],
+)
+def test_a_function_over_all_partitions_that_are_built_is_refused(sql: str):
+    with pytest.raises(SpecError, match=r"a function looks across partitions.* OVER \("):
+        parsed(sql=sql)
+    assert parsed(sql=sql, **yaml_with("publish: by_window", "publish: replace"))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        BY_DAY.replace("day, orders", "day, SUM(orders) OVER (PARTITION BY day) AS orders"),
+        BY_DAY.replace("day, orders", "day, MAX(n) OVER (PARTITION BY shop ORDER BY n) AS orders"),
+        "SELECT created_at::DATE AS day, MAX(n) AS orders FROM (SELECT created_at, ROW_NUMBER() "
+        f"OVER (PARTITION BY id ORDER BY n) AS n FROM raw_data.orders WHERE {TIED}) GROUP BY 1",
+        # The same, whichever days are built: it ranks all orders.
+        f"SELECT created_at::DATE AS day, MAX(r) AS orders FROM {TOP} WHERE {TIED} GROUP BY 1",
+        # For each row, of its own day.
+        BY_DAY.replace(
+            "day, orders",
+            "day, (SELECT SUM(n) OVER () FROM raw_data.orders AS o WHERE o.day = by_day.day "
+            "AND o.day >= :window_start LIMIT 1) AS orders",
+        ),
+    ],
+)
+def test_a_function_that_may_stay_within_a_partition_is_not(sql: str):
+    assert parsed(sql=sql).publish == "by_window"
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(SpecError, match=r"sales/query\.sql is missing"):
         parse_summary("sales", {"summary.yaml": YAML}, ())
