@@ -86,6 +86,22 @@ class Summaries(dict[str, SummarySpec]):
                 found.append(spec)
         return found
 
+    def not_followed(
+        self, tables: Iterable[tuple[str, str]]
+    ) -> list[tuple[SummarySpec, list[str]]]:
+        """The summaries that read what nobody carries or builds, so that no run tells its changes.
+
+        Args:
+            tables: The names of warehouse blocks, and of the tables that are carried into them.
+        """
+        told = {*tables, *((spec.warehouse, str(spec.target)) for spec in self.values())}
+        broken = {each.target for each in self.broken}
+        found = [
+            (spec, [n for n in spec.reads if (spec.warehouse, n) not in told and n not in broken])
+            for spec in self.values()
+        ]
+        return [(spec, names) for spec, names in found if names]
+
     def broken_from(self, tables: Iterable[str]) -> dict[str, str]:
         """Why summaries that seem to read one of these tables cannot be built, by their tables."""
         names = list(tables)

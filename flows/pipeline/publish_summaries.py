@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +96,7 @@ def publish_summaries(
     for reason in published.failures.values():
         log.error("%s", reason)
     warehouses: dict[str, Warehouse] = {}
+    _warn_of_not_followed(requests, summaries, tables, warehouses)
     for request in requests:
         spec, target = request.spec, str(request.spec.target)
         waiting = [name for name in spec.reads if name in published.failures]
@@ -120,6 +122,33 @@ def publish_summaries(
         else:
             published.publications += [publication] if publication else []
     return published
+
+
+def _warn_of_not_followed(
+    requests: Sequence[BuildRequest],
+    summaries: Summaries,
+    tables: TableSpecs,
+    warehouses: dict[str, Warehouse],
+) -> None:
+    """Name what summaries read whose changes no run tells them, if they are, or are being, built.
+
+    A warning is all that it is: what cannot be asked fails nothing.
+    """
+    wanted = {request.spec.name for request in requests}
+    carried = [(table.warehouse, str(table.target)) for table in tables.values()]
+    for spec, names in summaries.not_followed(carried):
+        with suppress(Exception):
+            if spec.name not in wanted:
+                if spec.warehouse not in warehouses:
+                    warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
+                if not is_there.fn(spec, warehouses[spec.warehouse]):
+                    continue
+            get_run_logger().warning(
+                "%s reads %s, neither a table of the specs nor a summary: changes there are not "
+                "followed; read the tables behind it, or emit ferry.table.changed",
+                spec.target,
+                ", ".join(names),
+            )
 
 
 def _publish_one(

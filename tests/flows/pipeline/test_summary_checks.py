@@ -333,6 +333,37 @@ def test_a_summary_never_replaces_a_table_that_is_carried(survey: Any):
 
 
 @DUCKDB
+def test_what_a_summary_reads_and_no_run_tells_of_is_named_once_a_run(
+    survey: Any, caplog: pytest.LogCaptureFixture
+):
+    def named() -> list[str]:
+        told = [r.getMessage() for r in caplog.records if "not followed" in r.getMessage()]
+        caplog.clear()
+        return told
+
+    schema = survey.journey.schema
+    survey.ship("mau_summary")  # which is not there, and reads two tables that are not
+    survey.answer(3, [9])
+    sync_table(table="nps", mode="full")
+    assert named() == []
+    survey.journey.warehouse.execute(
+        f'CREATE VIEW "{schema}".answers AS SELECT * FROM "{schema}".nps'
+    )
+    for file in ("query.sql", "summary.yaml"):
+        survey.edit("nps_summary", file, f"{schema}.nps\n", f"{schema}.answers\n")
+    survey.edit("nps_summary", "summary.yaml", f"{schema}.nps:", f"{schema}.answers:")
+    survey.answer(3, [9])
+
+    assert sync_table(table="nps", run_date=date(2023, 1, 3), return_state=True).is_completed()
+
+    (told,) = named()
+    assert f"{schema}.nps_summary reads {schema}.answers, neither a table of the specs nor" in told
+    build_summary(summary="nps_summary")
+    assert len(named()) == 1
+    assert survey.published(columns="day, responses") == list(rows((3, 2)))
+
+
+@DUCKDB
 def test_summaries_that_cannot_be_read_do_not_hide_the_rows(survey: Any):
     survey.answer(3, [9])
     survey.edit("nps_summary", "summary.yaml", "owner:", "ownr:")
