@@ -52,7 +52,7 @@ def build_summary(
         start_date: Build only from this day on, together with `end_date`; without both, everything
             is built. Whole partitions are built. A day that has not begun is refused.
         end_date: Build up to, but not including, this day, together with `start_date`.
-        accept: Names of checks whose failure is let pass this once.
+        accept: Names of checks whose failure is let pass this once; not of summaries that follow.
 
     Returns:
         The publications by the summaries' names.
@@ -65,14 +65,17 @@ def build_summary(
     table = None if table is None else _full_name(table, tables, summaries)
     chosen = _chosen(summaries, summary, table)
     _refuse_unknown(chosen, accept or [])
-    requests = [BuildRequest(spec, _asked(spec, start_date, end_date, tables)) for spec in chosen]
+    accepted = tuple(accept or ())
+    requests = [
+        BuildRequest(spec, _asked(spec, start_date, end_date, tables), accepted) for spec in chosen
+    ]
     after = summaries.reached_from((s.warehouse, str(s.target)) for s in chosen)
     requests += [BuildRequest(spec) for spec in after if spec not in chosen]
     topological = list(summaries.values())
     requests.sort(key=lambda each: topological.index(each.spec))
     changed = [table] if table else []
     broken = summaries.broken_from([*changed, *(str(each.spec.target) for each in requests)])
-    published = publish_summaries(requests, summaries, tables, accept or (), broken)
+    published = publish_summaries(requests, summaries, tables, broken)
     if published.failures:
         asked = len(requests) + len(broken)
         return published.failed(f"{len(published.failures)} of {asked} summaries failed:")

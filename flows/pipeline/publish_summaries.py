@@ -37,10 +37,12 @@ class BuildRequest:
     Attributes:
         spec: The summary.
         asked: What a person asked for; None for just what changes have touched.
+        accepted: Labels of its checks that may fail this once.
     """
 
     spec: SummarySpec
     asked: Span | None = None
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass
@@ -78,7 +80,6 @@ def publish_summaries(
     requests: Sequence[BuildRequest],
     summaries: Summaries,
     tables: TableSpecs,
-    accepted: Sequence[str] = (),
     broken: Mapping[str, str] | None = None,
 ) -> Published:
     """Build and publish these summaries, one after the other; call it inside a flow.
@@ -89,7 +90,6 @@ def publish_summaries(
         requests: What to build, each after those that it reads.
         summaries: All summaries.
         tables: All table specs.
-        accepted: Labels of checks that may fail this once.
         broken: Why others cannot be built at all, by their tables' names.
     """
     published, log = Published(failures=dict(broken or {})), get_run_logger()
@@ -116,7 +116,7 @@ def publish_summaries(
                 continue
             if missing:
                 raise _missing(spec, missing)
-            publication = _publish_one(request, summaries, tables, warehouse, accepted)
+            publication = _publish_one(request, summaries, tables, warehouse)
         except Exception as error:  # noqa: BLE001  # the others are built, whatever it is
             published.failures[target] = log_failure(error, target)
         else:
@@ -156,12 +156,17 @@ def _publish_one(
     summaries: Summaries,
     tables: TableSpecs,
     warehouse: Warehouse,
-    accepted: Sequence[str],
 ) -> Publication | None:
     """Build and publish one summary; built again if another run published it meanwhile."""
     for attempt in range(1, STALE_ATTEMPTS + 1):
         build = in_place(plan_summary, request.spec)(
-            request.spec, request.asked, summaries, tables, warehouse, str(flow_run.id), accepted
+            request.spec,
+            request.asked,
+            summaries,
+            tables,
+            warehouse,
+            str(flow_run.id),
+            request.accepted,
         )
         if build is None:
             return None

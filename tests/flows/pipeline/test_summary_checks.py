@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments.local.redshift_double import Fault
-from deployments.show_summary import draw_summary, summary_lines
 from flows.build_summary import build_summary
 from flows.pipeline.follow_summaries import follow
 from flows.sync_table import sync_table
-from tasks.pages.newest import show
 from tests.harness.survey import SPEC, nps_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -135,6 +132,23 @@ def test_a_day_that_shrinks_is_held_back_until_somebody_accepts_it(survey: Any):
     assert survey.published(columns="day, responses") == list(rows((3, 10), (4, 5)))
     assert len(survey.checks("accepted")) == 1
     assert len(survey.checks("warned")) == 2
+
+
+@DUCKDB
+def test_what_is_accepted_of_one_summary_is_not_of_those_that_follow_it(survey: Any):
+    survey.answer(3, [9] * 3)
+    sync_table(table="nps", mode="full")
+    for name in ("nps_summary", "nps_monthly_summary"):
+        survey.edit(name, "summary.yaml", "min: -100", "min: 50")
+    survey.journey.sql("UPDATE nps SET score = 0")
+    sync_table(table="nps", mode="full", return_state=True)
+
+    state = build_summary(summary="nps_summary", accept=["bounds nps"], return_state=True)
+
+    assert "1 of 2 summaries failed" in state.message
+    assert "nps_monthly_summary" in state.message and "bounds nps" in state.message
+    assert [row[1] for row in survey.published()] == [-100]
+    assert [row[1] for row in survey.published("nps_monthly_summary", "month, nps")] == [100]
 
 
 @DUCKDB
@@ -374,26 +388,3 @@ def test_summaries_that_cannot_be_read_do_not_hide_the_rows(survey: Any):
     assert "nps_summary/summary.yaml:3: ownr: Extra inputs" in failed.message
     assert len(survey.journey.receipts("nps")) == 1
     assert follow([]).failures == {}
-
-
-@DUCKDB
-def test_what_is_published_is_shown_on_the_run_s_page_and_at_a_terminal(
-    survey: Any, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("flows.pipeline.publish_summaries.show", show)
-    survey.answer(3, [9] * 10)
-    survey.answer(4, [8, 8, 0])
-    state = sync_table(table="nps", mode="full", return_state=True)
-
-    shown = {a.key: a.data for a in api.artifacts(state.state_details.flow_run_id)}
-    assert {"summary-nps-summary", "summary-nps-monthly-summary"} <= set(shown)
-    assert "-33.33" in shown["summary-nps-summary"]
-    assert "scores are 0 to 10" in shown["summary-nps-summary"]
-    assert "data:image/" in shown["summary-nps-summary"]
-    assert list(summary_lines("nps_summary")) == [
-        "day            nps  promoters  passives  detractors  responses",
-        "2023-01-04  -33.33          0         2           1          3",
-        "2023-01-03  100.00         10         0           0         10",
-    ]
-    chart = draw_summary("nps_summary", "nps", tmp_path / "nps.svg")
-    assert "<svg" in chart.read_text()
