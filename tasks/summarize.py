@@ -96,16 +96,19 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
     """
     spec, capabilities = build.spec, warehouse.capabilities
     with error_context(str(build.spec.target), build.label, side, warehouse):
+        there = warehouse.describe(spec.target) if built else None
+        gained = (name for name in spec.columns if there and there.column(name) is None)
         subject = Subject(
             target=spec.target,
             columns=tuple(spec.columns),
             built=built.table if built else None,
-            published=built is not None and warehouse.describe(spec.target) is not None,
+            published=there is not None,
             spans=build.spans,
             partition=spec.partition.column if spec.partition else None,
             reads={name: read.column if read else None for name, read in spec.reads.items()},
             zoned=_zoned(spec, warehouse),
             zone=spec.zone,
+            gained=frozenset(gained),
         )
         own = built_in(subject, spec.grain, capabilities) if built else []
         asked = own + [

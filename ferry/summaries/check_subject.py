@@ -26,6 +26,7 @@ class Subject:
         reads: The tables that it reads, by name, with the column that ties each to the partitions.
         zoned: The columns that have a zone, by table: they are compared with moments.
         zone: The zone in which such a column is counted into partitions.
+        gained: The columns that the published table does not have yet.
     """
 
     target: TableName
@@ -37,6 +38,7 @@ class Subject:
     reads: Mapping[str, str | None]
     zoned: Zoned = field(default_factory=dict)
     zone: str = "UTC"
+    gained: frozenset[str] = frozenset()
 
     @property
     def whole(self) -> bool:

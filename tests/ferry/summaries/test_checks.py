@@ -121,9 +121,15 @@ def test_a_change_can_be_one_way_only():
 
 
 def test_nothing_is_compared_where_nothing_is_published():
-    asked = ask({"change": "rows", "max_percent": 1}, subject(published=False))
-    assert asked.statements == ()
-    assert judged(asked, []).passed
+    new = replace(subject(), gained=frozenset({"n"}))
+    for about in (subject(published=False), new):
+        asked = ask({"change": "n", "max_percent": 1}, about)
+        assert asked.statements == ()
+        result = judged(asked, [])
+        assert (result.passed, result.found) == (True, "nothing published to compare")
+    assert len(ask({"change": "rows", "max_percent": 1}, new).statements) == 2
+    other_days = replace(subject(), gained=frozenset({"day"}))
+    assert ask({"change": "rows", "max_percent": 1}, other_days).statements == ()
 
 
 def test_an_output_check_sees_the_table_as_it_is_about_to_be():

@@ -274,6 +274,8 @@ def test_a_new_column_is_added_and_filled_for_every_day(answered: Any):
     )
     column = "  pairs: {type: bigint, description: Twice the passives.}\n"
     answered.edit("nps_summary", "summary.yaml", "  passives:", column + "  passives:")
+    change = "output_check:\n  - change: pairs\n    max_percent: 1\n"
+    answered.edit("nps_summary", "summary.yaml", "output_check:\n", change)
     answered.answer(5, [8])
 
     sync_table(table="nps", run_date=date(2023, 1, 5))
