@@ -28,6 +28,7 @@ from ferry.target.value_advice import (
     CORRECT,
     CORRECT_OR_WIDEN,
     NO_SUCH_TEXT,
+    NOT_IN_ITS_ENCODING,
     TOO_LONG,
     json_as_text,
 )
@@ -154,6 +155,8 @@ def _advice(code: str, message: str) -> str:
         return CORRECT_OR_WIDEN
     if code in {"22021", "22P03"}:
         return NO_SUCH_TEXT
+    if code == "22P05" and "no equivalent" in message:
+        return NOT_IN_ITS_ENCODING
     if code == "22P05" or "type json" in message.partition('"')[0]:
         return json_as_text()
     return CORRECT

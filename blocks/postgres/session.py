@@ -255,6 +255,7 @@ class PostgresSession(NamedBlock):
                 keepalives_idle=60,
                 keepalives_interval=10,
                 keepalives_count=6,
+                client_encoding="UTF8",  # as are the files that COPY reads
                 application_name="ferry",
                 connection_factory=Connection,
             )

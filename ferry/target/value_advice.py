@@ -8,6 +8,10 @@ NO_SUCH_TEXT = (
     "Correct it in the source, `exclude` the column in the table's spec, or read a view that "
     "replaces such characters: no column of any width holds them."
 )
+NOT_IN_ITS_ENCODING = (
+    "Load into a database in UTF8, which holds every character; or `exclude` the column in the "
+    "table's spec, or read a view that replaces what the database's encoding has not."
+)
 TOO_LONG = (
     "Shorten it in the source, `exclude` the column in the table's spec, or read a view that cuts "
     "it: the warehouse has no longer type."

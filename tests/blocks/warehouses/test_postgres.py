@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from ferry.errors import (
     OutcomeUnknownError,
     SchemaError,
 )
-from ferry.schema import Column, DataType, Kind
+from ferry.schema import Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 
 if TYPE_CHECKING:
@@ -321,3 +322,33 @@ def test_views_over_a_column_are_told_in_the_order_in_which_they_can_be_dropped(
         assert "name" in warehouse.fetch(view.definition_query)[0][0]
         warehouse.execute(view.drop)
     warehouse.execute(f"ALTER TABLE {schema}.t ALTER COLUMN name TYPE varchar(9)")
+
+
+def test_files_are_read_as_utf_8_whatever_the_environment_says(
+    postgres_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    elsewhere = changed(postgres_engine, connect_timeout_seconds=11)  # no connection that is kept
+    columns = (Column("a_text", DataType(Kind.TEXT)), Column("a_json", DataType(Kind.JSON)))
+    staged = postgres_engine.stage_text(columns, '"José","{""n"": ""José""}"\n'.encode())
+    table = postgres_engine.create(columns)
+    elsewhere.copy_in(table, staged, postgres_engine.stage)
+    found = f'SELECT a_text, a_json::text FROM "{table.schema}"."{table.name}"'
+    assert postgres_engine.warehouse.fetch(found) == [("José", '{"n": "José"}')]
+
+
+def test_a_character_that_the_database_s_encoding_has_not_is_told(
+    postgres_engine: Any, plain_database: str
+) -> None:
+    latin = f"{plain_database}_latin1"
+    postgres_engine.warehouse.execute(
+        f"CREATE DATABASE {latin} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    warehouse = changed(postgres_engine, database=latin)
+    warehouse.execute("CREATE TABLE t (id integer, name text)")
+    table = TableName("public", "t")
+    for name, told in (("José", ""), ("3 €", "database in UTF8")):
+        staged = postgres_engine.stage_text(TWO, f'1,"{name}"\n'.encode())
+        with pytest.raises(DataError, match=told) if told else nullcontext():
+            warehouse.copy_in(table, staged, postgres_engine.stage)
+    assert warehouse.fetch("SELECT name FROM t") == [("José",)]
