@@ -109,6 +109,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
             zoned=_zoned(spec, warehouse),
             zone=spec.zone,
             gained=frozenset(gained),
+            by_window=spec.publish == "by_window",
         )
         own = built_in(subject, spec.grain, capabilities) if built else []
         asked = own + [

@@ -27,6 +27,7 @@ class Subject:
         zoned: The columns that have a zone, by table: they are compared with moments.
         zone: The zone in which such a column is counted into partitions.
         gained: The columns that the published table does not have yet.
+        by_window: Whether later builds replace just the partitions that they build.
     """
 
     target: TableName
@@ -39,6 +40,7 @@ class Subject:
     zoned: Zoned = field(default_factory=dict)
     zone: str = "UTC"
     gained: frozenset[str] = frozenset()
+    by_window: bool = True
 
     @property
     def whole(self) -> bool:

@@ -82,21 +82,18 @@ def built_in(subject: Subject, grain: Sequence[str], capabilities: Capabilities)
         UniqueCheck(name="one row for each of the grain", unique=tuple(grain)),
     ]
     questions = [question(check, "output_check", subject, capabilities) for check in checks]
-    if subject.partition is not None and not subject.whole:
+    partition = subject.partition
+    if subject.by_window and partition is not None and not (subject.whole and partition in grain):
         assert subject.built is not None
-        text = (
-            f"SELECT COUNT(*) FROM {table_sql(subject.built)} "  # noqa: S608  # names
-            f"WHERE {quoted(subject.partition)} IS NULL OR NOT ({subject.within(param)})"
-        )
-        questions.append(
-            Question(
-                "no row outside of the window",
-                "output_check",
-                "fail",
-                (bound(text, subject.values),),
-                _none("rows outside"),
-            )
-        )
+        label, found = "no row outside of the window", "rows outside"
+        outside = f"{quoted(partition)} IS NULL"  # no later build of some partitions would find it
+        if subject.whole:
+            label, found = "no row without its partition", "rows without"
+        else:
+            outside += f" OR NOT ({subject.within(param)})"
+        text = f"SELECT COUNT(*) FROM {table_sql(subject.built)} WHERE {outside}"  # noqa: S608
+        asked = (bound(text, subject.values),)
+        questions.append(Question(label, "output_check", "fail", asked, _none(found)))
     return questions
 
 

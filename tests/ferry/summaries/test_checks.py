@@ -73,6 +73,22 @@ def test_a_row_without_a_partition_is_outside_of_the_window(day: str | None, out
     assert judged(window, answers).passed is not bool(outside)
 
 
+@pytest.mark.parametrize(("day", "without"), [("9999-12-31", 0), (None, 1)])
+def test_a_row_without_a_partition_is_in_no_whole_build_that_is_later_replaced_in_parts(
+    day: str | None, without: int
+):
+    connection = duckdb.connect()
+    connection.execute("CREATE SCHEMA ferry")
+    connection.execute("CREATE TABLE ferry.aside (day TIMESTAMP, n INT)")
+    connection.execute("INSERT INTO ferry.aside VALUES (?, 1)", [day])
+    *_, asked = built_in(subject(), ["n"], REDSHIFTS_SQL)
+    answers = [run(connection, statement).fetchall() for statement in asked.statements]
+    assert judged(asked, answers).passed is not bool(without)
+    assert asked.label == "no row without its partition"
+    replaced_whole = replace(subject(), by_window=False)
+    assert len(built_in(replaced_whole, ["n"], REDSHIFTS_SQL)) == 2
+
+
 def test_two_queries_are_equal_or_not_and_an_empty_answer_is_neither():
     given = {"sql": "SELECT SUM(n) FROM s.t", "equals": "SELECT COUNT(a) FROM raw.x"}
     assert answer(given, [(2,)], [(2,)]).passed

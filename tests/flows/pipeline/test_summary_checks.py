@@ -189,6 +189,20 @@ def test_rows_outside_of_the_window_are_not_published_twice(survey: Any):
 
 
 @DUCKDB
+def test_a_row_of_no_day_is_not_published_where_no_day_would_take_it_out(survey: Any):
+    survey.answer(3, [9])
+    survey.edit("nps_summary", "query.sql", "\n    day,", "\n    NULLIF(day, '2023-01-03') AS day,")
+    survey.edit("nps_summary", "summary.yaml", "grain: [day]", "grain: [promoters]")
+    counted = "- name: every response is counted once\n"
+    survey.edit("nps_summary", "summary.yaml", counted, f"{counted}    severity: warn\n")
+
+    failed = sync_table(table="nps", mode="full", return_state=True)
+
+    assert "no row without its partition" in failed.message
+    assert survey.labels() == []
+
+
+@DUCKDB
 def test_by_hand_days_are_built_and_what_is_missing_is_named(survey: Any):
     survey.answer(3, [9])
     missing = build_summary(summary="nps_summary", return_state=True)
