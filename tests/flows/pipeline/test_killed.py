@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -118,6 +119,27 @@ def test_killed_between_a_target_and_what_says_that_its_days_are_void(
 
     assert is_complete(shop)
     assert [receipt.status for receipt in shop.receipts("orders")] == ["loaded", "void", "loaded"]
+
+
+def test_killed_between_a_summary_s_table_and_its_rows(
+    survey: Any, redshift_double: Any, postgres: Any
+):
+    for day in (3, 4):
+        survey.answer(day, [9] * 10)
+    sync_table(table="nps", mode="full")
+    published = survey.published()
+    survey.journey.warehouse.execute(f'DROP TABLE "{survey.journey.schema}"."nps_summary"')
+    SESSIONS.close_all()
+    kill_at(redshift_double, postgres, carry_day, Fault("stall", r"^LOCK .*nps_summ", seconds=1))
+    assert survey.published() == []
+
+    carry_day()
+
+    assert survey.published() == published != []
+
+
+def carry_day() -> None:
+    sync_table(table="nps", run_date=date(2023, 1, 4))
 
 
 def carry() -> None:
