@@ -65,6 +65,10 @@ class Warehouse(NamedBlock, ABC):
         """Columns whose type cannot be changed at all, each with what it is a part of."""
         return HeldColumns()
 
+    def side_effects(self, table: TableName) -> tuple[str, ...]:  # noqa: ARG002
+        """What of a table makes its DELETE keep or hide rows, or change others, a sentence each."""
+        return ()
+
     @abstractmethod
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns that the warehouse itself fills in a new row: by a default, or generated."""

@@ -18,6 +18,7 @@ from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetPlan, within_limits
+from ferry.target.side_effects import refuse_side_effects
 from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
 from tasks.landed.receipts import landed_before, readings
@@ -45,7 +46,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
 
     Raises:
         SchemaError: The table or a column that the spec names is missing, or does not fit the
-            target. No retry helps.
+            target; or the target's rows cannot be replaced. No retry helps.
         DataError: Rows that no window and no watermark would ever carry. No retry helps.
         ConfigurationError: The warehouse does not take the spec's format, or ignores case. No
             retry helps.
@@ -59,6 +60,8 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         # First of all that is asked of the target: what lands from here on was not there yet.
         before = landed_before(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
         existing = warehouse.describe(batch.target)
+        if existing:
+            refuse_side_effects(batch.target, warehouse.side_effects(batch.target))
         changes = plan_columns(batch, existing, columns, warehouse)
         check_types(batch.target, columns, warehouse.native_type)
         known = watermark(batch, schema, existing, warehouse)

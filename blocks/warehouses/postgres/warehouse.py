@@ -26,6 +26,7 @@ from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.warehouses import information_schema
 from blocks.warehouses.postgres import types as postgres_types
+from blocks.warehouses.postgres.side_effects import side_effects
 from blocks.warehouses.postgres.views import bound_views
 from ferry.batch import Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
@@ -144,6 +145,10 @@ class PostgresWarehouse(PostgresSession, Warehouse):
     def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
         """The views over a column, and over these, in the order in which to drop them."""
         return bound_views(self.fetch, table, column)
+
+    def side_effects(self, table: TableName) -> tuple[str, ...]:
+        """Foreign keys that delete, rules, triggers before a DELETE, and row level security."""
+        return side_effects(self.fetch, table)
 
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns with a default, and generated ones, which PostgreSQL tells apart."""

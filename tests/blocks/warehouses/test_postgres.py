@@ -352,3 +352,20 @@ def test_a_character_that_the_database_s_encoding_has_not_is_told(
         with pytest.raises(DataError, match=told) if told else nullcontext():
             warehouse.copy_in(table, staged, postgres_engine.stage)
     assert warehouse.fetch("SELECT name FROM t") == [("José",)]
+
+
+def test_row_level_security_is_a_side_effect_for_whom_it_hides_rows_from(
+    postgres_engine: Any,
+) -> None:
+    table = postgres_engine.create(TWO)
+    name = f'"{table.schema}"."{table.name}"'
+    role = f"reader_{table.schema}"
+    for statement in (
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
+        f"CREATE ROLE {role} LOGIN PASSWORD 'reader'",
+        f'GRANT USAGE ON SCHEMA "{table.schema}" TO {role}',
+    ):
+        postgres_engine.warehouse.execute(statement)
+    assert postgres_engine.warehouse.side_effects(table) == ()
+    theirs = changed(postgres_engine, user=role, password="reader")
+    assert theirs.side_effects(table) == ("row level security hides rows from this user",)

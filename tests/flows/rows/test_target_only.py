@@ -1,7 +1,8 @@
-"""Columns of the target alone (`target_only`): what replaces every row does not empty them."""
+"""What a target has of its own: columns (`target_only`), not emptied; side effects, refused."""
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 
@@ -84,3 +85,45 @@ def test_a_watermark_without_a_key_that_reads_all_does_not_empty_it_either(shop:
     with pytest.raises(SchemaError, match=r"`target_only`: note.*Copy them"):
         sync_table(table="orders")
     assert notes(shop) == ["a", "b"]
+
+
+POSTGRES = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+
+SIDE_EFFECTS = {
+    "the foreign key lines_fk of": (
+        "CREATE TABLE {s}.lines (id BIGINT, CONSTRAINT lines_fk FOREIGN KEY (id) "
+        "REFERENCES {t} (id) ON DELETE CASCADE); INSERT INTO {s}.lines VALUES (1)",
+        "ALTER TABLE {s}.lines DROP CONSTRAINT lines_fk, ADD FOREIGN KEY (id) "
+        "REFERENCES {t} (id) DEFERRABLE INITIALLY DEFERRED",
+    ),
+    "the rule keep ": (
+        "CREATE RULE keep AS ON DELETE TO {t} DO INSTEAD NOTHING",
+        "DROP RULE keep ON {t}",
+    ),
+    "the trigger keep ": (
+        "CREATE FUNCTION {s}.keep() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN NULL; END'; "
+        "CREATE TRIGGER keep BEFORE INSERT OR DELETE ON {t} "
+        "FOR EACH ROW EXECUTE FUNCTION {s}.keep()",
+        "DROP TRIGGER keep ON {t}",
+    ),
+}
+
+
+@POSTGRES
+@pytest.mark.parametrize("told", SIDE_EFFECTS)
+def test_a_target_whose_rows_cannot_be_replaced_alone_is_refused(shop: Any, told: str) -> None:
+    names = {"s": f'"{shop.schema}"', "t": f'"{shop.schema}"."orders"'}
+    make, mend = (text.format(**names) for text in SIDE_EFFECTS[told])
+    shop.warehouse.execute(f"ALTER TABLE {names['t']} ADD PRIMARY KEY (id)")
+    for statement in re.split(r"(?<!NULL); ", make):
+        shop.warehouse.execute(statement)
+    shop.sql("UPDATE orders SET modified = '2023-01-01 12:00:00' WHERE id = 1")
+    with pytest.raises(SchemaError, match=rf"plan .*cannot be replaced.*{told}"):
+        sync_table(table="orders", **DAY)
+    assert notes(shop) == ["a", "b"]
+
+    shop.warehouse.execute(mend)
+    assert sync_table(table="orders", **DAY).rows_updated == 1
+    if "lines" in told:
+        assert shop.warehouse.fetch(f"SELECT id FROM {names['s']}.lines") == [(1,)]
