@@ -18,7 +18,7 @@ from blocks.stages import FolderStage
 from blocks.warehouses import DIALECTS
 from ferry.receipts.receipt import Receipt
 from ferry.summaries.files import parse_summary
-from ferry.summaries.partitions import Span
+from ferry.summaries.partitions import EVERYTHING, Span
 from ferry.summaries.publications import Build
 from flows.sync_table import sync_table
 from tasks.plan_summary import make_own_tables
@@ -186,18 +186,18 @@ def test_a_summary_of_it_is_built_checked_and_published_by_days(shop: Journey) -
     spec = parse_summary("due_days", files, DIALECTS)
     make_own_tables(shop.warehouse)
 
-    def published(first: int, last: int, before: int) -> tuple[int, int]:
-        span = Span(datetime(2023, 2, first), datetime(2023, 2, last + 1))
-        build = Build(spec, (span,), (), before, "a-flow-run")
+    def published(before: int, *days: int) -> tuple[int, int]:
+        spans = tuple(Span(datetime(2023, 2, n), datetime(2023, 2, n + 1)) for n in days)
+        build = Build(spec, spans or (EVERYTHING,), (), before, "a-flow-run")
         with disable_run_logger():
             built = build_aside.fn(build, shop.warehouse)
             results = check.fn(build, "output_check", built, shop.warehouse)
             publication = publish.fn(built, results, shop.warehouse)
         return publication.rows_published, publication.rows_replaced
 
+    assert published(0) == (3, 0)
     # A day's bounds are moments: the first of them is in it, the last one is not.
-    assert published(1, 2, before=0) == (2, 0)
-    assert published(2, 3, before=1) == (2, 1)
+    assert published(1, 2) == (1, 1)
     days = [(date(2023, 2, n), 1, Decimal(n) + Decimal("0.25")) for n in (1, 2, 3)]
     assert shop.target("due_days", order="due") == days
 

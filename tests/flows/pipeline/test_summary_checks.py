@@ -15,7 +15,7 @@ from deployments.local.redshift_double import Fault
 from flows.build_summary import build_summary
 from flows.pipeline.follow_summaries import follow
 from flows.sync_table import sync_table
-from tests.harness.survey import SPEC, nps_of
+from tests.harness.survey import SPEC
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -149,27 +149,6 @@ def test_what_is_accepted_of_one_summary_is_not_of_those_that_follow_it(survey: 
     assert "nps_monthly_summary" in state.message and "bounds nps" in state.message
     assert [row[1] for row in survey.published()] == [-100]
     assert [row[1] for row in survey.published("nps_monthly_summary", "month, nps")] == [100]
-
-
-@DUCKDB
-def test_a_warning_is_told_and_published(survey: Any, api: Any):
-    survey.answer(3, [9] * 10)
-    sync_table(table="nps", mode="full")
-    survey.answer(3, [8] * 5)
-
-    state = sync_table(table="nps", run_date=date(2023, 1, 3), return_state=True)
-
-    assert state.is_completed()
-    assert "1 rows published, 1 replaced" in state.message
-    assert "1 warned" in state.message
-    assert survey.checks("warned") == [
-        (
-            "published days keep their size",
-            "none moved by more than 20 %",
-            "2023-01-03 by +50.0 %",
-        )
-    ]
-    assert survey.published() == [(date(2023, 1, 3), nps_of([9] * 10 + [8] * 5), 15)]
 
 
 @DUCKDB
