@@ -122,8 +122,12 @@ def _in_older_rows(
     source: Source,
     warehouse: Warehouse,
 ) -> tuple[str, ...]:
-    if not gained or query.cursor is None or query.start is None:
-        return ()  # all rows are read: nobody has to wait for a place to ask
+    if not gained:
+        return ()
+    if query.cursor is None or query.start is None:
+        # All rows are read, so that nobody has to ask. But the column is there before they land,
+        # and should they not, the next run would see nothing new in the table.
+        return () if batch.spec.mode == "full" else tuple(c.name.lower() for c in gained)
     with place_among_readers(batch.spec.source, backfill=batch.backfill):
         return in_older_rows(batch, gained, query, source, warehouse)
 

@@ -106,6 +106,17 @@ def test_days_carried_before_a_column_with_a_value_in_their_rows_are_carried_aga
     assert people.target("people", "id, country") == [(1, "DE"), (2, "DE")]
 
 
+def test_a_full_copy_that_fails_leaves_no_day_without_its_new_column_loaded(people: Any) -> None:
+    people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) DEFAULT 'DE'")
+    people.sql("DELETE FROM people WHERE id = 1")
+    people.write_specs(people={**SPEC, "max_shrink_percent": 10})
+    with pytest.raises(DataError):
+        sync_table(table="people", mode="full")
+    assert set(missing(people)) == {FIRST, SECOND}
+    people.write_specs(people=SPEC)
+    assert (fill(), missing(people)) == (2, {})
+
+
 def test_a_backfill_carries_what_it_finds_to_be_missing_on_its_way(people: Any) -> None:
     people.sql("ALTER TABLE people ADD COLUMN country CHAR(2) DEFAULT 'DE'")
     people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00', 'FR')")
