@@ -68,6 +68,7 @@ def plan_target(
     check_limits(target, columns, capabilities)
     if existing is None:
         return TargetPlan(create=True)
+    refuse_two_homes(target, existing, columns, target_only)
     add, changes = _compare(existing, columns, native_type)
     widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
     unfit = [c for c in changes if not c.grows]
@@ -91,6 +92,30 @@ def plan_target(
         retype=tuple(retype),
         remake=tuple(unfit),
     )
+
+
+def refuse_two_homes(
+    target: TableName,
+    existing: TableSchema,
+    columns: Sequence[Column],
+    target_only: Sequence[str],
+) -> None:
+    """Refuse to carry a column into one that the target alone is said to have.
+
+    Raises:
+        SchemaError: The source has such a column by now, whose values would replace the target's.
+            No retry helps.
+    """
+    own = {name.lower() for name in target_only}
+    both = [c.name for c in columns if c.name.lower() in own and existing.column(c.name)]
+    if both:
+        raise SchemaError(
+            f"the source has columns of `target_only`: {', '.join(both)}",
+            table=str(target),
+            expected="columns that the target alone has",
+            todo="To keep the target's values, name them in `exclude`, too; to have the source's "
+            "in their place, take them out of `target_only`.",
+        )
 
 
 def _compare(

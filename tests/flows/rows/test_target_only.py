@@ -87,6 +87,18 @@ def test_a_watermark_without_a_key_that_reads_all_does_not_empty_it_either(shop:
     assert notes(shop) == ["a", "b"]
 
 
+@pytest.mark.parametrize("mode", ["window", "full"])
+def test_a_column_that_the_source_gains_does_not_take_the_only_copy(shop: Any, mode: str) -> None:
+    shop.sql("ALTER TABLE orders ADD COLUMN note VARCHAR(9)")
+    given = {"mode": "full"} if mode == "full" else DAY
+    with pytest.raises(SchemaError, match=r"plan .*columns of `target_only`: note.*`exclude`"):
+        sync_table(table="orders", **given)
+    assert notes(shop) == ["a", "b"]
+    shop.write_specs(orders={**SPEC, "target_only": ["note"], "exclude": ["note"]})
+    sync_table(table="orders", **DAY)
+    assert notes(shop) == ["a", "b"]
+
+
 POSTGRES = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 
 SIDE_EFFECTS = {
