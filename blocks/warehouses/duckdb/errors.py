@@ -38,6 +38,36 @@ _OF_ITS_TYPE = (
 _LOCKED = re.compile(r"could not set lock|conflicting lock|used by another process", re.IGNORECASE)
 _TYPE = re.compile(r"to (?:type )?'?([A-Z][A-Z0-9]*(?: WITH TIME ZONE)?(?:\(\d+,\d+\))?)'?(?=\W|$)")
 
+_NO_DATABASE = (
+    "there is something else than a DuckDB database",
+    "Correct the block's `path`: it names another kind of file, or a folder.",
+)
+_DAMAGED = (
+    "the database file is damaged",
+    "Put a copy of it back; or move it and its .wal away, and carry the tables anew.",
+)
+_NO_ROOM = ("the disk is full", "Make room where the database is; nothing of this run has landed.")
+_OF_THE_FILE = {
+    "not a valid duckdb database": _NO_DATABASE,
+    "_scanner": _NO_DATABASE,  # the extension that would read it, as one of SQLite
+    "is a directory": _NO_DATABASE,
+    "corrupt database file": _DAMAGED,
+    "could not read enough bytes": _DAMAGED,
+    "failure while replaying wal": _DAMAGED,
+    "database file with version number": (
+        "another version of DuckDB has written the database",
+        "Upgrade DuckDB here, or write the file by the older one.",
+    ),
+    "no space left": _NO_ROOM,
+    "disk quota exceeded": _NO_ROOM,
+    "file too large": _NO_ROOM,
+    "read-only file system": (
+        "the database cannot be written",
+        "Put it on a file system that can be written.",
+    ),
+}
+"""By what DuckDB says, in small letters, without the path: the problem, and what to do."""
+
 
 @contextmanager
 def translated(columns: Sequence[str] = (), file: str = "") -> Iterator[None]:
@@ -77,7 +107,11 @@ def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR091
     if isinstance(error, duckdb.ResourceInUseException):  # another thread is closing the file
         return BusyError("the database is being closed", todo="Try again.")
     if isinstance(error, duckdb.InterruptException | duckdb.OutOfMemoryException):
-        return BusyError("DuckDB gave up", found=type(error).__name__)
+        return BusyError(
+            "DuckDB gave up",
+            found=type(error).__name__,
+            todo="Try again; if it comes back, give the machine more memory.",
+        )
     if isinstance(error, duckdb.ConnectionException):
         return ConfigurationError(
             "this process has the database open with other settings",
@@ -85,6 +119,15 @@ def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR091
         )
     if isinstance(error, duckdb.PermissionException) or "permission denied" in lower:
         return AccessError("the database cannot be opened", todo="Check the file's permissions.")
+    if type(error) in (duckdb.IOException, duckdb.Error):  # of no statement, so of no value
+        for said, (problem, todo) in _OF_THE_FILE.items():
+            if said in lower:
+                return ConfigurationError(problem, found=type(error).__name__, todo=todo)
+    if "ambiguous reference to catalog or schema" in lower:
+        return ConfigurationError(
+            "the database file is named like a schema in it",
+            todo="Rename the file, to warehouse.duckdb say, and correct the block's `path`.",
+        )
     if isinstance(error, _VALUES):
         of_its_type = isinstance(error, _OF_ITS_TYPE) and "json" not in lower
         return DataError(

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from blocks.warehouses import DuckDBWarehouse
 from ferry.batch import StageFormat
-from ferry.errors import AccessError, BusyError, DataError, FerryError
+from ferry.errors import AccessError, BusyError, ConfigurationError, DataError, FerryError
 from ferry.schema import Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 
@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_what_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "blocked.duckdb").write_text("not a database, but somebody's work" * 500)
     before = (tmp_path / "blocked.duckdb").stat().st_size
-    with pytest.raises(Exception, match="DuckDB refuses"):
+    with pytest.raises(ConfigurationError, match="else than a DuckDB database"):
         DuckDBWarehouse(path=tmp_path / "blocked.duckdb", busy_timeout_seconds=0).fetch("SELECT 1")
     assert (tmp_path / "blocked.duckdb").stat().st_size == before
 

@@ -1,0 +1,59 @@
+"""What stands where DuckDB's file should be: told by what it is, and what to do."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from blocks.warehouses import DuckDBWarehouse
+from ferry.errors import ConfigurationError
+
+
+def text(path: Path) -> None:
+    path.write_text("id,name\n" * 1000)
+
+
+def database_of_sqlite(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (id)")
+        connection.commit()
+
+
+def half(path: Path) -> None:
+    DuckDBWarehouse(path=path).execute("CREATE TABLE t AS SELECT range AS id FROM range(100000)")
+    path.write_bytes(path.read_bytes()[:4096])
+
+
+def overwritten(path: Path) -> None:
+    DuckDBWarehouse(path=path).execute("CREATE TABLE t AS SELECT range AS id FROM range(100000)")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"s3cret" * 2000 + whole[16096:])
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        (text, "something else than a DuckDB database"),
+        (Path.mkdir, "something else than a DuckDB database"),
+        (database_of_sqlite, "something else than a DuckDB database"),
+        (half, "the database file is damaged"),
+        (overwritten, "the database file is damaged"),
+    ],
+)
+def test_it_is_told_what_is_there(there: object, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    there(path)  # type: ignore[operator]
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        DuckDBWarehouse(path=path).fetch("SELECT count(*) FROM t")
+    assert caught.value.todo
+    assert "s3cret" not in str(caught.value.__cause__)
+
+
+def test_a_file_named_like_a_schema_in_it_is_told(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "ferry.duckdb")
+    warehouse.execute("CREATE SCHEMA ferry")
+    with pytest.raises(ConfigurationError, match=r"named like a schema.*Rename the file"):
+        warehouse.execute('CREATE TABLE "ferry"."receipts" (id INTEGER)')
