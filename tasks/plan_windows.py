@@ -1,4 +1,4 @@
-"""plan: which windows of a table a backfill is going to carry, before the first row moves."""
+"""plan-windows: which windows of a table a backfill is to carry, before the first row moves."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ def plan_table(
         now: The run's scheduled start.
         flow_run_id: The backfill's run: what it landed in an earlier attempt is not done again,
             as long as it is loaded.
-        flow_run_id: The backfill's run: what it landed in an earlier attempt is not done again.
         of_all: Whether all tables were asked for: one that has no such windows is left out.
 
     Raises:

@@ -107,8 +107,8 @@ class Limits:
         names: The limits: a place counts for each of them that there is.
 
     Attributes:
-        told: Whether the server may have been told what this process holds, and not that it holds
-            nothing any more.
+        reported: Whether the server may have been told what this process holds, and not that it
+            holds nothing any more.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ class Times:
         again: What the server did not answer is tried again so often.
         owed: And a place given back for no longer than this: by then its lease has ended.
         trust: A source without a limit is read without one for so long.
-        tell: A wait for so long is told.
+        log_after: A wait for so long is logged.
         look: While it waits, it looks so often who holds the places.
         leaked: A place of which nobody told for so long is held by nobody.
         without: Without an answer for so long, the source is read without a place.
