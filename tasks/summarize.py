@@ -38,6 +38,7 @@ from ferry.summaries.publish import (
 )
 from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
+from ferry.target.side_effects import refuse_side_effects
 from tasks.own_tables import make, make_schema
 from tasks.staging_tables import drop_quietly, today
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
@@ -257,6 +258,7 @@ def _prepare(build: Build, warehouse: Warehouse) -> None:
         )
         make(warehouse, create, spec.target)
         return
+    refuse_side_effects(spec.target, warehouse.side_effects(spec.target))
     gained = missing_columns(spec.target, existing, spec.schema_columns)
     if gained and not build.whole:
         raise SchemaError(

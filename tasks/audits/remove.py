@@ -29,6 +29,7 @@ from ferry.receipts.table import (
     write_receipts,
 )
 from ferry.statements import Statement
+from ferry.target.side_effects import refuse_side_effects
 from tasks.audits.sides import Sides
 from tasks.landed.receipts import asked
 from tasks.own_tables import make_missing
@@ -127,8 +128,11 @@ def _look_and_apply(
     """Change what is still to be changed; looked up again when a batch has landed since the look.
 
     Raises:
+        SchemaError: The target's rows cannot be replaced alone. No retry helps.
         StaleReadError: Batches of the table landed at each look; nothing is changed.
     """
+    target = change.sides.spec.target
+    refuse_side_effects(target, warehouse.side_effects(target))
 
     def look_and_apply() -> Receipt | None:
         with place_among_readers(change.sides.spec.source, backfill=True):

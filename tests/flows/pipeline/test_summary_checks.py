@@ -381,3 +381,15 @@ def test_summaries_that_cannot_be_read_do_not_hide_the_rows(survey: Any):
     assert "nps_summary/summary.yaml:3: ownr: Extra inputs" in failed.message
     assert len(survey.journey.receipts("nps")) == 1
     assert follow([]).failures == {}
+
+
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+def test_a_summary_whose_rows_would_stay_beside_the_new_ones_is_not_published(survey: Any):
+    survey.answer(3, [9] * 10)
+    sync_table(table="nps", mode="full")
+    table = f'"{survey.journey.schema}".nps_summary'
+    survey.journey.warehouse.execute(f"CREATE RULE mine AS ON DELETE TO {table} DO INSTEAD NOTHING")
+    state = build_summary(summary="nps_summary", return_state=True)
+    assert state.is_failed()
+    assert "the rule mine " in str(state.message)
+    assert survey.published(columns="day, responses") == [(date(2023, 1, 3), 10)]

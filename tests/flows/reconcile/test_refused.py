@@ -76,6 +76,18 @@ def test_a_column_on_one_side_only(shop: Any) -> None:
 
 
 @ONE_ROUTE
+def test_rows_whose_deletion_goes_on_to_another_table(shop: Any) -> None:
+    in_target(shop, "ALTER TABLE {} ADD UNIQUE (id)")
+    items = f'"{shop.schema}"."items"'
+    in_target(shop, f"CREATE TABLE {items} (id INT REFERENCES {{}} (id) ON DELETE CASCADE)")
+    shop.warehouse.execute(f"INSERT INTO {items} VALUES (3)")
+    shop.sql("DELETE FROM orders WHERE id = 3")
+    shop.write_specs(orders={**SPEC, "hard_deletes": "delete"})
+    refused(shop, "foreign key items_id_fkey", "DEFERRABLE", max_delete_percent=50, **DAYS)
+    assert shop.target("items") == [(3,)]
+
+
+@ONE_ROUTE
 def test_types_that_cannot_be_compared(shop: Any) -> None:
     in_target(shop, "ALTER TABLE {} ALTER COLUMN note TYPE bytea USING note::bytea")
     refused(shop, "column 'note' cannot be compared", "expected text", "found bytea")
