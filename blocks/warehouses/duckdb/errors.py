@@ -46,7 +46,7 @@ _DAMAGED = (
     "the database file is damaged",
     "Put a copy of it back; or move it and its .wal away, and carry the tables anew.",
 )
-_NO_ROOM = ("the disk is full", "Make room where the database is; nothing of this run has landed.")
+_NO_ROOM = ("the disk is full", "Make room where the database is, and run it again.")
 _OF_THE_FILE = {
     "not a valid duckdb database": _NO_DATABASE,
     "_scanner": _NO_DATABASE,  # the extension that would read it, as one of SQLite
@@ -86,14 +86,16 @@ def translated(columns: Sequence[str] = (), file: str = "") -> Iterator[None]:
 def ferry_error(error: duckdb.Error, columns: Sequence[str] = (), file: str = "") -> FerryError:
     """The driver's error as one of ours; the driver's own is redacted in place."""
     message = str(error)
-    translation = _translate(error, message)
+    translation = _translate(error, message, loading=bool(file))
     if isinstance(translation, DataError):
         translation.found = _position(message, columns, file)
     error.args = (f"{type(error).__name__}: {translation}",)
     return translation
 
 
-def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR0911 - a table
+def _translate(  # noqa: PLR0911 - a table
+    error: duckdb.Error, message: str, *, loading: bool
+) -> FerryError:
     lower, first_line = message.lower(), message.partition("\n")[0]
     if isinstance(error, duckdb.TransactionException) and "conflict" in lower:
         return ConflictError(
@@ -120,8 +122,9 @@ def _translate(error: duckdb.Error, message: str) -> FerryError:  # noqa: PLR091
     if isinstance(error, duckdb.PermissionException) or "permission denied" in lower:
         return AccessError("the database cannot be opened", todo="Check the file's permissions.")
     if type(error) in (duckdb.IOException, duckdb.Error):  # of no statement, so of no value
-        for said, (problem, todo) in _OF_THE_FILE.items():
-            if said in lower:
+        for said, told in _OF_THE_FILE.items():
+            if said in lower and (told is _NO_ROOM or not loading):  # else of the file it loads
+                problem, todo = told
                 return ConfigurationError(problem, found=type(error).__name__, todo=todo)
     if "ambiguous reference to catalog or schema" in lower:
         return ConfigurationError(

@@ -6,10 +6,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from blocks.warehouses import DuckDBWarehouse
-from ferry.errors import ConfigurationError
+from blocks.warehouses.duckdb.errors import ferry_error
+from ferry.errors import ConfigurationError, FatalError
 
 
 def text(path: Path) -> None:
@@ -57,3 +59,9 @@ def test_a_file_named_like_a_schema_in_it_is_told(tmp_path: Path) -> None:
     warehouse.execute("CREATE SCHEMA ferry")
     with pytest.raises(ConfigurationError, match=r"named like a schema.*Rename the file"):
         warehouse.execute('CREATE TABLE "ferry"."receipts" (id INTEGER)')
+
+
+def test_a_part_file_that_is_cut_short_is_no_damage_of_the_database() -> None:
+    said = 'IO Error: Could not read enough bytes from file "part-0.parquet"'
+    assert isinstance(ferry_error(duckdb.IOException(said)), ConfigurationError)
+    assert isinstance(ferry_error(duckdb.IOException(said), file="part-0.parquet"), FatalError)
