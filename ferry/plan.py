@@ -32,8 +32,8 @@ class BatchPlan:
         query: Which rows are read, and which columns.
         columns: The columns as the target has them, in the query's order.
         format: How the part files are written.
-        in_older_rows: Columns that the target gains with this batch, and that rows which were
-            carried before have a value in.
+        in_older_rows: Columns that the target gains with this batch, or that the table begins to
+            carry with it, and that rows which were carried before have a value in.
         key: The columns of the spec's key.
         version: The column that tells which row of a key is newer; None if that is the cursor.
         deleted: How rows are marked that are to be deleted in the target; None if none are.

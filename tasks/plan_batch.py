@@ -21,7 +21,7 @@ from ferry.target.changes import TargetPlan, within_limits
 from ferry.target.side_effects import refuse_side_effects
 from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
-from tasks.landed.receipts import landed_before, readings
+from tasks.landed.receipts import begun_to_carry, landed_before, readings
 from tasks.landed.watermark import watermark
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
@@ -76,6 +76,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         if not batch.backfill:  # whoever planned many past windows has looked
             _refuse_what_is_never_read(batch, query, source, warehouse)
         older = _in_older_rows(batch, _gained(schema, changes), query, source, warehouse)
+        older += _begun_to_carry(batch, existing, query, source, warehouse)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all get the value
         refuse_emptying_columns(batch, existing, columns, query.start, warehouse)
@@ -130,6 +131,25 @@ def _in_older_rows(
         return () if batch.spec.mode == "full" else tuple(c.name.lower() for c in gained)
     with place_among_readers(batch.spec.source, backfill=batch.backfill):
         return in_older_rows(batch, gained, query, source, warehouse)
+
+
+def _begun_to_carry(
+    batch: Batch,
+    existing: TableSchema | None,
+    query: ExtractQuery,
+    source: Source,
+    warehouse: Warehouse,
+) -> tuple[str, ...]:
+    """Columns that the target has, and that rows with a value in them landed without."""
+    if existing is None or query.cursor is None or query.start is None:
+        return ()  # all rows are read, and get the value
+    there = [c for c in query.schema.columns if existing.column(c.name.lower())]
+    begun = begun_to_carry(batch.target, {c.name.lower() for c in there}, warehouse)
+    if not begun:
+        return ()
+    columns = [column for column in there if column.name.lower() in begun]
+    with place_among_readers(batch.spec.source, backfill=batch.backfill):
+        return in_older_rows(batch, columns, query, source, warehouse)
 
 
 def _gained(schema: TableSchema, changes: TargetPlan) -> list[Column]:

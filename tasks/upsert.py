@@ -18,11 +18,13 @@ from ferry.batch import Batch, Copied, CursorValue, Extract, RowsAndSums, Staged
 from ferry.errors import ApartError, FatalError, SchemaError, StaleReadError
 from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan, stored_bound
+from ferry.receipts.columns import columns_text
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
     BEFORE_ALL,
     find_landing,
+    has_receipts,
     holds_rows,
     read_landed_now,
     rows_held,
@@ -164,6 +166,9 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
             raise _stale("the table was copied as a whole, or repaired, since this batch was read")
         if now.voids != plan.landed_before.voids + own_voids:
             raise _stale("the target was made anew, or gained a column, since this batch was read")
+        if void is None and not own_voids:
+            void = _void_of_what_lacks_columns(batch, plan, warehouse)
+            before = void.finished_at if void else before
         repeated = () if empty and plan.unique_key else _repeated_times(arrived, tx)
         load = _load(arrived, repeated, others_landed=others_landed, into_empty=empty)
         emptied = remake(batch, load.columns, tx, warehouse) if batch.mode == "full" else []
@@ -217,6 +222,24 @@ def _void_of_what_is_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -
     if not holds_rows(warehouse, batch.target):
         return None
     return make_void(batch, TARGET_LOST_ROWS, warehouse, emptied=True)
+
+
+def _void_of_what_lacks_columns(
+    batch: Batch, plan: BatchPlan, warehouse: Warehouse
+) -> Receipt | None:
+    """What says that older rows lack values in columns that the batch begins to carry.
+
+    None if all is read, or if nothing has landed. A column that the target gains is not told here:
+    it is added in a transaction of its own, with its void.
+    """
+    if not plan.in_older_rows or plan.query.start is None:
+        return None
+    if not has_receipts(warehouse, batch.target):
+        return None
+    name, *more = plan.in_older_rows
+    column = f"column {name}" + (f", and in {len(more)} more" if more else "")
+    reason = f"older rows have no value in the {column}"
+    return make_void(batch, reason, warehouse, emptied=False)
 
 
 def _surely_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> bool:
@@ -342,6 +365,7 @@ def _receipt(
         sums_staged=loaded[1].salted_text(salt) if loaded[0] and loaded[1] else None,
         text_sums=batch.spec.text_sums if loaded[0] and loaded[1] else None,
         source_snapshot=extracted.snapshot,
+        columns_carried=columns_text(column.name for column in plan.columns),
     )
 
 

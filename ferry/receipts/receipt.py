@@ -27,6 +27,10 @@ RECEIPTS = TableName(RECEIPTS_SCHEMA, "receipts")
 _TEXT = DataType(Kind.TEXT, max_bytes=256)
 _LONG_TEXT = DataType(Kind.TEXT, max_bytes=2048)
 _SUMS = DataType(Kind.TEXT, max_bytes=TEXT_BYTES)
+COLUMNS_BYTES = 65_535
+"""As long as a text may be in Redshift."""
+
+_COLUMNS = DataType(Kind.TEXT, max_bytes=COLUMNS_BYTES)
 _COUNT = DataType(Kind.INT64)
 _MOMENT = DataType(Kind.TIMESTAMPTZ)
 
@@ -72,6 +76,8 @@ class Receipt:
         source_snapshot: Where several connections read at once (`read_ranges`), or several attempts
             of a run (`resume_rows`): `one` if all read the same snapshot of the source's table,
             else `not one`. None where one connection of one attempt read all, which is one.
+        columns_carried: The columns that the batch gave values to, as the target names them, as
+            JSON (`ferry.receipts.columns`). None in older receipts, and of what is no batch.
     """
 
     batch_id: str
@@ -104,6 +110,7 @@ class Receipt:
     sums_staged: str | None = None
     text_sums: str | None = None
     source_snapshot: str | None = None
+    columns_carried: str | None = None
 
     @property
     def changed(self) -> int:
@@ -156,6 +163,7 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("sums_staged", _SUMS),
     Column("text_sums", _TEXT),
     Column("source_snapshot", _TEXT),
+    Column("columns_carried", _COLUMNS),
 )
 """A table that an older Ferry made lacks the last of them, which `tasks.own_tables.make_missing`
 adds: so each new column is nullable and stands at the end."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ferry import statements as sql
+from ferry.receipts.columns import ColumnsCarried, names_of
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import (
     RECEIPT_COLUMNS,
@@ -308,6 +309,20 @@ def _last_copy(tx: Transaction, table: TableName) -> datetime | None:
     )
     moment: datetime | None = tx.fetch(select)[0][0]
     return moment
+
+
+def read_columns_carried(tx: Transaction, table: TableName) -> list[ColumnsCarried]:
+    """What has landed in what the target is now, once for each set of columns."""
+    of_table = f"FROM {_RECEIPTS} WHERE table_name = {PARAM}"
+    last_void = f"SELECT MAX(finished_at) {of_table} AND status = {PARAM}"
+    select = Statement(
+        f"SELECT columns_carried, MAX(started_at), MAX(finished_at) {of_table} "
+        f"AND status <> {PARAM} AND columns_carried IS NOT NULL "
+        f"AND finished_at > COALESCE(({last_void}), {PARAM}) "
+        "GROUP BY columns_carried",
+        (str(table), VOID, str(table), VOID, BEFORE_ALL),
+    )
+    return [ColumnsCarried(names_of(text), *moments) for text, *moments in tx.fetch(select)]
 
 
 def read_readings(tx: Transaction, table: TableName) -> list[PastReading]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import SchemaError
+from ferry.receipts import columns
+from ferry.receipts.columns import ColumnsCarried
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
@@ -16,6 +18,7 @@ from ferry.receipts.table import (
     find_landing,
     holds_rows,
     last_void,
+    read_columns_carried,
     read_landed_before,
     read_readings,
     rows_held,
@@ -85,3 +88,17 @@ def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse)
 def readings(table: TableName, warehouse: Warehouse) -> list[PastReading]:
     """What has landed in what the table's target is now, once for each way in which it was read."""
     return asked(lambda: read_readings(warehouse, table), list[PastReading](), warehouse)
+
+
+def begun_to_carry(table: TableName, names: Iterable[str], warehouse: Warehouse) -> frozenset[str]:
+    """Those of the target's columns that rows have landed without, and nobody has looked at since.
+
+    Args:
+        table: The target.
+        names: Columns that it has, and that are carried.
+        warehouse: Where.
+    """
+    landed = asked(
+        lambda: read_columns_carried(warehouse, table), list[ColumnsCarried](), warehouse
+    )
+    return columns.begun_to_carry(names, landed)

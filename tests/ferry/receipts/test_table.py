@@ -42,7 +42,7 @@ class Engine:
                 f"CASE ? WHEN 'loaded' THEN ?::TIMESTAMPTZ + to_days({label}::INT) END, "
                 f"CASE ? WHEN 'loaded' THEN ?::TIMESTAMPTZ + to_days({label}::INT + 1) END, "
                 "i, ?, 0, 0, 0, 1, 0, 0, 0, '', NULL, '', '', ?, ?, ?, ?, NULL, NULL, NULL, NULL, "
-                "NULL, NULL, NULL "
+                "NULL, NULL, NULL, NULL "
                 "FROM range(?, ?) AS days(i)",
                 [
                     *(cursor, status, FIRST, status, FIRST, status, FIRST, landed),

@@ -1,0 +1,38 @@
+"""Columns that a table begins to carry, told from receipts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ferry.receipts.columns import ColumnsCarried, begun_to_carry, columns_text, names_of
+
+
+def landed(names: str, begun: int, at: int) -> ColumnsCarried:
+    hours = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (begun, at))
+    return ColumnsCarried(frozenset(names.split()), *hours)
+
+
+def test_columns_are_kept_by_name() -> None:
+    assert names_of(columns_text(["b", 'a, "é"']) or "") == {"b", 'a, "é"'}
+
+
+def test_too_many_columns_are_not_kept() -> None:
+    assert columns_text(f"column_{number:0100}" for number in range(1_000)) is None
+
+
+def test_a_column_that_all_landed_with_is_not_begun() -> None:
+    assert begun_to_carry("ab", []) == frozenset()
+    assert begun_to_carry("ab", [landed("a b", 1, 2), landed("a b c", 3, 4)]) == frozenset()
+
+
+def test_a_column_that_some_landed_without_is_begun() -> None:
+    assert begun_to_carry("ab", [landed("a", 1, 2)]) == {"b"}
+
+
+def test_who_began_after_them_has_looked_at_them() -> None:
+    assert begun_to_carry("ab", [landed("a", 1, 2), landed("a b", 2, 3)]) == frozenset()
+
+
+def test_who_began_before_they_landed_has_not() -> None:
+    assert begun_to_carry("ab", [landed("a", 1, 3), landed("a b", 2, 4)]) == {"b"}
+    assert begun_to_carry("ab", [landed("a b", 1, 2), landed("a", 3, 4)]) == {"b"}

@@ -1,0 +1,124 @@
+"""A column that the target has, and that a table begins to carry: older rows get it, too."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from flows.backfill_tables import backfill
+from flows.show_coverage import show_coverage
+from flows.sync_table import sync_table
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
+WITHOUT = {**SPEC, "exclude": ["country"], "target_only": ["country"]}
+FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
+WHY = "older rows have no value in the column country"
+
+
+@pytest.fixture
+def people(journey: Any) -> Any:
+    """Two days, carried without the column `country`, which the target has all the same."""
+    journey.sql(
+        "CREATE TABLE people (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL, "
+        "country CHAR(2))"
+    )
+    journey.sql(
+        "INSERT INTO people VALUES (1, '2023-01-05 10:00:00', 'DE'), "
+        "(2, '2023-01-06 10:00:00', 'FR')"
+    )
+    journey.write_specs(people={**SPEC, "exclude": ["country"]})
+    sync_table(table="people", run_date=FIRST)
+    sync_table(table="people", run_date=SECOND)
+    add_to_target(journey)
+    return journey
+
+
+def add_to_target(journey: Any) -> None:
+    journey.warehouse.execute(
+        f'ALTER TABLE "{journey.schema}"."people" ADD COLUMN country VARCHAR(8)'
+    )
+
+
+def missing() -> dict[date, str]:
+    (told,) = show_coverage(table="people", start_date=FIRST, end_date=THIRD).values()
+    standing = {each.day: each.standing for each in told.days}
+    return {day: each.reason for day, each in standing.items() if each.status != "loaded"}
+
+
+def fill(**options: Any) -> int:
+    carried = backfill(table="people", start_date=FIRST, end_date=THIRD, **options)
+    return sum(map(len, carried.values()))
+
+
+def test_days_carried_without_a_column_that_is_not_excluded_any_more_are_missing(
+    people: Any,
+) -> None:
+    people.write_specs(people=WITHOUT)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {}
+    people.write_specs(people=SPEC)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {FIRST: WHY}
+    assert (fill(), missing()) == (1, {})
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "FR")]
+    statuses = [receipt.status for receipt in people.receipts("people")]
+    assert statuses == ["loaded", "loaded", "loaded", "void", "loaded", "loaded"]
+
+
+def test_days_carried_before_a_column_was_added_on_both_sides_are_missing(journey: Any) -> None:
+    journey.sql("CREATE TABLE people (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
+    journey.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    journey.write_specs(people=SPEC)
+    assert fill() == 2
+    journey.sql("ALTER TABLE people ADD COLUMN country VARCHAR(8) NOT NULL DEFAULT 'DE'")
+    add_to_target(journey)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {FIRST: WHY}
+    assert (fill(), missing()) == (1, {})
+    assert journey.target("people", "id, country") == [(1, "DE"), (2, "DE")]
+
+
+def test_a_backfill_of_all_days_voids_them_once(people: Any) -> None:
+    people.write_specs(people=SPEC)
+    assert fill(reprocess="all") == 2
+    assert missing() == {}
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "FR")]
+    assert [r.status for r in people.receipts("people")].count("void") <= 1
+
+
+def test_a_watermark_reads_all_rows_once(people: Any) -> None:
+    watermark = {**SPEC, "mode": "watermark"}
+    people.write_specs(people={**watermark, "exclude": ["country"], "target_only": ["country"]})
+    sync_table(table="people")
+    people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00', 'ES')")
+    people.write_specs(people=watermark)
+    assert sync_table(table="people").rows_extracted == 3
+    assert people.target("people", "id, country") == [(1, "DE"), (2, "FR"), (3, "ES")]
+    assert sync_table(table="people").rows_extracted == 1
+    assert "void" not in [receipt.status for receipt in people.receipts("people")]
+
+
+def test_a_column_without_a_value_in_older_rows_voids_nothing(people: Any) -> None:
+    people.sql("UPDATE people SET country = NULL")
+    people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00', 'ES')")
+    people.write_specs(people=SPEC)
+    sync_table(table="people", run_date=THIRD)
+    assert missing() == {}
+    assert "void" not in [receipt.status for receipt in people.receipts("people")]
+
+
+def test_a_day_that_lands_late_without_the_column_is_seen_by_the_next_run(people: Any) -> None:
+    people.sql("UPDATE people SET country = NULL WHERE id = 1")
+    people.write_specs(people=SPEC)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {}
+    people.sql("UPDATE people SET country = 'IT' WHERE id = 1")
+    people.write_specs(people=WITHOUT)
+    sync_table(table="people", run_date=FIRST)  # as an older deployment's run would
+    people.write_specs(people=SPEC)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {FIRST: WHY}
