@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from dataclasses import replace
+from datetime import datetime
 
 from prefect import task
 from prefect.logging import get_run_logger
 
-import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import Batch, Copied, CursorValue, Extract, RowsAndSums, Staged
+from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
 from ferry.errors import ApartError, FatalError, SchemaError, StaleReadError
-from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan, stored_bound
-from ferry.receipts.columns import columns_text
-from ferry.receipts.read_as import read_as
+from ferry.receipts.of_batch import Arrived, dated_after, receipt_of
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
     BEFORE_ALL,
+    LandedNow,
     find_landing,
     has_receipts,
     holds_rows,
@@ -31,10 +27,9 @@ from ferry.receipts.table import (
     write_receipts,
 )
 from ferry.statements import Transaction
-from ferry.unix_time import UnixUnit, from_unix
-from ferry.windows import RepeatedTimes, clamped, on_clock
+from ferry.windows import RepeatedTimes
 from ferry.write.algorithms import write
-from ferry.write.load import Load, Written
+from ferry.write.load import Load
 from ferry.write.upsert import newest_table
 from ferry.write.wall_clock import VersionClock
 from tasks.landed.voids import make_void
@@ -44,7 +39,6 @@ from tasks.step import STEP, explains, located, repeat_on_conflict
 from tasks.target.prepare import prepare_target
 from tasks.target.retype import remake
 
-_NEXT_MOMENT = timedelta(microseconds=1)
 TARGET_LOST_ROWS = "the target had lost its rows"
 
 
@@ -81,7 +75,7 @@ def upsert(
         ApartError: Windows that travel together cannot land together.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
-    arrived = _Arrived(batch, plan, extracted, staged, copied, started_at)
+    arrived = Arrived(batch, plan, extracted, staged, copied, started_at)
     with located(batch, "upsert", warehouse):
         try:
             own_voids = prepare_target(batch, plan, copied.rows, warehouse)
@@ -94,18 +88,6 @@ def upsert(
         drop_staging(plan, copied, warehouse)
         get_run_logger().info("upsert %s: %s", batch, _counts_line(receipts))
         return receipts
-
-
-@dataclass(frozen=True)
-class _Arrived:
-    """A batch in its staging table, and what each step before has made of it."""
-
-    batch: Batch
-    plan: BatchPlan
-    extracted: Extract
-    staged: Staged
-    copied: Copied
-    started_at: datetime
 
 
 def _counts_line(receipts: Sequence[Receipt]) -> str:
@@ -121,7 +103,7 @@ def _counts_line(receipts: Sequence[Receipt]) -> str:
     return f"{len(receipts)} windows, {total.counts_line}"
 
 
-def _land_receipted(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Receipt, ...]:
+def _land_receipted(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Receipt, ...]:
     """Land the batch; make the receipts table if that is what was missing, and land it again.
 
     Another run may have made it meanwhile; whatever else is missing is missing again.
@@ -133,7 +115,7 @@ def _land_receipted(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> 
         return _land(arrived, warehouse, own_voids)
 
 
-def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Receipt, ...]:
+def _land(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Receipt, ...]:
     batch, plan, extracted = arrived.batch, arrived.plan, arrived.extracted
     capabilities, cursor = warehouse.capabilities, plan.cursor
     with warehouse.transaction() as tx:
@@ -144,37 +126,25 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
         ids = [each.receipt_id(extracted.left_out, extracted.checksum) for each in batch.each]
         name = cursor.name if cursor else None
         now = read_landed_now(warehouse, batch.target, batch.time_bounds, name, ids)
-        empty, last_void = not tx.fetch(sql.any_row(batch.target)), now.last_void
-        before = now.last
-        void: Receipt | None = None
+        empty, void = not tx.fetch(sql.any_row(batch.target)), None
         if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):
             void = _void_of_what_is_lost(batch, plan, warehouse)
-            if void:  # which is dated after all that it tells of
-                last_void = before = void.finished_at
         if now.this_one:
-            found = [find_landing(warehouse, each, last_void or BEFORE_ALL) for each in ids]
-            ids = [own for own, _ in found]
-            landed_before = tuple(receipt for _, receipt in found if receipt)
-            if len(landed_before) == len(ids):
-                return landed_before
+            void_until = void.finished_at if void else now.last_void or BEFORE_ALL
+            ids, landed_before = _landed_already(ids, void_until, warehouse)
             if landed_before:
-                raise ApartError("some of these windows have landed meanwhile, and others have not")
+                return landed_before
         others_landed = now.batches != plan.landed_before.batches
-        if others_landed and batch.overwrites_newer:
-            raise _stale("another batch of the table landed since this one was read")
-        if now.removals != plan.landed_before.removals:  # it would bring back what they took out
-            raise _stale("the table was copied as a whole, or repaired, since this batch was read")
-        if now.voids != plan.landed_before.voids + own_voids:
-            raise _stale("the target was made anew, or gained a column, since this batch was read")
+        _refuse_stale_read(batch, plan, now, own_voids, others_landed=others_landed)
         if void is None and not own_voids:
             void = _void_of_what_lacks_columns(batch, plan, warehouse)
-            before = void.finished_at if void else before
+        last = void.finished_at if void else now.last  # a void is dated after all before it
         repeated = () if empty and plan.unique_key else _repeated_times(arrived, tx)
         load = _load(arrived, repeated, others_landed=others_landed, into_empty=empty)
         emptied = remake(batch, load.columns, tx, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
         receipts = tuple(
-            _after(before, _receipt(own, arrived, each, position, counts))
+            dated_after(last, receipt_of(own, arrived, each, position, counts))
             for position, (own, each, counts) in enumerate(
                 zip(ids, batch.each, landed, strict=True)
             )
@@ -192,20 +162,36 @@ def _land(arrived: _Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Rece
     return receipts
 
 
+def _landed_already(
+    ids: list[str], void_until: datetime, warehouse: Warehouse
+) -> tuple[list[str], tuple[Receipt, ...]]:
+    """The ids under which the batch's windows land, and their receipts if all have landed.
+
+    Raises:
+        ApartError: Some have, and others have not.
+    """
+    found = [find_landing(warehouse, each, void_until) for each in ids]
+    landed = tuple(receipt for _, receipt in found if receipt)
+    if landed and len(landed) < len(ids):
+        raise ApartError("some of these windows have landed meanwhile, and others have not")
+    return [own for own, _ in found], landed
+
+
+def _refuse_stale_read(
+    batch: Batch, plan: BatchPlan, now: LandedNow, own_voids: int, *, others_landed: bool
+) -> None:
+    """Refuse what was read before something changed that it would undo, or that it lacks."""
+    if others_landed and batch.overwrites_newer:
+        raise _stale("another batch of the table landed since this one was read")
+    if now.removals != plan.landed_before.removals:  # it would bring back what they took out
+        raise _stale("the table was copied as a whole, or repaired, since this batch was read")
+    if now.voids != plan.landed_before.voids + own_voids:
+        raise _stale("the target was made anew, or gained a column, since this batch was read")
+
+
 def _stale(problem: str) -> StaleReadError:
     """Nothing may come of a read that something has made stale."""
     return StaleReadError(problem, todo="Run it again: it has to be read again.")
-
-
-def _after(before: datetime | None, receipt: Receipt) -> Receipt:
-    """The receipt, dated after those before it that may be of the same rows.
-
-    They tell in this order what became of the rows, and who wrote them may have had a clock that
-    was ahead.
-    """
-    if before is None:
-        return receipt
-    return replace(receipt, finished_at=max(receipt.finished_at, before + _NEXT_MOMENT))
 
 
 def _void_of_what_is_lost(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> Receipt | None:
@@ -254,7 +240,7 @@ def drop_staging(plan: BatchPlan, copied: Copied, warehouse: Warehouse) -> None:
         drop_quietly(warehouse, copied.staging_table, *newest)
 
 
-def _repeated_times(arrived: _Arrived, tx: Transaction) -> tuple[RepeatedTimes, ...]:
+def _repeated_times(arrived: Arrived, tx: Transaction) -> tuple[RepeatedTimes, ...]:
     """The times that the clock of the versions has shown twice, of those that the batch may hold.
 
     Where the version is no cursor, nothing but the rows tells how old they are.
@@ -269,7 +255,7 @@ def _repeated_times(arrived: _Arrived, tx: Transaction) -> tuple[RepeatedTimes, 
 
 
 def _load(
-    arrived: _Arrived,
+    arrived: Arrived,
     repeated: tuple[RepeatedTimes, ...],
     *,
     others_landed: bool,
@@ -296,7 +282,7 @@ def _load(
     )
 
 
-def _rows_by_window(arrived: _Arrived) -> tuple[int, ...]:
+def _rows_by_window(arrived: Arrived) -> tuple[int, ...]:
     """How many rows of each window came, where several travel together."""
     none = (0,) * len(arrived.batch.windows)
     return tuple(each.rows for each in arrived.copied.by_window) or none
@@ -307,84 +293,3 @@ def _start(batch: Batch, plan: BatchPlan) -> CursorValue | None:
     if plan.cursor is None:
         return None
     return stored_bound(plan.start, plan.cursor.type.kind, batch.spec.wall_clock_zone)
-
-
-def _as_moment(start: CursorValue | None, unit: UnixUnit | None) -> CursorValue | None:
-    """The watermark as people know it: of Unix time, the moment."""
-    return from_unix(start, unit) if unit and isinstance(start, int | Decimal) else start
-
-
-def _moment(start: CursorValue | None) -> datetime | None:
-    moment = start if isinstance(start, datetime) and start.tzinfo else None
-    return moment and on_clock(moment, UTC)
-
-
-def _receipt(
-    receipt_id: str, arrived: _Arrived, batch: Batch, position: int, landed: Written
-) -> Receipt:
-    """The receipt of the batch; of the window at this position, where several travel together."""
-    plan, extracted = arrived.plan, arrived.extracted
-    window, cursor, staged, copied = batch.window, plan.cursor, arrived.staged, arrived.copied
-    read, loaded = (extracted.rows, extracted.sums), (copied.rows, copied.sums)
-    staged_rows = staged.rows
-    if arrived.batch.windows:
-        read, loaded = (
-            _of_window(extracted.by_window, position),
-            _of_window(copied.by_window, position),
-        )
-        staged_rows = read[0]  # the files hold just what was read
-    salt = secrets.token_hex(16)  # and forgotten, so that no value can be guessed from a sum
-    start = _as_moment(plan.start, batch.spec.cursor_unit)
-    return Receipt(
-        batch_id=receipt_id,
-        table_name=str(batch.target),
-        mode=batch.mode,
-        window_start=window.start if window else _moment(start),
-        window_end=window.end if window else None,
-        window_label=f"from {start}" if start is not None else batch.label,
-        status="partial" if batch.part or extracted.left_out else "loaded",
-        rows_extracted=read[0],
-        rows_staged=staged_rows,
-        rows_copied=loaded[0],
-        rows_inserted=landed.inserted,
-        rows_updated=landed.updated,
-        rows_deleted=landed.deleted,
-        rows_unchanged=landed.unchanged,
-        rows_superseded=landed.superseded,
-        checksum=extracted.checksum,
-        manifest_uri=staged.manifest_uri,
-        code_version=ferry.__version__,
-        flow_run_id=batch.flow_run_id,
-        started_at=arrived.started_at,
-        finished_at=datetime.now(UTC),
-        cursor_name=cursor.name if cursor else None,
-        read_at=extracted.read_at,
-        complete_until=_complete_until(batch, extracted.read_at, start),
-        read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
-        sums_read=read[1].salted_text(salt) if read[0] and read[1] else None,
-        sums_staged=loaded[1].salted_text(salt) if loaded[0] and loaded[1] else None,
-        text_sums=batch.spec.text_sums if loaded[0] and loaded[1] else None,
-        source_snapshot=extracted.snapshot,
-        columns_carried=columns_text(column.name for column in plan.columns),
-    )
-
-
-def _of_window(found: Sequence[RowsAndSums], position: int) -> tuple[int, ValueSums | None]:
-    """What a step found of the window at this position; nothing where the batch has no rows."""
-    return (found[position].rows, found[position].sums) if found else (0, None)
-
-
-def _complete_until(
-    batch: Batch, read_at: datetime | None, start: CursorValue | None
-) -> datetime | None:
-    """Up to when the source's rows were certainly there to be read, by its own clock."""
-    if read_at is None:
-        return None
-    # What a full copy has read counts as the windows, or the watermarks, that come after it.
-    mode = batch.spec.mode if batch.mode == "full" else batch.mode
-    late_seconds = 0
-    if "window" in (mode, batch.spec.mode):  # a watermark's of such a table counts for its windows
-        late_seconds = batch.spec.settle_seconds
-    if "watermark" in (mode, batch.spec.mode) and not isinstance(start, int | Decimal):
-        late_seconds = max(late_seconds, batch.spec.lag)  # and a backfill's window for these
-    return clamped(read_at, -timedelta(seconds=late_seconds))
