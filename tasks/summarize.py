@@ -34,6 +34,7 @@ from ferry.summaries.publish import (
     find_publication,
     missing_columns,
     replace,
+    rows_held,
     write_publication,
 )
 from ferry.summaries.query import bound, insert_selected, parse_query
@@ -181,7 +182,7 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
 
     Raises:
         StaleReadError: Another run published the summary since this one read its tables, or its
-            table is gone while only some partitions of it were built.
+            table is gone, or empty, while only some partitions of it were built.
         CountMismatchError, SchemaError: Nothing is published. No retry helps.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
@@ -213,6 +214,8 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
                 found=f"{found} publications",
                 todo="Build it again.",
             )
+        if not build.whole and not tx.fetch(sql.any_row(target)):
+            _refuse_lost_rows(target, warehouse)
         done = replace(tx, built) if build.whole else by_window(tx, built)
         outcomes = [outcome(build, result) for result in results]
         publication = Publication(
@@ -232,6 +235,18 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
         )
         write_publication(tx, publication, build)
     return publication
+
+
+def _refuse_lost_rows(target: TableName, warehouse: Warehouse) -> None:
+    """Refuse to publish some partitions of an empty table whose others are to stay."""
+    held = rows_held(warehouse, target)
+    if held > 0:
+        raise StaleReadError(
+            "the summary has lost its rows since this run planned what to build",
+            expected=f"{held:,} rows, as was published",
+            found="an empty table",
+            todo="Build it again, whole.",
+        )
 
 
 def _prepare(build: Build, warehouse: Warehouse) -> None:

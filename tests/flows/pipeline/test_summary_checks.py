@@ -299,8 +299,9 @@ def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
 
 
 @DUCKDB
-def test_a_summary_that_is_dropped_while_one_day_is_built_is_published_whole(
-    survey: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("loses", ["DROP TABLE {}", "DELETE FROM {}"])
+def test_a_summary_that_is_lost_while_one_day_is_built_is_published_whole(
+    survey: Any, monkeypatch: pytest.MonkeyPatch, loses: str
 ):
     from flows.pipeline import publish_summaries
 
@@ -309,16 +310,16 @@ def test_a_summary_that_is_dropped_while_one_day_is_built_is_published_whole(
     sync_table(table="nps", mode="full")
     survey.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 999")
     survey.answer(4, [8])
-    before, dropped = publish_summaries.newest_rows, []
+    before, lost = publish_summaries.newest_rows, []
 
-    def somebody_drops_it(spec: Any, warehouse: Any) -> Any:
+    def somebody_empties_it(spec: Any, warehouse: Any) -> Any:
         rows = before(spec, warehouse)
-        if not dropped:
-            dropped.append(True)
-            warehouse.execute(f'DROP TABLE "{survey.journey.schema}".nps_summary')
+        if not lost:
+            lost.append(True)
+            warehouse.execute(loses.format(f'"{survey.journey.schema}".nps_summary'))
         return rows
 
-    monkeypatch.setattr(publish_summaries, "newest_rows", somebody_drops_it)
+    monkeypatch.setattr(publish_summaries, "newest_rows", somebody_empties_it)
 
     sync_table(table="nps", run_date=date(2023, 1, 4))
 
