@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from blocks.registry import load_warehouse
-from flows.pipeline.summary_specs import load_summaries
+from flows.pipeline.summaries.specs import load_summaries
 from tasks.pages.newest import read_newest
 from tasks.pages.summary import write_chart
 

@@ -37,11 +37,11 @@ from ferry.specs.chosen import are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
-from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.spread_windows import Spread, make_groups
+from flows.pipeline.summaries.follow import follow_tables
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.landed.history import read_history, read_run

@@ -18,8 +18,8 @@ from ferry.summaries.specs import SummarySpec
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import scheduled_start
 from flows.pipeline.notify import notify
-from flows.pipeline.publish_summaries import BuildRequest, publish_summaries
-from flows.pipeline.summary_specs import load_summaries
+from flows.pipeline.summaries.publish import BuildRequest, publish_summaries
+from flows.pipeline.summaries.specs import load_summaries
 from flows.pipeline.table_specs import load_table_specs
 from tasks.step import explains
 

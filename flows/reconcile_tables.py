@@ -22,11 +22,11 @@ from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import business_date
-from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.repair import Repaired, repair_table
+from flows.pipeline.summaries.follow import follow_tables
 from flows.pipeline.table_specs import load_table_specs
 from tasks.audits.reconcile import reconcile as compare_table
 from tasks.gather import gather

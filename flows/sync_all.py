@@ -28,11 +28,11 @@ from ferry.windows import Every, Window, check_begun, run_window
 from flows.pipeline.audit_tables import audit_tables
 from flows.pipeline.carry_batch import TaskRuns, carry
 from flows.pipeline.catch_up import catch_up_tables, caught_up_lines
-from flows.pipeline.follow_summaries import follow_tables
 from flows.pipeline.given_dates import Day, Moment
 from flows.pipeline.make_batch import Dates, Routes, make_batch, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
+from flows.pipeline.summaries.follow import follow_tables
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied, tidy_scratch
 from tasks.gather import gather

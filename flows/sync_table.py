@@ -8,11 +8,11 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from ferry.specs.tables import Mode
-from flows.pipeline.follow_summaries import carry_and_follow
 from flows.pipeline.given_dates import Day, Moment
 from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.notify import notify
 from flows.pipeline.settle import wait_until_settled
+from flows.pipeline.summaries.follow import carry_and_follow
 from flows.pipeline.table_specs import load_table_specs
 from tasks.step import explains
 

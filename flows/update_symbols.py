@@ -18,10 +18,10 @@ from ferry.errors import ConfigurationError, RequestError
 from ferry.runs.window import PRICES as TABLE
 from ferry.specs.tables import TableSpec
 from ferry.windows import check_begun, day_window, days_until, local_midnight
-from flows.pipeline.follow_summaries import carry_and_follow
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.notify import notify
+from flows.pipeline.summaries.follow import carry_and_follow
 from flows.pipeline.table_specs import load_table_specs
 from tasks.step import explains
 

@@ -1,1 +1,1 @@
-"""What the flows share: a batch through its steps, many windows, workers, summaries, specs."""
+"""What the flows share: a batch through its steps, many windows, workers, specs."""

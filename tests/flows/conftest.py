@@ -29,7 +29,7 @@ def survey(journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     folder = tmp_path / "summaries"
     # The page takes longer than all the rest; what it shows has tests of its own.
-    monkeypatch.setattr("flows.pipeline.publish_summaries.show", lambda *_: None)
+    monkeypatch.setattr("flows.pipeline.summaries.publish.show", lambda *_: None)
     monkeypatch.setenv("FERRY_SUMMARIES", str(folder))
     return Survey(journey, folder)
 

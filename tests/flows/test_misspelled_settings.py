@@ -12,7 +12,7 @@ import pytest
 from ferry.errors import ConfigurationError
 from flows.check_due import check_due
 from flows.notify_failure import notify_failure
-from flows.pipeline.summary_specs import load_summaries
+from flows.pipeline.summaries.specs import load_summaries
 from flows.pipeline.table_specs import load_table_specs
 from flows.watch_runs import watch_runs
 

@@ -22,7 +22,7 @@ pytestmark = [
 def test_what_is_published_is_shown_on_the_run_s_page_and_at_a_terminal(
     survey: Any, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("flows.pipeline.publish_summaries.show", show)
+    monkeypatch.setattr("flows.pipeline.summaries.publish.show", show)
     survey.answer(3, [9] * 10)
     survey.answer(4, [8, 8, 0])
     state = sync_table(table="nps", mode="full", return_state=True)

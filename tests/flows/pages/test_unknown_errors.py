@@ -181,7 +181,7 @@ def test_one_window_that_fails_so_ends_no_table_that_is_caught_up(
 def test_a_summary_that_fails_so_does_not_stop_the_others(
     survey: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from flows.pipeline import publish_summaries as flow
+    from flows.pipeline.summaries import publish as flow
 
     real = flow._publish_one
 

@@ -15,8 +15,8 @@ from ferry.windows import day_window
 from flows.build_summary import build_summary
 from flows.pipeline.carry_batch import carry
 from flows.pipeline.carry_many import window_batches
-from flows.pipeline.follow_summaries import follow
 from flows.pipeline.make_batch import load_route
+from flows.pipeline.summaries.follow import follow
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table

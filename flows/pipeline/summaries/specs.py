@@ -10,7 +10,7 @@ from ferry.errors import SpecError
 from ferry.settings import check_settings
 from ferry.summaries.files import Summaries, read_summaries
 
-DEFAULT_FOLDER = Path(__file__).parents[2] / "deployments" / "summaries"
+DEFAULT_FOLDER = Path(__file__).parents[3] / "deployments" / "summaries"
 
 
 def load_summaries() -> Summaries:

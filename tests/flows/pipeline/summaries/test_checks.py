@@ -13,7 +13,7 @@ import pytest
 
 from deployments.local.redshift_double import Fault
 from flows.build_summary import build_summary
-from flows.pipeline.follow_summaries import follow
+from flows.pipeline.summaries.follow import follow
 from flows.sync_table import sync_table
 from tests.harness.survey import SPEC
 
@@ -273,13 +273,13 @@ def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
     survey: Any, monkeypatch: pytest.MonkeyPatch
 ):
     """What was read before the other run's table changed does not replace what it published."""
-    from flows.pipeline import publish_summaries
+    from flows.pipeline.summaries import publish
 
     survey.answer(3, [9])
     sync_table(table="nps", mode="full")
     survey.answer(3, [8])
-    build_aside = publish_summaries.build_aside
-    before = publish_summaries.newest_rows
+    build_aside = publish.build_aside
+    before = publish.newest_rows
     interfered = []
 
     def another_run_publishes(spec: Any, warehouse: Any) -> Any:
@@ -289,12 +289,12 @@ def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
             sync_table(table="nps", mode="full")
         return before(spec, warehouse)
 
-    monkeypatch.setattr(publish_summaries, "newest_rows", another_run_publishes)
+    monkeypatch.setattr(publish, "newest_rows", another_run_publishes)
     survey.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 99")
 
     sync_table(table="nps", run_date=date(2023, 1, 3))
 
-    assert build_aside is publish_summaries.build_aside
+    assert build_aside is publish.build_aside
     assert survey.published() == [(date(2023, 1, 3), Decimal("0.00"), 1)]
 
 
@@ -303,14 +303,14 @@ def test_a_publication_of_another_run_meanwhile_makes_it_be_built_again(
 def test_a_summary_that_is_lost_while_one_day_is_built_is_published_whole(
     survey: Any, monkeypatch: pytest.MonkeyPatch, loses: str
 ):
-    from flows.pipeline import publish_summaries
+    from flows.pipeline.summaries import publish
 
     for day in (3, 4):
         survey.answer(day, [9])
     sync_table(table="nps", mode="full")
     survey.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 999")
     survey.answer(4, [8])
-    before, lost = publish_summaries.newest_rows, []
+    before, lost = publish.newest_rows, []
 
     def somebody_empties_it(spec: Any, warehouse: Any) -> Any:
         rows = before(spec, warehouse)
@@ -319,7 +319,7 @@ def test_a_summary_that_is_lost_while_one_day_is_built_is_published_whole(
             warehouse.execute(loses.format(f'"{survey.journey.schema}".nps_summary'))
         return rows
 
-    monkeypatch.setattr(publish_summaries, "newest_rows", somebody_empties_it)
+    monkeypatch.setattr(publish, "newest_rows", somebody_empties_it)
 
     sync_table(table="nps", run_date=date(2023, 1, 4))
 

@@ -20,7 +20,7 @@ from flows.pipeline.tidy import tidied
 from tasks.pages.receipt import receipt_line
 
 if TYPE_CHECKING:
-    from flows.pipeline.publish_summaries import Published
+    from flows.pipeline.summaries.publish import Published
 
 
 def carry_and_follow(batch: Batch, route: Route) -> State[Any]:
@@ -65,8 +65,8 @@ def follow(receipts: Iterable[Receipt]) -> Published:
 def follow_tables(names: Iterable[str]) -> Published:
     """As `follow`, for a run whose receipts are elsewhere: by the tables' names, schema.table."""
     # Not before: sqlglot takes 26 MB, which the reading of large tables need not share.
-    from flows.pipeline.publish_summaries import BuildRequest, Published, publish_summaries  # noqa: PLC0415
-    from flows.pipeline.summary_specs import load_summaries  # noqa: PLC0415
+    from flows.pipeline.summaries.publish import BuildRequest, Published, publish_summaries  # noqa: PLC0415
+    from flows.pipeline.summaries.specs import load_summaries  # noqa: PLC0415
 
     carried = set(names)
     if not carried:

@@ -1,0 +1,1 @@
+"""Summaries in a run: which follow what was carried, each checked, built aside and published."""
