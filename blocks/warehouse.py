@@ -65,8 +65,15 @@ class Warehouse(NamedBlock, ABC):
         """Columns whose type cannot be changed at all, each with what it is a part of."""
         return HeldColumns()
 
-    def side_effects(self, table: TableName) -> tuple[str, ...]:  # noqa: ARG002
-        """What of a table makes its DELETE keep or hide rows, or change others, a sentence each."""
+    def side_effects(
+        self,
+        table: TableName,  # noqa: ARG002
+        tx: Transaction | None = None,  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """What of a table makes its DELETE keep or hide rows, or change others, a sentence each.
+
+        Whoever holds a lock asks within his own transaction.
+        """
         return ()
 
     @abstractmethod

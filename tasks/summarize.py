@@ -39,10 +39,10 @@ from ferry.summaries.publish import (
 )
 from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
-from ferry.target.side_effects import refuse_side_effects
 from tasks.own_tables import make, make_schema
 from tasks.staging_tables import drop_quietly, today
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
+from tasks.target.lock import lock_target
 
 
 @task(name="build", task_run_name="build {build}", **STEP)
@@ -197,11 +197,9 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
 
 
 def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> Publication:
-    build, capabilities = built.build, warehouse.capabilities
-    target = build.spec.target
+    build, target = built.build, built.build.spec.target
     with warehouse.transaction() as tx:
-        if capabilities.lock_mode is not None:
-            tx.execute(sql.lock(target, capabilities.lock_mode))
+        lock_target(tx, target, warehouse)
         # Looked up on a connection of its own, as `upsert` does.
         published = find_publication(warehouse, build.id)
         if published:
@@ -273,7 +271,6 @@ def _prepare(build: Build, warehouse: Warehouse) -> None:
         )
         make(warehouse, create, spec.target)
         return
-    refuse_side_effects(spec.target, warehouse.side_effects(spec.target))
     gained = missing_columns(spec.target, existing, spec.schema_columns)
     if gained and not build.whole:
         raise SchemaError(

@@ -36,6 +36,7 @@ from tasks.landed.voids import make_void
 from tasks.own_tables import make_missing
 from tasks.staging_tables import drop_quietly
 from tasks.step import STEP, explains, located, repeat_on_conflict
+from tasks.target.lock import lock_target
 from tasks.target.prepare import prepare_target
 from tasks.target.retype import remake
 
@@ -119,8 +120,7 @@ def _land(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Recei
     batch, plan, extracted = arrived.batch, arrived.plan, arrived.extracted
     capabilities, cursor = warehouse.capabilities, plan.cursor
     with warehouse.transaction() as tx:
-        if capabilities.lock_mode is not None:
-            tx.execute(sql.lock(batch.target, capabilities.lock_mode))
+        lock_target(tx, batch.target, warehouse)
         # Looked up on a connection of its own: read within this transaction, the receipts would
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
         ids = [each.receipt_id(extracted.left_out, extracted.checksum) for each in batch.each]

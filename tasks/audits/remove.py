@@ -13,7 +13,6 @@ from prefect.logging import get_run_logger
 
 import ferry
 from blocks.warehouse import Warehouse
-from ferry import statements as sql
 from ferry.audits.changes import delete_rows, mark_rows, take_version_of_source, unmark_row
 from ferry.audits.classify import by_key
 from ferry.audits.outcome import AuditedBucket, DifferentRow
@@ -29,12 +28,12 @@ from ferry.receipts.table import (
     write_receipts,
 )
 from ferry.statements import Statement
-from ferry.target.side_effects import refuse_side_effects
 from tasks.audits.sides import Sides
 from tasks.landed.receipts import asked
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
+from tasks.target.lock import lock_target
 
 ROWS_AT_ONCE = 200
 LOOKS = 3
@@ -131,8 +130,6 @@ def _look_and_apply(
         SchemaError: The target's rows cannot be replaced alone. No retry helps.
         StaleReadError: Batches of the table landed at each look; nothing is changed.
     """
-    target = change.sides.spec.target
-    refuse_side_effects(target, warehouse.side_effects(target))
 
     def look_and_apply() -> Receipt | None:
         with place_among_readers(change.sides.spec.source, backfill=True):
@@ -173,8 +170,7 @@ def _apply(
         nonlocal attempts
         attempts += 1
         with warehouse.transaction() as tx:
-            if warehouse.capabilities.lock_mode is not None:
-                tx.execute(sql.lock(spec.target, warehouse.capabilities.lock_mode))
+            lock_target(tx, spec.target, warehouse)
             # The answer to its COMMIT was lost: that may have gone on until the lock was given.
             if attempts > 1 and (landed := find_landing(warehouse, batch_id, BEFORE_ALL)[1]):
                 return landed

@@ -146,9 +146,9 @@ class PostgresWarehouse(PostgresSession, Warehouse):
         """The views over a column, and over these, in the order in which to drop them."""
         return bound_views(self.fetch, table, column)
 
-    def side_effects(self, table: TableName) -> tuple[str, ...]:
+    def side_effects(self, table: TableName, tx: Transaction | None = None) -> tuple[str, ...]:
         """Foreign keys that delete, rules, triggers before a DELETE, and row level security."""
-        return side_effects(self.fetch, table)
+        return side_effects((tx or self).fetch, table)
 
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns with a default, and generated ones, which PostgreSQL tells apart."""

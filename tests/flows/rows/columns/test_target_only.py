@@ -139,3 +139,24 @@ def test_a_target_whose_rows_cannot_be_replaced_alone_is_refused(shop: Any, told
     assert sync_table(table="orders", **DAY).rows_updated == 1
     if "lines" in told:
         assert shop.warehouse.fetch(f"SELECT id FROM {names['s']}.lines") == [(1,)]
+
+
+@POSTGRES
+@pytest.mark.parametrize("told", SIDE_EFFECTS)
+def test_what_appears_on_the_target_after_the_plan_is_refused_behind_its_lock(
+    shop: Any, told: str
+) -> None:
+    names = {"s": f'"{shop.schema}"', "t": f'"{shop.schema}"."orders"'}
+    shop.warehouse.execute(f"ALTER TABLE {names['t']} ADD PRIMARY KEY (id)")
+    shop.sql("UPDATE orders SET modified = '2023-01-01 12:00:00' WHERE id = 1")
+
+    def make() -> None:
+        for statement in re.split(r"(?<!NULL); ", SIDE_EFFECTS[told][0].format(**names)):
+            shop.warehouse.execute(statement)
+
+    with pytest.raises(SchemaError, match=rf"upsert .*cannot be replaced.*{told}"):
+        read_now_land_later("orders", "window", DAY, make)
+    assert notes(shop) == ["a", "b"]
+    assert shop.leftovers() == set()
+    if "lines" in told:
+        assert shop.warehouse.fetch(f"SELECT id FROM {names['s']}.lines") == [(1,)]
