@@ -271,6 +271,13 @@ $$ SELECT coalesce(nullif(current_setting('redshift_double.db_collation', true),
 
 -- Redshift's system views -----------------------------------------------------------------------
 
+-- A declared primary key is a CHECK here, which holds for every row; no other CHECK is let in.
+CREATE OR REPLACE VIEW redshift_double.pg_constraint AS
+SELECT oid, conname, connamespace, 'p'::"char" AS contype, conrelid, conkey
+FROM pg_catalog.pg_constraint
+WHERE contype = 'c' AND conrelid <> 0 AND conname !~ '^rs_(bytes|ascii|int64)_';
+GRANT SELECT ON redshift_double.pg_constraint TO PUBLIC;
+
 SET allow_system_table_mods = on;
 
 CREATE OR REPLACE VIEW pg_catalog.stl_load_errors AS

@@ -214,23 +214,6 @@ def test_a_column_under_a_view_is_neither_dropped_nor_widened(tables):
         tables.execute("ALTER TABLE t ALTER COLUMN name TYPE varchar(9)")
 
 
-@pytest.mark.parametrize(
-    "declared",
-    [
-        "(a int, b int, c int) DISTSTYLE KEY DISTKEY (a) SORTKEY (c, b)",
-        '(a int DISTKEY, "b" int, c int) COMPOUND SORTKEY (c, "b")',
-    ],
-)
-def test_columns_of_distribution_and_sort_keys_are_told_and_not_dropped(redshift, declared):
-    redshift.execute(f"CREATE TABLE k {declared}")
-    redshift.execute(f"CREATE TABLE IF NOT EXISTS k {declared}")
-    told = "SELECT column_name, distkey, sortkey FROM svv_redshift_columns WHERE table_name = 'k'"
-    assert sorted(rows(redshift, told)) == [("a", True, 0), ("b", False, 2), ("c", False, 1)]
-    for column, key in (("a", "distkey"), ("b", "sortkey"), ("c", "sortkey")):
-        with pytest.raises(psycopg2.errors.FeatureNotSupported, match=key):
-            redshift.execute(f"ALTER TABLE k DROP COLUMN {column}")
-
-
 def test_the_only_column_is_not_dropped(redshift):
     redshift.execute("CREATE TABLE one (a int, b int)")
     redshift.execute("ALTER TABLE one DROP COLUMN a")
@@ -267,28 +250,6 @@ def test_decimal_19_stops_at_int64(redshift):
     redshift.execute("INSERT INTO d VALUES (9223372036854775807)")
     with pytest.raises(psycopg2.DataError, match="overflow"):
         redshift.execute("INSERT INTO d VALUES (9223372036854775808)")
-
-
-def test_keys_are_not_enforced_but_a_primary_key_is_not_null(redshift):
-    redshift.execute("CREATE TABLE k (id int PRIMARY KEY, a int UNIQUE)")
-    redshift.execute("CREATE TABLE m (a int, b int, PRIMARY KEY (a, b), UNIQUE (b))")
-    for table in ("k", "m"):
-        redshift.execute(f"INSERT INTO {table} VALUES (1, 1), (1, 1)")
-        with pytest.raises(psycopg2.InternalError, match="Cannot insert a NULL value into column"):
-            redshift.execute(f"INSERT INTO {table} VALUES (NULL, 1)")
-
-
-def test_a_declared_key_is_found_by_an_index_from_the_second_insert_on(redshift):
-    redshift.execute('CREATE TABLE "Keyed" (a int, "B" int, PRIMARY KEY ("B", a))')
-    indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'keyed'"
-    redshift.execute("INSERT INTO keyed VALUES (1, 1), (1, 1)")
-    assert rows(redshift, indexes) == []
-    redshift.execute("INSERT INTO keyed VALUES (1, 1)")
-    ((index,),) = rows(redshift, indexes)
-    assert index.endswith("USING btree (b, a)")
-    assert "UNIQUE" not in index
-    redshift.execute("INSERT INTO keyed VALUES (2, 2)")
-    assert len(rows(redshift, indexes)) == 1
 
 
 def test_identity_counts(redshift):

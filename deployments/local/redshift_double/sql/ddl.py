@@ -1,7 +1,8 @@
 """CREATE TABLE and ALTER TABLE: Redshift's text in, PostgreSQL's text out.
 
 What only steers Redshift's storage (DISTKEY, SORTKEY, ENCODE, BACKUP) is accepted and dropped.
-Keys are accepted and not enforced; a primary key still makes its columns NOT NULL.
+Keys are accepted and not enforced; a primary key still makes its columns NOT NULL, and is kept as a
+CHECK that holds for every row: the catalog tells its name and columns, and it can be dropped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 
 from deployments.local.redshift_double.errors import Refusal, syntax_error, unsupported
 from deployments.local.redshift_double.sql.column_types import read_type, rewrite_type
+from deployments.local.redshift_double.sql.keys import quoted
 from deployments.local.redshift_double.sql.tokens import Edits, Statement
 
 MAX_COLUMNS = 1600
@@ -22,7 +24,7 @@ _ALTER_STORAGE = re.compile(
     r"^ALTER TABLE (?:[^ ]+)(?: \. [^ ]+)* "
     r"(ALTER (DISTKEY|DISTSTYLE|(COMPOUND )?SORTKEY|ENCODE)\b"
     r"|ALTER (COLUMN )?[^ ]+ ENCODE\b"
-    r"|ADD (CONSTRAINT [^ ]+ )?(PRIMARY|UNIQUE|FOREIGN)\b|DROP CONSTRAINT\b)"
+    r"|ADD (CONSTRAINT [^ ]+ )?(UNIQUE|FOREIGN)\b)"
 )
 
 
@@ -32,12 +34,12 @@ def rewrite_create_table(statement: Statement, edits: Edits) -> None:
     Raises:
         Refusal: A type, constraint or attribute that Redshift does not take.
     """
-    index = _words_before_name(statement)
-    index = statement.qualified_name(index)
+    index = statement.qualified_name(_words_before_name(statement))
+    table = statement.tokens[index - 1].name
     if statement.word(index) == "(":
         closing = statement.closing(index)
         if statement.word(index + 1) not in {"SELECT", "WITH"}:
-            _rewrite_columns(statement, edits, index)
+            _rewrite_columns(statement, edits, index, table)
             index = closing + 1
     end = next(
         (i for i in range(index, len(statement.tokens)) if statement.word(i) == "AS"),
@@ -57,7 +59,7 @@ def _words_before_name(statement: Statement) -> int:
     return index + 3 if statement.word(index) == "IF" else index
 
 
-def _rewrite_columns(statement: Statement, edits: Edits, opening: int) -> None:
+def _rewrite_columns(statement: Statement, edits: Edits, opening: int, table: str) -> None:
     items = statement.items(opening)
     if len(items) > MAX_COLUMNS:
         raise Refusal(f"tables can have at most {MAX_COLUMNS} columns", "54011")
@@ -68,28 +70,41 @@ def _rewrite_columns(statement: Statement, edits: Edits, opening: int) -> None:
     for first, last in items:
         word = statement.word(first)
         if word in _KEYS and statement.tokens[first].kind == "word":
-            required |= _table_constraint(statement, first, last)
-            start = first - 1 if statement.word(first - 1) == "," else first
-            edits.replace(start, last, "")
+            key = _table_constraint(statement, first, last)
+            required |= set(key)
+            if key:
+                edits.replace(first, last, _kept_key(statement, first, key, table))
+            else:
+                start = first - 1 if statement.word(first - 1) == "," else first
+                edits.replace(start, last, "")
         elif word != "LIKE":
-            type_end = rewrite_column(statement, edits, first, last)
+            type_end = rewrite_column(statement, edits, first, last, table)
             columns.append((statement.tokens[first].name, type_end))
     for name, type_end in columns:
         if name in required:
             edits.after(type_end - 1, " NOT NULL")
 
 
-def _table_constraint(statement: Statement, first: int, last: int) -> set[str]:
-    """Returns the columns that a table constraint makes NOT NULL."""
+def _table_constraint(statement: Statement, first: int, last: int) -> list[str]:
+    """Returns the columns of a primary key, none for another constraint of a table."""
     words = " ".join(statement.word(i) for i in range(first, last))
     if re.search(r"\bCHECK\b", words):
         raise unsupported("CHECK constraint")
     if "PRIMARY" not in words:
-        return set()
-    return {t.name for t in statement.tokens[first:last] if t.kind in {"word", "quoted"}}
+        return []
+    opening = next(i for i in range(first, last) if statement.word(i) == "(")
+    return [statement.tokens[start].name for start, _ in statement.items(opening)]
 
 
-def rewrite_column(statement: Statement, edits: Edits, first: int, last: int) -> int:
+def _kept_key(statement: Statement, first: int, columns: list[str], table: str) -> str:
+    """Returns the CHECK, of the constraint's own name or of the one that Redshift would give it."""
+    named = statement.word(first) == "CONSTRAINT"
+    name = statement.tokens[first + 1].name if named else f"{table[:58]}_pkey"
+    terms = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in columns)
+    return f"CONSTRAINT {quoted(name)} CHECK (({terms}) OR true)"
+
+
+def rewrite_column(statement: Statement, edits: Edits, first: int, last: int, table: str) -> int:
     """Notes the changes of one column definition; returns the index after its type.
 
     Raises:
@@ -111,7 +126,8 @@ def rewrite_column(statement: Statement, edits: Edits, first: int, last: int) ->
             edits.replace(index, after, "")
         elif word in {"PRIMARY", "PRIMARY KEY"}:
             after = index + (2 if word == "PRIMARY" else 1)
-            edits.replace(index, after, "NOT NULL")
+            kept = _kept_key(statement, index, [column], table)
+            edits.replace(index, after, f"NOT NULL {kept}")
         elif word == "REFERENCES":
             after = statement.qualified_name(index + 1)
             after = statement.closing(after) + 1 if statement.word(after) == "(" else after
@@ -153,10 +169,17 @@ def rewrite_alter_table(statement: Statement, edits: Edits, *, in_transaction: b
         Refusal: A type change within a transaction, or to a type other than VARCHAR.
     """
     words = [statement.word(i) for i in range(len(statement.tokens))]
+    table = statement.tokens[statement.qualified_name(2) - 1].name
     if "ADD" in words:
         first = words.index("ADD") + 1
+        if words[first] in _KEYS:
+            key = _table_constraint(statement, first, len(words))
+            edits.replace(first, len(words), _kept_key(statement, first, key, table))
+            return
         first += words[first] == "COLUMN"
-        rewrite_column(statement, edits, first, len(words))
+        rewrite_column(statement, edits, first, len(words), table)
+    elif "CONSTRAINT" in words:  # of a kind that is not kept, it was never there
+        edits.after(words.index("CONSTRAINT"), " IF EXISTS")
     elif "TYPE" in words and "ALTER" in words[1:]:
         if in_transaction:
             raise Refusal("ALTER TABLE ALTER COLUMN cannot run inside a transaction block", "25001")

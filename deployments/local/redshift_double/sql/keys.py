@@ -38,7 +38,7 @@ class DeclaredKeys:
             word = statement.word(start)
             if word in {"PRIMARY", "PRIMARY KEY"}:
                 names = [t for t in statement.tokens[start:end] if t.kind in {"word", "quoted"}]
-                columns = [_quoted(t.name) for t in names if t.word not in {word, "KEY"}]
+                columns = [quoted(t.name) for t in names if t.word not in {word, "KEY"}]
                 self._columns[database, table_name(statement, first)] = ", ".join(columns)
 
     async def index(self, session: Session, statement: Statement) -> None:
@@ -57,8 +57,9 @@ class DeclaredKeys:
 def table_name(statement: Statement, first: int) -> str:
     """The table's quoted name, which begins at a token of the statement."""
     end = statement.qualified_name(first)
-    return ".".join(_quoted(t.name) for t in statement.tokens[first:end] if t.word != ".")
+    return ".".join(quoted(t.name) for t in statement.tokens[first:end] if t.word != ".")
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """The name in double quotes."""
     return '"' + name.replace('"', '""') + '"'

@@ -11,6 +11,7 @@ from deployments.local.redshift_double.sql.tokens import Edits, Statement
 _CREATE_TABLE = re.compile(r"^CREATE (LOCAL |GLOBAL )?(TEMP |TEMPORARY )?TABLE\b")
 _LATE_BINDING = " WITH NO SCHEMA BINDING"
 _VACUUM_WORDS = {"FULL", "DELETE", "ONLY", "SORT", "REINDEX", "RECLUSTER"}
+_OWN_VIEWS = {("INFORMATION_SCHEMA", "columns"), ("PG_CATALOG", "pg_constraint")}
 _DATE_FUNCTIONS = {"DATEADD", "DATEDIFF"}
 _DATE_PARTS = {
     "Y": "year", "YR": "year", "YEARS": "year", "QTR": "quarter", "MON": "month", "MONS": "month",
@@ -67,11 +68,7 @@ def _rewrite_word(statement: Statement, edits: Edits, index: int) -> None:
             _rewrite_listagg(statement, edits, index)
     elif word == "SYSDATE" and before != ".":
         edits.replace(index, index + 1, "sysdate()")
-    elif (
-        word == "INFORMATION_SCHEMA"
-        and following == "."
-        and (statement.tokens[index + 2].name == "columns")
-    ):
+    elif following == "." and (word, statement.tokens[index + 2].name) in _OWN_VIEWS:
         edits.replace(index, index + 1, "redshift_double")
     elif word in {"SUPER", "VARBYTE"} and (before == "::" or (before == "AS" and following == ")")):
         edits.replace(index, index + 1, "jsonb" if word == "SUPER" else "bytea")
