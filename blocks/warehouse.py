@@ -15,6 +15,7 @@ from ferry.capabilities import Capabilities
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import DataType, TableName, TableSchema
 from ferry.statements import Statement, Transaction
+from ferry.target.declared_key import DeclaredKey
 from ferry.target.retype import HeldColumns, View
 
 
@@ -75,6 +76,13 @@ class Warehouse(NamedBlock, ABC):
         Whoever holds a lock asks within his own transaction.
         """
         return ()
+
+    def declared_key(self, table: TableName) -> DeclaredKey | None:  # noqa: ARG002
+        """The primary key that a table declares, where the engine trusts it without enforcing it.
+
+        None where there is no such key, and where the engine enforces keys.
+        """
+        return None
 
     @abstractmethod
     def filled_columns(self, table: TableName) -> set[str]:

@@ -18,6 +18,7 @@ from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetPlan, within_limits
+from ferry.target.declared_key import kept_key, refuse_untrue_key
 from ferry.target.side_effects import refuse_side_effects
 from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
@@ -46,7 +47,8 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
 
     Raises:
         SchemaError: The table or a column that the spec names is missing, or does not fit the
-            target; or the target's rows cannot be replaced. No retry helps.
+            target; the target's rows cannot be replaced, or need not keep to a primary key that it
+            declares. No retry helps.
         DataError: Rows that no window and no watermark would ever carry. No retry helps.
         ConfigurationError: The warehouse does not take the spec's format, or ignores case. No
             retry helps.
@@ -80,6 +82,9 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all get the value
         refuse_emptying_columns(batch, existing, columns, query.start, warehouse)
+        if existing:
+            kept = kept_key(schema, None if batch.mode == "full" else spec.key)
+            refuse_untrue_key(batch.target, warehouse.declared_key(batch.target), kept)
         target = TableSchema(batch.target, columns)
         return BatchPlan(
             query=query,

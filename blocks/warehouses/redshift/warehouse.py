@@ -32,6 +32,7 @@ from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaErro
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import PARAM, Statement, Transaction, quoted, storage_keys, table_sql
+from ferry.target.declared_key import DeclaredKey
 from ferry.target.retype import HeldColumns, View
 
 # No value that could be in the data is ever taken for NULL: the marker is made for the run. Off:
@@ -86,6 +87,17 @@ SELECT column_name, distkey, sortkey, is_nullable
 FROM svv_redshift_columns
 WHERE database_name = {PARAM} AND table_name = {PARAM} AND schema_name = {PARAM}
 ORDER BY sortkey, ordinal_position
+"""  # noqa: S608
+# As https://github.com/sqlalchemy-redshift/sqlalchemy-redshift asks: the leader node alone answers.
+_DECLARED_KEY = f"""
+SELECT k.conname, a.attname
+FROM pg_catalog.pg_constraint AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+WHERE k.contype = 'p' AND c.relname = {PARAM}
+  AND n.nspname = COALESCE(NULLIF({PARAM}, ''), current_schema())
+ORDER BY a.attnum
 """  # noqa: S608
 _SESSION = "SELECT pg_backend_pid(), getdate()"
 _VARBYTE = 6551  # pg_type.oid in Redshift; its values come as hex digits
@@ -235,6 +247,15 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         sort = [name for name, _, sortkey, _ in rows if sortkey]
         held |= dict.fromkeys(sort, "the sort key") | dict.fromkeys(dist, "the distribution key")
         return HeldColumns(held, storage_keys(sort, dist[0] if dist else None))
+
+    def declared_key(self, table: TableName) -> DeclaredKey | None:
+        """The primary key that CREATE TABLE or ALTER TABLE has declared.
+
+        The planner trusts it: "some queries could return incorrect results" if it is not true.
+        https://docs.aws.amazon.com/redshift/latest/dg/t_Defining_constraints.html
+        """
+        rows = self.fetch(Statement(_DECLARED_KEY, (table.name, table.schema)))
+        return DeclaredKey(rows[0][0], tuple(column for _, column in rows)) if rows else None
 
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns that the warehouse itself fills in a new row: those with a default."""

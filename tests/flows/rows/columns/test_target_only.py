@@ -1,8 +1,9 @@
-"""What a target has of its own: columns (`target_only`), not emptied; side effects, refused."""
+"""What a target has of its own: columns, not emptied; side effects and untrue keys, refused."""
 
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from datetime import date
 from typing import Any
 
@@ -160,3 +161,61 @@ def test_what_appears_on_the_target_after_the_plan_is_refused_behind_its_lock(
     assert shop.leftovers() == set()
     if "lines" in told:
         assert shop.warehouse.fetch(f"SELECT id FROM {names['s']}.lines") == [(1,)]
+
+
+REDSHIFT = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
+
+
+@REDSHIFT
+@pytest.mark.parametrize("key", [["id"], ["id", "lang"], ["lang"]], ids=" ".join)
+def test_a_declared_primary_key_that_the_source_has_no_more_is_refused(
+    journey: Any, key: list[str]
+) -> None:
+    journey.sql("CREATE TABLE t (id INT PRIMARY KEY, lang INT NOT NULL, modified DATETIME)")
+    journey.sql("INSERT INTO t VALUES (1, 1, '2023-01-01 10:00:00')")
+    journey.write_specs(t=SPEC)
+    sync_table(table="t", **DAY)
+    journey.sql("ALTER TABLE t DROP PRIMARY KEY")
+    if key != ["id"]:
+        journey.sql(f"ALTER TABLE t ADD PRIMARY KEY ({', '.join(key)})")
+        journey.write_specs(t={**SPEC, "key": key})
+        journey.sql("INSERT INTO t VALUES (1, 2, '2023-01-01 10:00:00')")
+    kept = rf"PRIMARY KEY \({', '.join(key)}\), or none" if key != ["id"] else "no primary key"
+    told = rf"plan .*declares a primary key .*expected {kept}; found PRIMARY KEY \(id\)"
+    with pytest.raises(SchemaError, match=told) as caught:
+        sync_table(table="t", **DAY)
+
+    statement = str(caught.value).split("Run: ")[1]
+    journey.warehouse.execute(statement[: statement.index(";")])
+    sync_table(table="t", **DAY)
+    assert journey.target("t", "lang") == [(1,), (2,)] if key != ["id"] else [(1,)]
+
+
+@REDSHIFT
+@pytest.mark.parametrize(
+    ("spec", "declared", "refused"),
+    [
+        ({"key": ["id"]}, "id, code", False),
+        ({"key": ["id"]}, "code", True),
+        ({"key": ["code"]}, "id", True),
+        ({"key": ["id", "code"]}, "id", True),
+        ({"mode": "full", "key": []}, "id", False),
+        ({"mode": "full", "key": []}, "code", True),
+        ({"mode": "full", "key": ["code"]}, "id", False),
+        ({"mode": "watermark", "cursor": "modified", "key": []}, "id", True),
+    ],
+    ids=str,
+)
+def test_a_primary_key_that_somebody_has_declared_is_let_be_if_it_is_true(
+    journey: Any, spec: dict[str, Any], declared: str, refused: bool
+) -> None:
+    journey.sql("CREATE TABLE t (id CHAR(9) PRIMARY KEY, code INT NOT NULL, modified DATETIME)")
+    journey.sql("INSERT INTO t VALUES ('a', 1, '2023-01-01 10:00:00')")
+    journey.write_specs(t=SPEC)
+    sync_table(table="t", **DAY)  # text, of which none is declared
+    target = f'"{journey.schema}"."t"'
+    journey.warehouse.execute(f"ALTER TABLE {target} ADD PRIMARY KEY ({declared})")
+    journey.write_specs(t={**SPEC, **spec})
+    given = DAY if spec.get("mode") is None else {}
+    with pytest.raises(SchemaError, match="declares a primary key") if refused else nullcontext():
+        sync_table(table="t", **given)
