@@ -9,7 +9,6 @@ from datetime import date
 from prefect import Task
 from prefect.runtime import flow_run
 
-from ferry import statements as sql
 from ferry.audits.buckets import day_of
 from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
@@ -25,10 +24,11 @@ from flows.pipeline.carry_batch import carry
 from flows.pipeline.carry_many import carry_many, window_batches
 from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.tidy import tidied
+from tasks.audits.prepare_repair import prepare_repair
 from tasks.audits.reconcile import compare_again
 from tasks.audits.remove import realign
 from tasks.audits.remove import remove as remove_rows
-from tasks.audits.sides import Sides, both_sides
+from tasks.audits.sides import Sides
 from tasks.pages.progress import WindowsProgress
 from tasks.step import known, with_retries
 
@@ -93,19 +93,19 @@ def repair_table(
         FerryError: A side cannot be asked, or the repair is refused. Nothing was changed. What
             fails later is one of the reasons, with what has been done by then.
     """
-    route = load_route(spec)
-    sides = both_sides(spec, route.source, route.warehouse)
     done = Repaired(audit.table, marked=spec.hard_deletes == "mark")
     extra = audit.different_rows(Difference.EXTRA)
-    to_remove = extra if remove and spec.hard_deletes != "report" else []
-    to_carry = _windows(spec, audit, zone)
+    removes = bool(extra) and remove and spec.hard_deletes != "report"
+    to_carry, to_take_out = _windows(spec, audit, zone), len(extra) if removes else 0
     if to_carry is None:  # a full copy also takes out what the source has no more
         _refuse_partial(spec, audit)
-        _refuse_too_many(len(extra) + audit.unclassified, spec, route, limit)
-    elif to_remove:
-        _refuse_too_many(len(extra), spec, route, limit)
+        to_take_out = len(extra) + audit.unclassified
+    route = load_route(spec)
+    sides = with_retries(prepare_repair, spec)(
+        spec, route.source, route.warehouse, to_take_out=to_take_out, limit=limit
+    )
     try:
-        _apply(sides, audit, to_carry, route, done, remove=bool(to_remove))
+        _apply(sides, audit, to_carry, route, done, remove=removes)
     except Exception as error:  # noqa: BLE001  # what has landed by then is followed, and told
         done.reasons.append(reason_of(known(error, table=audit.table)))
     try:
@@ -130,25 +130,6 @@ def _refuse_partial(spec: TableSpec, audit: Audit) -> None:
             "a table in mode full is repaired as a whole, and only a part of it was compared",
             table=str(spec.target),
             todo="Nothing was changed. Leave the dates out.",
-        )
-
-
-def _refuse_too_many(rows: int, spec: TableSpec, route: Route, limit: int) -> None:
-    """Refuse to take out more than a share of the target.
-
-    Raises:
-        RequestError: It is more. Nothing was changed.
-    """
-    ((there,),) = route.warehouse.fetch(sql.count_rows(spec.target))
-    if rows * 100 > int(there) * limit:
-        raise RequestError(
-            "too many rows of the target are not at the source any more to take them out unasked",
-            table=str(spec.target),
-            expected=f"at most {limit} % of {int(there):,} rows (`max_delete_percent`)",
-            found=f"{rows:,} rows",
-            todo="Nothing was changed. If the source is what it should be, raise "
-            "`max_delete_percent` in the table's spec, or for once: prefect deployment run "
-            f"'reconcile/on-demand' -p table={spec.name} -p repair=all -p max_delete_percent=…",
         )
 
 

@@ -98,6 +98,29 @@ def test_killed_at_a_statement_and_run_again(
     assert held == len(rows) + 1  # every change has its receipt, and no receipt is of another
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        r"^SELECT COUNT\(\*\) FROM [^ ]*orders\"$",  # of how many rows some are taken out
+        r"svv_columns",
+    ],
+)
+def test_a_connection_that_is_lost_before_anything_is_changed_does_not_end_the_repair(
+    shop: Any, redshift_double: Any, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    own = reconcile_tables.repair_table
+
+    def repair_table(*args: Any, **kwargs: Any) -> Any:
+        redshift_double.inject(Fault("cut_before", statement))
+        return own(*args, **kwargs)
+
+    monkeypatch.setattr(reconcile_tables, "repair_table", repair_table)
+    state: Any = reconcile(table="orders", **DAYS, repair="all", return_state=True)
+    assert redshift_double.struck() == 1
+    assert state.is_completed(), state.message
+    assert "2 windows carried again, 1 deletion applied; compared again: equal" in state.message
+
+
 @pytest.mark.parametrize("nth", [1, 2])
 def test_an_answer_lost_at_commit_doubles_no_record_of_what_was_compared(
     shop: Any, redshift_double: Any, nth: int

@@ -1,0 +1,60 @@
+"""prepare_repair: both sides of a table that is to be repaired, before anything is changed."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from blocks.source import Source
+from blocks.warehouse import Warehouse
+from ferry import statements as sql
+from ferry.errors import RequestError
+from ferry.specs.tables import TableSpec
+from tasks.audits.sides import Sides, both_sides
+from tasks.step import STEP, error_context, explains
+
+
+@task(name="prepare repair", task_run_name="prepare repair {spec.target}", **STEP)
+@explains
+def prepare_repair(
+    spec: TableSpec, source: Source, warehouse: Warehouse, *, to_take_out: int, limit: int
+) -> Sides:
+    """Both sides of the table, if no more rows are to be taken out of the target than may be.
+
+    Safe to repeat: it only asks.
+
+    Args:
+        spec: The table's spec.
+        source: Where it is read from.
+        warehouse: Where the target is.
+        to_take_out: How many rows the repair is to mark or delete.
+        limit: The most percent of the target's rows that may be.
+
+    Raises:
+        RequestError: There are more, the table has no key, or the source takes no SQL. No retry
+            helps.
+        SchemaError: There is no target, or the two have other columns. No retry helps.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    with error_context(str(spec.target), None, "prepare repair"):
+        sides = both_sides(spec, source, warehouse)
+        if to_take_out:
+            _refuse_too_many(to_take_out, spec, warehouse, limit)
+        return sides
+
+
+def _refuse_too_many(rows: int, spec: TableSpec, warehouse: Warehouse, limit: int) -> None:
+    """Refuse to take out more than a share of the target.
+
+    Raises:
+        RequestError: It is more. Nothing was changed.
+    """
+    ((there,),) = warehouse.fetch(sql.count_rows(spec.target))
+    if rows * 100 > int(there) * limit:
+        raise RequestError(
+            "too many rows of the target are not at the source any more to take them out unasked",
+            expected=f"at most {limit} % of {int(there):,} rows (`max_delete_percent`)",
+            found=f"{rows:,} rows",
+            todo="Nothing was changed. If the source is what it should be, raise "
+            "`max_delete_percent` in the table's spec, or for once: prefect deployment run "
+            f"'reconcile/on-demand' -p table={spec.name} -p repair=all -p max_delete_percent=…",
+        )
