@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from prefect import flow
@@ -108,6 +108,7 @@ def reconcile(
             route.warehouse,
             zone=zone or spec.zone,
             flow_run_id=str(flow_run.id),
+            begun_at=datetime.now(UTC),
             whole_without_days=last_days is not None or are_all(table),
         )
     found.audits, errors = gather(futures)

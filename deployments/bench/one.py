@@ -255,6 +255,7 @@ def compare_days(table: str, last_days: str) -> dict[str, float]:
         route.warehouse,
         zone="UTC",
         flow_run_id=str(this_run.id),
+        begun_at=datetime.now(UTC),
     )
     seconds = time.perf_counter() - begun
     wire = _loopback_bytes() - before

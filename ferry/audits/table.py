@@ -120,12 +120,23 @@ def insert_records(records: Iterable[AuditRecord]) -> Iterator[Statement]:
         yield sql.insert_rows(AUDITS, AUDIT_COLUMNS, rows[start : start + ROWS_AT_ONCE])
 
 
-def delete_records(audit: Audit, flow_run_id: str) -> Statement:
-    """Take out what a run has kept of an audit."""
+def any_record(audit: Audit, flow_run_id: str, after: datetime) -> Statement:
+    """One row if a run has kept anything of the audit's table after a moment; else none."""
+    kept = _kept(audit, flow_run_id, after)
+    return Statement(f"SELECT 1 {kept.sql} LIMIT 1", kept.values)
+
+
+def delete_records(audit: Audit, flow_run_id: str, after: datetime) -> Statement:
+    """Take out what a run has kept of the audit's table after a moment."""
+    kept = _kept(audit, flow_run_id, after)
+    return Statement(f"DELETE {kept.sql}", kept.values)
+
+
+def _kept(audit: Audit, flow_run_id: str, after: datetime) -> Statement:
     return Statement(
-        f"DELETE FROM {sql.table_sql(AUDITS)} WHERE flow_run_id = {PARAM} "  # noqa: S608
-        f"AND table_name = {PARAM} AND audited_at = {PARAM}",
-        (flow_run_id, audit.table, audit.at),
+        f"FROM {sql.table_sql(AUDITS)} WHERE flow_run_id = {PARAM} "
+        f"AND table_name = {PARAM} AND audited_at > {PARAM}",
+        (flow_run_id, audit.table, after),
     )
 
 

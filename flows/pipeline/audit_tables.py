@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
@@ -71,6 +71,7 @@ def _submit(batch: Batch) -> PrefectFuture[Audit]:
         route.warehouse,
         zone=spec.zone,
         flow_run_id=str(flow_run.id),
+        begun_at=datetime.now(UTC),
     )
 
 

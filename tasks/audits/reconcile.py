@@ -10,8 +10,16 @@ from prefect import task
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
+from ferry import statements as sql
 from ferry.audits.outcome import Audit, AuditedBucket
-from ferry.audits.table import AUDIT_COLUMNS, AUDITS, delete_records, insert_records, record_of
+from ferry.audits.table import (
+    AUDIT_COLUMNS,
+    AUDITS,
+    any_record,
+    delete_records,
+    insert_records,
+    record_of,
+)
 from ferry.day_ranges import DayRange, check_ends
 from ferry.errors import RequestError
 from ferry.specs.tables import TableSpec
@@ -32,11 +40,13 @@ def reconcile(
     *,
     zone: str,
     flow_run_id: str,
+    begun_at: datetime,
     whole_without_days: bool = False,
 ) -> Audit:
     """The table compared with its source, where their rows are; nothing is changed.
 
-    Safe to repeat: it reads, and adds rows to `ferry.audits`.
+    Safe to repeat: it reads, and what it keeps in `ferry.audits` takes the place of what an earlier
+    attempt has kept there.
 
     Args:
         spec: The table's spec.
@@ -45,6 +55,7 @@ def reconcile(
         warehouse: Where the target is.
         zone: The zone in which days are counted.
         flow_run_id: The run, for the record.
+        begun_at: When the run came to this step, the same in all attempts at it.
         whole_without_days: Whether a table that takes no days is compared as a whole instead.
 
     Raises:
@@ -68,7 +79,7 @@ def reconcile(
                     todo="Leave the dates out: it is compared as a whole, by its key.",
                 )
         audit = compare(sides, days or all_days(sides, zone), datetime.now(UTC))
-        record(audit, warehouse, flow_run_id)
+        record(audit, warehouse, flow_run_id, after=begun_at)
         return audit
 
 
@@ -76,6 +87,8 @@ def reconcile(
 @explains
 def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_id: str) -> Audit:
     """What differed, compared once more; with what was alike, which is as it was.
+
+    Safe to repeat, as `reconcile`.
 
     Args:
         sides: Both sides of the table.
@@ -104,6 +117,7 @@ def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_
             warehouse,
             flow_run_id,
             {label: max(0, differed[label] - found.differing) for label, found in again.items()},
+            after=audit.at,
         )
     every = tuple(again.get(bucket.label, bucket) for bucket in audit.buckets)
     return replace(now, buckets=every)
@@ -114,29 +128,35 @@ def record(
     warehouse: Warehouse,
     flow_run_id: str,
     repaired: Mapping[str, int] | None = None,
+    *,
+    after: datetime,
 ) -> None:
-    """Keep what was found.
+    """Keep what was found, once, also if the answer to a COMMIT is lost or the step is repeated.
 
     Args:
         audit: What was found.
         warehouse: Where.
         flow_run_id: The run.
         repaired: How many rows a repair has made equal, by the buckets' labels.
+        after: What the run has kept of the table after this moment is of an earlier attempt, and
+            goes.
     """
     make_missing(AUDITS, AUDIT_COLUMNS, warehouse)
     rows = [
         record_of(audit, bucket, flow_run_id, repaired.get(bucket.label, 0) if repaired else None)
         for bucket in audit.buckets
     ]
-
-    attempts = 0
+    perhaps_kept = bool(warehouse.fetch(any_record(audit, flow_run_id, after)))
 
     def transact() -> None:
-        nonlocal attempts
-        attempts += 1
+        nonlocal perhaps_kept
         with warehouse.transaction() as tx:
-            if attempts > 1:  # the answer to its COMMIT may have been lost
-                tx.execute(delete_records(audit, flow_run_id))
+            if perhaps_kept:
+                # One whose answer was lost may go on: it is waited for, and then seen.
+                if warehouse.capabilities.lock_mode is not None:
+                    tx.execute(sql.lock(AUDITS, warehouse.capabilities.lock_mode))
+                tx.execute(delete_records(audit, flow_run_id, after))
+            perhaps_kept = True
             for statement in insert_records(rows):
                 tx.execute(statement)
 
