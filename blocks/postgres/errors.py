@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import psycopg2
 
 from blocks.postgres.access import explain_access
+from blocks.postgres.causes import cause_of, in_recovery
 from ferry.errors import (
     AccessError,
     BusyError,
@@ -55,6 +56,11 @@ _CONFLICT = re.compile(
     re.IGNORECASE,
 )
 _SAFE_DETAILS = ("Serializable isolation violation", "Relation does not exist")
+_NAMES = re.compile(r"\"[^\"]*\"|table '[^']*'")
+"""A table's own name tells nothing."""
+_ENDED = frozenset({"25P03", "25P04"})
+"""A time limit ended the session within its transaction."""
+_PASSING = frozenset({"57014", "57P03", "55P03", "55006"}) | _ENDED
 _OF_VALUES = ("22", "23", "P0")
 """Classes of codes whose texts may quote any value, so that words in them tell nothing."""
 _BUSY = re.compile(
@@ -75,7 +81,8 @@ _TODO: dict[type[FerryError], str] = {
     "granted.",
     BusyError: "Try again later; if it comes back, look at locks, queues and time limits.",
     ConflictError: "Repeat the whole transaction.",
-    ConnectionLostError: "Try again; check host, port and network if it comes back.",
+    ConnectionLostError: "Try again; if it comes back, check host, port and network, and read the "
+    "server's log: a time limit such as `idle_in_transaction_session_timeout` ends sessions, too.",
     OutcomeUnknownError: "Look the batch up in the receipts before trying again.",
     SchemaError: "Compare the table's columns with what is loaded.",
     DataError: CORRECT,
@@ -135,6 +142,8 @@ def ferry_error(
     redact(error, found)
     problem = _PROBLEM[kind]
     todo = _advice(code, message) if kind is DataError else _TODO.get(kind)
+    if kind is BusyError and (cause := cause_of(code, _NAMES.sub("", message))):
+        problem, todo = cause
     if kind is AccessError and (explained := explain_access(message, statement, user)):
         problem, todo = f"{problem}: {explained[0]}", explained[1]
     if _bound_to(code, message):
@@ -200,10 +209,10 @@ def _without_values(error: Exception, text: str) -> Exception:
 def _kind(  # noqa: PLR0911 - a table in the order of precedence
     error: psycopg2.Error, code: str, text: str, constraint: str, *, committing: bool
 ) -> type[FerryError]:
-    text = re.sub(r"\"[^\"]*\"|table '[^']*'", "", text)  # a table's own name tells nothing
+    text = _NAMES.sub("", text)
     lost = code[:2] == "08" or code in {"57P01", "57P02", "57P05"} or code == "40003"
     unanswered = not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-    if committing and (lost or unanswered):
+    if committing and (lost or unanswered or code in _ENDED):
         return OutcomeUnknownError
     if lost:
         return ConnectionLostError
@@ -211,7 +220,7 @@ def _kind(  # noqa: PLR0911 - a table in the order of precedence
         return ConflictError
     if code == "23505" and constraint.startswith("pg_"):  # two sessions made one schema or table
         return ConflictError
-    if code[:2] == "53" or code in {"57014", "57P03", "55P03", "55006"}:
+    if code[:2] == "53" or code in _PASSING or in_recovery(code, text):
         return BusyError
     if code[:2] == "28" or code in {"42501", "3D000"}:
         return AccessError

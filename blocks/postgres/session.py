@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr
 from blocks.named import NamedBlock
 from blocks.pool import Pool
 from blocks.postgres.errors import translated
-from ferry.errors import FatalError
+from ferry.errors import BusyError, FatalError
 from ferry.statements import PARAM, Statement, Transaction
 
 
@@ -227,7 +227,12 @@ class PostgresSession(NamedBlock):
             connection = lease.thing
             with translated():
                 connection.autocommit = autocommit
-            yield connection
+            try:
+                yield connection
+            except BusyError as error:
+                if getattr(error.__cause__, "pgcode", None) == "25006":
+                    SESSIONS.close_all()  # others may be of the same server, or setting
+                raise
             status = connection.info.transaction_status
             ended = status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
             lease.keep = ended and not connection.changed

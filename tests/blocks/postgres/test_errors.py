@@ -1,0 +1,50 @@
+"""What the driver's errors become: by their code, and in whichever language the server writes."""
+
+from __future__ import annotations
+
+import psycopg2
+import psycopg2.errors
+import pytest
+
+from blocks.postgres.errors import ferry_error
+from ferry.errors import BusyError, FatalError, FerryError, OutcomeUnknownError
+
+
+def driver_s(code: str, text: str) -> psycopg2.Error:
+    """The driver's error of this code and text, as it is after it was pickled."""
+    error: psycopg2.Error = psycopg2.errors.lookup(code)(text)
+    error.__setstate__({"pgerror": text, "pgcode": code})  # type: ignore[no-untyped-call]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "says"),
+    [
+        ("25006", "cannot execute LOCK TABLE during recovery", "takes no writes.*replica"),
+        (
+            "55000",
+            "cannot acquire lock mode ShareLock on database objects while recovery is in progress",
+            "takes no writes.*replica",
+        ),
+        ("25P03", "terminating connection due to idle-in-transaction timeout", "idle_in_transac"),
+        ("25P04", "terminating connection due to transaction timeout", "`transaction_timeout`"),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_says_what_to_look_at(
+    code: str, text: str, says: str
+) -> None:
+    error = ferry_error(driver_s(code, text))
+    assert isinstance(error, BusyError)
+    with pytest.raises(BusyError, match=says):
+        raise error
+
+
+def test_what_is_not_ready_and_not_in_recovery_is_not_tried_again() -> None:
+    said = 'materialized view "while recovery is in progress" has not been populated'
+    assert type(ferry_error(driver_s("55000", said))) is FatalError
+
+
+@pytest.mark.parametrize("code", ["25P03", "25P04"])
+def test_a_session_that_ends_at_its_commit_may_have_committed(code: str) -> None:
+    error: FerryError = ferry_error(driver_s(code, "terminating connection"), committing=True)
+    assert isinstance(error, OutcomeUnknownError)

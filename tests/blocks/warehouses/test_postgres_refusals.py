@@ -1,0 +1,65 @@
+"""What PostgreSQL refuses for a while, or for good, and what is said of it."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from blocks.warehouses import PostgresWarehouse
+from ferry.errors import BusyError, RetriableError
+from ferry.schema import Column, DataType, Kind
+
+TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
+
+
+@pytest.fixture
+def other_user(postgres_engine: Any) -> Iterator[PostgresWarehouse]:
+    """The warehouse as another superuser sees it, whose settings are a test's to change."""
+    name = f"other_{postgres_engine.schema}"
+    postgres_engine.warehouse.execute(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD 'other'")
+    yield PostgresWarehouse(
+        **{**postgres_engine.warehouse.model_dump(), "user": name, "password": "other"}
+    )
+    postgres_engine.warehouse.execute(f"DROP OWNED BY {name}")
+    postgres_engine.warehouse.execute(f"DROP ROLE {name}")
+
+
+def test_a_server_that_takes_no_writes_is_tried_again(
+    postgres_engine: Any, other_user: PostgresWarehouse
+) -> None:
+    table = postgres_engine.create(TWO)
+    insert = f'INSERT INTO "{table.schema}"."t" VALUES (1, \'s3cret\')'
+    alter = f"ALTER ROLE {other_user.user} SET default_transaction_read_only TO"
+    postgres_engine.warehouse.execute(f"{alter} on")
+    with other_user.transaction() as first, other_user.transaction() as second:
+        assert first.fetch("SELECT 1") == second.fetch("SELECT 1")  # two that are kept
+    with (
+        pytest.raises(BusyError, match=r"takes no writes.*default_transaction_read_only") as caught,
+        other_user.transaction() as tx,
+    ):
+        tx.execute(insert)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    postgres_engine.warehouse.execute(f"{alter} off")
+    assert other_user.execute(insert) == 1  # over no connection that is of before
+
+
+@pytest.mark.parametrize("sslmode", ["verify-full", "disable"])
+def test_a_session_that_was_ended_for_waiting_says_by_which_setting(
+    postgres_engine: Any, other_user: PostgresWarehouse, sslmode: str
+) -> None:
+    postgres_engine.warehouse.execute(
+        f"ALTER ROLE {other_user.user} SET idle_in_transaction_session_timeout TO '200ms'"
+    )
+    warehouse = other_user.model_copy(update={"sslmode": sslmode})
+    # Over TLS the driver finds the connection closed, and not what the server said before.
+    with (
+        pytest.raises(RetriableError, match="idle_in_transaction_session_timeout"),
+        warehouse.transaction() as tx,
+    ):
+        tx.fetch("SELECT 1")
+        time.sleep(1)
+        tx.fetch("SELECT 1")
