@@ -142,7 +142,7 @@ def ferry_error(
     redact(error, found)
     problem = _PROBLEM[kind]
     todo = _advice(code, message) if kind is DataError else _TODO.get(kind)
-    if kind is BusyError and (cause := cause_of(code, _NAMES.sub("", message))):
+    if kind in (BusyError, FatalError) and (cause := cause_of(code, _NAMES.sub("", message))):
         problem, todo = cause
     if kind is AccessError and (explained := explain_access(message, statement, user)):
         problem, todo = f"{problem}: {explained[0]}", explained[1]

@@ -28,6 +28,12 @@ def driver_s(code: str, text: str) -> psycopg2.Error:
         ),
         ("25P03", "terminating connection due to idle-in-transaction timeout", "idle_in_transac"),
         ("25P04", "terminating connection due to transaction timeout", "`transaction_timeout`"),
+        ("53100", 'could not extend file "base/5/16": No space left on device', "disk is full"),
+        ("53200", "out of memory", "memory"),
+        ("53300", "sorry, too many clients already", "max_connections"),
+        ("53400", "temporary file size exceeds temp_file_limit (1024kB)", "temp_file_limit"),
+        ("57014", "canceling statement due to statement timeout", "statement_timeout_seconds"),
+        ("55P03", "canceling statement due to lock timeout", "lock_timeout"),
     ],
 )
 def test_what_may_pass_is_tried_again_and_says_what_to_look_at(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from blocks.warehouses import PostgresWarehouse
-from ferry.errors import BusyError, RetriableError
+from ferry.errors import BusyError, FatalError, RetriableError
 from ferry.schema import Column, DataType, Kind
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
@@ -63,3 +63,22 @@ def test_a_session_that_was_ended_for_waiting_says_by_which_setting(
         tx.fetch("SELECT 1")
         time.sleep(1)
         tx.fetch("SELECT 1")
+
+
+def test_temporary_files_beyond_their_limit_say_by_which_setting(
+    postgres_engine: Any, other_user: PostgresWarehouse
+) -> None:
+    postgres_engine.warehouse.execute(f"ALTER ROLE {other_user.user} SET temp_file_limit TO '64kB'")
+    with pytest.raises(BusyError, match="temp_file_limit"):
+        other_user.fetch("SELECT g FROM generate_series(1, 3000000) AS g ORDER BY g DESC LIMIT 1")
+
+
+def test_what_publishes_deletes_without_an_identity_says_what_to_do(postgres_engine: Any) -> None:
+    table = postgres_engine.create(TWO)
+    name = f'"{table.schema}"."t"'
+    postgres_engine.warehouse.execute(f"CREATE PUBLICATION {table.schema} FOR TABLE {name}")
+    try:
+        with pytest.raises(FatalError, match="REPLICA IDENTITY FULL"):
+            postgres_engine.warehouse.execute(f"DELETE FROM {name}")
+    finally:
+        postgres_engine.warehouse.execute(f"DROP PUBLICATION {table.schema}")
