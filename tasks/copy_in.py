@@ -18,6 +18,7 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA, WINDOW_NUMBER, Batch, Copied, Extract, RowsAndSums, Staged
 from ferry.errors import (
+    ConnectionLostError,
     CountMismatchError,
     DataError,
     FerryError,
@@ -35,7 +36,7 @@ from ferry.fingerprints.sums import (
 )
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
-from tasks.staging_tables import drop_quietly, today
+from tasks.staging_tables import drop_quietly, emptied_is_told, today
 from tasks.step import STEP, explains, located, log_step
 
 Rows = Sequence[Sequence[Any]]
@@ -80,12 +81,13 @@ def copy(
                 digests_bytes=warehouse.capabilities.digests_bytes,
                 lengths=batch.spec.text_sums == "lengths",
             )
-            if batch.windows:
-                by_window = _by_window(table, what, len(batch.windows), warehouse)
-                sums = reduce(add, (each.sums for each in by_window))
-            else:
-                by_window, sums = (), _sums(table, what, warehouse)
-            _compare_values(table, extracted, sums, by_window, warehouse)
+            with emptied_is_told(table, rows, warehouse, ConnectionLostError):
+                if batch.windows:
+                    by_window = _by_window(table, what, len(batch.windows), warehouse)
+                    sums = reduce(add, (each.sums for each in by_window))
+                else:
+                    by_window, sums = (), _sums(table, what, warehouse)
+                _compare_values(table, extracted, sums, by_window, warehouse)
         except Exception:
             drop_quietly(warehouse, table)
             raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -13,7 +15,7 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import STAGING_NAME, STAGING_SCHEMA
-from ferry.errors import FerryError
+from ferry.errors import FatalError, FerryError, SchemaError
 from ferry.schema import TableName
 from tasks.stage import FORGOTTEN_DAYS
 
@@ -33,6 +35,46 @@ def drop_quietly(warehouse: Warehouse, *tables: TableName) -> int:
         except FerryError as error:
             get_run_logger().warning("%s could not be dropped yet: %s", table, error)
     return dropped
+
+
+@contextmanager
+def emptied_is_told(
+    table: TableName | None, rows: int, warehouse: Warehouse, kind: type[FerryError]
+) -> Iterator[None]:
+    """Let a failure over a staging table that has lost its rows say so, and be no failure for good.
+
+    An unlogged table is emptied when its server recovers from a crash, or a standby takes over:
+    https://www.postgresql.org/docs/current/sql-createtable.html#SQL-CREATETABLE-UNLOGGED
+
+    Args:
+        table: The staging table, if there is one.
+        rows: How many rows it had.
+        warehouse: Where it is.
+        kind: The error that lets the rows come again.
+
+    Raises:
+        FerryError: Of that kind, where the table has no rows any more, or is not there.
+    """
+    try:
+        yield
+    except FatalError as error:
+        if table is None or not rows or not _has_no_rows(table, warehouse):
+            raise
+        raise kind(
+            "the staging table has lost its rows, as an unlogged one does when the server crashes",
+            expected=f"{rows:,} rows",
+            found="none",
+            todo="Run it again; the target is as it was. If it comes back, read the server's log.",
+        ) from error
+
+
+def _has_no_rows(table: TableName, warehouse: Warehouse) -> bool:
+    try:
+        return not warehouse.fetch(sql.any_row(table))
+    except SchemaError:
+        return True
+    except FerryError:  # what is told is the first failure
+        return False
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from ferry.write.upsert import newest_table
 from ferry.write.wall_clock import VersionClock
 from tasks.landed.voids import make_void
 from tasks.own_tables import make_missing
-from tasks.staging_tables import drop_quietly
+from tasks.staging_tables import drop_quietly, emptied_is_told
 from tasks.step import STEP, explains, located, repeat_on_conflict
 from tasks.target.lock import lock_target
 from tasks.target.prepare import prepare_target
@@ -73,16 +73,18 @@ def upsert(
 
     Raises:
         SchemaError, DataError, CountMismatchError: The target is as it was. No retry helps.
+        StaleReadError: The batch has to be read again.
         ApartError: Windows that travel together cannot land together.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     arrived = Arrived(batch, plan, extracted, staged, copied, started_at)
     with located(batch, "upsert", warehouse):
         try:
-            own_voids = prepare_target(batch, plan, copied.rows, warehouse)
-            receipts = repeat_on_conflict(
-                lambda: _land_receipted(arrived, warehouse, own_voids), f"upsert {batch}"
-            )
+            with emptied_is_told(copied.staging_table, copied.rows, warehouse, StaleReadError):
+                own_voids = prepare_target(batch, plan, copied.rows, warehouse)
+                receipts = repeat_on_conflict(
+                    lambda: _land_receipted(arrived, warehouse, own_voids), f"upsert {batch}"
+                )
         except FatalError:
             drop_staging(plan, copied, warehouse)
             raise
