@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from prefect import task
@@ -40,7 +41,7 @@ from ferry.summaries.publish import (
 from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
 from tasks.own_tables import make, make_schema
-from tasks.staging_tables import drop_quietly, today
+from tasks.staging_tables import drop_quietly, emptied_is_told, today
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
 from tasks.target.lock import lock_target
 
@@ -93,6 +94,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
 
     Raises:
         CheckFailedError: One that is not a warning failed; with check, expected and found.
+        StaleReadError: One failed as what was built is gone. It has to be built again.
         SchemaError: A check's SQL does not fit the tables.
         ConnectionLostError, BusyError: A retry may help.
     """
@@ -121,7 +123,8 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
         with warehouse.transaction() as tx:
             results = [judged(each, [tx.fetch(s) for s in each.statements]) for each in asked]
         _record(build, results, warehouse)
-        _log_results(build, results)
+        with _rows_are_there(built, warehouse):
+            _log_results(build, results)
         return results
 
 
@@ -181,19 +184,27 @@ def publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> P
     connection. A serialization conflict repeats the transaction at once, a few times.
 
     Raises:
-        StaleReadError: Another run published the summary since this one read its tables, or its
-            table is gone, or empty, while only some partitions of it were built.
+        StaleReadError: Another run published the summary since this one read its tables, its table
+            is gone, or empty, while only some partitions of it were built, or what was built is
+            gone.
         CountMismatchError, SchemaError: Nothing is published. No retry helps.
         ConflictError, ConnectionLostError, BusyError, OutcomeUnknownError: A retry may help.
     """
     build = built.build
     with error_context(str(build.spec.target), build.label, "publish", warehouse):
         _prepare(build, warehouse)
-        publication = repeat_on_conflict(
-            lambda: _publish(built, results, warehouse), f"publish {build}"
-        )
+        with _rows_are_there(built, warehouse):
+            publication = repeat_on_conflict(
+                lambda: _publish(built, results, warehouse), f"publish {build}"
+            )
         get_run_logger().info("publish %s", publication)
         return publication
+
+
+def _rows_are_there(built: Built | None, warehouse: Warehouse) -> AbstractContextManager[None]:
+    """Let a failure over a table that has lost what was built in it be one to build again after."""
+    table, rows = (built.table, built.rows) if built else (None, 0)
+    return emptied_is_told(table, rows, warehouse, StaleReadError)
 
 
 def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> Publication:

@@ -204,3 +204,30 @@ def test_a_hand_off_that_loses_a_row_fails_the_run_and_leaves_the_target_as_it_w
         sync_table(table="orders", **SECOND)
     assert notes(shop) == [(1, "a"), (2, "b")]
     assert shop.leftovers() == set()
+
+
+@EMBEDDED
+@pytest.mark.parametrize(
+    ("module_name", "before"),
+    [("tasks.summarize", "built_in"), ("flows.pipeline.publish_summaries", "newest_rows")],
+    ids=["checked", "published"],
+)
+def test_what_was_built_and_lost_its_rows_in_a_crash_is_built_again(
+    survey: Any, monkeypatch: pytest.MonkeyPatch, module_name: str, before: str
+) -> None:
+    module = import_module(module_name)
+    what, lost = getattr(module, before), []
+
+    def after_a_crash(*args: Any) -> Any:
+        if not lost:
+            lost.extend(survey.journey.leftovers())
+            for name in lost:
+                survey.journey.warehouse.execute(f'DELETE FROM "ferry"."{name}"')
+        return what(*args)
+
+    monkeypatch.setattr(module, before, after_a_crash)
+    survey.answer(3, [9, 9, 0])
+    sync_table(table="nps", mode="full")
+    assert len(lost) == 1
+    assert [responses for *_, responses in survey.published()] == [3]
+    assert survey.journey.leftovers() == set()
