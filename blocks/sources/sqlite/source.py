@@ -21,7 +21,7 @@ from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
 from blocks.sources.names import carried, no_such_column, no_such_table
 from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carries
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint, add_functions
-from blocks.sources.sqlite.names import quoted
+from blocks.sources.sqlite.names import execute, quoted
 from blocks.sources.sqlite.rows import arrays, checked, fetched, inside
 from blocks.sources.sqlite.types import as_parameter, mapped
 from ferry.batch import CursorValue, ExtractQuery
@@ -120,7 +120,7 @@ class SQLiteSource(Source):
             cursor = self._cursor_column(connection, query)
             sql, parameters, bounds = _select(query, cursor)
             place = _place(query, cursor)
-            for values in fetched(connection.execute(sql, parameters), self.batch_rows):
+            for values in fetched(execute(connection, sql, parameters), self.batch_rows):
                 kept = inside(values, place, cursor.type, bounds) if cursor else values
                 if kept[0]:
                     yield conform(arrays(kept, columns, table, rows), columns, table, rows)
@@ -138,9 +138,8 @@ class SQLiteSource(Source):
         with self._connection() as connection:
             found = self._column(connection, table, column)
             name = quoted(found.name)
-            low, high = connection.execute(
-                f"SELECT MIN({name}), MAX({name}) FROM {quoted(table.name)}"  # noqa: S608
-            ).fetchone()
+            sql = f"SELECT MIN({name}), MAX({name}) FROM {quoted(table.name)}"  # noqa: S608
+            low, high = execute(connection, sql).fetchone()
         if low is None or high is None:
             return None
         return checked(low, found, table, 0), checked(high, found, table, 0)
@@ -161,10 +160,8 @@ class SQLiteSource(Source):
                 CARRIES, 1, lambda raw: carries(raw, found.type), deterministic=True
             )
             condition = carried_condition(quoted(found.name), found.type)
-            counted = connection.execute(
-                f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE NOT ({condition})"  # noqa: S608
-            )
-            return int(counted.fetchone()[0])
+            sql = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE NOT ({condition})"  # noqa: S608
+            return int(execute(connection, sql).fetchone()[0])
 
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """How many rows `query` will read, by counting; of times, those of the days it touches.
@@ -190,7 +187,7 @@ class SQLiteSource(Source):
         with self._connection() as connection:
             add_functions(connection)
             try:
-                return connection.execute(whole.rendered("?"), whole.values).fetchall()
+                return execute(connection, whole.rendered("?"), whole.values).fetchall()
             except sqlite3.OperationalError as error:
                 if "user-defined function raised" not in str(error):
                     raise

@@ -231,20 +231,42 @@ def test_a_read_sees_one_snapshot(shop: SQLiteShop) -> None:
     assert rows + sum(batch.num_rows for batch in batches) == 100
 
 
-def test_a_column_that_is_dropped_after_it_was_described_is_no_text_of_its_name(
-    shop: SQLiteShop,
+@pytest.mark.parametrize("name", ["c", "rowid", "OID", "_rowid_"])
+def test_a_column_that_is_dropped_after_it_was_described_is_no_text_or_row_number(
+    shop: SQLiteShop, name: str
 ) -> None:
-    shop.fill("TEXT", "one", "two")
-    described = shop.source.describe(ONE)
+    shop.fill("INTEGER", 11, 12)
     dialect = SQLiteFingerprint()
-    (column,) = (each for each in described.columns if each.name == "c")
-    shop.connection.execute("ALTER TABLE one DROP COLUMN c")
+    shop.connection.execute(f"ALTER TABLE one RENAME COLUMN c TO {name}")
+    described = shop.source.describe(ONE)
+    (column,) = (each for each in described.columns if each.name == name)
+    read = [ExtractQuery(described), ExtractQuery(described, cursor=name, start=12, end=13)]
+    values = [
+        f"SELECT {each} FROM {dialect.table(table)}"
+        for each in (dialect.value(column), dialect.text(column))
+        for table in (ONE, TableName("main", "one"))
+    ]
+    assert [len(list(shop.source.read(query))) for query in read] == [1, 1]
+    assert [len(shop.source.fetch(value)) for value in values] == [2, 2, 2, 2]
+    shop.connection.execute(f"ALTER TABLE one DROP COLUMN {name}")
 
-    with pytest.raises(SchemaError, match=r"no column 'c', which was there. Run again"):
-        list(shop.source.read(ExtractQuery(described)))
-    for value in (dialect.value(column), dialect.text(column)):
-        with pytest.raises(SchemaError, match="no column 'c'"):
-            shop.source.fetch(f"SELECT {value} FROM {dialect.quoted('one')}")
+    with pytest.raises(SchemaError, match=rf"no column '{name}', which was there. Run again"):
+        list(shop.source.read(read[0]))
+    for value in values:
+        with pytest.raises(SchemaError, match=f"no column '{name}'"):
+            shop.source.fetch(value)
+    with pytest.raises(SchemaError, match=f"no column '{name}'"):
+        shop.source.bounds(ONE, name)
+
+
+def test_a_table_may_have_the_name_of_a_rows_number(shop: SQLiteShop) -> None:
+    shop.fill("INTEGER", 7)
+    shop.connection.execute("ALTER TABLE one RENAME TO rowid")
+    described = shop.source.describe(TableName("", "rowid"))
+
+    assert [batch.to_pylist() for batch in shop.source.read(ExtractQuery(described))] == [
+        [{"id": 1, "c": 7}]
+    ]
 
 
 def test_a_name_may_have_any_quote_in_it(shop: SQLiteShop) -> None:
