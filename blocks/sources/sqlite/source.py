@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -20,21 +19,13 @@ from blocks.sources.batches import conform
 from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
 from blocks.sources.names import carried, no_such_column, no_such_table
 from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carries
+from blocks.sources.sqlite.errors import ferry_error
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint, add_functions
 from blocks.sources.sqlite.names import execute, quoted
 from blocks.sources.sqlite.rows import arrays, checked, fetched, inside
 from blocks.sources.sqlite.types import as_parameter, mapped
 from ferry.batch import CursorValue, ExtractQuery
-from ferry.errors import (
-    AccessError,
-    BusyError,
-    ConfigurationError,
-    ConnectionLostError,
-    DataError,
-    FerryError,
-    RequestError,
-    SchemaError,
-)
+from ferry.errors import AccessError, ConfigurationError, DataError, FerryError, RequestError
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, Kind, TableName, TableSchema
 from ferry.statements import Statement
@@ -241,7 +232,15 @@ class SQLiteSource(Source):
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """A connection that cannot write, with SQLite's errors turned into Ferry's."""
         file = Path(self.path).resolve()
-        if not file.is_file():
+        try:
+            is_there = file.is_file()
+        except OSError as error:
+            raise AccessError(
+                "the source block's `path` cannot be looked up",
+                found=f"{file}: {error.strerror}",
+                todo="Let the user that runs the flow into its folders, or correct it.",
+            ) from error
+        if not is_there:
             raise ConfigurationError(
                 "there is no file at the source block's `path`", found=str(file)
             )
@@ -257,7 +256,7 @@ class SQLiteSource(Source):
             ) as connection:
                 yield connection
         except sqlite3.Error as error:
-            raise _sqlite_error(error, str(file)) from RuntimeError(
+            raise ferry_error(error, str(file)) from RuntimeError(
                 getattr(error, "sqlite_errorname", type(error).__name__)
             )
 
@@ -308,27 +307,3 @@ def _day(bound: CursorValue, later: int = 0) -> str:
 
 def _stored(bound: CursorValue) -> CursorValue | float:
     return as_parameter(bound) if isinstance(bound, int | Decimal) else bound
-
-
-def _sqlite_error(error: sqlite3.Error, path: str) -> FerryError:
-    """Ferry's error for one of SQLite's. https://sqlite.org/rescode.html."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return BusyError(f"{path} is locked by another program", todo="It is tried again.")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return AccessError(f"{path} cannot be opened", todo="Check its owner and its folder's.")
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return ConfigurationError(f"{path} is not a SQLite database, or is damaged")
-    if code == sqlite3.SQLITE_IOERR:
-        return ConnectionLostError(f"{path} could not be read", todo="It is tried again.")
-    undecoded = re.match(r"Could not decode to UTF-8 column '(.*?)' with text '", str(error))
-    if undecoded:
-        return DataError(
-            f"{path} holds text that is not UTF-8",
-            step="extract",
-            found=f"some in column {undecoded[1]!r}",
-            todo="Correct it, declare that column as BLOB, or `exclude` it in the table's spec.",
-        )
-    gone = re.match(r"no such column: (.*)", str(error))
-    problem = f"has no column {gone[1]!r}, which was there" if gone else "refused the statement"
-    return SchemaError(f"{path} {problem}", todo="Run again: the declarations are read anew.")

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import traceback
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from blocks.sources import SQLiteSource
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint
 from blocks.sources.sqlite.names import quoted
 from ferry.batch import ExtractQuery
-from ferry.errors import BusyError, ConfigurationError, DataError, SchemaError
-from ferry.schema import TableName, arrow_schema
-
-ONE = TableName("", "one")
-
-
-class SQLiteShop:
-    def __init__(self, path: Path):
-        self.connection = sqlite3.connect(path, isolation_level=None)
-        self.source = SQLiteSource(path=str(path), busy_timeout_seconds=0.1)
-
-    def fill(self, declaration: str, *values: Any) -> None:
-        self.connection.execute("DROP TABLE IF EXISTS one")
-        self.connection.execute(f"CREATE TABLE one (id INTEGER PRIMARY KEY, c {declaration})")
-        self.connection.executemany("INSERT INTO one (c) VALUES (?)", [(v,) for v in values])
-
-    def read(self, **query: Any) -> list[Any]:
-        schema = self.source.describe(ONE)
-        batches = list(self.source.read(ExtractQuery(schema, **query)))
-        table = pa.Table.from_batches(batches, schema=arrow_schema(schema.columns))
-        return table["c"].to_pylist()
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[SQLiteShop]:
-    shop = SQLiteShop(tmp_path / "a shop?#.sqlite")
-    with contextlib.closing(shop.connection):
-        yield shop
-
+from ferry.errors import DataError, SchemaError
+from ferry.schema import TableName
+from tests.blocks.sources.sqlite.shop import ONE, SQLiteShop
 
 EXACT: list[tuple[str, str, list[Any], list[Any]]] = [
     ("INTEGER", "int64", [2**63 - 1, -(2**63), None], [2**63 - 1, -(2**63), None]),
@@ -277,31 +245,6 @@ def test_a_name_may_have_any_quote_in_it(shop: SQLiteShop) -> None:
     (batch,) = shop.source.read(ExtractQuery(described, cursor=name))
     assert batch.to_pydict() == {"id": [1], name: [1]}
     assert shop.source.bounds(ONE, name) == (1, 1)
-
-
-def test_a_locked_file_is_retriable(shop: SQLiteShop) -> None:
-    shop.fill("INTEGER", 1)
-    shop.connection.execute("BEGIN EXCLUSIVE")
-
-    with pytest.raises(BusyError, match="locked"):
-        shop.source.describe(ONE)
-    shop.connection.execute("ROLLBACK")
-
-
-def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
-    path = tmp_path / "none.sqlite"
-
-    with pytest.raises(ConfigurationError, match=r"none\.sqlite"):
-        SQLiteSource(path=str(path)).describe(ONE)
-    assert not path.exists()
-
-
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "text.sqlite"
-    path.write_text("not a database, but long enough to be looked at " * 10)
-
-    with pytest.raises(ConfigurationError, match="not a SQLite database"):
-        SQLiteSource(path=str(path)).describe(ONE)
 
 
 def test_another_schema_has_no_tables(shop: SQLiteShop) -> None:
