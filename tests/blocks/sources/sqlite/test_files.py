@@ -26,6 +26,34 @@ def test_a_locked_file_is_retriable(shop: SQLiteShop) -> None:
     shop.connection.execute("ROLLBACK")
 
 
+def test_a_read_keeps_an_application_from_its_commit_unless_the_file_is_in_wal_mode_or_a_copy(
+    shop: SQLiteShop, tmp_path: Path
+) -> None:
+    shop.fill("TEXT", *["x" * 100] * 1000)
+    copy = tmp_path / "copy.sqlite"
+    shop.connection.execute("VACUUM INTO ?", (str(copy),))
+    shop.connection.execute("PRAGMA busy_timeout = 0")
+
+    def commits_while_it_is_read(source: SQLiteSource) -> bool:
+        few = source.model_copy(update={"batch_rows": 10})
+        batches = few.read(ExtractQuery(few.describe(ONE)))
+        next(batches)
+        try:
+            shop.connection.execute("INSERT INTO one (c) VALUES ('new')")
+        except sqlite3.OperationalError as error:
+            assert error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            return False
+        finally:
+            assert 10 + sum(batch.num_rows for batch in batches) == 1000
+        shop.connection.execute("DELETE FROM one WHERE c = 'new'")
+        return True
+
+    assert not commits_while_it_is_read(shop.source)
+    assert commits_while_it_is_read(SQLiteSource(path=str(copy)))
+    shop.connection.execute("PRAGMA journal_mode = WAL")
+    assert commits_while_it_is_read(shop.source)
+
+
 def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "none.sqlite"
 
