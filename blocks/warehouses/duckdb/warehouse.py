@@ -25,9 +25,9 @@ from blocks.warehouses.duckdb import types as duckdb_types
 from blocks.warehouses.duckdb.errors import translated
 from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
 from blocks.work_folder import work_folder
-from ferry.batch import FileLayout, Staged, StagedFile, StageFormat
+from ferry.batch import STAGING_SCHEMA, FileLayout, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
-from ferry.errors import AccessError, BusyError
+from ferry.errors import AccessError, BusyError, ConfigurationError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import PARAM, Statement, Transaction, column_list, quoted, table_sql
@@ -167,6 +167,14 @@ class DuckDBWarehouse(Warehouse):
     def _is_file(cls, path: Path) -> Path:
         if not path.name or str(path) == ":memory:":
             raise ValueError("the database has to be a file: every call opens it anew")
+        # DuckDB names the database by the file, up to the first dot within it.
+        if path.name.lstrip(".").partition(".")[0].lower() == STAGING_SCHEMA:
+            raise ConfigurationError(
+                "the database would have the name of Ferry's own schema, and `ferry.receipts` two "
+                "meanings",
+                found=path,
+                todo="Give the file another name, warehouse.duckdb say, in the block's `path`.",
+            )
         return path
 
     def native_type(self, data_type: DataType) -> str:

@@ -55,10 +55,24 @@ def test_it_is_told_what_is_there(there: object, told: str, tmp_path: Path) -> N
 
 
 def test_a_file_named_like_a_schema_in_it_is_told(tmp_path: Path) -> None:
-    warehouse = DuckDBWarehouse(path=tmp_path / "ferry.duckdb")
-    warehouse.execute("CREATE SCHEMA ferry")
+    warehouse = DuckDBWarehouse(path=tmp_path / "raw_data.duckdb")
+    warehouse.execute("CREATE SCHEMA raw_data")
     with pytest.raises(ConfigurationError, match=r"named like a schema.*Rename the file"):
-        warehouse.execute('CREATE TABLE "ferry"."receipts" (id INTEGER)')
+        warehouse.execute('CREATE TABLE "raw_data"."nps" (id INTEGER)')
+
+
+@pytest.mark.parametrize("name", ["ferry.duckdb", "FERRY.db", "ferry", ".ferry", "ferry.1.duckdb"])
+def test_a_file_named_like_ferrys_own_schema_is_refused_before_anything_is_read(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"Ferry's own schema.*warehouse\.duckdb"):
+        DuckDBWarehouse(path=Path("data", name))
+    with pytest.raises(ConfigurationError, match="Ferry's own schema"):  # as one that is stored
+        DuckDBWarehouse.model_validate({"path": f"data/{name}"})
+
+
+def test_a_file_with_ferry_elsewhere_in_its_path_is_none_of_them(tmp_path: Path) -> None:
+    warehouse = DuckDBWarehouse(path=tmp_path / "ferry" / "my ferry.ferry")
+    warehouse.execute("CREATE SCHEMA ferry")
+    warehouse.execute('CREATE TABLE "ferry"."receipts" (id INTEGER)')
 
 
 def test_a_part_file_that_is_cut_short_is_no_damage_of_the_database() -> None:
