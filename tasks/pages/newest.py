@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
@@ -13,6 +13,9 @@ from ferry.errors import FerryError
 from ferry.summaries.checks import CheckResult
 from ferry.summaries.specs import SummarySpec
 from tasks.pages.summary import show_summary
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEWEST_ROWS = 400
 
@@ -23,7 +26,7 @@ def newest_rows(spec: SummarySpec, warehouse: Warehouse) -> pd.DataFrame:
         return read_newest(spec, warehouse)
     except FerryError as error:  # it is only for the page
         get_run_logger().warning("the rows of %s are not shown: %s", spec.target, error)
-        return pd.DataFrame(columns=list(spec.columns))
+        return _frame([], spec)
 
 
 def read_newest(spec: SummarySpec, warehouse: Warehouse, rows: int = NEWEST_ROWS) -> pd.DataFrame:
@@ -32,7 +35,13 @@ def read_newest(spec: SummarySpec, warehouse: Warehouse, rows: int = NEWEST_ROWS
     if warehouse.describe(spec.target) is not None:
         by = spec.time_column or spec.grain[0]
         found = warehouse.fetch(sql.select_newest(spec.target, spec.schema_columns, by, rows))
-    return pd.DataFrame(found, columns=list(spec.columns))
+    return _frame(found, spec)
+
+
+def _frame(rows: Sequence[Sequence[Any]], spec: SummarySpec) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415  # 41 MB, which runs that publish nothing do without
+
+    return pd.DataFrame(rows, columns=list(spec.columns))
 
 
 def show(

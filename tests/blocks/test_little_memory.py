@@ -123,6 +123,11 @@ def test_rows_are_carried_without_pandas_which_is_there_for_whoever_asks(tmp_pat
     assert told(CARRY + TELL + PANDAS_AFTERWARDS, str(tmp_path)) == "[]"
 
 
+@pytest.mark.seconds
+def test_a_run_that_publishes_no_summary_does_without_pandas():
+    assert "pandas" not in told(f"import flows.pipeline.summaries.publish\n{TELL}")
+
+
 def test_the_reading_process_imports_no_more_than_it_reads_with():
     code = """
 import runpy, sys
