@@ -12,6 +12,7 @@ from ferry.batch import CursorValue, ExtractQuery, StageFormat
 from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, with_lookback
+from ferry.receipts.columns import ColumnsCarried
 from ferry.receipts.table import LandedBefore
 from ferry.schema import NUMBERS, TIMES, Column, Kind, TableSchema, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
@@ -43,6 +44,8 @@ class BatchPlan:
         columns_before: The names of the target's columns; none if it did not exist.
         landed_before: What had landed that may hold the same rows (`Batch.time_bounds`), and how
             often what had landed had been said to be void.
+        columns_landed: With which columns all of the table had landed; none where a batch replaces
+            every row.
     """
 
     query: ExtractQuery
@@ -57,6 +60,7 @@ class BatchPlan:
     start: CursorValue | None
     columns_before: frozenset[str]
     landed_before: LandedBefore
+    columns_landed: tuple[ColumnsCarried, ...] = ()
 
     @property
     def cursor(self) -> Column | None:

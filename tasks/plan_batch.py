@@ -14,6 +14,7 @@ from ferry.cursors import find_cursor
 from ferry.errors import ConfigurationError
 from ferry.lookback import own_window
 from ferry.plan import BatchPlan, find_deleted, plan_query
+from ferry.receipts.columns import ColumnsCarried, begun_to_carry
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
@@ -22,7 +23,7 @@ from ferry.target.declared_key import kept_key, refuse_untrue_key
 from ferry.target.side_effects import refuse_side_effects
 from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
-from tasks.landed.receipts import begun_to_carry, landed_before, readings
+from tasks.landed.receipts import columns_carried, landed_before, readings
 from tasks.landed.watermark import watermark
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
@@ -61,6 +62,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         refuse_ignored_case(warehouse)
         # First of all that is asked of the target: what lands from here on was not there yet.
         before = landed_before(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
+        landed = columns_carried(batch, warehouse)
         existing = warehouse.describe(batch.target)
         if existing:
             refuse_side_effects(batch.target, warehouse.side_effects(batch.target))
@@ -78,7 +80,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         if not batch.backfill:  # whoever planned many past windows has looked
             _refuse_what_is_never_read(batch, query, source, warehouse)
         older = _in_older_rows(batch, _gained(schema, changes), query, source, warehouse)
-        older += _begun_to_carry(batch, existing, query, source, warehouse)
+        older += _begun_to_carry(batch, existing, landed, query, source, warehouse)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all get the value
         refuse_emptying_columns(batch, existing, columns, query.start, warehouse)
@@ -99,6 +101,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
             start=query.start if batch.mode == "watermark" else None,
             columns_before=frozenset(c.name for c in existing.columns) if existing else frozenset(),
             landed_before=before,
+            columns_landed=landed,
         )
 
 
@@ -141,6 +144,7 @@ def _in_older_rows(
 def _begun_to_carry(
     batch: Batch,
     existing: TableSchema | None,
+    landed: tuple[ColumnsCarried, ...],
     query: ExtractQuery,
     source: Source,
     warehouse: Warehouse,
@@ -149,7 +153,7 @@ def _begun_to_carry(
     if existing is None or query.cursor is None or query.start is None:
         return ()  # all rows are read, and get the value
     there = [c for c in query.schema.columns if existing.column(c.name.lower())]
-    begun = begun_to_carry(batch.target, {c.name.lower() for c in there}, warehouse)
+    begun = begun_to_carry({c.name.lower() for c in there}, landed)
     if not begun:
         return ()
     columns = [column for column in there if column.name.lower() in begun]

@@ -14,6 +14,7 @@ from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
 from ferry.errors import ApartError, FatalError, SchemaError, StaleReadError
 from ferry.plan import BatchPlan, stored_bound
+from ferry.receipts.columns import landed_otherwise
 from ferry.receipts.of_batch import Arrived, dated_after, receipt_of
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
@@ -22,6 +23,7 @@ from ferry.receipts.table import (
     find_landing,
     has_receipts,
     holds_rows,
+    read_columns_carried,
     read_landed_now,
     rows_held,
     write_receipts,
@@ -138,6 +140,7 @@ def _land(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Recei
                 return landed_before
         others_landed = now.batches != plan.landed_before.batches
         _refuse_stale_read(batch, plan, now, own_voids, others_landed=others_landed)
+        _refuse_other_columns(batch, plan, warehouse)
         if void is None and not own_voids:
             void = _void_of_what_lacks_columns(batch, plan, warehouse)
         last = void.finished_at if void else now.last  # a void is dated after all before it
@@ -189,6 +192,19 @@ def _refuse_stale_read(
         raise _stale("the table was copied as a whole, or repaired, since this batch was read")
     if now.voids != plan.landed_before.voids + own_voids:
         raise _stale("the target was made anew, or gained a column, since this batch was read")
+
+
+def _refuse_other_columns(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> None:
+    """Refuse what was planned before something landed with other columns, wherever its rows are.
+
+    A full copy replaces it, and is refused if anything has landed since.
+    """
+    if batch.mode == "full":
+        return
+    names = [column.name for column in plan.columns]
+    now = read_columns_carried(warehouse, batch.target)
+    if found := landed_otherwise(names, plan.columns_before, plan.columns_landed, now):
+        raise _stale(f"another batch has landed {found}")
 
 
 def _stale(problem: str) -> StaleReadError:

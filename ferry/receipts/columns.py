@@ -7,7 +7,7 @@ begins to carry (it was in `exclude`, or somebody added it on both sides), is to
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,3 +58,36 @@ def begun_to_carry(names: Iterable[str], landed: Iterable[ColumnsCarried]) -> fr
         return bool(without) and not any(begun >= max(without) for begun in looked_at)
 
     return frozenset(name for name in names if not_looked_at(name))
+
+
+def landed_otherwise(
+    names: Iterable[str],
+    had: Collection[str],
+    past: Collection[ColumnsCarried],
+    now: Iterable[ColumnsCarried],
+) -> str | None:
+    """What has landed since a batch was planned with other columns than it brings.
+
+    Where it landed without one, nobody has looked whether its rows have a value in it; where it
+    landed with one that the target had not, the batch's own rows would have nothing in it.
+
+    Args:
+        names: The columns that the batch brings.
+        had: The columns that the target had when the batch was planned.
+        past: What had landed by then.
+        now: What has landed.
+
+    Returns:
+        Which columns these are, in words; None if all is alike.
+    """
+    since = [each.names for each in now if each not in past]
+    if not since:
+        return None
+    brought = frozenset(names)
+    lacking = brought - frozenset.intersection(*since)
+    more = frozenset.union(*since) - brought - frozenset(had)
+    if lacking:
+        return f"without a column that it brings: {', '.join(sorted(lacking))}"
+    if more:
+        return f"with a column that it was read without: {', '.join(sorted(more))}"
+    return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import SchemaError
-from ferry.receipts import columns
 from ferry.receipts.columns import ColumnsCarried
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
@@ -90,15 +89,9 @@ def readings(table: TableName, warehouse: Warehouse) -> list[PastReading]:
     return asked(lambda: read_readings(warehouse, table), list[PastReading](), warehouse)
 
 
-def begun_to_carry(table: TableName, names: Iterable[str], warehouse: Warehouse) -> frozenset[str]:
-    """Those of the target's columns that rows have landed without, and nobody has looked at since.
-
-    Args:
-        table: The target.
-        names: Columns that it has, and that are carried.
-        warehouse: Where.
-    """
-    landed = asked(
-        lambda: read_columns_carried(warehouse, table), list[ColumnsCarried](), warehouse
-    )
-    return columns.begun_to_carry(names, landed)
+def columns_carried(batch: Batch, warehouse: Warehouse) -> tuple[ColumnsCarried, ...]:
+    """With which columns all of the batch's table has landed; none if it replaces every row."""
+    if batch.mode == "full":
+        return ()
+    none = list[ColumnsCarried]()
+    return tuple(asked(lambda: read_columns_carried(warehouse, batch.target), none, warehouse))

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ferry.receipts.columns import ColumnsCarried, begun_to_carry, columns_text, names_of
+import pytest
+
+from ferry.receipts.columns import (
+    ColumnsCarried,
+    begun_to_carry,
+    columns_text,
+    landed_otherwise,
+    names_of,
+)
 
 
 def landed(names: str, begun: int, at: int) -> ColumnsCarried:
@@ -36,3 +44,20 @@ def test_who_began_after_them_has_looked_at_them() -> None:
 def test_who_began_before_they_landed_has_not() -> None:
     assert begun_to_carry("ab", [landed("a", 1, 3), landed("a b", 2, 4)]) == {"b"}
     assert begun_to_carry("ab", [landed("a b", 1, 2), landed("a", 3, 4)]) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        ([landed("a", 1, 2)], None),
+        ([landed("a", 1, 2), landed("a b c", 3, 4)], None),
+        ([landed("a", 1, 3)], "without a column that it brings: b"),
+        ([landed("a", 1, 2), landed("b", 1, 3), landed("a b", 3, 4)], r"that it brings: a"),
+        ([landed("a", 1, 2), landed("a b d", 1, 3)], "with a column that it was read without: d"),
+    ],
+)
+def test_what_lands_after_the_plan_with_other_columns_is_told(
+    now: list[ColumnsCarried], found: str | None
+) -> None:
+    told = landed_otherwise("ab", "c", [landed("a", 1, 2)], now)
+    assert told is None if found is None else told and told.endswith(found)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 import pytest
 
+from ferry.errors import StaleReadError
 from flows.backfill_tables import backfill
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+from tasks.target.prepare import prepare_target
+from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -122,3 +126,68 @@ def test_a_day_that_lands_late_without_the_column_is_seen_by_the_next_run(people
     people.write_specs(people=SPEC)
     sync_table(table="people", run_date=SECOND)
     assert missing() == {FIRST: WHY}
+
+
+@pytest.fixture
+def growing(journey: Any) -> Any:
+    """A first day, carried; on the second, a row that is going to get a value in a new column."""
+    journey.sql("CREATE TABLE people (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
+    journey.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    journey.write_specs(people=SPEC)
+    sync_table(table="people", run_date=FIRST)
+    return journey
+
+
+def grow(shop: Any) -> None:
+    shop.sql("ALTER TABLE people ADD COLUMN country CHAR(2)")
+    shop.sql("UPDATE people SET country = 'FR' WHERE id = 2")
+
+
+def once_the_target_is_prepared(patch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> None:
+    """What happens once, after a batch has looked at the target, and before it has the lock."""
+    pending = [meanwhile]
+
+    def prepare(*given: Any) -> int:
+        voids = prepare_target(*given)
+        if pending:
+            pending.pop()()
+        return voids
+
+    patch.setattr("tasks.upsert.prepare_target", prepare)
+
+
+def test_a_batch_that_a_column_overtakes_behind_its_look_at_the_target_is_read_again(
+    growing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gained() -> None:
+        grow(growing)
+        sync_table(table="people", run_date=FIRST)  # no older row has a value: nothing is void
+
+    once_the_target_is_prepared(monkeypatch, gained)
+    sync_table(table="people", run_date=SECOND)
+    assert growing.target("people", "id, country") == [(1, None), (2, "FR")]
+    assert missing() == {}
+    assert "void" not in [receipt.status for receipt in growing.receipts("people")]
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["since it was read", "since its column"])
+def test_a_batch_that_brings_a_column_sees_what_has_landed_without_it_meanwhile(
+    growing: Any, monkeypatch: pytest.MonkeyPatch, prepared: bool
+) -> None:
+    grow(growing)
+
+    def lands_without() -> None:  # as a run that had read its rows before the column came
+        growing.write_specs(people=WITHOUT if prepared else {**SPEC, "exclude": ["country"]})
+        sync_table(table="people", run_date=SECOND)
+        growing.write_specs(people=SPEC)
+
+    if prepared:
+        once_the_target_is_prepared(monkeypatch, lands_without)
+        sync_table(table="people", run_date=FIRST)
+    else:
+        with pytest.raises(StaleReadError, match="without a column that it brings: country"):
+            read_now_land_later("people", "window", {"run_date": FIRST}, lands_without)
+        sync_table(table="people", run_date=FIRST)
+    assert missing() == {SECOND: WHY}
+    assert (fill(), missing()) == (1, {})
+    assert growing.target("people", "id, country") == [(1, None), (2, "FR")]
