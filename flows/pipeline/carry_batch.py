@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -38,6 +40,7 @@ from flows.pipeline.make_batch import Route
 from tasks.copy_in import copy
 from tasks.extract import extract
 from tasks.landed.failures import record_failures
+from tasks.landed.quiet import wait_until_quiet
 from tasks.landed.receipts import already_landed
 from tasks.pages.receipt import receipt_line, show_receipt
 from tasks.plan_batch import plan
@@ -52,7 +55,10 @@ NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
 """A server that is down, a password that is wrong: the next window would meet it, too."""
 
 READ_AGAIN = 3
-"""How often a batch is planned and read again, as another landed or its table was altered."""
+"""How often a batch is planned and read again, as another landed or its table was altered.
+
+At once the first time; after that when nothing has landed for as long as its read takes.
+"""
 
 
 @dataclass(frozen=True)
@@ -177,12 +183,17 @@ def _landed_meanwhile(
 def _arrive(
     batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: TaskRuns
 ) -> tuple[Receipt, ...]:
-    for _ in range(READ_AGAIN):
+    for again in range(READ_AGAIN):
+        begun = time.monotonic()
         try:
             return _steps(batch, route, started_at, shared, how)
         except StaleReadError as error:
             get_run_logger().warning("%s is read again: %s", batch, error)
-            started_at = datetime.now(UTC)
+        if again:  # something goes on landing, as a long repair does
+            with suppress(RetriableError):  # what is asked next is asked again
+                took = time.monotonic() - begun
+                wait_until_quiet(batch, route.warehouse, took, lambda: shared.stopped)
+        started_at = datetime.now(UTC)
     return _steps(batch, route, started_at, shared, how)
 
 
