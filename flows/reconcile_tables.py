@@ -28,7 +28,7 @@ from flows.pipeline.notify import notify
 from flows.pipeline.repair import Repaired, repair_table
 from flows.pipeline.summaries.follow import follow_tables
 from flows.pipeline.table_specs import load_table_specs
-from tasks.audits.reconcile import reconcile as compare_table
+from tasks.audits.compare_table import compare_table
 from tasks.gather import gather
 from tasks.pages.audit import advice, show_audits
 from tasks.step import explains, known, with_retries

@@ -49,7 +49,7 @@ from flows.pipeline.carry_batch import carry
 from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
-from tasks.audits.reconcile import reconcile
+from tasks.audits.compare_table import compare_table
 from tasks.audits.sides import both_sides
 from tasks.extract import extract
 from tasks.landed.history import read_run
@@ -226,7 +226,7 @@ def fingerprints(table: str) -> dict[str, float]:
     sides = both_sides(spec, route.source, route.warehouse)
     bounds = [_midnight(day) for day in (0, YEAR.days)]
     taken = []
-    for end in (sides.ours, sides.theirs):
+    for end in (sides.source, sides.target):
         begun = time.perf_counter()
         end.by_range(bounds)
         taken.append(time.perf_counter() - begun)
@@ -248,7 +248,7 @@ def compare_days(table: str, last_days: str) -> dict[str, float]:
     for block in (route.source, route.warehouse):
         block.fetch("SELECT 1")  # beside the connections
     before, begun = _loopback_bytes(), time.perf_counter()
-    audit = with_retries(reconcile, spec)(
+    audit = with_retries(compare_table, spec)(
         spec,
         DayRange(start, end, "UTC"),
         route.source,

@@ -80,9 +80,9 @@ def same_bucket(left: Bucket, right: Bucket, errors: Sequence[float]) -> bool:
     if left.fingerprint != right.fingerprint or left.present != right.present:
         return False
     return all(
-        ours[0] == theirs[0]
-        and math.isclose(ours[1], theirs[1], rel_tol=0, abs_tol=error * max(ours[2], theirs[2]))
-        for ours, theirs, error in zip(left.nearly, right.nearly, errors, strict=True)
+        one[0] == other[0]
+        and math.isclose(one[1], other[1], rel_tol=0, abs_tol=error * max(one[2], other[2]))
+        for one, other, error in zip(left.nearly, right.nearly, errors, strict=True)
     )
 
 
@@ -91,12 +91,12 @@ def same_row(left: Row, right: Row) -> bool:
     if left.number != right.number or left.present != right.present:
         return False
     return all(
-        ours == theirs
+        one == other
         or (
-            (ours is not None and theirs is not None)
-            and math.isclose(ours, theirs, rel_tol=FLOAT_ERROR)
+            (one is not None and other is not None)
+            and math.isclose(one, other, rel_tol=FLOAT_ERROR)
         )
-        for ours, theirs in zip(left.nearly, right.nearly, strict=True)
+        for one, other in zip(left.nearly, right.nearly, strict=True)
     )
 
 
@@ -133,32 +133,36 @@ def classify(
     """
     found = []
     for key in keys:
-        ours, theirs, gone = source.get(key), target.get(key), deleted.get(key)
-        if ours is None:
-            if theirs is None:
+        at_source, in_target, gone = source.get(key), target.get(key), deleted.get(key)
+        if at_source is None:
+            if in_target is None:
                 continue
             if gone is None:
-                found.append(DifferentRow(Difference.EXTRA, key, theirs.keys, theirs.ordering))
+                found.append(
+                    DifferentRow(Difference.EXTRA, key, in_target.keys, in_target.ordering)
+                )
                 continue
             # Carrying the row again, marked as it is, takes it out.
             how = Difference.CHANGED if carried.holds(gone) else Difference.PENDING
-            found.append(DifferentRow(how, key, theirs.keys, gone.ordering))
+            found.append(DifferentRow(how, key, in_target.keys, gone.ordering))
             continue
-        if theirs is not None and same_row(ours, theirs) and key not in marked:
+        if in_target is not None and same_row(at_source, in_target) and key not in marked:
             continue
-        how = Difference.MISSING if theirs is None else Difference.CHANGED
-        if not carried.holds(ours):
+        how = Difference.MISSING if in_target is None else Difference.CHANGED
+        if not carried.holds(at_source):
             how = Difference.PENDING
-        there = None if theirs is None else theirs.keys
-        ahead = theirs is not None and _newer(theirs, ours)
-        versions = (ours.version, theirs.version if theirs is not None else None)
-        found.append(DifferentRow(how, key, there, ours.ordering, versions, ahead, key in marked))
+        there = None if in_target is None else in_target.keys
+        ahead = in_target is not None and _newer(in_target, at_source)
+        versions = (at_source.version, in_target.version if in_target is not None else None)
+        found.append(
+            DifferentRow(how, key, there, at_source.ordering, versions, ahead, key in marked)
+        )
     return found
 
 
-def _newer(theirs: Row, ours: Row) -> bool:
+def _newer(in_target: Row, at_source: Row) -> bool:
     """Whether the target's version is the newer one; any is newer than none."""
-    there, here = _comparable(theirs.version), _comparable(ours.version)
+    there, here = _comparable(in_target.version), _comparable(at_source.version)
     return there is not None and (here is None or there > here)
 
 

@@ -19,7 +19,7 @@ from ferry.reasons import reason_of
 from ferry.windows import zone_info
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.repair import repair_table
-from tasks.audits.reconcile import reconcile
+from tasks.audits.compare_table import compare_table
 from tasks.gather import gather
 from tasks.step import known, with_retries
 
@@ -64,7 +64,7 @@ def _submit(batch: Batch) -> PrefectFuture[Audit]:
     # To the end of the day that has the window's last moment: of an hour, the day is not over.
     last = (own.end - timedelta(microseconds=1)).astimezone(zone_info(spec.zone)).date()
     end = last + timedelta(days=1)
-    return with_retries(reconcile, spec).submit(
+    return with_retries(compare_table, spec).submit(
         spec,
         DayRange(end - timedelta(days=spec.audit_days), end, spec.zone),
         route.source,

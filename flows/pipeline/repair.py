@@ -24,10 +24,9 @@ from flows.pipeline.carry_batch import carry
 from flows.pipeline.carry_many import carry_many, window_batches
 from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.tidy import tidied
+from tasks.audits.compare_table import compare_again
 from tasks.audits.prepare_repair import prepare_repair
-from tasks.audits.reconcile import compare_again
-from tasks.audits.remove import realign
-from tasks.audits.remove import remove as remove_rows
+from tasks.audits.remove import realign, remove_rows
 from tasks.audits.sides import Sides
 from tasks.pages.progress import WindowsProgress
 from tasks.step import known, with_retries

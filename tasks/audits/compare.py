@@ -38,7 +38,7 @@ LEAF_ROWS = 1000
 MOST_ROWS = 200_000
 """Of a bucket in which more rows stand in small parts that differ, the others are not looked at."""
 
-_MOST_PLACES = 1000
+_MOST_DIFFERING = 1000
 """So many parts that differ are parted again."""
 
 _ROWS_OF_A_PART = 100
@@ -96,10 +96,10 @@ class _Comparison:
     def of_windows(self, parts: Sequence[Window], *, by_day: bool) -> list[AuditedBucket]:
         """A bucket for each window; with `by_day`, one for each day of those that differ."""
         bounds = [parts[0].start, *(window.end for window in parts)]
-        ours, theirs = self._both(lambda end: end.by_range(bounds))
+        source, target = self._both(lambda end: end.by_range(bounds))
         found: list[AuditedBucket] = []
-        for place, window in enumerate(parts):
-            here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
+        for position, window in enumerate(parts):
+            here, there = source.get(position, self._empty), target.get(position, self._empty)
             if by_day and not self._same(here, there):
                 found += self.of_windows(split_days(DayRange.of(window), "day"), by_day=False)
             else:
@@ -129,23 +129,23 @@ class _Comparison:
     ) -> AuditedBucket:
         """The bucket with the rows that differ, found by the numbers of their keys."""
         parts = max(1, min(_MOST_PARTS, -(-rows // _ROWS_OF_A_PART)))
-        ours, theirs = self._both(lambda end: end.by_key(part(end), parts))
-        bucket = replace(bucket, source=_sum(ours.values()), target=_sum(theirs.values()))
-        sizes, left = self._differing(ours, theirs), 0
+        source, target = self._both(lambda end: end.by_key(part(end), parts))
+        bucket = replace(bucket, source=_sum(source.values()), target=_sum(target.values()))
+        sizes, left = self._differing(source, target), 0
         while sizes and max(sizes.values()) > 2 * _ROWS_OF_A_PART and parts < _MOST_PARTS**2:
-            sizes, more = _first(sizes, _MOST_PLACES)
+            sizes, more = _first(sizes, _MOST_DIFFERING)
             left += more
-            within, parts = _places(part, parts, list(sizes)), parts * _PARTED_AGAIN
-            ours, theirs = self._both(_by_key_within(within, parts))
-            sizes = self._differing(ours, theirs)
+            within, parts = _at_positions(part, parts, list(sizes)), parts * _PARTED_AGAIN
+            source, target = self._both(_by_key_within(within, parts))
+            sizes = self._differing(source, target)
         found: list[DifferentRow] = []
         looked_at = 0
-        for places in _grouped(sizes, LEAF_ROWS):
-            rows = sum(sizes[place] for place in places)
+        for positions in _grouped(sizes, LEAF_ROWS):
+            rows = sum(sizes[position] for position in positions)
             if looked_at + rows > MOST_ROWS:
                 left += rows
                 continue
-            found += self._rows(_places(part, parts, places))
+            found += self._rows(_at_positions(part, parts, positions))
             looked_at += rows
         if left and self._never_carried(bucket):
             left = 0  # all of its rows are pending, however many were looked at
@@ -155,18 +155,18 @@ class _Comparison:
         """Whether the target has nothing of the bucket, and no run was to carry any of it."""
         if bucket.window is None or bucket.target.rows:
             return False
-        start, end = map(self.sides.ours.stored, (bucket.window.start, bucket.window.end))
+        start, end = map(self.sides.source.stored, (bucket.window.start, bucket.window.end))
         return not self.sides.carried.any_between(start, end)
 
     def _differing(
-        self, ours: Mapping[int, Bucket], theirs: Mapping[int, Bucket]
+        self, source: Mapping[int, Bucket], target: Mapping[int, Bucket]
     ) -> dict[int, int]:
-        """The places of the parts that differ, with how many rows they have."""
+        """The positions of the parts that differ, with how many rows they have."""
         sizes: dict[int, int] = {}
-        for place in sorted({*ours, *theirs}):
-            here, there = ours.get(place, self._empty), theirs.get(place, self._empty)
+        for position in sorted({*source, *target}):
+            here, there = source.get(position, self._empty), target.get(position, self._empty)
             if not self._same(here, there):
-                sizes[place] = max(here.fingerprint.rows, there.fingerprint.rows)
+                sizes[position] = max(here.fingerprint.rows, there.fingerprint.rows)
         return sizes
 
     def _same(self, here: Bucket, there: Bucket) -> bool:
@@ -174,11 +174,11 @@ class _Comparison:
 
     def _rows(self, part: Callable[[End], Part]) -> list[DifferentRow]:
         """The rows of a part that differ, judged by what both sides then have of their keys."""
-        ours, theirs = self._both(lambda end: end.rows(part(end)))
+        source, target = self._both(lambda end: end.rows(part(end)))
         table = str(self.sides.spec.target)
-        refuse_incomplete(ours, theirs, table)
-        refuse_repeated(ours, theirs, table)
-        suspected = suspects(by_key(ours), by_key(theirs))
+        refuse_incomplete(source, target, table)
+        refuse_repeated(source, target, table)
+        suspected = suspects(by_key(source), by_key(target))
         found: list[DifferentRow] = []
         for some in _chunks(suspected, _KEYS_AT_ONCE):
             found += self._judged(some)
@@ -187,10 +187,10 @@ class _Comparison:
     def _judged(self, suspected: Sequence[Row]) -> list[DifferentRow]:
         keys = [row.keys for row in suspected]
         wanted = {row.key for row in suspected}
-        ours, theirs = self._both(lambda end: end.rows_of(keys))
+        source, target = self._both(lambda end: end.rows_of(keys))
         deleted = self.sides.deleted.rows_of(keys) if self.sides.deleted else []
         marked = self.sides.marked_rows.rows_of(keys) if self.sides.marked_rows else []
-        there = {row.key for row in ours} | {row.key for row in deleted}
+        there = {row.key for row in source} | {row.key for row in deleted}
         # What the source has no more, and is marked in the target, is as the spec wants it.
         marks = {row.key for row in marked}
         wanted -= marks - there
@@ -199,39 +199,39 @@ class _Comparison:
         return classify(
             [row.key for row in suspected],
             # An engine may take other rows' keys for the same, such as `a` for `A`.
-            by_key(row for row in ours if row.key in wanted),
+            by_key(row for row in source if row.key in wanted),
             by_key(deleted),
-            by_key(row for row in theirs if row.key in wanted),
+            by_key(row for row in target if row.key in wanted),
             self.sides.carried,
             marked=back,
         )
 
     def _both(self, question: Callable[[End], T]) -> tuple[T, T]:
         """What both sides answer, asked at the same time."""
-        ends = (self.sides.ours, self.sides.theirs)
+        ends = (self.sides.source, self.sides.target)
         with ThreadPoolExecutor(2, thread_name_prefix="compare") as threads:
             asked = [threads.submit(copy_context().run, question, end) for end in ends]
             return asked[0].result(), asked[1].result()
 
     @property
     def _empty(self) -> Bucket:
-        side = self.sides.ours.side
+        side = self.sides.source.side
         return Bucket(NOTHING, ((0, 0.0, 0.0),) * len(side.nearly), (0,) * len(side.presence))
 
 
 def _first(sizes: Mapping[int, int], limit: int) -> tuple[dict[int, int], int]:
-    """The first so many of these places, and how many rows the others have."""
+    """The first so many of these positions, and how many rows the others have."""
     kept = dict(list(sizes.items())[:limit])
     return kept, sum(sizes.values()) - sum(kept.values())
 
 
-def _places(
-    part: Callable[[End], Part], parts: int, places: Sequence[int]
+def _at_positions(
+    part: Callable[[End], Part], parts: int, positions: Sequence[int]
 ) -> Callable[[End], Part]:
-    """Some places of a part that is parted by the numbers of its keys."""
+    """Some positions of a part that is parted by the numbers of its keys."""
 
     def some(end: End) -> Part:
-        return replace(part(end), divisor=parts, remainders=tuple(places))
+        return replace(part(end), divisor=parts, remainders=tuple(positions))
 
     return some
 
@@ -256,14 +256,14 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _grouped(sizes: Mapping[int, int], limit: int) -> Iterator[list[int]]:
-    """The places in groups that have no more rows than the limit, or are one place."""
+    """The positions in groups that have no more rows than the limit, or are one position."""
     group: list[int] = []
     rows = 0
-    for place, size in sizes.items():
+    for position, size in sizes.items():
         if group and rows + size > limit:
             yield group
             group, rows = [], 0
-        group.append(place)
+        group.append(position)
         rows += size
     if group:
         yield group

@@ -42,7 +42,7 @@ LOOKS = 3
 
 @task(name="remove", task_run_name="remove {bucket.label} {sides.spec.target}", **STEP)
 @explains
-def remove(
+def remove_rows(
     sides: Sides,
     bucket: AuditedBucket,
     rows: Sequence[DifferentRow],
@@ -91,9 +91,9 @@ def realign(
     """Give rows of the target, which are newer there than at the source, the source's version.
 
     An upsert never replaces a newer version: after this, carrying them again does. And take the
-    mark of a deleted row from one that is at the source again. The rows are looked up once more, as
-    by `remove`: the target was asked for them after the source, perhaps, and has what landed in
-    between. Arguments, result and errors are those of `remove`.
+    mark of a deleted row from one that is at the source again. The rows are looked up once more,
+    as by `remove_rows`: the target was asked for them after the source, perhaps, and has what
+    landed in between. Arguments, result and errors are those of `remove_rows`.
     """
     with error_context(str(sides.spec.target), bucket.label, "realign", warehouse):
         change = _Change(sides, bucket, flow_run_id, "updated", _still_other, _alignments)
@@ -225,7 +225,7 @@ def _at_source(sides: Sides, rows: Sequence[DifferentRow]) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for some in _chunks(rows):
         keys = [row.target_key for row in some if row.target_key]
-        found |= by_key(sides.ours.rows_of(keys))
+        found |= by_key(sides.source.rows_of(keys))
     return found
 
 
@@ -234,7 +234,7 @@ def _removals(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statemen
 
 
 def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
-    target = sides.theirs.side
+    target = sides.target.side
     if sides.mark_by:
         return mark_rows(target, rows, sides.mark_by, datetime.now(UTC), sides.spec.wall_clock_zone)
     return delete_rows(target, rows)
@@ -245,7 +245,7 @@ def _alignments(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statem
 
 
 def _alignment(sides: Sides, row: DifferentRow) -> Statement:
-    target = sides.theirs.side
+    target = sides.target.side
     if row.marked and sides.mark_by:
         return unmark_row(target, row, sides.mark_by)
     return take_version_of_source(target, row)
@@ -259,7 +259,7 @@ def _chunks(rows: Sequence[DifferentRow]) -> Iterator[Sequence[DifferentRow]]:
 def _receipt(change: _Change, batch_id: str, rows: int, started_at: datetime) -> Receipt:
     """What proves it. It is part of its window: it loads nothing, and says nothing is loaded."""
     sides, bucket = change.sides, change.bucket
-    spec, window, cursor = sides.spec, bucket.window, sides.theirs.side.ordering
+    spec, window, cursor = sides.spec, bucket.window, sides.target.side.ordering
     return Receipt(
         batch_id=batch_id,
         table_name=str(spec.target),

@@ -59,7 +59,7 @@ class End:
         return int(rows)
 
     def by_range(self, bounds: Sequence[datetime]) -> dict[int, Bucket]:
-        """The buckets between these moments of the cursor, by their places; none that are empty."""
+        """The buckets between these moments of the cursor, by position; none that are empty."""
         question = self.side.by_range([self.stored(bound) for bound in bounds])
         return dict(self.side.bucket(row) for row in self.block.fetch(question))
 
@@ -93,8 +93,8 @@ class Sides:
 
     Attributes:
         spec: The table's spec.
-        ours: The source, without the rows that it marks as deleted, where that is applied.
-        theirs: The target.
+        source: The source, without the rows that it marks as deleted, where that is applied.
+        target: The target.
         deleted: The source with just those rows; None where there are none.
         pairs: The columns that are compared.
         carried: Which rows of the source have been carried.
@@ -104,8 +104,8 @@ class Sides:
     """
 
     spec: TableSpec
-    ours: End
-    theirs: End
+    source: End
+    target: End
     deleted: End | None
     pairs: tuple[Pair, ...]
     carried: Carried
@@ -168,28 +168,30 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
     dialect = replace(source.fingerprints, algorithm=algorithm)
     there = replace(warehouse.fingerprints, algorithm=algorithm)
     columns = (pairs, spec.key, cursor.name if cursor else None, spec.version)
-    ours = Side.of(*columns, dialect, spec.source_name, is_target=False)
-    theirs = Side.of(*columns, there, spec.target, is_target=True)
+    source_side = Side.of(*columns, dialect, spec.source_name, is_target=False)
+    target_side = Side.of(*columns, there, spec.target, is_target=True)
     deleted = None
     applied = find_deleted(spec, schema.columns)
     if applied:
         marked = marked_as_deleted(applied, dialect)
-        deleted = End(source, replace(ours, only=marked), spec)
-        ours = replace(ours, only=Statement(f"(NOT {marked.sql})", marked.values))
+        deleted = End(source, replace(source_side, only=marked), spec)
+        source_side = replace(source_side, only=Statement(f"(NOT {marked.sql})", marked.values))
     marks = _marks(spec, existing) if spec.hard_deletes == "mark" else None
-    only_marked, ours_keyed, theirs_keyed = None, ours, theirs
+    only_marked, source_keyed, target_keyed = None, source_side, target_side
     if marks:
-        only_marked = End(warehouse, replace(theirs, only=marked_as_deleted(marks, there)), spec)
-        theirs = _unmarked(theirs, marks)
+        only_marked = End(
+            warehouse, replace(target_side, only=marked_as_deleted(marks, there)), spec
+        )
+        target_side = _unmarked(target_side, marks)
         if not applied and (column := schema.column(spec.deleted_column)):
-            ours = _unmarked(ours, deletion(column, spec.deleted_values, spec.target))
+            source_side = _unmarked(source_side, deletion(column, spec.deleted_values, spec.target))
     return Sides(
         spec,
-        End(source, ours, spec, ours_keyed),
-        End(warehouse, theirs, spec, theirs_keyed),
+        End(source, source_side, spec, source_keyed),
+        End(warehouse, target_side, spec, target_keyed),
         deleted,
         pairs,
-        _carried(spec, ours, theirs, warehouse),
+        _carried(spec, source_side, target_side, warehouse),
         judges=cursor is not None,
         mark_by=marks,
         marked_rows=only_marked,
@@ -198,7 +200,7 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
 
 def has_days(sides: Sides) -> bool:
     """Whether a column tells the days of the table's rows."""
-    ordering = sides.ours.side.ordering
+    ordering = sides.source.side.ordering
     return ordering is not None and (
         ordering.type.kind in TIMES or sides.spec.cursor_unit is not None
     )
@@ -206,15 +208,15 @@ def has_days(sides: Sides) -> bool:
 
 def all_days(sides: Sides, zone: str) -> DayRange | None:
     """All days that either side has rows of; None for a table that is compared by its key."""
-    spec, ours, theirs = sides.spec, sides.ours.side, sides.theirs.side
-    if spec.mode == "full" or ours.ordering is None or not has_days(sides):
+    spec, source_side, target_side = sides.spec, sides.source.side, sides.target.side
+    if spec.mode == "full" or source_side.ordering is None or not has_days(sides):
         return None
-    assert theirs.ordering is not None
-    source = sides.ours.block
+    assert target_side.ordering is not None
+    source = sides.source.block
     assert isinstance(source, Source)
-    ends = list(source.bounds(spec.source_name, ours.ordering.name) or ())
-    statement = sql.lowest_and_highest(spec.target, theirs.ordering.name)
-    ends += [value for value in sides.theirs.block.fetch(statement)[0] if value is not None]
+    ends = list(source.bounds(spec.source_name, source_side.ordering.name) or ())
+    statement = sql.lowest_and_highest(spec.target, target_side.ordering.name)
+    ends += [value for value in sides.target.block.fetch(statement)[0] if value is not None]
     if not ends:
         return None
     days = [day_of(value, spec, zone) for value in ends]
@@ -254,15 +256,15 @@ def _ordering(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
     return cursor if cursor.type.kind in (*TIMES, *NUMBERS) else None
 
 
-def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) -> Carried:
+def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) -> Carried:
     """Which rows of the source have been carried, by the receipts.
 
     Where none tells of time, as in a table that is carried by a watermark over ids, and where
     another tool fills the table (`every: never`): those up to the highest value in the target.
     """
-    if ours.ordering is None or theirs.ordering is None:
+    if source.ordering is None or target.ordering is None:
         return Carried()
-    kind = ours.ordering.type.kind
+    kind = source.ordering.type.kind
     history = read_history.fn(spec, warehouse)
     not_void = [receipt for receipt in history.receipts if receipt.status != VOID]
     # A run that failed later has changed no row.
@@ -274,13 +276,13 @@ def _carried(spec: TableSpec, ours: Side, theirs: Side, warehouse: Warehouse) ->
             for start, end in loaded
         )
         until = None
-        if ours.version and ours.version.type.kind in TIMES:
-            until = stored(loaded[-1][1], ours.version.type.kind, spec)
+        if source.version and source.version.type.kind in TIMES:
+            until = stored(loaded[-1][1], source.version.type.kind, spec)
         return Carried(stretches, until, spec.mode == "full")
     if by_time and history.receipts and spec.every != "never" and not have_no_time(not_void):
         # Nothing of it is valid any more: what had been carried is missing, if anything had.
         return Carried() if not_void else Carried(())
-    highest = sql.lowest_and_highest(spec.target, theirs.ordering.name)
+    highest = sql.lowest_and_highest(spec.target, target.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]
     return Carried(()) if last is None else Carried(((None, _after(last, kind)),))
 

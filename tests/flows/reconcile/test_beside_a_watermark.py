@@ -16,7 +16,7 @@ from prefect.logging import disable_run_logger
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
-from tasks.audits.remove import remove
+from tasks.audits.remove import remove_rows
 from tasks.landed import quiet
 from tests.harness.api import eventually
 
@@ -48,7 +48,7 @@ def shop(journey: Any) -> Any:
 def test_a_watermark_run_waits_for_a_long_repair_that_makes_it_stale_again_and_again(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, kind, removed = sys.modules[remove.fn.__module__], type(shop.source), list[int]()
+    module, kind, removed = sys.modules[remove_rows.fn.__module__], type(shop.source), list[int]()
     still_gone, read, states = module._still_gone, kind.read, list[Any]()
 
     def slowly(sides: Any, rows: Any) -> Any:

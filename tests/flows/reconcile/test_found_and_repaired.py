@@ -14,7 +14,7 @@ from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
-from tasks.audits.remove import remove
+from tasks.audits.remove import remove_rows
 from tests.harness.api import Api
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -76,7 +76,7 @@ def test_a_row_that_comes_back_and_lands_while_others_are_looked_up_stays(
 ) -> None:
     shop.write_specs(orders={**ORDERS, "hard_deletes": "delete"})
     shop.sql("DELETE FROM orders WHERE id IN (23, 24)")
-    module = sys.modules[remove.fn.__module__]
+    module = sys.modules[remove_rows.fn.__module__]
     still_gone, looks = module._still_gone, list[int]()
 
     def comes_back(sides: Any, rows: Any) -> Any:

@@ -20,7 +20,7 @@ from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
 from tasks.audits.compare import _Comparison
-from tasks.audits.remove import remove
+from tasks.audits.remove import remove_rows
 from tasks.audits.sides import End
 from tests.harness.api import eventually
 
@@ -76,7 +76,7 @@ def between_the_reads(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None])
     rows_of, waiting = End.rows_of, [then]
 
     def in_turn(comparison: Any, question: Any) -> Any:
-        return question(comparison.sides.ours), question(comparison.sides.theirs)
+        return question(comparison.sides.source), question(comparison.sides.target)
 
     def asked(end: Any, keys: Any) -> Any:
         if isinstance(end.block, Warehouse) and waiting:
@@ -182,7 +182,7 @@ def test_a_newer_row_that_lands_after_the_rows_were_looked_up_is_not_set_back(
 ) -> None:
     shop.write_specs(orders={**SPEC, "retries": 0})
     in_target(shop, f"UPDATE {{}} SET note = 'x', modified = {PARAM} WHERE id = 12", THIRD)
-    module = sys.modules[remove.fn.__module__]
+    module = sys.modules[remove_rows.fn.__module__]
     still_other, looks = module._still_other, list[int]()
 
     def lands(sides: Any, rows: Any) -> Any:

@@ -1,4 +1,4 @@
-"""reconcile: one table compared with its source, and what was found kept in `ferry.audits`."""
+"""compare_table: one table compared with its source, and what was found kept in `ferry.audits`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 @task(name="reconcile", task_run_name="reconcile {spec.target}", **STEP)
 @explains
-def reconcile(
+def compare_table(
     spec: TableSpec,
     days: DayRange | None,
     source: Source,
@@ -79,7 +79,7 @@ def reconcile(
                     todo="Leave the dates out: it is compared as a whole, by its key.",
                 )
         audit = compare(sides, days or all_days(sides, zone), datetime.now(UTC))
-        record(audit, warehouse, flow_run_id, after=begun_at)
+        record_audit(audit, warehouse, flow_run_id, after=begun_at)
         return audit
 
 
@@ -88,7 +88,7 @@ def reconcile(
 def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_id: str) -> Audit:
     """What differed, compared once more; with what was alike, which is as it was.
 
-    Safe to repeat, as `reconcile`.
+    Safe to repeat, as `compare_table`.
 
     Args:
         sides: Both sides of the table.
@@ -112,7 +112,7 @@ def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_
             again |= {found.label: found for found in one.buckets}
         differed = {bucket.label: bucket.differing for bucket in audit.different}
         now = replace(audit, at=at, buckets=tuple(again.values()), left=left)
-        record(
+        record_audit(
             now,
             warehouse,
             flow_run_id,
@@ -123,7 +123,7 @@ def compare_again(sides: Sides, audit: Audit, warehouse: Warehouse, *, flow_run_
     return replace(now, buckets=every)
 
 
-def record(
+def record_audit(
     audit: Audit,
     warehouse: Warehouse,
     flow_run_id: str,
