@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg2
+import psycopg2.errorcodes
 
 from blocks.postgres.access import explain_access
 from blocks.postgres.causes import cause_of, in_recovery
@@ -39,7 +40,9 @@ WIDEST_VARCHAR = 65_535
 
 # The texts of these quote names only; every other text is cut where it begins to quote.
 _NAMES_ONLY = re.compile(r"23|28|3D000|3F000|42(?!601|883)|55P03|57|40")
-_FROM_FIRST_TO_LAST_QUOTE = re.compile(r"""["'].*["']""", re.DOTALL)
+# Each language of a server's `lc_messages` has quotation marks of its own.
+_MARKS = "\"'«»„“”‚‘’‹›「」『』"  # noqa: RUF001
+_FROM_FIRST_TO_LAST_QUOTE = re.compile(f"[{_MARKS}].*[{_MARKS}]", re.DOTALL)
 
 # Redshift: "1023" with DETAIL "Serializable isolation violation on table - …" and SQLSTATE XX000
 # https://docs.aws.amazon.com/redshift/latest/dg/c_serial_isolation-serializable-isolation-troubleshooting.html
@@ -56,7 +59,9 @@ _CONFLICT = re.compile(
     re.IGNORECASE,
 )
 _SAFE_DETAILS = ("Serializable isolation violation", "Relation does not exist")
-_NAMES = re.compile(r"\"[^\"]*\"|table '[^']*'")
+_NAMES = re.compile(
+    r"\"[^\"]*\"|table '[^']*'|»[^«]*«|«[^»]*»|„[^“”]*[“”]|“[^”]*”|「[^」]*」", re.DOTALL
+)
 """A table's own name tells nothing."""
 _ENDED = frozenset({"25P03", "25P04"})
 """A time limit ended the session within its transaction."""
@@ -245,7 +250,14 @@ def _safe(code: str, message: str) -> str:
         return message
     if code[:2] == "P0":  # RAISE in a trigger: its author's words may hold anything
         return "an error raised by a function or trigger"
-    return without_quotes(message).split(": ")[0]
+    text = without_quotes(message).split(": ")[0]
+    if text.replace("…", "").isascii():
+        return text
+    # Not every translation quotes a value where English does: Georgian begins with a bare number.
+    name = "an error"
+    with suppress(KeyError):
+        name = psycopg2.errorcodes.lookup(code).replace("_", " ").lower()
+    return f"{name}, told in another language"
 
 
 def without_quotes(text: str) -> str:

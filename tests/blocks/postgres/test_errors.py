@@ -1,13 +1,24 @@
 """What the driver's errors become: by their code, and in whichever language the server writes."""
 
+# ruff: noqa: RUF001 - the quotation marks of other languages
+
 from __future__ import annotations
+
+import traceback
 
 import psycopg2
 import psycopg2.errors
 import pytest
 
 from blocks.postgres.errors import ferry_error
-from ferry.errors import BusyError, FatalError, FerryError, OutcomeUnknownError
+from ferry.errors import (
+    BusyError,
+    DataError,
+    FatalError,
+    FerryError,
+    OutcomeUnknownError,
+    SchemaError,
+)
 
 
 def driver_s(code: str, text: str) -> psycopg2.Error:
@@ -54,3 +65,41 @@ def test_what_is_not_ready_and_not_in_recovery_is_not_tried_again() -> None:
 def test_a_session_that_ends_at_its_commit_may_have_committed(code: str) -> None:
     error: FerryError = ferry_error(driver_s(code, "terminating connection"), committing=True)
     assert isinstance(error, OutcomeUnknownError)
+
+
+QUOTED = {
+    "German, Spanish": ("ungültige Eingabesyntax für Typ integer: »{}«", "«{}»"),
+    "French": ("la valeur « {} » est en dehors des limites pour le type integer", "« {} »"),
+    "Czech": ("chybná vstupní syntaxe „{}“ pro typ integer", "„{}“"),
+    "Polish": ("nieprawidłowa składnia „{}” dla typu integer", "„{}”"),
+    "Japanese, Chinese": ("型integerの入力構文が不正です「{}」", "『{}』"),
+    "typographic": ("invalid input “{}” of type integer", "‘{}’"),
+    "Georgian": ("{} დიაპაზონს გარეთაა ტიპისთვის: real", "ტიპი: {}"),
+    "single": ("ungültig ‹{}› integer", "‚{}‘"),
+}
+
+
+@pytest.mark.parametrize("quoting", QUOTED)
+@pytest.mark.parametrize(
+    "value", ["s3cret", 's3cret" «s3cret» „s3cret“ ’s3cret‘ ›s3cret‹', "a\ns3cret"]
+)
+def test_a_value_is_withheld_in_whichever_marks_a_language_quotes_it(
+    quoting: str, value: str
+) -> None:
+    for text in QUOTED[quoting]:
+        error = driver_s("22P02", text.format(value))
+        with pytest.raises(DataError) as caught:
+            raise ferry_error(error) from error
+        assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_is_told_in_another_language_is_named_by_its_code() -> None:
+    error = ferry_error(driver_s("22P02", "ungültige Eingabesyntax für Typ integer: »a«"))
+    assert error.found == ("invalid text representation, told in another language (SQLSTATE 22P02)")
+
+
+def test_names_in_quotes_of_any_language_make_no_other_error() -> None:
+    for pair in ('"{}"', "»{}«", "«{}»", "« {} »", "„{}“"):
+        name = pair.format("could not open relation with oid")
+        error = ferry_error(driver_s("42P01", f"Relation {name} existiert nicht"))
+        assert type(error) is SchemaError
