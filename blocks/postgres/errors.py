@@ -15,6 +15,7 @@ import psycopg2.errorcodes
 
 from blocks.postgres.access import explain_access
 from blocks.postgres.causes import cause_of, in_recovery
+from blocks.postgres.target_rules import explain_raised, is_raised
 from ferry.errors import (
     AccessError,
     BusyError,
@@ -66,7 +67,7 @@ _NAMES = re.compile(
 _ENDED = frozenset({"25P03", "25P04"})
 """A time limit ended the session within its transaction."""
 _PASSING = frozenset({"57014", "57P03", "55P03", "55006"}) | _ENDED
-_OF_VALUES = ("22", "23", "P0")
+_OF_VALUES = ("22", "23")
 """Classes of codes whose texts may quote any value, so that words in them tell nothing."""
 _BUSY = re.compile(
     r"too many (clients|connections)|connection limit|connection slots|starting up|shutting down"
@@ -136,6 +137,9 @@ def ferry_error(
     message = error.diag.message_primary or str(error)
     detail = error.diag.message_detail or ""
     constraint = error.diag.constraint_name or ""
+    raised = is_raised(code, error.diag)
+    if raised:  # its author's words may hold anything, and mean nothing here
+        message, detail = "an error raised by a function or trigger", ""
     kind = _kind(error, code, f"{message}\n{detail}", constraint, committing=committing)
     text = _safe(code, message)
     if kind is ConflictError:
@@ -147,9 +151,11 @@ def ferry_error(
     redact(error, found)
     problem = _PROBLEM[kind]
     todo = _advice(code, message) if kind is DataError else _TODO.get(kind)
-    if kind in (BusyError, FatalError) and (cause := cause_of(code, _NAMES.sub("", message))):
-        problem, todo = cause
-    if kind is AccessError and (explained := explain_access(message, statement, user)):
+    if raised:
+        problem, todo = explain_raised(error.diag)
+    elif kind in (BusyError, FatalError):
+        problem, todo = cause_of(code, _NAMES.sub("", message)) or (problem, todo)
+    elif kind is AccessError and (explained := explain_access(message, statement, user)):
         problem, todo = f"{problem}: {explained[0]}", explained[1]
     if _bound_to(code, message):
         todo = "Drop the views that are bound to the column, run it again, make the views again."
@@ -248,8 +254,6 @@ def _safe(code: str, message: str) -> str:
     message = " ".join(message.split())
     if not code or _NAMES_ONLY.match(code):  # without a code: libpq, before anything was sent
         return message
-    if code[:2] == "P0":  # RAISE in a trigger: its author's words may hold anything
-        return "an error raised by a function or trigger"
     text = without_quotes(message).split(": ")[0]
     if text.replace("…", "").isascii():
         return text

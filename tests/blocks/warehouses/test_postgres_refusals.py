@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 
 from blocks.warehouses import PostgresWarehouse
-from ferry.errors import BusyError, FatalError, RetriableError
+from ferry.errors import (
+    BusyError,
+    FatalError,
+    FerryError,
+    RetriableError,
+    is_retriable,
+)
 from ferry.schema import Column, DataType, Kind
+from ferry.statements import PARAM, Statement
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 
@@ -82,3 +89,25 @@ def test_what_publishes_deletes_without_an_identity_says_what_to_do(postgres_eng
             postgres_engine.warehouse.execute(f"DELETE FROM {name}")
     finally:
         postgres_engine.warehouse.execute(f"DROP PUBLICATION {table.schema}")
+
+
+@pytest.mark.parametrize("code", ["P0001", "23514", "22023", "XX000", "42501", "57014"])
+def test_a_trigger_that_refuses_a_row_is_named_and_its_words_are_withheld(
+    postgres_engine: Any, code: str
+) -> None:
+    table, warehouse = postgres_engine.create(TWO), postgres_engine.warehouse
+    guard = f'"{table.schema}"."guard"'
+    warehouse.execute(
+        f"CREATE FUNCTION {guard}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"RAISE 'too many clients: %', NEW.name USING ERRCODE = '{code}'; END $$"
+    )
+    warehouse.execute(
+        f'CREATE TRIGGER t BEFORE INSERT ON "{table.schema}"."t" '
+        f"FOR EACH ROW EXECUTE FUNCTION {guard}()"
+    )
+    with pytest.raises(FerryError, match=rf"{table.schema}\.guard\(\).*DISABLE TRIGGER") as caught:
+        warehouse.execute(
+            Statement(f'INSERT INTO "{table.schema}"."t" VALUES (1, {PARAM})', ("s3cret",))
+        )
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert is_retriable(caught.value) is (code == "57014")  # by its author's own choice
