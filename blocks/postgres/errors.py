@@ -15,7 +15,7 @@ import psycopg2.errorcodes
 
 from blocks.postgres.access import explain_access
 from blocks.postgres.causes import cause_of, in_recovery
-from blocks.postgres.target_rules import explain_raised, is_raised
+from blocks.postgres.target_rules import explain_constraint, explain_raised, is_raised
 from ferry.errors import (
     AccessError,
     BusyError,
@@ -153,6 +153,8 @@ def ferry_error(
     todo = _advice(code, message) if kind is DataError else _TODO.get(kind)
     if raised:
         problem, todo = explain_raised(error.diag)
+    elif kind is DataError:
+        problem, todo = explain_constraint(code, message, error.diag, statement) or (problem, todo)
     elif kind in (BusyError, FatalError):
         problem, todo = cause_of(code, _NAMES.sub("", message)) or (problem, todo)
     elif kind is AccessError and (explained := explain_access(message, statement, user)):

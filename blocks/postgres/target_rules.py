@@ -1,4 +1,4 @@
-"""What a target's own triggers refuse, and what to do.
+"""What a target's own constraints and triggers refuse, and the statements that lift them.
 
 Read from the fields that PostgreSQL sends beside its texts, so that no language changes them:
 https://www.postgresql.org/docs/current/protocol-error-fields.html
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 from psycopg2.extensions import Diagnostics
+
+from ferry.statements import quoted
 
 # Where a function's own words are reported: RAISE of PL/pgSQL, die of PL/Perl, and the like.
 _FUNCTIONS_OWN = re.compile(r"(^|/)(pl_exec|plperl|pltcl|plpy_\w+|plv8\w*)\.(c|cc)$")
@@ -27,4 +29,75 @@ def explain_raised(diag: Diagnostics) -> tuple[str, str]:
         f"the function {found[0]} refuses it" if found else "a function or trigger refuses it",
         "Correct the rows in the source, or have its owner change the function, or run on the "
         "target: ALTER TABLE … DISABLE TRIGGER …;",
+    )
+
+
+def explain_constraint(
+    code: str, message: str, diag: Diagnostics, statement: str
+) -> tuple[str, str] | None:
+    """Which constraint refuses the rows, and what to do; None if it is another error.
+
+    Args:
+        code: The error's.
+        message: The server's primary message.
+        diag: Its other fields; Redshift has none.
+        statement: What was sent; empty if it was COMMIT.
+    """
+    table = ".".join(quoted(name) for name in (diag.schema_name, diag.table_name) if name)
+    if code == "23502" and diag.column_name:
+        column = quoted(diag.column_name)
+        return (
+            f"the target's column {column} takes no NULL",
+            "Correct the value in the source, or have the target's owner run: "
+            f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL;",
+        )
+    if not table or not diag.constraint_name:
+        return None
+    name = quoted(diag.constraint_name)
+    drop = f"have its owner run: ALTER TABLE {table} DROP CONSTRAINT {name};"
+    if code in {"23503", "23001"}:
+        replaced = code == "23001" or statement.lstrip().upper().startswith("DELETE")
+        return _foreign_key(table, name, drop, replaced, "update or delete" in message)
+    return {
+        "23505": (
+            f"the constraint {name} of {table} takes no two such rows",
+            "Correct them in the source, or name its columns as the `key` in the table's spec, or "
+            f"{drop} Of an index alone: DROP INDEX.",
+        ),
+        "23P01": (
+            f"the constraint {name} of {table} takes no two such rows",
+            f"Correct them in the source, or {drop}",
+        ),
+        "23514": (
+            f"the constraint {name} of {table} refuses a value",
+            f"Correct it in the source, or {drop}",
+        ),
+    }.get(code)
+
+
+def _foreign_key(table: str, name: str, drop: str, replaced: bool, gone: bool) -> tuple[str, str]:
+    """What to do about a foreign key.
+
+    Args:
+        table: The table that has it.
+        name: Its name.
+        drop: How to do without it.
+        replaced: Whether rows that it points to were deleted, as changed ones are.
+        gone: Whether they are gone when all is there again.
+    """
+    if replaced:
+        return (
+            f"the foreign key {name} of {table} points to rows that are replaced",
+            "A changed row is deleted and inserted anew, so have its owner run: "
+            f"ALTER TABLE {table} ALTER CONSTRAINT {name} DEFERRABLE INITIALLY DEFERRED; "
+            "One with ON DELETE RESTRICT has to be dropped, and added without that.",
+        )
+    if gone:
+        return (
+            f"the foreign key {name} of {table} points to rows that are gone from here",
+            f"Carry {table} first, or correct its rows, or {drop}",
+        )
+    return (
+        f"rows of {table} point to none that its foreign key {name} finds",
+        f"Carry the table that it points to first, or {drop}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from blocks.warehouses import PostgresWarehouse
 from ferry.errors import (
     BusyError,
+    DataError,
     FatalError,
     FerryError,
     RetriableError,
@@ -89,6 +91,68 @@ def test_what_publishes_deletes_without_an_identity_says_what_to_do(postgres_eng
             postgres_engine.warehouse.execute(f"DELETE FROM {name}")
     finally:
         postgres_engine.warehouse.execute(f"DROP PUBLICATION {table.schema}")
+
+
+PARENT, CHILD = '"{s}".parent', '"{s}".child'
+FAMILY = (
+    f"CREATE TABLE {PARENT} (id int PRIMARY KEY, name text)",
+    f'CREATE TABLE {CHILD} (id int CONSTRAINT "its parent" REFERENCES {PARENT} {{extra}}, '
+    "age int NOT NULL, rank int CONSTRAINT high CHECK (rank < 5), code text UNIQUE)",
+    f"INSERT INTO {PARENT} VALUES (1, 'a')",
+    f"INSERT INTO {CHILD} VALUES (1, 1, 1, 's3cret')",
+)
+DROP = r'ALTER TABLE "{s}"\."child" DROP CONSTRAINT "{name}";'
+
+
+def family(postgres_engine: Any, extra: str = "") -> PostgresWarehouse:
+    for statement in FAMILY:
+        postgres_engine.warehouse.execute(statement.format(s=postgres_engine.schema, extra=extra))
+    warehouse: PostgresWarehouse = postgres_engine.warehouse
+    return warehouse
+
+
+@pytest.mark.parametrize("extra", ["", "ON DELETE RESTRICT"])
+def test_a_foreign_key_onto_replaced_rows_says_how_to_defer_it(
+    postgres_engine: Any, extra: str
+) -> None:
+    warehouse, schema = family(postgres_engine, extra), postgres_engine.schema
+    defer = (
+        rf'ALTER TABLE "{schema}"\."child" ALTER CONSTRAINT "its parent" DEFERRABLE INITIALLY DEF'
+    )
+    with pytest.raises(DataError, match=rf"{defer}.*RESTRICT"):
+        warehouse.execute(f'DELETE FROM "{schema}".parent')
+
+
+def test_rows_that_a_deferred_foreign_key_misses_at_commit_are_told(postgres_engine: Any) -> None:
+    warehouse = family(postgres_engine, "DEFERRABLE INITIALLY DEFERRED")
+    drop = DROP.format(s=postgres_engine.schema, name="its parent")
+    with (
+        pytest.raises(DataError, match=rf"points to rows that are gone.*{drop}"),
+        warehouse.transaction() as tx,
+    ):
+        tx.execute(f'DELETE FROM "{postgres_engine.schema}".parent')
+
+
+@pytest.mark.parametrize(
+    ("values", "says", "name"),
+    [
+        ("(2, 1, 1, 'b')", "Carry the table that it points to first", "its parent"),
+        ("(1, NULL, 1, 'b')", 'ALTER COLUMN "age" DROP NOT NULL', ""),
+        ("(1, 1, 77777, 'b')", "[Cc]orrect", "high"),
+        ("(1, 1, 1, 's3cret')", "`key`", "child_code_key"),
+    ],
+    ids=["foreign key", "not null", "check", "unique"],
+)
+def test_a_constraint_of_the_target_says_which_it_is_and_how_to_lift_it(
+    postgres_engine: Any, values: str, says: str, name: str
+) -> None:
+    warehouse, schema = family(postgres_engine), postgres_engine.schema
+    with pytest.raises(DataError, match=says) as caught:
+        warehouse.execute(f'INSERT INTO "{schema}".child VALUES {values}')
+    assert not name or re.search(DROP.format(s=schema, name=name), str(caught.value))
+    said = "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in said
+    assert "77777" not in said
 
 
 @pytest.mark.parametrize("code", ["P0001", "23514", "22023", "XX000", "42501", "57014"])
