@@ -18,16 +18,23 @@ SECOND_TRY_SECONDS = 0.5
 
 def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
     """Make one of Ferry's own tables if it is missing, and the columns that an older one lacks."""
-    existing = warehouse.describe(table)
-    if existing is not None:
-        for column in columns:
-            if existing.column(column.name) is None:
-                _add(table, column, warehouse)
+    if is_made(table, columns, warehouse):
         return
     make_schema(warehouse, table.schema)
     required = [column.name for column in columns if not column.nullable]
     statement = sql.create_table(table, columns, warehouse.native_type, required=required)
     make(warehouse, statement, table)
+
+
+def is_made(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> bool:
+    """Whether there is one of Ferry's own tables, then with the columns that an older one lacks."""
+    existing = warehouse.describe(table)
+    if existing is None:
+        return False
+    for column in columns:
+        if existing.column(column.name) is None:
+            _add(table, column, warehouse)
+    return True
 
 
 def _add(table: TableName, column: Column, warehouse: Warehouse) -> None:

@@ -19,7 +19,6 @@ from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import EVERYTHING, Span, covered, from_text, merged
 from ferry.summaries.publications import (
     OWN_TABLES,
-    PUBLICATIONS,
     Build,
     select_definition,
     select_new_publications,
@@ -55,11 +54,9 @@ def is_there(spec: SummarySpec, warehouse: Warehouse) -> bool:
 
 
 def make_own_tables(warehouse: Warehouse) -> None:
-    """Make the receipts and the tables of the publications where they are missing."""
-    make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
-    if warehouse.describe(PUBLICATIONS) is None:
-        for table, columns in OWN_TABLES:
-            make_missing(table, columns, warehouse)
+    """Make the receipts and the tables of the publications, and their columns, that are missing."""
+    for table, columns in ((RECEIPTS, RECEIPT_COLUMNS), *OWN_TABLES):
+        make_missing(table, columns, warehouse)
 
 
 @task(name="plan summary", **STEP)

@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime
 from prefect import task
 
 from blocks.warehouse import Warehouse
-from ferry.audits.table import AUDITS, read_found, select_found
+from ferry.audits.table import AUDIT_COLUMNS, AUDITS, read_found, select_found
 from ferry.coverage.days import DayAudit, TableDays, table_days
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS, rewrite
 from ferry.specs.tables import TableSpec
 from tasks.landed.history import read_history
-from tasks.own_tables import make_missing
+from tasks.own_tables import is_made, make_missing
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
 
 
@@ -44,7 +44,7 @@ def record_coverage(
     """
     with error_context(str(spec.target), None, "coverage"):
         history = read_history.fn(spec, warehouse)
-        audits = _audits(spec, warehouse)
+        audits = read_audits(spec, warehouse)
 
         def told(first: date | None) -> TableDays:
             return table_days(
@@ -64,9 +64,9 @@ def record_coverage(
         return days
 
 
-def _audits(spec: TableSpec, warehouse: Warehouse) -> dict[tuple[datetime, datetime], DayAudit]:
+def read_audits(spec: TableSpec, warehouse: Warehouse) -> dict[tuple[datetime, datetime], DayAudit]:
     """What was found last of each part of the table that was compared with its source."""
-    if warehouse.describe(AUDITS) is None:
+    if not is_made(AUDITS, AUDIT_COLUMNS, warehouse):
         return {}
     found: dict[tuple[datetime, datetime], DayAudit] = {}
     for start, end, at, text in map(read_found, warehouse.fetch(select_found(spec.target))):

@@ -159,7 +159,6 @@ OWN_TABLES = (
     (CHECK_RESULTS, CHECK_COLUMNS),
     (PUBLICATIONS, PUBLICATION_COLUMNS),
 )
-"""In the order in which they are made: where the last one is, all of them are."""
 
 
 def publication_row(publication: Publication) -> tuple[Any, ...]:

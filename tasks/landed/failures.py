@@ -14,7 +14,7 @@ from ferry.errors import FerryError
 from ferry.receipts import failures
 from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
 from ferry.schema import TableName
-from tasks.own_tables import make_missing
+from tasks.own_tables import is_made, make_missing
 
 
 def record_failures(batches: Sequence[Batch], error: Exception, warehouse: Warehouse) -> None:
@@ -43,7 +43,7 @@ def failures_of_run(flow_run_id: str, warehouse: Warehouse) -> list[Failure]:
 
 
 def _failures(column: str, value: str, warehouse: Warehouse) -> list[Failure]:
-    if warehouse.describe(FAILURES) is None:
+    if not is_made(FAILURES, FAILURE_COLUMNS, warehouse):
         return []
     select = sql.select_where(FAILURES, FAILURE_COLUMNS, column, value)
     return [failures.from_row(row) for row in warehouse.fetch(select)]

@@ -1,0 +1,74 @@
+"""Ferry's own tables, as an older Ferry left them: they get what they lack before they are read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from blocks.warehouses import DuckDBWarehouse
+from ferry.audits.outcome import Audit, AuditedBucket
+from ferry.batch import Batch
+from ferry.errors import AccessError
+from ferry.schema import TableName
+from ferry.specs.tables import TableSpec
+from ferry.summaries.publications import OWN_TABLES
+from ferry.windows import Window
+from tasks.audits.reconcile import record
+from tasks.landed.failures import failures_of_run, read_failures, record_failures
+from tasks.plan_summary import make_own_tables
+from tasks.record_coverage import read_audits
+
+SPEC = TableSpec.model_validate({"name": "nps", "source": "shop", "mode": "full"})
+DAY = datetime(2023, 1, 1, tzinfo=UTC)
+
+
+def test_failures_are_read_from_a_table_that_lacks_a_column(
+    duckdb_warehouse: DuckDBWarehouse,
+) -> None:
+    batch = Batch(SPEC, "full", None, "run", DAY, Path())
+    assert read_failures(batch.target, duckdb_warehouse) == []
+    record_failures([batch], AccessError("refused"), duckdb_warehouse)
+    duckdb_warehouse.execute("ALTER TABLE ferry.failures DROP COLUMN window_label")
+
+    (found,) = read_failures(batch.target, duckdb_warehouse)
+    assert (found.error, found.window_label) == ("AccessError", None)
+    assert failures_of_run("run", duckdb_warehouse) == [found]
+
+
+def test_what_audits_found_is_read_from_a_table_that_lacks_a_column(
+    duckdb_warehouse: DuckDBWarehouse,
+) -> None:
+    window = Window(DAY, DAY + timedelta(days=1))
+    assert read_audits(SPEC, duckdb_warehouse) == {}
+    bucket = AuditedBucket("2023-01-01", window, unclassified=3)
+    record(Audit(str(SPEC.target), DAY, (bucket,)), duckdb_warehouse, "run")
+    duckdb_warehouse.execute("ALTER TABLE ferry.audits DROP COLUMN missing")
+
+    (found,) = read_audits(SPEC, duckdb_warehouse).values()
+    assert found.found == "3 rows in parts that differ"
+
+
+@pytest.mark.parametrize("table", [table for table, _ in OWN_TABLES], ids=str)
+def test_a_table_of_the_publications_that_came_later_is_made(
+    duckdb_warehouse: DuckDBWarehouse, table: TableName
+) -> None:
+    make_own_tables(duckdb_warehouse)
+    whole = duckdb_warehouse.describe(table)
+    duckdb_warehouse.execute(f"DROP TABLE {table}")
+    make_own_tables(duckdb_warehouse)
+    assert duckdb_warehouse.describe(table) == whole
+
+
+def test_a_column_of_the_publications_that_came_later_is_made(
+    duckdb_warehouse: DuckDBWarehouse,
+) -> None:
+    make_own_tables(duckdb_warehouse)
+    for table, columns in OWN_TABLES:
+        duckdb_warehouse.execute(f"ALTER TABLE {table} DROP COLUMN {columns[-1].name}")
+    make_own_tables(duckdb_warehouse)
+    for table, columns in OWN_TABLES:
+        made = duckdb_warehouse.describe(table)
+        assert made is not None
+        assert made.column_names == tuple(column.name for column in columns)
