@@ -111,6 +111,22 @@ def test_a_decimal_grows_to_hold_what_is_there_as_well(journey: Any) -> None:
     assert journey.target("g", "m") == [(Decimal("123456789.5"),), (Decimal("1234.5678"),)]
 
 
+def test_a_type_that_shrinks_leaves_the_targets_type_and_its_values(journey: Any) -> None:
+    wide, long = (Decimal("12345678.25"), "x" * 50)
+    loaded(journey, "n BIGINT, m DECIMAL(10,2), f DOUBLE, t VARCHAR(50)", BIG, str(wide), 0.5, long)
+    declare(
+        journey,
+        "n INT, m DECIMAL(6,1), f FLOAT, t VARCHAR(5)",
+        (2, 7, "12345.5", 0.25, "short", "2023-01-02 10:00:00"),
+    )
+    sync_table(table="g", **SECOND)
+    assert journey.target("g", "id, n, m, f, t") == [
+        (1, BIG, wide, 0.5, long),
+        (2, 7, Decimal("12345.5"), 0.25, "short"),
+    ]
+    assert kinds(journey)["n"] is Kind.INT64
+
+
 @REDSHIFT
 @pytest.mark.parametrize("at", ["^UPDATE", "DROP COLUMN", "RENAME COLUMN", "^COMMIT"])
 def test_a_column_that_is_being_swapped_is_the_old_one_or_the_new_one(
