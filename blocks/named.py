@@ -7,14 +7,15 @@ is of use only with the name of the block that has it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from prefect.blocks.core import Block
 
-from ferry.errors import FerryError
+from ferry.errors import ConfigurationError, FerryError
 
 
 class NamedBlock(Block):
@@ -25,6 +26,29 @@ class NamedBlock(Block):
     """
 
     _operations: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, **fields: Any) -> None:
+        """A block of these fields.
+
+        Raises:
+            ConfigurationError: A field that there is not. Prefect would keep it and say nothing,
+                and the one that was meant would have its default.
+            ValidationError: A field that is missing, or of another type.
+        """
+        if unknown := [name for name in fields if name not in self._known()]:
+            raise _no_such_fields(type(self), unknown)
+        super().__init__(**fields)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """The block that is stored, without fields that are another version's."""
+        if isinstance(obj, Mapping):
+            obj = {name: value for name, value in obj.items() if name in cls._known()}
+        return super().model_validate(obj, **options)
+
+    @classmethod
+    def _known(cls) -> set[str]:
+        return {*cls.model_fields, "block_type_slug"}  # Prefect writes the kind beside the fields
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -42,6 +66,16 @@ class NamedBlock(Block):
         """The block's type and name; None if it was neither saved nor loaded."""
         name = self._block_document_name
         return f"{type(self).get_block_type_slug()}/{name}" if name else None
+
+
+def _no_such_fields(kind: type[Block], unknown: Sequence[str]) -> ConfigurationError:
+    """The error for fields that a kind of block has not; their values are not told."""
+    close = [f for name in unknown for f in get_close_matches(name, kind.model_fields, n=1)]
+    return ConfigurationError(
+        f"{kind.__name__} has no field {', '.join(map(repr, unknown))}",
+        expected=f"perhaps {', '.join(map(repr, close))}" if close else None,
+        todo=f"Its fields are {', '.join(kind.model_fields)}.",
+    )
 
 
 def _naming(operation: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
 
 from blocks.named import NamedBlock
-from blocks.sources import SOURCES
+from blocks.sources import SOURCES, SQLiteSource
 from blocks.stages import STAGES
 from blocks.warehouses import WAREHOUSES
-from ferry.errors import AccessError, FerryError, StaleReadError
+from ferry.errors import AccessError, ConfigurationError, FerryError, StaleReadError
 
 KINDS = (*SOURCES, *STAGES, *WAREHOUSES)
 
@@ -93,6 +95,39 @@ def test_what_the_user_of_a_context_raises_is_the_same_error() -> None:
         assert entered == 1
         raise error
     assert raised.value is error
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_misspelled_field_is_refused_with_the_names_there_are(kind: type[NamedBlock]) -> None:
+    name = next(iter(kind.model_fields))
+    with pytest.raises(ConfigurationError) as caught:
+        kind(**{f"{name}s": "s3cret"})
+    told = str(caught.value)
+    assert f"{kind.__name__} has no field '{name}s'; expected perhaps {name!r}" in told
+    assert all(field in told for field in kind.model_fields)
+    assert "s3cret" not in told
+
+
+def test_a_stored_field_that_this_version_does_not_know_is_left_out() -> None:
+    stored = {"path": "shop.sqlite", "block_type_slug": "sqlite-source", "of_another_version": 1}
+    source = SQLiteSource.model_validate(stored)
+    assert (source.path, hasattr(source, "of_another_version")) == ("shop.sqlite", False)
+    assert stored["of_another_version"] == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_block_that_another_version_has_stored_is_loaded() -> None:
+    name = f"b-{uuid.uuid4().hex[:10]}"
+    document_id = SQLiteSource(path="shop.sqlite").save(name)
+    stored = {"path": "shop.sqlite", "busy_timeout_seconds": 1, "of_another_version": 1}
+    with get_client(sync_client=True) as client:
+        client.request(
+            "PATCH", "/block_documents/{id}", path_params={"id": document_id}, json={"data": stored}
+        ).raise_for_status()
+    loaded = SQLiteSource.load(name)
+    assert isinstance(loaded, SQLiteSource)
+    assert (loaded.path, loaded.busy_timeout_seconds) == ("shop.sqlite", 1)
+    assert loaded.slug == f"sqlite-source/{name}"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
