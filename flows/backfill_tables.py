@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from prefect import flow
@@ -16,35 +14,24 @@ from pydantic import Field
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.backfills.plan import (
     Order,
-    PlannedWindow,
     Reprocess,
     TablePlan,
     check_range,
     check_table,
-    in_order,
-    landed_labels,
-    lost_since,
     none_left,
 )
-from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.day_ranges import DayRange, Granularity
 from ferry.errors import RequestError
 from ferry.reasons import reason_of
-from ferry.receipts.read_as import as_it_is_now
-from ferry.receipts.receipt import Receipt
 from ferry.specs.chosen import are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
-from ferry.windows import Window
-from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
+from flows.pipeline.carry_plan import BackfillOptions, carry_plan
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.notify import notify
-from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.summaries.follow import follow_tables
 from flows.pipeline.table_specs import load_table_specs
-from flows.pipeline.tidy import tidied
-from tasks.landed.history import read_history, read_run
 from tasks.pages.backfill import (
     left_out_lines,
     plan_line,
@@ -52,15 +39,9 @@ from tasks.pages.backfill import (
     show_plan,
     unplanned_lines,
 )
-from tasks.pages.progress import WindowsProgress
 from tasks.plan_windows import plan_table
 from tasks.step import explains, known, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
-
-LOST = (
-    "it was loaded, and is not any more: something takes rows from the target meanwhile, or other "
-    "runs of it fail"
-)
 
 NEVER = "every: never: carried only when named"
 
@@ -154,18 +135,8 @@ def backfill(
         return _planned(plans, unplanned, left_out)
     options = BackfillOptions(order, max_concurrency, workers, reprocess)
     alone = len(specs) == 1
-    carried = [(plan, _carried(plan, options, alone=alone)) for plan in plans]
+    carried = [(plan, carry_plan(plan, options, alone=alone)) for plan in plans]
     return _ended(carried, unplanned, left_out)
-
-
-@dataclass(frozen=True)
-class BackfillOptions:
-    """How a plan is carried out: the flow's parameters of these names."""
-
-    order: Order
-    max_concurrency: int
-    workers: int
-    reprocess: Reprocess
 
 
 def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
@@ -220,130 +191,6 @@ def _planned(
     if unplanned:
         return Failed(message="\n".join([line, *unplanned_lines(unplanned), *rest]))
     return Completed(message="; ".join([line, *rest]))
-
-
-def _carried(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> list[Outcome]:
-    """Carry a table; of several, what ends it between its windows does not stop the others."""
-    try:
-        return _carry(plan, options)
-    except Exception as error:
-        if alone:
-            raise
-        table = str(plan.spec.target)
-        why, landed = log_failure(error, table), dict[str, Receipt]()
-        with suppress(Exception):  # it may be as far away as what has just failed
-            warehouse = load_route(plan.spec).warehouse
-            receipts = read_run.fn(str(flow_run.id), plan.spec.target, warehouse).receipts
-            left = {
-                b.label for b in _batches(plan, plan.to_run) if b.repair and b.id not in receipts
-            }
-            landed = {
-                receipt.window_label: receipt
-                for receipt in receipts.values()
-                if as_it_is_now(receipt, plan.spec, plan.cursor)
-                and receipt.window_label not in left
-            }
-        outcomes = [
-            Outcome(table, each.window, landed.get(each.window.label), reason=why)
-            for each in plan.to_run
-        ]
-        return outcomes if failures_of(outcomes) else [*outcomes, Outcome(table, None, reason=why)]
-
-
-def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
-    """Carry what is to run, and then whatever is not loaded any more."""
-    outcomes = _by_window(_carry_windows(plan, plan.to_run, options))
-    if not outcomes:
-        return []
-    for last in (False, True):
-        if options.order == "strict" and failures_of(outcomes.values()):
-            break
-        try:
-            lost = _lost(plan, outcomes, options)
-        except Exception as error:  # noqa: BLE001  # what has landed is to be told all the same
-            why = log_failure(error, str(plan.spec.target))
-            left_out = (each.window for each in plan.windows if each.window not in outcomes)
-            unknown = f"not known whether it is still loaded: {why}"
-            table = str(plan.spec.target)
-            return [*outcomes.values(), *(Outcome(table, w, reason=unknown) for w in left_out)]
-        if not lost:
-            break
-        get_run_logger().warning(
-            "%s: %s windows were loaded and are not any more, from %s on%s",
-            plan.spec.target,
-            f"{len(lost):,}",
-            lost[0].window.label,
-            "" if last else ": they are carried, too",
-        )
-        if last:
-            outcomes |= _by_window(
-                Outcome(str(plan.spec.target), each.window, reason=LOST) for each in lost
-            )
-        else:
-            outcomes |= _by_window(_carry_windows(plan, lost, options))
-    return list(outcomes.values())
-
-
-def _lost(
-    plan: TablePlan, outcomes: Mapping[Window, Outcome], options: BackfillOptions
-) -> list[PlannedWindow]:
-    spec, warehouse = plan.spec, load_route(plan.spec).warehouse
-    coverage = with_retries(read_history, spec)(spec, warehouse).coverage
-    landed = with_retries(read_run, spec)(
-        str(flow_run.id), spec.target, warehouse
-    ).receipts.values()
-    valid, labels = {each.batch_id for each in landed}, landed_labels(landed, spec, plan.cursor)
-    void = {
-        window
-        for window, outcome in outcomes.items()
-        if outcome.receipt and outcome.receipt.batch_id not in valid
-    }
-    return lost_since(plan, options.reprocess, coverage, void, labels)
-
-
-def _by_window(outcomes: Iterable[Outcome]) -> dict[Window, Outcome]:
-    return {outcome.window: outcome for outcome in outcomes if outcome.window}
-
-
-def _batches(plan: TablePlan, planned: Iterable[PlannedWindow]) -> list[Batch]:
-    """The windows' batches: of one that has landed already, under another id in each attempt."""
-    rows = {each.window: each.rows for each in planned}
-    again = {each.window: flow_run.run_count for each in planned if each.again}
-    return window_batches(
-        plan.spec, list(rows), str(flow_run.id), scheduled_start(), rows=rows, again=again
-    )
-
-
-def _carry_windows(
-    plan: TablePlan, planned: Sequence[PlannedWindow], options: BackfillOptions
-) -> list[Outcome]:
-    spec, run_id = plan.spec, str(flow_run.id)
-    route = load_route(spec)
-    if not planned:
-        return []
-    batches = _batches(plan, in_order(planned, options.order))
-    with (
-        tidied(spec, route.stage, route.warehouse),
-        WindowsProgress(f"backfill {spec.target}", "backfill-progress", len(batches)) as progress,
-    ):
-        # One at a time where nothing may land between a window's reading and its writing.
-        one_by_one = options.order == "strict" or batches[0].overwrites_newer
-        if options.workers > 1 and not one_by_one:
-            spread = Spread(
-                spec.name, run_id, route.warehouse, options.workers, options.max_concurrency
-            )
-            whole_range = [planned.window for planned in plan.windows]
-            groups = make_groups(batches, whole_range, options.workers)
-            outcomes = spread.carry(groups, progress.report)
-        else:
-            outcomes = carry_many(
-                batches,
-                route,
-                at_once=1 if one_by_one else options.max_concurrency,
-                report=progress.report,
-                give_up=at_first_failure if options.order == "strict" else never,
-            )
-    return outcomes
 
 
 def _ended(

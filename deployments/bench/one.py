@@ -43,8 +43,8 @@ from ferry.backfills.outcomes import Outcome
 from ferry.day_ranges import DayRange, Granularity
 from ferry.fingerprints.sums import no_sums
 from ferry.specs.tables import Mode, TableSpec
-from flows import backfill_tables
 from flows.backfill_tables import backfill
+from flows.pipeline import carry_plan
 from flows.pipeline.carry_batch import carry
 from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.table_specs import load_table_specs
@@ -174,7 +174,7 @@ def carry_in_spite(table: str, start: str, end: str) -> dict[str, float]:
     What fails has no receipt that would tell when it began, so the clock is held to what carries.
     """
     seconds: list[float] = []
-    carry_many: Callable[..., list[Outcome]] = vars(backfill_tables)["carry_many"]
+    carry_many: Callable[..., list[Outcome]] = vars(carry_plan)["carry_many"]
 
     def timed(*args: Any, **options: Any) -> list[Outcome]:
         begun = time.perf_counter()
@@ -183,7 +183,7 @@ def carry_in_spite(table: str, start: str, end: str) -> dict[str, float]:
         finally:
             seconds.append(time.perf_counter() - begun)
 
-    vars(backfill_tables)["carry_many"] = timed
+    vars(carry_plan)["carry_many"] = timed
     days = (date.fromisoformat(start), date.fromisoformat(end))
     state: Any = backfill(table, *days, reprocess="all", return_state=True)
     spec = load_table_specs().named(table)

@@ -18,6 +18,7 @@ from ferry.day_ranges import DayRange
 from ferry.statements import PARAM, Statement
 from flows import backfill_tables
 from flows.backfill_tables import backfill
+from flows.pipeline import carry_plan
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
@@ -343,15 +344,14 @@ def test_a_table_that_ends_between_its_windows_stops_no_other(
 ) -> None:
     shop.sql("CREATE TABLE people AS SELECT * FROM nps WHERE id = 6")
     shop.write_specs(nps=WINDOW, people={**WINDOW, "insert_rows": 0})
-    carry = backfill_tables._carry
 
-    def away(plan: Any, options: Any) -> Any:
+    def away(plan: Any, options: Any, carry: Any = carry_plan._carry) -> Any:
         done = carry(replace(plan, windows=plan.windows[:carried]), options)
         if plan.spec.name == "people":
             return done
         raise httpx.ConnectError("refused")  # as of Prefect, when it is asked for a block
 
-    monkeypatch.setattr(backfill_tables, "_carry", away)
+    monkeypatch.setattr(carry_plan, "_carry", away)
     told = failed(table=["nps", "people"])
     assert re.search(r"FERRY-UNKNOWN: .*nps: failed in a way .*: ConnectError", told)
     assert ("7 windows failed" in told) is (carried == 3)

@@ -164,7 +164,7 @@ def test_a_backfill_that_cannot_look_again_says_so_and_what_it_has_carried(
     def nobody_answers(*_: Any) -> Any:
         raise BusyError("the warehouse does not answer", todo="Look at it.")
 
-    monkeypatch.setattr("flows.backfill_tables._lost", nobody_answers)
+    monkeypatch.setattr("flows.pipeline.carry_plan._lost", nobody_answers)
     days: Any = {"start_date": FIRST, "end_date": date(2023, 1, 8)}
     state: Any = backfill(table="people", **days, return_state=True)
     assert state.type is StateType.FAILED
