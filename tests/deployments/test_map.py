@@ -15,10 +15,20 @@ from deployments import map as code_map
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text()
-WAY = PAGE.split("## The way of one window")[1].split("\n## ")[0]
-STATION = re.compile(r"^\d+\. `([\w/]+\.py)` (`[\w.]+`(?:, `[\w.]+`)*): ", re.MULTILINE)
-STATIONS = [(file, re.findall(r"`([\w.]+)`", names)) for file, names in STATION.findall(WAY)]
-MAX_FILES_ON_THE_WAY = 25
+WAYS = dict(re.findall(r"^## The way of (.*)\n((?:(?!## ).*\n)*)", PAGE, re.MULTILINE))
+STATION = re.compile(r"^\d+\. `[\w/]+\.py` (?:`[\w.]+`, )*`[\w.]+`: ", re.MULTILINE)
+PLACE = re.compile(r"`([\w/]+\.py)`\s+(`[\w.]+`(?:,\s+`[\w.]+`)*)")
+FILE = re.compile(r"[\w/]+\.py")
+PLACES = [
+    (way, file, re.findall(r"`([\w.]+)`", names))
+    for way, text in WAYS.items()
+    for file, names in PLACE.findall(text)
+]
+ENTRYPOINTS = {
+    each["entrypoint"].rpartition(".")[2]
+    for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+}
+MAX_FILES_ON_A_WAY = 25
 MAX_FILES_IN_A_FOLDER = 16
 MAX_LINES = 400
 FILES = sorted(file for room in code_map.ROOMS for file in (ROOT / room).rglob("*.py"))
@@ -38,6 +48,7 @@ def defined(file: str) -> set[str]:
     return functions | {".".join(each) for each in methods}
 
 
+@cache
 def used(file: str) -> set[str]:
     """The names that a file uses, and its texts: a program is started by its name."""
     nodes = list(ast.walk(tree(file)))
@@ -55,36 +66,45 @@ def test_the_page_is_what_the_code_says(page: str) -> None:
         assert code_map.replaced(text, part, lines) == text, f"run `make docs`: {part}"
 
 
-def test_every_line_of_the_way_is_a_station() -> None:
-    numbers = [int(each) for each in re.findall(r"^(\d+)\. ", WAY, re.MULTILINE)]
-    assert numbers == list(range(1, len(STATIONS) + 1))
-    assert len(STATIONS) > 20
+def test_the_ways_are_all_there() -> None:
+    assert list(WAYS) == ["one window", "a backfill", "a summary", "a comparison", "a message"]
 
 
-@pytest.mark.parametrize(("file", "names"), STATIONS, ids=[file for file, _ in STATIONS])
-def test_every_function_on_the_way_is_in_its_file_and_called_on_the_way(
-    file: str, names: list[str]
+@pytest.mark.parametrize("way", WAYS)
+def test_every_line_of_a_way_is_a_station(way: str) -> None:
+    numbers = [int(each) for each in re.findall(r"^(\d+)\. ", WAYS[way], re.MULTILINE)]
+    assert numbers == list(range(1, len(STATION.findall(WAYS[way])) + 1))
+    assert len(numbers) > 3
+
+
+@pytest.mark.parametrize(
+    ("way", "file", "names"), PLACES, ids=[f"{way}: {file}" for way, file, _ in PLACES]
+)
+def test_every_function_on_a_way_is_in_its_file_and_called_on_the_way(
+    way: str, file: str, names: list[str]
 ) -> None:
     assert set(names) - defined(file) == set()
-    called = {name for station, _ in STATIONS for name in used(station)}
-    entrypoints = [
-        each["entrypoint"].rpartition(".")[2]
-        for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    ]
+    called = {name for each in set(FILE.findall(WAYS[way])) for name in used(each)}
     started = [file] if Path(file).name in called else []
     for name in names:
-        assert name.rpartition(".")[2] in {*called, *entrypoints} or started, name
+        assert name.rpartition(".")[2] in ENTRYPOINTS | called or started, name
 
 
-def test_the_way_ends_where_rows_and_receipt_are_written() -> None:
-    assert STATIONS[0][1][0] == "sync_all"
-    assert ("ferry/receipts/table.py", "write_receipts") in {
-        (file, name) for file, names in STATIONS for name in names
-    }
+def test_the_way_of_a_window_ends_where_rows_and_receipt_are_written() -> None:
+    places = [(file, name) for way, file, names in PLACES for name in names if way == "one window"]
+    assert places[0] == ("flows/sync_all.py", "sync_all")
+    assert ("ferry/receipts/table.py", "write_receipts") in places
 
 
-def test_the_way_is_short_enough_to_be_read() -> None:
-    assert len(set(re.findall(r"[\w/]+\.py", WAY))) <= MAX_FILES_ON_THE_WAY
+def test_the_way_of_a_backfill_leads_to_the_message_of_its_run() -> None:
+    places = [(file, name) for way, file, names in PLACES for name in names if way == "a backfill"]
+    assert places[0] == ("flows/backfill_tables.py", "backfill")
+    assert places[-1] == ("flows/pipeline/notify.py", "notify")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_is_short_enough_to_be_read(way: str) -> None:
+    assert len(set(FILE.findall(WAYS[way]))) <= MAX_FILES_ON_A_WAY
 
 
 def test_no_folder_has_more_files_than_can_be_surveyed() -> None:
