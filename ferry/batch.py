@@ -69,11 +69,11 @@ class Batch:
         part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
         backfill: Whether it is one of many past windows, a backfill's or those caught up: they make
             way for other readers, and what would refuse the whole table was looked at before.
+        repair: 0; of a window that the run may have carried before and is to carry once more, the
+            run's attempt: it was compared and differed, or has failed in another run since.
         windows: The windows that travel together, in order of time, where they are several;
             `window` is then their whole stretch. Each has a receipt of its own.
         estimated_rows: About how many rows it has; None if nobody has guessed.
-        repair: 0; of a window that the run may have carried before and is to carry once more, the
-            run's attempt: it was compared and differed, or has failed in another run since.
     """
 
     spec: TableSpec

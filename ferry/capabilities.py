@@ -18,12 +18,10 @@ class Capabilities:
         stage_formats: What it can load from the stage, the preferred one first.
         max_identifier_bytes: Longer names are refused, never cut.
         max_text_bytes: The most bytes a text value can have; None for no limit.
-        max_binary_bytes: The most bytes a binary value can have; None for no limit.
         max_columns: The most columns a table can have.
         dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
             translated to it.
-        means_otherwise: What of a translated query would mean something else in it, without an
-            error, by the names in `ferry/summaries/translated.py`; a query that has one is refused.
+        max_binary_bytes: The most bytes a binary value can have; None for no limit.
         lock_mode: What follows `LOCK TABLE <name>` to make other writers wait; None where the
             engine has no LOCK.
         sort_and_dist_keys: Whether CREATE TABLE takes SORTKEY and DISTKEY.
@@ -49,6 +47,8 @@ class Capabilities:
         nul_in_text: Whether a text can have a NUL character in it.
         deletes_using: Whether a DELETE joins another table by USING; where not, it asks by EXISTS.
         reserved_columns: Names, in lower case, that no column of a table can have.
+        means_otherwise: What of a translated query would mean something else in it, without an
+            error, by the names in `ferry/summaries/translated.py`; a query that has one is refused.
     """
 
     stage_formats: tuple[StageFormat, ...]

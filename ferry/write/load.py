@@ -57,10 +57,10 @@ class Load:
         into_empty: Whether the target has no rows; None if nobody has looked.
         allow_empty: Whether a copy of no rows may empty a target that has some.
         max_shrink_percent: By how much what replaces rows may shrink the target; None for no limit.
-        rows_by_window: How many rows each window has, where several travel together: the staging
-            table tells by `WINDOW_NUMBER` which one a row is of. Each is then counted by itself.
         any_may_win: Whether of rows of one key that differ, and of which none is newer, any one may
             win; else they are refused.
+        rows_by_window: How many rows each window has, where several travel together: the staging
+            table tells by `WINDOW_NUMBER` which one a row is of. Each is then counted by itself.
     """
 
     target: TableName

@@ -93,9 +93,9 @@ class Select:
     Attributes:
         query: What to read.
         sql: The statement.
+        any_sql: A statement that gives one row if the other gives any.
         dates: Places of the columns whose dates are checked; empty if they may become NULL.
         tag: A word in the statement, by which it is found in the server's process list.
-        any_sql: A statement that gives one row if the other gives any.
         lossy: Places of the columns whose characters the server may lose; masks tell of them, too.
         from_where: What is read, without its columns.
         bounded: Whether there is a WHERE in that.
