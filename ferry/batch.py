@@ -69,7 +69,7 @@ class Batch:
         part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
         backfill: Whether it is one of many past windows, a backfill's or those caught up: they make
             way for other readers, and what would refuse the whole table was looked at before.
-        repair: 0; of a window that the run may have carried before and is to carry once more, the
+        again: 0; of a window that the run may have carried before and is to carry once more, the
             run's attempt: it was compared and differed, or has failed in another run since.
         windows: The windows that travel together, in order of time, where they are several;
             `window` is then their whole stretch. Each has a receipt of its own.
@@ -85,7 +85,7 @@ class Batch:
     attempt: int = 1
     part: str = ""
     backfill: bool = False
-    repair: int = 0
+    again: int = 0
     windows: tuple[Window, ...] = ()
     estimated_rows: int | None = None
 
@@ -100,7 +100,7 @@ class Batch:
         name += "" if self.mode == "full" else f"/{self.spec.rows_by}"
         name += f"/{len(self.windows)} windows" if self.windows else ""
         name += f"/{self.part}" if self.part else ""
-        name += f"/repair {self.repair}" if self.repair else ""
+        name += f"/repair {self.again}" if self.again else ""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
     @property

@@ -122,7 +122,7 @@ def neighbours(batches: Sequence[Batch]) -> bool:
 def _touch(one: Batch, two: Batch) -> bool:
     if one.window is None or two.window is None or one.part or two.part:
         return False
-    if one.repair != two.repair:  # they would all have the id of the first
+    if one.again != two.again:  # they would all have the id of the first
         return False
     zone = one.spec.wall_clock_zone
     return (

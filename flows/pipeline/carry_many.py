@@ -241,7 +241,7 @@ def window_batches(
         backfill_run_id: The backfill's flow run.
         scheduled_start: When that was to start.
         rows: About how many rows windows have, where that was guessed.
-        again: Of windows that the backfill has landed before and lands once more: `Batch.repair`.
+        again: Of windows that the backfill has landed before and lands once more: `Batch.again`.
     """
     return [
         Batch(
@@ -253,7 +253,7 @@ def window_batches(
             work_folder=work_folder(),
             backfill=True,
             estimated_rows=rows.get(window) if rows else None,
-            repair=again.get(window, 0) if again else 0,
+            again=again.get(window, 0) if again else 0,
         )
         for window in windows
     ]

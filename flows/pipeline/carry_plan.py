@@ -73,7 +73,7 @@ def carry_plan(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> lis
             warehouse = load_route(plan.spec).warehouse
             receipts = read_run.fn(str(flow_run.id), plan.spec.target, warehouse).receipts
             left = {
-                b.label for b in _batches(plan, plan.to_run) if b.repair and b.id not in receipts
+                b.label for b in _batches(plan, plan.to_run) if b.again and b.id not in receipts
             }
             landed = {
                 receipt.window_label: receipt

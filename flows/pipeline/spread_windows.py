@@ -84,7 +84,7 @@ def make_groups(batches: Sequence[Batch], whole_range: Sequence[Window], runs: i
     group_of = {window.label: number // size for number, window in enumerate(whole_range)}
     groups: dict[tuple[int, int], list[Batch]] = {}
     for batch in batches:
-        groups.setdefault((group_of[batch.label], batch.repair), []).append(batch)
+        groups.setdefault((group_of[batch.label], batch.again), []).append(batch)
     return [
         Group(tuple(members), whole_range[number * size].label)
         for (number, _), members in groups.items()
@@ -198,7 +198,7 @@ class Spread:
 
     def _run(self, group: Group) -> FlowRun:
         windows = [batch.window for batch in group.batches if batch.window]
-        again = group.batches[0].repair
+        again = group.batches[0].again
         planned = group.batches[0].spec.as_planned
         spec = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:12]
         try:

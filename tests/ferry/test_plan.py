@@ -229,6 +229,9 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
     assert long != alike
     assert STAGING_NAME.match(long)[1] == "20230106"
     assert str(batch()) == "raw_data.orders 2023-01-05"
+    # By these a run that an older Ferry has begun is found to have landed.
+    assert batch(part="symbols AAPL").id == "6b5e8d48-32f3-513b-abf1-95f3990b7fae"
+    assert batch(again=2).id == "7f291acc-41b8-5026-8346-e77121392de9"
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,10 @@ def test_never_across_a_gap() -> None:
 def test_never_what_lands_once_more_and_what_has_not_landed() -> None:
     """All windows of a batch would have the one's ids, under which the other has landed."""
     days = batches(100)[:9]
-    days[3:6] = [replace(day, repair=2) for day in days[3:6]]
+    days[3:6] = [replace(day, again=2) for day in days[3:6]]
     queue, found = WindowQueue(days, 1), list[tuple[int, ...]]()
     while batch := queue.take():
-        found.append(tuple(each.repair for each in batch.each))
+        found.append(tuple(each.again for each in batch.each))
     assert found == [(0, 0, 0), (2, 2, 2), (0, 0, 0)]
 
 
