@@ -66,7 +66,7 @@ class Batch:
         scheduled_start: When the run was to start; the same on every attempt.
         work_folder: Where part files may stand, on the local disk.
         attempt: 1 for the run's first attempt.
-        part: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
+        subset: What it carries of the window, if not all of it, such as `symbols AAPL, SAP.DE`.
         backfill: Whether it is one of many past windows, a backfill's or those caught up: they make
             way for other readers, and what would refuse the whole table was looked at before.
         again: 0; of a window that the run may have carried before and is to carry once more, the
@@ -83,7 +83,7 @@ class Batch:
     scheduled_start: datetime
     work_folder: Path
     attempt: int = 1
-    part: str = ""
+    subset: str = ""
     backfill: bool = False
     again: int = 0
     windows: tuple[Window, ...] = ()
@@ -99,7 +99,7 @@ class Batch:
         name = f"ferry:{self.flow_run_id}/{self.target}/{self.mode}/{self.label}"
         name += "" if self.mode == "full" else f"/{self.spec.rows_by}"
         name += f"/{len(self.windows)} windows" if self.windows else ""
-        name += f"/{self.part}" if self.part else ""
+        name += f"/{self.subset}" if self.subset else ""
         name += f"/repair {self.again}" if self.again else ""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
@@ -195,7 +195,7 @@ class Batch:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{self.id}/{checksum}/incomplete"))
 
     def __str__(self) -> str:
-        return f"{self.target} {self.label}" + (f" ({self.part})" if self.part else "")
+        return f"{self.target} {self.label}" + (f" ({self.subset})" if self.subset else "")
 
 
 @dataclass(frozen=True)

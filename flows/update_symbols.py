@@ -99,7 +99,7 @@ def update_symbols(
         chosen = _only(source, symbols)
         route = Route(chosen, route.stage, route.warehouse)
         if not set(chosen.symbols).issuperset(source.symbols):
-            batch = replace(batch, part=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
+            batch = replace(batch, subset=shorten(f"symbols {', '.join(chosen.symbols)}", 100))
     return carry_and_follow(batch, route)
 
 

@@ -120,7 +120,7 @@ def neighbours(batches: Sequence[Batch]) -> bool:
 
 
 def _touch(one: Batch, two: Batch) -> bool:
-    if one.window is None or two.window is None or one.part or two.part:
+    if one.window is None or two.window is None or one.subset or two.subset:
         return False
     if one.again != two.again:  # they would all have the id of the first
         return False

@@ -65,7 +65,7 @@ def receipt_of(
         window_start=window.start if window else _moment(start),
         window_end=window.end if window else None,
         window_label=f"from {start}" if start is not None else batch.label,
-        status="partial" if batch.part or extracted.left_out else "loaded",
+        status="partial" if batch.subset or extracted.left_out else "loaded",
         rows_extracted=read[0],
         rows_staged=staged_rows,
         rows_copied=loaded[0],

@@ -145,8 +145,8 @@ def carry_together(
     except Exception as error:
         if receipts := _landed_meanwhile(batch, error, route.warehouse):
             return receipts
-        # A part that failed tells nothing about the whole window.
-        if not (batch.part or batch.windows):
+        # A subset that failed tells nothing about the whole window.
+        if not (batch.subset or batch.windows):
             record_failures([batch], error, route.warehouse)
         raise
     finally:
@@ -163,7 +163,7 @@ def _landed_meanwhile(
     COMMIT was lost, and the warehouse could not be asked again in time. What landed without some of
     its rows has another id, and is not found here.
     """
-    if batch.part or isinstance(error, IncompleteReadError):  # this one landed
+    if batch.subset or isinstance(error, IncompleteReadError):  # this one landed
         return None
     landed = []
     try:

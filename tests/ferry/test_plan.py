@@ -215,7 +215,7 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
         batch(window=day_window(date(2023, 1, 6))),
         batch(mode="full", window=None),
         batch(spec=spec(name="nps")),
-        batch(part="symbols AAPL"),
+        batch(subset="symbols AAPL"),
     ]
     assert len({batch().id, *(other.id for other in others)}) == 6
     # A batch that is not whole is found again by its own attempt, and by no other.
@@ -230,7 +230,7 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
     assert STAGING_NAME.match(long)[1] == "20230106"
     assert str(batch()) == "raw_data.orders 2023-01-05"
     # By these a run that an older Ferry has begun is found to have landed.
-    assert batch(part="symbols AAPL").id == "6b5e8d48-32f3-513b-abf1-95f3990b7fae"
+    assert batch(subset="symbols AAPL").id == "6b5e8d48-32f3-513b-abf1-95f3990b7fae"
     assert batch(again=2).id == "7f291acc-41b8-5026-8346-e77121392de9"
 
 
