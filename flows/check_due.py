@@ -41,7 +41,7 @@ from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.history import History, read_history
 from tasks.runs.missed_looks import drop_missed_looks
 from tasks.runs.notice_claims import PREFIX, SENT, NoticeClaim, all_claims, claim_name
-from tasks.runs.notify_once import notify_once, notify_over
+from tasks.runs.standing_notices import notify_once, notify_over
 from tasks.step import explains
 
 SPECS = "the file of table specs"

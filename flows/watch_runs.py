@@ -47,7 +47,7 @@ from ferry.settings import refuse_misspelled
 from flows.pipeline.notify import HOOK_SECONDS, SETTING, notify_of
 from tasks.runs.missed_looks import drop_missed_looks
 from tasks.runs.notice_claims import PREFIX, NoticeClaim, claim_name, forget_old_claims, sent_claims
-from tasks.runs.notify_once import notify_once, notify_over
+from tasks.runs.standing_notices import notify_once, notify_over
 from tasks.runs.unreported import unreported_runs
 from tasks.runs.watch_end import end_run
 from tasks.runs.watch_look import Look, Probe, look

@@ -75,7 +75,7 @@ def copy(
         try:
             _make(table, staged.layout.columns, warehouse)
             rows = _load(table, extracted, staged, stage, warehouse)
-            _compare(staged, rows)
+            _compare_row_counts(staged, rows)
             what = summed(
                 staged.layout.values,
                 digests_bytes=warehouse.capabilities.digests_bytes,
@@ -220,7 +220,7 @@ def _one_by_one(table: TableName, extracted: Extract, warehouse: Warehouse) -> l
     return read.sums.differing(_sums(table, what, warehouse))
 
 
-def _compare(staged: Staged, rows: int) -> None:
+def _compare_row_counts(staged: Staged, rows: int) -> None:
     if rows != staged.rows:
         raise CountMismatchError(
             "rows in the staging table are not the rows staged",

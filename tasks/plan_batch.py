@@ -18,7 +18,7 @@ from ferry.receipts.columns import ColumnsCarried, begun_to_carry
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
-from ferry.target.changes import TargetPlan, within_limits
+from ferry.target.changes import TargetChanges, within_limits
 from ferry.target.declared_key import kept_key, refuse_untrue_key
 from ferry.target.side_effects import refuse_side_effects
 from ferry.target.value_types import carried_as_text, check_types
@@ -161,7 +161,7 @@ def _begun_to_carry(
         return in_older_rows(batch, columns, query, source, warehouse)
 
 
-def _gained(schema: TableSchema, changes: TargetPlan) -> list[Column]:
+def _gained(schema: TableSchema, changes: TargetChanges) -> list[Column]:
     """The source's columns that the target is going to gain."""
     names = {column.name for column in changes.add}
     return [column for column in schema.columns if column.name.lower() in names]

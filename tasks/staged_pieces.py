@@ -102,7 +102,7 @@ class StagedPieces:
                 self._batch.flow_run_id,
             )
         try:
-            with _Keeper(partial(self._keep, read, sums)) as keeper:
+            with _BackgroundUploads(partial(self._keep, read, sums)) as keeper:
                 written = write(
                     columns=columns,
                     null_marker=self.record.null_marker,
@@ -159,7 +159,7 @@ class StagedPieces:
                 yield PartFile(Path(Path(file.key).name), file.rows, file.size_bytes, digest)
 
 
-class _Keeper:
+class _BackgroundUploads:
     """Keeps pieces one after the other, in a thread of its own, while the next are read.
 
     After one that could not be kept it keeps no more.
@@ -174,7 +174,7 @@ class _Keeper:
         self._kept: list[Future[None]] = []
         self._failed = False
 
-    def __enter__(self) -> _Keeper:
+    def __enter__(self) -> _BackgroundUploads:
         """Itself."""
         return self
 

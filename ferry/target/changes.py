@@ -10,11 +10,11 @@ from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
 from ferry.statements import NativeType
 from ferry.target.retype import HeldColumns, Retype, grown
-from ferry.target.retype_refused import Changes
+from ferry.target.retype_refused import Refusal
 
 
 @dataclass(frozen=True)
-class TargetPlan:
+class TargetChanges:
     """What makes the target ready; every part of it can be repeated.
 
     Attributes:
@@ -43,7 +43,7 @@ def plan_target(
     native_type: NativeType = str,
     held: Callable[[], HeldColumns] = HeldColumns,
     replaced: bool = False,
-) -> TargetPlan:
+) -> TargetChanges:
     """What has to be done to the target so that these columns fit.
 
     A column that the source has gained is added. One whose type has grown without any value being
@@ -67,14 +67,14 @@ def plan_target(
     """
     check_limits(target, columns, capabilities)
     if existing is None:
-        return TargetPlan(create=True)
+        return TargetChanges(create=True)
     refuse_two_homes(target, existing, columns, target_only)
     add, changes = _compare(existing, columns, native_type)
     widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
     unfit = [c for c in changes if not c.grows]
     retype = [c for c in changes if c not in widen and c not in unfit]
     holding = held() if unfit or retype else HeldColumns()
-    refusal = Changes(target, existing, native_type, capabilities, holding)
+    refusal = Refusal(target, existing, native_type, capabilities, holding)
     if unfit and not replaced:
         raise refusal.undecided(unfit)
     if stuck := [each for each in (*retype, *unfit) if each.there.name in holding.columns]:
@@ -86,7 +86,7 @@ def plan_target(
         raise refusal.lost(lost, add)
     if gone:
         raise refusal.excluded(gone)
-    return TargetPlan(
+    return TargetChanges(
         add=tuple(add),
         widen=tuple(change.wanted for change in widen),
         retype=tuple(retype),

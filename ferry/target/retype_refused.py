@@ -13,8 +13,8 @@ from ferry.target.retype import HeldColumns, Retype, View, change_type, copy_ane
 
 
 @dataclass(frozen=True)
-class Changes:
-    """The changes that a target would need.
+class Refusal:
+    """What is refused of the changes that a target would need, and what to do instead.
 
     Attributes:
         target: The target.

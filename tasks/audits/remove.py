@@ -29,7 +29,7 @@ from ferry.receipts.table import (
 )
 from ferry.statements import Statement
 from tasks.audits.sides import Sides
-from tasks.landed.receipts import asked
+from tasks.landed.receipts import from_receipts
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
@@ -147,7 +147,7 @@ def _landed(change: _Change, warehouse: Warehouse) -> LandedBefore:
     """What has landed in the table up to now."""
     target = change.sides.spec.target
     none = LandedBefore()
-    return asked(lambda: read_landed_before(warehouse, target, None, None), none, warehouse)
+    return from_receipts(lambda: read_landed_before(warehouse, target, None, None), none, warehouse)
 
 
 def _apply(

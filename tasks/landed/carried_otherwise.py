@@ -18,7 +18,7 @@ from ferry.receipts.table import (
 )
 from ferry.schema import Column
 from ferry.unix_time import to_unix
-from tasks.landed.receipts import asked
+from tasks.landed.receipts import from_receipts
 
 
 def in_older_rows(
@@ -41,7 +41,7 @@ def in_older_rows(
         return ()  # all rows are read, and get it
     stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
     unit = batch.spec.cursor_unit
-    before = asked(lambda: read_to(warehouse, batch.target), None, warehouse)
+    before = from_receipts(lambda: read_to(warehouse, batch.target), None, warehouse)
     last = to_unix(before, unit) if before and unit else before
     if query.end is not None and last and last > query.end:  # type: ignore[operator]  # of a window
         stretches.append(replace(query, start=query.end, end=last, zero_dates="null"))
@@ -67,7 +67,10 @@ def warn_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -
     """
     none = list[ReadAlike]()
     name, now = cursor.name.lower(), read_as(batch.spec, "window", cursor.type.kind)
-    for each in asked(lambda: read_by_others(warehouse, batch.target, name, now), none, warehouse):
+    alike = from_receipts(
+        lambda: read_by_others(warehouse, batch.target, name, now), none, warehouse
+    )
+    for each in alike:
         otherwise = by_another_cursor(each.cursor, name) or read_otherwise(each.read_as, batch.spec)
         if otherwise:
             get_run_logger().warning(

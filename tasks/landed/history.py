@@ -25,7 +25,7 @@ from ferry.receipts.table import count_of_run, last_void, read_receipts_of
 from ferry.schema import TableName, TableSchema
 from ferry.specs.tables import TableSpec
 from tasks.landed.failures import failures_of_run, read_failures
-from tasks.landed.receipts import asked, why_gone
+from tasks.landed.receipts import from_receipts, why_gone
 from tasks.step import STEP, explains
 
 
@@ -139,7 +139,7 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     name, none = str(table), list[Receipt]()
-    receipts = asked(lambda: read_receipts_of(warehouse, flow_run_id), none, warehouse)
+    receipts = from_receipts(lambda: read_receipts_of(warehouse, flow_run_id), none, warehouse)
     own = [receipt for receipt in receipts if receipt.table_name == name]
     landed = landed_by_id(own, last_void(warehouse, table)) if own else {}
     failed = failures_of_run(flow_run_id, warehouse)
@@ -165,7 +165,9 @@ def count_run(
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    landed, rows = asked(lambda: count_of_run(warehouse, flow_run_id, table), (0, 0), warehouse)
+    landed, rows = from_receipts(
+        lambda: count_of_run(warehouse, flow_run_id, table), (0, 0), warehouse
+    )
     if warehouse.describe(FAILURES) is None:
         return landed, 0, rows
     some_landed = bool(landed)  # then the table of receipts is there

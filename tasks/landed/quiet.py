@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch
 from ferry.receipts.table import LandedBefore, read_landed_before
-from tasks.landed.receipts import asked
+from tasks.landed.receipts import from_receipts
 
 MOST_WAIT_SECONDS = 30 * 60
 LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS = 5.0, 0.1
@@ -50,7 +50,7 @@ def wait_until_quiet(
 
 
 def _landed(batch: Batch, warehouse: Warehouse) -> tuple[int, ...]:
-    found = asked(
+    found = from_receipts(
         lambda: read_landed_before(warehouse, batch.target, None, None), LandedBefore(), warehouse
     )
     any_batch = found.batches if batch.overwrites_newer else 0

@@ -28,7 +28,7 @@ from tasks.own_tables import make_missing
 R = TypeVar("R")
 
 
-def asked(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
+def from_receipts(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
     """The answer of the receipts table; `none` where there is no such table.
 
     One that an older Ferry made gets the columns that it lacks.
@@ -45,7 +45,7 @@ def asked(question: Callable[[], R], none: R, warehouse: Warehouse) -> R:
 def landed_before(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> LandedBefore:
     """What has landed in the batch's table, which is going to be read by this cursor."""
     name = cursor.name.lower() if cursor else None
-    return asked(
+    return from_receipts(
         lambda: read_landed_before(warehouse, batch.target, batch.time_bounds, name),
         LandedBefore(),
         warehouse,
@@ -62,7 +62,7 @@ def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
         void = last_void(warehouse, batch.target)
         return find_landing(warehouse, batch.id, void)[1]
 
-    receipt = asked(landing, None, warehouse)
+    receipt = from_receipts(landing, None, warehouse)
     if receipt is None or warehouse.describe(batch.target) is None:
         return None
     empty = not warehouse.fetch(sql.any_row(batch.target))
@@ -86,7 +86,7 @@ def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse)
 
 def readings(table: TableName, warehouse: Warehouse) -> list[PastReading]:
     """What has landed in what the table's target is now, once for each way in which it was read."""
-    return asked(lambda: read_readings(warehouse, table), list[PastReading](), warehouse)
+    return from_receipts(lambda: read_readings(warehouse, table), list[PastReading](), warehouse)
 
 
 def columns_carried(batch: Batch, warehouse: Warehouse) -> tuple[ColumnsCarried, ...]:
@@ -94,4 +94,6 @@ def columns_carried(batch: Batch, warehouse: Warehouse) -> tuple[ColumnsCarried,
     if batch.mode == "full":
         return ()
     none = list[ColumnsCarried]()
-    return tuple(asked(lambda: read_columns_carried(warehouse, batch.target), none, warehouse))
+    return tuple(
+        from_receipts(lambda: read_columns_carried(warehouse, batch.target), none, warehouse)
+    )

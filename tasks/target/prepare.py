@@ -18,7 +18,7 @@ from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
 from ferry.receipts.table import has_receipts, write_receipts
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import key_index
-from ferry.target.changes import TargetPlan
+from ferry.target.changes import TargetChanges
 from tasks.landed.voids import make_void
 from tasks.own_tables import SECOND_TRY_SECONDS, make_missing, make_schema
 from tasks.target.retype import plan_columns, retype, widen
@@ -159,7 +159,7 @@ def _index(table: TableName, key: Sequence[str], warehouse: Warehouse) -> list[s
     return [key_index.create_index(name, table, key)] if name else []
 
 
-def _alter(batch: Batch, plan: BatchPlan, changes: TargetPlan, warehouse: Warehouse) -> int:
+def _alter(batch: Batch, plan: BatchPlan, changes: TargetChanges, warehouse: Warehouse) -> int:
     native, voids = warehouse.native_type, 0
     for column in changes.add:
         statement = sql.add_column(batch.target, column, native)

@@ -12,14 +12,14 @@ from ferry.batch import Batch
 from ferry.errors import FerryError
 from ferry.schema import Column, TableSchema, fits
 from ferry.statements import Transaction
-from ferry.target.changes import TargetPlan, plan_target
+from ferry.target.changes import TargetChanges, plan_target
 from ferry.target.retype import HeldColumns, change_type, make_anew
 from ferry.target.retype_refused import refuse_bound
 
 
 def plan_columns(
     batch: Batch, existing: TableSchema | None, columns: Sequence[Column], warehouse: Warehouse
-) -> TargetPlan:
+) -> TargetChanges:
     """What has to be done to the target so that the columns fit, if nothing stands in the way.
 
     Args:
@@ -44,7 +44,7 @@ def _plan(
     columns: Sequence[Column],
     warehouse: Warehouse,
     held: Callable[[], HeldColumns] = HeldColumns,
-) -> TargetPlan:
+) -> TargetChanges:
     return plan_target(
         batch.target,
         existing,
@@ -58,7 +58,7 @@ def _plan(
     )
 
 
-def _statements(batch: Batch, plan: TargetPlan, warehouse: Warehouse) -> list[str]:
+def _statements(batch: Batch, plan: TargetChanges, warehouse: Warehouse) -> list[str]:
     native, capabilities = warehouse.native_type, warehouse.capabilities
     widened = [sql.widen_column(batch.target, column, native) for column in plan.widen]
     changes = [change_type(batch.target, each, native, capabilities) for each in plan.retype]
@@ -77,7 +77,9 @@ def widen(batch: Batch, column: Column, warehouse: Warehouse) -> None:
     get_run_logger().warning("%s has a longer column: %s", batch.target, column.name)
 
 
-def retype(batch: Batch, plan: TargetPlan, columns: Sequence[Column], warehouse: Warehouse) -> None:
+def retype(
+    batch: Batch, plan: TargetChanges, columns: Sequence[Column], warehouse: Warehouse
+) -> None:
     """Give the columns their greater types, in one transaction: all rows keep their values.
 
     Behind the lock it is looked again what is to be done: another run may have done it meanwhile,

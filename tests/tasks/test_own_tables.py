@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tasks.audits.reconcile import record
 
 from blocks.warehouses import DuckDBWarehouse
 from ferry.audits.outcome import Audit, AuditedBucket
@@ -15,7 +16,6 @@ from ferry.schema import TableName
 from ferry.specs.tables import TableSpec
 from ferry.summaries.publications import OWN_TABLES
 from ferry.windows import Window
-from tasks.audits.reconcile import record
 from tasks.landed.failures import failures_of_run, read_failures, record_failures
 from tasks.plan_summary import make_own_tables
 from tasks.record_coverage import read_audits

@@ -6,7 +6,7 @@ from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
-from ferry.target.changes import TargetPlan, plan_target, within_limits
+from ferry.target.changes import TargetChanges, plan_target, within_limits
 from ferry.target.retype import HeldColumns
 
 TARGET = TableName("raw_data", "t")
@@ -17,13 +17,13 @@ def column(name: str, kind: Kind, nullable: bool = True, **sizes: int) -> Column
     return Column(name, DataType(kind, **sizes), nullable)
 
 
-def plan(ours: list[Column], theirs: list[Column] | None) -> TargetPlan:
+def plan(ours: list[Column], theirs: list[Column] | None) -> TargetChanges:
     there = TableSchema(TARGET, tuple(theirs)) if theirs is not None else None
     return plan_target(TARGET, there, ours, NARROW)
 
 
 def test_a_missing_target_is_made():
-    assert plan([column("a", Kind.INT32)], None) == TargetPlan(create=True)
+    assert plan([column("a", Kind.INT32)], None) == TargetChanges(create=True)
 
 
 def test_a_target_in_another_order_and_with_columns_that_the_spec_knows_of_fits():
@@ -34,7 +34,7 @@ def test_a_target_in_another_order_and_with_columns_that_the_spec_knows_of_fits(
         column("a", Kind.INT64),
     ]
     target = TableSchema(TARGET, tuple(theirs))
-    assert plan_target(TARGET, target, ours, NARROW, ["Extra"]) == TargetPlan()
+    assert plan_target(TARGET, target, ours, NARROW, ["Extra"]) == TargetChanges()
 
 
 @pytest.mark.parametrize("nullable", [True, False])
@@ -54,14 +54,14 @@ def test_a_column_that_the_spec_excludes_is_told_as_such():
     assert "take them out of `exclude`" in todo
     assert 'ALTER TABLE "raw_data"."t" DROP COLUMN "b";' in todo
     assert "name them in `target_only`, too" in todo
-    assert plan_target(TARGET, there, ours, NARROW, ["b"], ["b"]) == TargetPlan()
+    assert plan_target(TARGET, there, ours, NARROW, ["b"], ["b"]) == TargetChanges()
     with pytest.raises(SchemaError, match="that the source has not: lost"):
         plan_target(TARGET, TableSchema(TARGET, tuple(theirs)), ours, NARROW, exclude=["b"])
 
 
 def test_a_new_column_is_added_and_longer_text_widened():
     new, longer = column("b", Kind.DATE), column("a", Kind.TEXT, max_bytes=40)
-    assert plan([longer, new], [column("a", Kind.TEXT, max_bytes=10)]) == TargetPlan(
+    assert plan([longer, new], [column("a", Kind.TEXT, max_bytes=10)]) == TargetChanges(
         add=(new,), widen=(longer,)
     )
 
@@ -175,7 +175,7 @@ def test_a_column_of_a_key_is_refused_with_what_to_run(replaced: bool):
     ],
 )
 def test_a_wider_type_fits(ours: Kind, theirs: Column):
-    assert plan([column("a", ours)], [theirs]) == TargetPlan()
+    assert plan([column("a", ours)], [theirs]) == TargetChanges()
 
 
 def test_too_many_columns_and_too_long_names_are_refused():
@@ -201,4 +201,4 @@ def test_a_column_longer_than_the_warehouse_holds_gets_its_limit_and_fits_ever_a
     )
     limited = within_limits(ours, NARROW)
     assert [c.type.max_bytes for c in limited] == [65_535, 65_535, 10, 80_000]
-    assert plan(list(limited), list(limited)) == TargetPlan()
+    assert plan(list(limited), list(limited)) == TargetChanges()
