@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import contextmanager
 from functools import partial
 
 import pyarrow as pa
@@ -24,14 +23,18 @@ from blocks.stages.parts.files import write_parts
 from blocks.stages.parts.windows import WindowNumbers
 from ferry.batch import PIECE_NUMBER, WINDOW_NUMBER, Batch, CursorValue, Extract, ExtractQuery
 from ferry.capabilities import Capabilities
-from ferry.cursors import cursor_line, find_cursor
-from ferry.errors import ApartError, FerryError, IncompleteReadError, StaleReadError
+from ferry.cursors import cursor_line
+from ferry.errors import ApartError, IncompleteReadError, StaleReadError
 from ferry.fingerprints.sums import summed
-from ferry.plan import BatchPlan, range_count, stored_bound, window_bounds
-from ferry.schema import NUMBERS, Column, TableSchema
-from ferry.unix_time import to_unix
-from ferry.watermark import CursorWatch, Watermark, refuse_jump
-from tasks.landed.watermark import counts_no_time
+from ferry.plan import BatchPlan, range_count, window_bounds
+from ferry.watermark import CursorWatch
+from tasks.landed.cursor_watch import (
+    check_ahead,
+    clock_as_read,
+    goes_on_by_ids,
+    log_ids_begun_anew,
+    watch_cursor,
+)
 from tasks.pages.progress import RowsProgress
 from tasks.places.readers import more_places, place_among_readers
 from tasks.plan_batch import describe_source
@@ -74,10 +77,10 @@ def extract(
                     todo="Run it again: it has to be planned again.",
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
-            watch = _watch(batch, query.schema)
+            watch = watch_cursor(batch, query.schema)
             windows = _numbered(batch, query)
             pieces = None
-            if not _by_ids(batch, watch):
+            if not goes_on_by_ids(batch, watch):
                 pieces = staged_pieces(batch, plan, source, stage, capabilities)
             number = [WINDOW_NUMBER] if windows else [PIECE_NUMBER] if pieces else []
             numbered = (*plan.columns, *number)
@@ -98,7 +101,7 @@ def extract(
                 )
                 read_at = source.now()
                 if watch:
-                    watch.begin(_clock(read_at, watch.column, batch))
+                    watch.begin(clock_as_read(read_at, watch.column, batch))
                 write = partial(
                     write_parts,
                     reading,
@@ -121,10 +124,10 @@ def extract(
                     )
                 )
             if watch and plan.watermark:
-                _log_ids_begun_anew(batch, watch, plan.watermark, source)
+                log_ids_begun_anew(batch, watch, plan.watermark, source)
         progress.done()
         if watch:
-            _log_what_is_ahead(batch, watch, plan.watermark)
+            check_ahead(batch, watch, plan.watermark)
         log_step(
             "extract %s: %s rows, %s bytes in %s files%s%s",
             batch,
@@ -137,14 +140,6 @@ def extract(
         if not extracted.rows:
             extracted = dataclasses.replace(extracted, snapshot=None)
         return dataclasses.replace(extracted, left_out=reading.left_out)
-
-
-def _by_ids(batch: Batch, watch: CursorWatch | None) -> bool:
-    """Whether a watermark goes on from the highest id that is read.
-
-    Of two that read at two moments, the one would hide what the other saw too early.
-    """
-    return watch is not None and counts_no_time(batch, watch.column)
 
 
 @contextmanager
@@ -174,7 +169,7 @@ def _reading(
                 query,
                 1 + more.count,
                 spec.key,
-                only_one_snapshot=_by_ids(batch, watch),
+                only_one_snapshot=goes_on_by_ids(batch, watch),
             )
         else:
             reading = Reading(source.read(query))
@@ -261,72 +256,3 @@ class WholeOrPart:
             if not self._in_parts:
                 raise
             self.left_out = error.problem
-
-
-def _watch(batch: Batch, schema: TableSchema) -> CursorWatch | None:
-    """What looks at the cursors that are read, where they are those of a watermark.
-
-    A full copy of such a table is looked at, too: the next watermark continues from it.
-    """
-    if "watermark" not in (batch.mode, batch.spec.mode):
-        return None
-    cursor = find_cursor(batch.spec, schema.columns, "watermark")
-    if cursor is None or cursor not in schema.columns:
-        return None
-    return CursorWatch(
-        schema.columns.index(cursor), cursor, counts_no_time=counts_no_time(batch, cursor)
-    )
-
-
-def _clock(read_at: datetime, cursor: Column, batch: Batch) -> CursorValue | None:
-    """The source's clock as the cursor column holds it; None if it holds no times."""
-    if cursor.type.kind in NUMBERS:
-        unit = batch.spec.cursor_unit
-        return to_unix(read_at, unit) if unit else None
-    return stored_bound(read_at, cursor.type.kind, batch.spec.wall_clock_zone)
-
-
-def _log_what_is_ahead(batch: Batch, watch: CursorWatch, known: Watermark | None) -> None:
-    """Say what is dated ahead, and refuse what is numbered ahead of all proportion.
-
-    Raises:
-        DataError: It would hide what comes below it.
-    """
-    if watch.ahead:
-        get_run_logger().warning(
-            "%s: %s rows are dated ahead of the source's clock, by %s: they are carried, and hide "
-            "nothing that comes before them",
-            batch,
-            f"{watch.ahead:,}",
-            watch.column.name,
-        )
-    rows = watch.jumped(known)
-    if not rows:
-        return
-    refusal = refuse_jump(rows, watch.column.name)
-    if batch.spec.cursor_jumps == "error":
-        raise refusal
-    get_run_logger().warning("%s: %s", batch, refusal.problem)
-
-
-def _log_ids_begun_anew(batch: Batch, watch: CursorWatch, known: Watermark, source: Source) -> None:
-    """Say that the source's ids end below the watermark, as after a TRUNCATE or a restored backup.
-
-    Rows that get ids below it are in no batch. It is a word, no refusal, so that no failure of the
-    look is one either: a source that was archived looks alike, and loses nothing.
-    """
-    if not counts_no_time(batch, watch.column):
-        return
-    highest: CursorValue | None = watch.highest
-    if highest is None:
-        with suppress(FerryError):
-            there = source.bounds(batch.spec.source_name, watch.column.name)
-            highest = there[1] if there else None
-    if highest is not None and highest < known.value:  # type: ignore[operator]  # numbers
-        get_run_logger().warning(
-            "%s: the source's highest %s is below what was read before: if its ids have begun "
-            "anew, rows are not carried until they pass it; mode full carries them all, and takes "
-            "out what the source no longer has",
-            batch,
-            watch.column.name,
-        )
