@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -164,7 +165,12 @@ def _change(
 ) -> int:
     """How many rows of the bucket a step has changed."""
     receipt = with_retries(step, sides.spec)(
-        sides, bucket, rows, route.warehouse, flow_run_id=str(flow_run.id)
+        sides,
+        bucket,
+        rows,
+        route.warehouse,
+        flow_run_id=str(flow_run.id),
+        batch_id=str(uuid.uuid4()),
     )
     return receipt.changed if receipt else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from ferry.receipts.table import (
 )
 from ferry.statements import Statement
 from tasks.audits.sides import Sides
-from tasks.landed.receipts import from_receipts
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
@@ -49,10 +47,12 @@ def remove_rows(
     warehouse: Warehouse,
     *,
     flow_run_id: str,
+    batch_id: str,
 ) -> Receipt | None:
     """Take rows that the source has no more out of the target; mark them, where the spec says so.
 
-    In one transaction with a receipt. Safe to repeat: what is gone, or marked, is left alone. The
+    In one transaction with a receipt. Safe to repeat: what has landed by the receipt is not done
+    again, and what is gone, or marked, is left alone. The
     rows are looked up at the source once more just before: one that is back stays. If a batch of
     the table lands between that look and the lock, it may have brought one back, or another
     version of it: then they are looked up again.
@@ -63,6 +63,7 @@ def remove_rows(
         rows: The rows.
         warehouse: Where.
         flow_run_id: The run, for the receipt.
+        batch_id: The receipt's, the same in all attempts at this change.
 
     Returns:
         The receipt; None if there was nothing to do.
@@ -74,7 +75,7 @@ def remove_rows(
     """
     with error_context(str(sides.spec.target), bucket.label, "remove", warehouse):
         counts_as = "updated" if sides.mark_by else "deleted"
-        change = _Change(sides, bucket, flow_run_id, counts_as, _still_gone, _removals)
+        change = _Change(sides, bucket, flow_run_id, batch_id, counts_as, _still_gone, _removals)
         return _look_and_apply(change, rows, warehouse)
 
 
@@ -87,6 +88,7 @@ def realign(
     warehouse: Warehouse,
     *,
     flow_run_id: str,
+    batch_id: str,
 ) -> Receipt | None:
     """Give rows of the target, which are newer there than at the source, the source's version.
 
@@ -96,7 +98,7 @@ def realign(
     landed in between. Arguments, result and errors are those of `remove_rows`.
     """
     with error_context(str(sides.spec.target), bucket.label, "realign", warehouse):
-        change = _Change(sides, bucket, flow_run_id, "updated", _still_other, _alignments)
+        change = _Change(sides, bucket, flow_run_id, batch_id, "updated", _still_other, _alignments)
         return _look_and_apply(change, rows, warehouse)
 
 
@@ -108,6 +110,7 @@ class _Change:
         sides: Both sides of the table.
         bucket: Where the rows are.
         flow_run_id: The run.
+        batch_id: The receipt's.
         counts_as: What it counts as in the receipt.
         still: Of rows that were found to differ, those that do, by what the source has now.
         statements: What changes them; each with how many rows it may touch.
@@ -116,6 +119,7 @@ class _Change:
     sides: Sides
     bucket: AuditedBucket
     flow_run_id: str
+    batch_id: str
     counts_as: str
     still: Callable[[Sides, Sequence[DifferentRow]], list[DifferentRow]]
     statements: Callable[[Sides, Sequence[DifferentRow]], list[tuple[Statement, int]]]
@@ -130,10 +134,14 @@ def _look_and_apply(
         SchemaError: The target's rows cannot be replaced alone. No retry helps.
         StaleReadError: Batches of the table landed at each look; nothing is changed.
     """
+    make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
+    if landed := find_landing(warehouse, change.batch_id, BEFORE_ALL)[1]:
+        return landed  # in an earlier attempt, which did not hear of it
 
     def look_and_apply() -> Receipt | None:
         with place_among_readers(change.sides.spec.source, backfill=True):
-            before = _landed(change, warehouse)  # not while a place is waited for
+            # Not while a place is waited for.
+            before = read_landed_before(warehouse, change.sides.spec.target, None, None)
             left = change.still(change.sides, rows)
         return _apply(change, left, warehouse, before) if left else None
 
@@ -141,13 +149,6 @@ def _look_and_apply(
         with suppress(StaleReadError):
             return look_and_apply()
     return look_and_apply()
-
-
-def _landed(change: _Change, warehouse: Warehouse) -> LandedBefore:
-    """What has landed in the table up to now."""
-    target = change.sides.spec.target
-    none = LandedBefore()
-    return from_receipts(lambda: read_landed_before(warehouse, target, None, None), none, warehouse)
 
 
 def _apply(
@@ -162,17 +163,13 @@ def _apply(
         StaleReadError: Something has landed since they were looked up.
     """
     statements = change.statements(change.sides, rows)
-    spec, started_at, batch_id = change.sides.spec, datetime.now(UTC), str(uuid.uuid4())
-    make_missing(RECEIPTS, RECEIPT_COLUMNS, warehouse)
-    attempts = 0
+    spec, started_at = change.sides.spec, datetime.now(UTC)
 
     def transact() -> Receipt | None:
-        nonlocal attempts
-        attempts += 1
         with warehouse.transaction() as tx:
             lock_target(tx, spec.target, warehouse)
-            # The answer to its COMMIT was lost: that may have gone on until the lock was given.
-            if attempts > 1 and (landed := find_landing(warehouse, batch_id, BEFORE_ALL)[1]):
+            # If the answer to its COMMIT was lost, that may have gone on until the lock was given.
+            if landed := find_landing(warehouse, change.batch_id, BEFORE_ALL)[1]:
                 return landed
             if read_landed_before(warehouse, spec.target, None, None) != landed_before:
                 raise StaleReadError(
@@ -192,7 +189,7 @@ def _apply(
                 done += touched
             if not done:
                 return None
-            receipt = _receipt(change, batch_id, done, started_at)
+            receipt = _receipt(change, done, started_at)
             write_receipts(tx, [receipt])
             return receipt
 
@@ -256,12 +253,12 @@ def _chunks(rows: Sequence[DifferentRow]) -> Iterator[Sequence[DifferentRow]]:
         yield rows[start : start + ROWS_AT_ONCE]
 
 
-def _receipt(change: _Change, batch_id: str, rows: int, started_at: datetime) -> Receipt:
+def _receipt(change: _Change, rows: int, started_at: datetime) -> Receipt:
     """What proves it. It is part of its window: it loads nothing, and says nothing is loaded."""
     sides, bucket = change.sides, change.bucket
     spec, window, cursor = sides.spec, bucket.window, sides.target.side.ordering
     return Receipt(
-        batch_id=batch_id,
+        batch_id=change.batch_id,
         table_name=str(spec.target),
         mode=RECONCILE,
         window_start=window.start if window else None,

@@ -1,4 +1,4 @@
-"""What was compared stands in `ferry.audits` once, whatever becomes of the answer to its COMMIT."""
+"""What was compared, and repaired, is kept once, whatever becomes of the answer to its COMMIT."""
 
 from __future__ import annotations
 
@@ -57,21 +57,26 @@ def kept(shop: Any, state: State[Any]) -> list[tuple[str, int | None]]:
     return rows
 
 
-def of_records(
-    monkeypatch: pytest.MonkeyPatch, shop: Any, ends: Callable[[int, ExitStack], None]
+def when_it_ends(
+    monkeypatch: pytest.MonkeyPatch, shop: Any, changes: str, nth: int, lost: Callable[[Any], None]
 ) -> None:
-    """Of transactions that keep what was compared, the nth ends so, in place of its COMMIT."""
+    """The nth transaction that changes this ends so; if it is over, the next one cannot begin."""
     kind, count = type(shop.warehouse), list[int]()
     transaction = kind.transaction
 
     @contextmanager
     def counted(warehouse: Any) -> Iterator[Any]:
+        if len(count) == nth and lost is ExitStack.close:
+            count.append(1)
+            raise ConnectionLostError("the warehouse went away")
         with ExitStack() as own:
-            statements = list[str]()
-            yield Noted(own.enter_context(transaction(warehouse)), statements)
-            if any(each.startswith("INSERT INTO") and "audits" in each for each in statements):
+            tx = Noted(own.enter_context(transaction(warehouse)), [])
+            yield tx
+            if len(count) < nth and any(changes in each for each in tx.texts):
                 count.append(1)
-                ends(len(count), own)
+                if len(count) == nth:
+                    lost(own)
+                    raise OutcomeUnknownError("the answer to COMMIT was lost")
 
     monkeypatch.setattr(kind, "transaction", counted)
 
@@ -80,17 +85,23 @@ def of_records(
 def test_a_step_that_is_tried_again_replaces_what_it_had_kept(
     shop: Any, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
-    def ends(count: int, own: ExitStack) -> None:
-        if count == nth:
-            own.close()
-            raise OutcomeUnknownError("the answer to COMMIT was lost")
-        if count == nth + 1:
-            raise ConnectionLostError("the warehouse went away")
-
-    of_records(monkeypatch, shop, ends)
+    when_it_ends(monkeypatch, shop, '"audits"', nth, ExitStack.close)
     state = run("carry")
     assert state.is_completed(), state.message
     assert kept(shop, state) == [*FOUND, ("2023-01-02", 1)]
+
+
+def test_a_change_that_landed_and_whose_step_is_tried_again_is_told(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_specs(orders={**SPEC, "hard_deletes": "delete", "max_delete_percent": 50})
+    shop.sql("DELETE FROM orders WHERE id = 2")
+    when_it_ends(monkeypatch, shop, f'DELETE FROM "{shop.schema}"', 1, ExitStack.close)
+    state = run("all")
+    assert state.is_completed(), state.message
+    assert "1 deletion applied; compared again: equal" in str(state.message)
+    repairs = [each for each in shop.receipts("orders") if each.mode == "reconcile"]
+    assert [each.rows_deleted for each in repairs] == [1]
 
 
 @pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
@@ -103,9 +114,7 @@ def test_a_commit_that_goes_on_after_its_answer_was_lost_is_waited_for(
         (waiting,) = shop.warehouse.fetch("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
         return bool(waiting[0])
 
-    def ends(count: int, own: ExitStack) -> None:
-        if count > 1:
-            return
+    def goes_on(own: ExitStack) -> None:
         still_open = own.pop_all()
 
         def commit() -> None:
@@ -114,9 +123,8 @@ def test_a_commit_that_goes_on_after_its_answer_was_lost_is_waited_for(
 
         going_on.append(threading.Thread(target=commit))
         going_on[0].start()
-        raise OutcomeUnknownError("the answer to COMMIT was lost")
 
-    of_records(monkeypatch, shop, ends)
+    when_it_ends(monkeypatch, shop, '"audits"', 1, goes_on)
     state = run("none")
     going_on[0].join()
     assert "1 changed" in str(state.message)
