@@ -196,11 +196,12 @@ def redact(error: psycopg2.Error, text: str) -> None:
 def load_position(error: psycopg2.Error, columns: Sequence[str]) -> str:
     """`line 3, column age` out of the context of a failed COPY; empty if it does not tell.
 
-    The context goes on with the value, so only a number and a known column's name are taken.
+    The context goes on with the value, so only a number and a known column's name are taken. Most
+    languages have it in this order: `COPY stg_nps, Zeile 3, Spalte age: »…«`; JSON is told first.
     To be called before `ferry_error`.
     """
     match = re.match(
-        r"(?:JSON data, line [^\n]*\n)?COPY .*?, line (\d+)(?:, column ([^:]+))?",
+        r"(?:[^\n]*\n)??COPY .*?, [^\W\d]+ (\d+)(?:, [^\W\d]+ ([^:\n]+?) ?(?:[:\n]|$))?",
         error.diag.context or "",
         re.DOTALL,
     )

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import traceback
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg2
 import psycopg2.errors
 import pytest
 
-from blocks.postgres.errors import ferry_error
+from blocks.postgres.errors import ferry_error, load_position
 from ferry.errors import (
     BusyError,
     DataError,
@@ -103,3 +105,30 @@ def test_names_in_quotes_of_any_language_make_no_other_error() -> None:
         name = pair.format("could not open relation with oid")
         error = ferry_error(driver_s("42P01", f"Relation {name} existiert nicht"))
         assert type(error) is SchemaError
+
+
+@pytest.mark.parametrize(
+    ("context", "place"),
+    [
+        ('COPY stg_1, line 2, column age: "s3cret"', "line 2, column age"),
+        ("COPY stg_1, Zeile 2, Spalte age: »s3cret, Zeile 9«", "line 2, column age"),
+        ("COPY stg_1, ligne 2, colonne age : « s3cret »", "line 2, column age"),
+        ("COPY stg_1, 行 2, 列 age: NULL", "line 2, column age"),
+        ("COPY stg_1, línea 2, columna s3cret: «x»", "line 2"),
+        ("COPY stg_1, строка 2", "line 2"),
+        ('COPY stg_1, line 2: "s3cret\nCOPY x, line 7"', "line 2"),
+        (
+            'JSON-Daten, Zeile 1: {"s3cret…\nCOPY stg_1, Zeile 2, Spalte age: »{…«',
+            "line 2, column age",
+        ),
+        (
+            'JSON data, line 1: {"s3cret, line 5\nCOPY stg_1, line 2, column age: "{"',
+            "line 2, column age",
+        ),
+        ("PL/pgSQL function guard() line 3 at RAISE", ""),
+        ("", ""),
+    ],
+)
+def test_where_a_value_did_not_load_is_told_in_most_languages(context: str, place: str) -> None:
+    error: Any = SimpleNamespace(diag=SimpleNamespace(context=context))
+    assert load_position(error, ["id", "age"]) == place
