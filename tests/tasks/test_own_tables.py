@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tasks.audits.reconcile import record
 
 from blocks.warehouses import DuckDBWarehouse
 from ferry.audits.outcome import Audit, AuditedBucket
@@ -16,6 +15,7 @@ from ferry.schema import TableName
 from ferry.specs.tables import TableSpec
 from ferry.summaries.publications import OWN_TABLES
 from ferry.windows import Window
+from tasks.audits.compare_table import record_audit
 from tasks.landed.failures import failures_of_run, read_failures, record_failures
 from tasks.plan_summary import make_own_tables
 from tasks.record_coverage import read_audits
@@ -43,7 +43,8 @@ def test_what_audits_found_is_read_from_a_table_that_lacks_a_column(
     window = Window(DAY, DAY + timedelta(days=1))
     assert read_audits(SPEC, duckdb_warehouse) == {}
     bucket = AuditedBucket("2023-01-01", window, unclassified=3)
-    record(Audit(str(SPEC.target), DAY, (bucket,)), duckdb_warehouse, "run")
+    audit = Audit(str(SPEC.target), DAY, (bucket,))
+    record_audit(audit, duckdb_warehouse, "run", after=DAY - timedelta(days=1))
     duckdb_warehouse.execute("ALTER TABLE ferry.audits DROP COLUMN missing")
 
     (found,) = read_audits(SPEC, duckdb_warehouse).values()
