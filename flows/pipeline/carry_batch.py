@@ -10,8 +10,8 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -21,6 +21,7 @@ from prefect import Task
 from prefect.logging import get_run_logger
 
 from blocks.source import Source
+from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch, Copied, Staged
 from ferry.errors import (
@@ -216,31 +217,22 @@ def _steps(
     )
     go_on()
     staged = Staged((), None, extracted.layout, 0, extracted.record)
-    copied, of_use = Copied(None, 0), True  # to another attempt, if the process ends here
     if extracted.rows:  # an empty window has nothing to stage and to copy
         staged = step(stage, spec)(batch, extracted, route.stage)
-    try:
+    with _staged_files(batch, staged, route.stage):
         go_on()
-        if extracted.rows:
-            copied = step(copy, spec)(batch, extracted, staged, route.stage, route.warehouse)
-        with shared.commit_lock:
-            go_on()
-            receipts: tuple[Receipt, ...] = step(upsert, spec)(
-                batch, planned, extracted, staged, copied, route.warehouse, started_at
-            )
-        of_use = False  # it has landed
-    except Exception as error:  # given up: every attempt of a step has failed
-        drop_staging(planned, copied, route.warehouse)
-        # Files that are not as they were staged would fail every attempt that goes on from them.
-        of_use = isinstance(error, (StoppedError, *NOT_THE_WINDOWS_FAULT))
-        if staged.record and not of_use:
-            get_run_logger().warning(
-                "%s: what is staged is not used again: all is read anew", batch
-            )
-        raise
-    finally:
-        if not (staged.record and of_use):
-            discard(spec, staged, route.stage)
+        copied = Copied(None, 0)
+        try:
+            if extracted.rows:
+                copied = step(copy, spec)(batch, extracted, staged, route.stage, route.warehouse)
+            with shared.commit_lock:
+                go_on()
+                receipts: tuple[Receipt, ...] = step(upsert, spec)(
+                    batch, planned, extracted, staged, copied, route.warehouse, started_at
+                )
+        except Exception:  # given up: every attempt of a step has failed
+            drop_staging(planned, copied, route.warehouse)
+            raise
     if extracted.left_out:
         show_receipt(receipts[0])
         raise IncompleteReadError(
@@ -252,6 +244,26 @@ def _steps(
             todo="Correct what is wrong, and carry the window again: it does not count as loaded.",
         )
     return receipts
+
+
+@contextmanager
+def _staged_files(batch: Batch, staged: Staged, files: Stage) -> Iterator[None]:
+    """Remove the staged files at the end, but pieces that are of use to another attempt."""
+    of_use = True  # if the process ends here
+    try:
+        yield
+        of_use = False  # it has landed
+    except Exception as error:
+        # Files that are not as they were staged would fail every attempt that goes on from them.
+        of_use = isinstance(error, (StoppedError, *NOT_THE_WINDOWS_FAULT))
+        if staged.record and not of_use:
+            get_run_logger().warning(
+                "%s: what is staged is not used again: all is read anew", batch
+            )
+        raise
+    finally:
+        if not (staged.record and of_use):
+            discard(batch.spec, staged, files)
 
 
 def _runner(how: TaskRuns) -> Callable[[Task[..., Any], TableSpec], Callable[..., Any]]:
