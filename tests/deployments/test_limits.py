@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from deployments.leases import free_places, free_turns, lease_warning
 from deployments.reader_limits import register_limits
 from tasks.places import limits
-from tasks.places.limits import TAG, Limits, LimitState
+from tasks.places.limits import TAG, Lease, Limits, LimitState, UnreachableError
 from tasks.places.readers import backfill_limit, readers_limit
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +123,17 @@ def test_every_source_that_a_spec_names_has_limits(source: str, tmp_path: Path) 
         assert f"registered {name}" in done.stdout
 
 
+def _lease(held: Limits) -> Lease | None:
+    """A place; a server that is busy is asked again, as whoever keeps places does."""
+    for _ in range(20):
+        try:
+            return held.ask(60)
+        except UnreachableError as error:
+            if not error.busy:
+                raise
+    return held.ask(60)
+
+
 def test_places_that_nobody_holds_are_freed_and_those_that_are_held_stay(source: str) -> None:
     register_limits(source, 4)
     everyone, backfills = readers_limit(source), backfill_limit(source)
@@ -130,7 +141,7 @@ def test_places_that_nobody_holds_are_freed_and_those_that_are_held_stay(source:
         client.increment_concurrency_slots([everyone, backfills], 1, "concurrency")
     held = Limits([everyone])
     with held.opened():
-        lease = held.ask(60)
+        lease = _lease(held)
         assert lease and lease.limits == (everyone,)
         held.report({everyone: 1})
         assert next(str(state) for state in held.state()).startswith(

@@ -201,7 +201,7 @@ def test_registering_and_deploying_again_is_safe(running: Running) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=240,
     )
     assert registered.stdout.splitlines() == [
         "registered mysql-source/shop",
