@@ -87,7 +87,7 @@ def test_years_without_rows_are_few_batches() -> None:
 
 def test_what_is_left_is_shared_among_the_threads() -> None:
     few = DayRange(date(2023, 1, 1), date(2023, 1, 9), "UTC")
-    assert taken(WindowQueue(batches(100, few), 4), 100) == [2, 2, 1, 1, 1, 1]
+    assert taken(WindowQueue(batches(100, few), 4), 100) == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("spec", [SPEC.model_copy(update={"batch_rows": 0})])
