@@ -17,6 +17,7 @@ from ferry.errors import (
     FatalError,
     FerryError,
     RetriableError,
+    SchemaError,
     is_retriable,
 )
 from ferry.schema import Column, DataType, Kind
@@ -175,3 +176,21 @@ def test_a_trigger_that_refuses_a_row_is_named_and_its_words_are_withheld(
         )
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     assert is_retriable(caught.value) is (code == "57014")  # by its author's own choice
+
+
+def test_a_name_that_a_trigger_makes_of_a_row_is_withheld(postgres_engine: Any) -> None:
+    table, warehouse = postgres_engine.create(TWO), postgres_engine.warehouse
+    route = f'"{table.schema}"."route"'
+    warehouse.execute(
+        f"CREATE FUNCTION {route}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "EXECUTE format('INSERT INTO part_%s VALUES (1)', NEW.name); RETURN NULL; END $$"
+    )
+    warehouse.execute(
+        f'CREATE TRIGGER t BEFORE INSERT ON "{table.schema}"."t" '
+        f"FOR EACH ROW EXECUTE FUNCTION {route}()"
+    )
+    with pytest.raises(SchemaError, match=rf"{table.schema}\.route\(\).*DISABLE TRIGGER") as caught:
+        warehouse.execute(
+            Statement(f'INSERT INTO "{table.schema}"."t" VALUES (1, {PARAM})', ("s3cret",))
+        )
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
