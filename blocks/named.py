@@ -17,6 +17,9 @@ from prefect.blocks.core import Block
 
 from ferry.errors import ConfigurationError, FerryError
 
+_OF_THE_DOCUMENT = ("_block_document_id", "_block_document_name", "_is_anonymous")
+"""What Prefect writes beside the fields of a block that was saved, and takes for no field."""
+
 
 class NamedBlock(Block):
     """A block whose operations name it in every error of Ferry's that leaves them.
@@ -35,9 +38,10 @@ class NamedBlock(Block):
                 and the one that was meant would have its default.
             ValidationError: A field that is missing, or of another type.
         """
-        if unknown := [name for name in fields if name not in self._known()]:
+        own = {name: value for name, value in fields.items() if name not in _OF_THE_DOCUMENT}
+        if unknown := [name for name in own if name not in self._known()]:
             raise _no_such_fields(type(self), unknown)
-        super().__init__(**fields)
+        super().__init__(**own)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

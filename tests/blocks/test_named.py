@@ -128,6 +128,9 @@ def test_a_block_that_another_version_has_stored_is_loaded() -> None:
     assert isinstance(loaded, SQLiteSource)
     assert (loaded.path, loaded.busy_timeout_seconds) == ("shop.sqlite", 1)
     assert loaded.slug == f"sqlite-source/{name}"
+    again = SQLiteSource(**loaded.model_dump())  # in which Prefect has what is the document's
+    assert (again.path, again.busy_timeout_seconds) == ("shop.sqlite", 1)
+    assert SQLiteSource.model_validate_json(loaded.model_dump_json()).path == "shop.sqlite"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
