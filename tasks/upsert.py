@@ -191,7 +191,7 @@ def _refuse_stale_read(
     if now.removals != plan.landed_before.removals:  # it would bring back what they took out
         raise _stale("the table was copied as a whole, or repaired, since this batch was read")
     if now.voids != plan.landed_before.voids + own_voids:
-        raise _stale("the target was made anew, or gained a column, since this batch was read")
+        raise _stale("what had landed was declared void since this batch was read")
 
 
 def _refuse_other_columns(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -> None:
@@ -204,7 +204,11 @@ def _refuse_other_columns(batch: Batch, plan: BatchPlan, warehouse: Warehouse) -
     names = [column.name for column in plan.columns]
     now = read_columns_carried(warehouse, batch.target)
     if found := landed_otherwise(names, plan.columns_before, plan.columns_landed, now):
-        raise _stale(f"another batch has landed {found}")
+        raise StaleReadError(
+            f"another batch has landed {found}",
+            todo="Run it again: it has to be read again. If it comes back, let a run end that "
+            "carries the table by another spec, or cancel it.",
+        )
 
 
 def _stale(problem: str) -> StaleReadError:

@@ -20,12 +20,15 @@ class ColumnsCarried:
 
     Attributes:
         names: The columns, as the target names them.
-        begun_at: When the last batch of them was begun: before its target was looked at.
+        batches: How many receipts tell of it.
+        begun_at: When the last whole batch of them was begun: before its target was looked at. None
+            if there was none but for a part: such a batch looks at that part of the rows alone.
         landed_at: When the last of them landed.
     """
 
     names: frozenset[str]
-    begun_at: datetime
+    batches: int
+    begun_at: datetime | None
     landed_at: datetime
 
 
@@ -43,7 +46,7 @@ def names_of(text: str) -> frozenset[str]:
 def begun_to_carry(names: Iterable[str], landed: Iterable[ColumnsCarried]) -> frozenset[str]:
     """Those of the columns that some rows landed without, and nobody has looked at them since.
 
-    A batch that carries a column and was begun after others had landed without it has looked
+    A whole batch that carries a column and was begun after others had landed without it has looked
     whether they have a value in it.
 
     Args:
@@ -54,7 +57,7 @@ def begun_to_carry(names: Iterable[str], landed: Iterable[ColumnsCarried]) -> fr
 
     def not_looked_at(name: str) -> bool:
         without = [each.landed_at for each in past if name not in each.names]
-        looked_at = [each.begun_at for each in past if name in each.names]
+        looked_at = [each.begun_at for each in past if name in each.names and each.begun_at]
         return bool(without) and not any(begun >= max(without) for begun in looked_at)
 
     return frozenset(name for name in names if not_looked_at(name))

@@ -4,8 +4,8 @@ One row per batch in `ferry.receipts`, in the transaction that changes the targe
 state is never the record.
 
 A receipt of status `void` says the opposite: what receipts before it say is not there any more,
-since the target was made anew, had lost its rows, or gained a column that older rows have a value
-in.
+since the target was made anew, had lost its rows, or lacks in older rows the values of a column
+that it gained, or that the table began to carry.
 """
 
 from __future__ import annotations
@@ -169,6 +169,7 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
 adds: so each new column is nullable and stands at the end."""
 
 
+LOADED = "loaded"
 VOID = "void"
 RECONCILE = "reconcile"
 """The mode of what is no batch, but rows that a repair took out, marked or aligned."""

@@ -14,6 +14,7 @@ from ferry import statements as sql
 from ferry.receipts.columns import ColumnsCarried, names_of
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import (
+    LOADED,
     RECEIPT_COLUMNS,
     RECEIPTS,
     VOID,
@@ -316,13 +317,14 @@ def read_columns_carried(tx: Transaction, table: TableName) -> list[ColumnsCarri
     of_table = f"FROM {_RECEIPTS} WHERE table_name = {PARAM}"
     last_void = f"SELECT MAX(finished_at) {of_table} AND status = {PARAM}"
     select = Statement(
-        f"SELECT columns_carried, MAX(started_at), MAX(finished_at) {of_table} "
+        "SELECT columns_carried, COUNT(*), "
+        f"MAX(CASE WHEN status = {PARAM} THEN started_at END), MAX(finished_at) {of_table} "
         f"AND status <> {PARAM} AND columns_carried IS NOT NULL "
         f"AND finished_at > COALESCE(({last_void}), {PARAM}) "
         "GROUP BY columns_carried",
-        (str(table), VOID, str(table), VOID, BEFORE_ALL),
+        (LOADED, str(table), VOID, str(table), VOID, BEFORE_ALL),
     )
-    return [ColumnsCarried(names_of(text), *moments) for text, *moments in tx.fetch(select)]
+    return [ColumnsCarried(names_of(text), *found) for text, *found in tx.fetch(select)]
 
 
 def read_readings(tx: Transaction, table: TableName) -> list[PastReading]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -17,7 +18,7 @@ from ferry.receipts.columns import (
 
 def landed(names: str, begun: int, at: int) -> ColumnsCarried:
     hours = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (begun, at))
-    return ColumnsCarried(frozenset(names.split()), *hours)
+    return ColumnsCarried(frozenset(names.split()), 1, *hours)
 
 
 def test_columns_are_kept_by_name() -> None:
@@ -39,6 +40,17 @@ def test_a_column_that_some_landed_without_is_begun() -> None:
 
 def test_who_began_after_them_has_looked_at_them() -> None:
     assert begun_to_carry("ab", [landed("a", 1, 2), landed("a b", 2, 3)]) == frozenset()
+
+
+def test_who_carried_a_part_has_not() -> None:
+    part = replace(landed("a b", 2, 3), begun_at=None)
+    assert begun_to_carry("ab", [landed("a", 1, 2), part]) == {"b"}
+
+
+def test_one_that_landed_by_a_clock_that_is_behind_is_seen() -> None:
+    past = landed("a", 1, 3)
+    now = replace(past, batches=2)  # its date is older than the last one's
+    assert landed_otherwise("ab", "ab", [past], [now]) == "without a column that it brings: b"
 
 
 def test_who_began_before_they_landed_has_not() -> None:

@@ -191,3 +191,17 @@ def test_a_batch_that_brings_a_column_sees_what_has_landed_without_it_meanwhile(
     assert missing() == {SECOND: WHY}
     assert (fill(), missing()) == (1, {})
     assert growing.target("people", "id, country") == [(1, None), (2, "FR")]
+
+
+def test_a_batch_of_a_part_has_not_looked_at_the_other_rows(people: Any) -> None:
+    people.sql("UPDATE people SET country = NULL WHERE id = 1")
+    people.write_specs(people=SPEC)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {}
+    people.warehouse.execute(
+        "UPDATE ferry.receipts SET status = 'partial' WHERE columns_carried LIKE '%country%' "
+        f"AND table_name = '{people.schema}.people'"
+    )
+    people.sql("UPDATE people SET country = 'IT' WHERE id = 1")
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {FIRST: WHY}
