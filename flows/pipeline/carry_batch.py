@@ -58,7 +58,8 @@ NOT_THE_WINDOWS_FAULT = (RetriableError, AccessError, ConfigurationError)
 READ_AGAIN = 3
 """How often a batch is planned and read again, as another landed or its table was altered.
 
-At once the first time; after that when nothing has landed for as long as its read takes.
+At once the first time; after that when nothing that takes rows out, or voids them, has landed for
+as long as its read takes.
 """
 
 

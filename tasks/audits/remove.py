@@ -52,10 +52,9 @@ def remove_rows(
     """Take rows that the source has no more out of the target; mark them, where the spec says so.
 
     In one transaction with a receipt. Safe to repeat: what has landed by the receipt is not done
-    again, and what is gone, or marked, is left alone. The
-    rows are looked up at the source once more just before: one that is back stays. If a batch of
-    the table lands between that look and the lock, it may have brought one back, or another
-    version of it: then they are looked up again.
+    again, and what is gone, or marked, is left alone. The rows are looked up at the source once
+    more just before: one that is back stays. If a batch of the table lands between that look and
+    the lock, it may have brought one back, or another version of it: then they are looked up again.
 
     Args:
         sides: Both sides of the table.

@@ -34,7 +34,8 @@ def wait_until_quiet(
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     get_run_logger().info(
-        "%s waits until nothing has landed in its table for the %.0f s that its read takes, "
+        "%s waits until no repair and no full copy has landed in its table for the %.0f s that its "
+        "read takes, "
         "%d minutes at most",
         batch,
         seconds,

@@ -31,14 +31,18 @@ def plan_columns(
     Raises:
         SchemaError: Columns that a person has to decide on, or that views or keys hold.
     """
-    plan = _plan(batch, existing, columns, warehouse, lambda: warehouse.held_columns(batch.target))
-    names = [c.name for c in plan.widen] + [c.there.name for c in (*plan.retype, *plan.remake)]
+    changes = _changes(
+        batch, existing, columns, warehouse, lambda: warehouse.held_columns(batch.target)
+    )
+    names = [each.name for each in changes.widen]
+    names += [each.there.name for each in (*changes.retype, *changes.remake)]
     views = {name: warehouse.bound_views(batch.target, name) for name in names}
-    refuse_bound(batch.target, views, _statements(batch, plan, warehouse), warehouse.capabilities)
-    return plan
+    statements = _statements(batch, changes, warehouse)
+    refuse_bound(batch.target, views, statements, warehouse.capabilities)
+    return changes
 
 
-def _plan(
+def _changes(
     batch: Batch,
     existing: TableSchema | None,
     columns: Sequence[Column],
@@ -58,11 +62,11 @@ def _plan(
     )
 
 
-def _statements(batch: Batch, plan: TargetChanges, warehouse: Warehouse) -> list[str]:
+def _statements(batch: Batch, changes: TargetChanges, warehouse: Warehouse) -> list[str]:
     native, capabilities = warehouse.native_type, warehouse.capabilities
-    widened = [sql.widen_column(batch.target, column, native) for column in plan.widen]
-    changes = [change_type(batch.target, each, native, capabilities) for each in plan.retype]
-    return [*widened, *(statement for each in changes for statement in each)]
+    widened = [sql.widen_column(batch.target, column, native) for column in changes.widen]
+    retyped = [change_type(batch.target, each, native, capabilities) for each in changes.retype]
+    return [*widened, *(statement for each in retyped for statement in each)]
 
 
 def widen(batch: Batch, column: Column, warehouse: Warehouse) -> None:
@@ -78,21 +82,21 @@ def widen(batch: Batch, column: Column, warehouse: Warehouse) -> None:
 
 
 def retype(
-    batch: Batch, plan: TargetChanges, columns: Sequence[Column], warehouse: Warehouse
+    batch: Batch, planned: TargetChanges, columns: Sequence[Column], warehouse: Warehouse
 ) -> None:
     """Give the columns their greater types, in one transaction: all rows keep their values.
 
     Behind the lock it is looked again what is to be done: another run may have done it meanwhile,
     or have made a column greater still.
     """
-    if not plan.retype:
+    if not planned.retype:
         return
     capabilities = warehouse.capabilities
     with warehouse.transaction() as tx:
         if capabilities.lock_mode is not None:
             tx.execute(sql.lock(batch.target, capabilities.lock_mode))
         existing = warehouse.describe(batch.target, tx)
-        changes = _plan(batch, existing, columns, warehouse).retype
+        changes = _changes(batch, existing, columns, warehouse).retype
         for change in changes:
             for statement in change_type(batch.target, change, warehouse.native_type, capabilities):
                 tx.execute(statement)
@@ -115,7 +119,7 @@ def remake(
     """
     existing = warehouse.describe(batch.target, tx)
     statements = []
-    for change in _plan(batch, existing, columns, warehouse).remake:
+    for change in _changes(batch, existing, columns, warehouse).remake:
         statements += make_anew(batch.target, change, warehouse.native_type, warehouse.capabilities)
         get_run_logger().warning(
             "%s is replaced with a column of another type: %s, %s before",

@@ -1,4 +1,4 @@
-"""Docstrings name what there is: every parameter of a function, every field of a dataclass."""
+"""Where a docstring lists parameters, or fields of a dataclass, it lists those that there are."""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ def test_a_declared_key_is_found_by_an_index_from_the_second_insert_on(redshift)
         ("(a int PRIMARY KEY, b int)", [("k_pkey", "a")]),
         ('(a int, "B" int, PRIMARY KEY ("B", a))', [("k_pkey", "a"), ("k_pkey", "b")]),
         ("(a int, b int, CONSTRAINT mine PRIMARY KEY (b))", [("mine", "b")]),
+        ("(a int CONSTRAINT mine PRIMARY KEY, b int)", [("mine", "a")]),
         ("(a int NOT NULL UNIQUE, b int, FOREIGN KEY (a) REFERENCES t (id))", []),
     ],
 )

@@ -84,7 +84,7 @@ def test_a_backfill_of_which_all_windows_fail(
     assert size("\n".join(told)) < MESSAGE_BYTES
     assert told[-1].endswith("more reasons") is not alike
     counted, rest = told[0].split(" failed, ", 1)
-    assert counted == f"raw_data.t: {MANY:,} windows" if alike else "raw_data.t: 1 window"
+    assert counted == (f"raw_data.t: {MANY:,} windows" if alike else "raw_data.t: 1 window")
     assert rest.startswith("2000-01-01") and "it does not fit" in rest
 
 

@@ -209,7 +209,7 @@ def test_a_hand_off_that_loses_a_row_fails_the_run_and_leaves_the_target_as_it_w
 @EMBEDDED
 @pytest.mark.parametrize(
     ("module_name", "before"),
-    [("tasks.summarize", "built_in"), ("flows.pipeline.publish_summaries", "newest_rows")],
+    [("tasks.summarize", "built_in"), ("flows.pipeline.summaries.publish", "newest_rows")],
     ids=["checked", "published"],
 )
 def test_what_was_built_and_lost_its_rows_in_a_crash_is_built_again(

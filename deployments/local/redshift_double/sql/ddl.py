@@ -126,8 +126,9 @@ def rewrite_column(statement: Statement, edits: Edits, first: int, last: int, ta
             edits.replace(index, after, "")
         elif word in {"PRIMARY", "PRIMARY KEY"}:
             after = index + (2 if word == "PRIMARY" else 1)
-            kept = _kept_key(statement, index, [column], table)
-            edits.replace(index, after, f"NOT NULL {kept}")
+            begins = index - 2 if statement.word(index - 2) == "CONSTRAINT" else index
+            kept = _kept_key(statement, begins, [column], table)
+            edits.replace(begins, after, f"NOT NULL {kept}")
         elif word == "REFERENCES":
             after = statement.qualified_name(index + 1)
             after = statement.closing(after) + 1 if statement.word(after) == "(" else after

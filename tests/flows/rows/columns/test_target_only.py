@@ -188,7 +188,7 @@ def test_a_declared_primary_key_that_the_source_has_no_more_is_refused(
     statement = str(caught.value).split("Run: ")[1]
     journey.warehouse.execute(statement[: statement.index(";")])
     sync_table(table="t", **DAY)
-    assert journey.target("t", "lang") == [(1,), (2,)] if key != ["id"] else [(1,)]
+    assert journey.target("t", "lang") == ([(1,), (2,)] if key != ["id"] else [(1,)])
 
 
 @REDSHIFT
