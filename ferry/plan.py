@@ -45,7 +45,7 @@ class BatchPlan:
         landed_before: What had landed that may hold the same rows (`Batch.time_bounds`), and how
             often what had landed had been said to be void.
         columns_landed: With which columns all of the table had landed; none where a batch replaces
-            every row.
+            every row, or where all had landed with the batch's.
     """
 
     query: ExtractQuery

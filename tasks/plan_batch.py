@@ -61,8 +61,9 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         columns = within_limits(target_columns(schema.columns, batch.target), capabilities)
         refuse_ignored_case(warehouse)
         # First of all that is asked of the target: what lands from here on was not there yet.
-        before = landed_before(batch, find_cursor(spec, schema.columns, batch.mode), warehouse)
-        landed = columns_carried(batch, warehouse)
+        cursor = find_cursor(spec, schema.columns, batch.mode)
+        before = landed_before(batch, cursor, columns, warehouse)
+        landed = columns_carried(batch, before, warehouse)
         existing = warehouse.describe(batch.target)
         if existing:
             refuse_side_effects(batch.target, warehouse.side_effects(batch.target))

@@ -14,7 +14,7 @@ from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
 from ferry.errors import ApartError, FatalError, SchemaError, StaleReadError
 from ferry.plan import BatchPlan, stored_bound
-from ferry.receipts.columns import landed_otherwise
+from ferry.receipts.columns import columns_text, landed_otherwise
 from ferry.receipts.of_batch import Arrived, dated_after, receipt_of
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
@@ -129,7 +129,8 @@ def _land(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Recei
         # make every other table's upsert conflict with it under SERIALIZABLE isolation.
         ids = [each.receipt_id(extracted.left_out, extracted.checksum) for each in batch.each]
         name = cursor.name if cursor else None
-        now = read_landed_now(warehouse, batch.target, batch.time_bounds, name, ids)
+        brought = columns_text(plan.columns)
+        now = read_landed_now(warehouse, batch.target, batch.time_bounds, name, ids, brought)
         empty, void = not tx.fetch(sql.any_row(batch.target)), None
         if empty and (not now.this_one or _surely_lost(batch, plan, warehouse)):
             void = _void_of_what_is_lost(batch, plan, warehouse)
@@ -140,7 +141,8 @@ def _land(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Recei
                 return landed_before
         others_landed = now.batches != plan.landed_before.batches
         _refuse_stale_read(batch, plan, now, own_voids, others_landed=others_landed)
-        _refuse_other_columns(batch, plan, warehouse)
+        if now.otherwise != plan.landed_before.otherwise:
+            _refuse_other_columns(batch, plan, warehouse)
         if void is None and not own_voids:
             void = _void_of_what_lacks_columns(batch, plan, warehouse)
         last = void.finished_at if void else now.last  # a void is dated after all before it

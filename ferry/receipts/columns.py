@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ferry.receipts.receipt import COLUMNS_BYTES
+from ferry.schema import Column
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class ColumnsCarried:
     landed_at: datetime
 
 
-def columns_text(names: Iterable[str]) -> str | None:
-    """The columns as a receipt has them, as JSON; None if they are too many for it."""
-    text = json.dumps(sorted(names), ensure_ascii=False, separators=(",", ":"))
-    return text if len(text.encode()) <= COLUMNS_BYTES else None
+def columns_text(columns: Iterable[Column]) -> str:
+    """Their names as a receipt has them, as JSON; empty if they are too many for it."""
+    names = sorted(column.name for column in columns)
+    text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text.encode()) <= COLUMNS_BYTES else ""
 
 
 def names_of(text: str) -> frozenset[str]:

@@ -88,7 +88,7 @@ def receipt_of(
         sums_staged=loaded[1].salted_text(salt) if loaded[0] and loaded[1] else None,
         text_sums=batch.spec.text_sums if loaded[0] and loaded[1] else None,
         source_snapshot=extracted.snapshot,
-        columns_carried=columns_text(column.name for column in plan.columns),
+        columns_carried=columns_text(plan.columns) or None,
     )
 
 

@@ -66,11 +66,13 @@ class LandedBefore:
         removals: How many of them may have taken rows out that the source had no more: full copies,
             and what was repaired since it was compared.
         voids: How often what had landed was said to be void.
+        otherwise: How many batches of the table, of whatever time, brought other columns.
     """
 
     batches: int = 0
     removals: int = 0
     voids: int = 0
+    otherwise: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class LandedNow:
         last_void: When that was said last; None if it was not.
         last: The latest date of them all; None if there are none.
         this_one: Whether the batch itself has landed, or any window of it.
+        otherwise: How many batches of the table, of whatever time, brought other columns.
     """
 
     batches: int
@@ -92,6 +95,7 @@ class LandedNow:
     last_void: datetime | None
     last: datetime | None
     this_one: bool
+    otherwise: int
 
 
 TimeBounds = tuple[datetime, datetime] | None
@@ -114,20 +118,42 @@ def _overlapping(bounds: TimeBounds, cursor: str | None) -> Statement:
     )
 
 
+def _otherwise(table: TableName, columns: str | None) -> Statement:
+    """How many receipts of the table have other columns than these; none where nobody asks."""
+    if columns is None:
+        return Statement("0")
+    return Statement(
+        f"(SELECT COUNT(*) FROM {_RECEIPTS} WHERE table_name = {PARAM} "  # noqa: S608
+        f"AND columns_carried <> {PARAM})",
+        (str(table), columns),
+    )
+
+
 def read_landed_before(
-    tx: Transaction, table: TableName, bounds: TimeBounds, cursor: str | None
+    tx: Transaction,
+    table: TableName,
+    bounds: TimeBounds,
+    cursor: str | None,
+    columns: str | None = None,
 ) -> LandedBefore:
     """What has landed in this table before a batch between these bounds, by this cursor, is read.
 
     It is asked for each window of a backfill: only receipts that may hold the same rows are looked
     at, and those that say that others are void, which have no window.
+
+    Args:
+        tx: Where to ask.
+        table: The target.
+        bounds: What bounds the batch.
+        cursor: The cursor by which it is going to be read.
+        columns: The columns that it brings (`columns_text`), to count who brought others.
     """
-    overlapping = _overlapping(bounds, cursor)
+    overlapping, otherwise = _overlapping(bounds, cursor), _otherwise(table, columns)
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {PARAM} THEN 1 END), "  # noqa: S608  # names of ours
-        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {PARAM} THEN 1 END) "
-        f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {overlapping.sql}",
-        (VOID, VOID, str(table), *overlapping.values),
+        f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {PARAM} THEN 1 END), "
+        f"{otherwise.sql} FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {overlapping.sql}",
+        (VOID, VOID, *otherwise.values, str(table), *overlapping.values),
     )
     return LandedBefore(*map(int, tx.fetch(select)[0]))
 
@@ -178,6 +204,7 @@ def read_landed_now(
     bounds: TimeBounds,
     cursor: str | None,
     batch_ids: Sequence[str],
+    columns: str | None = None,
 ) -> LandedNow:
     """What has landed in this table that a batch has to know which is about to land.
 
@@ -187,19 +214,21 @@ def read_landed_now(
         bounds: What bounds the batch.
         cursor: The cursor by which the batch was read, whatever the spec says by now.
         batch_ids: The batch's id; those of its windows, where several travel together.
+        columns: The columns that it brings (`columns_text`), to count who brought others.
     """
+    otherwise = _otherwise(table, columns)
     ids = ", ".join([PARAM] * len(batch_ids))
     overlapping = _overlapping(bounds, cursor)  # so does the batch's own, if it is there
     select = Statement(
         f"SELECT COUNT(CASE WHEN status <> {PARAM} THEN 1 END), "  # noqa: S608  # names of ours
         f"COUNT(CASE WHEN {_REMOVES} THEN 1 END), COUNT(CASE WHEN status = {PARAM} THEN 1 END), "
         f"MAX(CASE WHEN status = {PARAM} THEN finished_at END), MAX(finished_at), "
-        f"COUNT(CASE WHEN batch_id IN ({ids}) THEN 1 END) "
+        f"COUNT(CASE WHEN batch_id IN ({ids}) THEN 1 END), {otherwise.sql} "
         f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {overlapping.sql}",
-        (VOID, VOID, VOID, *batch_ids, str(table), *overlapping.values),
+        (VOID, VOID, VOID, *batch_ids, *otherwise.values, str(table), *overlapping.values),
     )
-    ((batches, removals, voids, void, last, own),) = tx.fetch(select)
-    return LandedNow(int(batches), int(removals), int(voids), void, last, bool(own))
+    ((batches, removals, voids, void, last, own, others),) = tx.fetch(select)
+    return LandedNow(int(batches), int(removals), int(voids), void, last, bool(own), int(others))
 
 
 def has_receipts(tx: Transaction, table: TableName) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import SchemaError
-from ferry.receipts.columns import ColumnsCarried
+from ferry.receipts.columns import ColumnsCarried, columns_text
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (
@@ -42,11 +42,21 @@ def from_receipts(question: Callable[[], R], none: R, warehouse: Warehouse) -> R
         return question()
 
 
-def landed_before(batch: Batch, cursor: Column | None, warehouse: Warehouse) -> LandedBefore:
-    """What has landed in the batch's table, which is going to be read by this cursor."""
+def landed_before(
+    batch: Batch, cursor: Column | None, columns: Sequence[Column], warehouse: Warehouse
+) -> LandedBefore:
+    """What has landed in the batch's table, before it is read.
+
+    Args:
+        batch: The batch.
+        cursor: The cursor by which it is going to be read.
+        columns: The columns that it brings.
+        warehouse: Where.
+    """
     name = cursor.name.lower() if cursor else None
+    brought = columns_text(columns)
     return from_receipts(
-        lambda: read_landed_before(warehouse, batch.target, batch.time_bounds, name),
+        lambda: read_landed_before(warehouse, batch.target, batch.time_bounds, name, brought),
         LandedBefore(),
         warehouse,
     )
@@ -89,9 +99,14 @@ def readings(table: TableName, warehouse: Warehouse) -> list[PastReading]:
     return from_receipts(lambda: read_readings(warehouse, table), list[PastReading](), warehouse)
 
 
-def columns_carried(batch: Batch, warehouse: Warehouse) -> tuple[ColumnsCarried, ...]:
-    """With which columns all of the batch's table has landed; none if it replaces every row."""
-    if batch.mode == "full":
+def columns_carried(
+    batch: Batch, before: LandedBefore, warehouse: Warehouse
+) -> tuple[ColumnsCarried, ...]:
+    """With which columns all of the batch's table has landed.
+
+    None if it replaces every row, or if nothing had landed with others than it brings.
+    """
+    if batch.mode == "full" or not before.otherwise:
         return ()
     none = list[ColumnsCarried]()
     return tuple(
