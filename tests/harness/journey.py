@@ -17,7 +17,7 @@ from blocks.warehouse import Warehouse
 from blocks.warehouses.duckdb.files import opened
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
-from ferry.statements import PARAM, Statement, column_list
+from ferry.statements import PARAM, Statement, column_list, table_sql
 from tests.harness.saved_blocks import kept_here, save
 
 RunSource = Callable[[str, Sequence[Sequence[object]]], None]
@@ -101,6 +101,13 @@ class Journey:
         """Whether a batch of the table has ever landed: its target is there, or a receipt."""
         there = self.warehouse.describe(TableName(self.schema, table)) is not None
         return there or bool(self.receipts(table))
+
+    def undeclare_key(self, table: str) -> None:
+        """Drop the primary key that a target declares on Redshift, as its owner is told to."""
+        target = TableName(self.schema, table)
+        if declared := self.warehouse.declared_key(target):
+            drop = f'ALTER TABLE {table_sql(target)} DROP CONSTRAINT "{declared.name}"'
+            self.warehouse.execute(drop)
 
     def leftovers(self) -> set[str]:
         """Staging tables that this journey left in the warehouse."""
