@@ -173,7 +173,7 @@ def test_a_watermark_read_before_the_target_was_made_anew_does_not_land(people: 
         run(people, "DROP TABLE {}")
         sync_table(table="people", mode="window", run_date=SECOND)
 
-    with pytest.raises(StaleReadError, match="made anew, or gained a column, since this batch"):
+    with pytest.raises(StaleReadError, match="declared void since this batch was read"):
         read_now_land_later("people", None, {}, made_anew)
     sync_table(table="people")
     assert people.target("people", "id") == [(1,), (2,), (3,)]
