@@ -10,7 +10,6 @@ from prefect import task
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
-from ferry import statements as sql
 from ferry.audits.outcome import Audit, AuditedBucket
 from ferry.audits.table import (
     AUDIT_COLUMNS,
@@ -28,6 +27,7 @@ from tasks.audits.sides import Sides, all_days, both_sides, has_days
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
+from tasks.target.lock import lock
 
 
 @task(name="reconcile", task_run_name="reconcile {spec.target}", **STEP)
@@ -153,8 +153,7 @@ def record_audit(
         with warehouse.transaction() as tx:
             if perhaps_kept:
                 # One whose answer was lost may go on: it is waited for, and then seen.
-                if warehouse.capabilities.lock_mode is not None:
-                    tx.execute(sql.lock(AUDITS, warehouse.capabilities.lock_mode))
+                lock(tx, AUDITS, warehouse)
                 tx.execute(delete_records(audit, flow_run_id, after))
             perhaps_kept = True
             for statement in insert_records(rows):

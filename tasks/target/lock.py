@@ -1,4 +1,4 @@
-"""The target's lock: other writers wait, and what its rows are replaced with does just that."""
+"""Locks: other writers wait; of a target, what its rows are replaced with does just that."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from ferry import statements as sql
 from ferry.schema import TableName
 from ferry.statements import Transaction
 from ferry.target.side_effects import refuse_side_effects
+
+
+def lock(tx: Transaction, table: TableName, warehouse: Warehouse) -> None:
+    """Make other writers of a table wait until the transaction ends, where the engine has locks."""
+    if warehouse.capabilities.lock_mode is not None:
+        tx.execute(sql.lock(table, warehouse.capabilities.lock_mode))
 
 
 def lock_target(tx: Transaction, table: TableName, warehouse: Warehouse) -> None:
@@ -18,6 +24,5 @@ def lock_target(tx: Transaction, table: TableName, warehouse: Warehouse) -> None
     Raises:
         SchemaError: A DELETE there keeps or hides rows, or changes others. No retry helps.
     """
-    if warehouse.capabilities.lock_mode is not None:
-        tx.execute(sql.lock(table, warehouse.capabilities.lock_mode))
+    lock(tx, table, warehouse)
     refuse_side_effects(table, warehouse.side_effects(table, tx))

@@ -15,6 +15,7 @@ from ferry.statements import Transaction
 from ferry.target.changes import TargetChanges, plan_target
 from ferry.target.retype import HeldColumns, change_type, make_anew
 from ferry.target.retype_refused import refuse_bound
+from tasks.target.lock import lock
 
 
 def plan_columns(
@@ -93,8 +94,7 @@ def retype(
         return
     capabilities = warehouse.capabilities
     with warehouse.transaction() as tx:
-        if capabilities.lock_mode is not None:
-            tx.execute(sql.lock(batch.target, capabilities.lock_mode))
+        lock(tx, batch.target, warehouse)
         existing = warehouse.describe(batch.target, tx)
         changes = _changes(batch, existing, columns, warehouse).retype
         for change in changes:
