@@ -13,14 +13,13 @@ from ferry.errors import BusyError, DataError, RequestError, StaleReadError
 from flows.backfill_tables import backfill
 from flows.carry_windows import carry_windows
 from flows.pipeline.carry_batch import carry_together
-from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+from tests.flows.rows.two_days import FIRST, SECOND, fill, missing
 from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
-FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
 
 
 @pytest.fixture
@@ -34,30 +33,18 @@ def people(journey: Any) -> Any:
     return journey
 
 
-def missing(journey: Any) -> dict[date, str]:
-    """The days of both that are not loaded, and why."""
-    (told,) = show_coverage(table="people", start_date=FIRST, end_date=THIRD).values()
-    standing = {each.day: each.standing for each in told.days}
-    return {day: each.reason for day, each in standing.items() if each.status != "loaded"}
-
-
-def fill() -> int:
-    carried = backfill(table="people", start_date=FIRST, end_date=THIRD)
-    return sum(map(len, carried.values()))
-
-
 def test_a_target_that_is_gone_has_no_loaded_days(people: Any) -> None:
-    assert missing(people) == {}
+    assert missing() == {}
     people.warehouse.execute(f'DROP TABLE "{people.schema}"."people"')
-    assert missing(people) == dict.fromkeys((FIRST, SECOND), "the target is gone")
+    assert missing() == dict.fromkeys((FIRST, SECOND), "the target is gone")
     assert fill() == 2
-    assert missing(people) == {}
+    assert missing() == {}
 
 
 def test_a_target_made_anew_has_no_loaded_days_but_those_carried_since(people: Any) -> None:
     people.warehouse.execute(f'ALTER TABLE "{people.schema}"."people" RENAME TO people_old')
     sync_table(table="people", run_date=SECOND)
-    assert missing(people) == {FIRST: "the target was made anew"}
+    assert missing() == {FIRST: "the target was made anew"}
     statuses = [receipt.status for receipt in people.receipts("people")]
     assert statuses == ["loaded", "loaded", "void", "loaded"]
     assert fill() == 1
@@ -66,9 +53,9 @@ def test_a_target_made_anew_has_no_loaded_days_but_those_carried_since(people: A
 
 def test_a_target_that_was_emptied_has_no_loaded_days_but_those_carried_since(people: Any) -> None:
     people.warehouse.execute(f'DELETE FROM "{people.schema}"."people"')
-    assert missing(people) == dict.fromkeys((FIRST, SECOND), "the target has lost its rows")
+    assert missing() == dict.fromkeys((FIRST, SECOND), "the target has lost its rows")
     sync_table(table="people", run_date=SECOND)
-    assert missing(people) == {FIRST: "the target had lost its rows"}
+    assert missing() == {FIRST: "the target had lost its rows"}
     assert fill() == 1
 
 
@@ -76,7 +63,7 @@ def test_a_table_whose_source_is_empty_stays_loaded(people: Any) -> None:
     people.sql("DELETE FROM people")
     people.write_specs(people={**SPEC, "allow_empty": True})
     sync_table(table="people", mode="full")
-    assert missing(people) == {}
+    assert missing() == {}
 
 
 def test_a_full_copy_of_nothing_does_not_empty_the_target(people: Any) -> None:
@@ -101,7 +88,7 @@ def test_days_carried_before_a_column_with_a_value_in_their_rows_are_carried_aga
     people.sql(f"ALTER TABLE people ADD COLUMN country {declared}")
     sync_table(table="people", run_date=SECOND)
     why = "older rows have no value in the new column country"
-    assert missing(people) == {FIRST: why}
+    assert missing() == {FIRST: why}
     assert fill() == 1
     assert people.target("people", "id, country") == [(1, "DE"), (2, "DE")]
 
@@ -112,9 +99,9 @@ def test_a_full_copy_that_fails_leaves_no_day_without_its_new_column_loaded(peop
     people.write_specs(people={**SPEC, "max_shrink_percent": 10})
     with pytest.raises(DataError):
         sync_table(table="people", mode="full")
-    assert set(missing(people)) == {FIRST, SECOND}
+    assert set(missing()) == {FIRST, SECOND}
     people.write_specs(people=SPEC)
-    assert (fill(), missing(people)) == (2, {})
+    assert (fill(), missing()) == (2, {})
 
 
 def test_a_backfill_carries_what_it_finds_to_be_missing_on_its_way(people: Any) -> None:
@@ -123,7 +110,7 @@ def test_a_backfill_carries_what_it_finds_to_be_missing_on_its_way(people: Any) 
     carried = backfill(table="people", start_date=FIRST, end_date=date(2023, 1, 8))
     labels = [receipt.window_label for receipt in next(iter(carried.values()))]
     assert labels == ["2023-01-07", "2023-01-05", "2023-01-06"]
-    assert missing(people) == {}
+    assert missing() == {}
     assert people.target("people", "id, country") == [(1, "DE"), (2, "DE"), (3, "FR")]
 
 
@@ -152,7 +139,7 @@ def test_a_backfill_carries_once_more_what_is_taken_from_the_target_on_its_way(
     )
     assert carried == ["2023-01-05", "2023-01-06", "2023-01-07", "2023-01-05", "2023-01-06"]
     assert len(next(iter(receipts.values()))) == 3
-    assert missing(people) == {}
+    assert missing() == {}
     assert people.target("people", "id") == [(1,), (2,), (3,)]
 
 
@@ -177,7 +164,7 @@ def test_days_carried_before_a_column_that_is_empty_in_their_rows_stay_loaded(pe
     people.sql("INSERT INTO people VALUES (3, '2023-01-06 11:00:00', 'FR')")
     people.sql("INSERT INTO people VALUES (4, '2023-01-07 11:00:00', 'IT')")  # not carried yet
     sync_table(table="people", run_date=SECOND)
-    assert missing(people) == {}
+    assert missing() == {}
 
 
 def test_a_column_that_was_left_out_and_is_not_any_more_fills_the_days_before(people: Any) -> None:
@@ -187,7 +174,7 @@ def test_a_column_that_was_left_out_and_is_not_any_more_fills_the_days_before(pe
     sync_table(table="people", run_date=FIRST)
     people.write_specs(people=SPEC)
     sync_table(table="people", run_date=FIRST)  # the day after it was carried without
-    assert list(missing(people)) == [SECOND]
+    assert list(missing()) == [SECOND]
 
 
 def test_a_watermark_reads_all_again_for_a_column_that_older_rows_have_a_value_in(
@@ -224,7 +211,7 @@ def test_changing_the_cursor_puts_the_days_in_question_that_another_one_carried(
     )
     cursors = {receipt.cursor_name for receipt in people.receipts("people")}
     assert cursors - {None} == {"modified", "made"}
-    assert missing(people) == {SECOND: why}
+    assert missing() == {SECOND: why}
     assert fill() == 1
 
 
@@ -241,15 +228,15 @@ def test_a_correction_of_the_spec_puts_the_days_in_question_that_were_read_other
     people.sql("ALTER TABLE people ADD COLUMN shop INT NOT NULL DEFAULT 1")
     sync_table(table="people", run_date=FIRST)
     sync_table(table="people", run_date=SECOND)
-    assert missing(people) == {}
+    assert missing() == {}
     people.undeclare_key("people")
     people.write_specs(people={**SPEC, "on_repeated_key": "newest", **corrected})
-    assert missing(people) == dict.fromkeys((FIRST, SECOND), f"it was carried {why}")
+    assert missing() == dict.fromkeys((FIRST, SECOND), f"it was carried {why}")
     sync_table(table="people", run_date=FIRST)
     assert f"do not count as loaded any more (they were carried {why})" in caplog.text
-    assert list(missing(people)) == [SECOND]
+    assert list(missing()) == [SECOND]
     assert fill() == 1
-    assert missing(people) == {}
+    assert missing() == {}
 
 
 @pytest.mark.parametrize(
@@ -269,14 +256,14 @@ def test_rows_of_another_source_table_are_taken_out_before_any_are_added(
     with pytest.raises(DataError, match=told):
         sync_table(table="people", run_date=None if spec["mode"] == "watermark" else FIRST)
     if spec is SPEC:
-        assert set(missing(people)) == {FIRST, SECOND}
+        assert set(missing()) == {FIRST, SECOND}
         with pytest.raises((DataError, FailedRun), match="of another source table"):
             fill()
     sync_table(table="people", mode="full")
     assert people.target("people", "id") == [(1,)]
     assert sync_table(table="people").changed == 0
     if spec is SPEC:
-        assert missing(people) == {}
+        assert missing() == {}
 
 
 def test_rows_that_another_key_replaced_come_back(people: Any) -> None:
@@ -289,10 +276,10 @@ def test_rows_that_another_key_replaced_come_back(people: Any) -> None:
     sync_table(table="people", run_date=SECOND)
     assert people.target("people", "id") == [(2,)]  # it has the same code
     people.write_specs(people=SPEC)
-    assert set(missing(people)) == {FIRST, SECOND}  # the first's row is not there any more
+    assert set(missing()) == {FIRST, SECOND}  # the first's row is not there any more
     assert fill() == 2
     assert people.target("people", "id") == [(1,), (2,)]
-    assert missing(people) == {}
+    assert missing() == {}
 
 
 @pytest.mark.parametrize("why", ["a new column", "a zone", "no receipts"])

@@ -15,21 +15,19 @@ from ferry.errors import DataError, StaleReadError
 from ferry.schema import TableName
 from ferry.statements import PARAM, Statement
 from ferry.windows import day_window
-from flows.backfill_tables import backfill
 from flows.pipeline.carry_batch import Coordination, carry, carry_together
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.reconcile_tables import reconcile
-from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tasks.landed.history import count_run, read_run
 from tasks.upsert import upsert
+from tests.flows.rows.two_days import FIRST, SECOND, THIRD, fill, missing
 from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
-FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
 SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
 
 
@@ -42,18 +40,6 @@ def people(journey: Any) -> Any:
     journey.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
     journey.write_specs(people=SPEC)
     return journey
-
-
-def missing() -> dict[date, str]:
-    """The days of both that are not loaded, and why."""
-    (told,) = show_coverage(table="people", start_date=FIRST, end_date=THIRD).values()
-    standing = {each.day: each.standing for each in told.days}
-    return {day: each.reason for day, each in standing.items() if each.status != "loaded"}
-
-
-def fill(**given: Any) -> int:
-    carried = backfill(table="people", start_date=FIRST, end_date=THIRD, **given)
-    return sum(map(len, carried.values()))
 
 
 def run(journey: Any, statement: str) -> None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import pytest
 
 from ferry.errors import StaleReadError
-from flows.backfill_tables import backfill
-from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tasks.target.prepare import prepare_target
+from tests.flows.rows.two_days import FIRST, SECOND, THIRD, fill, missing
 from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 SPEC = {"mode": "window", "key": ["id"], "start_date": "2023-01-05"}
 WITHOUT = {**SPEC, "exclude": ["country"], "target_only": ["country"]}
-FIRST, SECOND, THIRD = (date(2023, 1, day) for day in (5, 6, 7))
 WHY = "older rows have no value in the column country"
 
 
@@ -45,17 +42,6 @@ def add_to_target(journey: Any) -> None:
     journey.warehouse.execute(
         f'ALTER TABLE "{journey.schema}"."people" ADD COLUMN country VARCHAR(8)'
     )
-
-
-def missing() -> dict[date, str]:
-    (told,) = show_coverage(table="people", start_date=FIRST, end_date=THIRD).values()
-    standing = {each.day: each.standing for each in told.days}
-    return {day: each.reason for day, each in standing.items() if each.status != "loaded"}
-
-
-def fill(**options: Any) -> int:
-    carried = backfill(table="people", start_date=FIRST, end_date=THIRD, **options)
-    return sum(map(len, carried.values()))
 
 
 def test_days_carried_without_a_column_that_is_not_excluded_any_more_are_missing(
