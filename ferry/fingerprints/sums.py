@@ -38,6 +38,7 @@ _TOGETHER = 30_000
 """Bytes of texts that go into one digest: Redshift's text ends at 65,535."""
 
 TEXT_BYTES = 65_535
+"""The longest text of a receipt: as long as one may be in Redshift."""
 
 
 class Sum(StrEnum):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ferry.receipts.receipt import COLUMNS_BYTES
+from ferry.fingerprints.sums import TEXT_BYTES
 from ferry.schema import Column
 
 
@@ -37,7 +37,7 @@ def columns_text(columns: Iterable[Column]) -> str:
     """Their names as a receipt has them, as JSON; empty if they are too many for it."""
     names = sorted(column.name for column in columns)
     text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
-    return text if len(text.encode()) <= COLUMNS_BYTES else ""
+    return text if len(text.encode()) <= TEXT_BYTES else ""
 
 
 def names_of(text: str) -> frozenset[str]:

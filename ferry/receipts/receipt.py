@@ -26,11 +26,7 @@ RECEIPTS = TableName(RECEIPTS_SCHEMA, "receipts")
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)
 _LONG_TEXT = DataType(Kind.TEXT, max_bytes=2048)
-_SUMS = DataType(Kind.TEXT, max_bytes=TEXT_BYTES)
-COLUMNS_BYTES = 65_535
-"""As long as a text may be in Redshift."""
-
-_COLUMNS = DataType(Kind.TEXT, max_bytes=COLUMNS_BYTES)
+_LONGEST_TEXT = DataType(Kind.TEXT, max_bytes=TEXT_BYTES)
 _COUNT = DataType(Kind.INT64)
 _MOMENT = DataType(Kind.TIMESTAMPTZ)
 
@@ -159,11 +155,11 @@ RECEIPT_COLUMNS: tuple[Column, ...] = (
     Column("complete_until", _MOMENT),
     Column("rows_superseded", _COUNT),
     Column("read_as", _LONG_TEXT),
-    Column("sums_read", _SUMS),
-    Column("sums_staged", _SUMS),
+    Column("sums_read", _LONGEST_TEXT),
+    Column("sums_staged", _LONGEST_TEXT),
     Column("text_sums", _TEXT),
     Column("source_snapshot", _TEXT),
-    Column("columns_carried", _COLUMNS),
+    Column("columns_carried", _LONGEST_TEXT),
 )
 """A table that an older Ferry made lacks the last of them, which `tasks.own_tables.make_missing`
 adds: so each new column is nullable and stands at the end."""
