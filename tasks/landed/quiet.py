@@ -35,8 +35,7 @@ def wait_until_quiet(
     """
     get_run_logger().info(
         "%s waits until no repair and no full copy has landed in its table for the %.0f s that its "
-        "read takes, "
-        "%d minutes at most",
+        "read takes, %d minutes at most",
         batch,
         seconds,
         MOST_WAIT_SECONDS // 60,

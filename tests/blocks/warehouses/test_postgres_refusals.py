@@ -156,41 +156,41 @@ def test_a_constraint_of_the_target_says_which_it_is_and_how_to_lift_it(
     assert "77777" not in said
 
 
-@pytest.mark.parametrize("code", ["P0001", "23514", "22023", "XX000", "42501", "57014"])
-def test_a_trigger_that_refuses_a_row_is_named_and_its_words_are_withheld(
-    postgres_engine: Any, code: str
-) -> None:
+def insert_past(postgres_engine: Any, function: str) -> None:
+    """Insert a row with a secret into a table whose BEFORE INSERT trigger does this."""
     table, warehouse = postgres_engine.create(TWO), postgres_engine.warehouse
     guard = f'"{table.schema}"."guard"'
     warehouse.execute(
-        f"CREATE FUNCTION {guard}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"RAISE 'too many clients: %', NEW.name USING ERRCODE = '{code}'; END $$"
+        f"CREATE FUNCTION {guard}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {function} END $$"
     )
     warehouse.execute(
         f'CREATE TRIGGER t BEFORE INSERT ON "{table.schema}"."t" '
         f"FOR EACH ROW EXECUTE FUNCTION {guard}()"
     )
-    with pytest.raises(FerryError, match=rf"{table.schema}\.guard\(\).*DISABLE TRIGGER") as caught:
-        warehouse.execute(
-            Statement(f'INSERT INTO "{table.schema}"."t" VALUES (1, {PARAM})', ("s3cret",))
+    warehouse.execute(
+        Statement(f'INSERT INTO "{table.schema}"."t" VALUES (1, {PARAM})', ("s3cret",))
+    )
+
+
+GUARD_REFUSES = r"\.guard\(\).*DISABLE TRIGGER"
+
+
+@pytest.mark.parametrize("code", ["P0001", "23514", "22023", "XX000", "42501", "57014"])
+def test_a_trigger_that_refuses_a_row_is_named_and_its_words_are_withheld(
+    postgres_engine: Any, code: str
+) -> None:
+    with pytest.raises(FerryError, match=GUARD_REFUSES) as caught:
+        insert_past(
+            postgres_engine, f"RAISE 'too many clients: %', NEW.name USING ERRCODE = '{code}';"
         )
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     assert is_retriable(caught.value) is (code == "57014")  # by its author's own choice
 
 
 def test_a_name_that_a_trigger_makes_of_a_row_is_withheld(postgres_engine: Any) -> None:
-    table, warehouse = postgres_engine.create(TWO), postgres_engine.warehouse
-    route = f'"{table.schema}"."route"'
-    warehouse.execute(
-        f"CREATE FUNCTION {route}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "EXECUTE format('INSERT INTO part_%s VALUES (1)', NEW.name); RETURN NULL; END $$"
-    )
-    warehouse.execute(
-        f'CREATE TRIGGER t BEFORE INSERT ON "{table.schema}"."t" '
-        f"FOR EACH ROW EXECUTE FUNCTION {route}()"
-    )
-    with pytest.raises(SchemaError, match=rf"{table.schema}\.route\(\).*DISABLE TRIGGER") as caught:
-        warehouse.execute(
-            Statement(f'INSERT INTO "{table.schema}"."t" VALUES (1, {PARAM})', ("s3cret",))
+    with pytest.raises(SchemaError, match=GUARD_REFUSES) as caught:
+        insert_past(
+            postgres_engine,
+            "EXECUTE format('INSERT INTO part_%s VALUES (1)', NEW.name); RETURN NULL;",
         )
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
