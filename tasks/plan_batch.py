@@ -15,7 +15,6 @@ from ferry.errors import ConfigurationError
 from ferry.lookback import own_window
 from ferry.plan import BatchPlan, find_deleted, plan_query
 from ferry.receipts.columns import ColumnsCarried, begun_to_carry
-from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetChanges, within_limits
@@ -23,14 +22,14 @@ from ferry.target.declared_key import kept_key, refuse_untrue_key
 from ferry.target.side_effects import refuse_side_effects
 from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
-from tasks.landed.receipts import columns_carried, landed_before, readings
+from tasks.landed.receipts import columns_carried, landed_before
 from tasks.landed.watermark import watermark
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
 from tasks.target.retype import plan_columns
 from tasks.target.target_only import refuse_emptying_columns
 from tasks.target.text_case import refuse_ignored_case
-from tasks.uncarried import refuse_uncarried
+from tasks.uncarried import refuse_never_carried
 
 
 @task(name="plan", task_run_name="plan {batch}", **STEP)
@@ -79,7 +78,9 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
             batch.window and own_window(spec, batch.window, batch.scheduled_start),
         )
         if not batch.backfill:  # whoever planned many past windows has looked
-            _refuse_what_is_never_read(batch, query, source, warehouse)
+            refuse_never_carried(spec, batch.mode, query, source, warehouse)
+            if query.cursor and (column := schema.column(query.cursor)):
+                warn_of_other_readings(batch, column, warehouse)
         older = _in_older_rows(batch, _gained(schema, changes), query, source, warehouse)
         older += _begun_to_carry(batch, existing, landed, query, source, warehouse)
         if older and batch.mode == "watermark":
@@ -113,16 +114,6 @@ def describe_source(spec: TableSpec, source: Source) -> TableSchema:
         SchemaError: The table or a column that the spec names is missing. No retry helps.
     """
     return carried_as_text(source.describe(spec.source_name, spec.exclude), spec.as_text)
-
-
-def _refuse_what_is_never_read(
-    batch: Batch, query: ExtractQuery, source: Source, warehouse: Warehouse
-) -> None:
-    refuse_uncarried(batch.spec, query, source)
-    read_before = readings(batch.target, warehouse)
-    refuse_rows_of_others(read_before, batch.spec, batch.mode, query.cursor)
-    if query.cursor and (cursor := query.schema.column(query.cursor)):
-        warn_of_other_readings(batch, cursor, warehouse)
 
 
 def _in_older_rows(

@@ -22,14 +22,13 @@ from ferry.backfills.plan import (
 )
 from ferry.day_ranges import DayRange, Granularity, split_days
 from ferry.plan import plan_query
-from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from tasks.landed.history import read_coverage, read_run
-from tasks.landed.receipts import readings
+from tasks.plan_batch import describe_source
 from tasks.step import STEP, explains
-from tasks.uncarried import refuse_uncarried
+from tasks.uncarried import refuse_never_carried
 
 MAX_ESTIMATES = 50
 """Questions to the source: its optimizer guesses for so many stretches of the range."""
@@ -70,7 +69,7 @@ def plan_table(
         ConnectionLostError, BusyError: A retry may help.
     """
     check_table(spec)
-    schema = source.describe(spec.source_name, spec.exclude)
+    schema = describe_source(spec, source)
     if of_all and (why := why_no_windows(spec, schema.columns, granularity)):
         return TablePlan(spec, (), left_out=why)
     check_range(days, spec, now)
@@ -80,8 +79,7 @@ def plan_table(
     cursor = queries[0].cursor or ""
     own = read_run.fn(flow_run_id, spec.target, warehouse).receipts.values()
     planned = plan_windows(windows, coverage, reprocess, landed_labels(own, spec, cursor))
-    refuse_uncarried(spec, queries[0], source, backfill=True)  # before anything moves
-    refuse_rows_of_others(readings(spec.target, warehouse), spec, "window", queries[0].cursor)
+    refuse_never_carried(spec, "window", queries[0], source, warehouse, backfill=True)
     return TablePlan(
         spec,
         _with_rows(planned, spec, schema, source),

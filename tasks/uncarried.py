@@ -5,10 +5,43 @@ from __future__ import annotations
 from dataclasses import replace
 
 from blocks.source import Source
+from blocks.warehouse import Warehouse
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
-from ferry.specs.tables import TableSpec
+from ferry.receipts.read_as import refuse_rows_of_others
+from ferry.specs.tables import Mode, TableSpec
+from tasks.landed.receipts import readings
 from tasks.places.readers import place_among_readers
+
+
+def refuse_never_carried(
+    spec: TableSpec,
+    mode: Mode,
+    query: ExtractQuery,
+    source: Source,
+    warehouse: Warehouse,
+    *,
+    backfill: bool = False,
+) -> None:
+    """Refuse what would leave rows behind for ever: at the source, or in the target.
+
+    Asked before anything moves: once for all windows of a range, else by each batch's plan.
+
+    Args:
+        spec: The table's spec.
+        mode: How it is carried.
+        query: What is to be read; without a cursor, nothing is left behind.
+        source: Where from.
+        warehouse: Where the receipts are: they tell by which cursor the target's rows came.
+        backfill: Whether a backfill asks, which leaves a place among the readers to others.
+
+    Raises:
+        DataError: Rows whose cursor no bounds would take, or rows of others in the target. No
+            retry helps.
+        ConnectionLostError, BusyError: A retry may help.
+    """
+    refuse_uncarried(spec, query, source, backfill=backfill)
+    refuse_rows_of_others(readings(spec.target, warehouse), spec, mode, query.cursor)
 
 
 def refuse_uncarried(

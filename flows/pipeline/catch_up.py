@@ -18,18 +18,17 @@ from ferry.batch import Batch
 from ferry.lookback import own_window
 from ferry.plan import plan_query
 from ferry.reasons import reason_of
-from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.windows import Window
 from flows.pipeline.carry_batch import NOT_THE_WINDOWS_FAULT
 from flows.pipeline.carry_many import InARow, run_windows
 from flows.pipeline.make_batch import Route, load_route
 from tasks.gather import gather
 from tasks.landed.history import read_coverage
-from tasks.landed.receipts import readings
 from tasks.pages.receipt import receipt_line
+from tasks.plan_batch import describe_source
 from tasks.runs.own_state import while_running
 from tasks.step import explains
-from tasks.uncarried import refuse_uncarried
+from tasks.uncarried import refuse_never_carried
 
 GIVE_UP_AFTER = 3
 """So many batches in a row that fail by what is no window's fault: the others would, too."""
@@ -102,12 +101,9 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
     windows = _to_catch_up(batch, route)
     if windows:  # as the plan of a backfill does, before anything moves
         with suppress(*NOT_THE_WINDOWS_FAULT):  # which the windows meet, and tell
-            schema = route.source.describe(spec.source_name, spec.exclude)
-            query = plan_query(spec, "window", windows[0], schema)
-            refuse_uncarried(spec, query, route.source, backfill=True)
-            refuse_rows_of_others(
-                readings(batch.target, route.warehouse), spec, "window", query.cursor
-            )
+            source, warehouse = route.source, route.warehouse
+            query = plan_query(spec, "window", windows[0], describe_source(spec, source))
+            refuse_never_carried(spec, "window", query, source, warehouse, backfill=True)
     batches = [replace(batch, window=window, backfill=True) for window in windows]
     log = get_run_logger()
     outcomes = run_windows(

@@ -10,6 +10,7 @@ import pytest
 
 from ferry.errors import DataError, FerryError, SchemaError
 from ferry.schema import TableName
+from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -252,3 +253,11 @@ def test_a_column_that_cannot_be_carried_as_text_is_refused_by_name(journey: Any
     for names, told in ((["a"], "'a' does not become text"), (["nope"], "no column 'nope'")):
         journey.write_specs(t={**spec, "as_text": names})
         refused(journey, "t", SchemaError, told, "`as_text`")
+
+
+@ON_SERVERS
+def test_a_backfill_is_refused_once_for_what_its_spec_says_of_all_windows(journey: Any):
+    journey.sql("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, day DATE)")
+    journey.write_specs(t={"mode": "window", "key": ["id"], "cursor": "day", "as_text": ["nope"]})
+    with pytest.raises(SchemaError, match=r"no column 'nope'"):
+        backfill(table="t", start_date=date(2023, 1, 1), end_date=date(2023, 1, 4))
