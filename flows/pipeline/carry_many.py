@@ -16,7 +16,7 @@ from blocks.work_folder import work_folder
 from ferry.backfills.outcomes import NOT_BEGUN, Outcome, receipts_of
 from ferry.backfills.window_queue import WindowQueue
 from ferry.batch import Batch
-from ferry.errors import ApartError, StoppedError
+from ferry.errors import ApartError, SchemaError, StoppedError
 from ferry.reasons import explained, reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
@@ -174,8 +174,8 @@ def _carry(
 ) -> Iterator[tuple[list[Outcome], Exception | None]]:
     """Carry the batch; of windows that travel together and fail, in halves, until each has its own.
 
-    So the others land, and the one at fault stands alone with its reason. What is no window's
-    fault is that of all. Those that have ended together come together, with their error.
+    So the others land, and the one at fault stands alone with its reason. What each of them would
+    meet is that of all. Those that have ended together come together, with their error.
     """
     failure: Exception
     try:
@@ -190,7 +190,7 @@ def _carry(
         return
     if isinstance(failure, StoppedError):
         yield [_outcome(each, reason=str(failure)) for each in batch.each], failure
-    elif batch.windows and not isinstance(failure, NOT_THE_WINDOWS_FAULT):
+    elif batch.windows and not _each_would_meet(failure):
         why = reason_of(explained(failure))
         get_run_logger().info("%s is carried in smaller batches after: %s", batch, why)
         if isinstance(failure, ApartError):
@@ -205,6 +205,12 @@ def _carry(
             for each in batch.each
         ]
         yield failed, failure
+
+
+def _each_would_meet(failure: Exception) -> bool:
+    """Whether it is no single window's: a server that is down, a table that does not fit."""
+    of_the_table = isinstance(failure, SchemaError) and failure.step == "plan"
+    return of_the_table or isinstance(failure, NOT_THE_WINDOWS_FAULT)
 
 
 def _outcome(batch: Batch, receipt: Receipt | None = None, reason: str = "") -> Outcome:

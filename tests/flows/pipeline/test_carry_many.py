@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from prefect.logging import disable_run_logger
 
 from ferry.backfills.outcomes import Outcome
 from ferry.batch import Batch
-from ferry.errors import AccessError, ApartError, BusyError, DataError, StoppedError
+from ferry.errors import AccessError, ApartError, BusyError, DataError, SchemaError, StoppedError
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
 from flows.pipeline import carry_many
@@ -86,7 +87,7 @@ def run(
     return run_windows(batches, route, at_once=at_once, stop=stop or Event(), give_up=give_up)
 
 
-def failing(*days: int, error: type[Exception] = DataError) -> Carry:
+def failing(*days: int, error: Callable[[str], Exception] = DataError) -> Carry:
     def carry(day: int) -> object:
         if day in days:
             raise error("as planned")
@@ -164,11 +165,12 @@ def test_in_strict_order_none_begins_after_the_one_at_fault(
     assert tried == ["012345", "012", "345", "3"]
 
 
+@pytest.mark.parametrize("error", [BusyError, partial(SchemaError, step="plan")])
 def test_what_is_no_window_s_fault_is_that_of_all_that_travel_together(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Callable[[str], Exception]
 ) -> None:
     recorded.clear()
-    assert ends(run(monkeypatch, failing(2, error=BusyError), together=True)) == "ffffff"
+    assert ends(run(monkeypatch, failing(2, error=error), together=True)) == "ffffff"
     assert (tried, recorded) == (["012345"], [6])
 
 
