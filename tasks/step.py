@@ -95,8 +95,6 @@ def retry_may_help(_task: Task[..., Any], _task_run: TaskRun, state: State[Any])
 class StepOptions(TypedDict):
     """The options of every step's task."""
 
-    retries: int
-    retry_delay_seconds: float
     retry_jitter_factor: float
     retry_condition_fn: Any
     cache_policy: Any
@@ -104,14 +102,12 @@ class StepOptions(TypedDict):
 
 
 STEP = StepOptions(
-    retries=1,
-    retry_delay_seconds=180,
     retry_jitter_factor=RETRY_JITTER,
     retry_condition_fn=retry_may_help,
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-"""One retry after 3 minutes, plus up to half of that at random; only for retriable errors.
+"""Only retriable errors are retried, as often as the table's or summary's spec says.
 
 There is no Prefect timeout: it does not interrupt a blocking call. The drivers' own time limits,
 fields of the blocks, do.
@@ -131,7 +127,10 @@ class Retries(Protocol):
 
 
 def with_retries(step: Task[P, R], spec: Retries) -> Task[P, R]:
-    """The step with the retries that the spec asks for."""
+    """The step with the spec's `retries`, each `retry_delay_seconds` later.
+
+    Up to half of that comes on top of it at random.
+    """
     return _retried(step, spec.retries, float(spec.retry_delay_seconds))  # type: ignore[return-value]
 
 

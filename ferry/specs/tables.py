@@ -34,10 +34,14 @@ from ferry.specs.due_time import DueTime
 from ferry.specs.rules import contradictions
 from ferry.specs.source_names import parse_source_name
 from ferry.specs.values import (
+    DEFAULT_RETRIES,
+    DEFAULT_RETRY_DELAY_SECONDS,
     ColumnsOnce,
     Identifier,
     Marking,
     ReadRanges,
+    Retries,
+    RetryDelaySeconds,
     SourceName,
     TargetSchema,
     ZeroDates,
@@ -269,10 +273,8 @@ class TableSpec(BaseModel):
     keep_staged_days: int = Field(
         default=0, ge=0, description="Keep the staged files this many days; 0 discards them."
     )
-    retries: int = Field(default=1, ge=0, description="Retries of a step, for retriable errors.")
-    retry_delay_seconds: int = Field(
-        default=180, ge=0, description="Wait before a retry, plus up to half of it at random."
-    )
+    retries: Retries = DEFAULT_RETRIES
+    retry_delay_seconds: RetryDelaySeconds = DEFAULT_RETRY_DELAY_SECONDS
 
     @model_validator(mode="before")
     @classmethod

@@ -1,11 +1,11 @@
-"""What single values of a table's spec have to be."""
+"""What single values of a table's or a summary's spec have to be."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from ferry.batch import STAGING_SCHEMA
 from ferry.errors import RequestError
@@ -80,6 +80,11 @@ Zone = Annotated[str, AfterValidator(_zone)]
 ColumnsOnce = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Marking = Annotated[str | int, BeforeValidator(_marking)]
 ZeroDates = Annotated[Literal["error", "null"], BeforeValidator(_null_is_a_word)]
+Retries = Annotated[int, Field(ge=0, description="Retries of a step, for retriable errors.")]
+RetryDelaySeconds = Annotated[
+    int, Field(ge=0, description="Wait before a retry, plus up to half of it at random.")
+]
+DEFAULT_RETRIES, DEFAULT_RETRY_DELAY_SECONDS = 1, 180
 ReadRanges = Annotated[
     int | Literal["auto"],
     PlainValidator(_read_ranges),

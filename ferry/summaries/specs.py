@@ -29,7 +29,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic.json_schema import SkipJsonSchema
 
 from ferry.schema import NUMBERS, TIMES, Column, DataType, Kind, TableName
-from ferry.specs.values import Identifier, TargetSchema, Zone
+from ferry.specs.values import (
+    DEFAULT_RETRIES,
+    DEFAULT_RETRY_DELAY_SECONDS,
+    Identifier,
+    Retries,
+    RetryDelaySeconds,
+    TargetSchema,
+    Zone,
+)
 from ferry.summaries.check_specs import Check
 from ferry.summaries.partitions import PartitionBy
 from ferry.summaries.query import WRITTEN_IN, Query
@@ -156,10 +164,8 @@ class SummarySpec(_Part):
     output_check: tuple[Check, ...] = Field(
         default=(), description="Checks on what was built, before it is published."
     )
-    retries: int = Field(default=1, ge=0, description="Retries of a step, for retriable errors.")
-    retry_delay_seconds: int = Field(
-        default=180, ge=0, description="Wait before a retry, plus up to half of it at random."
-    )
+    retries: Retries = DEFAULT_RETRIES
+    retry_delay_seconds: RetryDelaySeconds = DEFAULT_RETRY_DELAY_SECONDS
     queries: SkipJsonSchema[dict[str, Query]] = Field(default_factory=dict, exclude=True)
     """The queries, by the dialect that they are written in."""
 
