@@ -33,6 +33,22 @@ STAGING_SCHEMA = "ferry"
 STAGING_NAME = re.compile(r"stg_(\d{8})_[0-9a-f]{12}_[0-9a-f]{6}_")
 """How the names of staging tables begin: the day they were made, the batch, the attempt."""
 
+
+def staging_table(made_on: date, made_by: str, token: str, name: str) -> TableName:
+    """A table for one attempt at a batch or at a summary's build; its name tells its age.
+
+    Within 56 bytes, so that the table of the newest versions can follow (`newest_table`).
+
+    Args:
+        made_on: The warehouse's day.
+        made_by: The id of the batch or build: names that begin alike are of different tables.
+        token: The attempt's, six hexadecimal digits.
+        name: The table's or summary's.
+    """
+    short = made_by.replace("-", "")[:12]
+    return TableName(STAGING_SCHEMA, f"stg_{made_on:%Y%m%d}_{short}_{token}_{name[:23]}")
+
+
 WINDOW_NUMBER = Column("ferry__window", DataType(Kind.INT32), nullable=False)
 """In the files and the staging table of windows that travel together: the number of a row's window
 among them, from 0 on. No source has such a name."""
@@ -174,16 +190,6 @@ class Batch:
         spec = self.spec
         beside = spec.version and spec.version.lower() != (spec.cursor or "").lower()
         return bool(beside) and not same_clock(spec.wall_clock_zone, "UTC")
-
-    def staging_table(self, today: date, token: str) -> TableName:
-        """A table for one attempt to copy the batch; its name tells its age.
-
-        Within 56 bytes, so that `_newest` can follow (`newest_table`). The batch's id makes it
-        another one than that of a table whose name begins alike.
-        """
-        batch = self.id.replace("-", "")[:12]
-        name = f"stg_{today:%Y%m%d}_{batch}_{token}_{self.spec.name[:23]}"
-        return TableName(STAGING_SCHEMA, name)
 
     def receipt_id(self, left_out: str, checksum: str) -> str:
         """The batch's id; where rows were left out, another one, made from those that are there.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import reduce
@@ -36,7 +35,7 @@ from ferry.fingerprints.sums import (
 )
 from ferry.schema import Column, TableName
 from tasks.own_tables import make_schema
-from tasks.staging_tables import drop_quietly, emptied_is_told, today
+from tasks.staging_tables import drop_quietly, emptied_is_told, new_staging_table
 from tasks.step import STEP, explains, located, log_step
 
 Rows = Sequence[Sequence[Any]]
@@ -71,7 +70,7 @@ def copy(
     with located(batch, "copy", warehouse):
         if staged.rows == 0:
             return Copied(None, 0)
-        table = batch.staging_table(today(warehouse), secrets.token_hex(3))
+        table = new_staging_table(batch.id, batch.spec.name, warehouse)
         try:
             _make(table, staged.layout.columns, warehouse)
             rows = _load(table, extracted, staged, stage, warehouse)

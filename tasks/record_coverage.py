@@ -14,6 +14,7 @@ from ferry.specs.tables import TableSpec
 from tasks.landed.history import read_history
 from tasks.own_tables import is_made, make_missing
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
+from tasks.target.lock import lock
 
 
 @task(name="coverage", task_run_name="coverage of {spec.name}", **STEP)
@@ -81,6 +82,7 @@ def _write(days: TableDays, warehouse: Warehouse) -> None:
 
     def transact() -> None:
         with warehouse.transaction() as tx:
-            rewrite(tx, days, datetime.now(UTC), warehouse.capabilities)
+            lock(tx, COVERAGE, warehouse)
+            rewrite(tx, days, datetime.now(UTC))
 
     repeat_on_conflict(transact, f"coverage of {days.spec.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import defaultdict
@@ -14,12 +15,23 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_NAME, STAGING_SCHEMA
+from ferry.batch import STAGING_NAME, STAGING_SCHEMA, staging_table
 from ferry.errors import FatalError, FerryError, SchemaError
 from ferry.schema import TableName
 from tasks.stage import FORGOTTEN_DAYS
 
 DAY_IS_KNOWN_SECONDS = 600
+
+
+def new_staging_table(made_by: str, name: str, warehouse: Warehouse) -> TableName:
+    """A name for a table of one attempt, which nobody else makes (`ferry.batch.staging_table`).
+
+    Args:
+        made_by: The id of the batch or build.
+        name: The name of its table or summary.
+        warehouse: It tells the day.
+    """
+    return staging_table(today(warehouse), made_by, secrets.token_hex(3), name)
 
 
 def drop_quietly(warehouse: Warehouse, *tables: TableName) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
@@ -41,7 +40,7 @@ from ferry.summaries.publish import (
 from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
 from tasks.own_tables import make, make_schema
-from tasks.staging_tables import drop_quietly, emptied_is_told, today
+from tasks.staging_tables import drop_quietly, emptied_is_told, new_staging_table
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
 from tasks.target.lock import lock_target
 
@@ -60,8 +59,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
     """
     spec, capabilities = build.spec, warehouse.capabilities
     with error_context(str(build.spec.target), build.label, "build", warehouse):
-        name = f"stg_{today(warehouse):%Y%m%d}_{build.id.replace('-', '')[:12]}_"
-        table = TableName(STAGING_SCHEMA, f"{name}{secrets.token_hex(3)}_{spec.table[:24]}")
+        table = new_staging_table(build.id, spec.table, warehouse)
         make_schema(warehouse, STAGING_SCHEMA)
         kind = capabilities.staging_table_kind
         create = sql.create_table(table, spec.schema_columns, warehouse.native_type, kind=kind)

@@ -71,7 +71,7 @@ def upsert(
         staged: What was staged.
         copied: Its staging table.
         warehouse: Where.
-        started_at: When the extraction began, for the receipt.
+        started_at: When the batch was begun, for the receipt.
 
     Raises:
         SchemaError, DataError, CountMismatchError: The target is as it was. No retry helps.

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from ferry import statements as sql
-from ferry.capabilities import Capabilities
 from ferry.coverage.days import TableDays
 from ferry.receipts.receipt import RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
@@ -59,20 +58,14 @@ def to_rows(table: TableDays, as_of: datetime) -> list[tuple[Any, ...]]:
     ]
 
 
-def rewrite(tx: Transaction, table: TableDays, as_of: datetime, capabilities: Capabilities) -> None:
+def rewrite(tx: Transaction, table: TableDays, as_of: datetime) -> None:
     """Let the table's rows in `ferry.coverage` be these days; other tables' rows stay.
 
-    Two runs at once take turns behind the LOCK, where the engine has one: the later one's rows
-    stay, once.
-
     Args:
-        tx: A transaction in which nothing has happened yet.
+        tx: A transaction that keeps other runs out: of two, the later one's rows stay, once.
         table: The days.
         as_of: When they were told.
-        capabilities: What the warehouse can do.
     """
-    if capabilities.lock_mode is not None:
-        tx.execute(sql.lock(COVERAGE, capabilities.lock_mode))
     tx.execute(sql.delete_where(COVERAGE, "table_name", str(table.spec.target)))
     rows = to_rows(table, as_of)
     for begin in range(0, len(rows), ROWS_AT_ONCE):

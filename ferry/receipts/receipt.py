@@ -1,7 +1,7 @@
 """Receipts: the record of what has been loaded, written with the rows themselves.
 
-One row per batch in `ferry.receipts`, in the transaction that changes the target. Prefect's own
-state is never the record.
+One row of `ferry.receipts` for each window, or for a batch without windows, in the transaction that
+changes the target. Prefect's own state is never the record.
 
 A receipt of status `void` says the opposite: what receipts before it say is not there any more,
 since the target was made anew, had lost its rows, or lacks in older rows the values of a column
@@ -56,7 +56,7 @@ class Receipt:
         manifest_uri: Where the batch was staged; None if it went by INSERT or was empty.
         code_version: Ferry's version.
         flow_run_id: Prefect's id of the run.
-        started_at: When the extraction began.
+        started_at: When the batch was begun, before it was planned.
         finished_at: When the receipt was written.
         cursor_name: The cursor column that bounded what was read; None if all was read.
         read_at: The source's clock when it was read; None in older receipts.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.batch import STAGING_NAME, Batch
+from ferry.batch import STAGING_NAME, Batch, staging_table
 from ferry.errors import RequestError, SchemaError
 from ferry.plan import choose_window, plan_query, range_count, stored_bound
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, target_columns
@@ -223,9 +223,11 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
     ids = [batch().receipt_id("NOPE: no such symbol", read) for read in ("a", "a", "b")]
     assert ids[0] == ids[1] != ids[2]
     assert batch().id not in ids
-    long = batch(spec=spec(name="x" * 60)).staging_table(date(2023, 1, 6), "a1b2c3").name
+    long, alike = (
+        staging_table(date(2023, 1, 6), batch(spec=spec(name=name)).id, "a1b2c3", name).name
+        for name in ("x" * 60, "x" * 59 + "y")
+    )
     assert len(f"{long}_newest") <= 63
-    alike = batch(spec=spec(name="x" * 59 + "y")).staging_table(date(2023, 1, 6), "a1b2c3").name
     assert long != alike
     assert STAGING_NAME.match(long)[1] == "20230106"
     assert str(batch()) == "raw_data.orders 2023-01-05"
