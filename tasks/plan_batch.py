@@ -24,7 +24,6 @@ from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
 from tasks.landed.receipts import columns_carried, landed_before
 from tasks.landed.watermark import watermark
-from tasks.places.readers import place_among_readers
 from tasks.step import STEP, explains, located
 from tasks.target.retype import plan_columns
 from tasks.target.target_only import refuse_emptying_columns
@@ -81,8 +80,8 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
             refuse_never_carried(spec, batch.mode, query, source, warehouse)
             if query.cursor and (column := schema.column(query.cursor)):
                 warn_of_other_readings(batch, column, warehouse)
-        older = _in_older_rows(batch, _gained(schema, changes), query, source, warehouse)
-        older += _begun_to_carry(batch, existing, landed, query, source, warehouse)
+        older = _gained_with_values(batch, _gained(schema, changes), query, source, warehouse)
+        older += _begun_with_values(batch, existing, landed, query, source, warehouse)
         if older and batch.mode == "watermark":
             query, known = dataclasses.replace(query, start=None), None  # all get the value
         refuse_emptying_columns(batch, existing, columns, query.start, warehouse)
@@ -116,24 +115,22 @@ def describe_source(spec: TableSpec, source: Source) -> TableSchema:
     return carried_as_text(source.describe(spec.source_name, spec.exclude), spec.as_text)
 
 
-def _in_older_rows(
+def _gained_with_values(
     batch: Batch,
     gained: list[Column],
     query: ExtractQuery,
     source: Source,
     warehouse: Warehouse,
 ) -> tuple[str, ...]:
-    if not gained:
-        return ()
+    """Columns that the target gains, and that rows with a value in them landed without."""
     if query.cursor is None or query.start is None:
         # All rows are read, so that nobody has to ask. But the column is there before they land,
         # and should they not, the next run would see nothing new in the table.
         return () if batch.spec.mode == "full" else tuple(c.name.lower() for c in gained)
-    with place_among_readers(batch.spec.source, backfill=batch.backfill):
-        return in_older_rows(batch, gained, query, source, warehouse)
+    return in_older_rows(batch, gained, query, source, warehouse)
 
 
-def _begun_to_carry(
+def _begun_with_values(
     batch: Batch,
     existing: TableSchema | None,
     landed: tuple[ColumnsCarried, ...],
@@ -142,15 +139,12 @@ def _begun_to_carry(
     warehouse: Warehouse,
 ) -> tuple[str, ...]:
     """Columns that the target has, and that rows with a value in them landed without."""
-    if existing is None or query.cursor is None or query.start is None:
-        return ()  # all rows are read, and get the value
+    if existing is None:
+        return ()
     there = [c for c in query.schema.columns if existing.column(c.name.lower())]
     begun = begun_to_carry({c.name.lower() for c in there}, landed)
-    if not begun:
-        return ()
     columns = [column for column in there if column.name.lower() in begun]
-    with place_among_readers(batch.spec.source, backfill=batch.backfill):
-        return in_older_rows(batch, columns, query, source, warehouse)
+    return in_older_rows(batch, columns, query, source, warehouse)
 
 
 def _gained(schema: TableSchema, changes: TargetChanges) -> list[Column]:

@@ -13,7 +13,7 @@ from ferry.cursors import find_cursor
 from ferry.day_ranges import DayRange, Granularity, check_ends, check_start_date
 from ferry.errors import RequestError
 from ferry.receipts.read_as import as_it_is_now
-from ferry.receipts.receipt import Receipt
+from ferry.receipts.receipt import LOADED, Receipt
 from ferry.schema import NUMBERS, Column, Kind
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, local_midnight, zone_info
@@ -80,7 +80,7 @@ def landed_labels(receipts: Iterable[Receipt], spec: TableSpec, cursor: str) -> 
     return frozenset(
         receipt.window_label
         for receipt in receipts
-        if receipt.status == "loaded" and as_it_is_now(receipt, spec, cursor)
+        if receipt.status == LOADED and as_it_is_now(receipt, spec, cursor)
     )
 
 

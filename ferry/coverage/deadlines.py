@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from ferry.coverage.standings import Coverage, Status
-from ferry.receipts.receipt import VOID, TimeOfReceipt
+from ferry.receipts.receipt import LOADED, VOID, TimeOfReceipt
 from ferry.specs.due_time import due_moment
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window, local_midnight, zone_info
@@ -141,7 +141,7 @@ def arrival(
         return Arrival(standing.status is Status.LOADED, last, standing.reason)
     voids = (each.finished_at for each in receipts if each.status == VOID)
     since = max([local_midnight(deadline.day, spec.zone), *voids])
-    whole = (each for each in receipts if each.status == "loaded" and each.mode != "window")
+    whole = (each for each in receipts if each.status == LOADED and each.mode != "window")
     loaded = (each.finished_at for each in whole)
     return Arrival(any(moment >= since for moment in loaded), last)
 

@@ -22,7 +22,7 @@ from itertools import pairwise
 
 from ferry.receipts.failures import Failure
 from ferry.receipts.read_as import by_another_cursor, read_otherwise, replaced_others
-from ferry.receipts.receipt import VOID, TimeOfReceipt
+from ferry.receipts.receipt import LOADED, VOID, TimeOfReceipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 
@@ -159,7 +159,7 @@ def loaded_event(
     if receipt.status == VOID:
         until = receipt.finished_at.astimezone(UTC)
         return Event(ALWAYS, until, until, loaded=False, void=True, reason=receipt.window_label)
-    if receipt.status != "loaded":
+    if receipt.status != LOADED:
         return None
     until = receipt.complete_until or receipt.started_at
     if receipt.mode == "window":

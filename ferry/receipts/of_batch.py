@@ -14,7 +14,7 @@ from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan
 from ferry.receipts.columns import columns_text
 from ferry.receipts.read_as import read_as
-from ferry.receipts.receipt import LOADED, Receipt
+from ferry.receipts.receipt import LOADED, PARTIAL, Receipt
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
 from ferry.write.load import Written
@@ -65,7 +65,7 @@ def receipt_of(
         window_start=window.start if window else _moment(start),
         window_end=window.end if window else None,
         window_label=f"from {start}" if start is not None else batch.label,
-        status="partial" if batch.subset or extracted.left_out else LOADED,
+        status=PARTIAL if batch.subset or extracted.left_out else LOADED,
         rows_extracted=read[0],
         rows_staged=staged_rows,
         rows_copied=loaded[0],

@@ -166,6 +166,9 @@ adds: so each new column is nullable and stands at the end."""
 
 
 LOADED = "loaded"
+PARTIAL = "partial"
+"""The status of a batch of some symbols alone, or that left rows out."""
+
 VOID = "void"
 RECONCILE = "reconcile"
 """The mode of what is no batch, but rows that a repair took out, marked or aligned."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ferry import statements as sql
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA, VOID
 from ferry.schema import Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 from ferry.summaries.checks import CheckResult
@@ -210,10 +210,10 @@ def select_new_receipts(table: str, summary: str) -> Statement:
     names, done = sql.column_list(column.name for column in RECEIPT_COLUMNS), _summarized(summary)
     return Statement(
         f"SELECT {names} FROM {sql.table_sql(RECEIPTS)} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {PARAM} AND status <> 'void' "
+        f"WHERE table_name = {PARAM} AND status <> {PARAM} "
         "AND rows_inserted + rows_updated + rows_deleted > 0 "
         f"AND batch_id NOT IN ({done.sql}) ORDER BY finished_at",
-        (table, *done.values),
+        (table, VOID, *done.values),
     )
 
 

@@ -18,7 +18,7 @@ from ferry.audits.outcome import AuditedBucket, DifferentRow
 from ferry.errors import CountMismatchError, StaleReadError
 from ferry.fingerprints.queries import Row
 from ferry.receipts.read_as import read_as
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
+from ferry.receipts.receipt import PARTIAL, RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
 from ferry.receipts.table import (
     BEFORE_ALL,
     LandedBefore,
@@ -263,7 +263,7 @@ def _receipt(change: _Change, rows: int, started_at: datetime) -> Receipt:
         window_start=window.start if window else None,
         window_end=window.end if window else None,
         window_label=bucket.label,
-        status="partial",
+        status=PARTIAL,
         rows_extracted=0,
         rows_staged=0,
         rows_copied=0,

@@ -19,6 +19,7 @@ from ferry.receipts.table import (
 from ferry.schema import Column
 from ferry.unix_time import to_unix
 from tasks.landed.receipts import from_receipts
+from tasks.places.readers import place_among_readers
 
 
 def in_older_rows(
@@ -39,6 +40,17 @@ def in_older_rows(
     """
     if not columns or query.cursor is None or query.start is None:
         return ()  # all rows are read, and get it
+    with place_among_readers(batch.spec.source, backfill=batch.backfill):
+        return _with_values(batch, columns, query, source, warehouse)
+
+
+def _with_values(
+    batch: Batch,
+    columns: Sequence[Column],
+    query: ExtractQuery,
+    source: Source,
+    warehouse: Warehouse,
+) -> tuple[str, ...]:
     stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
     unit = batch.spec.cursor_unit
     before = from_receipts(lambda: read_to(warehouse, batch.target), None, warehouse)

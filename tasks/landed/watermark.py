@@ -8,6 +8,7 @@ from ferry.batch import Batch, CursorValue
 from ferry.cursors import find_cursor
 from ferry.plan import stored_bound
 from ferry.receipts.read_as import read_otherwise
+from ferry.receipts.receipt import LOADED
 from ferry.schema import NUMBERS, Column, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import Watermark
@@ -37,7 +38,7 @@ def watermark(
     whole = [
         each
         for each in readings(batch.target, warehouse)
-        if each.status == "loaded" and each.mode != "window" and each.cursor in (None, name)
+        if each.status == LOADED and each.mode != "window" and each.cursor in (None, name)
     ]
     last = max(whole, key=lambda each: each.read_at, default=None)
     if last is None or read_otherwise(last.read_as, batch.spec):

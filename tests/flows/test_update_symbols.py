@@ -21,7 +21,7 @@ from ferry.errors import ConfigurationError, IncompleteReadError, RequestError
 from ferry.schema import TableName
 from ferry.windows import day_window
 from flows.pipeline.summaries import follow as follow_summaries
-from flows.pipeline.summaries.publish import Published
+from flows.pipeline.summaries.published import Published
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import due_tables, sync_all
 from flows.sync_table import sync_table

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 
 from ferry.batch import Batch
-from ferry.errors import IncompleteReadError, SpecError
-from ferry.reasons import reason_of
-from ferry.receipts.receipt import Receipt
+from ferry.errors import IncompleteReadError
 from flows.pipeline.carry_batch import carry
 from flows.pipeline.make_batch import Route
+from flows.pipeline.summaries.published import Published
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.pages.receipt import receipt_line
-
-if TYPE_CHECKING:
-    from flows.pipeline.summaries.publish import Published
+from tasks.step import log_failure
 
 
 def carry_and_follow(batch: Batch, route: Route) -> State[Any]:
@@ -44,38 +41,36 @@ def carry_and_follow(batch: Batch, route: Route) -> State[Any]:
                 summaries = "summary is" if behind == 1 else "summaries are"
                 return published.failed(f"{error} And {behind} {summaries} not up to date:")
             raise
-    return follow([receipt]).after(receipt_line(receipt, began), receipt)
+    return follow_tables([table]).after(receipt_line(receipt, began), receipt)
 
 
-def follow(receipts: Iterable[Receipt]) -> Published:
+def follow_tables(names: Iterable[str]) -> Published:
     """Build the summaries that read these tables, or summaries of them; call it inside a flow.
 
-    Call it once for all the receipts of a run. What is built follows from the warehouse's own
-    records: every change that a summary has not taken in yet, those of these receipts and those
-    that an earlier run failed to. So a run that changed nothing builds nothing, or what is overdue.
+    Call it once for all that a run has carried. What is built follows from the warehouse's own
+    records: every change that a summary has not taken in yet, those of this run and those that an
+    earlier run failed to. So a run that changed nothing builds nothing, or what is overdue.
 
     A failure is told by the result, never raised: the rows have arrived.
 
     Args:
-        receipts: What the run carried.
+        names: The tables that the run carried, as the warehouse names them: schema.table.
     """
-    return follow_tables(receipt.table_name for receipt in receipts)
-
-
-def follow_tables(names: Iterable[str]) -> Published:
-    """As `follow`, for a run whose receipts are elsewhere: by the tables' names, schema.table."""
-    # Not before: sqlglot takes 26 MB, which the reading of large tables need not share.
-    from flows.pipeline.summaries.publish import BuildRequest, Published, publish_summaries  # noqa: PLC0415
-    from flows.pipeline.summaries.specs import load_summaries  # noqa: PLC0415
-
     carried = set(names)
     if not carried:
         return Published()
     try:
-        summaries, tables = load_summaries(), load_table_specs()
-    except SpecError as error:
-        get_run_logger().error("no summary is built: %s", error)
-        return Published(failures={"summaries": reason_of(error)})
+        return _follow(carried)
+    except Exception as error:  # noqa: BLE001  # a file that was changed under the run, for one
+        return Published(failures={"summaries": log_failure(error, "summaries")})
+
+
+def _follow(carried: set[str]) -> Published:
+    # Not before: sqlglot takes 26 MB, which the reading of large tables need not share.
+    from flows.pipeline.summaries.publish import BuildRequest, publish_summaries  # noqa: PLC0415
+    from flows.pipeline.summaries.specs import load_summaries  # noqa: PLC0415
+
+    summaries, tables = load_summaries(), load_table_specs()
     changed = [(t.warehouse, str(t.target)) for t in tables.values() if str(t.target) in carried]
     requests = [BuildRequest(spec) for spec in summaries.reached_from(changed)]
     reached = [str(request.spec.target) for request in requests]

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
 
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
-from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.errors import FerryError, SchemaError, SpecError, StaleReadError
 from ferry.specs.tables import TableSpecs
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span
 from ferry.summaries.publications import Build, Publication
 from ferry.summaries.specs import SummarySpec
+from flows.pipeline.summaries.published import Published
 from tasks.pages.newest import newest_rows, show
 from tasks.plan_summary import is_there, missing_tables, plan_summary
 from tasks.staging_tables import drop_quietly
@@ -43,37 +40,6 @@ class BuildRequest:
     spec: SummarySpec
     asked: Span | None = None
     accepted: tuple[str, ...] = ()
-
-
-@dataclass
-class Published:
-    """What became of some summaries.
-
-    Attributes:
-        publications: What was published, in order.
-        failures: Why others were not, by their tables' names.
-    """
-
-    publications: list[Publication] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def failed(self, head: str) -> State[Any]:
-        """The state of a run that failed, one reason per line."""
-        reasons = first_of(map(on_one_line, self.failures.values()), MAX_REASONS)
-        return Failed(message=(" " if len(reasons) == 1 else "\n").join([head, *reasons]))
-
-    def after(self, carried: str, data: Any = None) -> State[Any]:
-        """The state of a run whose rows have arrived, with what became of the summaries.
-
-        Args:
-            carried: What arrived, in one line.
-            data: What the run returns.
-        """
-        if self.failures:
-            head = f"{carried}. These rows have arrived; not up to date are {len(self.failures)} "
-            return self.failed(head + ("summary:" if len(self.failures) == 1 else "summaries:"))
-        lines = first_of(map(str, self.publications), MAX_REASONS)
-        return Completed(message="; ".join([carried, *lines]), data=data)
 
 
 def publish_summaries(

@@ -15,7 +15,7 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows import backfill_tables, show_coverage, sync_all
-from flows.pipeline.summaries.publish import Published
+from flows.pipeline.summaries.published import Published
 from tasks.pages import backfill as backfill_page
 from tasks.pages.coverage import overview_page
 

@@ -13,7 +13,7 @@ import pytest
 
 from deployments.local.redshift_double import Fault
 from flows.build_summary import build_summary
-from flows.pipeline.summaries.follow import follow
+from flows.pipeline.summaries.follow import follow_tables
 from flows.sync_table import sync_table
 from tests.harness.survey import SPEC
 
@@ -381,7 +381,7 @@ def test_summaries_that_cannot_be_read_do_not_hide_the_rows(survey: Any):
     assert "1 inserted" in failed.message
     assert "nps_summary/summary.yaml:3: ownr: Extra inputs" in failed.message
     assert len(survey.journey.receipts("nps")) == 1
-    assert follow([]).failures == {}
+    assert follow_tables([]).failures == {}
 
 
 @pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)

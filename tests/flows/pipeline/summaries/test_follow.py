@@ -16,7 +16,7 @@ from flows.build_summary import build_summary
 from flows.pipeline.carry_batch import carry
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.make_batch import load_route
-from flows.pipeline.summaries.follow import follow
+from flows.pipeline.summaries.follow import follow_tables
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -100,7 +100,9 @@ def test_many_windows_of_one_run_are_built_once(answered: Any):
 
         spec = load_table_specs().named("nps")
         days = [date(2023, 1, day) for day in (20, 3, 4)]
-        return follow([carry(make_batch(spec, Dates(day)), load_route(spec)) for day in days])
+        for day in days:
+            carry(make_batch(spec, Dates(day)), load_route(spec))
+        return follow_tables([str(spec.target)])
 
     published = carry_days()
 
@@ -126,7 +128,7 @@ def test_a_batch_that_lands_once_more_after_it_was_void_is_taken_in_once_more(an
                 answered.answer(5, [10])
                 warehouse.execute(f'DROP TABLE "{schema}"."nps"')
             landed.append(carry(replace(batch, attempt=attempt), load_route(spec)))
-            follow(landed[-1:])
+            follow_tables([landed[-1].table_name])
         history = read_run.fn(batch.flow_run_id, spec.target, warehouse)
         landed.append(history.receipts[batch.id])
 
@@ -385,3 +387,13 @@ def test_a_typo_in_one_summary_fails_only_the_runs_of_tables_that_it_reads(
     survey.edit("sales", file, new, old)
     assert sync_table(table="orders", **day, return_state=True).is_completed()
     assert journey.target("sales", "day, orders", "day") == [(date(2023, 1, 5), 1)]
+
+
+def test_code_that_changes_under_a_run_does_not_hide_the_rows(answered: Any, monkeypatch: Any):
+    def changed() -> None:
+        raise ImportError("cannot import name")
+
+    monkeypatch.setattr("flows.pipeline.summaries.specs.load_summaries", changed)
+    failed = sync_table(table="nps", mode="full", return_state=True)
+    assert "These rows have arrived; not up to date are 1 summary: FERRY-UNKNOWN" in failed.message
+    assert "ImportError" in failed.message
