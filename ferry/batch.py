@@ -109,11 +109,11 @@ class Batch:
     def id(self) -> str:
         """The same for every attempt of one run at one window, another for every other run.
 
-        Another one, too, once the spec says of other rows that they are the window's, or replace
+        Another one, too, once the spec says of other rows that they are the batch's, or replace
         one another: what an earlier attempt has landed is not what this one is to land.
         """
         name = f"ferry:{self.flow_run_id}/{self.target}/{self.mode}/{self.label}"
-        name += "" if self.mode == "full" else f"/{self.spec.rows_by}"
+        name += f"/{self.spec.rows_by}"
         name += f"/{len(self.windows)} windows" if self.windows else ""
         name += f"/{self.subset}" if self.subset else ""
         name += f"/repair {self.again}" if self.again else ""

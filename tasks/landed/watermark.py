@@ -7,7 +7,7 @@ from ferry import statements as sql
 from ferry.batch import Batch, CursorValue
 from ferry.cursors import find_cursor
 from ferry.plan import stored_bound
-from ferry.receipts.read_as import read_otherwise
+from ferry.receipts.read_as import read_otherwise, replaced_others
 from ferry.receipts.receipt import LOADED
 from ferry.schema import NUMBERS, Column, TableSchema
 from ferry.unix_time import to_unix
@@ -34,14 +34,19 @@ def watermark(
         return None
     name = there.name
     # A watermark's read, or a full copy, has read all that was there when it began; a window's has
-    # not. What was read last decides: if that was read otherwise, all is read once more.
+    # not. What was read last decides: if that was read otherwise, or another key has replaced rows
+    # of it since, all is read once more.
+    landed = readings(batch.target, warehouse)
     whole = [
         each
-        for each in readings(batch.target, warehouse)
+        for each in landed
         if each.status == LOADED and each.mode != "window" and each.cursor in (None, name)
     ]
     last = max(whole, key=lambda each: each.read_at, default=None)
     if last is None or read_otherwise(last.read_as, batch.spec):
+        return None
+    since = (each for each in landed if each.landed_at > last.landed_at)
+    if any(replaced_others(each.read_as, batch.spec) for each in since):
         return None
     until = last.read_at
     if counts_no_time(batch, cursor):

@@ -216,8 +216,15 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
         batch(mode="full", window=None),
         batch(spec=spec(name="nps")),
         batch(subset="symbols AAPL"),
+        # As the spec was before it was corrected: other rows, or others that replace one another.
+        batch(spec=spec(source_zone="Asia/Seoul")),
+        batch(spec=spec(source_zone="UTC", zone="Asia/Seoul")),
+        *(
+            batch(mode="full", window=None, spec=spec(**was))
+            for was in ({"source_table": "shop.old"}, {"key": ["code"]})
+        ),
     ]
-    assert len({batch().id, *(other.id for other in others)}) == 6
+    assert len({batch().id, *(other.id for other in others)}) == 10
     # A batch that is not whole is found again by its own attempt, and by no other.
     assert batch().receipt_id("", "a") == batch().id
     ids = [batch().receipt_id("NOPE: no such symbol", read) for read in ("a", "a", "b")]
