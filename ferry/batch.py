@@ -216,7 +216,10 @@ class ExtractQuery:
             columns without a zone, the day for dates.
         end: Read rows with `cursor < end`; None for no upper bound.
         zone: The zone in which the source writes its wall-clock columns.
-        zero_dates: MySQL's 0000-00-00 and 2023-00-15: "error" refuses them, "null" reads NULL.
+        zero_dates: MySQL's 0000-00-00 and 2023-00-15: "error" refuses them, "null" reads NULL. In
+            the cursor, whose order they have no place in, they are refused all the same.
+        null_cursors: What becomes of rows with such a cursor: "error" refuses them, "ignore" leaves
+            them out.
     """
 
     schema: TableSchema
@@ -225,6 +228,7 @@ class ExtractQuery:
     end: CursorValue | None = None
     zone: str = "UTC"
     zero_dates: str = "error"
+    null_cursors: str = "error"
 
 
 @dataclass(frozen=True)

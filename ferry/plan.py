@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
 from ferry.batch import CursorValue, ExtractQuery, StageFormat
 from ferry.cursors import choose_cursor
@@ -214,15 +215,23 @@ def plan_query(
                 else "."
             ),
         )
+    bounded = partial(
+        ExtractQuery,
+        schema,
+        cursor.name,
+        zone=zone,
+        zero_dates=spec.zero_dates,
+        null_cursors=spec.null_cursors,
+    )
     if window is None:
         watermark = less_lag(watermark, spec.lag, zone, spec.cursor_unit)
-        return ExtractQuery(schema, cursor.name, watermark, None, zone, spec.zero_dates)
+        return bounded(watermark, None)
     if cursor.type.kind is Kind.DATE:
         if own not in (None, window):
             window = from_midnight(window, zone)  # a lookback is whole days there
         _refuse_part_of_a_day(spec, cursor, window)
     start, end = window_bounds(spec, window)
-    return ExtractQuery(schema, cursor.name, start, end, zone, spec.zero_dates)
+    return bounded(start, end)
 
 
 def window_bounds(spec: TableSpec, window: Window) -> tuple[CursorValue, CursorValue]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -24,6 +25,8 @@ from ferry.errors import DataError
 from ferry.schema import Column, TableName
 
 _MASK_BITS = 30
+_IMPOSSIBLE_DATE_TYPES = {"date", "datetime"}
+"""Those that have dates such as 2023-00-15, between two days that exist."""
 
 
 def literal(value: CursorValue) -> str:
@@ -79,7 +82,21 @@ def _bounded(query: ExtractQuery, cursor: Column) -> list[str]:
         for operator, bound in ((">=", low), ("<", high))
         if bound is not None
     ]
+    if query.null_cursors == "ignore" and bare_type(cursor) in _IMPOSSIBLE_DATE_TYPES:
+        conditions.append(f"{select_expression(cursor)} IS NOT NULL")
     return conditions or ([f"{name} IS NOT NULL"] if cursor.nullable else [])
+
+
+def _is_checked(column: Column, query: ExtractQuery, cursor: Column | None) -> bool:
+    """Whether dates of the column that are none are refused.
+
+    As NULL, the cursor's would be out of the order that rows are replaced by: a row would come once
+    more with each run, or count as older than what it changes.
+    """
+    if query.zero_dates != "null":
+        return bare_type(column) in ZERO_DATE_TYPES
+    bounds = cursor is not None and column.name == cursor.name
+    return bounds and bare_type(column) in _IMPOSSIBLE_DATE_TYPES
 
 
 @dataclass(frozen=True)
@@ -137,9 +154,7 @@ class Select:
         """
         columns = query.schema.columns
         items = [f"{select_expression(column)} AS c{n}" for n, column in enumerate(columns)]
-        dates: tuple[int, ...] = ()
-        if query.zero_dates != "null":
-            dates = tuple(n for n, c in enumerate(columns) if bare_type(c) in ZERO_DATE_TYPES)
+        dates = tuple(n for n, c in enumerate(columns) if _is_checked(c, query, cursor))
         for first in range(0, len(dates), _MASK_BITS):
             bits = [
                 f"({quote(columns[n].name)} IS NOT NULL) << {bit}"
@@ -223,6 +238,17 @@ class Select:
                 step="extract",
                 expected="dates that exist",
                 found=f"{found}, within the first {rows_before + result.num_rows} rows",
-                todo="Correct them in the source, or say `zero_dates: null` in the table's spec "
-                "to load them as NULL.",
+                todo=_todo(self.query, counts),
             )
+
+
+def _todo(query: ExtractQuery, found: Collection[str]) -> str:
+    if query.cursor in found:
+        return (
+            "Correct them in the source, or leave these rows behind with `null_cursors: ignore` in "
+            "the table's spec: a cursor has to tell when."
+        )
+    return (
+        "Correct them in the source, or say `zero_dates: null` in the table's spec to load them as "
+        "NULL."
+    )

@@ -293,7 +293,7 @@ class MySQLSource(Source):
         """How many rows have NULL or a zero date (any of the year 0) in this column.
 
         Other dates that do not exist, such as 2023-00-15, lie between two that do: windows meet
-        them, and `zero_dates` says what becomes of them. By the column's index, if it has one.
+        them, and refuse them or leave them out. By the column's index, if it has one.
 
         Raises:
             SchemaError: No such table or column.

@@ -192,11 +192,32 @@ def test_dates_that_do_not_exist_between_two_that_do_are_met_by_a_window(
     journey.sql("INSERT INTO items VALUES (2, '2023-01-00 00:00:00')")
     sync_table(table="items", **DAY)  # they are in another window
 
-    with pytest.raises(DataError, match="zero or impossible dates"):
-        sync_table(table="items", run_date=date(2022, 12, 31))
-    journey.write_specs(items={"mode": "window", "key": ["id"], "zero_dates": "null"})
+    window = {"mode": "window", "key": ["id"]}
+    for spec in (window, {**window, "zero_dates": "null"}):  # which is of other columns
+        journey.write_specs(items=spec)
+        with pytest.raises(DataError, match=r"zero or impossible dates.*`null_cursors: ignore`"):
+            sync_table(table="items", run_date=date(2022, 12, 31))
+    journey.write_specs(items={**window, "null_cursors": "ignore"})
     sync_table(table="items", run_date=date(2022, 12, 31))
-    assert journey.target("items", "id, modified")[1] == (2, None)
+    assert ids(journey) == [1]
+
+
+@pytest.mark.parametrize("where", ["mysql-folder-postgres"])
+@pytest.mark.parametrize("date_type", ["DATETIME", "DATE"])
+@pytest.mark.parametrize("key", [[], ["id"]], ids=["keyless", "keyed"])
+def test_a_watermark_does_not_bring_a_date_that_does_not_exist_with_every_run(
+    journey: Any, where: str, date_type: str, key: list[str]
+) -> None:
+    journey.sql(f"CREATE TABLE items (id INT, modified {date_type} NOT NULL)")
+    journey.sql("INSERT INTO items VALUES (1, '2023-01-05'), (2, '2030-00-00')")
+    spec = {"mode": "watermark", "key": key, "cursor": "modified", "zero_dates": "null"}
+    journey.write_specs(items=spec)
+    with pytest.raises(DataError, match="zero or impossible dates"):
+        sync_table(table="items")
+    journey.write_specs(items={**spec, "null_cursors": "ignore"})
+    for _ in range(3):
+        sync_table(table="items")
+    assert ids(journey) == [1]
 
 
 def scheduled_run(api: Any, start: datetime) -> Any:
