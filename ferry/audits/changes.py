@@ -34,41 +34,46 @@ def mark_rows(
         now: The moment that is written where the mark is a time.
         zone: The zone whose wall clock it is written in, where the column has none.
     """
-    return _set(target, rows, marks, _mark(marks, now, zone))
-
-
-def unmark_row(target: Side, row: DifferentRow, marks: Deletion) -> Statement:
-    """Take the mark of a deleted row from one that the source has."""
-    return _set(target, [row], marks, _no_mark(marks))
-
-
-def take_version_of_source(target: Side, row: DifferentRow) -> Statement:
-    """Give a row that is newer in the target the source's version, so that an upsert replaces it.
-
-    Only where the target still has the very version that was found: one that has landed meanwhile
-    stays.
-    """
-    column = target.version or target.ordering
-    assert column is not None
-    which, name = _these(target, [row]), quoted(column.name)
-    here, there = (as_kind(version, column.type.kind) for version in row.versions)
+    which, name = _these(target, rows), quoted(marks.column.name)
     return Statement(
-        f"UPDATE {table_sql(target.table)} SET {name} = {PARAM} "
-        f"WHERE {which.sql} AND {name} = {PARAM}",
-        (here, *which.values, there),
+        f"UPDATE {table_sql(target.table)} SET {name} = {PARAM} WHERE {which.sql}",
+        (_mark(marks, now, zone), *which.values),
+    )
+
+
+def align_row(target: Side, row: DifferentRow, marks: Deletion | None) -> Statement:
+    """Let carrying a row again put it right: no upsert replaces a newer one, or takes a mark off.
+
+    Where it is newer in the target it gets the source's version, and where it is marked as deleted
+    it loses the mark. The version is changed only where the target still has the very one that was
+    found: a row that has landed meanwhile stays.
+
+    Args:
+        target: Where it is.
+        row: The row.
+        marks: What marks deleted rows there, if the source has no such mark.
+    """
+    which = _these(target, [row])
+    names, values = list[str](), list[object]()
+    where, found = which.sql, list(which.values)
+    if row.marked and marks:
+        names.append(quoted(marks.column.name))
+        values.append(_no_mark(marks))
+    if row.ahead or not names:
+        column = target.version or target.ordering
+        assert column is not None
+        here, there = (as_kind(version, column.type.kind) for version in row.versions)
+        names.append(quoted(column.name))
+        values.append(here)
+        where, found = f"{where} AND {names[-1]} = {PARAM}", [*found, there]
+    changes = ", ".join(f"{name} = {PARAM}" for name in names)
+    return Statement(
+        f"UPDATE {table_sql(target.table)} SET {changes} WHERE {where}", (*values, *found)
     )
 
 
 def _these(target: Side, rows: Sequence[DifferentRow]) -> Statement:
     return target.exactly([(row.target_key, row.key) for row in rows if row.target_key is not None])
-
-
-def _set(target: Side, rows: Sequence[DifferentRow], marks: Deletion, value: object) -> Statement:
-    which, name = _these(target, rows), quoted(marks.column.name)
-    return Statement(
-        f"UPDATE {table_sql(target.table)} SET {name} = {PARAM} WHERE {which.sql}",
-        (value, *which.values),
-    )
 
 
 def _mark(marks: Deletion, now: datetime, zone: str) -> object:

@@ -144,7 +144,9 @@ def classify(
                 continue
             # Carrying the row again, marked as it is, takes it out.
             how = Difference.CHANGED if carried.holds(gone) else Difference.PENDING
-            found.append(DifferentRow(how, key, in_target.keys, gone.ordering))
+            versions = (gone.version, in_target.version)
+            ahead = _newer(in_target, gone)
+            found.append(DifferentRow(how, key, in_target.keys, gone.ordering, versions, ahead))
             continue
         if in_target is not None and same_row(at_source, in_target) and key not in marked:
             continue

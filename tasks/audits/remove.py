@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 
 import ferry
 from blocks.warehouse import Warehouse
-from ferry.audits.changes import delete_rows, mark_rows, take_version_of_source, unmark_row
+from ferry.audits.changes import align_row, delete_rows, mark_rows
 from ferry.audits.classify import by_key
 from ferry.audits.outcome import AuditedBucket, DifferentRow
 from ferry.errors import CountMismatchError, StaleReadError
@@ -27,7 +27,7 @@ from ferry.receipts.table import (
     write_receipts,
 )
 from ferry.statements import Statement
-from tasks.audits.sides import Sides
+from tasks.audits.sides import End, Sides
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
@@ -201,14 +201,16 @@ def _apply(
 def _still_gone(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow]:
     """Those that the source has not, by now."""
     extra = [row for row in rows if row.target_key is not None]
-    back = _at_source(sides, extra)
+    back = _rows_of(sides.source, extra)
     return [row for row in extra if row.key not in back]
 
 
 def _still_other(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRow]:
     """Those that the source has in the version that it had, or at all, where they are marked."""
     there = [row for row in rows if row.target_key is not None]
-    now = _at_source(sides, there)
+    now = _rows_of(sides.source, there)
+    if sides.deleted:  # carrying one of these again takes it out
+        now |= _rows_of(sides.deleted, there)
     return [
         row
         for row in there
@@ -216,12 +218,12 @@ def _still_other(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRo
     ]
 
 
-def _at_source(sides: Sides, rows: Sequence[DifferentRow]) -> dict[str, Row]:
+def _rows_of(end: End, rows: Sequence[DifferentRow]) -> dict[str, Row]:
     """What the source has of the rows by now, by their keys."""
     found: dict[str, Row] = {}
     for some in _chunks(rows):
         keys = [row.target_key for row in some if row.target_key]
-        found |= by_key(sides.source.rows_of(keys))
+        found |= by_key(end.rows_of(keys))
     return found
 
 
@@ -237,14 +239,7 @@ def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
 
 
 def _alignments(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statement, int]]:
-    return [(_alignment(sides, row), 1) for row in rows]
-
-
-def _alignment(sides: Sides, row: DifferentRow) -> Statement:
-    target = sides.target.side
-    if row.marked and sides.mark_by:
-        return unmark_row(target, row, sides.mark_by)
-    return take_version_of_source(target, row)
+    return [(align_row(sides.target.side, row, sides.mark_by), 1) for row in rows]
 
 
 def _chunks(rows: Sequence[DifferentRow]) -> Iterator[Sequence[DifferentRow]]:

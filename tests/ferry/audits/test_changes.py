@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
-from ferry.audits.changes import delete_rows, mark_rows, take_version_of_source, unmark_row
+from ferry.audits.changes import align_row, delete_rows, mark_rows
 from ferry.audits.outcome import Difference, DifferentRow
 from ferry.fingerprints.queries import Side
 from ferry.schema import Column, DataType, Kind, TableName
@@ -43,10 +44,17 @@ def test_rows_are_named_by_their_key_and_its_number() -> None:
 
 
 def test_the_source_s_version_replaces_only_the_one_that_was_found() -> None:
-    statement = take_version_of_source(SIDE, ROW)
+    statement = align_row(SIDE, replace(ROW, ahead=True), None)
     assert statement.sql.startswith('UPDATE "raw"."t" SET "at" = ')
     assert bound(statement) == 4
     assert (statement.values[0], statement.values[-1]) == ROW.versions
+
+
+def test_a_row_that_is_marked_and_newer_gets_both_in_one_statement() -> None:
+    both = align_row(SIDE, replace(ROW, ahead=True, marked=True), marks(Kind.BOOLEAN))
+    assert both.sql.startswith(f'UPDATE "raw"."t" SET "gone" = {PARAM}, "at" = {PARAM} WHERE ')
+    assert bound(both) == 5
+    assert (*both.values[:2], both.values[-1]) == (None, *ROW.versions)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +90,7 @@ def test_what_marks_a_row(kind: Kind, values: tuple[Any, ...], value: object) ->
 def test_what_takes_the_mark_from_a_row(
     kind: Kind, values: tuple[Any, ...], nullable: bool, value: object
 ) -> None:
-    statement = unmark_row(SIDE, ROW, marks(kind, values, nullable=nullable))
+    marked = replace(ROW, marked=True)
+    statement = align_row(SIDE, marked, marks(kind, values, nullable=nullable))
     assert bound(statement) == 3
     assert statement.values[0] is value

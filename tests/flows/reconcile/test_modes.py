@@ -121,6 +121,8 @@ def test_a_deletion_that_is_to_be_applied_and_came_late_is_applied(shop: Any) ->
     shop.sql("UPDATE orders SET gone = 'Y' WHERE id = 12")  # and not its time
     shop.sql("UPDATE orders SET gone = 'y' WHERE id = 13")  # which is no mark
     assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 2 changed"
+    newer = "UPDATE {} SET modified = '2023-01-02 08:00:00' WHERE id = "
+    in_target(shop, newer + PARAM, 12)  # so that carrying the deletion again would not reach it
     state = run(**DAYS, repair="carry")
     assert state.type is StateType.COMPLETED, state.message
     assert shop.target("orders", "id, gone")[:2] == [(11, "N"), (13, "y")]
@@ -267,12 +269,13 @@ def test_a_row_that_is_back_loses_the_mark_that_only_the_target_has(
     shop.sql("DELETE FROM orders WHERE id = 12")
     assert run(**DAYS, repair="all").type is StateType.COMPLETED
     assert shop.target("orders", "own")[:3] == [(not_marked,), (marked,), (not_marked,)]
-    row = (12, "n2", "2023-01-01 12:00:02", 1672531202, 1, "N")
+    row = (12, "older", "2023-01-01 11:00:02", 1672531202, 1, "N")
     shop.sql("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, NULL)", [row])
     assert told(run(**DAYS)) == "3 days compared, 9 rows, 1 day differs: 1 changed"
     state = run(**DAYS, repair="all")
     assert state.type is StateType.COMPLETED, state.message
     assert shop.target("orders", "own")[:3] == [(not_marked,)] * 3
+    assert shop.target("orders", "note")[1] == ("older",)
 
 
 @EMBEDDED
