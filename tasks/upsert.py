@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
-from ferry.errors import ApartError, FatalError, SchemaError, StaleReadError
+from ferry.errors import ApartError, SchemaError, StaleReadError
 from ferry.plan import BatchPlan, stored_bound
 from ferry.receipts.columns import columns_text, landed_otherwise
 from ferry.receipts.of_batch import Arrived, dated_after, receipt_of
@@ -81,15 +81,11 @@ def upsert(
     """
     arrived = Arrived(batch, plan, extracted, staged, copied, started_at)
     with located(batch, "upsert", warehouse):
-        try:
-            with emptied_is_told(copied.staging_table, copied.rows, warehouse, StaleReadError):
-                own_voids = prepare_target(batch, plan, copied.rows, warehouse)
-                receipts = repeat_on_conflict(
-                    lambda: _land_receipted(arrived, warehouse, own_voids), f"upsert {batch}"
-                )
-        except FatalError:
-            drop_staging(plan, copied, warehouse)
-            raise
+        with emptied_is_told(copied.staging_table, copied.rows, warehouse, StaleReadError):
+            own_voids = prepare_target(batch, plan, copied.rows, warehouse)
+            receipts = repeat_on_conflict(
+                lambda: _land_receipted(arrived, warehouse, own_voids), f"upsert {batch}"
+            )
         drop_staging(plan, copied, warehouse)
         get_run_logger().info("upsert %s: %s", batch, _counts_line(receipts))
         return receipts
@@ -136,9 +132,9 @@ def _land(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Recei
             void = _void_of_what_is_lost(batch, plan, warehouse)
         if now.this_one:
             void_until = void.finished_at if void else now.last_void or BEFORE_ALL
-            ids, landed_before = _landed_already(ids, void_until, warehouse)
-            if landed_before:
-                return landed_before
+            ids, receipts_found = _landed_already(ids, void_until, warehouse)
+            if receipts_found:
+                return receipts_found
         others_landed = now.batches != plan.landed_before.batches
         _refuse_stale_read(batch, plan, now, own_voids, others_landed=others_landed)
         if now.otherwise != plan.landed_before.otherwise:

@@ -16,7 +16,7 @@ from tasks.copy_in import copy
 from tasks.extract import extract
 from tasks.plan_batch import plan
 from tasks.stage import stage
-from tasks.upsert import upsert
+from tasks.upsert import drop_staging, upsert
 
 
 def read_now_land_later(
@@ -35,6 +35,10 @@ def read_now_land_later(
         copied = copy.fn(batch, extracted, staged, route.stage, route.warehouse)
     meanwhile()
     with disable_run_logger():
-        return upsert.fn(
-            batch, planned, extracted, staged, copied, route.warehouse, datetime.now(UTC)
-        )[0]
+        try:
+            return upsert.fn(
+                batch, planned, extracted, staged, copied, route.warehouse, datetime.now(UTC)
+            )[0]
+        except Exception:  # given up, as by `carry_batch`
+            drop_staging(planned, copied, route.warehouse)
+            raise

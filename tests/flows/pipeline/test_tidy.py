@@ -12,15 +12,18 @@ import pytest
 
 import flows.pipeline.tidy as module
 from blocks.stage import Stage
+from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.errors import (
     BusyError,
     ConflictError,
     ConnectionLostError,
+    DataError,
     FerryError,
     OutcomeUnknownError,
     SchemaError,
 )
+from ferry.schema import TableName
 from ferry.statements import Statement
 from flows.backfill_tables import backfill
 from flows.carry_windows import carry_windows
@@ -82,22 +85,28 @@ def test_no_staging_table_stays_where_the_source_does_not_vouch_for_the_key(
     assert shop.leftovers() == set()
 
 
-@pytest.mark.parametrize("error", [ConflictError, BusyError, OutcomeUnknownError])
+@pytest.mark.parametrize("error", [ConflictError, BusyError, OutcomeUnknownError, DataError])
 @pytest.mark.parametrize("carry", ["sync_table", "backfill"])
 def test_no_staging_table_stays_of_a_batch_that_was_given_up_in_upsert(
     shop: Any, carry: str, error: type[FerryError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.step.CONFLICT_PAUSE_SECONDS", 0)
-    found = []
+    found, dropped, drop = [], [], UPSERT.drop_quietly
 
     def fail(*_: Any) -> None:
         found.append(shop.leftovers())
         raise error("as planned")
 
+    def note(warehouse: Warehouse, *tables: TableName) -> None:
+        dropped.append({table.name for table in tables} & found[0])
+        drop(warehouse, *tables)
+
     monkeypatch.setattr(UPSERT, "_land", fail)
+    monkeypatch.setattr(UPSERT, "drop_quietly", note)
     assert "as planned" in str(run(CARRY[carry]))
     assert len({frozenset(tables) for tables in found}) == 1  # the retry had the same one
     assert len(found[0]) == 1
+    assert dropped == found[:1]  # once, when no retry is left
     assert shop.leftovers() == set()
 
 
