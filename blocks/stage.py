@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import BinaryIO
 
 from blocks.named import NamedBlock
 from ferry.batch import PartFile, StagedFile
+from ferry.errors import RequestError
 
 
 class Stage(NamedBlock, ABC):
@@ -23,9 +26,15 @@ class Stage(NamedBlock, ABC):
             ConnectionLostError, BusyError: Network or throttling; a retry may help.
         """
 
-    @abstractmethod
     def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
-        """Store the manifest, Redshift's format: every file mandatory, with its size."""
+        """Store the manifest, Redshift's format: every file mandatory, with its size.
+
+        Raises:
+            RequestError: A file is listed twice.
+            FerryError: As for `put`.
+        """
+        stored = self.write_record(_manifest_text(files), key)
+        return replace(stored, rows=sum(file.rows for file in files))
 
     @abstractmethod
     def open(self, file: StagedFile) -> BinaryIO:
@@ -72,3 +81,20 @@ class Stage(NamedBlock, ABC):
     @abstractmethod
     def discard_older(self, prefix: str, before: datetime) -> int:
         """Remove files under the prefix stored before that moment; returns how many."""
+
+
+def _manifest_text(files: Sequence[StagedFile]) -> bytes:
+    """The files as Redshift's COPY wants them listed: each once, each mandatory, with its size.
+
+    Source: Amazon Redshift Developer Guide, "Using a manifest to specify data files".
+
+    Raises:
+        RequestError: A file is listed twice; Redshift would load it twice.
+    """
+    if len({file.uri for file in files}) < len(files):
+        raise RequestError("a manifest lists every file once", found="a file listed twice")
+    entries = [
+        {"url": file.uri, "mandatory": True, "meta": {"content_length": file.size_bytes}}
+        for file in files
+    ]
+    return json.dumps({"entries": entries}, indent=1).encode()

@@ -9,7 +9,6 @@ import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +22,6 @@ from blocks.stages.keys import (
     changed_part,
     checked_key,
     checked_moment,
-    manifest_text,
     open_part,
 )
 from ferry.batch import PartFile, StagedFile
@@ -74,16 +72,6 @@ class FolderStage(Stage):
             self._at(key).unlink(missing_ok=True)
             raise changed_part(part)
         return StagedFile(key, self._uri(key), part.size_bytes, part.rows)
-
-    def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
-        """Store the manifest, Redshift's format: every file mandatory, with its size.
-
-        Raises:
-            RequestError: A file is listed twice, or the key leads out of the folder.
-            FerryError: As for `put`.
-        """
-        stored = self.write_record(manifest_text(files), key)
-        return replace(stored, rows=sum(file.rows for file in files))
 
     def write_record(self, text: bytes, key: str) -> StagedFile:
         """Store what Ferry notes for itself, in the place of what was there; whole or not at all.

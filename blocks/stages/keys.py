@@ -1,16 +1,14 @@
-"""What both kinds of stage agree on: keys, the manifest's text, and moments."""
+"""What both kinds of stage agree on: keys, moments, and how a part file is opened."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import BinaryIO
 
 from blocks.private_files import open_itself
-from ferry.batch import PartFile, StagedFile
+from ferry.batch import PartFile
 from ferry.errors import DataError, FatalError, RequestError
 
 
@@ -39,23 +37,6 @@ def checked_moment(before: datetime) -> datetime:
     if before.tzinfo is None:
         raise RequestError("files are discarded up to a moment with a zone", found="one without")
     return before
-
-
-def manifest_text(files: Sequence[StagedFile]) -> bytes:
-    """The files as Redshift's COPY wants them listed: each once, each mandatory, with its size.
-
-    Source: Amazon Redshift Developer Guide, "Using a manifest to specify data files".
-
-    Raises:
-        RequestError: A file is listed twice; Redshift would load it twice.
-    """
-    if len({file.uri for file in files}) < len(files):
-        raise RequestError("a manifest lists every file once", found="a file listed twice")
-    entries = [
-        {"url": file.uri, "mandatory": True, "meta": {"content_length": file.size_bytes}}
-        for file in files
-    ]
-    return json.dumps({"entries": entries}, indent=1).encode()
 
 
 def open_part(part: PartFile) -> BinaryIO:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -25,7 +24,6 @@ from blocks.stages.keys import (
     changed_part,
     checked_key,
     checked_moment,
-    manifest_text,
     open_part,
 )
 from blocks.stages.s3_errors import explain_code, explained, explained_body
@@ -130,16 +128,6 @@ class S3Stage(Stage):
             upload = self._put if part.size_bytes < CHUNK_BYTES else self._put_in_chunks
             upload(file, full_key, digests, settings)
         return StagedFile(key, self._uri(full_key), part.size_bytes, part.rows)
-
-    def write_manifest(self, files: Sequence[StagedFile], key: str) -> StagedFile:
-        """Store the manifest, Redshift's format: every file mandatory, with its size.
-
-        Raises:
-            RequestError: A file is listed twice.
-            FerryError: As for `put`.
-        """
-        stored = self.write_record(manifest_text(files), key)
-        return replace(stored, rows=sum(file.rows for file in files))
 
     def write_record(self, text: bytes, key: str) -> StagedFile:
         """Store what Ferry notes for itself, as JSON, in the place of what was there.
