@@ -19,7 +19,7 @@ from blocks.named import NamedBlock
 from blocks.pool import Pool
 from blocks.postgres.errors import translated
 from ferry.errors import BusyError, FatalError
-from ferry.statements import PARAM, Statement, Transaction
+from ferry.statements import Statement, Transaction
 
 
 class Connection(psycopg2.extensions.connection):
@@ -54,7 +54,6 @@ SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 https://www.postgresql.org/docs/current/ddl-system-columns.html
 """
 
-_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {PARAM}"  # noqa: S608
 _BYTEA, _JSON, _JSONB = 17, 114, 3802  # pg_type.oid
 
 
@@ -162,10 +161,6 @@ class PostgresSession(NamedBlock):
         description="How long the server lets one statement run, waiting for locks included, in "
         "seconds.",
     )
-
-    def has_schema(self, schema: str) -> bool:
-        """Whether there is a schema of this name."""
-        return bool(self.fetch(Statement(_SCHEMA, (schema,))))
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

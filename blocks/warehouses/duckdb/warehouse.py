@@ -18,12 +18,11 @@ from pydantic import Field, field_validator
 
 from blocks.private_files import OTHERS, make_folders, private_umask
 from blocks.stage import Stage
-from blocks.warehouse import Warehouse
-from blocks.warehouses import information_schema
 from blocks.warehouses.duckdb import files as duckdb_files
 from blocks.warehouses.duckdb import types as duckdb_types
 from blocks.warehouses.duckdb.errors import translated
 from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
+from blocks.warehouses.information_schema import StandardCatalog
 from blocks.work_folder import work_folder
 from ferry.batch import STAGING_SCHEMA, FileLayout, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
@@ -61,7 +60,6 @@ WHERE database_name = current_database() AND lower(table_name) = lower({PARAM})
   AND lower(schema_name) = lower(COALESCE(NULLIF({PARAM}, ''), current_schema()))
 LIMIT 1
 """  # noqa: S608
-_SCHEMA = f"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {PARAM}"  # noqa: S608
 # Nothing is guessed: https://duckdb.org/docs/stable/data/csv/overview#parameters
 # `allow_quoted_nulls` off: a quoted value is a value, even if it looks like the marker.
 # `new_line`: guessed from the first CR it sees, also from one within quotes.
@@ -102,7 +100,7 @@ class DuckDBTransaction:
         return self._connection.execute(whole.rendered("?"), list(whole.values))
 
 
-class DuckDBWarehouse(Warehouse):
+class DuckDBWarehouse(StandardCatalog):
     """A DuckDB database file that tables are loaded into.
 
     One process at a time has the file open for writing. Within a process, writers take turns.
@@ -208,18 +206,6 @@ class DuckDBWarehouse(Warehouse):
             columns = self.fetch(Statement(_DESCRIBE, names))
             held |= {name: "a table with an index" for name, *_ in columns}
         return HeldColumns(held)
-
-    def filled_columns(self, table: TableName) -> set[str]:
-        """Columns that the warehouse itself fills in a new row: those with a default."""
-        return information_schema.columns_with_default(self.fetch, table)
-
-    def tables_in(self, schema: str) -> list[str]:
-        """Names of the tables in a schema; none where there is no such schema."""
-        return information_schema.tables_in(self.fetch, schema)
-
-    def has_schema(self, schema: str) -> bool:
-        """Whether there is a schema of this name."""
-        return bool(self.fetch(Statement(_SCHEMA, (schema,))))
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged files into an existing, empty table; returns the rows loaded.

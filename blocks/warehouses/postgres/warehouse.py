@@ -23,8 +23,7 @@ from blocks.postgres.session import (
     PostgresSession,
 )
 from blocks.stage import Stage
-from blocks.warehouse import Warehouse
-from blocks.warehouses import information_schema
+from blocks.warehouses.information_schema import StandardCatalog
 from blocks.warehouses.postgres import types as postgres_types
 from blocks.warehouses.postgres.side_effects import side_effects
 from blocks.warehouses.postgres.views import bound_views
@@ -60,7 +59,7 @@ ORDER BY a.attnum
 """  # noqa: S608
 
 
-class PostgresWarehouse(PostgresSession, Warehouse):
+class PostgresWarehouse(PostgresSession, StandardCatalog):
     """A PostgreSQL database that tables are loaded into.
 
     Example:
@@ -153,12 +152,7 @@ class PostgresWarehouse(PostgresSession, Warehouse):
     def filled_columns(self, table: TableName) -> set[str]:
         """Columns with a default, and generated ones, which PostgreSQL tells apart."""
         generated = self.fetch(Statement(_GENERATED, (table.schema, table.name)))
-        with_default = information_schema.columns_with_default(self.fetch, table)
-        return with_default | {name.lower() for (name,) in generated}
-
-    def tables_in(self, schema: str) -> list[str]:
-        """Names of the tables in a schema; none where there is no such schema."""
-        return information_schema.tables_in(self.fetch, schema)
+        return super().filled_columns(table) | {name.lower() for (name,) in generated}
 
     def indexes_in(self, schema: str) -> list[tuple[str, str]]:
         """Table and name of every index in a schema."""

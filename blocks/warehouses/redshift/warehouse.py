@@ -19,8 +19,7 @@ from blocks.postgres.session import (
     PostgresTransaction,
 )
 from blocks.stage import Stage
-from blocks.warehouse import Warehouse
-from blocks.warehouses import information_schema
+from blocks.warehouses.information_schema import StandardCatalog
 from blocks.warehouses.postgres.views import bound_views
 from blocks.warehouses.redshift import types as redshift_types
 from blocks.warehouses.redshift.fingerprint import RedshiftFingerprint
@@ -111,7 +110,7 @@ _CASTS = (
 )
 
 
-class RedshiftWarehouse(PostgresSession, Warehouse):
+class RedshiftWarehouse(PostgresSession, StandardCatalog):
     """An Amazon Redshift cluster or workgroup that tables are loaded into.
 
     Example:
@@ -256,14 +255,6 @@ class RedshiftWarehouse(PostgresSession, Warehouse):
         """
         rows = self.fetch(Statement(_DECLARED_KEY, (table.name, table.schema)))
         return DeclaredKey(rows[0][0], tuple(column for _, column in rows)) if rows else None
-
-    def filled_columns(self, table: TableName) -> set[str]:
-        """Columns that the warehouse itself fills in a new row: those with a default."""
-        return information_schema.columns_with_default(self.fetch, table)
-
-    def tables_in(self, schema: str) -> list[str]:
-        """Names of the tables in a schema; none where there is no such schema."""
-        return information_schema.tables_in(self.fetch, schema)
 
     def copy_in(
         self,
