@@ -107,9 +107,7 @@ def check_first_day(days: DayRange, now: datetime, table: str) -> None:
         )
 
 
-def split_days(
-    days: DayRange, granularity: Granularity, max_windows: int = MAX_WINDOWS
-) -> tuple[Window, ...]:
+def split_days(days: DayRange, granularity: Granularity) -> tuple[Window, ...]:
     """The windows of the range, in order of time, without a gap.
 
     A day that the zone left out, and so has no moments, is no window.
@@ -118,7 +116,7 @@ def split_days(
         RequestError: There would be too many; the message says which granularity would do. Or the
             range is no more than a day that the zone left out.
     """
-    _refuse_too_many(days, granularity, max_windows)
+    _refuse_too_many(days, granularity)
     if granularity == "hour":
         start, end = (
             local_midnight(day, days.zone).astimezone(UTC) for day in (days.start, days.end)
@@ -148,17 +146,17 @@ def _cuts(days: DayRange, granularity: Granularity) -> list[date]:
     return [days.start, *filter(begins, inner), days.end]
 
 
-def _refuse_too_many(days: DayRange, granularity: Granularity, max_windows: int) -> None:
+def _refuse_too_many(days: DayRange, granularity: Granularity) -> None:
     hours = (days.end - days.start).days * 24
     windows = hours // _HOURS[granularity]
-    if windows <= max_windows:
+    if windows <= MAX_WINDOWS:
         return
     longer = granularity
-    while longer != "month" and hours // _HOURS[longer] > max_windows:
+    while longer != "month" and hours // _HOURS[longer] > MAX_WINDOWS:
         longer = _NEXT_LONGER[longer]
     raise RequestError(
         f"{days} by the {granularity} makes about {windows:,} windows",
-        expected=f"{max_windows:,} at most",
+        expected=f"{MAX_WINDOWS:,} at most",
         found=f"{windows:,}",
         todo=f"Use granularity={longer}, or a shorter range."
         if longer != granularity

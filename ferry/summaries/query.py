@@ -8,7 +8,7 @@ is never taken for one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,6 @@ def parse_query(
     file: str,
     *,
     dialect: str = WRITTEN_IN,
-    parameters: Iterable[str] = WINDOW,
     line: int = 0,
 ) -> Query:
     """The query in this text.
@@ -139,7 +138,6 @@ def parse_query(
         text: One SELECT.
         file: Where it stands, for messages.
         dialect: The SQL it is written in.
-        parameters: The parameters that it may have.
         line: Added to the lines that are told, for SQL within another file.
 
     Raises:
@@ -157,11 +155,11 @@ def parse_query(
         raise SpecError(f"{file}:{line + 1}: expected one SELECT, which changes nothing")
     query = Query(file, dialect, source_text, tree)
     otherwise = {each.name for each in tree.find_all(exp.Placeholder) if "start" not in each.meta}
-    unknown = sorted((query.parameters - set(parameters)) | otherwise)
+    unknown = sorted((query.parameters - set(WINDOW)) | otherwise)
     if unknown or tree.find(exp.Parameter):
         raise SpecError(
             f"{file}:{line + 1}: unknown parameters: {', '.join(filter(None, unknown)) or '?'}",
-            expected="only " + " and ".join(f":{name}" for name in parameters),
+            expected="only " + " and ".join(f":{name}" for name in WINDOW),
         )
     bare = sorted(table.name for table in query.tables if not table.schema)
     if bare:
