@@ -42,6 +42,9 @@ TIMES = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
 """Kinds of numbers that are held exactly."""
 
+WHOLE_DIGITS = {Kind.INT16: 5, Kind.INT32: 10, Kind.INT64: 19}
+"""How many digits a whole number has at most, by its kind, the narrowest first."""
+
 EXACT = Context(prec=1000)
 """Arithmetic of decimals that rounds none of theirs: Python's own keeps 28 digits."""
 
@@ -161,7 +164,6 @@ def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     return pa.schema([pa.field(c.name, arrow_type(c.type)) for c in columns])
 
 
-_INTEGER_DIGITS = {Kind.INT16: 5, Kind.INT32: 10, Kind.INT64: 19}
 _WIDENS: dict[Kind, tuple[Kind, ...]] = {
     Kind.INT16: (Kind.INT32, Kind.INT64),
     Kind.INT32: (Kind.INT64,),
@@ -177,8 +179,8 @@ def fits(source: DataType, target: DataType) -> bool:
         return True
     if target.kind is Kind.DECIMAL:
         precision, scale = source.precision or 0, source.scale or 0
-        whole = _INTEGER_DIGITS.get(source.kind, precision - scale)
-        known = source.kind in _INTEGER_DIGITS or source.kind is Kind.DECIMAL
+        whole = WHOLE_DIGITS.get(source.kind, precision - scale)
+        known = source.kind in WHOLE_DIGITS or source.kind is Kind.DECIMAL
         roomy = (target.precision or 0) - (target.scale or 0) >= whole
         return known and roomy and (target.scale or 0) >= scale
     if source.kind is not target.kind:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from ferry.receipts.read_as import by_another_cursor, read_otherwise
 from ferry.receipts.receipt import Receipt
-from ferry.schema import Kind
+from ferry.schema import TIMES, Kind
 from ferry.specs.tables import TableSpec
 from ferry.summaries.moments import moments
 from ferry.summaries.partitions import EVERYTHING, LAST, Span, whole_partitions
 from ferry.summaries.specs import SummarySpec
 from ferry.windows import wall_clock_bounds
-
-_KINDS = (Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ)
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def touched(
     read = summary.reads[receipt.table_name]
     if summary.publish == "replace" or summary.partition is None or table is None:
         return EVERYTHING
-    if read is None or read.column is None or read.column != cursor or kind not in _KINDS:
+    if read is None or read.column is None or read.column != cursor or kind not in TIMES:
         return EVERYTHING
     # Carried before the spec changed: its window is a stretch of something else.
     otherwise = by_another_cursor(receipt.cursor_name, cursor) or read_otherwise(

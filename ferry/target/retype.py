@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ferry.capabilities import Capabilities
-from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
+from ferry.schema import WHOLE_DIGITS, Column, DataType, Kind, TableName, TableSchema, fits
 from ferry.statements import NativeType, add_column, column_list, lock, quoted, table_sql
 
 NEW_COLUMN = "ferry_new_type"
 """The column that is made, filled, and then takes the other one's name, all in one transaction."""
 
-_WHOLE = {Kind.INT16: 5, Kind.INT32: 10, Kind.INT64: 19}
-_ORDER = tuple(_WHOLE)
+_ORDER = tuple(WHOLE_DIGITS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def grown(source: DataType, target: DataType) -> DataType | None:
     kinds = (source.kind, target.kind)
     if source.kind in _ORDER and target.kind in _ORDER:
         return DataType(max(kinds, key=_ORDER.index))
-    if Kind.DECIMAL in kinds and all(kind in _WHOLE or kind is Kind.DECIMAL for kind in kinds):
+    if Kind.DECIMAL in kinds and all(kind in (*_ORDER, Kind.DECIMAL) for kind in kinds):
         scale = max(source.scale or 0, target.scale or 0)
         return DataType(Kind.DECIMAL, max(_whole(source), _whole(target)) + scale, scale)
     if kinds in {(Kind.FLOAT64, Kind.FLOAT32), (Kind.TIMESTAMP, Kind.DATE)}:
@@ -97,7 +96,7 @@ def grown(source: DataType, target: DataType) -> DataType | None:
 
 def _whole(data_type: DataType) -> int:
     digits = (data_type.precision or 0) - (data_type.scale or 0)
-    return _WHOLE.get(data_type.kind, digits)
+    return WHOLE_DIGITS.get(data_type.kind, digits)
 
 
 def change_type(

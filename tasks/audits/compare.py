@@ -76,7 +76,7 @@ def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
         return replace(audit, buckets=(comparison.whole_table(),), unit="")
     unit = unit_of(days)
     found: list[AuditedBucket] = []
-    for chunk in _chunks(split_days(days, unit), AT_ONCE[unit]):
+    for chunk in chunks(split_days(days, unit), AT_ONCE[unit]):
         try:
             found += comparison.of_windows(chunk, by_day=unit == "month")
         except FerryError as error:
@@ -180,7 +180,7 @@ class _Comparison:
         refuse_repeated(source, target, table)
         suspected = suspects(by_key(source), by_key(target))
         found: list[DifferentRow] = []
-        for some in _chunks(suspected, _KEYS_AT_ONCE):
+        for some in chunks(suspected, _KEYS_AT_ONCE):
             found += self._judged(some)
         return found
 
@@ -250,7 +250,8 @@ def _sum(buckets: Iterable[Bucket]) -> Fingerprint:
     return sum((bucket.fingerprint for bucket in buckets), NOTHING)
 
 
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in their order, so many at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from ferry.receipts.table import (
     write_receipts,
 )
 from ferry.statements import Statement
+from tasks.audits.compare import chunks
 from tasks.audits.sides import End, Sides
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
@@ -221,14 +222,14 @@ def _still_other(sides: Sides, rows: Sequence[DifferentRow]) -> list[DifferentRo
 def _rows_of(end: End, rows: Sequence[DifferentRow]) -> dict[str, Row]:
     """What the source has of the rows by now, by their keys."""
     found: dict[str, Row] = {}
-    for some in _chunks(rows):
+    for some in chunks(rows, ROWS_AT_ONCE):
         keys = [row.target_key for row in some if row.target_key]
         found |= by_key(end.rows_of(keys))
     return found
 
 
 def _removals(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statement, int]]:
-    return [(_removal(sides, some), len(some)) for some in _chunks(rows)]
+    return [(_removal(sides, some), len(some)) for some in chunks(rows, ROWS_AT_ONCE)]
 
 
 def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
@@ -240,11 +241,6 @@ def _removal(sides: Sides, rows: Sequence[DifferentRow]) -> Statement:
 
 def _alignments(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statement, int]]:
     return [(align_row(sides.target.side, row, sides.mark_by), 1) for row in rows]
-
-
-def _chunks(rows: Sequence[DifferentRow]) -> Iterator[Sequence[DifferentRow]]:
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        yield rows[start : start + ROWS_AT_ONCE]
 
 
 def _receipt(change: _Change, rows: int, started_at: datetime) -> Receipt:

@@ -173,9 +173,9 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
     deleted = None
     applied = find_deleted(spec, schema.columns)
     if applied:
-        marked = marked_as_deleted(applied, dialect)
-        deleted = End(source, replace(source_side, only=marked), spec)
-        source_side = replace(source_side, only=Statement(f"(NOT {marked.sql})", marked.values))
+        only_deleted = replace(source_side, only=marked_as_deleted(applied, dialect))
+        deleted = End(source, only_deleted, spec)
+        source_side = _unmarked(source_side, applied)
     marks = _marks(spec, existing) if spec.hard_deletes == "mark" else None
     only_marked, source_keyed, target_keyed = None, source_side, target_side
     if marks:
