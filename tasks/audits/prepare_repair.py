@@ -56,5 +56,6 @@ def _refuse_too_many(rows: int, spec: TableSpec, warehouse: Warehouse, limit: in
             found=f"{rows:,} rows",
             todo="Nothing was changed. If the source is what it should be, raise "
             "`max_delete_percent` in the table's spec, or for once: prefect deployment run "
-            f"'reconcile/on-demand' -p table={spec.name} -p repair=all -p max_delete_percent=…",
+            f"'reconcile/on-demand' --param table={spec.name} "
+            "--param repair=all --param max_delete_percent=…",
         )

@@ -192,6 +192,7 @@ def test_not_too_many_are_taken_out_unasked(shop: Any) -> None:
     state = run(table="orders", **JANUARY, repair="all")
     assert state.type is StateType.FAILED
     assert "at most 5 % of 50 rows (`max_delete_percent`); found 15 rows" in str(state.message)
+    assert "--param repair=all --param max_delete_percent=…" in str(state.message)
     assert len(shop.target("orders")) == 50
     state = run(table="orders", **JANUARY, repair="all", max_delete_percent=30)
     assert state.type is StateType.COMPLETED, state.message
