@@ -50,7 +50,7 @@ class Deadline:
 
     @property
     def key(self) -> str:
-        """What tells it from all others, in the letters that the name of a mark can have."""
+        """What tells it from all others, in the letters that the name of a claim can have."""
         schema, name = self.spec.target_schema, self.spec.name
         table = f"{len(schema)}_{schema}_{name}".replace("$", "_dollar_")
         return f"due_{table}_{self.day:%Y_%m_%d}"

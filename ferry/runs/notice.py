@@ -14,7 +14,7 @@ from typing import Any
 from ferry.bounded import shortened
 from ferry.errors import CODE_BEGINS
 
-MAX_REASONS = 11  # with the line before them
+MAX_LINES = 11  # with the line before them
 MAX_REASON_LENGTH = 900
 MAX_REASONS_LENGTH = 1_900
 MAX_LINE_LENGTH = 200
@@ -120,7 +120,7 @@ def _reasons(message: str) -> list[str]:
     """The state's message, cut to the first few reasons and the number of the others."""
     lines = [line.strip() for line in _PREFECT_S.sub("", message).splitlines() if line.strip()]
     kept: list[str] = []
-    for line in lines[:MAX_REASONS]:
+    for line in lines[:MAX_LINES]:
         reason = shortened(plain(line), MAX_REASON_LENGTH)
         if sum(map(len, kept)) + len(reason) > MAX_REASONS_LENGTH:
             break

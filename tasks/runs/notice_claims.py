@@ -38,7 +38,10 @@ MOST = 1_000
 
 @dataclass(frozen=True)
 class NoticeClaim:
-    """The claim of one attempt of one run, made by whoever is going to send its message.
+    """The claim to one message, made by whoever is going to send it.
+
+    Of what it tells, its name says: an attempt of a run (`of`), a pool without a worker
+    (`claim_name`), a table that is late (`Deadline.key`).
 
     Attributes:
         client: Prefect's.
