@@ -199,7 +199,7 @@ class Source(NamedBlock, ABC):
         """The rows of one query in the engine's own SQL, such as for fingerprints: small answers.
 
         Raises:
-            RequestError: The source takes no SQL. A retry does not help.
+            RequestError: The source takes no SQL. No retry helps.
             ConnectionLostError, BusyError: A retry may help.
         """
         raise RequestError(

@@ -22,7 +22,7 @@ def choose_cursor(spec: TableSpec, columns: tuple[Column, ...], mode: Mode) -> C
     Raises:
         SchemaError: The spec's cursor is not in the table; or the spec names none, and the table
             has several columns that may tell when a row changed, or only one whose name Ferry does
-            not know for sure. A retry does not help.
+            not know for sure. No retry helps.
     """
     found = find_cursor(spec, columns, mode)
     if spec.cursor or mode == "full":

@@ -45,7 +45,7 @@ def from_unix(value: int | Decimal, unit: UnixUnit) -> datetime:
         unit: s, ms or us.
 
     Raises:
-        DataError: No such moment exists: the column counts something else. A retry does not help.
+        DataError: No such moment exists: the column counts something else. No retry helps.
     """
     try:
         return _EPOCH + _MICROSECOND * int(value * _MICROSECONDS[unit])

@@ -99,7 +99,7 @@ class CursorWatch:
         """Take the source's clock, as the column holds it; None if it holds no times.
 
         Raises:
-            SchemaError: The column is too narrow for the time of now; a retry does not help.
+            SchemaError: The column is too narrow for the time of now. No retry helps.
         """
         if clock is None:
             return

@@ -186,7 +186,7 @@ def business_date(scheduled_start: datetime, zone: str = "UTC") -> date:
         zone: The zone in which the day is counted.
 
     Raises:
-        RequestError: The start has no zone; a retry does not help.
+        RequestError: The start has no zone. No retry helps.
     """
     if scheduled_start.tzinfo is None:
         raise RequestError("the scheduled start needs a zone", found="a time without one")

@@ -99,7 +99,7 @@ def backfill(
         The receipts by table.
 
     Raises:
-        RequestError: Dates or options that cannot be; a retry does not help.
+        RequestError: Dates or options that cannot be. No retry helps.
     """
     if order == "strict" and workers > 1:
         raise RequestError(

@@ -58,8 +58,8 @@ def build_summary(
         The publications by the summaries' names.
 
     Raises:
-        RequestError: A summary, a table or a check that there is not, or dates that cannot be. A
-            retry does not help.
+        RequestError: A summary, a table or a check that there is not, or dates that cannot be. No
+            retry helps.
     """
     summaries, tables = load_summaries(), load_table_specs()
     table = None if table is None else _full_name(table, tables, summaries)

@@ -113,8 +113,8 @@ def sync_all(
         The receipts of the run's own windows, by table.
 
     Raises:
-        RequestError: An unknown table, dates that cannot be or a zone that there is not. A retry
-            does not help.
+        RequestError: An unknown table, dates that cannot be or a zone that there is not. No retry
+            helps.
     """
     dates = Dates(run_date, window_start, window_end, zone)
     due = _due(every, tables, dates)

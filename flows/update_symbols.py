@@ -66,8 +66,8 @@ def update_symbols(
         The batch's receipt.
 
     Raises:
-        RequestError: Dates or symbols that cannot be; a retry does not help.
-        ConfigurationError: The table's source is none of prices; a retry does not help.
+        RequestError: Dates or symbols that cannot be. No retry helps.
+        ConfigurationError: The table's source is none of prices. No retry helps.
     """
     if symbols == []:
         raise RequestError(

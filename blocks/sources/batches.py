@@ -22,7 +22,7 @@ def conform(
         rows_before: How many rows came before these, for messages.
 
     Raises:
-        DataError: A value that its column's type cannot hold unchanged; a retry does not help.
+        DataError: A value that its column's type cannot hold unchanged. No retry helps.
     """
     schema = arrow_schema(columns)
     cast = []

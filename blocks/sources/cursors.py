@@ -57,7 +57,7 @@ def cursor_bound(  # noqa: PLR0911  # one return for each kind
         zone: The zone in which the source writes its wall-clock columns.
 
     Raises:
-        RequestError: The value cannot bound such a column; a retry does not help.
+        RequestError: The value cannot bound such a column. No retry helps.
     """
     kind = column.type.kind
     if kind in _NUMBERS:

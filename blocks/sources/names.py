@@ -13,7 +13,7 @@ def carried(names: Collection[str], exclude: Collection[str], table: TableName) 
     """The columns less those that are excluded, upper and lower case being one.
 
     Raises:
-        SchemaError: An excluded column is not there, or none is left. A retry does not help.
+        SchemaError: An excluded column is not there, or none is left. No retry helps.
     """
     excluded = named_columns(exclude, names, table, "exclude")
     kept = {name for name in names if name.lower() not in excluded}

@@ -30,7 +30,7 @@ def refuse_repeated(source: Sequence[Row], target: Sequence[Row], table: str) ->
     """Refuse rows of which two have one key.
 
     Raises:
-        DataError: There are such on a side; both sides are told. A retry does not help.
+        DataError: There are such on a side; both sides are told. No retry helps.
     """
     twice = [_repeated(rows) for rows in (source, target)]
     if any(twice):
@@ -49,7 +49,7 @@ def refuse_incomplete(source: Sequence[Row], target: Sequence[Row], table: str) 
     """Refuse rows without a full key, which nobody can find again.
 
     Raises:
-        DataError: There are such on a side; both sides are told. A retry does not help.
+        DataError: There are such on a side; both sides are told. No retry helps.
     """
     without = [sum(None in row.keys for row in rows) for rows in (source, target)]
     if any(without):

@@ -85,7 +85,7 @@ def pair_columns(
 
     Raises:
         SchemaError: A column on one side only, types that cannot be compared, or a key of floats
-            or JSON. A retry does not help.
+            or JSON. No retry helps.
     """
     own = {name.lower() for name in target_only}
     names = {column.name.lower() for column in source.columns}

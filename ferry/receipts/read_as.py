@@ -112,7 +112,7 @@ def refuse_rows_of_others(
         cursor: The cursor by which it is to be read.
 
     Raises:
-        DataError: There are such rows. A retry does not help.
+        DataError: There are such rows. No retry helps.
     """
     if mode == "full":
         return

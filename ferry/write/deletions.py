@@ -53,8 +53,8 @@ def deletion(column: Column, values: tuple[str | int, ...], table: TableName) ->
     """How that column marks a row, by these values of the spec's.
 
     Raises:
-        SchemaError: The column cannot tell which rows are deleted, or not by such values. A retry
-            does not help.
+        SchemaError: The column cannot tell which rows are deleted, or not by such values. No retry
+            helps.
     """
     kind = column.type.kind
     if not values and kind in _MARKS:

@@ -19,7 +19,7 @@ def refuse_emptying(rows: int, before: int, *, allowed: bool, some_deleted: bool
         some_deleted: Whether rows that are marked as deleted are left out.
 
     Raises:
-        DataError: The target has rows, and would have none. A retry does not help.
+        DataError: The target has rows, and would have none. No retry helps.
     """
     if before and not rows and not allowed:
         left_out = ", leaving out those marked as deleted" if some_deleted else ""

@@ -235,7 +235,7 @@ def _marks(spec: TableSpec, existing: TableSchema) -> Deletion:
     """How the target marks deleted rows.
 
     Raises:
-        SchemaError: It has no such column, or it cannot tell. A retry does not help.
+        SchemaError: It has no such column, or it cannot tell. No retry helps.
     """
     column = existing.column(spec.deleted_column)
     if column is None:

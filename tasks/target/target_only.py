@@ -31,7 +31,7 @@ def refuse_emptying_columns(
         warehouse: Where.
 
     Raises:
-        SchemaError: There is such a value. A retry does not help.
+        SchemaError: There is such a value. No retry helps.
     """
     all_of_it = batch.mode == "full" or (batch.mode == "watermark" and not batch.spec.key)
     if existing is None or not all_of_it or start is not None:

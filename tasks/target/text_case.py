@@ -15,7 +15,7 @@ def refuse_ignored_case(warehouse: Warehouse) -> None:
     A row would replace that of another key, and a change of case alone would not be seen.
 
     Raises:
-        ConfigurationError: It is such a one. A retry does not help.
+        ConfigurationError: It is such a one. No retry helps.
     """
     known = (type(warehouse), warehouse.model_dump_json())
     if known in _tells_case_apart:

@@ -118,7 +118,7 @@ class MySQLSource(Source):
 
         Raises:
             SchemaError: No such table, or a column whose type has no mapping; tells names that
-                come close. A retry does not help.
+                come close. No retry helps.
             AccessError: The server refuses the credentials, or its certificate does not verify.
             ConnectionLostError, BusyError: A retry may help.
         """
@@ -137,7 +137,7 @@ class MySQLSource(Source):
 
         Raises:
             DataError: A zero date (unless the query says "null"), or a value that cannot travel
-                unchanged. A retry does not help.
+                unchanged. No retry helps.
             SchemaError: The table or a column is not there any more.
             RequestError: A bound that the cursor column cannot be compared with.
             ConnectionLostError: The connection was cut, or nothing came for

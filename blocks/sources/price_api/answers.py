@@ -114,7 +114,7 @@ def read_days(
         end: The first day after; None for no upper bound.
 
     Raises:
-        SymbolError: The body is not such an answer. A retry does not help.
+        SymbolError: The body is not such an answer. No retry helps.
     """
     result = _result(body, symbol)
     if result is None:

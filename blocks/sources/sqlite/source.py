@@ -101,7 +101,7 @@ class SQLiteSource(Source):
 
         Raises:
             DataError: A value that its column's declared type cannot hold, by column and row
-                count, without the value. A retry does not help.
+                count, without the value. No retry helps.
             RequestError: A bound that the cursor column cannot be compared with.
             SchemaError, AccessError, ConfigurationError, BusyError: As for `describe`.
         """

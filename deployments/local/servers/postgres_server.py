@@ -92,7 +92,7 @@ class Postgres(Server):
             outlive: Let it live on when this process ends.
 
         Raises:
-            StartError: It did not come up; a retry does not help before its log is read.
+            StartError: It did not come up; no retry helps before its log is read.
             ProgramsMissingError: PostgreSQL is not installed.
         """
         folder = folder.resolve()

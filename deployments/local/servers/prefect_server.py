@@ -97,7 +97,7 @@ class PrefectServer(Server):
             outlive: Let it live on when this process ends.
 
         Raises:
-            StartError: It did not come up; a retry does not help before its log is read.
+            StartError: It did not come up; no retry helps before its log is read.
         """
         folder = folder.resolve()
         home = folder / "home"
@@ -177,7 +177,7 @@ class ProcessWorker(Server):
             outlive: Let it live on when this process ends.
 
         Raises:
-            StartError: It did not come up; a retry does not help before its log is read.
+            StartError: It did not come up; no retry helps before its log is read.
         """
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
         command += ["--type", "process", "--install-policy", "never"]

@@ -95,7 +95,7 @@ class S3(_S3Server):
             outlive: Let it live on when this process ends.
 
         Raises:
-            StartError: It did not come up; a retry does not help before its log is read.
+            StartError: It did not come up; no retry helps before its log is read.
         """
         port = free_port(port)
         command = [sys.executable, "-m", "moto.server", "--host", LOOPBACK, "--port", str(port)]

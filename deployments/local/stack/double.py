@@ -53,7 +53,7 @@ class DoubleServer(Server):
             outlive: Let it live on when this process ends.
 
         Raises:
-            StartError: It did not come up; a retry does not help before its log is read.
+            StartError: It did not come up; no retry helps before its log is read.
         """
         folder = folder.resolve()
         ready = folder / "ready.json"

@@ -54,7 +54,7 @@ class PriceServer(Server):
             outlive: Let it live on when this process ends.
 
         Raises:
-            StartError: It did not come up; a retry does not help before its log is read.
+            StartError: It did not come up; no retry helps before its log is read.
         """
         port = free_port(port)
         command = [sys.executable, "-m", "deployments.local.price_api", "--port", str(port)]
