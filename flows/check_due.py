@@ -6,10 +6,7 @@ pool of the watch: it is not to depend on the worker that carries the tables.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,11 +14,10 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
-from ferry.bounded import MAX_REASONS, first_of
 from ferry.coverage.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
 from ferry.coverage.deadlines import (
     Deadline,
@@ -33,10 +29,10 @@ from ferry.coverage.deadlines import (
 from ferry.errors import BusyError, RetriableError, SchemaError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import RECEIPTS
-from ferry.settings import refuse_misspelled
 from ferry.specs.tables import TableSpec
 from ferry.statements import any_row
-from flows.pipeline.notify import SETTING
+from flows.pipeline.notify import NOBODY, notifier_slug
+from flows.pipeline.run_report import RunReport
 from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.history import History, read_history
 from tasks.runs.missed_looks import drop_missed_looks
@@ -64,26 +60,23 @@ def check_due() -> Any:
     Raises:
         ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify.
     """
-    refuse_misspelled(os.environ)
-    slug = os.environ.get(SETTING)
+    slug = notifier_slug()
     if not slug:
-        return Completed(message=f"nobody is to be notified: {SETTING} is not set")
+        return Completed(message=NOBODY)
     with get_client(sync_client=True) as client:
         drop_missed_looks(client, deployment.id)
-        check = _Check(client, slug)
-        check.all()
-    return check.ended()
+        report = RunReport()
+        _Check(client, slug, report).all()
+    return report.ended("nothing is late that was not told")
 
 
 class _Check:
-    """What one run judges, and what came of it."""
+    """What one run judges."""
 
-    def __init__(self, client: SyncPrefectClient, slug: str) -> None:
-        self._client, self._slug = client, slug
+    def __init__(self, client: SyncPrefectClient, slug: str, report: RunReport) -> None:
+        self._client, self._slug, self._report = client, slug, report
         self._claims = all_claims(client)
         self._log = get_run_logger()
-        self._done: list[str] = []
-        self._failures: list[str] = []
         self._unasked: set[str] = set()
         self._answered: set[str] = set()
 
@@ -98,16 +91,9 @@ class _Check:
         for spec in specs:
             self._table(spec)
         for what in self._answered - self._unasked:
-            with self._noting_failures(what):
+            with self._report.telling(what):
                 if self._claims.pop(_unjudged(what), None) == SENT:
                     notify_over(NoticeClaim(self._client, _unjudged(what)), None, self._slug)
-
-    def ended(self) -> Any:
-        """The state of this run: Failed if anything could not be judged or told."""
-        done = "; ".join(first_of(self._done, MAX_REASONS)) or "nothing is late that was not told"
-        if self._failures:
-            return Failed(message="\n".join([*first_of(self._failures, MAX_REASONS), done]))
-        return Completed(message=done)
 
     def _table(self, spec: TableSpec) -> None:
         told = {
@@ -136,10 +122,9 @@ class _Check:
             return
         self._answered |= {spec.warehouse, str(spec.target)}
         for each in deadlines:
-            failed = len(self._failures)
-            with self._noting_failures(each.spec.name):
+            with self._report.telling(spec.name):
                 self._judge(each, history, told.get(each.key))
-            if len(self._failures) > failed:
+            if spec.name in self._report.failures:
                 break  # what is later is judged when this has been told: nothing falls between
 
     def _judge(self, deadline: Deadline, history: History, before: DeadlineState | None) -> None:
@@ -150,40 +135,24 @@ class _Check:
             if notify_once(
                 claim, late_table_notice(deadline, arrived), self._slug, DeadlineState.LATE
             ):
-                self._note(f"{deadline.spec.name} is late")
+                self._report.note(f"{deadline.spec.name} is late")
         elif state is DeadlineState.ARRIVED:
             notice = arrived_notice(deadline, arrived, datetime.now(UTC))
             notify_over(claim, notice, self._slug, DeadlineState.ARRIVED)
-            self._note(f"{deadline.spec.name} has arrived after all")
+            self._report.note(f"{deadline.spec.name} has arrived after all")
         elif state is DeadlineState.KEPT:
             claim.take()
             claim.confirm(DeadlineState.KEPT)
-            self._note(f"{deadline.spec.name} is there")
-
-    def _note(self, what: str) -> None:
-        self._done.append(what)
-        self._log.info("%s", what)
+            self._report.note(f"{deadline.spec.name} is there")
 
     def _cannot_ask(self, what: str, error: Exception) -> None:
         """Tell once that this cannot be asked: a table, a whole warehouse, the specs."""
         reason = reason_of(error)
         self._unasked.add(what)
-        self._fail(f"{what} cannot be asked: {reason}")
-        with self._noting_failures(what):
+        self._report.fail(f"asking {what}", f"{what} cannot be asked: {reason}")
+        with self._report.telling(what):
             notice = unjudged_notice(what, reason)
             notify_once(NoticeClaim(self._client, _unjudged(what)), notice, self._slug)
-
-    @contextmanager
-    def _noting_failures(self, what: str) -> Iterator[None]:
-        """Let nothing that cannot be told keep the rest from being told."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  # whatever it is, the rest is told
-            self._fail(f"{what} could not be told: {reason_of(error)}")
-
-    def _fail(self, why: str) -> None:
-        self._failures.append(why)
-        self._log.error("%s", why)
 
 
 def _impatient(warehouse: Warehouse) -> Warehouse:

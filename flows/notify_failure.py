@@ -6,7 +6,6 @@ The server starts it for every such run (`prefect.yaml`); it sends only what the
 
 from __future__ import annotations
 
-import os
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +16,7 @@ from prefect.states import Completed
 
 from ferry.errors import OutcomeUnknownError
 from ferry.reasons import reason_of
-from ferry.settings import refuse_misspelled
-from flows.pipeline.notify import HOOK_SECONDS, PERHAPS, SETTING, send_notice
+from flows.pipeline.notify import HOOK_SECONDS, NOBODY, PERHAPS, notifier_slug, send_notice
 from tasks.runs.notice_claims import NoticeClaim, forget_old_claims
 from tasks.step import explains
 
@@ -41,10 +39,9 @@ def notify_failure(flow_run_id: UUID) -> Any:
         FerryError: The message could not be sent; the run is retried. A message that was perhaps
             sent is sent once more at most, by whoever comes first.
     """
-    refuse_misspelled(os.environ)
-    slug = os.environ.get(SETTING)
+    slug = notifier_slug()
     if not slug:
-        return Completed(message=f"nobody is to be notified: {SETTING} is not set")
+        return Completed(message=NOBODY)
     with get_client(sync_client=True) as client:
         forget_old_claims(client)
         run = client.read_flow_run(flow_run_id)

@@ -5,10 +5,9 @@ It runs on a work pool of its own: it is not to depend on the worker that it jud
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,10 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment
-from prefect.states import Completed, Failed
 
-from ferry.bounded import MAX_REASONS, first_of
-from ferry.reasons import reason_of
 from ferry.runs.notice import Notice
 from ferry.runs.watch import (
     HEARD_OF,
@@ -43,8 +39,8 @@ from ferry.runs.watch_notice import (
     worker_back_notice,
 )
 from ferry.runs.window import WINDOW_OF
-from ferry.settings import refuse_misspelled
-from flows.pipeline.notify import HOOK_SECONDS, SETTING, notify_of
+from flows.pipeline.notify import HOOK_SECONDS, NOBODY, notifier_slug, notify_of
+from flows.pipeline.run_report import RunReport
 from tasks.runs.missed_looks import drop_missed_looks
 from tasks.runs.notice_claims import PREFIX, NoticeClaim, claim_name, forget_old_claims, sent_claims
 from tasks.runs.standing_notices import notify_once, notify_over
@@ -64,10 +60,10 @@ LONGEST_SECONDS = 240.0
 @flow(name="watch-runs", flow_run_name="watch runs")
 @explains
 def watch_runs(
-    silent_seconds: float = 120.0,
-    observe_seconds: float = 90.0,
-    pending_seconds: float = 600.0,
-    late_seconds: float = 1_800.0,
+    silent_seconds: float = Patience.silent_seconds,
+    observe_seconds: float = Patience.observe_seconds,
+    pending_seconds: float = Patience.pending_seconds,
+    late_seconds: float = Patience.late_seconds,
     unreported_seconds: float = 300.0,
     look_seconds: float = 10.0,
 ) -> Any:
@@ -87,27 +83,30 @@ def watch_runs(
     Raises:
         ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify.
     """
-    refuse_misspelled(os.environ)
+    slug = notifier_slug()
     patience = Patience(silent_seconds, observe_seconds, pending_seconds, late_seconds)
     with get_client(sync_client=True) as client:
-        watch = _Watch(client, patience)
+        report = RunReport()
+        watch = _Watch(client, patience, slug, report)
         with suppress(*NOT_ANSWERED):  # the next run does
             drop_missed_looks(client, deployment.id)
             forget_old_claims(client)
         watch.listen(look_seconds)
         watch.notify_unreported(unreported_seconds)
-    return watch.ended()
+    if not slug:
+        report.done.append(NOBODY)
+    return report.ended("nothing stands still")
 
 
 class _Watch:
-    """What one run of the watch does, and what came of it."""
+    """What one run of the watch does."""
 
-    def __init__(self, client: SyncPrefectClient, patience: Patience) -> None:
-        self._client, self._patience = client, patience
-        self._slug = os.environ.get(SETTING)
+    def __init__(
+        self, client: SyncPrefectClient, patience: Patience, slug: str | None, report: RunReport
+    ) -> None:
+        self._client, self._patience, self._slug = client, patience, slug
+        self._report = report
         self._log = get_run_logger()
-        self._done: list[str] = []
-        self._failures: dict[str, str] = {}
         self._silence = self._standstill = Observation(0)
 
     def listen(self, look_seconds: float) -> None:
@@ -131,27 +130,17 @@ class _Watch:
                 break
             time.sleep(look_seconds)
         if looks * max_gap < LONGEST_SECONDS:  # too far apart to have listened in between
-            self._failures["looks"] = unanswered(looks, LONGEST_SECONDS)
+            self._report.failures["looks"] = unanswered(looks, LONGEST_SECONDS)
         elif not heard:
-            self._failures["events"] = DEAF
+            self._report.failures["events"] = DEAF
 
     def notify_unreported(self, unreported_seconds: float) -> None:
         """Send the messages that neither a run's hook nor the backstop has sent."""
         if not self._slug:
             return
-        with self._noting_failures("what went untold"):
+        with self._report.telling("what went untold"):
             for run in unreported_runs(self._client, NOTIFYING_FLOWS, unreported_seconds):
                 self._notify_of_run(run, wait_seconds=0)  # nobody is sending these any more
-
-    def ended(self) -> Any:
-        """The state of this run: Failed if anything that is to be told could not be."""
-        if not self._slug:
-            self._done.append(f"nobody is to be notified: {SETTING} is not set")
-        done = "; ".join(first_of(self._done, MAX_REASONS)) or "nothing stands still"
-        if self._failures:
-            lines = first_of(self._failures.values(), MAX_REASONS)
-            return Failed(message="\n".join([*lines, done]))
-        return Completed(message=done)
 
     def _judge(self, seen: Look) -> bool:
         """Act on what is decided by what was seen; whether anything is still in doubt.
@@ -190,48 +179,35 @@ class _Watch:
         ended = end_run(run, ending, self._client)
         if ended is None:
             return
-        self._note(f"{run.deployment} {run.name} was ended as {ending.state}: {ending.message}")
+        self._report.note(
+            f"{run.deployment} {run.name} was ended as {ending.state}: {ending.message}"
+        )
         flow_name = run.deployment.partition("/")[0]
         if self._slug and ending.state == "Crashed" and flow_name in NOTIFYING_FLOWS:
             self._notify_of_run(ended)
 
     def _notify_of_run(self, run: FlowRun, wait_seconds: float = HOOK_SECONDS) -> None:
         assert self._slug
-        with self._noting_failures(run.name):
+        with self._report.telling(run.name):
             if notify_of(run, self._client, self._slug, self._log, wait_seconds):
-                self._note(f"told of {run.name}")
+                self._report.note(f"told of {run.name}")
 
     def _notify(self, key: str, notice: Notice) -> None:
         if not self._slug:
             self._log.warning("%s\n%s", notice.subject, notice.body)
             return
-        with self._noting_failures(key):
+        with self._report.telling(key):
             if notify_once(NoticeClaim(self._client, key), notice, self._slug):
-                self._note(f"told: {notice.subject}")
+                self._report.note(f"told: {notice.subject}")
 
     def _forget(self, over: Collection[str], seen: Look) -> None:
         """What was told of and is over may be told anew; of a worker it is told that it is back."""
         back = {_no_worker(pool): worker_back_notice(pool) for pool in seen.pools}
         for key in over:
             if key.startswith((_no_worker(""), _late(""))) or (key == _DEAF and seen.heard):
-                with self._noting_failures(key):
+                with self._report.telling(key):
                     notify_over(NoticeClaim(self._client, key), back.get(key), self._slug)
-                    self._note(f"over: {key.removeprefix(PREFIX)}")
-
-    def _note(self, what: str) -> None:
-        self._done.append(what)
-        self._log.info("%s", what)
-
-    @contextmanager
-    def _noting_failures(self, what: str) -> Iterator[None]:
-        """Let nothing that cannot be told keep the rest from being told."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  # whatever it is, the rest is told
-            self._failures[what] = f"{what} could not be told: {reason_of(error)}"
-            self._log.error("%s", self._failures[what])
-        else:
-            self._failures.pop(what, None)
+                    self._report.note(f"over: {key.removeprefix(PREFIX)}")
 
 
 def _stuck(seen: Look, now: datetime, patience: Patience) -> dict[str, Notice]:

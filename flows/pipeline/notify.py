@@ -29,11 +29,22 @@ from flows.pipeline.table_specs import load_table_specs
 from tasks.runs.notice_claims import NoticeClaim
 
 SETTING = "FERRY_NOTIFY"
+NOBODY = f"nobody is to be notified: {SETTING} is not set"
 PERHAPS = "it is not known whether %s was notified of this failure: %s"
 HOOK_SECONDS = 60.0
 """For how long the backstop waits for a hook that is about to send."""
 
 Log: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
+
+
+def notifier_slug() -> str | None:
+    """The notification block that `FERRY_NOTIFY` names; None if nobody is to be notified.
+
+    Raises:
+        ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify.
+    """
+    refuse_misspelled(os.environ)
+    return os.environ.get(SETTING) or None
 
 
 def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
