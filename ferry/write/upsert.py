@@ -49,7 +49,6 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Writ
     whole = load.rows_by_window or (load.rows,)
     if load.staging is None:
         return [Written()] * len(whole)
-    pads_text, using = capabilities.pads_text, capabilities.deletes_using
     empty = load.into_empty
     if empty is None:
         empty = not tx.fetch(sql.any_row(load.target))
@@ -62,64 +61,22 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Writ
     else:
         key_range = _check_keys(tx, load, _ranged(load))
         is_new = key_range is not None and not _occupied(tx, load, key_range)
-    load, staging, repeated = _newest_only(tx, load, load.staging, pads_text)
-
-    def narrowed(statement: Statement | str) -> Statement:
-        if key_range is None:
-            return Statement.of(statement)
-        return sql.only_within(
-            statement, load.target, key_range.column, key_range.low, key_range.high
-        )
-
+    load, staging, repeated = _newest_only(tx, load, load.staging, capabilities.pads_text)
     prefix = sql.table_sql(staging) + "."
-    marked = load.deleted.condition(pads_text, prefix) if load.deleted else None
+    marked = load.deleted.condition(capabilities.pads_text, prefix) if load.deleted else None
     count = _Counter(tx, load, staging)
     staged = count.all()
     left, removed, gone = staged, count.none(), count.none()
     if not is_new:
-        version = load.version or load.cursor
-        rules = (staging, load.target, load.columns, load.key, version)
-        if load.rows >= MANY_ROWS:
-            unknown = merge.count_unknown(
-                *rules,
-                pads_text=pads_text,
-                repeated=load.repeated,
-                deleted=marked,
-                narrowed=narrowed,
-            )
-            if not tx.fetch(unknown)[0][0]:
-                return [replace(repeated, unchanged=rows) for rows in staged]
-        known = merge.delete_known(
-            *rules,
-            pads_text=pads_text,
-            using=using,
-            repeated=load.repeated,
-            deleted=marked,
-            narrowed=narrowed,
-        )
-        unchanged = tx.execute(known)
+        overlap = _Overlap(tx, load, staging, key_range, marked, capabilities)
+        if load.rows >= MANY_ROWS and overlap.is_all_known():
+            return [replace(repeated, unchanged=rows) for rows in staged]
+        unchanged = overlap.take_out_known()
         load = replace(load, rows=load.rows - unchanged)
         left = count.left(staged, unchanged)
         if load.others_landed:
-            undecided = merge.count_undecided(
-                staging, load.target, load.key, version, pads_text, load.repeated
-            )
-            refuse_stale(int(tx.fetch(narrowed(undecided))[0][0]))
-        if marked:
-            gone = count.of(
-                narrowed(
-                    merge.select_deletable(
-                        count.item, staging, load.target, load.key, marked, pads_text
-                    )
-                )
-            )
-        if load.rows_by_window:
-            matching = merge.select_matching(count.item, staging, load.target, load.key, pads_text)
-            removed = count.of(narrowed(matching))
-        ours = merge.delete_matching(
-            load.target, staging, load.key, pads_text=pads_text, using=using
-        )
-        removed = count.agreed(removed, tx.execute(narrowed(ours)))
+            overlap.refuse_undecided()
+        removed, gone = overlap.take_out_replaced(count)
     if load.rows_by_window and marked:
         left = count.left_unmarked(marked)
     inserted = count.agreed(left, insert(tx, load, capabilities))
@@ -234,6 +191,110 @@ class _KeyRange:
     column: str
     low: Any
     high: Any
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """A batch in its staging table, beside what the target has of its keys.
+
+    Attributes:
+        tx: The transaction.
+        load: The batch.
+        staging: Its table, with one row of each key.
+        key_range: Where in the target its keys are; None if that is not known.
+        marked: Which of its rows are deletions to be applied; None if there are none.
+        capabilities: The warehouse's.
+    """
+
+    tx: Transaction
+    load: Load
+    staging: TableName
+    key_range: _KeyRange | None
+    marked: Statement | None
+    capabilities: Capabilities
+
+    def is_all_known(self) -> bool:
+        """Whether the target has all rows already, as they are or newer."""
+        unknown = merge.count_unknown(
+            *self._tables,
+            self.load.columns,
+            self.load.key,
+            self._version,
+            pads_text=self.capabilities.pads_text,
+            repeated=self.load.repeated,
+            deleted=self.marked,
+            narrowed=self._narrowed,
+        )
+        return not self.tx.fetch(unknown)[0][0]
+
+    def take_out_known(self) -> int:
+        """Take those rows out of the staging table; returns how many."""
+        known = merge.delete_known(
+            *self._tables,
+            self.load.columns,
+            self.load.key,
+            self._version,
+            pads_text=self.capabilities.pads_text,
+            using=self.capabilities.deletes_using,
+            repeated=self.load.repeated,
+            deleted=self.marked,
+            narrowed=self._narrowed,
+        )
+        return self.tx.execute(known)
+
+    def refuse_undecided(self) -> None:
+        """Refuse rows that differ from the target's, with nothing to tell which is newer.
+
+        Raises:
+            StaleReadError: There are such.
+        """
+        undecided = merge.count_undecided(
+            *self._tables,
+            self.load.key,
+            self._version,
+            self.capabilities.pads_text,
+            self.load.repeated,
+        )
+        refuse_stale(int(self.tx.fetch(self._narrowed(undecided))[0][0]))
+
+    def take_out_replaced(self, count: _Counter) -> tuple[list[int], list[int]]:
+        """Take the rows of the batch's keys out of the target.
+
+        Returns:
+            How many these were, and how many of them were deleted at the source.
+        """
+        given = (*self._tables, self.load.key)
+        pads_text = self.capabilities.pads_text
+        removed, gone = count.none(), count.none()
+        if self.marked:
+            deletable = merge.select_deletable(count.item, *given, self.marked, pads_text)
+            gone = count.of(self._narrowed(deletable))
+        if self.load.rows_by_window:
+            matching = merge.select_matching(count.item, *given, pads_text)
+            removed = count.of(self._narrowed(matching))
+        ours = merge.delete_matching(
+            self.load.target,
+            self.staging,
+            self.load.key,
+            pads_text=pads_text,
+            using=self.capabilities.deletes_using,
+        )
+        return count.agreed(removed, self.tx.execute(self._narrowed(ours))), gone
+
+    @property
+    def _tables(self) -> tuple[TableName, TableName]:
+        return self.staging, self.load.target
+
+    @property
+    def _version(self) -> str | None:
+        return self.load.version or self.load.cursor
+
+    def _narrowed(self, statement: Statement | str) -> Statement:
+        """The statement, held to where the batch's keys are in the target."""
+        if self.key_range is None:
+            return Statement.of(statement)
+        at = self.key_range
+        return sql.only_within(statement, self.load.target, at.column, at.low, at.high)
 
 
 def _ranged(load: Load) -> Column | None:
