@@ -78,54 +78,12 @@ def extract(
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = watch_cursor(batch, query.schema)
-            windows = _numbered(batch, query)
             pieces = None
             if not goes_on_by_ids(batch, watch):
                 pieces = staged_pieces(batch, plan, source, stage, capabilities)
-            number = [WINDOW_NUMBER] if windows else [PIECE_NUMBER] if pieces else []
-            numbered = (*plan.columns, *number)
-            what = summed(
-                plan.columns,
-                digests_bytes=capabilities.digests_bytes,
-                lengths=spec.text_sums == "lengths",
-            )
-            sums = BatchSums(numbered, what, pieces.count if pieces else len(batch.windows))
-            progress = RowsProgress(
-                f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
-            )
-            with _reading(batch, query, source, watch, pieces) as read:
-                reading = WholeOrPart(
-                    map(windows.add, read.batches) if windows else read.batches,
-                    in_parts=batch.mode == "window" and not windows,
-                    seen_by=(watch.see, sums.add) if watch else (sums.add,),
-                )
-                read_at = source.now()
-                if watch:
-                    watch.begin(clock_as_read(read_at, watch.column, batch))
-                write = partial(
-                    write_parts,
-                    reading,
-                    folder=batch.folder,
-                    format=plan.format,
-                    part_size_bytes=spec.part_size_mb * 1_000_000,
-                    hex_prefix=capabilities.hex_prefix,
-                    capabilities=capabilities,
-                    on_batch=progress,
-                )
-                extracted = (
-                    pieces.extract(write, plan.columns, read, sums)
-                    if pieces
-                    else dataclasses.replace(
-                        write(columns=numbered),
-                        read_at=read_at,
-                        sums=sums.sums,
-                        by_window=sums.by_group,
-                        snapshot=read.snapshot,
-                    )
-                )
+            extracted, read = _read_into_parts(batch, plan, source, capabilities, watch, pieces)
             if watch and plan.watermark:
                 log_ids_begun_anew(batch, watch, plan.watermark, source)
-        progress.done()
         if watch:
             check_ahead(batch, watch, plan.watermark)
         log_step(
@@ -139,7 +97,66 @@ def extract(
         )
         if not extracted.rows:
             extracted = dataclasses.replace(extracted, snapshot=None)
-        return dataclasses.replace(extracted, left_out=reading.left_out)
+        return extracted
+
+
+def _read_into_parts(
+    batch: Batch,
+    plan: BatchPlan,
+    source: Source,
+    capabilities: Capabilities,
+    watch: CursorWatch | None,
+    pieces: StagedPieces | None,
+) -> tuple[Extract, Reading]:
+    """The rows in part files, or on the stage by pieces, counted and summed; and how it was read.
+
+    Raises:
+        ApartError: Windows that travel together cannot be told apart.
+    """
+    spec, query = batch.spec, plan.query
+    windows = _numbered(batch, query)
+    number = [WINDOW_NUMBER] if windows else [PIECE_NUMBER] if pieces else []
+    numbered = (*plan.columns, *number)
+    what = summed(
+        plan.columns,
+        digests_bytes=capabilities.digests_bytes,
+        lengths=spec.text_sums == "lengths",
+    )
+    sums = BatchSums(numbered, what, pieces.count if pieces else len(batch.windows))
+    progress = RowsProgress(
+        f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
+    )
+    with _reading(batch, query, source, watch, pieces) as read:
+        reading = WholeOrPart(
+            map(windows.add, read.batches) if windows else read.batches,
+            in_parts=batch.mode == "window" and not windows,
+            seen_by=(watch.see, sums.add) if watch else (sums.add,),
+        )
+        read_at = source.now()
+        if watch:
+            watch.begin(clock_as_read(read_at, watch.column, batch))
+        write = partial(
+            write_parts,
+            reading,
+            folder=batch.folder,
+            format=plan.format,
+            part_size_bytes=spec.part_size_mb * 1_000_000,
+            hex_prefix=capabilities.hex_prefix,
+            capabilities=capabilities,
+            on_batch=progress,
+        )
+        if pieces:
+            extracted = pieces.extract(write, plan.columns, read, sums)
+        else:
+            extracted = dataclasses.replace(
+                write(columns=numbered),
+                read_at=read_at,
+                sums=sums.sums,
+                by_window=sums.by_group,
+                snapshot=read.snapshot,
+            )
+    progress.done()
+    return dataclasses.replace(extracted, left_out=reading.left_out), read
 
 
 @contextmanager
