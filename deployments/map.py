@@ -79,13 +79,17 @@ def files(folder: Path) -> list[Path]:
 def purpose(folder: Path) -> str:
     """The first line of the docstring of the folder's `__init__.py`, or of its `__main__.py`.
 
-    A folder of tests that has neither says which folder of the code it mirrors, if there is one.
+    A folder of tests that has neither says it in the first line of its `README.md`, or mirrors a
+    folder of the code.
     """
     for name in ("__init__.py", "__main__.py"):
         file = ROOT / folder / name
         docstring = ast.get_docstring(ast.parse(file.read_text("utf-8"))) if file.exists() else None
         if docstring:
             return docstring.splitlines()[0]
+    readme = ROOT / folder / "README.md"
+    if readme.exists():
+        return readme.read_text("utf-8").splitlines()[0]
     mirrored = Path(*folder.parts[1:])
     if folder.parts[0] == "tests" and mirrored.parts and (ROOT / mirrored).is_dir():
         return f"The tests of `{mirrored}/`."
