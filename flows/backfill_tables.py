@@ -39,7 +39,7 @@ from tasks.pages.backfill import (
     show_plan,
     unplanned_lines,
 )
-from tasks.plan_windows import plan_table
+from tasks.plan_table import plan_table
 from tasks.step import explains, known, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
 

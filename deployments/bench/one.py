@@ -54,7 +54,7 @@ from tasks.audits.sides import both_sides
 from tasks.extract import extract
 from tasks.landed.history import read_run
 from tasks.plan_batch import plan as make_plan
-from tasks.plan_windows import plan_table
+from tasks.plan_table import plan_table
 from tasks.stage import discard, stage
 from tasks.step import STEP, with_retries
 

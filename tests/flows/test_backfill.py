@@ -22,7 +22,7 @@ from flows.pipeline import carry_plan
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
-from tasks.plan_windows import plan_table
+from tasks.plan_table import plan_table
 from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]

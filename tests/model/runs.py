@@ -26,7 +26,7 @@ from flows.pipeline.catch_up import catch_up
 from flows.pipeline.make_batch import Dates, Route, make_batch
 from flows.pipeline.settle import wait_until_settled
 from tasks.landed.history import read_coverage, read_run
-from tasks.plan_windows import plan_table
+from tasks.plan_table import plan_table
 from tests.model.oracle import BrokenPromiseError
 from tests.model.places import (
     Fault,
