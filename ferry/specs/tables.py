@@ -317,10 +317,9 @@ class TableSpec(BaseModel):
     @property
     def rows_by(self) -> str:
         """What decides which rows a batch holds, and which of them replace one another."""
-        key = sorted(name.lower() for name in self.key)
         zones = dict.fromkeys((self.wall_clock_zone, self.zone))  # the source's; that of the days
         fields = self.cursor and self.cursor.lower(), self.cursor_unit, *zones
-        return "/".join(map(str, (self.source_name, *fields, *key)))
+        return "/".join(map(str, (self.source_name, *fields, *sorted(map(str.lower, self.key)))))
 
     @property
     def target(self) -> TableName:
