@@ -1,6 +1,7 @@
 """What some of PostgreSQL's codes are about, where their class says too little, and what to do.
 
 Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+Redshift tells its own by a text and, in DETAIL, by a number beside `code:`; all are XX000.
 """
 
 from __future__ import annotations
@@ -62,6 +63,44 @@ _NOT_READY = (
         "Have its owner run: ALTER TABLE … REPLICA IDENTITY FULL; or give the table a primary key.",
     ),
 )
+_OF_REDSHIFT = (
+    (
+        re.compile(r"^\s*(error: *)?disk full|^\s*code: *1016\b", re.IGNORECASE | re.MULTILINE),
+        "the cluster's disk is full",
+        "Make room: drop tables that nobody needs, VACUUM those of many deleted rows, look in "
+        "STV_PARTITIONS and SVV_TABLE_INFO for what takes it; or add nodes. Then try again: a full "
+        "copy needs room for the table twice.",
+    ),
+    (
+        re.compile(r"^\s*(error: *)?out of memory|^\s*code: *1004\b", re.IGNORECASE | re.MULTILINE),
+        "the cluster is out of memory",
+        "Try again when less runs there; if it comes back, give the queue of the block's user more "
+        "memory in WLM, or carry less at once.",
+    ),
+    (
+        re.compile(
+            r"^\s*(error: *)?(system requested )?abort query|^\s*code: *1020\b",
+            re.IGNORECASE | re.MULTILINE,
+        ),
+        "the cluster itself ended the query",
+        "Try again later; if it comes back, look for a resize, a restart or a full disk at that "
+        "hour in the cluster's events.",
+    ),
+)
+
+
+def of_redshift(code: str, text: str) -> tuple[str, str] | None:
+    """What Redshift had no room for just now, and what to do; None where it is something else.
+
+    Args:
+        code: The error's.
+        text: Its message and its detail, without the names in them.
+    """
+    if code == "XX000":
+        for words, problem, todo in _OF_REDSHIFT:
+            if words.search(text):
+                return problem, todo
+    return None
 
 
 def in_recovery(code: str, text: str) -> bool:

@@ -14,7 +14,7 @@ import psycopg2
 import psycopg2.errorcodes
 
 from blocks.postgres.access import explain_access
-from blocks.postgres.causes import cause_of, in_recovery
+from blocks.postgres.causes import cause_of, in_recovery, of_redshift
 from blocks.postgres.target_rules import explain_constraint, explain_raised, is_raised
 from ferry.errors import (
     AccessError,
@@ -140,12 +140,14 @@ def ferry_error(
     raised = is_raised(code, error.diag)
     if raised:  # its author's words may hold anything, and mean nothing here
         message, detail = "an error raised by a function or trigger", ""
-    kind = _kind(error, code, f"{message}\n{detail}", constraint, committing=committing)
+    said = _NAMES.sub("", f"{message}\n{detail}")
+    kind = _kind(error, code, said, constraint, committing=committing)
     text = _safe(code, message)
     if kind is ConflictError:
-        said = f"{message}\n{detail}".lower()
         text += "".join(
-            f": {each}" for each in _SAFE_DETAILS if each.lower() in said and each not in text
+            f": {each}"
+            for each in _SAFE_DETAILS
+            if each.lower() in said.lower() and each not in text
         )
     found = f"{text} (SQLSTATE {code})" if code else text
     redact(error, found)
@@ -156,7 +158,8 @@ def ferry_error(
     elif kind is DataError:
         problem, todo = explain_constraint(code, message, error.diag, statement) or (problem, todo)
     elif kind in (BusyError, FatalError):
-        problem, todo = cause_of(code, _NAMES.sub("", message)) or (problem, todo)
+        named = of_redshift(code, said) or cause_of(code, _NAMES.sub("", message))
+        problem, todo = named or (problem, todo)
     elif kind is AccessError and (explained := explain_access(message, statement, user)):
         problem, todo = f"{problem}: {explained[0]}", explained[1]
     if _bound_to(code, message):
@@ -223,7 +226,6 @@ def _without_values(error: Exception, text: str) -> Exception:
 def _kind(  # noqa: PLR0911 - a table in the order of precedence
     error: psycopg2.Error, code: str, text: str, constraint: str, *, committing: bool
 ) -> type[FerryError]:
-    text = _NAMES.sub("", text)
     lost = code[:2] == "08" or code in {"57P01", "57P02", "57P05"} or code == "40003"
     unanswered = not code and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
     if committing and (lost or unanswered or code in _ENDED):
@@ -234,7 +236,7 @@ def _kind(  # noqa: PLR0911 - a table in the order of precedence
         return ConflictError
     if code == "23505" and constraint.startswith("pg_"):  # two sessions made one schema or table
         return ConflictError
-    if code[:2] == "53" or code in _PASSING or in_recovery(code, text):
+    if code[:2] == "53" or code in _PASSING or in_recovery(code, text) or of_redshift(code, text):
         return BusyError
     if code[:2] == "28" or code in {"42501", "3D000"}:
         return AccessError

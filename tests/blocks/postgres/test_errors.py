@@ -47,6 +47,10 @@ def driver_s(code: str, text: str) -> psycopg2.Error:
         ("53400", "temporary file size exceeds temp_file_limit (1024kB)", "temp_file_limit"),
         ("57014", "canceling statement due to statement timeout", "statement_timeout_seconds"),
         ("55P03", "canceling statement due to lock timeout", "lock_timeout"),
+        ("XX000", "Disk Full", "cluster's disk is full.*VACUUM"),
+        ("XX000", "system requested abort query", "cluster itself ended"),
+        ("XX000", "abort query", "cluster itself ended"),
+        ("XX000", "Out Of Memory: ", "out of memory.*WLM"),
     ],
 )
 def test_what_may_pass_is_tried_again_and_says_what_to_look_at(
@@ -56,6 +60,11 @@ def test_what_may_pass_is_tried_again_and_says_what_to_look_at(
     assert isinstance(error, BusyError)
     with pytest.raises(BusyError, match=says):
         raise error
+
+
+def test_a_text_of_redshifts_that_only_holds_such_words_is_not_tried_again() -> None:
+    said = "1 value of the column is not valid: the disk full of songs"
+    assert type(ferry_error(driver_s("XX000", said))) is FatalError
 
 
 def test_what_is_not_ready_and_not_in_recovery_is_not_tried_again() -> None:

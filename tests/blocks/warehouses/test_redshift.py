@@ -193,6 +193,28 @@ def test_what_another_sessions_ddl_or_the_queue_broke_off_is_a_conflict(
 
 
 @pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        ("Disk Full", 1016, "cluster's disk is full"),
+        ("abort query", 1020, "cluster itself ended the query"),
+        ("Out Of Memory: ", 1004, "cluster is out of memory"),
+    ],
+)
+def test_what_the_cluster_has_no_room_for_is_busy_and_says_what_to_do(
+    redshift_engine: Any, redshift_double: RedshiftDouble, error: str, code: int, told: str
+) -> None:
+    table = redshift_engine.create(TWO)
+    detail = f"\n  -----\n  error:  {error}\n  code:      {code}\n  query:     2726\n  -----"
+    for message in (error, "Query aborted"):  # known by its words, or by its number
+        redshift_double.inject(Fault("ddl_conflict", "insert", message=message, detail=detail))
+        with (
+            pytest.raises(BusyError, match=told),
+            redshift_engine.warehouse.transaction() as tx,
+        ):
+            tx.execute(f'INSERT INTO "{table.schema}"."t" VALUES (1, \'a\')')
+
+
+@pytest.mark.parametrize(
     "said",
     [
         {"message": " 1018 ", "detail": "Relation does not exist."},
