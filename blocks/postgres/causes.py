@@ -86,17 +86,24 @@ _OF_REDSHIFT = (
         "Try again later; if it comes back, look for a resize, a restart or a full disk at that "
         "hour in the cluster's events.",
     ),
+    (
+        # https://docs.aws.amazon.com/redshift/latest/dg/cm-c-wlm-query-monitoring-rules.html
+        re.compile(r"cancell?ed by wlm abort", re.IGNORECASE),
+        "a query monitoring rule of WLM ended the statement",
+        "STL_WLM_RULE_ACTION names the rule. Exempt the queue of the block's user from it, or "
+        "carry less at once.",
+    ),
 )
 
 
 def of_redshift(code: str, text: str) -> tuple[str, str] | None:
-    """What Redshift had no room for just now, and what to do; None where it is something else.
+    """Why Redshift itself ended a statement, and what to do; None where it is something else.
 
     Args:
         code: The error's.
         text: Its message and its detail, without the names in them.
     """
-    if code == "XX000":
+    if code in {"XX000", "57014"}:
         for words, problem, todo in _OF_REDSHIFT:
             if words.search(text):
                 return problem, todo

@@ -49,14 +49,13 @@ _FROM_FIRST_TO_LAST_QUOTE = re.compile(f"[{_MARKS}].*[{_MARKS}]", re.DOTALL)
 # https://docs.aws.amazon.com/redshift/latest/dg/c_serial_isolation-serializable-isolation-troubleshooting.html
 # "1018" with DETAIL "Relation does not exist": a table that was made after the snapshot was taken;
 # the next transaction sees it.
-# The others: DDL of another session came between, or the workload manager stopped the statement
-# in favour of another one; the same statement can take place a moment later.
+# The others: DDL of another session came between; the same statement can take place a moment later.
 _CONFLICT = re.compile(
     r"^\s*(error:? *)?10(18|23)\b|serializable isolation violation"
     r"|conflict with concurrent transaction|dropped by concurrent transaction"
     r"|could not open relation with oid|relation with oid \d+ does not exist"
     r"|cache lookup failed|could not find tuple"
-    r"|tuple concurrently (updated|deleted)|query \(\d+\) cancell?ed by wlm abort",
+    r"|tuple concurrently (updated|deleted)",
     re.IGNORECASE,
 )
 _SAFE_DETAILS = ("Serializable isolation violation", "Relation does not exist")

@@ -51,6 +51,14 @@ def driver_s(code: str, text: str) -> psycopg2.Error:
         ("XX000", "system requested abort query", "cluster itself ended"),
         ("XX000", "abort query", "cluster itself ended"),
         ("XX000", "Out Of Memory: ", "out of memory.*WLM"),
+        *(
+            (
+                code,
+                'Query (22) cancelled by WLM abort action of Query Monitoring Rule "short".',
+                "query monitoring rule.*[Ee]xempt",
+            )
+            for code in ("XX000", "57014")
+        ),
     ],
 )
 def test_what_may_pass_is_tried_again_and_says_what_to_look_at(

@@ -180,10 +180,9 @@ def test_what_goes_wrong_is_classified(
         "could not open relation with OID 109311",
         "Relation with OID 109311 does not exist.",
         "tuple concurrently deleted",
-        'Query (220321) cancelled by WLM abort action of Query Monitoring Rule "short".',
     ],
 )
-def test_what_another_sessions_ddl_or_the_queue_broke_off_is_a_conflict(
+def test_what_another_sessions_ddl_broke_off_is_a_conflict(
     redshift_engine: Any, redshift_double: RedshiftDouble, text: str
 ) -> None:
     table = redshift_engine.create(TWO)

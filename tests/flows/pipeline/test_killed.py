@@ -1,5 +1,6 @@
 """A run killed in the middle of any step, or cut off from the warehouse, and started again."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 from blocks.postgres.session import SESSIONS
 from blocks.sources import MySQLSource
 from deployments.local.redshift_double import Fault
+from ferry.errors import BusyError
 from ferry.schema import TableName
 from flows.sync_table import sync_table
 from tests.flows.pipeline import forks
@@ -220,6 +222,17 @@ class TestFaults:
         assert is_complete(shop)
         assert shop.receipts("orders")[1:] == [receipt]
         assert shop.leftovers() == set()
+
+    def test_what_a_rule_of_the_queue_ended_is_tried_once_more_and_not_at_once(
+        self, shop: Any, redshift_double: Any
+    ):
+        at, text = r"^INSERT INTO .*orders.* SELECT", "Query (7) cancelled by WLM abort action"
+        redshift_double.inject(Fault("ddl_conflict", at, message=text, times=2))
+        known = len(redshift_double.statements())
+        with pytest.raises(BusyError, match="query monitoring rule"):
+            sync_table(table="orders", mode="full")
+        sent = [s.sql for s in redshift_double.statements()[known:]]
+        assert sum(bool(re.match(at, sql, re.DOTALL)) for sql in sent) == 2
 
     def test_a_connection_lost_in_copy_is_tried_again(self, shop: Any, redshift_double: Any):
         redshift_double.inject(Fault("cut_before", r"^COPY"))
