@@ -21,12 +21,19 @@ from ferry.errors import (
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _ACCESS = {
     1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1372, 1449, 1524, 1698, 1820, 1862,
-    2026, 2058, 2059, 2061, 3118, 3159, 4151,
+    2026, 2058, 2059, 2061, 3118, 3159, 3955, 4151,
 }  # fmt: skip
+_BEGIN_AGAIN = (
+    " A run keeps the block as it was when it began: if the block was corrected meanwhile, the run"
+    " has to be begun again."
+)
 # What of it was refused, and what to do. Where there is no word for a number, the general one.
 _REFUSED: dict[int, tuple[str, str]] = dict.fromkeys(
     (1045, 1698),
-    ("wrong user or password", "Correct `user` and `password` in the source block."),
+    (
+        "wrong user or password",
+        "Correct `user` and `password` in the source block." + _BEGIN_AGAIN,
+    ),
 )
 _REFUSED |= {
     1049: ("there is no such database", "Correct `database` in the source block."),
@@ -64,7 +71,15 @@ _REFUSED |= {
 _REFUSED |= dict.fromkeys(
     (1820, 1862), ("the password has expired", "Have the user given a new one.")
 )
-_REFUSED |= dict.fromkeys((3118, 4151), ("the user is locked", "Have it unlocked."))
+_REFUSED |= dict.fromkeys(
+    (3118, 4151),
+    ("the user is locked", "Have it unlocked: ALTER USER … ACCOUNT UNLOCK."),
+)
+_REFUSED[3955] = (  # https://dev.mysql.com/doc/refman/8.4/en/password-management.html
+    "the user is locked after too many logins with a wrong password",
+    "Correct `password` in the source block first. Then have the user unlocked, ALTER USER … "
+    "ACCOUNT UNLOCK, or wait for as many days as its PASSWORD_LOCK_TIME says." + _BEGIN_AGAIN,
+)
 _PLUGIN_UNKNOWN = 2059
 _LOST = {
     1053, 1077, 1079, 1080, 1152, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1189, 1190, 1927,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import struct
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from blocks.sources import MySQLSource
+from blocks.sources.mysql.errors import error_of_code
 from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import (
@@ -278,3 +280,18 @@ def test_a_login_that_the_reading_process_alone_does_not_know_is_named_too(
         list(source.read(query))
 
     assert "ALTER USER" in str(caught.value.todo)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (3955, "ACCOUNT UNLOCK.*begun again"),
+        (3118, "ACCOUNT UNLOCK"),
+        (4151, "ACCOUNT UNLOCK"),
+        (1045, "`password` in the source block.*begun again"),
+    ],
+)
+def test_a_login_that_is_refused_says_how_the_next_one_is_not(code: int, told: str) -> None:
+    error = error_of_code(code, "db.example:3306/shop")
+    assert type(error) is AccessError
+    assert re.search(told, str(error)), str(error)
