@@ -13,7 +13,7 @@ from ferry.backfills.outcomes import failed_lines, failures_of
 from ferry.backfills.plan import check_table, check_unchanged
 from ferry.errors import RequestError
 from ferry.windows import Window, check_begun
-from flows.pipeline.carry_many import carry_many, window_batches
+from flows.pipeline.carry_many import carry_many, when_refused, window_batches
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
@@ -79,7 +79,13 @@ def carry_windows(
         tidied(spec, route.stage, route.warehouse),
         WindowsProgress(f"carry {spec.target}", "carry-windows-progress", len(left)) as progress,
     ):
-        outcomes = carry_many(left, route, at_once=max_concurrency, report=progress.report)
+        outcomes = carry_many(
+            left,
+            route,
+            at_once=max_concurrency,
+            report=progress.report,
+            give_up=when_refused(),
+        )
     failed = failures_of(outcomes)
     if failed:
         head = f"{len(failed):,} of {len(batches):,} windows failed:"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from datetime import datetime
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from prefect.logging import get_run_logger
 
@@ -16,7 +16,7 @@ from blocks.work_folder import work_folder
 from ferry.backfills.outcomes import NOT_BEGUN, Outcome, receipts_of
 from ferry.backfills.window_queue import WindowQueue
 from ferry.batch import Batch
-from ferry.errors import ApartError, SchemaError, StoppedError
+from ferry.errors import AccessError, ApartError, SchemaError, StoppedError
 from ferry.reasons import explained, reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
@@ -29,6 +29,8 @@ from tasks.step import log_failure
 
 LOOK_EVERY_SECONDS = 1.0
 STOP_SECONDS = 10.0
+REFUSED_IN_A_ROW = 3
+"""So many batches in a row are refused access, then no other one begins."""
 
 Report = Callable[[int, int, int], None]
 """Told the windows done, those that failed, and the rows read, every second or so."""
@@ -48,19 +50,29 @@ def at_first_failure(error: Exception | None) -> bool:
 
 
 class InARow:
-    """Give up when so many batches in a row fail by what is no window's fault; for one at a time.
+    """Give up when so many batches in a row, as they end, fail by what is no window's fault.
 
     Args:
         number: How many.
+        of: What is counted; whatever else ends a batch begins the row anew.
     """
 
-    def __init__(self, number: int) -> None:
-        self._number, self._in_a_row = number, 0
+    def __init__(
+        self, number: int, of: tuple[type[Exception], ...] = NOT_THE_WINDOWS_FAULT
+    ) -> None:
+        self._number, self._of, self._in_a_row = number, of, 0
+        self._lock = Lock()
 
     def __call__(self, error: Exception | None) -> bool:
         """Count the batch that has ended with this error, or arrived."""
-        self._in_a_row = self._in_a_row + 1 if isinstance(error, NOT_THE_WINDOWS_FAULT) else 0
-        return self._in_a_row >= self._number
+        with self._lock:
+            self._in_a_row = self._in_a_row + 1 if isinstance(error, self._of) else 0
+            return self._in_a_row >= self._number
+
+
+def when_refused() -> GiveUp:
+    """Give up where nobody lets the batches in: servers lock a user who fails at it too often."""
+    return InARow(REFUSED_IN_A_ROW, (AccessError,))
 
 
 def carry_many(

@@ -23,7 +23,7 @@ from ferry.batch import Batch
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import Receipt
 from ferry.windows import Window
-from flows.pipeline.carry_many import at_first_failure, carry_many, never, window_batches
+from flows.pipeline.carry_many import at_first_failure, carry_many, when_refused, window_batches
 from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.tidy import tidied
@@ -51,7 +51,8 @@ def carry_plan(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> lis
     """Carry the windows of a table's plan; what became of each, in the order they were carried in.
 
     Call it inside a flow. Windows that were loaded, and are not any more when all is done, are
-    carried, too, once. A window that fails stops no other, but in strict order.
+    carried, too, once. A window that fails stops no other, but in strict order, or where three
+    batches in a row are refused access.
 
     Args:
         plan: What is to be carried.
@@ -95,6 +96,8 @@ def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
         return []
     for last in (False, True):
         if options.order == "strict" and failures_of(outcomes.values()):
+            break
+        if not all(outcome.begun for outcome in outcomes.values()):
             break
         try:
             lost = _lost(plan, outcomes, options)
@@ -179,6 +182,6 @@ def _carry_windows(
                 route,
                 at_once=1 if one_by_one else options.max_concurrency,
                 report=progress.report,
-                give_up=at_first_failure if options.order == "strict" else never,
+                give_up=at_first_failure if options.order == "strict" else when_refused(),
             )
     return outcomes

@@ -29,11 +29,11 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelling
 
 from blocks.warehouse import Warehouse
-from ferry.backfills.outcomes import Outcome
+from ferry.backfills.outcomes import NOT_BEGUN, Outcome
 from ferry.batch import Batch
-from ferry.errors import ConfigurationError, RetriableError
+from ferry.errors import AccessError, ConfigurationError, RetriableError
 from ferry.windows import Window
-from flows.pipeline.carry_many import Report, counts
+from flows.pipeline.carry_many import REFUSED_IN_A_ROW, Report, counts
 from tasks.landed.history import count_run, read_run
 from tasks.runs.own_state import OwnState, while_running
 from tasks.step import with_retries
@@ -109,11 +109,13 @@ class Spread:
         self._runs, self._max_concurrency = runs, max_concurrency
         self._under_way: dict[UUID, Group] = {}
         self._why_lost: dict[str, str] = {}
+        self._not_begun: set[str] = set()
+        self._refused_in_a_row = 0
         self._begun_at = datetime.now(UTC)
         self._log = get_run_logger()
 
     def carry(self, groups: Sequence[Group], report: Report) -> list[Outcome]:
-        """Carry the groups; one that fails does not stop the others.
+        """Carry the groups; one that fails does not stop the others, but three that are refused.
 
         A run that crashed is begun again; its windows that had landed
         are not done again. When this run is cancelled, so are those under way; not when it was
@@ -151,6 +153,9 @@ class Spread:
             for run in runs:
                 if run.state and run.state.is_final():
                     self._end(run, waiting.appendleft)
+            if self._refused_in_a_row >= REFUSED_IN_A_ROW:  # each would knock again, in vain
+                self._not_begun |= {batch.id for group in waiting for batch in group.batches}
+                waiting.clear()
             self._warn_if_none_was_taken(runs, warn)
             if count.due():
                 with suppress(RetriableError):  # the next time will do as well
@@ -247,6 +252,8 @@ class Spread:
     def _end(self, run: FlowRun, again: Callable[[Group], None]) -> None:
         assert run.state is not None
         group = self._under_way.pop(run.id)
+        refused = run.state.is_failed() and AccessError.code in (run.state.message or "")
+        self._refused_in_a_row = self._refused_in_a_row + 1 if refused else 0
         if run.state.is_crashed() and group.crashes + 1 < MAX_CRASHES:
             self._log.warning(
                 "%s of %s crashed, its windows from %s on are carried again",
@@ -271,13 +278,17 @@ class Spread:
         }
         outcomes = []
         for batch in batches:
+            begun = batch.id not in self._not_begun
             reason = failures.get(batch.id) or self._why_lost.get(batch.id, "")
+            if not begun:
+                reason = NOT_BEGUN
             outcomes.append(
                 Outcome(
                     str(batch.target),
                     batch.window,
                     receipts.get(batch.id),
                     reason or "it has no receipt yet",
+                    begun,
                 )
             )
         return outcomes

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import Failed
 
+from ferry.batch import Batch
 from ferry.day_ranges import DayRange, split_days
-from ferry.errors import RequestError
+from ferry.errors import AccessError, RequestError
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpec
+from flows.backfill_tables import backfill
 from flows.carry_windows import carry_windows
-from flows.pipeline import spread_windows
+from flows.pipeline import carry_many, spread_windows
 from flows.pipeline.carry_many import window_batches
-from flows.pipeline.spread_windows import Spread, make_groups
+from flows.pipeline.spread_windows import Group, Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 WINDOW = {"mode": "window", "key": ["id"]}
+ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 DAY = [(datetime(2023, 7, 1, tzinfo=UTC), datetime(2023, 7, 2, tzinfo=UTC))]
 
 
@@ -113,6 +120,89 @@ def test_what_is_to_land_once_more_is_in_a_group_and_a_run_of_its_own(
     assert [each.get("again") for each in given] == [None, 3]
     first, once_more = (each["idempotency_key"] for each in handed)
     assert once_more == f"{first} again 3"
+
+
+SIX_DAYS = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 7), "UTC"), "day")
+
+
+@pytest.fixture
+def refusing(shop: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A source that lets nobody in; the days that were tried, each a batch."""
+    tried: list[str] = []
+
+    def carry(batch: Batch, *_: object) -> None:
+        tried.append(batch.label)
+        raise AccessError("wrong user or password")
+
+    monkeypatch.setattr(carry_many, "carry_together", carry)
+    shop.write_specs(nps={**WINDOW, "batch_rows": 0})
+    return tried
+
+
+@ONE_ROUTE
+def test_a_group_that_is_refused_three_times_in_a_row_knocks_no_more(refusing: list[str]) -> None:
+    bounds = [(day.start, day.end) for day in SIX_DAYS]
+    state = carried(windows=bounds, max_concurrency=1)
+    assert refusing == [day.label for day in SIX_DAYS[:3]]
+    assert state.is_failed()
+    assert "6 of 6 windows failed" in state.message
+    assert "3 windows failed, 2023-07-01 to 2023-07-03: FERRY-ACCESS" in state.message
+    assert "3 windows failed, 2023-07-04 to 2023-07-06: not begun" in state.message
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("order", ["oldest", "strict"])
+def test_a_backfill_that_is_refused_three_times_in_a_row_knocks_no_more(
+    refusing: list[str], order: str
+) -> None:
+    state: Any = backfill(
+        table="nps",
+        start_date=date(2023, 7, 1),
+        end_date=date(2023, 7, 7),
+        max_concurrency=1,
+        order=order,
+        return_state=True,
+    )
+    assert len(refusing) == (1 if order == "strict" else 3)
+    assert state.is_failed()
+    assert f"{6 - len(refusing)} windows failed" in state.message
+    assert "not begun: " in state.message
+
+
+@pytest.mark.parametrize("answer", ["FERRY-ACCESS: refused", "FERRY-BUSY: a lock"])
+def test_no_other_group_is_handed_over_after_three_in_a_row_that_were_refused(
+    monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    spec = TableSpec(name="nps", source="shop", source_table="nps", mode="window", key=["id"])
+    now, handed = datetime(2024, 1, 1, tzinfo=UTC), list[str]()
+    days = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 21), "UTC"), "day")
+    runs: dict[UUID, FlowRun] = {}
+
+    def begin(spread: Spread, group: Group) -> None:
+        run = FlowRun(flow_id=uuid4(), state=Failed(message=f"4 of 4 windows failed:\n{answer}"))
+        handed.append(group.name)
+        runs[run.id] = run
+        spread._under_way[run.id] = group
+
+    read = SimpleNamespace(receipts={}, failures=[])
+    monkeypatch.setattr(spread_windows, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(spread_windows, "get_run_logger", logging.getLogger)
+    monkeypatch.setattr(spread_windows, "with_retries", lambda *_: lambda *_: read)
+    monkeypatch.setattr(Spread, "_begin", begin)
+    monkeypatch.setattr(Spread, "_look", lambda self: [runs[each] for each in self._under_way])
+    spread = Spread("nps", "run", cast(Any, None), runs=1, max_concurrency=1)
+    groups = make_groups(window_batches(spec, days, "run", now), days, 1)
+    own: Any = SimpleNamespace(raise_if_ended=lambda: None)
+    batches = [batch for group in groups for batch in group.batches]
+    spread._feed(deque(groups), batches, own, lambda *_: None)
+
+    outcomes = spread._gather(batches)
+    refused = "ACCESS" in answer
+    assert len(groups) == 4
+    assert len(handed) == (3 if refused else 4)
+    begun = [each.begun for each in outcomes]
+    assert begun == [True] * 15 + [not refused] * 5
+    assert outcomes[-1].reason.startswith("not begun" if refused else "Failed run")
 
 
 def test_what_has_no_windows_is_refused_whoever_asks(shop: Any) -> None:

@@ -25,7 +25,14 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
 from flows.pipeline import carry_many
 from flows.pipeline.carry_batch import Coordination
-from flows.pipeline.carry_many import GiveUp, InARow, at_first_failure, never, run_windows
+from flows.pipeline.carry_many import (
+    GiveUp,
+    InARow,
+    at_first_failure,
+    never,
+    run_windows,
+    when_refused,
+)
 
 FIRST = date(2023, 1, 1)
 SPEC = TableSpec(name="nps", source="shop", source_table="nps", mode="window", key=["id"])
@@ -123,6 +130,19 @@ def test_none_begins_after_three_in_a_row_that_failed_by_no_fault_of_their_own(
     carry = failing(0, 2, 3, 4, error=error)
     assert ends(run(monkeypatch, carry, give_up=InARow(3))) == "fcfffn"
     assert ends(run(monkeypatch, failing(0, 2, 3, 4), give_up=InARow(3))) == "fcfffc"
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_none_begins_after_three_in_a_row_that_were_refused(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    def ends_of(*days: int, error: type[Exception] = AccessError) -> str:
+        carry = failing(*days, error=error)
+        return ends(run(monkeypatch, carry, at_once=at_once, give_up=when_refused()))
+
+    assert "fff" <= ends_of(*range(6)).rstrip("n") <= "f" * (2 + at_once)
+    assert ends_of(*range(6), error=BusyError) == "ffffff"  # worth waiting for
+    assert ends_of(0, 1, 4, 5) == "ffccff"
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
