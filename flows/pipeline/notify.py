@@ -15,7 +15,7 @@ import httpx
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.logging.loggers import flow_run_logger
 from prefect.utilities.urls import url_for
 
@@ -140,7 +140,10 @@ def _without_the_claim(log: Log) -> Iterator[None]:
 
 def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> FailedRun:
     flow_name = client.read_flow(run.flow_id).name
-    deployment = client.read_deployment(run.deployment_id).name if run.deployment_id else None
+    deployment = None
+    if run.deployment_id:
+        with suppress(ObjectNotFound):  # it was deleted meanwhile; the run and its flow are there
+            deployment = client.read_deployment(run.deployment_id).name
     start, window = run.expected_start_time, None
     if start is not None:
         window = by_schedule(run.parameters, start)

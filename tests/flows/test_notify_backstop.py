@@ -52,6 +52,21 @@ def test_the_backstop_tells_of_a_run_that_had_no_hook(shop: Any, slack: Slack, a
     assert "Reason: No module named 'x'" in message
 
 
+def test_a_run_whose_deployment_was_deleted_meanwhile_is_told_by_its_flow_s_name(
+    shop: Any, slack: Slack, api: Api
+) -> None:
+    flow_id = api.client.create_flow_from_name(sync_table.name)
+    deployment = api.client.create_deployment(flow_id, name=f"gone-{shop.schema}")
+    given = {"table": "orders"}
+    run = api.client.create_flow_run_from_deployment(deployment, parameters=given)
+    api.client.set_flow_run_state(run.id, Crashed(message="why"), force=True)
+    api.client.delete_deployment(deployment)
+    assert api.client.read_flow_run(run.id).deployment_id == deployment
+    assert backstop(run.id).type is StateType.COMPLETED
+    (message,) = slack.messages
+    assert "Window: " in message and "\nFlow: sync-table\n" in message
+
+
 def test_the_backstop_tells_the_schedule_of_a_run_whose_window_only_its_flow_knows(
     shop: Any, slack: Slack, api: Api
 ) -> None:
