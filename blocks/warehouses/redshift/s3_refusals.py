@@ -9,7 +9,7 @@ import re
 
 import psycopg2
 
-from ferry.errors import AccessError, ConfigurationError, FatalError, FerryError
+from ferry.errors import AccessError, BusyError, ConfigurationError, FatalError, FerryError
 from ferry.statements import quoted
 
 _ROLE = "{role} reads the bucket for COPY, not the block's user"
@@ -22,7 +22,21 @@ _GRANTED = "where not everybody may use roles: GRANT ASSUMEROLE ON {granted} TO 
 
 # In the order of precedence: a text, the error, what is wrong, what to do. A manifest that Redshift
 # may not read is reported as one without its "full path", too.
-_REFUSALS: tuple[tuple[re.Pattern[str], type[FatalError], str, str], ...] = (
+_REFUSALS: tuple[tuple[re.Pattern[str], type[FerryError], str, str], ...] = (
+    (
+        re.compile(r"S3ServiceException.*(?:Throttl|RequestTimeout|SlowDown)", re.I | re.DOTALL),
+        BusyError,
+        "S3 or KMS slows Redshift down, or does not answer it in time",
+        "Try again later; if it comes back, carry less at once, or have the quota of requests"
+        " raised: KMS has one for the whole account.",
+    ),
+    (
+        re.compile(r"S3ServiceException.*Expired ?Token", re.IGNORECASE | re.DOTALL),
+        BusyError,
+        "the role's session ended during COPY",
+        "Try again: the next COPY gets a new session. If it comes back, raise the role's maximum"
+        " session duration, or carry less at once.",
+    ),
     (
         re.compile(r"Status 301\b|PermanentRedirect|in a different region", re.IGNORECASE),
         ConfigurationError,
@@ -59,6 +73,13 @@ _REFUSALS: tuple[tuple[re.Pattern[str], type[FatalError], str, str], ...] = (
         "Carry the window again. Look at the lifecycle rules of the stage's bucket: they have to"
         " keep files longer than a batch and its retries take.",
     ),
+    (
+        re.compile(r"S3ServiceException.*Status 4\d\d\b", re.IGNORECASE | re.DOTALL),
+        AccessError,
+        "S3 refuses what Redshift asks of it",
+        f"Look the error up in S3's list of error codes; check `region` and `iam_role` of the"
+        f" warehouse block: {_ROLE}; {_ALLOWED}",
+    ),
 )
 # What is shown of the text: an action, codes, the file's URI, in which Ferry has put names only.
 _SHOWN = re.compile(r"(?<=perform: )\w+:\w+|\b(?:Status \d+|Error \w+)|s3://[^\s,;'\"]+")
@@ -75,7 +96,7 @@ def s3_refusal(error: psycopg2.Error, iam_role: str, user: str) -> FerryError | 
         user: Who loads.
 
     Returns:
-        An error that no retry helps, with actions, codes and the file's name out of the text.
+        An error of its class, with actions, codes and the file's name out of the text.
     """
     if error.pgcode != "XX000":  # any other may quote values
         return None

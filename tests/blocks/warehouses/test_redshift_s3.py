@@ -90,6 +90,28 @@ MAY_TAKE = f"GRANT ASSUMEROLE ON '{ROLE}' TO \"\\w+\" FOR COPY;"
             "is gone.*lifecycle rules",
         ),
         ("S3ServiceException:Reduce your rate,Status 503,Error SlowDown", "", BusyError, "503"),
+        *(
+            (
+                f"{read}S3ServiceException:Not now,Status 400,Error {error},Rid 4F,CanRetry 1",
+                "",
+                BusyError,
+                f"S3 or KMS slows.*Status 400, Error {error}",
+            )
+            for read in ("", "Problem reading manifest file - ")
+            for error in ("ThrottlingException", "RequestTimeout", "SlowDown")
+        ),
+        (
+            "S3ServiceException:The token has expired.,Status 400,Error ExpiredToken,Rid 4F",
+            "",
+            BusyError,
+            "role's session ended during COPY.*Status 400, Error ExpiredToken.*session",
+        ),
+        (
+            "S3ServiceException:Bad Request,Status 400,Error InvalidRequest,Rid 4F,CanRetry 1",
+            "",
+            AccessError,
+            f"S3 refuses.*Status 400, Error InvalidRequest.*iam_role.*{ROLE}",
+        ),
         (f"Some text that nobody knows: {SECRET}", "", FatalError, "refuses the statement"),
     ],
 )
