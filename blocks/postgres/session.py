@@ -263,14 +263,17 @@ class PostgresSession(NamedBlock):
                 for cast in self._casts:
                     psycopg2.extensions.register_type(cast, connection)
                 connection.autocommit = True  # or these would begin the transaction
-                with connection.cursor() as cursor:
-                    cursor.execute("SET timezone TO 'UTC'")
-                    timeout_ms = self.statement_timeout_seconds * 1000
-                    cursor.execute("SET statement_timeout TO %s", (timeout_ms,))
+                self._set_up(connection)
             except BaseException:
                 connection.close()
                 raise
         return connection
+
+    def _set_up(self, connection: Connection) -> None:
+        """Give a new session its zone and its limit."""
+        with connection.cursor() as cursor:
+            cursor.execute("SET timezone TO 'UTC'")
+            cursor.execute("SET statement_timeout TO %s", (self.statement_timeout_seconds * 1000,))
 
     def _trust(self) -> str | None:
         """The file of the certificate authorities; None if the certificate is not checked.

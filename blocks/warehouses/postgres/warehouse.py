@@ -57,6 +57,16 @@ WHERE c.relname = {PARAM} AND n.nspname = COALESCE(NULLIF({PARAM}, ''), current_
   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ORDER BY a.attnum
 """  # noqa: S608
+KEEPALIVES = {
+    "tcp_keepalives_idle": 60,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 6,
+}
+"""So that the server ends the session of a machine that has vanished, and gives its locks back.
+
+Its own default is the operating system's: two hours, as a rule.
+https://www.postgresql.org/docs/current/runtime-config-connection.html#RUNTIME-CONFIG-TCP-SETTINGS
+"""
 
 
 class PostgresWarehouse(PostgresSession, StandardCatalog):
@@ -113,6 +123,26 @@ class PostgresWarehouse(PostgresSession, StandardCatalog):
         le=16,
         description="How many files are loaded at once, over a connection each.",
     )
+
+    def _set_up(self, connection: Connection) -> None:
+        """All settings in one statement, keepalives as well; without these where they are refused.
+
+        Through a unix socket, keepalives are ignored.
+        """
+        settings: dict[str, object] = {
+            "timezone": "UTC",
+            "statement_timeout": self.statement_timeout_seconds * 1000,
+            **KEEPALIVES,
+        }
+        pairs = [(name, str(value)) for name, value in settings.items()]
+        marks = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(pairs))
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {marks}", [each for pair in pairs for each in pair])
+        except psycopg2.Error:
+            if connection.closed:
+                raise
+            super()._set_up(connection)
 
     def native_type(self, data_type: DataType) -> str:
         """How PostgreSQL declares the type; see `postgres_types.native_type`."""

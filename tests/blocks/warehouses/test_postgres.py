@@ -202,6 +202,28 @@ def test_a_session_has_its_limits_and_its_zone(postgres_engine: Any) -> None:
     assert time.monotonic() - began < 60
 
 
+_KEEPALIVES = "SELECT " + ", ".join(
+    f"current_setting('tcp_keepalives_{each}')" for each in ("idle", "interval", "count")
+)
+
+
+def test_the_server_finds_out_that_a_session_s_machine_is_gone(postgres_engine: Any) -> None:
+    """Else what that held locked would stay locked for two hours."""
+    warehouse = changed(postgres_engine, statement_timeout_seconds=86)
+    assert warehouse.fetch(_KEEPALIVES) == [("60", "10", "6")]
+
+
+def test_a_server_that_does_not_let_keepalives_be_set_is_used_without(
+    postgres_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        f"{PostgresWarehouse.__module__}.KEEPALIVES", {"tcp_keepalives_unheard_of": 1}
+    )
+    warehouse = changed(postgres_engine, statement_timeout_seconds=87)
+    limits = "SELECT current_setting('statement_timeout'), current_setting('timezone')"
+    assert warehouse.fetch(limits) == [("87s", "UTC")]
+
+
 def test_a_lost_connection_is_told_apart_before_and_at_commit(postgres_engine: Any) -> None:
     warehouse = postgres_engine.warehouse
     with pytest.raises(ConnectionLostError), warehouse.transaction() as tx:
