@@ -37,6 +37,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import FatalError, FerryError
 from ferry.plan import BatchPlan
 from ferry.resume.cuts import MOST_PIECES
+from ferry.resume.own_code import OwnCode
 from ferry.resume.staged_record import StagedPiece, StagedRecord
 from ferry.schema import Column
 from tasks.stage import IN_USE_DAYS, SUFFIX, UPLOADS_AT_ONCE, folder
@@ -274,14 +275,9 @@ def _read(stage: Stage, where: str) -> StagedRecord | None:
     return None
 
 
-@cache
-def _code() -> str:
-    """A digest of Ferry's own code: what another one has staged may be written otherwise."""
-    root, digest = Path(ferry.__file__).parents[1], hashlib.sha256()
-    for package in ("ferry", "blocks", "tasks"):
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+_PACKAGES = [Path(ferry.__file__).parents[1] / name for name in ("ferry", "blocks", "tasks")]
+_code = cache(OwnCode(*_PACKAGES).digest)
+"""Of Ferry's own code, as this process imported it: another one may write files otherwise."""
 
 
 def _digest(plan: BatchPlan, batch: Batch, capabilities: Capabilities) -> str:
