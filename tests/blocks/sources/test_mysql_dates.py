@@ -135,10 +135,10 @@ def test_zero_dates_are_counted_by_the_index_and_in_no_query_over_the_column(
 
     assert shop.source.count_uncarried(table, "at") == uncarried
     for bounds in ({}, {"start": datetime(1, 1, 2, tzinfo=UTC)}):
-        query = ExtractQuery(schema, "at", **bounds, zero_dates="null")
-        in_year_one = values.count("0001-01-01") if bounds else 0
+        query = ExtractQuery(schema, "at", **bounds, zero_dates="null", null_cursors="ignore")
+        left_out = values.count("2023-00-15") + (values.count("0001-01-01") if bounds else 0)
         rows = sum(batch.num_rows for batch in shop.source.read(query))
-        assert rows == len(values) - uncarried - in_year_one
+        assert rows == len(values) - uncarried - left_out
     (plan,) = shop.run(f"EXPLAIN FORMAT=TRADITIONAL SELECT 1 FROM z WHERE {condition} LIMIT 1")
     assert "range" in plan
 
