@@ -11,7 +11,10 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.cursors import find_cursor
+from ferry.errors import CheckFailedError
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
+from ferry.receipts.table import last_loss
+from ferry.receipts.table import rows_held as rows_carried
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpecs
 from ferry.statements import Transaction
@@ -23,6 +26,7 @@ from ferry.summaries.publications import (
     select_definition,
     select_new_publications,
     select_new_receipts,
+    select_published_since,
 )
 from ferry.summaries.publish import count_publications, rows_held
 from ferry.summaries.specs import SummarySpec
@@ -85,6 +89,8 @@ def plan_summary(
         accepted: Labels of checks that may fail this once.
 
     Raises:
+        CheckFailedError: A table that it reads has lost its rows, and few of them are back: what is
+            published stays. No retry helps.
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     make_own_tables(warehouse)
@@ -106,6 +112,8 @@ def plan_summary(
         spans = (asked,)
     else:
         spans = merged(change.span for change in changes)
+    if asked is None and published_before:
+        _refuse_lost_inputs(spec, spans, warehouse)
     return Build(
         spec=spec,
         spans=spans,
@@ -114,6 +122,35 @@ def plan_summary(
         flow_run_id=flow_run_id,
         accepted=tuple(accepted),
     )
+
+
+def _refuse_lost_inputs(spec: SummarySpec, spans: tuple[Span, ...], warehouse: Warehouse) -> None:
+    """Refuse to build from a table that was found without its rows, before half of them are back.
+
+    Partitions of days are built all the same: what has touched them is what was carried since. And
+    so is what a person has had built since.
+    """
+    days = spec.partition is not None and spec.partition.by == "day"
+    if days and spec.publish != "replace" and EVERYTHING not in spans:
+        return
+    for name in spec.reads:
+        loss = last_loss(warehouse, _table(name))
+        if loss is None:
+            continue
+        since = warehouse.fetch(select_published_since(str(spec.target), loss.at))
+        published = [span for (text,) in since for span in from_text(text)]
+        back = rows_carried(warehouse, _table(name))
+        if back * 2 >= loss.rows or all(covered(span, published) for span in spans):
+            continue
+        raise CheckFailedError(
+            f"a table that it reads has lost its rows: {name}",
+            table=str(spec.target),
+            expected=f"at least half of the {loss.rows:,} rows that it had before {loss.at}",
+            found=f"{max(0, back):,} that were carried since",
+            todo="Carry it again: its days, by a backfill with reprocess=missing, or all of it in "
+            "mode full. If it is to have fewer rows from now on, build this summary by hand "
+            "(build-summary); what is published stays as it is until then.",
+        )
 
 
 def _is_gone(target: TableName, rows: int, warehouse: Warehouse) -> bool:

@@ -331,6 +331,30 @@ def rows_held(tx: Transaction, table: TableName) -> int:
     return int(tx.fetch(select)[0][0] or 0)
 
 
+@dataclass(frozen=True)
+class Loss:
+    """That a table had lost all of its rows.
+
+    Attributes:
+        rows: How many it had by its receipts.
+        at: When a run found it.
+    """
+
+    rows: int
+    at: datetime
+
+
+def last_loss(tx: Transaction, table: TableName) -> Loss | None:
+    """When the table was last found without its rows; None if never, or not since a full copy."""
+    select = Statement(
+        f"SELECT rows_deleted, finished_at FROM {_RECEIPTS} WHERE table_name = {PARAM} "  # noqa: S608
+        f"AND status = {PARAM} AND rows_deleted > 0 AND finished_at > {PARAM} "
+        "ORDER BY finished_at DESC LIMIT 1",
+        (str(table), VOID, _last_copy(tx, table) or BEFORE_ALL),
+    )
+    return next((Loss(int(rows), at) for rows, at in tx.fetch(select)), None)
+
+
 def _last_copy(tx: Transaction, table: TableName) -> datetime | None:
     """When the table was copied as a whole last."""
     select = Statement(

@@ -206,14 +206,26 @@ def _cut(text: str, size_bytes: int) -> str:
 
 
 def select_new_receipts(table: str, summary: str) -> Statement:
-    """The receipts of a table that changed it and are not in a summary."""
+    """The receipts of a table that changed it and are not in a summary.
+
+    Where the table had lost its rows, or they had become void for another reason, so did a window
+    without any rows that was carried again since: it may have had some.
+    """
     names, done = sql.column_list(column.name for column in RECEIPT_COLUMNS), _summarized(summary)
+    receipts = sql.table_sql(RECEIPTS)
+    void = (
+        f"(SELECT MAX(finished_at) FROM {receipts} WHERE table_name = {PARAM} AND status = {PARAM})"  # noqa: S608
+    )
+    emptied = (
+        f"rows_extracted = 0 AND finished_at > {void} AND (window_start IS NULL "
+        f"OR window_end IS NOT NULL AND window_start < {void})"
+    )
     return Statement(
-        f"SELECT {names} FROM {sql.table_sql(RECEIPTS)} "  # noqa: S608  # names of ours
+        f"SELECT {names} FROM {receipts} "  # noqa: S608  # names of ours
         f"WHERE table_name = {PARAM} AND status <> {PARAM} "
-        "AND rows_inserted + rows_updated + rows_deleted > 0 "
+        f"AND (rows_inserted + rows_updated + rows_deleted > 0 OR {emptied}) "
         f"AND batch_id NOT IN ({done.sql}) ORDER BY finished_at",
-        (table, VOID, *done.values),
+        (table, VOID, table, VOID, table, VOID, *done.values),
     )
 
 
@@ -232,6 +244,15 @@ def _summarized(summary: str) -> Statement:
     return Statement(
         f"SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {PARAM}",  # noqa: S608
         (summary,),
+    )
+
+
+def select_published_since(summary: str, moment: datetime) -> Statement:
+    """Which partitions of a summary were published after a moment."""
+    return Statement(
+        f"SELECT spans FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
+        f"WHERE summary = {PARAM} AND published_at > {PARAM}",
+        (summary, moment),
     )
 
 

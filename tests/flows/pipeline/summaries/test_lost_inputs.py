@@ -1,0 +1,76 @@
+"""A table that has lost its rows takes no numbers of a summary along, and keeps none alive."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from flows.backfill_tables import backfill
+from flows.build_summary import build_summary
+from flows.sync_table import sync_table
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+DAYS = {"table": "nps", "start_date": date(2023, 1, 3), "end_date": date(2023, 1, 7)}
+
+
+@pytest.fixture
+def lost(request: pytest.FixtureRequest, survey: Any) -> Any:
+    """Four days were carried and summed up, all at once or by days; then the table was dropped."""
+    survey.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+    if request.param == "whole":
+        survey.edit("nps_summary", "summary.yaml", "publish: by_window", "publish: replace")
+    for day in range(3, 7):
+        survey.answer(day, [9] * 10)
+    backfill(**DAYS)
+    assert days(survey) == [3, 4, 5, 6]
+    survey.journey.warehouse.execute(f'DROP TABLE "{survey.journey.schema}"."nps"')
+    return survey
+
+
+def days(survey: Any) -> list[int]:
+    return [day.day for day, *_ in survey.published()]
+
+
+@pytest.mark.parametrize("lost", ["whole"], indirect=True)
+def test_what_is_built_of_all_days_is_not_built_of_the_one_that_is_back(lost: Any) -> None:
+    for _ in range(2):
+        state = sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+        assert state.is_failed()
+        for said in ("FERRY-CHECK", "has lost its rows", "the 40 rows", "found 10", "reprocess="):
+            assert said in str(state.message)
+        assert days(lost) == [3, 4, 5, 6]
+
+    backfill(**DAYS, reprocess="missing")
+    assert days(lost) == [3, 4, 5, 6]
+    assert lost.labels() == ["all", "all"]
+
+
+@pytest.mark.parametrize("lost", ["whole"], indirect=True)
+def test_what_a_person_has_had_built_since_is_built_by_runs_again(lost: Any) -> None:
+    sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+    build_summary(summary="nps_summary")
+    assert days(lost) == [6]
+    sync_table(table="nps", run_date=date(2023, 1, 5))
+    assert days(lost) == [5, 6]
+
+
+@pytest.mark.parametrize("lost", ["whole", "by days"], indirect=True)
+def test_a_full_copy_is_taken_in_whatever_it_has(lost: Any) -> None:
+    lost.journey.sql("DELETE FROM nps WHERE created_at > '2023-01-04'")
+    sync_table(table="nps", mode="full")
+    assert days(lost) == [3]
+
+
+@pytest.mark.parametrize("lost", ["by days"], indirect=True)
+def test_a_day_that_has_no_rows_any_more_when_it_is_back_goes_from_the_summary(lost: Any) -> None:
+    sync_table(table="nps", run_date=date(2023, 1, 6))
+    assert days(lost) == [3, 4, 5, 6]
+    lost.journey.sql("DELETE FROM nps WHERE created_at < '2023-01-04'")
+    backfill(**DAYS, reprocess="missing")
+    assert days(lost) == [4, 5, 6]
+    published = lost.labels()
+    sync_table(table="nps", run_date=date(2023, 1, 5))
+    assert lost.labels() == published  # what is in it is not built again
