@@ -127,7 +127,7 @@ class BoundsCheck(_Check):
 
 
 class ChangeCheck(_Check):
-    """No partition that is published already moves by more than so many percent."""
+    """No published value of the partition column moves by more than so many percent."""
 
     change: str = Field(
         description="`rows`, or a measure: compared, partition by partition, with what is "
@@ -136,7 +136,7 @@ class ChangeCheck(_Check):
     max_percent: float = Field(gt=0, description="The furthest that it may move, in percent.")
     direction: Direction = Field(default="both", description="Which way: both, up or down.")
     aggregate: Literal["sum", "avg", "min", "max"] = Field(
-        default="sum", description="What is taken of a measure, where a partition has many rows."
+        default="sum", description="What is taken of a measure, where a value has many rows."
     )
 
     def _called(self) -> str:
