@@ -39,6 +39,7 @@ from ferry.summaries.publish import (
 )
 from ferry.summaries.query import bound, insert_selected, parse_query
 from ferry.summaries.specs import SummarySpec
+from ferry.target.changes import check_limits
 from tasks.own_tables import make, make_schema
 from tasks.staging_tables import drop_quietly, emptied_is_told, new_staging_table
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
@@ -59,6 +60,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
     """
     spec, capabilities = build.spec, warehouse.capabilities
     with error_context(str(build.spec.target), build.label, "build", warehouse):
+        check_limits(spec.target, spec.schema_columns, capabilities)
         table = new_staging_table(build.id, spec.table, warehouse)
         make_schema(warehouse, STAGING_SCHEMA)
         kind = capabilities.staging_table_kind

@@ -181,12 +181,13 @@ def check_limits(target: TableName, columns: Sequence[Column], capabilities: Cap
             todo="`exclude` some in the table's spec, or carry views of it.",
         )
     limit = capabilities.max_identifier_bytes
-    long = [n for n in (target.name, *(c.name for c in columns)) if len(n.encode()) > limit]
+    names = (target.schema, target.name, *(column.name for column in columns))
+    long = [name for name in names if len(name.encode()) > limit]
     if long:
         raise SchemaError(
             f"names longer than the warehouse's {limit} bytes: {', '.join(long)}",
             table=str(target),
-            todo="Carry a view with shorter names.",
+            todo="Choose shorter ones: of a source's names, by a view.",
         )
     reserved = [c.name for c in columns if c.name.lower() in capabilities.reserved_columns]
     if reserved:
