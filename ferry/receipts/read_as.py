@@ -59,7 +59,7 @@ def read_as(spec: TableSpec, mode: Mode, cursor: Kind | None) -> str:
     names = list(_OF_ALL if mode == "full" else (*_OF_WINDOWS, "key"))
     if mode != "full" and cursor in {Kind.DATE, Kind.TIMESTAMP}:
         names.append("source_zone")
-    return json.dumps({name: now.get(name, []) for name in names}, sort_keys=True)
+    return json.dumps({name: now[name] for name in names}, sort_keys=True)
 
 
 def read_otherwise(recorded: str | None, spec: TableSpec, *only: str) -> str:
@@ -143,12 +143,12 @@ def _others(whose: str, found: str, spec: TableSpec) -> DataError:
 
 
 def _now(spec: TableSpec) -> dict[str, Any]:
-    now = {
+    return {
         "source_table": written(spec.source_name),
         "cursor_unit": spec.cursor_unit,
         "source_zone": spec.wall_clock_zone,
+        "key": sorted(name.lower() for name in spec.key),
     }
-    return now | ({"key": sorted(name.lower() for name in spec.key)} if spec.key else {})
 
 
 def _same(name: str, now: Any, then: Any) -> bool:

@@ -49,30 +49,34 @@ def at_first_failure(error: Exception | None) -> bool:
     return error is not None
 
 
+def is_no_windows_fault(failure: Exception) -> bool:
+    """Whether every window would meet it: a server that is down, a table that does not fit."""
+    of_the_table = isinstance(failure, SchemaError) and failure.step == "plan"
+    return of_the_table or isinstance(failure, NOT_THE_WINDOWS_FAULT)
+
+
 class InARow:
     """Give up when so many batches in a row, as they end, fail by what is no window's fault.
 
     Args:
         number: How many.
-        of: What is counted; whatever else ends a batch begins the row anew.
+        of: Whether an error is counted; whatever else ends a batch begins the row anew.
     """
 
-    def __init__(
-        self, number: int, of: tuple[type[Exception], ...] = NOT_THE_WINDOWS_FAULT
-    ) -> None:
+    def __init__(self, number: int, of: Callable[[Exception], bool] = is_no_windows_fault) -> None:
         self._number, self._of, self._in_a_row = number, of, 0
         self._lock = Lock()
 
     def __call__(self, error: Exception | None) -> bool:
         """Count the batch that has ended with this error, or arrived."""
         with self._lock:
-            self._in_a_row = self._in_a_row + 1 if isinstance(error, self._of) else 0
+            self._in_a_row = self._in_a_row + 1 if error and self._of(error) else 0
             return self._in_a_row >= self._number
 
 
 def when_refused() -> GiveUp:
     """Give up where nobody lets the batches in: servers lock a user who fails at it too often."""
-    return InARow(REFUSED_IN_A_ROW, (AccessError,))
+    return InARow(REFUSED_IN_A_ROW, lambda error: isinstance(error, AccessError))
 
 
 def carry_many(
@@ -202,7 +206,7 @@ def _carry(
         return
     if isinstance(failure, StoppedError):
         yield [_outcome(each, reason=str(failure)) for each in batch.each], failure
-    elif batch.windows and not _each_would_meet(failure):
+    elif batch.windows and not is_no_windows_fault(failure):
         why = reason_of(explained(failure))
         get_run_logger().info("%s is carried in smaller batches after: %s", batch, why)
         if isinstance(failure, ApartError):
@@ -217,12 +221,6 @@ def _carry(
             for each in batch.each
         ]
         yield failed, failure
-
-
-def _each_would_meet(failure: Exception) -> bool:
-    """Whether it is no single window's: a server that is down, a table that does not fit."""
-    of_the_table = isinstance(failure, SchemaError) and failure.step == "plan"
-    return of_the_table or isinstance(failure, NOT_THE_WINDOWS_FAULT)
 
 
 def _outcome(batch: Batch, receipt: Receipt | None = None, reason: str = "") -> Outcome:

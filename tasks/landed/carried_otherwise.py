@@ -51,12 +51,13 @@ def _with_values(
     source: Source,
     warehouse: Warehouse,
 ) -> tuple[str, ...]:
-    stretches = [replace(query, start=None, end=query.start, zero_dates="null")]
+    anything = replace(query, zero_dates="null", null_cursors="ignore")
+    stretches = [replace(anything, start=None, end=query.start)]
     unit = batch.spec.cursor_unit
     before = from_receipts(lambda: read_to(warehouse, batch.target), None, warehouse)
     last = to_unix(before, unit) if before and unit else before
     if query.end is not None and last and last > query.end:  # type: ignore[operator]  # of a window
-        stretches.append(replace(query, start=query.end, end=last, zero_dates="null"))
+        stretches.append(replace(anything, start=query.end, end=last))
     return tuple(
         column.name.lower()
         for column in columns

@@ -45,7 +45,8 @@ def watermark(
     last = max(whole, key=lambda each: each.read_at, default=None)
     if last is None or read_otherwise(last.read_as, batch.spec):
         return None
-    since = (each for each in landed if each.landed_at > last.landed_at)
+    read = min(last.read_at, last.landed_at)  # what landed meanwhile is not in it
+    since = (each for each in landed if each.landed_at > read)
     if any(replaced_others(each.read_as, batch.spec) for each in since):
         return None
     until = last.read_at

@@ -246,7 +246,8 @@ def _todo(query: ExtractQuery, found: Collection[str]) -> str:
     if query.cursor in found:
         return (
             "Correct them in the source, or leave these rows behind with `null_cursors: ignore` in "
-            "the table's spec: a cursor has to tell when."
+            "the table's spec: a cursor has to tell when. Mode full takes them, with `zero_dates: "
+            "null`."
         )
     return (
         "Correct them in the source, or say `zero_dates: null` in the table's spec to load them as "

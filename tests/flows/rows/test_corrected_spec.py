@@ -32,11 +32,14 @@ def test_a_full_copy_that_is_tried_again_from_another_table_is_another_batch(jou
     assert journey.target("people") == [(0,)]
 
 
-def test_a_watermark_does_not_go_on_where_another_key_has_replaced_rows_since(journey: Any) -> None:
+@pytest.mark.parametrize("key", [["parcel", "line"], []], ids=["keyed", "keyless"])
+def test_a_watermark_does_not_go_on_where_another_key_has_replaced_rows_since(
+    journey: Any, key: list[str]
+) -> None:
     journey.sql("CREATE TABLE parcels (parcel INT NOT NULL, line INT NOT NULL, modified DATETIME)")
     rows = [(1, 1, NOON), (1, 2, LATER), (2, 1, NOON)]
     journey.sql("INSERT INTO parcels VALUES (?, ?, ?)", rows)
-    right = {"mode": "watermark", "key": ["parcel", "line"], "cursor": "modified"}
+    right = {"mode": "watermark", "key": key, "cursor": "modified"}
     journey.write_specs(parcels=right)
     sync_table(table="parcels", mode="full")
 
