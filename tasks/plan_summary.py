@@ -23,10 +23,10 @@ from ferry.summaries.partitions import EVERYTHING, Span, covered, from_text, mer
 from ferry.summaries.publications import (
     OWN_TABLES,
     Build,
+    select_built_since,
     select_definition,
     select_new_publications,
     select_new_receipts,
-    select_published_since,
 )
 from ferry.summaries.publish import count_publications, rows_held
 from ferry.summaries.specs import SummarySpec
@@ -127,20 +127,19 @@ def plan_summary(
 def _refuse_lost_inputs(spec: SummarySpec, spans: tuple[Span, ...], warehouse: Warehouse) -> None:
     """Refuse to build from a table that was found without its rows, before half of them are back.
 
-    Partitions of days are built all the same: what has touched them is what was carried since. And
-    so is what a person has had built since.
+    Days of a single table are built all the same: what has touched them is what was carried since.
+    And so is a summary that a person has had built since, as a whole.
     """
-    days = spec.partition is not None and spec.partition.by == "day"
+    days = spec.partition is not None and spec.partition.by == "day" and len(spec.reads) == 1
     if days and spec.publish != "replace" and EVERYTHING not in spans:
         return
     for name in spec.reads:
         loss = last_loss(warehouse, _table(name))
         if loss is None:
             continue
-        since = warehouse.fetch(select_published_since(str(spec.target), loss.at))
-        published = [span for (text,) in since for span in from_text(text)]
+        since = warehouse.fetch(select_built_since(str(spec.target), loss.at))
         back = rows_carried(warehouse, _table(name))
-        if back * 2 >= loss.rows or all(covered(span, published) for span in spans):
+        if back * 2 >= loss.rows or any(EVERYTHING in from_text(text) for (text,) in since):
             continue
         raise CheckFailedError(
             f"a table that it reads has lost its rows: {name}",
@@ -148,8 +147,8 @@ def _refuse_lost_inputs(spec: SummarySpec, spans: tuple[Span, ...], warehouse: W
             expected=f"at least half of the {loss.rows:,} rows that it had before {loss.at}",
             found=f"{max(0, back):,} that were carried since",
             todo="Carry it again: its days, by a backfill with reprocess=missing, or all of it in "
-            "mode full. If it is to have fewer rows from now on, build this summary by hand "
-            "(build-summary); what is published stays as it is until then.",
+            "mode full. If it is to have fewer rows from now on, build all of this summary by hand "
+            "(build-summary, without dates); what is published stays as it is until then.",
         )
 
 

@@ -336,8 +336,8 @@ class Loss:
     """That a table had lost all of its rows.
 
     Attributes:
-        rows: How many it had by its receipts.
-        at: When a run found it.
+        rows: How many it had by its receipts; of several losses, the most.
+        at: When a run found the last one.
     """
 
     rows: int
@@ -347,12 +347,13 @@ class Loss:
 def last_loss(tx: Transaction, table: TableName) -> Loss | None:
     """When the table was last found without its rows; None if never, or not since a full copy."""
     select = Statement(
-        f"SELECT rows_deleted, finished_at FROM {_RECEIPTS} WHERE table_name = {PARAM} "  # noqa: S608
-        f"AND status = {PARAM} AND rows_deleted > 0 AND finished_at > {PARAM} "
-        "ORDER BY finished_at DESC LIMIT 1",
+        f"SELECT MAX(rows_deleted), MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608
+        f"WHERE table_name = {PARAM} AND status = {PARAM} AND rows_deleted > 0 "
+        f"AND finished_at > {PARAM}",
         (str(table), VOID, _last_copy(tx, table) or BEFORE_ALL),
     )
-    return next((Loss(int(rows), at) for rows, at in tx.fetch(select)), None)
+    ((rows, at),) = tx.fetch(select)
+    return None if at is None else Loss(int(rows), at)
 
 
 def _last_copy(tx: Transaction, table: TableName) -> datetime | None:

@@ -217,7 +217,7 @@ def select_new_receipts(table: str, summary: str) -> Statement:
         f"(SELECT MAX(finished_at) FROM {receipts} WHERE table_name = {PARAM} AND status = {PARAM})"  # noqa: S608
     )
     emptied = (
-        f"rows_extracted = 0 AND finished_at > {void} AND (window_start IS NULL "
+        f"rows_extracted = 0 AND finished_at > {void} AND (window_label = mode "
         f"OR window_end IS NOT NULL AND window_start < {void})"
     )
     return Statement(
@@ -247,11 +247,11 @@ def _summarized(summary: str) -> Statement:
     )
 
 
-def select_published_since(summary: str, moment: datetime) -> Statement:
-    """Which partitions of a summary were published after a moment."""
+def select_built_since(summary: str, moment: datetime) -> Statement:
+    """Which partitions of a summary were published by builds that began after a moment."""
     return Statement(
         f"SELECT spans FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
-        f"WHERE summary = {PARAM} AND published_at > {PARAM}",
+        f"WHERE summary = {PARAM} AND started_at > {PARAM}",
         (summary, moment),
     )
 

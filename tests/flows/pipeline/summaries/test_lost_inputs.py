@@ -49,6 +49,15 @@ def test_what_is_built_of_all_days_is_not_built_of_the_one_that_is_back(lost: An
 
 
 @pytest.mark.parametrize("lost", ["whole"], indirect=True)
+def test_a_table_that_is_lost_once_more_is_still_one_that_had_all_its_rows(lost: Any) -> None:
+    sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+    lost.journey.warehouse.execute(f'DROP TABLE "{lost.journey.schema}"."nps"')
+    state = sync_table(table="nps", run_date=date(2023, 1, 5), return_state=True)
+    assert "the 40 rows" in str(state.message)
+    assert days(lost) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("lost", ["whole"], indirect=True)
 def test_what_a_person_has_had_built_since_is_built_by_runs_again(lost: Any) -> None:
     sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
     build_summary(summary="nps_summary")
