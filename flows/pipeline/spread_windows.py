@@ -31,7 +31,7 @@ from prefect.states import Cancelling
 from blocks.warehouse import Warehouse
 from ferry.backfills.outcomes import NOT_BEGUN, Outcome
 from ferry.batch import Batch
-from ferry.errors import AccessError, ConfigurationError, RetriableError
+from ferry.errors import AccessError, ConfigurationError, FerryError, RetriableError
 from ferry.windows import Window
 from flows.pipeline.carry_many import REFUSED_IN_A_ROW, Report, counts
 from tasks.landed.history import count_run, read_run
@@ -252,8 +252,7 @@ class Spread:
     def _end(self, run: FlowRun, again: Callable[[Group], None]) -> None:
         assert run.state is not None
         group = self._under_way.pop(run.id)
-        refused = run.state.is_failed() and AccessError.code in (run.state.message or "")
-        self._refused_in_a_row = self._refused_in_a_row + 1 if refused else 0
+        self._refused_in_a_row = self._refused_in_a_row + 1 if self._is_refused(run, group) else 0
         if run.state.is_crashed() and group.crashes + 1 < MAX_CRASHES:
             self._log.warning(
                 "%s of %s crashed, its windows from %s on are carried again",
@@ -265,6 +264,17 @@ class Spread:
         elif not run.state.is_completed():
             why = f"{run.state.name} run {run.name}: {run.state.message or 'no reason given'}"
             self._why_lost |= {batch.id: why for batch in group.batches}
+
+    def _is_refused(self, run: FlowRun, group: Group) -> bool:
+        """Whether its run was refused access; not if that was only of some of its windows."""
+        assert run.state is not None
+        if not run.state.is_failed() or AccessError.code not in (run.state.message or ""):
+            return False
+        with suppress(FerryError):
+            read = with_retries(read_run, group.batches[0].spec)
+            landed = read(self._flow_run_id, group.batches[0].target, self._warehouse).receipts
+            return not any(batch.id in landed for batch in group.batches)
+        return True
 
     def _gather(self, batches: Sequence[Batch]) -> list[Outcome]:
         """What became of the windows: the receipt of each, or why there is none."""
