@@ -31,6 +31,7 @@ from ferry.summaries.publications import (
 from ferry.summaries.publish import count_publications, rows_held
 from ferry.summaries.specs import SummarySpec
 from ferry.summaries.touched import Change, touched, touched_by_summary
+from ferry.windows import same_clock
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains
 
@@ -113,7 +114,7 @@ def plan_summary(
     else:
         spans = merged(change.span for change in changes)
     if asked is None and published_before:
-        _refuse_lost_inputs(spec, spans, warehouse)
+        _refuse_lost_inputs(spec, spans, tables, warehouse)
     return Build(
         spec=spec,
         spans=spans,
@@ -124,14 +125,15 @@ def plan_summary(
     )
 
 
-def _refuse_lost_inputs(spec: SummarySpec, spans: tuple[Span, ...], warehouse: Warehouse) -> None:
+def _refuse_lost_inputs(
+    spec: SummarySpec, spans: tuple[Span, ...], tables: TableSpecs, warehouse: Warehouse
+) -> None:
     """Refuse to build from a table that was found without its rows, before half of them are back.
 
-    Days of a single table are built all the same: what has touched them is what was carried since.
-    And so is a summary that a person has had built since, as a whole.
+    Days are built all the same where they are those of its windows: what has touched them is what
+    was carried since. And so is a summary that a person has had built since, as a whole.
     """
-    days = spec.partition is not None and spec.partition.by == "day" and len(spec.reads) == 1
-    if days and spec.publish != "replace" and EVERYTHING not in spans:
+    if EVERYTHING not in spans and _has_days_of_windows(spec, tables):
         return
     for name in spec.reads:
         loss = last_loss(warehouse, _table(name))
@@ -150,6 +152,15 @@ def _refuse_lost_inputs(spec: SummarySpec, spans: tuple[Span, ...], warehouse: W
             "mode full. If it is to have fewer rows from now on, build all of this summary by hand "
             "(build-summary, without dates); what is published stays as it is until then.",
         )
+
+
+def _has_days_of_windows(spec: SummarySpec, tables: TableSpecs) -> bool:
+    """Whether each of its days is one window of the one table that it reads."""
+    read = [table for table in tables.values() if str(table.target) in spec.reads]
+    if len(spec.reads) > 1 or not read or spec.partition is None or spec.partition.by != "day":
+        return False
+    zones = {read[0].zone, read[0].wall_clock_zone, spec.zone}
+    return read[0].every == "day" and all(same_clock(zone, spec.zone) for zone in zones)
 
 
 def _is_gone(target: TableName, rows: int, warehouse: Warehouse) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from flows.backfill_tables import backfill
 from flows.build_summary import build_summary
 from flows.sync_table import sync_table
+from tests.harness.survey import SPEC
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -55,6 +56,17 @@ def test_a_table_that_is_lost_once_more_is_still_one_that_had_all_its_rows(lost:
     state = sync_table(table="nps", run_date=date(2023, 1, 5), return_state=True)
     assert "the 40 rows" in str(state.message)
     assert days(lost) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("lost", ["by days"], indirect=True)
+@pytest.mark.parametrize("more", [{"every": "hour"}, {"zone": "Asia/Seoul", "source_zone": "UTC"}])
+def test_a_day_is_not_built_of_a_part_of_it_that_is_back(lost: Any, more: dict[str, str]) -> None:
+    lost.journey.write_specs(nps={**SPEC, **more})
+    day = {"window_start": "2023-01-06T03:00:00Z", "window_end": "2023-01-06T04:00:00Z"}
+    given = day if more == {"every": "hour"} else {"run_date": date(2023, 1, 6)}
+    state = sync_table(table="nps", **given, return_state=True)
+    assert "has lost its rows" in str(state.message)
+    assert [row[2] for row in lost.published()] == [10] * 4
 
 
 @pytest.mark.parametrize("lost", ["whole"], indirect=True)
