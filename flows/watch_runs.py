@@ -94,7 +94,7 @@ def watch_runs(
         watch.listen(look_seconds)
         watch.notify_unreported(unreported_seconds)
     if not slug:
-        report.done.append(NOBODY)
+        report.note(NOBODY)
     return report.ended("nothing stands still")
 
 
@@ -130,9 +130,9 @@ class _Watch:
                 break
             time.sleep(look_seconds)
         if looks * max_gap < LONGEST_SECONDS:  # too far apart to have listened in between
-            self._report.failures["looks"] = unanswered(looks, LONGEST_SECONDS)
+            self._report.fail("looks", unanswered(looks, LONGEST_SECONDS))
         elif not heard:
-            self._report.failures["events"] = DEAF
+            self._report.fail("events", DEAF)
 
     def notify_unreported(self, unreported_seconds: float) -> None:
         """Send the messages that neither a run's hook nor the backstop has sent."""

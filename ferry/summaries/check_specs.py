@@ -130,8 +130,8 @@ class ChangeCheck(_Check):
     """No published value of the partition column moves by more than so many percent."""
 
     change: str = Field(
-        description="`rows`, or a measure: compared, partition by partition, with what is "
-        "published now. A partition that is not published yet is not compared."
+        description="`rows`, or a measure: compared, value by value of the partition column, with "
+        "what is published now. A value that is not published yet is not compared."
     )
     max_percent: float = Field(gt=0, description="The furthest that it may move, in percent.")
     direction: Direction = Field(default="both", description="Which way: both, up or down.")

@@ -40,17 +40,6 @@ def in_older_rows(
     """
     if not columns or query.cursor is None or query.start is None:
         return ()  # all rows are read, and get it
-    with place_among_readers(batch.spec.source, backfill=batch.backfill):
-        return _with_values(batch, columns, query, source, warehouse)
-
-
-def _with_values(
-    batch: Batch,
-    columns: Sequence[Column],
-    query: ExtractQuery,
-    source: Source,
-    warehouse: Warehouse,
-) -> tuple[str, ...]:
     anything = replace(query, zero_dates="null", null_cursors="ignore")
     stretches = [replace(anything, start=None, end=query.start)]
     unit = batch.spec.cursor_unit
@@ -58,11 +47,12 @@ def _with_values(
     last = to_unix(before, unit) if before and unit else before
     if query.end is not None and last and last > query.end:  # type: ignore[operator]  # of a window
         stretches.append(replace(anything, start=query.end, end=last))
-    return tuple(
-        column.name.lower()
-        for column in columns
-        if any(_has_value(each, column, source) for each in stretches)
-    )
+    with place_among_readers(batch.spec.source, backfill=batch.backfill):
+        return tuple(
+            column.name.lower()
+            for column in columns
+            if any(_has_value(each, column, source) for each in stretches)
+        )
 
 
 def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
