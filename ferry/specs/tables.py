@@ -251,7 +251,7 @@ class TableSpec(BaseModel):
         default=128, ge=1, le=1000, description="Aim for staged files of this many compressed MB."
     )
     batch_rows: int = Field(
-        default=1_000_000,
+        default=2_000_000,
         ge=0,
         description="Neighbouring windows of a backfill travel together, in one read, one COPY and "
         "one transaction, up to about this many rows; 0: each window by itself.",

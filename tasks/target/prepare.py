@@ -25,8 +25,11 @@ from tasks.target.retype import plan_columns, retype, widen
 from tasks.target.target_only import refuse_emptying_columns
 
 TARGET_MADE_ANEW = "the target was made anew"
-INDEXED_ROWS = 1_000_000
-"""A target whose first batch has more rows gets no index, which would take as long as the load."""
+INDEXED_ROWS = 2_000_000
+"""A target whose first batch has more rows gets no index, which would take as long as the load.
+
+As many as windows that travel together have (`batch_rows`): batches follow the first one.
+"""
 
 
 def prepare_target(batch: Batch, plan: BatchPlan, rows: int, warehouse: Warehouse) -> int:

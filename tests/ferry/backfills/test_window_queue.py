@@ -50,9 +50,9 @@ def test_by_the_guess_as_many_as_have_so_many_rows() -> None:
 
 def test_a_guess_is_corrected_by_what_is_read() -> None:
     sizes = taken(WindowQueue(batches(10), 1), 100)
-    assert sizes[0] == 32  # which had more rows than was guessed
+    assert sizes[0] == 64  # which had more rows than was guessed
     assert set(sizes[2:-1]) <= {10, 11, 12, 13}
-    assert taken(WindowQueue(batches(0), 1), 100)[:3] == [32, 10, 10]
+    assert taken(WindowQueue(batches(0), 1), 100)[:3] == [64, 10, 10]
     assert taken(WindowQueue(batches(1000), 1), 50)[-2] > 10  # far fewer rows than was guessed
 
 
@@ -98,7 +98,7 @@ def test_each_by_itself_where_the_spec_says_so(spec: TableSpec) -> None:
 def test_each_by_itself_once_they_are_to_be_kept_apart() -> None:
     queue = WindowQueue(batches(1), 1)
     first = queue.take()
-    assert first and len(first.each) == 32
+    assert first and len(first.each) == 64
     queue.keep_apart()
     assert set(taken(queue, 1)) == {1}
 
