@@ -23,7 +23,7 @@ from flows.pipeline.carry_batch import NOT_THE_WINDOWS_FAULT
 from flows.pipeline.carry_many import InARow, run_windows
 from flows.pipeline.make_batch import Route, load_route
 from tasks.gather import gather
-from tasks.landed.history import read_coverage
+from tasks.landed.history import read_coverage, read_run
 from tasks.pages.receipt import receipt_line
 from tasks.plan_batch import describe_source
 from tasks.runs.own_state import while_running
@@ -104,7 +104,11 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
             source, warehouse = route.source, route.warehouse
             query = plan_query(spec, "window", windows[0], describe_source(spec, source))
             refuse_never_carried(spec, "window", query, source, warehouse, backfill=True)
+    landed = _landed_before(batch, route) if windows else set[str]()
     batches = [replace(batch, window=window, backfill=True) for window in windows]
+    batches = [
+        replace(each, again=batch.attempt) if each.label in landed else each for each in batches
+    ]
     log = get_run_logger()
     outcomes = run_windows(
         batches,
@@ -129,3 +133,11 @@ def _to_catch_up(batch: Batch, route: Route) -> list[Window]:
     own = own_window(spec, batch.window, batch.scheduled_start)
     past = past_windows(spec.start_date, own, "hour" if spec.every == "hour" else "day")
     return not_loaded(past, read_coverage(batch.spec, route.warehouse))
+
+
+def _landed_before(batch: Batch, route: Route) -> set[str]:
+    """The windows that this run has landed, and that are not loaded any more: they land again."""
+    if batch.attempt == 1:
+        return set()
+    history = read_run.fn(batch.flow_run_id, batch.target, route.warehouse)
+    return {receipt.window_label for receipt in history.receipts.values()}

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
+from prefect.states import AwaitingRetry, Scheduled
 from pydantic import SecretStr
 
+from ferry.errors import DataError
 from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -122,6 +123,34 @@ def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
     shop.sql("UPDATE orders SET code = 2 WHERE id = 2")
     assert run_at(api, morning(5)).message == f"1 tables carried; {table}: caught up 2023-01-02"
     assert shop.target("orders", "id") == [(1,), (2,), (3,), (4,)]
+
+
+@ONE_ROUTE
+def test_a_retry_carries_a_day_once_more_that_has_failed_since_it_was_caught_up(
+    shop: Any, api: Api
+) -> None:
+    shop.write_specs(orders=CATCH_UP, wrong={**PER_DAY, "source_table": "nowhere"})
+    state = run_at(api, morning(3))  # which fails by the other table: somebody retries it
+    assert carried(shop) == ["02", "01"]
+    shop.sql("INSERT INTO orders VALUES (20, NULL, '2023-01-01 03:00:00')")
+    with pytest.raises(DataError):
+        sync_table(table="orders", run_date=date(2023, 1, 1))
+    run_id = state.state_details.flow_run_id
+
+    def retry() -> State[Any]:
+        api.client.set_flow_run_state(run_id, AwaitingRetry(), force=True)
+        run = api.client.read_flow_run(run_id)
+        ended: Any = run_flow(
+            sync_all, flow_run=run, parameters=run.parameters, return_type="state"
+        )
+        return ended
+
+    assert "past window(s) could not be caught up" in (retry().message or "")
+    assert carried(shop) == ["02", "01"]
+    shop.sql("UPDATE orders SET code = 20 WHERE id = 20")
+    assert "could not be caught up" not in (retry().message or "")
+    assert carried(shop) == ["02", "01", "01"]
+    assert shop.target("orders", "id") == [(1,), (2,), (20,)]
 
 
 @ONE_ROUTE
