@@ -119,7 +119,8 @@ def carry_together(
 ) -> tuple[Receipt, ...]:
     """Carry one batch, and return the receipts of its windows in their order, as `carry` does.
 
-    Several windows that fail leave no failure: nobody knows yet which of them is at fault.
+    Several windows that fail leave no failure: nobody knows yet which of them is at fault. Nor do
+    those that fail once they are to stop: a window that was loaded stays so.
 
     Args:
         batch: One window, or all, or several windows that travel together.
@@ -145,6 +146,8 @@ def carry_together(
     except StoppedError:
         raise
     except Exception as error:
+        if shared and shared.stopped:  # its process ends under it, and takes away what it needs
+            raise StoppedError(f"{batch}: stopped") from error
         if receipts := _landed_meanwhile(batch, error, route.warehouse):
             return receipts
         # A subset that failed tells nothing about the whole window.

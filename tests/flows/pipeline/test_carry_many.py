@@ -23,7 +23,7 @@ from ferry.batch import Batch
 from ferry.errors import AccessError, ApartError, BusyError, DataError, SchemaError, StoppedError
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
-from flows.pipeline import carry_many
+from flows.pipeline import carry_batch, carry_many
 from flows.pipeline.carry_batch import Coordination
 from flows.pipeline.carry_many import (
     GiveUp,
@@ -220,3 +220,33 @@ def test_windows_that_cannot_travel_together_travel_each_by_itself(
 
     assert ends(run(monkeypatch, carry, together=True)) == "cccccc"
     assert tried == ["012345", *"012345"]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_fails_once_the_run_is_over_is_no_failure_of_its_windows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, together: bool
+) -> None:
+    """A thread that reads on while its process ends is refused new threads, for one."""
+    recorded.clear()
+    stop = Event()
+
+    def arrive(*_: object) -> Any:
+        stop.set()
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    for module in (carry_batch, carry_many):
+        monkeypatch.setattr(
+            module, "record_failures", lambda batches, *_: recorded.append(len(batches))
+        )
+    monkeypatch.setattr(carry_batch, "_arrive", arrive)
+    now = datetime(2023, 2, 1, tzinfo=UTC)
+    windows = [day_window(FIRST + timedelta(days=n), "UTC") for n in range(3)]
+    spec = SPEC if together else SPEC.model_copy(update={"batch_rows": 0})
+    batches = [
+        Batch(spec, "window", window, "run", now, tmp_path, estimated_rows=1) for window in windows
+    ]
+    route: Any = SimpleNamespace(warehouse=None)
+    outcomes = run_windows(batches, route, at_once=1, stop=stop)
+    assert ends(outcomes) == ("fff" if together else "fnn")
+    assert outcomes[0].reason.startswith("FERRY-STOPPED: ")
+    assert recorded == []
