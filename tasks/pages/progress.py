@@ -6,6 +6,9 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -18,6 +21,8 @@ from tasks.pages.artifacts import cosmetic
 
 FIRST_REPORT_SECONDS = 5.0
 REPORT_EVERY_SECONDS = 10.0
+DONE_SECONDS = 10.0
+"""So long it waits, at its end, for the server to take the last line."""
 
 
 class Progress:
@@ -34,6 +39,7 @@ class Progress:
         self._begun = time.monotonic()
         self._next = self._begun + FIRST_REPORT_SECONDS
         self._artifact: UUID | None = None
+        self._showing: Thread | None = None
         self._log: logging.Logger | logging.LoggerAdapter[Any] = get_run_logger()
 
     @property
@@ -55,11 +61,27 @@ class Progress:
         self._show(min(99.0, percent), text)
 
     def done(self) -> None:
-        """Set the artifact, if there is one, to 100 %."""
+        """Set the artifact, if there is one, to 100 %, if the server answers soon."""
+        if self._showing is None:
+            return
+        self._showing.join(DONE_SECONDS)
         if self._artifact:
             self._show(100.0, f"{self._what}: done")
+            self._showing.join(DONE_SECONDS)
 
     def _show(self, percent: float, text: str) -> None:
+        """Show it beside what is done, which never waits for a server that is busy or away.
+
+        Prefect's client asks such a server for more than a minute; until it is through, nothing
+        newer is shown.
+        """
+        if self._showing and self._showing.is_alive():
+            return
+        show = partial(copy_context().run, self._put, percent, text)
+        self._showing = Thread(target=show, daemon=True, name="progress")
+        self._showing.start()
+
+    def _put(self, percent: float, text: str) -> None:
         with cosmetic("progress"):
             if self._artifact is None:
                 created = create_progress_artifact(percent, key=self._key, description=text)

@@ -1,9 +1,11 @@
 """Progress of a long extraction: in the log, and as an artifact on the run's page."""
 
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from tasks.pages import progress
@@ -53,6 +55,23 @@ def test_a_long_extraction_tells_rows_rate_and_time_left(
     assert float(artifact.data) == 100.0
     assert str(artifact.description).endswith("full: done")
     assert str(artifact.key).startswith("extract-")
+
+
+@pytest.mark.timeout(90)
+def test_a_server_that_does_not_answer_keeps_nothing_waiting(
+    sync: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "FIRST_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "REPORT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "DONE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def ask(*_: Any, **__: Any) -> None:
+            httpx.post(f"http://127.0.0.1:{silent.getsockname()[1]}/api/artifacts/", timeout=None)
+
+        monkeypatch.setattr(progress, "create_progress_artifact", ask)
+        sync()  # five hundred rows have arrived meanwhile
+        silent.accept()[0].close()  # it was asked
 
 
 def test_a_short_extraction_tells_nothing(sync: Callable[[], str], api: Api) -> None:
