@@ -109,8 +109,11 @@ class FingerprintDialect(ABC):
             f"AND ABS({value}) <= {small} THEN {value} * {more} ELSE {value} END"
         )
 
-    def total(self, number: str) -> str:
-        """The sum of numbers of 60 bits, which has more; NULL of none."""
+    def total(self, number: str, *, scaled: bool = False) -> str:  # noqa: ARG002  # engines differ
+        """The sum of whole numbers of up to 64 bits, which has more, or of decimals with a scale.
+
+        NULL of none.
+        """
         return f"SUM({number})"
 
     def modulo(self, number: str, divisor: int) -> str:

@@ -271,7 +271,8 @@ def _items(dialect: SumDialect, what: Summed) -> list[str]:
     if kind is Sum.FLOAT:
         value = dialect.summable(column)
         return [count, f"SUM({value})", f"SUM(ABS({value}))"]
-    return [count, dialect.total(_value(dialect, column, kind))]
+    scaled = kind is Sum.VALUE and column.type.kind is Kind.DECIMAL
+    return [count, dialect.total(_value(dialect, column, kind), scaled=scaled)]
 
 
 def _joined(dialect: SumDialect, columns: Sequence[Column]) -> str:

@@ -67,7 +67,7 @@ class SQLiteFingerprint(FingerprintDialect):
         """What 15 hexadecimal digits are as a whole number."""
         return f"ferry_whole({hexadecimal})"
 
-    def total(self, number: str) -> str:
+    def total(self, number: str, *, scaled: bool = False) -> str:  # noqa: ARG002  # one for both
         """The sum of numbers of 60 bits, as text: it has more than SQLite's numbers can."""
         return f"ferry_total({number})"
 

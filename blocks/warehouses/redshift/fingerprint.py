@@ -60,6 +60,13 @@ class RedshiftFingerprint(PostgresFingerprint):
         """The digest of a text, in lower-case hexadecimal digits."""
         return f"MD5({text})" if self.algorithm == "md5" else f"SHA2({text}, 256)"
 
+    def total(self, number: str, *, scaled: bool = False) -> str:
+        """The sum of numbers: its SUM of a BIGINT is a BIGINT, which 14 digests overflow.
+
+        https://docs.aws.amazon.com/redshift/latest/dg/r_SUM.html
+        """
+        return super().total(number) if scaled else f"SUM(CAST({number} AS DECIMAL(38, 0)))"
+
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""
         return f"STRTOL({hexadecimal}, 16)"

@@ -259,6 +259,21 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
         WHEN 'millisecond' THEN floor(extract(epoch FROM $3 - $2) * 1000)
         WHEN 'microsecond' THEN extract(epoch FROM $3 - $2) * 1000000
         END::bigint $$;
+-- SUM of whole numbers is a BIGINT, which overflows; `sum(` is led to these. Their functions are
+-- PostgreSQL's own, for their speed: so the error is its, too ("bigint out of range").
+CREATE OR REPLACE AGGREGATE redshift_double.sum(smallint) (
+    sfunc = int2_sum, stype = bigint, combinefunc = int8pl, parallel = safe);
+CREATE OR REPLACE AGGREGATE redshift_double.sum(integer) (
+    sfunc = int4_sum, stype = bigint, combinefunc = int8pl, parallel = safe);
+CREATE OR REPLACE AGGREGATE redshift_double.sum(bigint) (
+    sfunc = int8pl, stype = bigint, combinefunc = int8pl, parallel = safe);
+CREATE OR REPLACE AGGREGATE redshift_double.sum(numeric) (
+    sfunc = numeric_avg_accum, stype = internal, finalfunc = numeric_sum,
+    combinefunc = numeric_avg_combine, serialfunc = numeric_avg_serialize,
+    deserialfunc = numeric_avg_deserialize, parallel = safe);
+CREATE OR REPLACE AGGREGATE redshift_double.sum(double precision) (
+    sfunc = float8pl, stype = double precision, combinefunc = float8pl, parallel = safe);
+
 CREATE OR REPLACE FUNCTION pg_catalog.pg_last_copy_count() RETURNS bigint LANGUAGE sql STABLE AS
 $$ SELECT coalesce(nullif(current_setting('redshift_double.copy_count', true), ''), '0')::bigint $$;
 CREATE OR REPLACE FUNCTION pg_catalog.pg_last_copy_id() RETURNS bigint LANGUAGE sql STABLE AS

@@ -2,7 +2,7 @@
 WITH responses_by_month AS (
     SELECT
         CAST(DATE_TRUNC('month', day) AS DATE) AS month,
-        -- SUM of BIGINT is wider than BIGINT, which would cost the division its decimals.
+        -- Elsewhere than in Redshift, SUM of BIGINT is wider, which would cost the division its decimals.
         CAST(SUM(promoters) AS BIGINT) AS promoters,
         CAST(SUM(passives) AS BIGINT) AS passives,
         CAST(SUM(detractors) AS BIGINT) AS detractors

@@ -150,7 +150,7 @@ class SQLiteFingerprint(SumDialect):
     def floating(self, column: Column) -> str:
         return self.quoted(column.name)
 
-    def total(self, number: str) -> str:
+    def total(self, number: str, *, scaled: bool = False) -> str:  # one for both
         return f"ferry_total({number})"  # SQLite's own SUM ends at 63 bits
 
     def modulo(self, number: str, divisor: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg2
@@ -155,6 +156,20 @@ def test_accepts(tables, sql):
 )  # fmt: skip
 def test_functions_of_redshift(tables, sql, expected):
     assert rows(tables, sql) == [(expected,)]
+
+
+def test_a_sum_of_whole_numbers_is_one_of_64_bits_and_can_be_too_large_for_it(tables):
+    of_wide = "SUM(CAST(id AS BIGINT) * 8000000000000000000)"
+    assert rows(tables, f"SELECT {of_wide} FROM t WHERE id = 1") == [(8_000_000_000_000_000_000,)]
+    assert rows(tables, "SELECT pg_typeof(SUM(id))::text, SUM(id), sum(NULL::int) FROM t") == [
+        ("bigint", 3, None)
+    ]
+    with pytest.raises(psycopg2.DataError, match="out of range"):
+        tables.execute("SELECT SUM(5000000000000000000) FROM t")
+    exact = "SUM(CAST(5000000000000000000 AS DECIMAL(38, 0)))"
+    assert rows(tables, f"SELECT {exact}, SUM(1.5), SUM(0.5::float8) FROM t") == [
+        (10**19, Decimal("3.0"), 1.0)
+    ]
 
 
 def test_the_server_says_it_is_old(redshift):

@@ -59,6 +59,8 @@ def _rewrite_word(statement: Statement, edits: Edits, index: int) -> None:
     if following == "(":
         if word == "NVL":
             edits.replace(index, index + 1, "COALESCE")
+        elif word == "SUM" and before != ".":
+            edits.replace(index, index + 1, "redshift_double.sum")
         elif word in _DATE_FUNCTIONS:
             part = statement.tokens[index + 2]
             if part.kind == "word":
