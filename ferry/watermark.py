@@ -3,17 +3,17 @@
 A watermark of times continues from the target's highest cursor that is not after the moment up to
 which an earlier run has certainly read the source, by its receipt: what is dated after that moment
 hides nothing. Whole numbers that count no time have no such moment.
-There a highest value far beyond all others would hide every row that comes below it, so it is
-refused.
+There values far beyond all others would hide every row that comes below them, so they are refused.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +24,6 @@ from ferry.errors import DataError, SchemaError
 from ferry.schema import EXACT, Column, arrow_type
 from ferry.unix_time import UnixUnit
 from ferry.windows import clamped, first_pass, on_clock, zone_info
-
-TOP_VALUES = 100
-"""So many of the highest values are looked at: a jump with more rows above it is no stray row."""
 
 JUMP = 10_000
 """No gap up to here is a jump."""
@@ -76,6 +73,14 @@ def less_lag(
     return watermark
 
 
+class _Stretch(NamedTuple):
+    """Numbers between which there is no jump, and how many rows have them."""
+
+    low: int
+    high: int
+    rows: int
+
+
 class CursorWatch:
     """Looks at the cursors of what is read, batch by batch, for what is dated or numbered ahead.
 
@@ -83,17 +88,31 @@ class CursorWatch:
         position: Which of the batches' columns is the cursor.
         column: The cursor.
         counts_no_time: Whether it is a number that counts something else than time.
+        known: What the target has; None if it has nothing, or all is read.
     """
 
-    def __init__(self, position: int, column: Column, *, counts_no_time: bool) -> None:
+    def __init__(
+        self,
+        position: int,
+        column: Column,
+        *,
+        counts_no_time: bool,
+        known: Watermark | None = None,
+    ) -> None:
         self.column = column
         self.ahead = 0
         """How many rows are dated after the source's clock."""
         self._position, self._counts_no_time = position, counts_no_time
         self._clock: pa.Scalar | None = None
-        self._top: dict[int, int] = {}  # how many rows have each
+        self.highest: int | None = None
+        """The highest number that was seen; None if there was none, or they count time."""
+        self._known: int | None = None
         self._lowest: int | None = None
-        self._rows = 0
+        self._stretches: list[_Stretch] = []
+        if known is not None and counts_no_time:
+            self._known = high = int(known.value)  # type: ignore[arg-type]  # of numbers it is one
+            self._lowest = high if known.lowest is None else int(known.lowest)  # type: ignore[arg-type]
+            self._stretches = [_Stretch(high, high, 0)]
 
     def begin(self, clock: CursorValue | None) -> None:
         """Take the source's clock, as the column holds it; None if it holds no times.
@@ -114,7 +133,7 @@ class CursorWatch:
             ) from error
 
     def see(self, batch: pa.RecordBatch) -> None:
-        """Count what is dated ahead; of other numbers keep the highest, and the lowest."""
+        """Count what is dated ahead; of other numbers keep between which there is no jump."""
         cursors = batch.column(self._position).drop_null()
         if self._counts_no_time:
             self._see_numbers(_integers(cursors))
@@ -124,40 +143,25 @@ class CursorWatch:
     def _see_numbers(self, values: np.ndarray) -> None:
         if not len(values):
             return
-        self._rows += len(values)
-        lowest = int(values.min())
-        self._lowest = lowest if self._lowest is None else min(self._lowest, lowest)
-        counts = Counter(self._top)
-        counts.update(_highest(values))
-        self._top = {value: counts[value] for value in sorted(counts)[-TOP_VALUES:]}
+        lowest, highest = int(values.min()), int(values.max())
+        self._lowest = lowest = lowest if self._lowest is None else min(self._lowest, lowest)
+        self.highest = highest if self.highest is None else max(self.highest, highest)
+        if self._known is not None:
+            values = values[values > self._known]
+        self._stretches = _joined([*self._stretches, *_stretches(values)], lowest)
 
     @property
-    def highest(self) -> int | None:
-        """The highest number that was seen; None if there was none, or they count time."""
-        return max(self._top, default=None)
-
-    def jumped(self, known: Watermark | None) -> int:
+    def jumped(self) -> int:
         """How many rows are beyond a gap that is longer than all the range below it; 0 if none.
 
-        Args:
-            known: What the target has; None if it has nothing.
+        Above the target's highest it is such a gap however many rows are beyond it. Where all is
+        read, it is one if fewer rows are beyond it than before it.
         """
-        if not self._counts_no_time:
-            return 0
-        values = sorted(self._top)
-        lowest = self._lowest
-        if known is not None:
-            high = int(known.value)  # type: ignore[arg-type]  # of numbers it is one
-            values = [value for value in values if value > high]
-            if len(values) < TOP_VALUES:  # else there may be more between them and the target's
-                values.insert(0, high)
-            bounds = [known.lowest, lowest, high]
-            lowest = min(int(bound) for bound in bounds if bound is not None)  # type: ignore[arg-type]
-        for position in range(len(values) - 1, 0, -1):
-            gap = values[position] - values[position - 1]
-            above = sum(self._top[value] for value in values[position:])
-            few = known is not None or above < self._rows - above
-            if few and lowest is not None and gap > max(JUMP, values[position - 1] - lowest):
+        rows = sum(stretch.rows for stretch in self._stretches)
+        above = rows
+        for stretch in self._stretches[:-1]:
+            above -= stretch.rows
+            if self._known is not None or above < rows - above:
                 return above
         return 0
 
@@ -175,15 +179,34 @@ def refuse_jump(rows: int, cursor: str) -> DataError:
     )
 
 
-def _highest(values: np.ndarray) -> dict[int, int]:
-    """The highest values, as many as are kept, and how many rows have each."""
-    if len(values) > TOP_VALUES:
-        highest = values[values >= np.partition(values, -TOP_VALUES)[-TOP_VALUES]]
-        if len(np.unique(highest)) >= TOP_VALUES:  # else some that are there often crowd others out
-            values = highest
-    each, rows = np.unique(values, return_counts=True)
-    kept = zip(each[-TOP_VALUES:], rows[-TOP_VALUES:], strict=True)
-    return {int(value): int(count) for value, count in kept}
+def _stretches(values: np.ndarray) -> Iterator[_Stretch]:
+    """The values, cut where there might be a jump: at each gap as long as all before it.
+
+    Each cut at least doubles the range, so that there are few, however many values there are.
+    """
+    if not len(values):
+        return
+    values = np.sort(values, kind="stable")  # which is quick where they come in order
+    # Differences of 64-bit numbers may be longer than such a number, but for its sign.
+    numbers = values if values.dtype == object else values.astype(np.uint64)
+    gaps, before = numbers[1:] - numbers[:-1], numbers[:-1] - numbers[0]
+    for part in np.split(values, np.flatnonzero((gaps > JUMP) & (gaps > before)) + 1):
+        yield _Stretch(int(part[0]), int(part[-1]), len(part))
+
+
+def _joined(stretches: Iterable[_Stretch], lowest: int) -> list[_Stretch]:
+    """The stretches in order, joined where there is no jump between two.
+
+    What is joined stays so: a lower lowest value, and others between them, make a gap no longer.
+    """
+    found: list[_Stretch] = []
+    for low, high, rows in sorted(stretches):
+        last = found[-1] if found else None
+        if last and low - last.high <= max(JUMP, last.high - lowest):
+            found[-1] = _Stretch(last.low, max(last.high, high), last.rows + rows)
+        else:
+            found.append(_Stretch(low, high, rows))
+    return found
 
 
 def _integers(values: pa.Array) -> np.ndarray:

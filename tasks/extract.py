@@ -77,7 +77,7 @@ def extract(
                     todo="Run it again: it has to be planned again.",
                 )
             shutil.rmtree(batch.folder, ignore_errors=True)
-            watch = watch_cursor(batch, query.schema)
+            watch = watch_cursor(batch, query.schema, plan.watermark)
             pieces = None
             if not goes_on_by_ids(batch, watch):
                 pieces = staged_pieces(batch, plan, source, stage, capabilities)
@@ -85,7 +85,7 @@ def extract(
             if watch and plan.watermark:
                 log_ids_begun_anew(batch, watch, plan.watermark, source)
         if watch:
-            check_ahead(batch, watch, plan.watermark)
+            check_ahead(batch, watch)
         log_step(
             "extract %s: %s rows, %s bytes in %s files%s%s",
             batch,

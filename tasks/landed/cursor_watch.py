@@ -18,10 +18,15 @@ from ferry.watermark import CursorWatch, Watermark, refuse_jump
 from tasks.landed.watermark import counts_no_time
 
 
-def watch_cursor(batch: Batch, schema: TableSchema) -> CursorWatch | None:
+def watch_cursor(batch: Batch, schema: TableSchema, known: Watermark | None) -> CursorWatch | None:
     """What looks at the cursors that are read, where they are those of a watermark.
 
     A full copy of such a table is looked at, too: the next watermark continues from it.
+
+    Args:
+        batch: The batch.
+        schema: The source table.
+        known: From where on it is read; None where all is.
     """
     if "watermark" not in (batch.mode, batch.spec.mode):
         return None
@@ -29,7 +34,10 @@ def watch_cursor(batch: Batch, schema: TableSchema) -> CursorWatch | None:
     if cursor is None or cursor not in schema.columns:
         return None
     return CursorWatch(
-        schema.columns.index(cursor), cursor, counts_no_time=counts_no_time(batch, cursor)
+        schema.columns.index(cursor),
+        cursor,
+        counts_no_time=counts_no_time(batch, cursor),
+        known=known,
     )
 
 
@@ -49,13 +57,12 @@ def clock_as_read(read_at: datetime, cursor: Column, batch: Batch) -> CursorValu
     return stored_bound(read_at, cursor.type.kind, batch.spec.wall_clock_zone)
 
 
-def check_ahead(batch: Batch, watch: CursorWatch, known: Watermark | None) -> None:
+def check_ahead(batch: Batch, watch: CursorWatch) -> None:
     """Log what is dated ahead, and refuse what is numbered ahead of all proportion.
 
     Args:
         batch: The batch, all of which has been read.
         watch: What has looked at its cursors.
-        known: From where on it was read; None where all was.
 
     Raises:
         DataError: It would hide what comes below it, and the spec does not let it. No retry helps.
@@ -68,7 +75,7 @@ def check_ahead(batch: Batch, watch: CursorWatch, known: Watermark | None) -> No
             f"{watch.ahead:,}",
             watch.column.name,
         )
-    rows = watch.jumped(known)
+    rows = watch.jumped
     if not rows:
         return
     refusal = refuse_jump(rows, watch.column.name)

@@ -14,14 +14,19 @@ from hypothesis import strategies as st
 from ferry.errors import SchemaError
 from ferry.plan import stored_bound
 from ferry.schema import Column, DataType, Kind, arrow_type
-from ferry.watermark import JUMP, TOP_VALUES, CursorWatch, Watermark, less_lag, refuse_jump
+from ferry.watermark import JUMP, CursorWatch, Watermark, less_lag, refuse_jump
 
 ID = Column("id", DataType(Kind.INT64))
 
 
-def seen(column: Column, *batches: Sequence[object], clock: object = None) -> CursorWatch:
+def seen(
+    column: Column,
+    *batches: Sequence[object],
+    clock: object = None,
+    known: Watermark | None = None,
+) -> CursorWatch:
     number = column.type.kind in (Kind.INT64, Kind.DECIMAL)
-    watch = CursorWatch(0, column, counts_no_time=number)
+    watch = CursorWatch(0, column, counts_no_time=number, known=known)
     watch.begin(clock)  # type: ignore[arg-type]
     for values in batches:
         array = pa.array(values, arrow_type(column.type))
@@ -30,7 +35,20 @@ def seen(column: Column, *batches: Sequence[object], clock: object = None) -> Cu
 
 
 def jumped(*batches: Sequence[object], known: Watermark | None = None) -> int:
-    return seen(ID, *batches).jumped(known)
+    return seen(ID, *batches, known=known).jumped
+
+
+def gaps_beyond(ids: Sequence[int], known: Watermark | None) -> int:
+    """What is told of the ids, from all of them at once."""
+    lowest = min([*ids, int(known.lowest)] if known else ids, default=0)
+    above = sorted(value for value in ids if known is None or value > known.value)
+    before = [int(known.value)] if known else []
+    for position, value in enumerate(above):
+        few = known or len(above) - position < position
+        if before and few and value - before[-1] > max(JUMP, before[-1] - lowest):
+            return len(above) - position
+        before.append(value)
+    return 0
 
 
 def test_a_watermark_less_its_lag_is_seconds_days_or_ids_earlier():
@@ -102,7 +120,7 @@ def test_rows_of_unix_time_that_are_dated_ahead_are_counted():
     watch.begin(1_672_912_800)
     array = pa.array([1_672_912_800, 1_672_912_801], pa.int64())
     watch.see(pa.RecordBatch.from_arrays([array], ["id"]))
-    assert (watch.ahead, watch.jumped(None)) == (1, 0)
+    assert (watch.ahead, watch.jumped) == (1, 0)
 
 
 def test_a_highest_number_far_beyond_all_others_is_a_jump():
@@ -124,7 +142,7 @@ def test_numbers_that_grow_by_leaps_all_the_time_are_no_jump():
 
 
 def test_rows_of_one_number_hide_no_jump_below_it_and_all_of_them_are_counted():
-    many = [JUMP + 1] * (TOP_VALUES + 1)
+    many = [JUMP + 1] * 101
     assert jumped([0] * (2 * len(many)), many) == len(many)
     assert jumped([0] * (2 * len(many)) + many) == len(many)
 
@@ -134,10 +152,18 @@ def test_most_rows_beyond_a_gap_are_no_stray_rows_though_they_have_one_number():
     assert jumped([0] * 3, [3 * JUMP] * 100_000) == 0
 
 
-def test_many_rows_beyond_a_gap_are_no_stray_rows():
+def test_most_ids_beyond_a_gap_are_no_stray_ones_where_the_target_has_none():
     sparse_beginning = [1, *range(100_000, 100_050)]
     assert jumped(sparse_beginning) == 0
-    assert jumped([*range(5000), *range(2**40, 2**40 + TOP_VALUES)]) == 0
+
+
+@pytest.mark.parametrize("stray", [99, 100, 150, 100_000])
+def test_a_jump_is_seen_however_many_ids_are_beyond_it(stray: int):
+    second_range = range(10**9, 10**9 + stray)
+    assert jumped([1001, *second_range], known=Watermark(1000, 1)) == stray
+    assert jumped(second_range, [1001], known=Watermark(1000, 1)) == stray
+    assert jumped([*second_range, 10**15], known=Watermark(1000, 1)) == stray + 1
+    assert jumped(second_range, list(range(150_000))) == stray
 
 
 def test_a_gap_that_the_target_has_already_is_not_told_again():
@@ -148,13 +174,25 @@ def test_a_gap_that_the_target_has_already_is_not_told_again():
 def test_unsigned_and_decimal_numbers_are_looked_at_exactly():
     big = Column("id", DataType(Kind.DECIMAL, 20, 0))
     low = [Decimal(2**63 + number) for number in range(100)]
-    assert seen(big, low).jumped(None) == 0
-    assert seen(big, [*low, Decimal(2**64 - 1)]).jumped(None) == 1
+    assert seen(big, low).jumped == 0
+    assert seen(big, [*low, Decimal(2**64 - 1)]).jumped == 1
+    known = Watermark(low[0], low[0])
+    assert seen(big, low[1:], [Decimal(2**64 - 1), Decimal(2**64 - 2)], known=known).jumped == 2
 
 
-@given(st.lists(st.lists(st.integers(-(2**62), 2**62), max_size=300), max_size=4))
-def test_however_it_is_cut_into_batches_the_same_is_seen(batches: list[list[int]]):
-    assert jumped(*batches) == jumped([value for batch in batches for value in batch])
+ids_of_any_size = st.integers(0, 62).flatmap(lambda bits: st.integers(-(2**bits), 2**bits))
+
+
+@given(
+    st.lists(st.lists(ids_of_any_size, max_size=300), max_size=4),
+    st.none() | st.tuples(ids_of_any_size, ids_of_any_size),
+)
+def test_however_it_is_cut_into_batches_and_ordered_the_same_is_seen(
+    batches: list[list[int]], range_known: tuple[int, int] | None
+):
+    known = Watermark(max(range_known), min(range_known)) if range_known else None
+    every = [value for batch in batches for value in batch]
+    assert jumped(*batches, known=known) == jumped(every, known=known) == gaps_beyond(every, known)
 
 
 def test_a_refused_jump_says_how_to_allow_it_and_no_value():
@@ -165,6 +203,8 @@ def test_a_refused_jump_says_how_to_allow_it_and_no_value():
 
 def test_many_new_numbers_without_a_gap_are_no_jump():
     assert jumped(list(range(1001, 12_501)), known=Watermark(1000, 1)) == 0
+    backlog = [range(start, start + 10_000) for start in range(1001, 2_000_000, 10_000)]
+    assert jumped(*backlog[::-1], known=Watermark(1000, 1)) == 0
     assert jumped([*range(1001, 1051), 2**31], known=Watermark(1000, 1)) == 1
 
 

@@ -113,6 +113,18 @@ def test_a_number_far_ahead_is_refused_before_it_can_hide_what_comes_below_it(
     assert ids_there(journey)[-1][0] == 2147483647
 
 
+def test_a_second_range_of_ids_is_refused_before_it_can_hide_those_of_the_first(ids: Any) -> None:
+    journey, _ = ids
+    sync_table(table="hits")
+    beyond = [(number,) for number in range(10**9, 10**9 + 150)]
+    journey.sql("INSERT INTO hits VALUES (?, 'second range')", beyond)
+    journey.sql("INSERT INTO hits VALUES (?, 'x')", [(number,) for number in range(40, 540)])
+    with pytest.raises(DataError, match=r"found 150 row\(s\) beyond such a gap"):
+        sync_table(table="hits")
+    journey.sql("DELETE FROM hits WHERE id >= 1000000000")
+    assert sync_table(table="hits").rows_inserted == 500
+
+
 def test_rows_of_another_table_are_not_continued_from(ids: Any) -> None:
     journey, spec = ids
     journey.sql("CREATE TABLE older (id BIGINT NOT NULL PRIMARY KEY, note VARCHAR(30))")
