@@ -53,6 +53,7 @@ def record_coverage(
                 history.receipts,
                 history.failures,
                 cursor=history.cursor,
+                cursor_kind=history.cursor_kind,
                 zone=zone or spec.zone,
                 now=now,
                 start=first,

@@ -16,7 +16,9 @@ from types import MappingProxyType
 from ferry.coverage.standings import ALWAYS, Coverage, Event, Standing, Status, events_of
 from ferry.errors import RequestError
 from ferry.receipts.failures import Failure
+from ferry.receipts.read_as import by_another_cursor
 from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
+from ferry.schema import NUMBERS, Kind
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_windows, on_clock, zone_info
 
@@ -174,6 +176,7 @@ def table_days(
     zone: str,
     now: datetime,
     cursor: str | None = None,
+    cursor_kind: Kind | None = None,
     start: date | None = None,
     audits: Audits = MappingProxyType({}),
 ) -> TableDays:
@@ -187,6 +190,7 @@ def table_days(
         zone: The zone in which days are counted.
         now: What tells which days are over: a run's scheduled start.
         cursor: The cursor that the table has now, if that is known.
+        cursor_kind: Of which kind it is, if the target has it.
         start: Tell of the days from here on, too, if that is not before the spec's `start_date`.
         audits: What was found when days were compared with the source.
 
@@ -195,7 +199,7 @@ def table_days(
             the calendar ends. No retry helps.
     """
     today = now.astimezone(zone_info(zone)).date()
-    if spec.mode == "full" or (spec.mode == "watermark" and have_no_time(receipts)):
+    if spec.mode == "full" or _has_no_days(spec, receipts, cursor, cursor_kind):
         return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
     if start and start < EARLIEST_DAY and not spec.start_date:  # a typo would be very many days
         raise RequestError(
@@ -243,12 +247,23 @@ def _day(window: Window, coverage: Coverage, compared: Mapping[Window, DayAudit]
     return Day(day, standing, audit.at)
 
 
-def have_no_time(receipts: Iterable[TimeOfReceipt]) -> bool:
-    """Whether some are of a watermark that is no moment, as one over ids: they tell no days."""
-    return any(
+def goes_by_no_time(spec: TableSpec, cursor: Kind) -> bool:
+    """Whether its watermark is no moment, as over ids or dates: its receipts tell no days."""
+    no_moment = cursor is Kind.DATE or cursor in NUMBERS
+    return spec.mode == "watermark" and not spec.cursor_unit and no_moment
+
+
+def _has_no_days(
+    spec: TableSpec, receipts: Iterable[TimeOfReceipt], cursor: str | None, kind: Kind | None
+) -> bool:
+    """The same, also where no target tells of which kind the cursor is: then by what it carried."""
+    if kind is not None:
+        return goes_by_no_time(spec, kind)
+    return spec.mode == "watermark" and any(
         receipt.mode == "watermark"
         and receipt.window_start is None
         and receipt.window_label != receipt.mode
+        and not by_another_cursor(receipt.cursor_name, cursor)
         for receipt in receipts
     )
 

@@ -16,7 +16,7 @@ from ferry.audits.carried import Carried, merged
 from ferry.audits.classify import FLOAT_ERROR
 from ferry.audits.deleted import marked_as_deleted
 from ferry.batch import CursorValue
-from ferry.coverage.days import have_no_time
+from ferry.coverage.days import goes_by_no_time
 from ferry.coverage.standings import ALWAYS, coverage_of
 from ferry.cursors import find_cursor
 from ferry.day_ranges import DayRange
@@ -269,8 +269,8 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
     not_void = [receipt for receipt in history.receipts if receipt.status != VOID]
     # A run that failed later has changed no row.
     loaded = coverage_of(history.receipts, (), history.cursor, history.spec).loaded
-    by_time = kind in TIMES or spec.cursor_unit
-    if loaded and by_time and spec.every != "never" and not have_no_time(not_void):
+    by_time = (kind in TIMES or spec.cursor_unit) and not goes_by_no_time(spec, kind)
+    if loaded and by_time and spec.every != "never":
         stretches = merged(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
             for start, end in loaded
@@ -279,7 +279,7 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
         if source.version and source.version.type.kind in TIMES:
             until = stored(loaded[-1][1], source.version.type.kind, spec)
         return Carried(stretches, until, spec.mode == "full")
-    if by_time and history.receipts and spec.every != "never" and not have_no_time(not_void):
+    if by_time and history.receipts and spec.every != "never":
         # Nothing of it is valid any more: what had been carried is missing, if anything had.
         return Carried() if not_void else Carried(())
     highest = sql.lowest_and_highest(spec.target, target.ordering.name)

@@ -22,7 +22,7 @@ from ferry.receipts.receipt import (
     times_columns,
 )
 from ferry.receipts.table import count_of_run, last_void, read_receipts_of
-from ferry.schema import TableName, TableSchema
+from ferry.schema import Kind, TableName, TableSchema
 from ferry.specs.tables import TableSpec
 from tasks.landed.failures import failures_of_run, read_failures
 from tasks.landed.receipts import from_receipts, why_gone
@@ -39,12 +39,14 @@ class History:
         failures: What did not.
         cursor: The cursor that the table has now; None if nobody can tell.
         spec: The table's spec; None if nothing was asked of receipts.
+        cursor_kind: Of which kind the cursor is in the target; None if it is not there.
     """
 
     receipts: list[ReceiptTimes]
     failures: list[Failure]
     cursor: str | None = None
     spec: TableSpec | None = None
+    cursor_kind: Kind | None = None
 
     @property
     def coverage(self) -> Coverage:
@@ -72,24 +74,21 @@ def read_history(spec: TableSpec, warehouse: Warehouse, *, look_at_target: bool 
     columns = times_columns(existing.column_names)
     select = sql.select_where(RECEIPTS, columns, "table_name", str(table))
     found = [ReceiptTimes(*row) for row in warehouse.fetch(select)]
-    if not look_at_target:
-        return History(found, read_failures(table, warehouse), _present_cursor(spec, None), spec)
-    target = warehouse.describe(table)
-    gone = _gone(table, target, found, warehouse)
+    target = warehouse.describe(table) if look_at_target else None
+    gone = _gone(table, target, found, warehouse) if look_at_target else None
+    cursor, kind = _present_cursor(spec, target)
     return History(
-        [*found, gone] if gone else found,
-        read_failures(table, warehouse),
-        _present_cursor(spec, target),
-        spec,
+        [*found, gone] if gone else found, read_failures(table, warehouse), cursor, spec, kind
     )
 
 
-def _present_cursor(spec: TableSpec, target: TableSchema | None) -> str | None:
-    """The cursor that the table has now, also where the target does not have it yet."""
-    if spec.cursor:
-        return spec.cursor.lower()
-    cursor = find_cursor(spec, target.columns) if target else None
-    return cursor.name.lower() if cursor else None
+def _present_cursor(spec: TableSpec, target: TableSchema | None) -> tuple[str | None, Kind | None]:
+    """The cursor that the table has now, and its kind, as far as spec and target tell."""
+    there = None
+    if target is not None:  # else, and where the target is yet to gain it, the spec's
+        there = target.column(spec.cursor) if spec.cursor else find_cursor(spec, target.columns)
+    name = there.name if there else spec.cursor
+    return name and name.lower(), there.type.kind if there else None
 
 
 def _gone(

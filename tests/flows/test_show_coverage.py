@@ -118,7 +118,7 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -
         clicks={**watermark, "cursor": "id"},
         never={"mode": "full"},
     )
-    for table in ("prices", "visits", "clicks", "clicks"):
+    for table in ("prices", "visits", "clicks"):
         sync_table(table=table)
     sync_table(table="orders", run_date=date(2023, 1, 4))
 
@@ -140,6 +140,33 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -
     ) in overview
     assert "full: last loaded" in found["selected-coverage-prices"]
     assert run(table=["visits"]).message == "visits: 1 day loaded"
+
+
+@EMBEDDED
+@pytest.mark.parametrize("modes", [[None], ["full"], [None, None], ["full", None]])
+def test_a_watermark_over_ids_has_no_days_however_it_was_carried(
+    shop: Any, api: Api, modes: list[str | None]
+) -> None:
+    shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "id"})
+    for mode in modes:
+        sync_table(table="orders", mode=mode)
+    state = run(start_date=date(2023, 1, 1))
+    assert str(state.message).startswith("orders: watermark without a time: last loaded 20")
+    assert "backfill" not in pages(api, state)["selected-coverage-orders"]
+    assert in_warehouse(shop) == []
+
+
+@EMBEDDED
+def test_a_watermark_over_ids_that_became_one_over_a_time_has_days(shop: Any) -> None:
+    watermark = {"mode": "watermark", "key": ["id"], "start_date": date(2023, 1, 1)}
+    shop.write_specs(orders={**watermark, "cursor": "id"})
+    for _ in range(2):
+        sync_table(table="orders")
+    shop.write_specs(orders={**watermark, "cursor": "modified"})
+    assert run(**JANUARY).message == "orders: 5 days missing, 0 failed of 5"
+    sync_table(table="orders")
+    assert run(**JANUARY).message == "orders: 5 days loaded"
+    assert in_warehouse(shop) == january(*["loaded"] * 5)
 
 
 @ONE_ROUTE

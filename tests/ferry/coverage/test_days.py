@@ -8,6 +8,8 @@ from ferry.coverage.calendar import calendar
 from ferry.coverage.days import Audits, DayAudit, Stretch, TableDays
 from ferry.coverage.standings import Status
 from ferry.coverage.table import to_rows
+from ferry.receipts.receipt import Receipt
+from ferry.schema import Kind
 from ferry.windows import day_window
 from tests.harness.told_days import LATER, NOW, failure, loaded, receipt, since, spec, tell
 
@@ -32,6 +34,31 @@ def test_without_a_start_date_they_are_told_from_the_first_that_anything_happene
     a_full_copy = receipt(None, datetime(2023, 3, 2, 12, tzinfo=UTC), "full")
     assert bounds(tell(spec(), a_full_copy)) == (date(2023, 3, 1), date(2023, 3, 3))
     assert str(tell(spec())) == "nps: no days yet"
+
+
+def id_watermarks() -> list[Receipt]:
+    """What a watermark over ids leaves: its first run, and one that went on from an id."""
+    first = replace(receipt(None, NOW - timedelta(days=9), "watermark"), cursor_name="id")
+    return [first, replace(first, window_label="from 123")]
+
+
+def test_whether_a_watermark_has_days_is_told_by_the_cursor_that_it_has_now() -> None:
+    table = spec(mode="watermark", start_date=date(2023, 3, 1))
+    ids, (first, later) = {"cursor": "id", "cursor_kind": Kind.INT64}, id_watermarks()
+    for receipts in ([first], [later], [first, later]):
+        told = tell(table, *receipts, **ids)
+        assert told.instead.startswith("watermark without a time: last loaded 2023-02-23")
+        by_time = tell(table, *receipts, cursor="modified", cursor_kind=Kind.TIMESTAMP)
+        assert str(by_time) == "nps: 3 days missing, 0 failed of 3"
+    assert tell(table, first, cursor="day", cursor_kind=Kind.DATE).instead
+    seconds = spec(mode="watermark", cursor="at", cursor_unit="s", start_date=date(2023, 3, 1))
+    assert not tell(seconds, first, cursor="at", cursor_kind=Kind.INT64).instead
+
+
+def test_while_there_is_no_target_it_is_told_by_what_was_carried_by_that_cursor() -> None:
+    table, receipts = spec(mode="watermark", start_date=date(2023, 3, 1)), id_watermarks()
+    assert tell(table, *receipts, cursor="id").instead
+    assert not tell(table, *receipts, cursor="modified").instead
 
 
 def test_an_application_s_own_lowest_date_makes_no_two_thousand_years_of_days() -> None:

@@ -75,6 +75,20 @@ def test_a_watermark_over_ids_is_compared_as_a_whole_and_not_repaired_unasked(sh
 
 
 @EMBEDDED
+def test_what_a_watermark_over_a_time_has_read_is_told_by_its_receipts_whatever_was_before(
+    shop: Any,
+) -> None:
+    watermark = {"mode": "watermark", "key": ["id"]}
+    shop.write_specs(orders={**watermark, "cursor": "id"})
+    for _ in range(2):
+        sync_table(table="orders")
+    shop.write_specs(orders={**watermark, "cursor": "modified"})
+    sync_table(table="orders")
+    shop.sql("INSERT INTO orders VALUES (41, 'late', '2023-01-04 08:00:00', 1, 1, 'N', NULL)")
+    assert told(run()).endswith("10 rows, 1 day differs: 1 missing")
+
+
+@EMBEDDED
 def test_a_watermark_over_a_time_is_repaired_by_windows(shop: Any) -> None:
     shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "modified"})
     sync_table(table="orders")
