@@ -27,6 +27,7 @@ from ferry.fingerprints.queries import Bucket, Part, Row, Side
 from ferry.fingerprints.sums import RELATIVE_ERROR
 from ferry.plan import check_version, find_deleted
 from ferry.receipts.receipt import VOID
+from ferry.receipts.table import rows_held
 from ferry.schema import EXACT, NUMBERS, TIMES, Column, Kind, TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.statements import Statement
@@ -260,7 +261,7 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
     """Which rows of the source have been carried, by the receipts.
 
     Where none tells of time, as in a table that is carried by a watermark over ids, and where
-    another tool fills the table (`every: never`): those up to the highest value in the target.
+    another tool fills the table: those up to the highest value in the target.
     """
     if source.ordering is None or target.ordering is None:
         return Carried()
@@ -270,7 +271,7 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
     # A run that failed later has changed no row.
     loaded = coverage_of(history.receipts, (), history.cursor, history.spec).loaded
     by_time = (kind in TIMES or spec.cursor_unit) and not goes_by_no_time(spec, kind)
-    if loaded and by_time and spec.every != "never":
+    if loaded and by_time and not _filled_by_others(spec, warehouse):
         stretches = merged(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
             for start, end in loaded
@@ -285,6 +286,17 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
     highest = sql.lowest_and_highest(spec.target, target.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]
     return Carried(()) if last is None else Carried(((None, _after(last, kind)),))
+
+
+def _filled_by_others(spec: TableSpec, warehouse: Warehouse) -> bool:
+    """Whether a table of `every: never` has rows that no receipt has brought.
+
+    Such a table is another tool's: a receipt there is of a day that was repaired.
+    """
+    if spec.every != "never":
+        return False
+    ((there,),) = warehouse.fetch(sql.count_rows(spec.target))  # first: what lands now is in both
+    return int(there) > rows_held(warehouse, spec.target)
 
 
 def _after(value: Any, kind: Kind) -> Any:

@@ -232,6 +232,23 @@ def test_a_table_that_another_tool_has_filled_is_compared_as_a_whole(shop: Any) 
     state = run(table="orders")
     assert state.type is StateType.FAILED
     assert "1 missing, 1 pending" in str(state.message)
+    state = run(table="orders", repair="carry")  # a receipt of one day, and of no other
+    assert state.type is StateType.COMPLETED, state.message
+    in_target(shop, f"DELETE FROM {{}} WHERE id = {PARAM}", 12)
+    assert "1 missing, 1 pending" in str(run(table="orders").message)
+
+
+@pytest.mark.parametrize("every", ["day", "never"])
+def test_a_day_that_was_never_carried_is_pending_however_often_the_table_is(
+    shop: Any, every: str
+) -> None:
+    shop.sql("INSERT INTO orders VALUES (5, 'before all', 1, '2022-12-31 08:00:00')")
+    shop.write_specs(orders={**ORDERS, "every": every})
+    state = run(table="orders")
+    assert state.type is StateType.COMPLETED, state.message
+    assert "51 rows, equal, 1 pending" in str(state.message)
+    in_target(shop, f"DELETE FROM {{}} WHERE id = {PARAM}", 12)
+    assert "1 missing, 1 pending" in str(run(table="orders").message)
 
 
 @pytest.fixture
