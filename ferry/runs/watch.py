@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 WATCHED = "ferry-watched"
-"""The tag of the deployments whose runs are watched; `prefect.yaml` gives it to them."""
+"""The tag of deployments whose runs are watched; those of Ferry's own flows are without it, too."""
 
 HEARTBEAT_SECONDS = 30
 """How often a run says that it lives; Prefect allows nothing shorter."""

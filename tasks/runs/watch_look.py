@@ -13,6 +13,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterTags,
+    FlowFilter,
+    FlowFilterId,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
@@ -31,6 +34,8 @@ from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
+from ferry.runs.watch_notice import WATCHING
+from ferry.runs.window import WINDOW_OF
 from tasks.runs.paging import PAGE, all_pages
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -41,6 +46,9 @@ EVENTS = 50
 EVENTS_SECONDS = 5.0
 """It gives them in a fraction of that, or will not give them soon."""
 
+WATCHED_FLOWS = frozenset({*WINDOW_OF, *WATCHING, "carry-windows", "notify-failure"})
+"""Ferry's own flows. Whoever makes a deployment of one does not have to know of the tag."""
+
 BEGUN = [StateType.RUNNING, StateType.CANCELLING, StateType.PENDING]
 
 
@@ -49,7 +57,8 @@ class Look:
     """What was seen.
 
     Attributes:
-        runs: The watched runs that have begun, and those that are late.
+        runs: The watched runs that have begun, and those that are late: of Ferry's own flows, and
+            of any deployment that has the tag.
         pools: The work pools of watched deployments, and whether a worker of each is alive.
         heard: Whether what the watch itself sent lately has come through.
     """
@@ -90,11 +99,12 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
         PrefectException, httpx.HTTPError: The server does not answer; a retry may help.
     """
     now = datetime.now(UTC)
-    deployments = {each.id: each for each in _watched_deployments(client)}
-    deployment_names = _deployment_names(client, deployments.values())
-    begun = list(_runs(client, state=BEGUN))
+    watched = _watched_deployments(client)
+    deployments = {each.id: each for each in watched}
+    deployment_names = _deployment_names(client, watched)
+    begun = _runs(client, state=BEGUN)
     due_before = now - timedelta(seconds=patience.late_seconds)
-    late = list(_runs(client, state=[StateType.SCHEDULED], due_before=due_before))
+    late = _runs(client, state=[StateType.SCHEDULED], due_before=due_before)
     running = [run.id for run in begun if run.state_type != StateType.PENDING]
     heard, beats = _heard(client, probe, running)
     probe.send()
@@ -105,7 +115,7 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
         if one.state in ("RUNNING", "CANCELLING") and is_suspect(one, now, patience):
             one = _with_other_signs(client, one)
         seen.append(one)
-    names = {each.work_pool_name for each in deployments.values() if each.work_pool_name}
+    names = {each.work_pool_name for each in watched if each.work_pool_name}
     pools = {name: _has_worker(client, name) for name in sorted(names)}
     return Look(tuple(seen), pools, heard)
 
@@ -126,34 +136,48 @@ def _heard(
         return False, {}
 
 
-def _watched_deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
-    chosen = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
-    return all_pages(
-        lambda offset: client.read_deployments(deployment_filter=chosen, limit=PAGE, offset=offset)
-    )
+def _watched_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
+
+    def read(**chosen: Any) -> Iterator[DeploymentResponse]:
+        return all_pages(lambda at: client.read_deployments(**chosen, limit=PAGE, offset=at))
+
+    both = [*read(flow_filter=_own_flows()), *read(deployment_filter=tagged)]
+    return list({each.id: each for each in both}.values())
 
 
-def _deployment_names(client: SyncPrefectClient, deployments: Any) -> dict[UUID, str]:
+def _deployment_names(
+    client: SyncPrefectClient, deployments: Sequence[DeploymentResponse]
+) -> dict[UUID, str]:
     """Flow and deployment, `sync-all/daily`, by the deployment's id."""
-    flows = {each.flow_id: "" for each in deployments}
-    for flow_id in flows:
-        flows[flow_id] = client.read_flow(flow_id).name
-    return {each.id: f"{flows[each.flow_id]}/{each.name}" for each in deployments}
+    chosen = FlowFilter(id=FlowFilterId(any_=sorted({each.flow_id for each in deployments})))
+    flows = all_pages(lambda at: client.read_flows(flow_filter=chosen, limit=PAGE, offset=at))
+    names = {flow.id: flow.name for flow in flows}
+    return {each.id: f"{names.get(each.flow_id, '')}/{each.name}" for each in deployments}
 
 
 def _runs(
     client: SyncPrefectClient, *, state: list[StateType], due_before: datetime | None = None
-) -> Iterator[FlowRun]:
-    chosen = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[WATCHED]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=state)),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=due_before)  # type: ignore[arg-type]
+) -> list[FlowRun]:
+    due = (
+        FlowRunFilterExpectedStartTime(before_=due_before)  # type: ignore[arg-type]
         if due_before
-        else None,
+        else None
     )
-    return all_pages(
-        lambda offset: client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=offset)
+    chosen = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=state)), expected_start_time=due
     )
+    tagged = chosen.model_copy(update={"tags": FlowRunFilterTags(all_=[WATCHED])})
+
+    def read(**chosen: Any) -> Iterator[FlowRun]:
+        return all_pages(lambda at: client.read_flow_runs(**chosen, limit=PAGE, offset=at))
+
+    both = [*read(flow_filter=_own_flows(), flow_run_filter=chosen), *read(flow_run_filter=tagged)]
+    return list({run.id: run for run in both}.values())
+
+
+def _own_flows() -> FlowFilter:
+    return FlowFilter(name=FlowFilterName(any_=sorted(WATCHED_FLOWS)))
 
 
 def _seen(

@@ -7,8 +7,10 @@ import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
+from deployments.kept_settings import file_settings
 from ferry.runs.notice import SHOWN_PARAMETERS
 from ferry.runs.watch import WATCHED
+from tasks.runs import watch_look
 
 ROOT = Path(__file__).parents[2]
 TOP_KEYS = {"name", "prefect-version", "definitions", "deployments"}
@@ -106,6 +108,26 @@ def test_runs_of_every_deployment_are_watched(prefect_yaml: dict[str, Any]):
     """One whose worker dies between taking it and beginning it would be Pending for ever."""
     for deployment in prefect_yaml["deployments"]:
         assert WATCHED in deployment.get("tags", []), deployment["entrypoint"]
+
+
+def test_the_watch_knows_all_of_these_flows(prefect_yaml: dict[str, Any]):
+    entrypoints = {deployment["entrypoint"] for deployment in prefect_yaml["deployments"]}
+    flows = [load_flow_from_entrypoint(each, use_placeholder_flow=False) for each in entrypoints]
+    assert {flow.name for flow in flows} == watch_look.WATCHED_FLOWS
+
+
+def test_the_page_s_deployment_of_one_s_own_is_one_whose_runs_can_be_ended():
+    """Its machine dies: a run that never said that it lives would stay Running for good."""
+    page = (ROOT / "docs/notifications.md").read_text().split("### A deployment of your own")[1]
+    lines = page.split("```yaml\n")[1].split("```")[0]
+    own = yaml.safe_load((ROOT / "prefect.yaml").read_text() + lines)["deployments"][-1]
+    assert own["name"] == "orders-at-six"
+    assert set(own) <= DEPLOYMENT_KEYS
+    assert own["work_pool"]["job_variables"]["env"][watch_look.FREQUENCY]
+    flow = load_flow_from_entrypoint(own["entrypoint"], use_placeholder_flow=False)
+    flow.validate_parameters(own["parameters"])
+    assert flow.name in watch_look.WATCHED_FLOWS
+    file_settings(own)  # so it can be deployed
 
 
 def test_what_a_message_tells_of_a_run_are_parameters_that_flows_have(prefect_yaml: dict[str, Any]):

@@ -1,4 +1,4 @@
-"""What the watch sees, and says, when Prefect's server gives no events or no answer at all.
+"""Which runs the watch sees, and what it says when Prefect's server gives no events or no answer.
 
 The server's answers are made to fail in the test's own process: a database of events that is broken
 or too slow cannot be had on purpose from a server that answers everything else.
@@ -7,12 +7,14 @@ or too slow cannot be had on purpose from a server that answers everything else.
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State, StateType
+from prefect.states import Running, Scheduled
 
 from ferry.runs.watch import WATCHED, Patience
 from flows import watch_runs
@@ -35,6 +37,43 @@ def test_what_stands_still_is_seen_though_no_events_are_given(
     seen = watch_look.look(api.client, watch_look.Probe(), Patience())
     assert not seen.heard
     assert seen.pools[pool] is False  # no worker is alive
+
+
+@pytest.mark.parametrize(
+    ("flow", "tags", "seen"),
+    [("sync-all", [], True), ("of-ones-own", [WATCHED], True), ("of-ones-own", [], False)],
+)
+def test_runs_of_ferry_s_flows_are_seen_without_a_tag_others_with_it(
+    api: Api, flow: str, tags: list[str], seen: bool
+) -> None:
+    """So is a deployment that somebody makes of `sync-all`, for one table at another time."""
+    name = f"orders-{uuid.uuid4().hex[:8]}"
+    api.client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+    deployment = api.client.create_deployment(
+        api.client.create_flow_from_name(flow),
+        name,
+        work_pool_name=name,
+        tags=tags,
+        job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}},
+    )
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    under_way = api.client.create_flow_run_from_deployment(deployment, state=Running())
+    late = api.client.create_flow_run_from_deployment(
+        deployment, state=Scheduled(scheduled_time=an_hour_ago)
+    )
+    try:
+        look = watch_look.look(api.client, watch_look.Probe(), Patience())
+    finally:
+        for run in (under_way, late):
+            api.client.delete_flow_run(run.id)
+        api.client.delete_deployment(deployment)
+
+    found = {run.id: run for run in look.runs}
+    assert (str(under_way.id) in found, str(late.id) in found, name in look.pools) == (seen,) * 3
+    if seen:
+        assert found[str(under_way.id)].beats
+        assert found[str(late.id)].deployment == f"{flow}/{name}"
+        assert len(found) == len(look.runs)  # each of them once, also with name and tag
 
 
 @pytest.mark.usefixtures("api")
