@@ -1,7 +1,9 @@
 """Prefect ignores unknown keys without a word, and loads an entrypoint only when it runs it."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -10,6 +12,8 @@ from prefect.flows import load_flow_from_entrypoint
 from deployments.kept_settings import file_settings
 from ferry.runs.notice import SHOWN_PARAMETERS
 from ferry.runs.watch import WATCHED
+from ferry.specs.due_time import due_moment
+from ferry.specs.tables import parse_table_specs
 from tasks.runs import watch_look
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +74,24 @@ def test_the_daily_run_is_at_nine_one_at_a_time_and_late_dates_wait(prefect_yaml
     (schedule,) = daily["schedules"]
     assert schedule["cron"] == "0 9 * * *"
     assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+@pytest.mark.parametrize("month", [1, 7])
+def test_a_table_of_the_runbook_is_due_after_the_daily_run(
+    prefect_yaml: dict[str, Any], month: int
+):
+    """`due` is by the clock of the table's zone, the schedule by that of `prefect.yaml`."""
+    section = (ROOT / "docs/runbook.md").read_text().split("## A table is late")[1]
+    shown = yaml.safe_load(section.split("```yaml\n")[1].split("```")[0])
+    shipped = yaml.safe_load((ROOT / "deployments/tables.yaml").read_text())["defaults"]
+    text = yaml.safe_dump({"defaults": shipped, "tables": shown})
+    spec = parse_table_specs(text, "docs/runbook.md")["orders"]
+    daily = next(d for d in prefect_yaml["deployments"] if d["name"] == "daily")
+    (schedule,) = daily["schedules"]
+    minute, hour = map(int, schedule["cron"].split()[:2])
+    day = datetime(2026, month, 15, tzinfo=ZoneInfo(schedule["timezone"]))
+    assert spec.due is not None
+    assert due_moment(day.date(), spec.due, spec.zone) > day.replace(hour=hour, minute=minute)
 
 
 def test_the_hourly_run_is_at_five_past_one_at_a_time(prefect_yaml: dict[str, Any]):
