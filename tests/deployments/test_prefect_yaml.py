@@ -1,5 +1,6 @@
 """Prefect ignores unknown keys without a word, and loads an entrypoint only when it runs it."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,12 @@ def test_the_page_s_deployment_of_one_s_own_is_one_whose_runs_can_be_ended():
     flow.validate_parameters(own["parameters"])
     assert flow.name in watch_look.WATCHED_FLOWS
     file_settings(own)  # so it can be deployed
+
+
+def test_before_an_update_every_run_that_has_begun_is_waited_for():
+    update = (ROOT / "docs/runbook.md").read_text().split("### Update Ferry")[1]
+    types = re.findall(r"--state-type (\w+)", update.split("\n### ")[0].split("\n## ")[0])
+    assert sorted(types) == sorted(state.value for state in watch_look.BEGUN)
 
 
 def test_what_a_message_tells_of_a_run_are_parameters_that_flows_have(prefect_yaml: dict[str, Any]):
