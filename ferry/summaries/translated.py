@@ -117,8 +117,10 @@ def _datediff(tree: exp.Expression, _: Sequence[Call]) -> bool:
 
 
 def _weeks(tree: exp.Expression, _: Sequence[Call]) -> bool:
+    """Also as WEEKS: other units are one word however they are written, but sqlglot leaves that."""
     return any(
-        each.text("unit").upper() == "WEEK" for each in tree.find_all(exp.DateDiff, exp.TsOrDsDiff)
+        each.text("unit").upper() in ("WEEK", "WEEKS")
+        for each in tree.find_all(exp.DateDiff, exp.TsOrDsDiff)
     )
 
 

@@ -32,6 +32,7 @@ OTHERWISE = [
     ("DATEDIFF", "DATEDIFF(month, '2023-01-31'::date, '2023-02-01'::date)", 1),
     ("DATEDIFF", "DATE_DIFF('yr', '2022-12-31'::date, '2023-01-01'::date)", 1),
     ("DATEDIFF in weeks", "DATEDIFF(week, '2023-01-05'::date, '2023-01-11'::date)", 1),
+    ("DATEDIFF in weeks", "DATEDIFF(weeks, '2023-01-05'::date, '2023-01-11'::date)", 1),
     ("EXTRACT of seconds", f"EXTRACT(sec FROM {AT})", 3),
     ("EXTRACT of epoch or parts of a second", f"EXTRACT(ms FROM {AT})", 189),
     ("EXTRACT of epoch or parts of a second", f"EXTRACT(EPOCH FROM {AT})", 1253531403),
