@@ -1,5 +1,7 @@
+import re
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from ferry.errors import RequestError
 from ferry.receipts.receipt import Receipt
 from ferry.schema import Kind
-from ferry.specs.tables import TableSpec
+from ferry.specs.tables import TableSpec, parse_table_specs
 from ferry.summaries.partitions import (
     EVERYTHING,
     LAST,
@@ -26,6 +28,8 @@ from ferry.summaries.partitions import (
 from ferry.summaries.specs import SummarySpec
 from ferry.summaries.touched import touched, touched_by_summary
 from tests.ferry.summaries.test_specs import SQL, YAML, parsed
+
+ROOT = Path(__file__).parents[3]
 
 
 def days(first: str, end: str) -> Span:
@@ -127,6 +131,20 @@ def of(receipt: Receipt, summary: SummarySpec | None = None, **given: Any) -> Sp
 def test_a_window_touches_its_days_and_no_others():
     assert of(receipt()) == DAY
     assert of(receipt(rows_updated=3)) == DAY
+
+
+def test_of_the_page_s_first_summary_a_day_that_was_carried_is_built_and_no_other():
+    """Read by another column than the table is carried by, all of it is built every day."""
+    page = (ROOT / "docs/summaries.md").read_text()
+    sql, yaml = re.findall(r"^```(?:sql|yaml)\n(.*?)^```$", page, re.S | re.M)[:2]
+    summary = parsed(yaml, sql, "answers_by_day")
+    (read,) = summary.reads
+    shipped = parse_table_specs((ROOT / "deployments/tables.yaml").read_text(), "tables.yaml")
+    carried = next(each for each in shipped.values() if str(each.target) == read)
+    of_a_day = receipt(table_name=read, cursor_name=carried.cursor, rows_updated=1)
+    assert touched(of_a_day, summary, carried, carried.cursor, Kind.TIMESTAMP) == DAY
+    line = next(line for line in yaml.splitlines() if read in line).strip().removeprefix(read)
+    assert f"reads: {{{read}{line}}}" in (ROOT / "README.md").read_text()
 
 
 def test_days_are_those_of_the_column_s_wall_clock():
