@@ -113,6 +113,13 @@ def plan_summary(
         spans = (asked,)
     else:
         spans = merged(change.span for change in changes)
+    if spec.publish == "by_window" and EVERYTHING in spans and asked != EVERYTHING and not gone:
+        why = (
+            "its query, its columns or its zone are new"
+            if new
+            else _why_whole(spec, changes, tables)
+        )
+        get_run_logger().info("%s is built whole: %s", spec.target, why)
     if asked is None and published_before:
         _refuse_lost_inputs(spec, spans, tables, warehouse)
     return Build(
@@ -123,6 +130,20 @@ def plan_summary(
         flow_run_id=flow_run_id,
         accepted=tuple(accepted),
     )
+
+
+def _why_whole(spec: SummarySpec, changes: list[Change], tables: TableSpecs) -> str:
+    """Which tables do not tell what was touched."""
+    cursors = {str(table.target): table.cursor for table in tables.values()}
+    found = []
+    for name in dict.fromkeys(each.table for each in changes if each.span == EVERYTHING):
+        read, cursor = spec.reads[name], cursors.get(name)
+        text = f"which days changed in {name} is not known"
+        if read and read.column and cursor and read.column != cursor:
+            text += f", of which `reads` names the column {read.column}, and which is carried by "
+            text += cursor
+        found.append(text)
+    return "; ".join(found)
 
 
 def _refuse_lost_inputs(
@@ -217,14 +238,15 @@ def _changes(
     for each in unread:
         for publication_id, spans in each.publications:
             touches = touched_by_summary(by_target.get(each.name), from_text(spans), spec)
-            found += [Change(publication_id, span) for span in touches]
+            found += [Change(publication_id, each.name, span) for span in touches]
         if not each.receipts:
             continue
         table, schema = carried.get(each.name), warehouse.describe(_table(each.name))
         cursor = find_cursor(table, schema.columns) if table and schema else None
         name, kind = (cursor.name, cursor.type.kind) if cursor else (None, None)
         for receipt in each.receipts:
-            found.append(Change(receipt.batch_id, touched(receipt, spec, table, name, kind)))
+            span = touched(receipt, spec, table, name, kind)
+            found.append(Change(receipt.batch_id, each.name, span))
     return found
 
 

@@ -20,10 +20,12 @@ class Change:
 
     Attributes:
         id: The batch's or the publication's.
+        table: What it changed.
         span: The partitions that it touched.
     """
 
     id: str
+    table: str
     span: Span
 
 
