@@ -43,8 +43,8 @@ def _parsed(text: str) -> datetime:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-"""A day: `2026-01-05`, or all in digits, `20260105`. A number is refused, for it would be taken for
-seconds since 1970."""
+"""A day: `2026-01-05`, or a text of digits, `"20260105"`. A number is refused, for it would be
+taken for seconds since 1970; Prefect's command line makes one of digits, and refuses it before."""
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """A moment, with an offset or without: `2026-01-05T06:00`. A number is refused, as for a day."""
