@@ -385,13 +385,14 @@ def test_the_block_is_saved_and_loaded_with_its_credentials(
     assert SECRET not in repr(loaded) + str(loaded)
 
 
-if RcloneS3.available():  # moto checks no keys
-
-    def test_a_wrong_secret_is_an_access_error(tmp_path: Path, part: PartFile) -> None:
-        with RcloneS3.start(tmp_path / "rclone") as rclone:
-            with pytest.raises(AccessError) as caught:
-                stage(rclone.endpoint, rclone.bucket).put(part, "k")
-            assert SECRET not in str(caught.value)
-            assert rclone.secret_key not in str(caught.value)
-            right = stage(rclone.endpoint, rclone.bucket, rclone.secret_key)
-            assert right.put(part, "k").size_bytes == part.size_bytes
+@pytest.mark.skipif(
+    not RcloneS3.available(), reason="rclone comes for Python 3.12 and later; moto checks no keys"
+)
+def test_a_wrong_secret_is_an_access_error(tmp_path: Path, part: PartFile) -> None:
+    with RcloneS3.start(tmp_path / "rclone") as rclone:
+        with pytest.raises(AccessError) as caught:
+            stage(rclone.endpoint, rclone.bucket).put(part, "k")
+        assert SECRET not in str(caught.value)
+        assert rclone.secret_key not in str(caught.value)
+        right = stage(rclone.endpoint, rclone.bucket, rclone.secret_key)
+        assert right.put(part, "k").size_bytes == part.size_bytes
