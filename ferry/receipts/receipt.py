@@ -40,9 +40,11 @@ class Receipt:
             another one (`id_after`) where it landed once more because the first became void.
         table_name: The target, `schema.table`.
         mode: full, window or watermark; void, or reconcile, for what is no batch.
-        window_start: First moment of the window, or a watermark of times; None if all was read.
+        window_start: First moment of the window, or of a watermark of times; None if all was read,
+            and of a watermark over ids or dates.
         window_end: First moment after the window; None for full and for a watermark.
-        window_label: The window as people say it; `full`, or `from …` for a watermark.
+        window_label: The window as people say it; `full`; of a watermark `from …`, or `watermark`
+            if all was read; of what is void, why.
         status: `loaded`, or `partial` where the batch is not all of its window: it was asked for
             a part, or a part could not be read. `void`: what was before is not there any more.
         rows_extracted: Rows read from the source.
