@@ -27,6 +27,8 @@ from ferry.errors import (
 from ferry.fingerprints.sums import (
     Summed,
     ValueSums,
+    in_slices,
+    joined,
     no_sums,
     read_sums,
     select_sums,
@@ -153,9 +155,16 @@ class _TriedError(Exception):
 
 
 def _sums(table: TableName, what: Sequence[Summed], warehouse: Warehouse) -> ValueSums:
-    """The sums of the values that the warehouse has loaded, computed there."""
-    (row,) = warehouse.fetch(select_sums(warehouse.fingerprints, table, what))
-    return read_sums(what, row)
+    """The sums of the values that the warehouse has loaded, computed there.
+
+    The table is this attempt's own: between two questions it stays as it is.
+    """
+
+    def of(some: Sequence[Summed]) -> ValueSums:
+        (row,) = warehouse.fetch(select_sums(warehouse.fingerprints, table, some))
+        return read_sums(some, row)
+
+    return joined(map(of, in_slices(what)))
 
 
 def _by_window(
@@ -166,6 +175,16 @@ def _by_window(
     Raises:
         CountMismatchError: Rows have come to be of none of them.
     """
+    parts = [_slice_by_window(table, some, windows, warehouse) for some in in_slices(what)]
+    return tuple(
+        RowsAndSums(of_window[0].rows, joined(each.sums for each in of_window))
+        for of_window in zip(*parts, strict=True)
+    )
+
+
+def _slice_by_window(
+    table: TableName, what: Sequence[Summed], windows: int, warehouse: Warehouse
+) -> list[RowsAndSums]:
     found = [RowsAndSums(0, no_sums(what))] * windows
     for window, rows, *sums in warehouse.fetch(
         select_sums_by(warehouse.fingerprints, table, what, WINDOW_NUMBER)
@@ -178,7 +197,7 @@ def _by_window(
                 todo="Run it again; the target is untouched.",
             )
         found[window] = RowsAndSums(int(rows), read_sums(what, sums))
-    return tuple(found)
+    return found
 
 
 def _compare_values(

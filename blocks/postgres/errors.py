@@ -65,6 +65,7 @@ _NAMES = re.compile(
 """A table's own name tells nothing."""
 _ENDED = frozenset({"25P03", "25P04"})
 """A time limit ended the session within its transaction."""
+_TOO_MANY_COLUMNS = "54011"
 _PASSING = frozenset({"57014", "57P03", "55P03", "55006"}) | _ENDED
 _OF_VALUES = ("22", "23")
 """Classes of codes whose texts may quote any value, so that words in them tell nothing."""
@@ -161,6 +162,9 @@ def ferry_error(
         problem, todo = named or (problem, todo)
     elif kind is AccessError and (explained := explain_access(message, statement, user)):
         problem, todo = f"{problem}: {explained[0]}", explained[1]
+    elif code == _TOO_MANY_COLUMNS:
+        problem = "the warehouse takes no table or statement of so many columns"
+        todo = "`exclude` some in the table's spec, or carry views of it."
     if _bound_to(code, message):
         todo = "Drop the views that are bound to the column, run it again, make the views again."
     return kind(problem, found=found, todo=todo)
@@ -241,7 +245,7 @@ def _kind(  # noqa: PLR0911 - a table in the order of precedence
         return AccessError
     if _bound_to(code, text):
         return SchemaError
-    if code in {"3F000", "54011"} or (code[:2] == "42" and code != "42601"):
+    if code in {"3F000", _TOO_MANY_COLUMNS} or (code[:2] == "42" and code != "42601"):
         return SchemaError
     if code[:2] in {"22", "23"} or code == "54000":
         return DataError

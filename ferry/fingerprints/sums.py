@@ -40,6 +40,12 @@ _TOGETHER = 30_000
 TEXT_BYTES = 65_535
 """The longest text of a receipt: as long as one may be in Redshift."""
 
+_AT_ONCE = 500
+"""Sums of one SELECT, of up to three items each: PostgreSQL's has 1,664 of them at most.
+
+https://www.postgresql.org/docs/current/limits.html
+"""
+
 
 class Sum(StrEnum):
     """What is summed of a column's values."""
@@ -221,6 +227,23 @@ def _together(columns: Sequence[Column]) -> tuple[Column, ...]:
             found.append(column)
             length += longest
     return tuple(found) if len(found) > 1 else ()
+
+
+def in_slices(what: Sequence[Summed]) -> list[Sequence[Summed]]:
+    """As much of it at a time as one SELECT can be asked for; `joined` puts the answers together.
+
+    Where the rows may change between two questions, they need a snapshot.
+    """
+    return [what[n : n + _AT_ONCE] for n in range(0, len(what), _AT_ONCE)]
+
+
+def joined(parts: Iterable[ValueSums]) -> ValueSums:
+    """The sums of the same rows, of other columns each."""
+    found = list(parts)
+    return ValueSums(
+        tuple(name for part in found for name in part.columns),
+        tuple(each for part in found for each in part.sums),
+    )
 
 
 def no_sums(what: Sequence[Summed]) -> ValueSums:

@@ -75,6 +75,12 @@ def test_a_text_of_redshifts_that_only_holds_such_words_is_not_tried_again() -> 
     assert type(ferry_error(driver_s("XX000", said))) is FatalError
 
 
+def test_too_many_columns_are_called_so() -> None:
+    error = ferry_error(driver_s("54011", "target lists can have at most 1664 entries"))
+    with pytest.raises(SchemaError, match=r"so many columns.*1664.*`exclude` some"):
+        raise error
+
+
 def test_what_is_not_ready_and_not_in_recovery_is_not_tried_again() -> None:
     said = 'materialized view "while recovery is in progress" has not been populated'
     assert type(ferry_error(driver_s("55000", said))) is FatalError
