@@ -296,3 +296,24 @@ def test_parquet_has_the_exact_types(tmp_path: Path) -> None:
     )
     assert extract.layout.null_marker == ""
     assert pq.read_schema(extract.parts[0].path).equals(arrow_schema(COLUMNS))
+
+
+def test_parquet_times_tell_old_readers_their_unit_too(tmp_path: Path) -> None:
+    """Redshift takes a time without a ConvertedType, as one in nanoseconds, for microseconds.
+
+    https://github.com/apache/arrow/issues/38000. What pyarrow says of a file that it reads is of
+    the newer LogicalType, so the footer is looked into: an INT64 and TIMESTAMP_MICROS, as Thrift
+    writes these of a column `t` that may be NULL.
+    """
+    columns = (column("t", Kind.TIMESTAMP), column("t", Kind.TIMESTAMPTZ))
+    for each in columns:
+        batch = batch_of([(None,)], (each,))
+        extract = write_parts(
+            [batch],
+            (each,),
+            tmp_path,
+            format=StageFormat.PARQUET,
+            part_size_bytes=1 << 20,
+        )
+        footer = extract.parts[0].path.read_bytes()
+        assert b"\x15\x04\x25\x02\x18\x01t\x25\x14" in footer

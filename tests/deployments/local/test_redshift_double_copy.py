@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import gzip
 import io
@@ -237,6 +238,23 @@ def test_parquet_loads_by_position_and_keeps_empty_text_apart_from_null(redshift
         (1, "", "1.25", "1970-01-01", "1970-01-01 00:00:01.5", True, 1.5, "\\x01", {"k": [1]}),
         (None,) * 9,
     ]
+
+
+def test_parquet_times_in_nanoseconds_are_misread_and_others_are_not(redshift, stage):
+    redshift.execute("CREATE TABLE p (a timestamp, b timestamp, c timestamptz)")
+    moment = datetime.datetime(1000, 1, 1, 12)
+    early = pa.table({
+        "a": pa.array([1_500_000_000], pa.timestamp("ns")),
+        "b": pa.array([moment], pa.timestamp("us")), "c": pa.array([0], pa.timestamp("us", "UTC")),
+    })  # fmt: skip
+    for old in (False, True):
+        pq.write_table(early, sink := io.BytesIO(), use_deprecated_int96_timestamps=old)
+        load(redshift, "p", stage(sink.getvalue(), meta=True), "PARQUET")
+    found = rows(redshift, "SELECT a::text, b::text, c::text FROM p ORDER BY a")
+    others = ("1000-01-01 12:00:00", "1970-01-01 00:00:00+00")
+    assert found == [
+        ("1970-01-01 00:00:01.5", *others), ("1970-01-01 00:25:00", *others),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

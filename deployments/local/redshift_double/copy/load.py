@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 
-import pyarrow.parquet as pq
-
 from deployments.local.redshift_double.copy.command import CopyCommand, parse_copy
 from deployments.local.redshift_double.copy.files import chunks, has_odd_decimals
 from deployments.local.redshift_double.copy.manifest import StagedFile, resolve_files
-from deployments.local.redshift_double.copy.parquet import check_schema, csv_chunks, spool
+from deployments.local.redshift_double.copy.parquet import check_schema, csv_chunks, opened, spool
 from deployments.local.redshift_double.copy.slow import (
     SCRATCH,
     LoadError,
@@ -200,7 +198,7 @@ class _Load:
             with self._session.world.s3.open(file.uri, content=file.content) as stream:
                 local = await asyncio.to_thread(spool, stream)
             with local:
-                parquet = await asyncio.to_thread(pq.ParquetFile, local)
+                parquet = await asyncio.to_thread(opened, local)
                 check_schema(parquet.schema_arrow, self._target, file.uri)
                 sql = (
                     f"COPY {self._target.sql_name} {self._target.column_list} "

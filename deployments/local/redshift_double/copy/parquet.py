@@ -46,6 +46,11 @@ def spool(stream: IO[bytes]) -> IO[bytes]:
     return copy
 
 
+def opened(file: IO[bytes]) -> pq.ParquetFile:
+    """Returns the file; of INT96, times of any year."""
+    return pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
+
+
 def check_schema(schema: pa.Schema, target: Target, uri: str) -> None:
     """Holds a file's columns against the target's, by position.
 
@@ -93,8 +98,10 @@ def _as_text(column: pa.Array) -> pa.Array:
         texts = [None if v is None else "\\x" + v.hex() for v in column.to_pylist()]
         return pa.array(texts, pa.string())
     if pa.types.is_timestamp(kind):
-        plain = column.cast(pa.timestamp(kind.unit)) if kind.tz else column
-        return pc.cast(plain, pa.timestamp("us"), safe=False)
+        # A time in nanoseconds has no ConvertedType, which is all that Spectrum looks at.
+        # https://github.com/apache/arrow/issues/38000
+        read_as = "us" if kind.unit == "ns" else kind.unit
+        return pc.cast(column.view(pa.timestamp(read_as)), pa.timestamp("us"))
     if pa.types.is_nested(kind):
         texts = [None if v is None else json.dumps(v, default=str) for v in column.to_pylist()]
         return pa.array(texts, pa.string())
