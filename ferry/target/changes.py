@@ -73,12 +73,14 @@ def plan_target(
     widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
     unfit = [c for c in changes if not c.grows]
     retype = [c for c in changes if c not in widen and c not in unfit]
-    holding = held() if unfit or retype else HeldColumns()
+    holding = held() if changes else HeldColumns()
     refusal = Refusal(target, existing, native_type, capabilities, holding)
     if unfit and not replaced:
         raise refusal.undecided(unfit)
     if stuck := [each for each in (*retype, *unfit) if each.there.name in holding.columns]:
         raise refusal.refused(stuck, replaced=replaced)
+    if too_short := [each for each in widen if holding.lengths.get(each.there.name)]:
+        raise refusal.not_lengthened(too_short)
     known = {column.name for column in columns} | {name.lower() for name in target_only}
     gone = [column.name for column in existing.columns if column.name.lower() not in known]
     left_out = {name.lower() for name in exclude}

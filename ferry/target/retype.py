@@ -42,16 +42,31 @@ class View:
 
 
 @dataclass(frozen=True)
+class LengthHold:
+    """What keeps a text column from being made longer in place.
+
+    Attributes:
+        what: What it is, after the column's name.
+        statement: What takes it off; empty where no statement does.
+    """
+
+    what: str
+    statement: str = ""
+
+
+@dataclass(frozen=True)
 class HeldColumns:
     """What keeps columns of a table from another type.
 
     Attributes:
         columns: The columns, each with what it is a part of.
         declared: What follows the columns in a CREATE TABLE of the same keys.
+        lengths: Columns that cannot be made longer in place, each with all that keeps it from it.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     declared: str = ""
+    lengths: Mapping[str, Sequence[LengthHold]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

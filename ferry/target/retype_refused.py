@@ -67,6 +67,30 @@ class Refusal:
             todo=anew if replaced else copied,
         )
 
+    def not_lengthened(self, short: Sequence[Retype]) -> SchemaError:
+        """The error for text columns that the warehouse does not make longer as they are."""
+        holds = {change.there.name: self.held.lengths[change.there.name] for change in short}
+        found = "; ".join(
+            f"{name} ({', '.join(each.what for each in some)})" for name, some in holds.items()
+        )
+        fixed = [c for c in short if not all(h.statement for h in holds[c.there.name])]
+        freed = [c for c in short if c not in fixed]
+        statements = dict.fromkeys(h.statement for c in freed for h in holds[c.there.name])
+        todo = []
+        if statements:
+            todo.append(f"Run: {' '.join(statements)}")
+        if fixed:
+            swapped = not any(change.there.name in self.held.columns for change in fixed)
+            script = self._changed(fixed) if swapped else self._copied(fixed)
+            todo.append(f"Make the column anew, without what holds it: {script}")
+        return SchemaError(
+            "the target's columns do not fit: " + _listed(short),
+            table=str(self.target),
+            expected="text columns that the warehouse can make longer",
+            found=found,
+            todo=f"{' '.join(todo)} Then run the table again.",
+        )
+
     def lost(self, gone: Sequence[str], gained: Sequence[Column]) -> SchemaError:
         """The error for columns that the source has not, or has no longer."""
         table, drops = table_sql(self.target), self._drops(gone)

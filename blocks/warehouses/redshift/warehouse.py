@@ -23,6 +23,7 @@ from blocks.warehouses.information_schema import StandardCatalog
 from blocks.warehouses.postgres.views import bound_views
 from blocks.warehouses.redshift import types as redshift_types
 from blocks.warehouses.redshift.fingerprint import RedshiftFingerprint
+from blocks.warehouses.redshift.held import constraints, held_columns
 from blocks.warehouses.redshift.load_errors import load_error
 from blocks.warehouses.redshift.s3_refusals import s3_refusal
 from ferry.batch import FileLayout, Staged, StageFormat
@@ -30,7 +31,7 @@ from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, ConfigurationError, FatalError, SchemaError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.statements import PARAM, Statement, Transaction, quoted, storage_keys, table_sql
+from ferry.statements import PARAM, Statement, Transaction, quoted, table_sql
 from ferry.target.declared_key import DeclaredKey
 from ferry.target.retype import HeldColumns, View
 
@@ -79,24 +80,6 @@ FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relname = {PARAM} AND n.nspname = COALESCE(NULLIF({PARAM}, ''), current_schema())
   AND c.relkind IN ('r', 'v')
-"""  # noqa: S608
-# https://docs.aws.amazon.com/redshift/latest/dg/r_SVV_REDSHIFT_COLUMNS.html
-_HELD = f"""
-SELECT column_name, distkey, sortkey, is_nullable
-FROM svv_redshift_columns
-WHERE database_name = {PARAM} AND table_name = {PARAM} AND schema_name = {PARAM}
-ORDER BY sortkey, ordinal_position
-"""  # noqa: S608
-# As https://github.com/sqlalchemy-redshift/sqlalchemy-redshift asks: the leader node alone answers.
-_DECLARED_KEY = f"""
-SELECT k.conname, a.attname
-FROM pg_catalog.pg_constraint AS k
-JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-WHERE k.contype = 'p' AND c.relname = {PARAM}
-  AND n.nspname = COALESCE(NULLIF({PARAM}, ''), current_schema())
-ORDER BY a.attnum
 """  # noqa: S608
 _SESSION = "SELECT pg_backend_pid(), getdate()"
 _VARBYTE = 6551  # pg_type.oid in Redshift; its values come as hex digits
@@ -232,20 +215,8 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
         return bound_views(self.fetch, table, column)
 
     def held_columns(self, table: TableName) -> HeldColumns:
-        """Columns that cannot be dropped, or not be made again as they are.
-
-        Those of the distribution and the sort key, and those that are NOT NULL, as the primary
-        key's are: a column with that constraint cannot be added to a table with rows.
-        """
-        # In statements of their own: functions of the leader node alone are refused beside a view
-        # that goes to the compute nodes.
-        ((database, schema),) = self.fetch("SELECT current_database(), current_schema()")
-        rows = self.fetch(Statement(_HELD, (database, table.name, table.schema or schema)))
-        held = {name: "the primary key, or NOT NULL" for name, _, _, null in rows if null == "NO"}
-        dist = [name for name, distkey, _, _ in rows if distkey]
-        sort = [name for name, _, sortkey, _ in rows if sortkey]
-        held |= dict.fromkeys(sort, "the sort key") | dict.fromkeys(dist, "the distribution key")
-        return HeldColumns(held, storage_keys(sort, dist[0] if dist else None))
+        """Columns that cannot be dropped, or not be made again as they are, or not be longer."""
+        return held_columns(self.fetch, table)
 
     def declared_key(self, table: TableName) -> DeclaredKey | None:
         """The primary key that CREATE TABLE or ALTER TABLE has declared.
@@ -253,8 +224,8 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
         The planner trusts it: "some queries could return incorrect results" if it is not true.
         https://docs.aws.amazon.com/redshift/latest/dg/t_Defining_constraints.html
         """
-        rows = self.fetch(Statement(_DECLARED_KEY, (table.name, table.schema)))
-        return DeclaredKey(rows[0][0], tuple(column for _, column in rows)) if rows else None
+        keys = [each for each in constraints(self.fetch, table) if each.kind == "p"]
+        return DeclaredKey(keys[0].name, keys[0].columns) if keys else None
 
     def copy_in(
         self,

@@ -43,6 +43,34 @@ BEGIN
     END IF;
 END $$;
 
+-- The encodings that columns were given, by number: a column that is renamed keeps its own.
+CREATE TABLE IF NOT EXISTS redshift_double.encodings (
+    relation oid, attnum smallint, encoding text, PRIMARY KEY (relation, attnum));
+GRANT SELECT, INSERT, UPDATE ON redshift_double.encodings TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION redshift_double.require_lengthened(relation regclass, altered name)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    col record;
+BEGIN
+    SELECT a.attnum, a.atthasdef, e.encoding INTO col
+    FROM pg_attribute a LEFT JOIN redshift_double.encodings e
+      ON e.relation = a.attrelid AND e.attnum = a.attnum
+    WHERE a.attrelid = require_lengthened.relation AND a.attname = altered;
+    IF col.encoding IN ('bytedict', 'runlength', 'text255', 'text32k') THEN
+        RAISE EXCEPTION 'cannot alter column "%" with encoding %', altered, col.encoding
+            USING ERRCODE = '0A000';
+    ELSIF col.atthasdef THEN
+        RAISE EXCEPTION 'cannot alter column "%" with a default value', altered
+            USING ERRCODE = '0A000';
+    ELSIF EXISTS (SELECT FROM redshift_double.pg_constraint k
+                  WHERE k.conrelid = require_lengthened.relation AND col.attnum = ANY (k.conkey))
+    THEN
+        RAISE EXCEPTION 'cannot alter column "%" with UNIQUE, PRIMARY KEY or FOREIGN KEY', altered
+            USING ERRCODE = '0A000';
+    END IF;
+END $$;
+
 -- VARCHAR(n) counts bytes, CHAR is ASCII, DECIMAL(19, s) stops at int64 -------------------------
 
 CREATE OR REPLACE FUNCTION redshift_double.add_checks(relation regclass) RETURNS void
@@ -286,9 +314,14 @@ $$ SELECT coalesce(nullif(current_setting('redshift_double.db_collation', true),
 
 -- Redshift's system views -----------------------------------------------------------------------
 
--- A declared primary key is a CHECK here, which holds for every row; no other CHECK is let in.
+-- A declared key is a CHECK here, which holds for every row and ends with the key's kind and, of a
+-- foreign key, the table that it points to; no other CHECK is let in.
 CREATE OR REPLACE VIEW redshift_double.pg_constraint AS
-SELECT oid, conname, connamespace, 'p'::"char" AS contype, conrelid, conkey
+SELECT oid, conname, connamespace,
+       COALESCE(substring(pg_get_constraintdef(oid) FROM '<> ''([uf]):'), 'p')::"char" AS contype,
+       conrelid, conkey,
+       COALESCE(to_regclass(substring(
+           pg_get_constraintdef(oid) FROM '<> ''f:(.*)''::text[)]+$')), 0)::oid AS confrelid
 FROM pg_catalog.pg_constraint
 WHERE contype = 'c' AND conrelid <> 0 AND conname !~ '^rs_(bytes|ascii|int64)_';
 GRANT SELECT ON redshift_double.pg_constraint TO PUBLIC;
@@ -332,9 +365,12 @@ SELECT c.table_catalog::text AS database_name, c.table_schema::text AS schema_na
        c.table_name::text AS table_name, c.column_name::text AS column_name,
        c.ordinal_position::integer AS ordinal_position, c.data_type::text AS data_type,
        c.column_default::text AS column_default, c.is_nullable::text AS is_nullable,
-       'none'::text AS encoding, COALESCE(k.distkey, false) AS distkey,
+       COALESCE(e.encoding, 'none') AS encoding, COALESCE(k.distkey, false) AS distkey,
        COALESCE(k.sortkey, 0) AS sortkey, NULL::text AS column_acl, NULL::text AS remarks
 FROM redshift_double.columns c
+LEFT JOIN pg_attribute a ON a.attname = c.column_name AND a.attrelid =
+    to_regclass(quote_ident(c.table_schema) || '.' || quote_ident(c.table_name))
+LEFT JOIN redshift_double.encodings e ON e.relation = a.attrelid AND e.attnum = a.attnum
 LEFT JOIN redshift_double.storage_keys k ON k."column" = c.column_name AND k.relation =
     to_regclass(quote_ident(c.table_schema) || '.' || quote_ident(c.table_name));
 

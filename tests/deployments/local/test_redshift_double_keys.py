@@ -47,6 +47,11 @@ def test_a_declared_key_is_found_by_an_index_from_the_second_insert_on(redshift)
         ("(a int, b int, CONSTRAINT mine PRIMARY KEY (b))", [("mine", "b")]),
         ("(a int CONSTRAINT mine PRIMARY KEY, b int)", [("mine", "a")]),
         ("(a int NOT NULL UNIQUE, b int, FOREIGN KEY (a) REFERENCES t (id))", []),
+        (
+            "(a int CONSTRAINT u UNIQUE, b int REFERENCES t, CONSTRAINT f FOREIGN KEY (a)"
+            " REFERENCES public.t (id), UNIQUE (a, b))",
+            [],
+        ),
     ],
 )
 def test_a_declared_primary_key_is_told_by_the_catalog_and_dropped(tables, declared, told):
@@ -77,3 +82,58 @@ def test_columns_of_distribution_and_sort_keys_are_told_and_not_dropped(redshift
     for column, key in (("a", "distkey"), ("b", "sortkey"), ("c", "sortkey")):
         with pytest.raises(psycopg2.errors.FeatureNotSupported, match=key):
             redshift.execute(f"ALTER TABLE k DROP COLUMN {column}")
+
+
+OTHERS = """
+SELECT k.contype, k.conname, a.attname, CAST(k.confrelid AS regclass)
+FROM pg_catalog.pg_constraint AS k
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+WHERE k.contype IN ('u', 'f') AND k.conrelid = CAST('k' AS regclass) ORDER BY 1, 2, 3
+"""
+
+
+def test_unique_and_foreign_keys_are_told_by_the_catalog_and_dropped(tables):
+    tables.execute(
+        "CREATE TABLE k (a int UNIQUE, b int REFERENCES t (id), c int, "
+        "CONSTRAINT mine FOREIGN KEY (b, c) REFERENCES t, UNIQUE (b, c))"
+    )
+    tables.execute("ALTER TABLE k ADD CONSTRAINT later UNIQUE (c)")
+    assert rows(tables, OTHERS) == [
+        ("f", "k_b_fkey", "b", "t"),
+        ("f", "mine", "b", "t"),
+        ("f", "mine", "c", "t"),
+        ("u", "k_a_key", "a", "-"),
+        ("u", "k_b_key", "b", "-"),
+        ("u", "k_b_key", "c", "-"),
+        ("u", "later", "c", "-"),
+    ]
+    tables.execute("INSERT INTO k VALUES (1, 7, 8), (1, 7, 8), (NULL, NULL, NULL)")
+    for name in ("k_b_fkey", "mine", "k_a_key", "k_b_key", "later"):
+        tables.execute(f"ALTER TABLE k DROP CONSTRAINT {name}")
+    assert rows(tables, OTHERS) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "says", "freed"),
+    [
+        ("a varchar(5) ENCODE text255", "encoding text255", "ALTER COLUMN a ENCODE zstd"),
+        ("b decimal(9, 2), a varchar(5) ENCODE bytedict", "bytedict", "ALTER COLUMN a ENCODE lzo"),
+        ("a varchar(5) DEFAULT 'x'", "default", ""),
+        ("a varchar(5) PRIMARY KEY", "PRIMARY KEY", "DROP CONSTRAINT k_pkey"),
+        ("a varchar(5) UNIQUE", "UNIQUE", "DROP CONSTRAINT k_a_key"),
+        ("a varchar(5) REFERENCES t (name)", "FOREIGN KEY", "DROP CONSTRAINT k_a_fkey"),
+    ],
+)
+def test_a_varchar_is_not_made_longer_where_redshift_leaves_it(tables, declared, says, freed):
+    tables.execute(f"CREATE TABLE k ({declared}, z varchar(5) ENCODE zstd)")
+    tables.execute("ALTER TABLE k ALTER COLUMN z TYPE varchar(9)")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match=says):
+        tables.execute("ALTER TABLE k ALTER COLUMN a TYPE varchar(9)")
+    if freed:
+        tables.execute(f"ALTER TABLE k {freed}")
+        tables.execute("ALTER TABLE k ALTER COLUMN a TYPE varchar(9)")
+    told = "SELECT column_name, encoding FROM svv_redshift_columns WHERE table_name = 'k'"
+    assert dict(rows(tables, told))["z"] == "zstd"
+    tables.execute("ALTER TABLE k ADD COLUMN y varchar(5) ENCODE runlength")
+    tables.execute("ALTER TABLE k RENAME COLUMN y TO x")
+    assert dict(rows(tables, told))["x"] == "runlength"

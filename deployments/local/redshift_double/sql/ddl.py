@@ -1,15 +1,17 @@
 """CREATE TABLE and ALTER TABLE: Redshift's text in, PostgreSQL's text out.
 
 What only steers Redshift's storage (DISTKEY, SORTKEY, ENCODE, BACKUP) is accepted and dropped.
-Keys are accepted and not enforced; a primary key still makes its columns NOT NULL, and is kept as a
-CHECK that holds for every row: the catalog tells its name and columns, and it can be dropped.
+Keys are accepted and not enforced; a primary key still makes its columns NOT NULL. Each is kept as
+a CHECK that holds for every row: the catalog tells its name and columns, and it can be dropped.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from deployments.local.redshift_double.errors import Refusal, syntax_error, unsupported
+from deployments.local.redshift_double.session import literal
 from deployments.local.redshift_double.sql.column_types import read_type, rewrite_type
 from deployments.local.redshift_double.sql.keys import quoted
 from deployments.local.redshift_double.sql.tokens import Edits, Statement
@@ -23,8 +25,7 @@ _TAIL = re.compile(
 _ALTER_STORAGE = re.compile(
     r"^ALTER TABLE (?:[^ ]+)(?: \. [^ ]+)* "
     r"(ALTER (DISTKEY|DISTSTYLE|(COMPOUND )?SORTKEY|ENCODE)\b"
-    r"|ALTER (COLUMN )?[^ ]+ ENCODE\b"
-    r"|ADD (CONSTRAINT [^ ]+ )?(UNIQUE|FOREIGN)\b)"
+    r"|ALTER (COLUMN )?[^ ]+ ENCODE\b)"
 )
 
 
@@ -71,12 +72,8 @@ def _rewrite_columns(statement: Statement, edits: Edits, opening: int, table: st
         word = statement.word(first)
         if word in _KEYS and statement.tokens[first].kind == "word":
             key = _table_constraint(statement, first, last)
-            required |= set(key)
-            if key:
-                edits.replace(first, last, _kept_key(statement, first, key, table))
-            else:
-                start = first - 1 if statement.word(first - 1) == "," else first
-                edits.replace(start, last, "")
+            required |= set(key.columns) if key.kind == "p" else set()
+            edits.replace(first, last, _kept_key(statement, first, key, table))
         elif word != "LIKE":
             type_end = rewrite_column(statement, edits, first, last, table)
             columns.append((statement.tokens[first].name, type_end))
@@ -85,23 +82,45 @@ def _rewrite_columns(statement: Statement, edits: Edits, opening: int, table: st
             edits.after(type_end - 1, " NOT NULL")
 
 
-def _table_constraint(statement: Statement, first: int, last: int) -> list[str]:
-    """Returns the columns of a primary key, none for another constraint of a table."""
-    words = " ".join(statement.word(i) for i in range(first, last))
-    if re.search(r"\bCHECK\b", words):
+@dataclass(frozen=True)
+class _Key:
+    """A key: `p`, `u` or `f`, its columns, and the table that a foreign one points to."""
+
+    kind: str
+    columns: list[str]
+    references: str = ""
+
+
+def _table_constraint(statement: Statement, first: int, last: int) -> _Key:
+    """Returns the key that a constraint of a table declares."""
+    words = [statement.word(i) for i in range(first, last)]
+    if "CHECK" in words:
         raise unsupported("CHECK constraint")
-    if "PRIMARY" not in words:
-        return []
-    opening = next(i for i in range(first, last) if statement.word(i) == "(")
-    return [statement.tokens[start].name for start, _ in statement.items(opening)]
+    begin = first + 2 if words[0] == "CONSTRAINT" else first
+    kind = statement.word(begin)[:1].lower()
+    opening = next(i for i in range(begin, last) if statement.word(i) == "(")
+    columns = [statement.tokens[start].name for start, _ in statement.items(opening)]
+    if kind != "f":
+        return _Key(kind, columns)
+    return _Key(kind, columns, _referenced(statement, first + words.index("REFERENCES")))
 
 
-def _kept_key(statement: Statement, first: int, columns: list[str], table: str) -> str:
+def _referenced(statement: Statement, references: int) -> str:
+    """Returns the table after REFERENCES, quoted."""
+    end = statement.qualified_name(references + 1)
+    names = [t.name for t in statement.tokens[references + 1 : end] if t.word != "."]
+    return ".".join(quoted(name) for name in names)
+
+
+def _kept_key(statement: Statement, first: int, key: _Key, table: str) -> str:
     """Returns the CHECK, of the constraint's own name or of the one that Redshift would give it."""
+    of_kind = {"p": "pkey", "u": f"{key.columns[0]}_key", "f": f"{key.columns[0]}_fkey"}
+    end = of_kind[key.kind][-40:]
     named = statement.word(first) == "CONSTRAINT"
-    name = statement.tokens[first + 1].name if named else f"{table[:58]}_pkey"
-    terms = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in columns)
-    return f"CONSTRAINT {quoted(name)} CHECK (({terms}) OR true)"
+    name = statement.tokens[first + 1].name if named else f"{table[: 62 - len(end)]}_{end}"
+    terms = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in key.columns)
+    kept = "true" if key.kind == "p" else f"'' <> {literal(f'{key.kind}:{key.references}')}"
+    return f"CONSTRAINT {quoted(name)} CHECK (({terms}) OR {kept})"
 
 
 def rewrite_column(statement: Statement, edits: Edits, first: int, last: int, table: str) -> int:
@@ -119,20 +138,21 @@ def rewrite_column(statement: Statement, edits: Edits, first: int, last: int, ta
     while index < last:
         word = statement.word(index)
         after = index + 1
-        if word in {"DISTKEY", "SORTKEY", "UNIQUE"}:
+        if word in {"DISTKEY", "SORTKEY"}:
             edits.replace(index, after, "")
         elif word in {"ENCODE", "COLLATE"}:
             after = index + 2
             edits.replace(index, after, "")
-        elif word in {"PRIMARY", "PRIMARY KEY"}:
+        elif word in {"PRIMARY", "PRIMARY KEY", "UNIQUE", "REFERENCES"}:
             after = index + (2 if word == "PRIMARY" else 1)
+            key = _Key(word[0].lower(), [column])
+            if word == "REFERENCES":
+                key = _Key("f", [column], _referenced(statement, index))
+                after = statement.qualified_name(index + 1)
+                after = statement.closing(after) + 1 if statement.word(after) == "(" else after
             begins = index - 2 if statement.word(index - 2) == "CONSTRAINT" else index
-            kept = _kept_key(statement, begins, [column], table)
-            edits.replace(begins, after, f"NOT NULL {kept}")
-        elif word == "REFERENCES":
-            after = statement.qualified_name(index + 1)
-            after = statement.closing(after) + 1 if statement.word(after) == "(" else after
-            edits.replace(index, after, "")
+            kept = _kept_key(statement, begins, key, table)
+            edits.replace(begins, after, f"NOT NULL {kept}" if key.kind == "p" else kept)
         elif word in {"IDENTITY", "GENERATED"}:
             after = _identity(statement, edits, index)
         elif word == "CHECK":
@@ -179,8 +199,6 @@ def rewrite_alter_table(statement: Statement, edits: Edits, *, in_transaction: b
             return
         first += words[first] == "COLUMN"
         rewrite_column(statement, edits, first, len(words), table)
-    elif "CONSTRAINT" in words:  # of a kind that is not kept, it was never there
-        edits.after(words.index("CONSTRAINT"), " IF EXISTS")
     elif "TYPE" in words and "ALTER" in words[1:]:
         if in_transaction:
             raise Refusal("ALTER TABLE ALTER COLUMN cannot run inside a transaction block", "25001")

@@ -117,9 +117,12 @@ async def _perform(session: Session, statement: Statement, *, hidden: bool) -> R
         (await session.run(check)).require()
     if statement.shape.startswith("ALTER TABLE"):
         await storage_keys.check_drop(session, statement)
+        await storage_keys.check_longer(session, statement)
     result = await session.run(text, Show.NOTHING if hidden else Show.ALL)
     if not result.error and _CREATE_TABLE.match(statement.shape):
         await storage_keys.note(session, statement)
+    elif not result.error and statement.shape.startswith("ALTER TABLE"):
+        await storage_keys.note_encodings(session, statement)
     return result
 
 
@@ -148,6 +151,7 @@ def _special(  # noqa: PLR0911 - a table of commands
 
 
 async def _accept(session: Session, statement: Statement) -> Result:
+    await storage_keys.note_encodings(session, statement)
     session.complete(" ".join(statement.word(i) for i in range(2)))
     return Result()
 

@@ -1,4 +1,8 @@
-"""Distribution and sort keys: told by SVV_REDSHIFT_COLUMNS, and not to be dropped."""
+"""Distribution and sort keys, and encodings: told by SVV_REDSHIFT_COLUMNS.
+
+A column of a key is not to be dropped; one of some encodings, with a default or of a declared key
+is not to be made longer.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,12 @@ SELECT {table}::regclass, {column}, {distkey}, {sortkey}
 WHERE to_regclass({table}) IS NOT NULL AND NOT EXISTS (
     SELECT FROM redshift_double.storage_keys
     WHERE relation = {table}::regclass AND "column" = {column})"""
+
+_ENCODE = """
+INSERT INTO redshift_double.encodings
+SELECT attrelid, attnum, {encoding} FROM pg_attribute
+WHERE attrelid = to_regclass({table}) AND attname = {column}
+ON CONFLICT (relation, attnum) DO UPDATE SET encoding = excluded.encoding"""
 
 
 async def note(session: Session, statement: Statement) -> None:
@@ -27,6 +37,29 @@ async def note(session: Session, statement: Statement) -> None:
             "sortkey": sort.index(column) + 1 if column in sort else 0,
         }
         await session.run(_NOTE.format(**values))
+    await note_encodings(session, statement, first)
+
+
+async def note_encodings(session: Session, statement: Statement, first: int = 2) -> None:
+    """Keep the encodings that a CREATE or ALTER TABLE gives to columns, once it has run.
+
+    Args:
+        session: The client's.
+        statement: The statement.
+        first: Where the table's name begins in it.
+    """
+    table, column = literal(table_name(statement, first)), ""
+    begin = statement.qualified_name(first)
+    depth = -1 if statement.word(begin) == "(" else 0
+    for index in range(begin, len(statement.tokens)):
+        word, before = statement.word(index), statement.word(index - 1)
+        if depth == 0 and before in {"(", ",", "ADD", "ALTER", "COLUMN"} and word != "COLUMN":
+            column = statement.tokens[index].name
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if word == "ENCODE" and statement.word(index + 1) != "AUTO":
+            encoding = literal(statement.tokens[index + 1].name)
+            values = {"table": table, "column": literal(column), "encoding": encoding}
+            await session.run(_ENCODE.format(**values))
 
 
 def _keys(statement: Statement, opening: int) -> tuple[list[str], list[str]]:
@@ -59,4 +92,20 @@ async def check_drop(session: Session, statement: Statement) -> None:
     column = statement.tokens[index + 1 + (statement.word(index + 1) == "COLUMN")].name
     table = literal(table_name(statement, 2))
     check = f"SELECT redshift_double.require_no_key({table}, {literal(column)})"
+    (await session.run(check)).require()
+
+
+async def check_longer(session: Session, statement: Statement) -> None:
+    """Refuse an ALTER TABLE that makes a column longer which Redshift leaves as it is.
+
+    Raises:
+        Refusal: It does.
+    """
+    words = [statement.word(i) for i in range(len(statement.tokens))]
+    index = statement.qualified_name(2)
+    if words[index] != "ALTER" or "TYPE" not in words:
+        return
+    column = statement.tokens[words.index("TYPE") - 1].name
+    table = literal(table_name(statement, 2))
+    check = f"SELECT redshift_double.require_lengthened({table}, {literal(column)})"
     (await session.run(check)).require()
