@@ -159,12 +159,19 @@ class Source(NamedBlock, ABC):
         """The lowest and highest value of a column; None when it has none."""
 
     @abstractmethod
-    def count_uncarried(self, table: TableName, column: str) -> int:
+    def count_uncarried(
+        self, table: TableName, column: str, reach: ExtractQuery | None = None
+    ) -> int:
         """How many rows no window and no watermark over this column would ever carry.
 
         Those whose value there is NULL, or nothing that has a place in the column's order: a zero
         date, text that is no time. A look by the column's index, if it has one, where there are
         none.
+
+        Args:
+            table: The table.
+            column: The column.
+            reach: A query whose bounds nothing reaches beyond: what lies there is counted, too.
 
         Raises:
             SchemaError: No such table or column.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
+from ferry.plan import window_bounds
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.specs.tables import Mode, TableSpec
+from ferry.windows import EARLIEST, LATEST, Window
 from tasks.landed.receipts import readings
 from tasks.places.readers import place_among_readers
+
+_BEYOND = f"before {EARLIEST.date()} or after {LATEST.date() - timedelta(days=1)}"
 
 
 def refuse_never_carried(
@@ -40,17 +45,18 @@ def refuse_never_carried(
             retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
-    refuse_uncarried(spec, query, source, backfill=backfill)
+    refuse_uncarried(spec, mode, query, source, backfill=backfill)
     refuse_rows_of_others(readings(spec.target, warehouse), spec, mode, query.cursor)
 
 
 def refuse_uncarried(
-    spec: TableSpec, query: ExtractQuery, source: Source, *, backfill: bool = False
+    spec: TableSpec, mode: Mode, query: ExtractQuery, source: Source, *, backfill: bool = False
 ) -> None:
     """Refuse a read that leaves rows behind for ever, unless the spec says to leave them.
 
     Args:
         spec: The table's spec.
+        mode: How it is carried: a window cannot reach where the calendar ends, a watermark can.
         query: What is to be read; without a cursor, nothing is left behind.
         source: Where from.
         backfill: Whether a backfill asks, which leaves a place among the readers to others.
@@ -61,14 +67,16 @@ def refuse_uncarried(
     """
     if query.cursor is None or spec.null_cursors == "ignore":
         return
+    reach = _reach(spec, query) if mode == "window" else None
     with place_among_readers(spec.source, backfill=backfill):
-        count = source.count_uncarried(query.schema.name, query.cursor)
+        count = source.count_uncarried(query.schema.name, query.cursor, reach)
         if spec.cursor_unit:
             count += _zeros(query, source)
     if count:
         raise DataError(
             f"rows whose cursor {query.cursor!r} is NULL, "
             + ("0" if spec.cursor_unit else "a zero date or no date at all")
+            + (f", or lies {_BEYOND}," if reach else "")
             + " would never be carried",
             table=str(spec.target),
             expected="in every row a value that windows and watermarks can reach",
@@ -76,6 +84,12 @@ def refuse_uncarried(
             todo="Correct them in the source, set another `cursor` in the table's spec, leave "
             f"these rows behind with `null_cursors: ignore`, or {_in_full(spec)}.",
         )
+
+
+def _reach(spec: TableSpec, query: ExtractQuery) -> ExtractQuery:
+    """The same query from the first window that there can be to the last."""
+    start, end = window_bounds(spec, Window(EARLIEST, LATEST))
+    return replace(query, start=start, end=end)
 
 
 def _in_full(spec: TableSpec) -> str:

@@ -235,8 +235,8 @@ class TableSpec(BaseModel):
     )
     null_cursors: Literal["error", "ignore"] = Field(
         default="error",
-        description="Rows whose cursor is NULL, a zero date or no date at all, which no window "
-        "carries: refuse, or leave behind.",
+        description="Rows whose cursor is NULL, a zero date, no date at all or beyond all windows, "
+        "which are never carried: refuse, or leave behind.",
     )
     sort_key: tuple[str, ...] = Field(
         default=(), description="Sort key of the target, when it is created."

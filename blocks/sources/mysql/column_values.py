@@ -8,7 +8,7 @@ from pymysql.cursors import Cursor
 
 from blocks.sources.mysql.select import uncarried_condition
 from blocks.sources.mysql.types import quote, select_expression
-from ferry.batch import CursorValue
+from ferry.batch import CursorValue, ExtractQuery
 from ferry.schema import TIMES, Column, Kind
 
 
@@ -38,18 +38,21 @@ def bounds(cursor: Cursor, table: str, column: Column) -> tuple[CursorValue, Cur
     return low, high
 
 
-def count_uncarried(cursor: Cursor, table: str, column: Column) -> int:
+def count_uncarried(
+    cursor: Cursor, table: str, column: Column, reach: ExtractQuery | None = None
+) -> int:
     """How many rows have NULL or a zero date in the column, by its index, if it has one.
 
     Args:
         cursor: A cursor on the server.
         table: The table's full name, quoted.
         column: The column.
+        reach: A query beyond whose bounds rows are counted, too.
 
     Raises:
         pymysql.MySQLError: The caller turns it into Ferry's.
     """
-    uncarried = uncarried_condition(column)
+    uncarried = uncarried_condition(column, reach)
     if uncarried is None:
         return 0
     rows = f"FROM {table} WHERE {uncarried}"

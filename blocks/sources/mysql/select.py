@@ -22,7 +22,7 @@ from blocks.sources.mysql.types import (
 )
 from ferry.batch import PIECE_NUMBER, CursorValue, ExtractQuery
 from ferry.errors import DataError
-from ferry.schema import Column, TableName
+from ferry.schema import Column, Kind, TableName
 
 _MASK_BITS = 30
 _IMPOSSIBLE_DATE_TYPES = {"date", "datetime"}
@@ -59,12 +59,25 @@ def table_name(table: TableName, database: str) -> str:
     return f"{quote(table.schema or database)}.{quote(table.name)}"
 
 
-def uncarried_condition(cursor: Column) -> str | None:
-    """What is true of the rows that no bounds of this cursor would take; None if no row can be."""
-    name, lowest = quote(cursor.name), lowest_time(cursor)
-    if lowest is not None:
-        return f"({name} IS NULL OR {name} < {literal(lowest)})"
-    return f"{name} IS NULL" if cursor.nullable else None
+def uncarried_condition(cursor: Column, reach: ExtractQuery | None = None) -> str | None:
+    """What is true of the rows that no bounds of this cursor would take; None if no row can be.
+
+    Args:
+        cursor: The cursor column.
+        reach: A query beyond whose bounds none is taken; a TIMESTAMP cannot be there.
+    """
+    name = quote(cursor.name)
+    low: CursorValue | None = lowest_time(cursor)
+    high: CursorValue | None = None
+    conditions = [f"{name} IS NULL"] if cursor.nullable or low is not None else []
+    if reach is not None and cursor.type.kind is not Kind.TIMESTAMPTZ:
+        low, high = cursor_bounds(reach, cursor)  # no zero date reaches the lower one
+    conditions += [
+        f"{name} {operator} {literal(bound)}"
+        for operator, bound in (("<", low), (">=", high))
+        if bound is not None
+    ]
+    return f"({' OR '.join(conditions)})" if conditions else None
 
 
 def _bounded(query: ExtractQuery, cursor: Column) -> list[str]:

@@ -289,20 +289,17 @@ class MySQLSource(Source):
             found = self._cursor_column(cursor, table, column)
             return bounds(cursor, table_name(table, self.database), found)
 
-    def count_uncarried(self, table: TableName, column: str) -> int:
-        """How many rows have NULL or a zero date (any of the year 0) in this column.
+    def count_uncarried(
+        self, table: TableName, column: str, reach: ExtractQuery | None = None
+    ) -> int:
+        """As `Source.count_uncarried`: NULL, a zero date (any of the year 0), what is beyond.
 
         Other dates that do not exist, such as 2023-00-15, lie between two that do: windows meet
-        them, and refuse them or leave them out. By the column's index, if it has one.
-
-        Raises:
-            SchemaError: No such table or column.
-            RequestError: The column's type has no exact order.
-            AccessError, ConnectionLostError, BusyError: As for `describe`.
+        them, and refuse them or leave them out.
         """
         with self._server.cursor(table) as cursor:
             found = self._cursor_column(cursor, table, column)
-            return count_uncarried(cursor, table_name(table, self.database), found)
+            return count_uncarried(cursor, table_name(table, self.database), found, reach)
 
     def now(self) -> datetime:
         """The server's clock, in UTC."""

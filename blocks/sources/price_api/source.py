@@ -165,7 +165,12 @@ class PriceAPISource(Source):
         values = [value for value in self._values(table, column) if value is not None]
         return (min(values), max(values)) if values else None
 
-    def count_uncarried(self, table: TableName, column: str) -> int:
+    def count_uncarried(
+        self,
+        table: TableName,
+        column: str,
+        reach: ExtractQuery | None = None,  # noqa: ARG002  # no exchange trades beyond it
+    ) -> int:
         """How many rows have NULL in this column, by reading all there is; only volume can."""
         known = self.describe(table).column(column)
         if known and not known.nullable:

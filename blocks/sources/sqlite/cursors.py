@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from blocks.sources.sqlite.types import from_storage
+from ferry.batch import CursorValue
 from ferry.schema import DataType, Kind
+
+Bounds = tuple[CursorValue | None, CursorValue | None]
 
 CARRIES = "ferry_carries"
 """The name under which `carries` is known to a connection that uses `carried_condition`."""
@@ -25,16 +28,22 @@ def carried_value(raw: Any, data_type: DataType) -> Any:
         return None
 
 
-def carries(raw: Any, data_type: DataType) -> bool:
-    """Whether the stored value has a place in the column's order; of text, its bytes."""
+def carries(raw: Any, data_type: DataType, bounds: Bounds = (None, None)) -> bool:
+    """Whether the stored value has a place in the column's order, in bounds; of text, its bytes."""
     try:
         raw = raw.decode() if isinstance(raw, bytes) else raw
     except UnicodeDecodeError:
         return False
-    return carried_value(raw, data_type) is not None
+    return is_within(carried_value(raw, data_type), bounds)
 
 
-def carried_condition(name: str, data_type: DataType) -> str:
+def is_within(value: Any, bounds: Bounds) -> bool:
+    """Whether the value is there, and within the bounds."""
+    low, high = bounds
+    return value is not None and (low is None or value >= low) and (high is None or value < high)
+
+
+def carried_condition(name: str, data_type: DataType, bounds: Bounds = (None, None)) -> str:
     """What is true of the rows that a window or a watermark over a column can reach, as SQL.
 
     Most values are told by SQLite alone: Python is asked only where that is not enough.
@@ -42,16 +51,23 @@ def carried_condition(name: str, data_type: DataType) -> str:
     Args:
         name: The column's name, quoted.
         data_type: The column's type.
+        bounds: Between which it can; of text there are none.
     """
     kind = data_type.kind
+    low, high = bounds
     if kind is Kind.TEXT:
         return f"{name} IS NOT NULL"
     if kind in _BITS:
         limit = (1 << _BITS[kind]) - 1
-        return f"typeof({name}) = 'integer' AND {name} BETWEEN {-limit} - 1 AND {limit}"
+        first = -limit if low is None else max(-limit, int(cast("int", low)) + 1)
+        last = limit if high is None else min(limit, int(cast("int", high)) - 1)
+        return f"typeof({name}) = 'integer' AND {name} BETWEEN {first} - 1 AND {last}"
     if kind in _PLAIN:
         again = f"{_PLAIN[kind]}({name}, '+0 days')"  # without it, 31 February stays one
-        plain = f"({again} IS {name} AND substr({name}, 1, 4) <> '0000')"
+        # A day that is not one of the bounds' own; what is before Christ begins with a minus.
+        days = [str(bound)[:10] for bound in (low or "0000-12-31", high or "9999-12-32")]
+        inside = f"substr({name}, 1, 10) > '{days[0]}' AND substr({name}, 1, 10) < '{days[1]}'"
+        plain = f"({again} IS {name} AND {inside})"
         asked = f"{CARRIES}(CAST({name} AS BLOB))"
         return f"CASE WHEN typeof({name}) <> 'text' THEN 0 WHEN {plain} THEN 1 ELSE {asked} END"
     return (

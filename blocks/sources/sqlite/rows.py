@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blocks.sources.sqlite.columns import stored_array, within
-from blocks.sources.sqlite.cursors import carried_value
+from blocks.sources.sqlite.cursors import Bounds, carried_value, is_within
 from blocks.sources.sqlite.types import from_storage
-from ferry.batch import CursorValue
 from ferry.errors import DataError
 from ferry.schema import Column, DataType, TableName, arrow_type
 
@@ -27,7 +26,6 @@ _SIZED_OR_NULL = _SIZED | {type(None)}
 
 Values = list[list[Any]]
 """The values of some rows, as SQLite has them stored: a list for each column."""
-Bounds = tuple[CursorValue | None, CursorValue | None]
 
 
 def fetched(cursor: sqlite3.Cursor, batch_rows: int) -> Iterator[Values]:
@@ -76,7 +74,7 @@ def inside(values: Values, place: int, data_type: DataType, bounds: Bounds) -> V
     stored = stored_array(cursors, data_type)
     found = None if stored is None else within(stored, bounds)
     if found is None:
-        kept = [_within(carried_value(raw, data_type), bounds) for raw in cursors]
+        kept = [is_within(carried_value(raw, data_type), bounds) for raw in cursors]
     elif pc.all(found).as_py():
         return values
     else:
@@ -120,11 +118,6 @@ def checked(raw: Any, column: Column, table: TableName, rows_before: int) -> Any
             found=f"another {type(raw).__name__} after the first {rows_before} rows",
             todo="Correct it in the source, or declare the column as what it holds.",
         ) from None
-
-
-def _within(value: Any, bounds: Bounds) -> bool:
-    low, high = bounds
-    return value is not None and (low is None or value >= low) and (high is None or value < high)
 
 
 def _bytes(values: Sequence[Any]) -> int:

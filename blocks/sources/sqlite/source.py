@@ -135,8 +135,10 @@ class SQLiteSource(Source):
             return None
         return checked(low, found, table, 0), checked(high, found, table, 0)
 
-    def count_uncarried(self, table: TableName, column: str) -> int:
-        """How many rows have NULL in this column, or what its declared type does not say.
+    def count_uncarried(
+        self, table: TableName, column: str, reach: ExtractQuery | None = None
+    ) -> int:
+        """As `Source.count_uncarried`: also what the column's declared type does not say.
 
         Such as a time that is stored as a number, or as text of another form. Looks at every row.
 
@@ -147,10 +149,11 @@ class SQLiteSource(Source):
         """
         with self._connection() as connection:
             found = self._column(connection, table, column)
+            bounds = cursor_bounds(reach, found) if reach else (None, None)
             connection.create_function(
-                CARRIES, 1, lambda raw: carries(raw, found.type), deterministic=True
+                CARRIES, 1, lambda raw: carries(raw, found.type, bounds), deterministic=True
             )
-            condition = carried_condition(quoted(found.name), found.type)
+            condition = carried_condition(quoted(found.name), found.type, bounds)
             sql = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE NOT ({condition})"  # noqa: S608
             return int(execute(connection, sql).fetchone()[0])
 

@@ -25,6 +25,7 @@ CURSORS = pytest.mark.parametrize(
     ("cursor", "zone"),
     [("modified", "Asia/Seoul"), ("modified", "America/New_York"), ("day", "Asia/Seoul")],
 )
+BY_DAY = {"mode": "window", "key": ["id"], "null_cursors": "ignore"}
 EDGES = [date(1, 1, 1), date(9999, 12, 31)]
 
 
@@ -35,7 +36,7 @@ def shop(journey: Any) -> Any:
     days = ["0001-01-01", "2023-01-05", "9999-12-31"]
     rows = [(n, f"{day} 00:00:00", day) for n, day in enumerate(days)]
     journey.sql("INSERT INTO events VALUES (?, ?, ?)", rows)
-    journey.write_specs(events={"mode": "window", "key": ["id"], "cursor": "modified"})
+    journey.write_specs(events={**BY_DAY, "cursor": "modified"})
     return journey
 
 
@@ -81,7 +82,7 @@ def test_the_first_day_that_a_window_can_have_carries_its_rows(
     shop: Any, cursor: str, zone: str
 ) -> None:
     shop.write_specs(
-        events={"mode": "window", "key": ["id"], "cursor": cursor, "zone": zone},
+        events={**BY_DAY, "cursor": cursor, "zone": zone},
     )
     shop.sql("UPDATE events SET modified = '0001-01-03 12:00:00', day = '0001-01-03' WHERE id = 0")
     receipt = sync_table(table="events", run_date=date(1, 1, 3))
