@@ -94,6 +94,12 @@ class AuditedBucket:
         """Whether any of its rows does."""
         return self.differing > 0
 
+    @property
+    def loses_all(self) -> bool:
+        """Whether the source has none of the rows that the target has, and no other."""
+        only_extra = all(row.how is Difference.EXTRA for row in self.rows)
+        return bool(self.rows) and only_extra and self.differing >= self.target.rows
+
 
 @dataclass(frozen=True)
 class Audit:

@@ -18,13 +18,7 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ferry.batch import StageFormat
@@ -180,7 +174,8 @@ class TableSpec(BaseModel):
         default=5,
         ge=0,
         le=100,
-        description="`reconcile` refuses to mark or delete more of the target's rows than this.",
+        description="`reconcile` refuses to mark or delete more of the target's rows than this; "
+        "and, if it is below 100, all of a day.",
     )
     text_sums: Literal["digests", "lengths"] = Field(
         default="digests",

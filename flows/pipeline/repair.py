@@ -102,7 +102,7 @@ def repair_table(
         to_take_out = len(extra) + audit.unclassified
     route = load_route(spec)
     sides = with_retries(prepare_repair, spec)(
-        spec, route.source, route.warehouse, to_take_out=to_take_out, limit=limit
+        spec, route.source, route.warehouse, audit, to_take_out=to_take_out, limit=limit
     )
     try:
         _apply(sides, audit, to_carry, route, done, remove=removes)

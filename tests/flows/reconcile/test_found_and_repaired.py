@@ -187,7 +187,7 @@ def test_deletions_can_be_marked(shop: Any) -> None:
 
 
 def test_not_too_many_are_taken_out_unasked(shop: Any) -> None:
-    shop.sql("DELETE FROM orders WHERE id < 25")
+    shop.sql("DELETE FROM orders WHERE note IS NULL OR note < 'n3'")
     shop.write_specs(orders={**ORDERS, "hard_deletes": "delete"})
     state = run(table="orders", **JANUARY, repair="all")
     assert state.type is StateType.FAILED
@@ -197,6 +197,24 @@ def test_not_too_many_are_taken_out_unasked(shop: Any) -> None:
     state = run(table="orders", **JANUARY, repair="all", max_delete_percent=30)
     assert state.type is StateType.COMPLETED, state.message
     assert len(shop.target("orders")) == 35
+
+
+def test_days_that_the_source_shows_none_of_are_not_emptied_unasked(shop: Any) -> None:
+    """As a replica that lags, a partition that is being filled again, or a restore shows them."""
+    gone = "modified >= '2023-01-02' AND modified < '2023-01-03' OR id IN (40, 41)"
+    shop.sql(f"DELETE FROM orders WHERE {gone}")
+    spec = {**ORDERS, "hard_deletes": "delete", "max_delete_percent": 90}
+    shop.write_specs(orders=spec)
+    state = run(table="orders", **JANUARY, repair="all")
+    assert state.type is StateType.FAILED
+    message = str(state.message)
+    assert "found nothing at the source of 2023-01-02, of which the target has 10 rows" in message
+    again = "--param start_date=2023-01-02 --param end_date=2023-01-03"
+    assert f"{again} --param zone=UTC --param repair=all --param max_delete_percent=100" in message
+    assert len(shop.target("orders")) == 50
+    state = run(table="orders", **JANUARY, repair="all", max_delete_percent=100)
+    assert state.type is StateType.COMPLETED, state.message
+    assert len(shop.target("orders")) == 38
 
 
 def test_what_the_source_changed_after_it_was_carried_is_pending(shop: Any) -> None:

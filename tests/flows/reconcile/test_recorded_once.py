@@ -94,7 +94,7 @@ def test_a_step_that_is_tried_again_replaces_what_it_had_kept(
 def test_a_change_that_landed_and_whose_step_is_tried_again_is_told(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.write_specs(orders={**SPEC, "hard_deletes": "delete", "max_delete_percent": 50})
+    shop.write_specs(orders={**SPEC, "hard_deletes": "delete", "max_delete_percent": 100})
     shop.sql("DELETE FROM orders WHERE id = 2")
     when_it_ends(monkeypatch, shop, f'DELETE FROM "{shop.schema}"', 1, ExitStack.close)
     state = run("all")
