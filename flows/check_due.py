@@ -36,7 +36,7 @@ from flows.pipeline.run_report import RunReport
 from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.history import History, read_history
 from tasks.runs.missed_looks import drop_missed_looks
-from tasks.runs.notice_claims import PREFIX, SENT, NoticeClaim, all_claims, claim_name
+from tasks.runs.notice_claims import PERHAPS, PREFIX, SENT, NoticeClaim, all_claims, claim_name
 from tasks.runs.standing_notices import notify_once, notify_over
 from tasks.step import explains
 
@@ -92,14 +92,14 @@ class _Check:
             self._table(spec)
         for what in self._answered - self._unasked:
             with self._report.telling(what):
-                if self._claims.pop(_unjudged(what), None) == SENT:
+                if self._claims.pop(_unjudged(what), None) in (SENT, PERHAPS):
                     notify_over(NoticeClaim(self._client, _unjudged(what)), None, self._slug)
 
     def _table(self, spec: TableSpec) -> None:
         told = {
-            name.removeprefix(PREFIX): DeadlineState(value)
+            name.removeprefix(PREFIX): state
             for name, value in self._claims.items()
-            if value in set(DeadlineState)
+            if (state := _noted(value))
         }
         deadlines = deadlines_to_judge(spec, datetime.now(UTC), told)
         if not deadlines or spec.warehouse in self._unasked:
@@ -129,8 +129,9 @@ class _Check:
 
     def _judge(self, deadline: Deadline, history: History, before: DeadlineState | None) -> None:
         arrived = arrival(deadline, history.receipts, history.coverage)
-        state = next_state(before, arrived)
         claim = NoticeClaim(self._client, PREFIX + deadline.key)
+        in_doubt = self._claims.get(claim.name) == PERHAPS
+        state = next_state(None if in_doubt and not arrived.there else before, arrived)
         if state is DeadlineState.LATE:
             if notify_once(
                 claim, late_table_notice(deadline, arrived), self._slug, DeadlineState.LATE
@@ -138,8 +139,8 @@ class _Check:
                 self._report.note(f"{deadline.spec.name} is late")
         elif state is DeadlineState.ARRIVED:
             notice = arrived_notice(deadline, arrived, datetime.now(UTC))
-            notify_over(claim, notice, self._slug, DeadlineState.ARRIVED)
-            self._report.note(f"{deadline.spec.name} has arrived after all")
+            if notify_over(claim, notice, self._slug, DeadlineState.ARRIVED):
+                self._report.note(f"{deadline.spec.name} has arrived after all")
         elif state is DeadlineState.KEPT:
             claim.take()
             claim.confirm(DeadlineState.KEPT)
@@ -153,6 +154,13 @@ class _Check:
         with self._report.telling(what):
             notice = unjudged_notice(what, reason)
             notify_once(NoticeClaim(self._client, _unjudged(what)), notice, self._slug)
+
+
+def _noted(value: str) -> DeadlineState | None:
+    """What a claim says of a deadline: what was perhaps told counts as told, and is told again."""
+    if value == PERHAPS:
+        return DeadlineState.LATE
+    return DeadlineState(value) if value in set(DeadlineState) else None
 
 
 def _impatient(warehouse: Warehouse) -> Warehouse:

@@ -42,7 +42,15 @@ from ferry.runs.window import WINDOW_OF
 from flows.pipeline.notify import HOOK_SECONDS, NOBODY, notifier_slug, notify_of
 from flows.pipeline.run_report import RunReport
 from tasks.runs.missed_looks import drop_missed_looks
-from tasks.runs.notice_claims import PREFIX, NoticeClaim, claim_name, forget_old_claims, sent_claims
+from tasks.runs.notice_claims import (
+    PERHAPS,
+    PREFIX,
+    SENT,
+    NoticeClaim,
+    all_claims,
+    claim_name,
+    forget_old_claims,
+)
 from tasks.runs.standing_notices import notify_once, notify_over
 from tasks.runs.unreported import unreported_runs
 from tasks.runs.watch_end import end_run
@@ -154,7 +162,9 @@ class _Watch:
         stuck = _stuck(seen, now, patience)
         if silent and not seen.heard:
             stuck[_DEAF] = deaf_notice()
-        sent = sent_claims(self._client)
+        claims = all_claims(self._client)
+        sent = {key for key, value in claims.items() if value == SENT}
+        perhaps = {key for key, value in claims.items() if value == PERHAPS}
         unsent = {key: notice for key, notice in stuck.items() if key not in sent}
         stands = {key: run.sign for key, run in suspects.items() if key not in silent}
         stands |= dict.fromkeys(unsent, "stuck")
@@ -172,7 +182,7 @@ class _Watch:
             self._end(suspects[key], ending_of(suspects[key], self._silence, now))
         for key in decided & unsent.keys():
             self._notify(key, unsent[key])
-        self._forget(sent - stuck.keys(), seen)
+        self._forget((sent | perhaps) - stuck.keys(), seen)
         return in_doubt
 
     def _end(self, run: SeenRun, ending: Ending) -> None:
@@ -206,8 +216,8 @@ class _Watch:
         for key in over:
             if key.startswith((_no_worker(""), _late(""))) or (key == _DEAF and seen.heard):
                 with self._report.telling(key):
-                    notify_over(NoticeClaim(self._client, key), back.get(key), self._slug)
-                    self._report.note(f"over: {key.removeprefix(PREFIX)}")
+                    if notify_over(NoticeClaim(self._client, key), back.get(key), self._slug):
+                        self._report.note(f"over: {key.removeprefix(PREFIX)}")
 
 
 def _stuck(seen: Look, now: datetime, patience: Patience) -> dict[str, Notice]:

@@ -82,14 +82,14 @@ class Notice:
     subject: str
     body: str
 
+    @property
+    def again(self) -> Notice:
+        """The same, where it may have arrived before: nobody answered then."""
+        return Notice(self.subject, f"{self.body}\n{SENT_AGAIN}")
 
-def failure_notice(run: FailedRun, *, again: bool = False) -> Notice:
-    """The message about a failed run: table, window, reasons, and the run's link.
 
-    Args:
-        run: The run.
-        again: Whether it may have arrived before: nobody answered then.
-    """
+def failure_notice(run: FailedRun) -> Notice:
+    """The message about a failed run: table, window, reasons, and the run's link."""
     given = run.parameters
     started_with = [
         f"{name}={_said(given[name])}" for name in SHOWN_PARAMETERS if given.get(name) is not None
@@ -104,7 +104,6 @@ def failure_notice(run: FailedRun, *, again: bool = False) -> Notice:
             2 * MAX_LINE_LENGTH,
         ),
         f"Run: {run.link}",
-        SENT_AGAIN if again else "",
     ]
     return Notice(
         subject=_clip(f"Ferry: {plain(run.name)} {_how(run.ended)}", MAX_LINE_LENGTH),

@@ -101,8 +101,8 @@ def notify_of(
 def send_notice(run: FlowRun, state: State[Any], slug: str, claim: NoticeClaim, log: Log) -> None:
     """Send the message of a run whose claim the caller has taken; give it back if that fails."""
     try:
-        notice = failure_notice(_failed_run(run, state, claim.client), again=claim.again)
-        send(notice, load_notifier(slug))
+        notice = failure_notice(_failed_run(run, state, claim.client))
+        send(notice.again if claim.again else notice, load_notifier(slug))
     except OutcomeUnknownError:
         with _without_the_claim(log):
             claim.doubt()

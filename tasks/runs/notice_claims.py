@@ -71,6 +71,11 @@ class NoticeClaim:
         """The claim with which the message is sent once more."""
         return replace(self, name=f"{self.name}_again", again=True)
 
+    @property
+    def over(self) -> NoticeClaim:
+        """The claim with which it is told that what the message was about is over."""
+        return replace(self, name=f"{PREFIX}over_{self.name.removeprefix(PREFIX)}")
+
     def is_being_sent(self) -> bool:
         """Whether somebody has taken it just now, by either clock, and is about to send."""
         found = self.client.read_variable_by_name(self.name)
@@ -113,7 +118,8 @@ class NoticeClaim:
 
     def release(self) -> None:
         """The message could not be sent, or what it told of is over: it may be told anew."""
-        self.client.delete_variable_by_name(self.name)
+        with suppress(ObjectNotFound):  # somebody else has just done it
+            self.client.delete_variable_by_name(self.name)
 
 
 def _not_begun(states: Sequence[State[Any]]) -> str:
@@ -161,11 +167,6 @@ def all_claims(client: SyncPrefectClient) -> dict[str, str]:
     """What each claim says that there is, by its name."""
     claims = all_pages(lambda offset: _page(client, offset))
     return {claim["name"]: str(claim["value"]) for claim in claims}
-
-
-def sent_claims(client: SyncPrefectClient) -> frozenset[str]:
-    """The names of the claims of what has been told."""
-    return frozenset(name for name, value in all_claims(client).items() if value == SENT)
 
 
 def _page(client: SyncPrefectClient, offset: int) -> list[dict[str, Any]]:

@@ -1,11 +1,17 @@
-"""Messages about what stands still: one when it begins, at most one when it is over."""
+"""Messages about what stands still: one when it begins, at most one when it is over.
+
+A receiver that did not answer may have taken the message: the next look sends it once more, and
+says so. There is no third.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from blocks.notifier import load_notifier, send
 from ferry.errors import OutcomeUnknownError
 from ferry.runs.notice import Notice
-from tasks.runs.notice_claims import SENDING, SENT, NoticeClaim
+from tasks.runs.notice_claims import PERHAPS, SENDING, SENT, NoticeClaim
 
 
 def notify_once(claim: NoticeClaim, notice: Notice, slug: str, value: str = SENT) -> bool:
@@ -19,26 +25,25 @@ def notify_once(claim: NoticeClaim, notice: Notice, slug: str, value: str = SENT
 
     Raises:
         FerryError: It could not be sent; the next look tries again. One that was perhaps taken is
-            not sent again.
+            sent once more at most.
     """
-    if not claim.take() and (claim.value() != SENDING or claim.is_being_sent()):
-        return False  # else its sender has died before it knew
-    try:
-        send(notice, load_notifier(slug))
-    except OutcomeUnknownError:
+    mine = _taken(claim)
+    if mine is None:
+        return False
+
+    def done() -> None:
         claim.confirm(value)
-        raise
-    except BaseException:
-        claim.release()
-        raise
-    claim.confirm(value)
+        if mine.again:
+            mine.release()
+
+    _send(mine, notice, slug, done)
     return True
 
 
 def notify_over(
     claim: NoticeClaim, notice: Notice | None, slug: str | None, value: str | None = None
-) -> None:
-    """Let what is over be told anew, should it come again.
+) -> bool:
+    """Let what is over be told anew, should it come again; whether that was done just now.
 
     Args:
         claim: Says that it was told.
@@ -48,16 +53,72 @@ def notify_over(
 
     Raises:
         FerryError: It could not be sent; the next look tries again. One that was perhaps taken is
-            not sent again.
+            sent once more at most.
     """
-    try:
-        if notice and slug:
-            send(notice, load_notifier(slug))
-    except OutcomeUnknownError:
+    if not (notice and slug):
         _over(claim, value)
-        raise
-    _over(claim, value)
+        return True
+    mine = _taken(claim.over)
+    if mine is None:
+        return False
+    if claim.value() in (None, value):  # whoever had it before has told it, and is done
+        mine.release()
+        return False
+
+    def done() -> None:
+        _over(claim, value)
+        claim.over.release()
+        if mine.again:
+            mine.release()
+
+    _send(mine, notice, slug, done)
+    return True
 
 
 def _over(claim: NoticeClaim, value: str | None) -> None:
     claim.confirm(value) if value else claim.release()
+
+
+def _taken(claim: NoticeClaim) -> NoticeClaim | None:
+    """The claim with which the caller is to send; None if somebody has, or is about to.
+
+    Of a message that was perhaps sent it is the second one: also where its sender has died before
+    it knew.
+    """
+    if claim.take():
+        return claim
+    second = claim.second
+    if not _is_in_doubt(claim) or not (second.take() or _is_in_doubt(second)):
+        return None
+    if not _is_in_doubt(claim):  # whoever had the second one has sent it meanwhile
+        second.release()
+        return None
+    return second
+
+
+def _is_in_doubt(claim: NoticeClaim) -> bool:
+    value = claim.value()
+    return value == PERHAPS or (value == SENDING and not claim.is_being_sent())
+
+
+def _send(mine: NoticeClaim, notice: Notice, slug: str, done: Callable[[], None]) -> None:
+    """Send the message with a claim that was taken.
+
+    Args:
+        mine: The claim; it is given back if the message cannot be sent.
+        notice: The message.
+        slug: The notification block.
+        done: Notes that it is sent, or was perhaps sent twice.
+
+    Raises:
+        FerryError: It could not be sent, or was perhaps sent.
+    """
+    try:
+        send(notice.again if mine.again else notice, load_notifier(slug))
+    except OutcomeUnknownError:
+        done() if mine.again else mine.doubt()
+        raise
+    except BaseException:
+        mine.release()
+        raise
+    done()

@@ -38,7 +38,7 @@ def shop(
 ) -> Iterator[Any]:
     """A table, and Slack, which has heard nothing yet."""
     slack_server.posted.clear()
-    slack_server.status = 200
+    slack_server.status, slack_server.hangs_up = 200, False
     for name, value in slack_server.env.items():
         monkeypatch.setenv(name, value)
     SlackWebhook(url=SecretStr(WEBHOOK)).save("test-due", overwrite=True)
@@ -196,3 +196,22 @@ def test_a_message_that_cannot_be_sent_is_sent_by_the_next_look(
     slack_server.status, before = 200, len(slack_server.posted)
     check()
     assert len(slack_server.posted) == before + 1
+
+
+@pytest.mark.parametrize("answers_then", [True, False])
+def test_a_message_that_nobody_answered_is_sent_once_more_and_no_third_time(
+    shop: Any, slack_server: Slack, answers_then: bool
+) -> None:
+    shop.write_specs(orders=SPEC)
+    day, expected = f"{yesterday():%Y-%m-%d}", []
+    for told in (f"{day} is not loaded; due 00:00", f"{day} has arrived after all"):
+        slack_server.hangs_up = True
+        assert check().type is StateType.FAILED
+        slack_server.hangs_up = not answers_then
+        assert (check().type is StateType.COMPLETED) is answers_then
+        assert check().type is StateType.COMPLETED
+        expected += 2 * [f"Ferry: orders for {told}"]
+        assert subjects(slack_server) == expected
+        sync_table(table="orders", run_date=yesterday().date())
+    again = ["Sent once more: nobody answered" in each for each in slack_server.messages]
+    assert again == [False, True, False, True]
