@@ -34,6 +34,7 @@ class Capabilities:
         alters_types: Whether ALTER COLUMN … TYPE takes any type; where not, a column of another
             type is filled and swapped for the old one.
         parses_json: The function that makes JSON of text, where a cast would make a string of it.
+        writes_json: The function that makes text of JSON, where a cast makes NULL of an object.
         unbound_view: What ends the CREATE of a view that is not bound to its tables' columns;
             empty where all views are, or none.
         staging_table_kind: What stands between CREATE and TABLE for a staging table, such as
@@ -65,6 +66,7 @@ class Capabilities:
     widens_text: bool = False
     alters_types: bool = False
     parses_json: str = ""
+    writes_json: str = ""
     unbound_view: str = ""
     staging_table_kind: str = ""
     hex_prefix: str = ""

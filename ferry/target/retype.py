@@ -206,6 +206,8 @@ def _converted(change: Retype, native: str, capabilities: Capabilities) -> str:
         return f"CASE WHEN {name} THEN 1 WHEN NOT {name} THEN 0 END"
     if new is Kind.JSON and capabilities.parses_json:
         return f"{capabilities.parses_json}({name})"
+    if old is Kind.JSON and capabilities.writes_json:  # which makes the text `null` of NULL
+        return f"CASE WHEN {name} IS NOT NULL THEN {capabilities.writes_json}({name}) END"
     if {old, new} == {Kind.TIMESTAMP, Kind.TIMESTAMPTZ}:
         return f"{name} AT TIME ZONE '<the zone of its times>'"
     return f"CAST({name} AS {native})"

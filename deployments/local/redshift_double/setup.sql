@@ -254,6 +254,12 @@ CREATE OR REPLACE FUNCTION pg_catalog.json_parse(text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $1::jsonb $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_serialize(jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $1::text $$;
+-- A SUPER that is no scalar is cast to NULL, and a string of it to the text without its quotes.
+CREATE OR REPLACE FUNCTION redshift_double.super_as_text(jsonb) RETURNS varchar
+LANGUAGE sql IMMUTABLE STRICT AS $$
+    SELECT CASE WHEN jsonb_typeof($1) IN ('string', 'number', 'boolean') THEN $1 #>> '{}' END $$;
+DROP CAST IF EXISTS (jsonb AS varchar);
+CREATE CAST (jsonb AS varchar) WITH FUNCTION redshift_double.super_as_text(jsonb);
 CREATE OR REPLACE FUNCTION pg_catalog.convert_timezone(text, timestamp) RETURNS timestamp
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $2 AT TIME ZONE 'utc' AT TIME ZONE $1 $$;
 CREATE OR REPLACE FUNCTION pg_catalog.convert_timezone(text, text, timestamp) RETURNS timestamp

@@ -24,7 +24,8 @@ from ferry.errors import (
     SchemaError,
 )
 from ferry.schema import Column, DataType, Kind, fits
-from ferry.statements import Statement
+from ferry.statements import PARAM, Statement
+from ferry.target.retype import Retype, change_type
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
 
@@ -286,3 +287,20 @@ def test_types_are_declared_with_redshifts_limits(
 def test_roles_and_regions_that_are_none_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         RedshiftWarehouse(host="h", database="d", user="u", password="p", **wrong)
+
+
+def test_json_that_becomes_text_keeps_objects_arrays_and_quotes(redshift_engine: Any) -> None:
+    """A cast makes NULL of an object: these statements are given to people, who run them."""
+    columns = Column("id", DataType(Kind.INT32)), Column("info", DataType(Kind.JSON))
+    table = redshift_engine.create(columns)
+    warehouse = redshift_engine.warehouse
+    values = ['{"a": 1}', "[1, 2]", '"a"', "7", "null", None]
+    for number, value in enumerate(values):
+        row = f"SELECT {number}, JSON_PARSE({PARAM})"
+        warehouse.execute(Statement(f'INSERT INTO "{table.schema}"."{table.name}" {row}', (value,)))
+    text = Column("info", DataType(Kind.TEXT, max_bytes=65535))
+    change = Retype(columns[1], text, text.type, grows=False)
+    for sql in change_type(table, change, warehouse.native_type, warehouse.capabilities):
+        warehouse.execute(sql)
+    found = warehouse.fetch(f'SELECT info FROM "{table.schema}"."{table.name}" ORDER BY id')
+    assert [value for (value,) in found] == values

@@ -151,6 +151,8 @@ def test_accepts(tables, sql):
         ("SELECT STRTOL('z', 36)", 35),
         ("SELECT TO_HEX(TO_VARBYTE('00ff', 'hex'))", "00ff"),
         ("SELECT JSON_TYPEOF(JSON_PARSE('null'))", "null"),
+        ("SELECT CAST(JSON_PARSE('{\"a\": 1}') AS VARCHAR(100))", None),
+        ("SELECT CAST(JSON_PARSE('\"a\"') AS VARCHAR(100))", "a"),
         ("SELECT db_collation()", "case_sensitive"),
     ],
 )  # fmt: skip
