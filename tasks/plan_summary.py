@@ -11,10 +11,7 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.cursors import find_cursor
-from ferry.errors import CheckFailedError
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
-from ferry.receipts.table import last_loss
-from ferry.receipts.table import rows_held as rows_carried
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpecs
 from ferry.statements import Transaction
@@ -23,7 +20,6 @@ from ferry.summaries.partitions import EVERYTHING, Span, covered, from_text, mer
 from ferry.summaries.publications import (
     OWN_TABLES,
     Build,
-    select_built_since,
     select_definition,
     select_new_publications,
     select_new_receipts,
@@ -31,7 +27,7 @@ from ferry.summaries.publications import (
 from ferry.summaries.publish import count_publications, rows_held
 from ferry.summaries.specs import SummarySpec
 from ferry.summaries.touched import Change, touched, touched_by_summary
-from ferry.windows import same_clock
+from tasks.landed.losses import refuse_lost_inputs
 from tasks.own_tables import make_missing
 from tasks.step import STEP, explains
 
@@ -90,8 +86,8 @@ def plan_summary(
         accepted: Labels of checks that may fail this once.
 
     Raises:
-        CheckFailedError: A table that it reads has lost its rows, and few of them are back: what is
-            published stays. No retry helps.
+        CheckFailedError: A table that it reads has lost its rows, and they are not carried again:
+            what is published stays. No retry helps.
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     make_own_tables(warehouse)
@@ -121,7 +117,7 @@ def plan_summary(
         )
         get_run_logger().info("%s is built whole: %s", spec.target, why)
     if asked is None and published_before:
-        _refuse_lost_inputs(spec, spans, tables, warehouse)
+        refuse_lost_inputs(spec, spans, tables, warehouse)
     return Build(
         spec=spec,
         spans=spans,
@@ -144,44 +140,6 @@ def _why_whole(spec: SummarySpec, changes: list[Change], tables: TableSpecs) -> 
             text += cursor
         found.append(text)
     return "; ".join(found)
-
-
-def _refuse_lost_inputs(
-    spec: SummarySpec, spans: tuple[Span, ...], tables: TableSpecs, warehouse: Warehouse
-) -> None:
-    """Refuse to build from a table that was found without its rows, before half of them are back.
-
-    Days are built all the same where they are those of its windows: what has touched them is what
-    was carried since. And so is a summary that a person has had built since, as a whole.
-    """
-    if EVERYTHING not in spans and _has_days_of_windows(spec, tables):
-        return
-    for name in spec.reads:
-        loss = last_loss(warehouse, _table(name))
-        if loss is None:
-            continue
-        since = warehouse.fetch(select_built_since(str(spec.target), loss.at))
-        back = rows_carried(warehouse, _table(name))
-        if back * 2 >= loss.rows or any(EVERYTHING in from_text(text) for (text,) in since):
-            continue
-        raise CheckFailedError(
-            f"a table that it reads has lost its rows: {name}",
-            table=str(spec.target),
-            expected=f"at least half of the {loss.rows:,} rows that it had before {loss.at}",
-            found=f"{max(0, back):,} that were carried since",
-            todo="Carry it again: its days, by a backfill with reprocess=missing, or all of it in "
-            "mode full. If it is to have fewer rows from now on, build all of this summary by hand "
-            "(build-summary, without dates); what is published stays as it is until then.",
-        )
-
-
-def _has_days_of_windows(spec: SummarySpec, tables: TableSpecs) -> bool:
-    """Whether each of its days is one window of the one table that it reads."""
-    read = [table for table in tables.values() if str(table.target) in spec.reads]
-    if len(spec.reads) > 1 or not read or spec.partition is None or spec.partition.by != "day":
-        return False
-    zones = {read[0].zone, read[0].wall_clock_zone, spec.zone}
-    return read[0].every == "day" and all(same_clock(zone, spec.zone) for zone in zones)
 
 
 def _is_gone(target: TableName, rows: int, warehouse: Warehouse) -> bool:

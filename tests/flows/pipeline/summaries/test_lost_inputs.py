@@ -40,7 +40,7 @@ def test_what_is_built_of_all_days_is_not_built_of_the_one_that_is_back(lost: An
     for _ in range(2):
         state = sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
         assert state.is_failed()
-        for said in ("FERRY-CHECK", "has lost its rows", "the 40 rows", "found 10", "reprocess="):
+        for said in ("FERRY-CHECK", "has lost its rows", "40 rows were gone", "reprocess="):
             assert said in str(state.message)
         assert days(lost) == [3, 4, 5, 6]
 
@@ -54,19 +54,37 @@ def test_a_table_that_is_lost_once_more_is_still_one_that_had_all_its_rows(lost:
     sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
     lost.journey.warehouse.execute(f'DROP TABLE "{lost.journey.schema}"."nps"')
     state = sync_table(table="nps", run_date=date(2023, 1, 5), return_state=True)
-    assert "the 40 rows" in str(state.message)
+    assert "40 rows were gone" in str(state.message)
     assert days(lost) == [3, 4, 5, 6]
 
 
+HOUR = {"window_start": "2023-01-06T08:00:00Z", "window_end": "2023-01-06T09:00:00Z"}
+LOOKBACK = {"window_start": "2023-01-05T22:00:00Z", "window_end": "2023-01-07T00:00:00Z"}
+
+
 @pytest.mark.parametrize("lost", ["by days"], indirect=True)
-@pytest.mark.parametrize("more", [{"every": "hour"}, {"zone": "Asia/Seoul", "source_zone": "UTC"}])
-def test_a_day_is_not_built_of_a_part_of_it_that_is_back(lost: Any, more: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("more", "given"),
+    [
+        ({"every": "hour"}, HOUR),
+        ({"zone": "Asia/Seoul", "source_zone": "UTC"}, {"run_date": date(2023, 1, 6)}),
+        ({}, {"run_date": date(2023, 1, 6), "zone": "Asia/Seoul"}),
+        ({}, HOUR),
+        ({}, LOOKBACK),
+    ],
+    ids=["by the hour", "a zone of the spec", "a zone of the run", "an hour", "as a lookback"],
+)
+def test_a_day_is_not_built_of_a_part_of_it_that_is_back(
+    lost: Any, more: dict[str, str], given: dict[str, Any]
+) -> None:
     lost.journey.write_specs(nps={**SPEC, **more})
-    day = {"window_start": "2023-01-06T03:00:00Z", "window_end": "2023-01-06T04:00:00Z"}
-    given = day if more == {"every": "hour"} else {"run_date": date(2023, 1, 6)}
     state = sync_table(table="nps", **given, return_state=True)
     assert "has lost its rows" in str(state.message)
     assert [row[2] for row in lost.published()] == [10] * 4
+    lost.journey.write_specs(nps=SPEC)
+    backfill(**DAYS, reprocess="missing")
+    assert [row[2] for row in lost.published()] == [10] * 4
+    assert lost.labels()[1:] == ["2023-01-03/2023-01-07"]
 
 
 @pytest.mark.parametrize("lost", ["whole"], indirect=True)
