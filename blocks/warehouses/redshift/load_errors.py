@@ -1,4 +1,6 @@
-"""Why a COPY did not load: Redshift's own tables of load errors, told without the values.
+"""Why a COPY did not load: Redshift's own tables of load errors, and what it says of Parquet.
+
+Told without the values.
 
 https://docs.aws.amazon.com/redshift/latest/dg/SYS_LOAD_ERROR_DETAIL.html
 https://docs.aws.amazon.com/redshift/latest/dg/r_STL_LOAD_ERRORS.html
@@ -7,11 +9,14 @@ https://docs.aws.amazon.com/redshift/latest/dg/r_STL_LOAD_ERRORS.html
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
+
+import psycopg2
 
 from blocks.postgres.errors import without_quotes
 from blocks.warehouse import Warehouse
-from ferry.errors import DataError, FatalError
+from ferry.errors import DataError, FatalError, SchemaError
 from ferry.statements import PARAM, Statement
 from ferry.target.value_advice import CORRECT, NO_SUCH_TEXT, TOO_LONG, json_as_text
 
@@ -56,6 +61,35 @@ def load_error(redshift: Warehouse, session: tuple[int, datetime]) -> DataError 
                 todo=_advice(code, column, native),
             )
     return None
+
+
+_SCAN = re.compile(r"Spectrum Scan Error.*?\bcode: +(1500[17])\b", re.DOTALL)
+_COLUMN = re.compile(r"column '([^'\n]+)'")
+
+
+def parquet_misfit(error: psycopg2.Error, columns: Sequence[str]) -> SchemaError | None:
+    """That a Parquet file's column does not fit the table's, or None if it is something else.
+
+    DETAIL alone tells so, cut short: often the column is not told. To be called before
+    `ferry_error`, which takes the texts away, and to be raised if nothing else explains the error:
+    Redshift has the same codes for files that it may not read.
+    https://github.com/aws/amazon-redshift-python-driver/issues/107
+
+    Args:
+        error: What COPY answered.
+        columns: The columns that are loaded; no other name is shown.
+    """
+    text = f"{error.diag.message_primary or ''}\n{error.diag.message_detail or ''}"
+    code = _SCAN.search(text)
+    if not code:
+        return None
+    told = named[1] if (named := _COLUMN.search(text)) else ""  # or a file's name, a dot, and it
+    column = next((c for c in columns if told == c or told.endswith(f".{c}")), None)
+    return SchemaError(
+        "a Parquet file's column does not fit the table's",
+        found=f"column {column}, error {code[1]}" if column else f"error {code[1]}",
+        todo="Set stage_format to csv in the table's spec.",
+    )
 
 
 def _advice(code: str, column: str, native: str) -> str:

@@ -24,7 +24,7 @@ from blocks.warehouses.postgres.views import bound_views
 from blocks.warehouses.redshift import types as redshift_types
 from blocks.warehouses.redshift.fingerprint import RedshiftFingerprint
 from blocks.warehouses.redshift.held import constraints, held_columns
-from blocks.warehouses.redshift.load_errors import load_error
+from blocks.warehouses.redshift.load_errors import load_error, parquet_misfit
 from blocks.warehouses.redshift.s3_refusals import s3_refusal
 from ferry.batch import FileLayout, Staged, StageFormat
 from ferry.capabilities import Capabilities
@@ -262,7 +262,7 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
                     connection.began = (pid, started)
                 session = connection.began  # a session in which a COPY failed is not used again
                 with connection.cursor() as cursor:
-                    self._copy(cursor, statement)
+                    self._copy(cursor, statement, staged.layout)
                 rows = int(redshift.fetch("SELECT pg_last_copy_count()")[0][0])
                 with translated():  # lost at COMMIT is no riddle here: the table is made again
                     connection.commit()
@@ -275,18 +275,15 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
             raise explained from error
         return rows
 
-    def _copy(self, cursor: psycopg2.extensions.cursor, statement: str) -> None:
+    def _copy(self, cursor: psycopg2.extensions.cursor, statement: str, layout: FileLayout) -> None:
         try:
             cursor.execute(statement)
         except psycopg2.Error as error:
-            detail = error.diag.message_detail or ""
             of_s3 = s3_refusal(error, self.iam_role, self.user)
-            explained = ferry_error(error)
-            if "incompatible Parquet schema" in detail:
-                raise SchemaError(
-                    "a Parquet file's column does not fit the table's",
-                    todo="Set stage_format to csv in the table's spec.",
-                ) from error
+            misfit = parquet_misfit(error, [each.name for each in layout.columns])
+            explained = ferry_error(error)  # which takes the texts away, whatever is raised
+            if type(explained) is FatalError:
+                explained = misfit or explained
             raise of_s3 or explained from error
 
     def _copy_text(self, connection: Connection, table: TableName, staged: Staged) -> str:

@@ -260,10 +260,15 @@ def test_parquet_times_in_nanoseconds_are_misread_and_others_are_not(redshift, s
 @pytest.mark.parametrize(
     ("columns", "body", "meta", "match"),
     [
-        ("a int", {"a": pa.array([1])}, True, "incompatible Parquet schema"),
-        ("a bigint", {"a": pa.array(["1"])}, True, "incompatible Parquet schema"),
-        ("a decimal(8,1)", {"a": pa.array([decimal.Decimal("1.25")])}, True, "incompatible"),
-        ("a bigint, b int", {"a": pa.array([1])}, True, "Number of columns"),
+        ("a int", {"a": pa.array([1])}, True, "15007.*incompatible Parquet s"),
+        ("a bigint", {"a": pa.array(["1"])}, True, "15007.*incompatible Parquet s"),
+        (
+            "a decimal(8,1)",
+            {"a": pa.array([decimal.Decimal("1.25")])},
+            True,
+            "15001.*column 'a' has an invalid type length",
+        ),
+        ("a bigint, b int", {"a": pa.array([1])}, True, "15007.*Unmatched number of columns"),
         ("a time", {"a": pa.array([1], pa.time64("us"))}, True, "TIME"),
         ("a bigint", {"a": pa.array([1])}, False, "content_length"),
         ("a varchar(2)", {"a": pa.array(["€"])}, True, "failed"),
@@ -271,7 +276,7 @@ def test_parquet_times_in_nanoseconds_are_misread_and_others_are_not(redshift, s
 )
 def test_parquet_that_does_not_fit_is_refused(redshift, stage, columns, body, meta, match):
     redshift.execute(f"CREATE TABLE q ({columns})")
-    with pytest.raises(psycopg2.Error, match=match):
+    with pytest.raises(psycopg2.Error, match=f"(?s){match}"):
         load(redshift, "q", stage(parquet(**body), meta=meta), "PARQUET")
     assert rows(redshift, "SELECT count(*) FROM q") == [(0,)]
 

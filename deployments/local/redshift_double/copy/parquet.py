@@ -58,27 +58,49 @@ def check_schema(schema: pa.Schema, target: Target, uri: str) -> None:
         Refusal: Another number of columns, or types that do not fit.
     """
     if len(schema) != len(target.columns):
-        raise Refusal(
-            f"Spectrum Scan Error: Number of columns in the file ({len(schema)}) does not match "
-            f"the number of columns in the table ({len(target.columns)})",
-            "XX000",
+        raise _scan_error(
+            15007,
+            "Unmatched number of columns between table and file. "
+            f"Table columns: {len(target.columns)}, Data columns: {len(schema)}, File name: {uri}",
         )
     for field, column in zip(schema, target.columns, strict=True):
         if column.kind.startswith("time ") or pa.types.is_time(field.type):
             raise Refusal("COPY of Parquet does not support the TIME data type")
-        if not _fits(field.type, column):
-            raise Refusal(
-                f"Spectrum Scan Error: File '{uri}' has an incompatible Parquet schema for column "
-                f"'{column.name}'. Column type: {column.declared.upper()}, Parquet type: "
-                f"{field.type}",
-                "XX000",
-            )
+        if pa.types.is_decimal(field.type) and column.kind == "numeric":
+            if field.type.scale != column.scale:
+                raise _scan_error(
+                    15001,
+                    f"File '{_url(uri)}' column '{column.name}' has an invalid type length. "
+                    f"Expecting: {_decimal_bytes(column.size)} len in file: "
+                    f"{_decimal_bytes(field.type.precision)}",
+                )
+        elif not _fits(field.type, column):
+            raise _scan_error(15007, f"File '{_url(uri)}' has an incompatible Parquet s")
+
+
+def _scan_error(code: int, context: str) -> Refusal:
+    """Returns the error as Redshift words it: what it is about stands in DETAIL alone, cut short.
+
+    https://github.com/aws/amazon-redshift-python-driver/issues/107
+    """
+    line = "-----------------------------------------------"
+    detail = (
+        f"\n  {line}\n  error:  Spectrum Scan Error\n  code:      {code}\n  context:   {context}\n"
+        f"  query:     672099\n  location:  dory_util.cpp:1450\n  {line}"
+    )
+    return Refusal("Spectrum Scan Error", "XX000", detail)
+
+
+def _url(uri: str) -> str:
+    return uri.replace("s3://", "https://s3.eu-central-1.amazonaws.com/", 1)
+
+
+def _decimal_bytes(digits: int) -> int:
+    return (int("9" * digits).bit_length() + 8) // 8
 
 
 def _fits(kind: pa.DataType, column: TargetColumn) -> bool:
-    if not any(test(kind) for test in _FITS.get(column.kind, ())):
-        return False
-    return column.scale is None or kind.scale == column.scale
+    return any(test(kind) for test in _FITS.get(column.kind, ()))
 
 
 def csv_chunks(parquet: pq.ParquetFile) -> Iterator[bytes]:
