@@ -68,7 +68,7 @@ def check_types(
         return
     names = ", ".join(column.name for column in refused)
     way_out = "`exclude` them in the table's spec"
-    if all(column.type.kind is Kind.DECIMAL for column in refused):
+    if all((column.type.precision or 0) > ARROW_DECIMAL_DIGITS for column in refused):
         way_out = f"Say `as_text: [{names}]` in the table's spec to carry their digits as text, or "
         way_out += "leave them out with `exclude`"
     raise SchemaError(

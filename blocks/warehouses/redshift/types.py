@@ -13,6 +13,7 @@ MAX_VARCHAR_BYTES = WIDEST_VARCHAR
 # The guide says 1,024,000 in older and 16,777,216 in newer editions; a row loaded has 4 MB at most.
 MAX_VARBYTE_BYTES = 1_024_000
 _MAX_DECIMAL_DIGITS = 38
+_MAX_DECIMAL_SCALE = 37
 
 _NATIVE: dict[Kind, str] = {
     Kind.BOOLEAN: "boolean",
@@ -38,13 +39,16 @@ def native_type(data_type: DataType) -> str:
     refuses longer values.
 
     Raises:
-        SchemaError: A decimal of more than 38 digits, or a type that Ferry does not load.
+        SchemaError: A decimal of more than 38 digits, or of more than 37 behind the point, or a
+            type that Ferry does not load.
     """
     if data_type.kind is Kind.DECIMAL:
-        if not data_type.precision or data_type.precision > _MAX_DECIMAL_DIGITS:
+        digits, scale = data_type.precision or 0, data_type.scale or 0
+        if not 1 <= digits <= _MAX_DECIMAL_DIGITS or scale > _MAX_DECIMAL_SCALE:
             raise SchemaError(
                 "Redshift cannot declare this decimal",
-                expected=f"1 to {_MAX_DECIMAL_DIGITS} digits",
+                expected=f"1 to {_MAX_DECIMAL_DIGITS} digits, up to {_MAX_DECIMAL_SCALE} behind "
+                "the point",
                 found=str(data_type),
                 todo="Leave the column out with `exclude` in the table's spec.",
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,13 +14,13 @@ from deployments.local.redshift_double import Fault, RedshiftDouble
 from deployments.local.servers import S3
 from ferry.batch import StageFormat
 from ferry.errors import (
-    AccessError,
     BusyError,
     ConfigurationError,
     ConflictError,
     ConnectionLostError,
     DataError,
     FatalError,
+    FerryError,
     OutcomeUnknownError,
     SchemaError,
 )
@@ -30,8 +29,6 @@ from ferry.statements import PARAM, Statement
 from ferry.target.retype import Retype, change_type
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
-
-MORE = Column("more", DataType(Kind.INT32))
 
 
 def copies(double: RedshiftDouble, table: str) -> list[str]:
@@ -102,89 +99,6 @@ def test_what_redshift_does_not_read_from_parquet_is_refused_before(
     table = redshift_engine.create(columns)
     staged = redshift_engine.stage_rows(columns, [(1, None)], format=StageFormat.PARQUET)
     with pytest.raises(SchemaError, match="other"):
-        redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
-
-
-SCAN = """
-  -----------------------------------------------
-  error:  Spectrum Scan Error
-  code:      {}
-  context:   {}
-  query:     672099
-  location:  dory_util.cpp:1450
-  -----------------------------------------------"""
-FILE = "File 'https://s3.eu-central-1.amazonaws.com/lake/stage/part-00000.parquet'"
-
-
-@pytest.mark.parametrize(
-    ("code", "context", "found"),
-    [
-        (15007, f"{FILE} has an incompatible Parquet s", "found error 15007."),
-        (
-            15007,
-            f"{FILE} has an incompatible Parquet schema for column 's3://lake/stage/p.parquet.name'",
-            "found column name, error 15007.",
-        ),
-        (
-            15001,
-            "column 'id' has an invalid type length. Expecting: 8 len in file: 13",
-            "found column id, error 15001.",
-        ),
-        (15007, "Invalid value 's3cret' in column 's3cret'", "found error 15007."),
-    ],
-)
-def test_parquet_that_does_not_fit_is_told_by_the_column_where_redshift_tells_it(
-    redshift_engine: Any, redshift_double: RedshiftDouble, code: int, context: str, found: str
-) -> None:
-    table = redshift_engine.create(TWO)
-    staged = redshift_engine.stage_rows(TWO, [(1, "a")], format=StageFormat.PARQUET)
-    fault = Fault(
-        "ddl_conflict",
-        "^COPY",
-        message="Spectrum Scan Error",
-        detail=SCAN.format(code, context),
-    )
-    redshift_double.inject(fault)
-    with pytest.raises(SchemaError, match=r"Parquet.*stage_format to csv") as caught:
-        redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
-    assert found in str(caught.value)
-    assert "s3cret" not in f"{caught.value} {caught.value.__cause__}"
-
-
-def test_parquet_that_redshift_may_not_read_at_the_moment_is_no_misfit(
-    redshift_engine: Any, redshift_double: RedshiftDouble
-) -> None:
-    table = redshift_engine.create(TWO)
-    staged = redshift_engine.stage_rows(TWO, [(1, "a")], format=StageFormat.PARQUET)
-    for context, kind in (
-        (
-            "Forbidden: HTTP response error code: 403 Message: AccessDenied Access Denied",
-            AccessError,
-        ),
-        ("S3ServiceException:Reduce your rate,Status 503,Error SlowDown", BusyError),
-    ):
-        detail = SCAN.format(15001, context)
-        redshift_double.inject(
-            Fault("ddl_conflict", "^COPY", message="Spectrum Scan Error", detail=detail)
-        )
-        with pytest.raises(kind):
-            redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
-
-
-@pytest.mark.parametrize(
-    ("declared", "found"), [("BIGINT", "15007"), ("INTEGER, more INT", "15007")]
-)
-def test_parquet_into_another_table_is_a_misfit(
-    redshift_engine: Any, declared: str, found: str
-) -> None:
-    table = redshift_engine.table()
-    redshift_engine.warehouse.execute(
-        f'CREATE TABLE "{table.schema}"."t" (name VARCHAR(40), id {declared})'
-    )
-    staged = redshift_engine.stage_rows(TWO, [(1, "a")], format=StageFormat.PARQUET)
-    if "more" in declared:  # the text's columns are the table's, and the file has one less
-        staged = replace(staged, layout=replace(staged.layout, columns=(*TWO, MORE)))
-    with pytest.raises(SchemaError, match=f"Parquet.*error {found}"):
         redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
 
 
@@ -391,3 +305,18 @@ def test_json_that_becomes_text_keeps_objects_arrays_and_quotes(redshift_engine:
         warehouse.execute(sql)
     found = warehouse.fetch(f'SELECT info FROM "{table.schema}"."{table.name}" ORDER BY id')
     assert [value for (value,) in found] == values
+
+
+@pytest.mark.parametrize(("scale", "holds"), [(37, True), (38, False)])
+def test_a_decimal_has_at_most_37_digits_behind_the_point(
+    redshift_engine: Any, scale: int, holds: bool
+) -> None:
+    declare = f'CREATE TABLE "{redshift_engine.schema}"."t" (a NUMERIC(38,{scale}))'
+    if holds:
+        assert redshift_engine.warehouse.native_type(DataType(Kind.DECIMAL, 38, scale))
+        redshift_engine.warehouse.execute(declare)
+        return
+    with pytest.raises(SchemaError, match="37 behind the point"):
+        redshift_engine.warehouse.native_type(DataType(Kind.DECIMAL, 38, scale))
+    with pytest.raises(FerryError):
+        redshift_engine.warehouse.execute(declare)

@@ -7,6 +7,7 @@ from deployments.local.redshift_double.sql.tokens import Edits, Statement
 
 VARCHAR_BYTES = 65535
 DECIMAL_DIGITS = 38
+DECIMAL_SCALE = 37
 
 _VARCHAR = {"VARCHAR", "CHARACTER VARYING", "NVARCHAR", "CHAR VARYING"}
 _CHAR = {"CHAR", "CHARACTER", "NCHAR"}
@@ -79,6 +80,8 @@ def _spelled(name: str, sizes: list[str]) -> str:
             raise Refusal(
                 f"DECIMAL precision {digits} must be between 1 and {DECIMAL_DIGITS}", "22023"
             )
+        if int(scale) > DECIMAL_SCALE:
+            raise Refusal(f"DECIMAL scale {scale} must be between 0 and {DECIMAL_SCALE}", "22023")
         return f"numeric({digits}, {scale})"
     if sizes and name != "FLOAT":
         raise unsupported(f"a length for type {name.lower()}")
