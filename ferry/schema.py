@@ -7,7 +7,7 @@ is an error with the column's name, never text by accident.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Context
 from enum import StrEnum
 
@@ -93,6 +93,8 @@ class Column:
         native: How the system declares it.
         read_time: Whether it tells when the row was read, which no source holds: rows that differ
             in it alone are the same.
+        spelled: Of a value that travels as text or bytes, in which spelling the declared type
+            writes it, such as `uuid` or `time(3)`; empty where it is as it was put in.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Column:
     nullable: bool = True
     native: str = ""
     read_time: bool = False
+    spelled: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

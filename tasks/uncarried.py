@@ -46,7 +46,8 @@ def refuse_never_carried(
         ConnectionLostError, BusyError: A retry may help.
     """
     refuse_uncarried(spec, mode, query, source, backfill=backfill)
-    refuse_rows_of_others(readings(spec.target, warehouse), spec, mode, query.cursor)
+    key = [query.schema.column(name) for name in spec.key]
+    refuse_rows_of_others(readings(spec.target, warehouse), spec, mode, query.cursor, key)
 
 
 def refuse_uncarried(

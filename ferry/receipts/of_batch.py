@@ -83,7 +83,7 @@ def receipt_of(
         cursor_name=cursor.name if cursor else None,
         read_at=extracted.read_at,
         complete_until=_complete_until(batch, extracted.read_at, start),
-        read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None),
+        read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None, plan.key),
         sums_read=read[1].salted_text(salt) if read[0] and read[1] else None,
         sums_staged=loaded[1].salted_text(salt) if loaded[0] and loaded[1] else None,
         text_sums=batch.spec.text_sums if loaded[0] and loaded[1] else None,

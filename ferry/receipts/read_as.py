@@ -15,7 +15,7 @@ from typing import Any
 
 from ferry.errors import DataError
 from ferry.receipts.receipt import Receipt
-from ferry.schema import Kind
+from ferry.schema import Column, Kind
 from ferry.specs.source_names import written
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import same_clock
@@ -24,6 +24,8 @@ _OF_ALL = ("source_table",)
 _OF_WINDOWS = ("source_table", "cursor_unit")
 _OF_ROWS = ("source_table", "key")
 """What decides which row of the target another one replaces."""
+_SPELLED = "key_spelled"
+"""In which spelling the source writes a key's text and bytes; not in older receipts."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,25 @@ class PastReading:
     read_at: datetime
 
 
-def read_as(spec: TableSpec, mode: Mode, cursor: Kind | None) -> str:
+def read_as(
+    spec: TableSpec, mode: Mode, cursor: Kind | None, key: Iterable[Column | None] = ()
+) -> str:
     """What a receipt says, as JSON.
 
     Args:
         spec: The table's spec.
-        mode: How the batch was read. Of a full copy, nothing matters but the table.
+        mode: How the batch was read. Of a full copy, nothing matters but the table, and how its
+            key is spelled.
         cursor: The kind of the cursor. The zone of the source's clock matters to one that has none.
+        key: The columns of the key.
     """
-    now = _now(spec)
+    now: dict[str, Any] = _now(spec)
     names = list(_OF_ALL if mode == "full" else (*_OF_WINDOWS, "key"))
     if mode != "full" and cursor in {Kind.DATE, Kind.TIMESTAMP}:
         names.append("source_zone")
+    if spelled := _spelled(key):
+        now[_SPELLED] = spelled
+        names.append(_SPELLED)
     return json.dumps({name: now[name] for name in names}, sort_keys=True)
 
 
@@ -96,30 +105,41 @@ def replaced_others(recorded: str | None, spec: TableSpec) -> bool:
 
 
 def refuse_rows_of_others(
-    readings: Iterable[PastReading], spec: TableSpec, mode: Mode, cursor: str | None
+    readings: Iterable[PastReading],
+    spec: TableSpec,
+    mode: Mode,
+    cursor: str | None,
+    key: Iterable[Column | None] = (),
 ) -> None:
     """Refuse to add to a target what other rows in it would hide, or would be taken out by it.
 
     Those of another source table have the same keys, ids and days. Of what was carried without a
     key, several versions of a row may be there, and stay beside the one that a key replaces.
     Without a key, a row is known by its cursor alone: read by another one, nothing tells which rows
-    of the target the source has purged. A full copy replaces all of them.
+    of the target the source has purged. Where the source has altered a key's type to one that
+    writes it otherwise, as CHAR(32) to UUID, no row is found any more by its key: each that changes
+    would stand there twice. A full copy replaces all of them.
 
     Args:
         readings: What has landed in the target as it is now.
         spec: The table's spec.
         mode: How the table is to be read.
         cursor: The cursor by which it is to be read.
+        key: The columns of its key, as the source has them now.
 
     Raises:
         DataError: There are such rows. No retry helps.
     """
     if mode == "full":
         return
+    spelled = _spelled(key)
     for each in sorted(readings, key=lambda each: each.landed_at, reverse=True):
         found = read_otherwise(each.read_as, spec, "source_table")
         if found:
             raise _others("of another source table", found, spec)
+        found = _spelled_otherwise(each.read_as, spelled)
+        if found:
+            raise _others("whose key the source wrote otherwise", found, spec)
         if each.mode == "full":
             return
         recorded = json.loads(each.read_as) if each.read_as else {"key": "not known"}
@@ -129,6 +149,23 @@ def refuse_rows_of_others(
         found = by_another_cursor(each.cursor, cursor and cursor.lower())
         if found and not spec.key:
             raise _others("that were read by another cursor, and has no key", found, spec)
+
+
+def _spelled(key: Iterable[Column | None]) -> dict[str, str]:
+    """By the name of each of the key's columns that travels as text or bytes, how it is spelled."""
+    return {
+        column.name.lower(): column.spelled or str(column.type.kind)
+        for column in key
+        if column is not None and column.type.kind in (Kind.TEXT, Kind.BINARY)
+    }
+
+
+def _spelled_otherwise(recorded: str | None, now: dict[str, str]) -> str:
+    then = json.loads(recorded).get(_SPELLED, {}) if recorded else {}
+    for name in sorted(then.keys() & now.keys()):
+        if then[name] != now[name]:
+            return f"it was carried with {name} written as {then[name]}, and it is now {now[name]}"
+    return ""
 
 
 def _others(whose: str, found: str, spec: TableSpec) -> DataError:

@@ -66,6 +66,9 @@ _LOWEST_TIMES: dict[str, date] = {
     "timestamp": datetime(1970, 1, 1, 0, 0, 1),
 }
 
+_SPELLED = ("time", "uuid", "inet6", "inet4", "binary")
+"""Types of text and bytes whose values are written anew where a column becomes one of them."""
+
 _AS_TEXT = ("decimal", "time", "json", "uuid", "inet6", "inet4")
 
 
@@ -112,7 +115,14 @@ class CatalogColumn:
         native, character_set = self.column_type, (self.character_set or "utf8mb4").lower()
         if character_set not in _CONVERTED_WHOLE:  # how `characters` knows it
             native += f" character set {character_set}"
-        return Column(self.name, data_type, self.nullable, native)
+        return Column(self.name, data_type, self.nullable, native, spelled=self._spelled())
+
+    def _spelled(self) -> str:
+        """A BINARY is filled up with zeros, and a UUID, say, gets its dashes."""
+        kind = self.data_type.lower()
+        if kind == "decimal":
+            return f"decimal of scale {self.scale}"
+        return self.column_type.lower() if kind in _SPELLED else ""
 
     def _data_type(self) -> DataType | None:  # noqa: PLR0911  # one return for each family
         kind = self.data_type.lower()

@@ -1,0 +1,75 @@
+"""A key whose type the source alters to one that writes it otherwise: no row comes twice."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import StateType
+
+from ferry.errors import DataError
+from flows.backfill_tables import backfill
+from flows.sync_table import sync_table
+
+pytestmark = pytest.mark.usefixtures("plain_runs")
+
+ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+HEX = "6f9619ff8b86d011b42d00c04fc964ff"
+ALTERED = [
+    ("CHAR(32)", "UUID", HEX, "text, and it is now uuid"),
+    ("TIME", "TIME(3)", "10:00:00", r"time, and it is now time\(3\)"),
+    ("BINARY(10)", "BINARY(16)", "0123456789", r"binary\(10\), and it is now binary\(16\)"),
+]
+BY_DAY = {"mode": "window", "key": ["id"]}
+DAY = {"run_date": date(2023, 1, 5)}
+
+
+def shop(journey: Any, definition: str, value: str, **spec: Any) -> None:
+    journey.sql(f"CREATE TABLE items (id {definition} PRIMARY KEY, modified DATETIME, stock INT)")
+    journey.sql("INSERT INTO items VALUES (?, '2023-01-05 10:00:00', 1)", [(value,)])
+    journey.write_specs(items=spec)
+
+
+@ROUTE
+@pytest.mark.parametrize("mode", ["window", "watermark", "full"])
+@pytest.mark.parametrize(("before", "after", "value", "says"), ALTERED)
+def test_a_key_that_is_written_otherwise_is_refused_until_a_full_copy(
+    journey: Any, before: str, after: str, value: str, says: str, mode: str
+) -> None:
+    spec = {**BY_DAY, "mode": "watermark" if mode == "watermark" else "window"}
+    shop(journey, before, value, **spec)
+    again = DAY if spec["mode"] == "window" else {}
+    sync_table(table="items", **(DAY if mode == "window" else {"mode": mode}))
+    journey.sql(f"ALTER TABLE items MODIFY id {after}")
+    journey.sql("UPDATE items SET stock = 2, modified = '2023-01-05 11:00:00'")
+
+    with pytest.raises(DataError, match=f"whose key the source wrote otherwise.*{says}"):
+        sync_table(table="items", **again)
+    if spec["mode"] == "window":
+        days = {"start_date": date(2023, 1, 5), "end_date": date(2023, 1, 6), "reprocess": "all"}
+        state = backfill(table="items", **days, return_state=True)
+        assert (state.type, "wrote otherwise" in state.message) == (StateType.FAILED, True)
+    assert journey.target("items", "stock") == [(1,)]
+
+    sync_table(table="items", mode="full")
+    assert journey.target("items", "stock") == [(2,)]
+    assert sync_table(table="items", **again).changed == 0
+
+
+@ROUTE
+@pytest.mark.parametrize(
+    ("before", "after", "value"),
+    [("VARCHAR(32)", "VARCHAR(40)", HEX), ("CHAR(32)", "UUID", HEX)],
+    ids=["only longer", "receipts of an older Ferry"],
+)
+def test_a_key_of_which_nothing_tells_that_it_is_written_otherwise_is_carried(
+    journey: Any, before: str, after: str, value: str
+) -> None:
+    shop(journey, before, value, **BY_DAY)
+    sync_table(table="items", **DAY)
+    if after == "UUID":
+        older = 'UPDATE ferry.receipts SET read_as = \'{"key": ["id"]}\''
+        journey.warehouse.execute(older)
+    journey.sql(f"ALTER TABLE items MODIFY id {after}")
+    assert sync_table(table="items", **DAY).rows_extracted == 1
