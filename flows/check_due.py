@@ -36,7 +36,15 @@ from flows.pipeline.run_report import RunReport
 from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.history import History, read_history
 from tasks.runs.missed_looks import drop_missed_looks
-from tasks.runs.notice_claims import PERHAPS, PREFIX, SENT, NoticeClaim, all_claims, claim_name
+from tasks.runs.notice_claims import (
+    PERHAPS,
+    PREFIX,
+    SENDING,
+    SENT,
+    NoticeClaim,
+    all_claims,
+    claim_name,
+)
 from tasks.runs.standing_notices import notify_once, notify_over
 from tasks.step import explains
 
@@ -123,15 +131,19 @@ class _Check:
         self._answered |= {spec.warehouse, str(spec.target)}
         for each in deadlines:
             with self._report.telling(spec.name):
-                self._judge(each, history, told.get(each.key))
+                self._judge(each, history)
             if spec.name in self._report.failures:
                 break  # what is later is judged when this has been told: nothing falls between
 
-    def _judge(self, deadline: Deadline, history: History, before: DeadlineState | None) -> None:
+    def _judge(self, deadline: Deadline, history: History) -> None:
+        """Act on what is known by now, by the claim as it is by now: runs may overlap."""
         arrived = arrival(deadline, history.receipts, history.coverage)
         claim = NoticeClaim(self._client, PREFIX + deadline.key)
-        in_doubt = self._claims.get(claim.name) == PERHAPS
-        state = next_state(None if in_doubt and not arrived.there else before, arrived)
+        if claim.is_being_sent():
+            return  # the next look knows what came of it
+        said = claim.value()
+        in_doubt = said in (SENDING, PERHAPS) and not arrived.there
+        state = next_state(None if in_doubt else _noted(said), arrived)
         if state is DeadlineState.LATE:
             if notify_once(
                 claim, late_table_notice(deadline, arrived), self._slug, DeadlineState.LATE
@@ -141,9 +153,7 @@ class _Check:
             notice = arrived_notice(deadline, arrived, datetime.now(UTC))
             if notify_over(claim, notice, self._slug, DeadlineState.ARRIVED):
                 self._report.note(f"{deadline.spec.name} has arrived after all")
-        elif state is DeadlineState.KEPT:
-            claim.take()
-            claim.confirm(DeadlineState.KEPT)
+        elif state is DeadlineState.KEPT and claim.take(DeadlineState.KEPT):
             self._report.note(f"{deadline.spec.name} is there")
 
     def _cannot_ask(self, what: str, error: Exception) -> None:
@@ -156,9 +166,9 @@ class _Check:
             notify_once(NoticeClaim(self._client, _unjudged(what)), notice, self._slug)
 
 
-def _noted(value: str) -> DeadlineState | None:
-    """What a claim says of a deadline: what was perhaps told counts as told, and is told again."""
-    if value == PERHAPS:
+def _noted(value: str | None) -> DeadlineState | None:
+    """What a claim says of a deadline: that it is late, too, where that was perhaps told."""
+    if value in (SENDING, PERHAPS):
         return DeadlineState.LATE
     return DeadlineState(value) if value in set(DeadlineState) else None
 

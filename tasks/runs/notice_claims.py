@@ -83,10 +83,10 @@ class NoticeClaim:
             return False
         return abs(datetime.now(UTC) - found.updated) < SENDING_FOR
 
-    def take(self) -> bool:
-        """Whether it is for the caller to send: nobody else has, or is about to."""
+    def take(self, value: str = SENDING) -> bool:
+        """Whether it is for the caller to send, or to say this: nobody else has, or is about to."""
         try:
-            self.client.create_variable(VariableCreate(name=self.name, value=SENDING))
+            self.client.create_variable(VariableCreate(name=self.name, value=value))
         except ObjectAlreadyExists:
             return False
         return True

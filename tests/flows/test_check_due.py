@@ -9,15 +9,21 @@ from sys import modules
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.blocks.notifications import SlackWebhook
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.objects import State, StateType
 from pydantic import SecretStr
 
 from ferry.errors import AccessError, BusyError
 from ferry.schema import TableName
 from flows.check_due import check_due
+from flows.pipeline.run_report import RunReport
 from flows.sync_table import sync_table
 from tasks.landed import history
+from tasks.runs import notice_claims
+from tasks.runs.notice_claims import SENDING, all_claims
 from tests.harness.api import Api
 from tests.harness.slack import WEBHOOK, Slack
 
@@ -215,3 +221,40 @@ def test_a_message_that_nobody_answered_is_sent_once_more_and_no_third_time(
         sync_table(table="orders", run_date=yesterday().date())
     again = ["Sent once more: nobody answered" in each for each in slack_server.messages]
     assert again == [False, True, False, True]
+
+
+def test_two_looks_at_once_tell_once_that_a_table_has_arrived(
+    shop: Any, slack_server: Slack
+) -> None:
+    shop.write_specs(orders=SPEC)
+    check()
+
+    @flow
+    def two_looks() -> None:
+        with get_client(sync_client=True) as client:
+            slug = check_due_module.notifier_slug()
+            looks = [check_due_module._Check(client, slug, RunReport()) for _ in range(2)]
+            sync_table(table="orders", run_date=yesterday().date())
+            for each in looks:
+                each.all()
+
+    two_looks()
+    told = [each for each in subjects(slack_server) if "has arrived after all" in each]
+    assert len(told) == 1
+
+
+def test_of_a_message_whose_sender_died_it_is_told_that_the_table_has_arrived(
+    shop: Any, slack_server: Slack, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender of `late` died before it knew: the claim still says that it is being sent."""
+    shop.write_specs(orders=SPEC)
+    check()
+    (claim,) = [name for name in all_claims(api.client) if shop.schema in name]
+    api.client.update_variable(VariableUpdate(name=claim, value=SENDING))
+    sync_table(table="orders", run_date=yesterday().date())
+    check()
+    assert len(slack_server.messages) == 1  # its sender may still be at it
+    monkeypatch.setattr(notice_claims, "SENDING_FOR", timedelta(0))
+    for _ in range(2):
+        check()
+    assert ["arrived" in each for each in subjects(slack_server)] == [False, True]
