@@ -13,7 +13,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.logging import get_run_logger
-from prefect.runtime import deployment
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from blocks.registry import load_warehouse
@@ -72,7 +72,7 @@ def check_due() -> Any:
     if not slug:
         return Completed(message=NOBODY)
     with get_client(sync_client=True) as client:
-        drop_missed_looks(client, deployment.id)
+        drop_missed_looks(client, flow_run.id)
         report = RunReport()
         _Check(client, slug, report).all()
     return report.ended("nothing is late that was not told")

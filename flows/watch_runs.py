@@ -17,7 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
-from prefect.runtime import deployment
+from prefect.runtime import flow_run
 
 from ferry.runs.notice import Notice
 from ferry.runs.watch import (
@@ -97,7 +97,7 @@ def watch_runs(
         report = RunReport()
         watch = _Watch(client, patience, slug, report)
         with suppress(*NOT_ANSWERED):  # the next run does
-            drop_missed_looks(client, deployment.id)
+            drop_missed_looks(client, flow_run.id)
             forget_old_claims(client)
         watch.listen(look_seconds)
         watch.notify_unreported(unreported_seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -21,27 +20,27 @@ from prefect.states import Cancelled
 from tasks.runs.paging import PAGE
 
 
-def drop_missed_looks(client: SyncPrefectClient, deployment_id: str | None) -> int:
-    """Cancel the scheduled runs of this deployment that are overdue; returns how many.
+def drop_missed_looks(client: SyncPrefectClient, flow_run_id: str | None) -> int:
+    """Cancel the other scheduled runs of this run's deployment that are overdue; returns how many.
 
-    What somebody has started by hand runs, with the parameters that were asked for.
+    What somebody has started by hand runs, with the parameters that were asked for. Overdue is what
+    was to start before this run has, by the server's clock: the worker's may be ahead.
 
     Args:
         client: Asks Prefect's server.
-        deployment_id: The current run's deployment; None outside of one, which has no others.
+        flow_run_id: The current run.
     """
-    if not deployment_id:
+    run = client.read_flow_run(UUID(flow_run_id)) if flow_run_id else None
+    if not run or not run.deployment_id or not run.start_time:
         return 0
     overdue = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
         tags=FlowRunFilterTags(all_=["auto-scheduled"]),  # so Prefect marks what a schedule made
-        expected_start_time=FlowRunFilterExpectedStartTime(
-            before_=datetime.now(UTC) - timedelta(seconds=1)  # type: ignore[arg-type]
-        ),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=run.start_time),
     )
-    own = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(deployment_id)]))
+    own = DeploymentFilter(id=DeploymentFilterId(any_=[run.deployment_id]))
     runs = client.read_flow_runs(deployment_filter=own, flow_run_filter=overdue, limit=PAGE)
-    for run in runs:
+    for missed in runs:
         message = "missed, and not needed: a later run looks at all there is"
-        client.set_flow_run_state(run.id, Cancelled(message=message))
+        client.set_flow_run_state(missed.id, Cancelled(message=message))
     return len(runs)
