@@ -186,7 +186,7 @@ def table_days(
         spec: The table's spec. Its `start_date` is its first day, else the first that has a
             receipt or a failure.
         receipts: All its receipts.
-        failures: All its failures.
+        failures: Its failures, at least the last of each window.
         zone: The zone in which days are counted.
         now: What tells which days are over: a run's scheduled start.
         cursor: The cursor that the table has now, if that is known.

@@ -110,6 +110,18 @@ def from_row(row: tuple[Any, ...]) -> Failure:
     return Failure(**dict(zip(names, row, strict=True)))
 
 
+def last_of_windows(table: TableName) -> Statement:
+    """The last failure of each window of a table; of all that have no window, the last of them."""
+    names = sql.column_list(column.name for column in FAILURE_COLUMNS)
+    return Statement(
+        f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER ("  # noqa: S608  # names of ours
+        "PARTITION BY window_start, window_end ORDER BY failed_at DESC, batch_id) AS newest_first "
+        f"FROM {sql.table_sql(FAILURES)} WHERE table_name = {PARAM}) AS ranked "
+        "WHERE newest_first = 1",
+        (str(table),),
+    )
+
+
 def count_of_run(
     flow_run_id: str, table: TableName, since: datetime, *, some_landed: bool
 ) -> Statement:

@@ -14,6 +14,7 @@ from ferry.errors import FerryError
 from ferry.receipts import failures
 from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
 from ferry.schema import TableName
+from ferry.statements import Statement
 from tasks.own_tables import is_made, make_missing
 
 
@@ -33,17 +34,20 @@ def record_failures(batches: Sequence[Batch], error: Exception, warehouse: Wareh
 
 
 def read_failures(table: TableName, warehouse: Warehouse) -> list[Failure]:
-    """All failures of the table."""
-    return _failures("table_name", str(table), warehouse)
+    """The last failure of each window of the table, and the last that has none.
+
+    It is asked at every look at the table, however often a window has failed before.
+    """
+    return _failures(failures.last_of_windows(table), warehouse)
 
 
 def failures_of_run(flow_run_id: str, warehouse: Warehouse) -> list[Failure]:
     """All failures of a flow run's batches."""
-    return _failures("flow_run_id", flow_run_id, warehouse)
+    of_run = sql.select_where(FAILURES, FAILURE_COLUMNS, "flow_run_id", flow_run_id)
+    return _failures(of_run, warehouse)
 
 
-def _failures(column: str, value: str, warehouse: Warehouse) -> list[Failure]:
+def _failures(select: Statement, warehouse: Warehouse) -> list[Failure]:
     if not is_made(FAILURES, FAILURE_COLUMNS, warehouse):
         return []
-    select = sql.select_where(FAILURES, FAILURE_COLUMNS, column, value)
     return [failures.from_row(row) for row in warehouse.fetch(select)]

@@ -36,7 +36,7 @@ class History:
     Attributes:
         receipts: What arrived, and what made that void: also that the target is gone, or empty,
             which is found when it is asked for.
-        failures: What did not.
+        failures: What did not: of each window the last.
         cursor: The cursor that the table has now; None if nobody can tell.
         spec: The table's spec; None if nothing was asked of receipts.
         cursor_kind: Of which kind the cursor is in the target; None if it is not there.

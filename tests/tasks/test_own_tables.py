@@ -37,6 +37,21 @@ def test_failures_are_read_from_a_table_that_lacks_a_column(
     assert failures_of_run("run", duckdb_warehouse) == [found]
 
 
+def test_of_each_window_only_the_last_failure_is_read(duckdb_warehouse: DuckDBWarehouse) -> None:
+    """An hourly table that fails for a month leaves 720 rows for each look that reads them all."""
+    windows = [
+        None,
+        *(Window(DAY + n * timedelta(days=1), DAY + 2 * timedelta(days=1)) for n in (0, 1)),
+    ]
+    for reason in ("first", "second"):
+        batches = [Batch(SPEC, "window", window, reason, DAY, Path()) for window in windows]
+        record_failures(batches, AccessError(reason), duckdb_warehouse)
+    found = read_failures(batches[0].target, duckdb_warehouse)
+    assert sorted(each.batch_id for each in found) == sorted(batch.id for batch in batches)
+    assert all("second" in each.reason for each in found)
+    assert len(failures_of_run("first", duckdb_warehouse)) == 3
+
+
 def test_what_audits_found_is_read_from_a_table_that_lacks_a_column(
     duckdb_warehouse: DuckDBWarehouse,
 ) -> None:
