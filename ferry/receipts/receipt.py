@@ -47,6 +47,7 @@ class Receipt:
             if all was read; of what is void, why.
         status: `loaded`, or `partial` where the batch is not all of its window: it was asked for
             a part, or a part could not be read. `void`: what was before is not there any more.
+            `emptied`: a repair has taken the last rows out, as the source has them no more.
         rows_extracted: Rows read from the source.
         rows_staged: Rows in the staged files.
         rows_copied: Rows the warehouse loaded into the staging table.
@@ -172,6 +173,9 @@ PARTIAL = "partial"
 """The status of a batch of some symbols alone, or that left rows out."""
 
 VOID = "void"
+EMPTIED = "emptied"
+"""The status of a repair after which the target has no row."""
+
 RECONCILE = "reconcile"
 """The mode of what is no batch, but rows that a repair took out, marked or aligned."""
 

@@ -14,6 +14,7 @@ from ferry import statements as sql
 from ferry.receipts.columns import ColumnsCarried, names_of
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import (
+    EMPTIED,
     LOADED,
     RECEIPT_COLUMNS,
     RECEIPTS,
@@ -305,13 +306,13 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
     """Whether the table has rows by its receipts: carried into it, or found there."""
     if rows_held(tx, table) > 0:
         return True
-    void, copied = last_void(tx, table), _last_copy(tx, table) or BEFORE_ALL
-    since = f"finished_at >= {PARAM}" if copied > void else f"finished_at > {PARAM}"
+    void, known = last_void(tx, table), _last_known(tx, table)
+    since = f"finished_at >= {PARAM}" if known > void else f"finished_at > {PARAM}"
     select = Statement(
         f"SELECT COUNT(CASE WHEN rows_deleted > 0 AND NOT {_REMOVES} THEN 1 END), "  # noqa: S608
         "SUM(CASE WHEN mode = 'full' THEN rows_inserted ELSE rows_updated + rows_unchanged END) "
         f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND {since}",
-        (str(table), max(void, copied)),
+        (str(table), max(void, known)),
     )
     ((deletions, found_there),) = tx.fetch(select)
     return not deletions and bool(found_there)
@@ -320,13 +321,15 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
 def rows_held(tx: Transaction, table: TableName) -> int:
     """How many rows the table has by its receipts; a void of an empty table took them all out.
 
-    Since a full copy it has those that this one put in, whatever it had before. Where there was
-    none, the rows that no receipt has brought are not in it, so that it can be less than nothing.
+    Since a full copy it has those that this one put in, whatever it had before; since a repair has
+    emptied it, none. Where there was neither, the rows that no receipt has brought are not in it,
+    so that it can be less than nothing.
     """
     select = Statement(
-        "SELECT SUM(rows_inserted - CASE WHEN mode = 'full' THEN 0 ELSE rows_deleted END) "  # noqa: S608
-        f"FROM {_RECEIPTS} WHERE table_name = {PARAM} AND finished_at >= {PARAM}",
-        (str(table), _last_copy(tx, table) or BEFORE_ALL),
+        f"SELECT SUM(rows_inserted - CASE WHEN mode = 'full' OR status = {PARAM} THEN 0 "  # noqa: S608
+        f"ELSE rows_deleted END) FROM {_RECEIPTS} WHERE table_name = {PARAM} "
+        f"AND finished_at >= {PARAM}",
+        (EMPTIED, str(table), _last_known(tx, table)),
     )
     return int(tx.fetch(select)[0][0] or 0)
 
@@ -350,20 +353,21 @@ def last_loss(tx: Transaction, table: TableName) -> Loss | None:
         f"SELECT MAX(rows_deleted), MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608
         f"WHERE table_name = {PARAM} AND status = {PARAM} AND rows_deleted > 0 "
         f"AND finished_at > {PARAM}",
-        (str(table), VOID, _last_copy(tx, table) or BEFORE_ALL),
+        (str(table), VOID, _last_known(tx, table, "")),
     )
     ((rows, at),) = tx.fetch(select)
     return None if at is None else Loss(int(rows), at)
 
 
-def _last_copy(tx: Transaction, table: TableName) -> datetime | None:
-    """When the table was copied as a whole last."""
+def _last_known(tx: Transaction, table: TableName, emptied: str = EMPTIED) -> datetime:
+    """When the table was copied as a whole, or a repair emptied it, last; long ago if never."""
     select = Statement(
-        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM} AND mode = 'full'",  # noqa: S608  # names of ours
-        (str(table),),
+        f"SELECT MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"WHERE table_name = {PARAM} AND (mode = 'full' OR status = {PARAM})",
+        (str(table), emptied),
     )
     moment: datetime | None = tx.fetch(select)[0][0]
-    return moment
+    return moment or BEFORE_ALL
 
 
 def read_columns_carried(tx: Transaction, table: TableName) -> list[ColumnsCarried]:

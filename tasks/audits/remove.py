@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prefect import task
@@ -12,18 +12,27 @@ from prefect.logging import get_run_logger
 
 import ferry
 from blocks.warehouse import Warehouse
+from ferry import statements as sql
 from ferry.audits.changes import align_row, delete_rows, mark_rows
 from ferry.audits.classify import by_key
 from ferry.audits.outcome import AuditedBucket, DifferentRow
 from ferry.errors import CountMismatchError, StaleReadError
 from ferry.fingerprints.queries import Row
 from ferry.receipts.read_as import read_as
-from ferry.receipts.receipt import PARTIAL, RECEIPT_COLUMNS, RECEIPTS, RECONCILE, Receipt
+from ferry.receipts.receipt import (
+    EMPTIED,
+    PARTIAL,
+    RECEIPT_COLUMNS,
+    RECEIPTS,
+    RECONCILE,
+    Receipt,
+)
 from ferry.receipts.table import (
     BEFORE_ALL,
     LandedBefore,
     find_landing,
     read_landed_before,
+    void_moment,
     write_receipts,
 )
 from ferry.statements import Statement
@@ -190,6 +199,10 @@ def _apply(
             if not done:
                 return None
             receipt = _receipt(change, done, started_at)
+            if receipt.rows_deleted and not tx.fetch(sql.any_row(spec.target)):
+                # So that nobody takes the target for one that has lost its rows.
+                at = void_moment(tx, spec.target, receipt.finished_at)
+                receipt = replace(receipt, status=EMPTIED, finished_at=at)
             write_receipts(tx, [receipt])
             return receipt
 

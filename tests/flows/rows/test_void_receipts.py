@@ -150,6 +150,29 @@ def test_rows_that_a_target_had_before_are_missed_again_after_some_were_deleted(
         assert missing() == {}
 
 
+@pytest.mark.parametrize("had", [(), (1, 2, 11, 12)], ids=["new", "had rows before"])
+def test_a_table_whose_last_rows_a_repair_has_taken_out_has_lost_none(
+    people: Any, had: tuple[int, ...]
+) -> None:
+    """As a queue that is worked off."""
+    run(people, f'CREATE SCHEMA IF NOT EXISTS "{people.schema}"')
+    run(people, "CREATE TABLE {} (id BIGINT, created_at TIMESTAMP)")
+    for number in had:
+        run(people, f"INSERT INTO {{}} VALUES ({number}, '2023-01-05 10:00:00')")
+    people.write_specs(people={**SPEC, "hard_deletes": "delete", "max_delete_percent": 100})
+    fill()
+    fill(reprocess="all")
+    people.sql("DELETE FROM people")
+    reconcile(table="people", start_date=FIRST, end_date=THIRD, repair="all")
+    assert people.target("people") == []
+    assert missing() == {} and fill() == 0
+
+    people.sql("INSERT INTO people VALUES (3, '2023-01-05 10:00:00')")
+    sync_table(table="people", run_date=FIRST)
+    run(people, "DELETE FROM {}")
+    assert set(missing()) == {FIRST, SECOND}
+
+
 def test_a_watermark_read_before_the_target_was_made_anew_does_not_land(people: Any) -> None:
     people.sql("INSERT INTO people VALUES (3, '2023-01-07 10:00:00')")
     people.write_specs(people={"mode": "watermark", "key": ["id"]})
