@@ -67,7 +67,10 @@ def build_summary(
     _refuse_unknown(chosen, accept or [])
     accepted = tuple(accept or ())
     requests = [
-        BuildRequest(spec, _asked(spec, start_date, end_date, tables), accepted) for spec in chosen
+        BuildRequest(
+            spec, _asked(spec, start_date, end_date, tables), accepted, by_person=table is None
+        )
+        for spec in chosen
     ]
     after = summaries.reached_from((s.warehouse, str(s.target)) for s in chosen)
     requests += [BuildRequest(spec) for spec in after if spec not in chosen]

@@ -70,6 +70,8 @@ def plan_summary(
     warehouse: Warehouse,
     flow_run_id: str,
     accepted: Collection[str] = (),
+    *,
+    by_person: bool = True,
 ) -> Build | None:
     """What to build of a summary; None if it has nothing to take in.
 
@@ -78,12 +80,13 @@ def plan_summary(
 
     Args:
         spec: The summary.
-        asked: What a person asked for; None to build just what changes have touched.
+        asked: What is asked for; None to build just what changes have touched.
         summaries: All summaries.
         tables: All table specs.
         warehouse: Where.
         flow_run_id: Prefect's id of the run.
         accepted: Labels of checks that may fail this once.
+        by_person: Whether somebody asks who may have it built of whatever is there.
 
     Raises:
         CheckFailedError: A table that it reads has lost its rows, and they are not carried again:
@@ -116,7 +119,7 @@ def plan_summary(
             else _why_whole(spec, changes, tables)
         )
         get_run_logger().info("%s is built whole: %s", spec.target, why)
-    if asked is None and published_before:
+    if published_before and not (asked and by_person):
         refuse_lost_inputs(spec, spans, tables, warehouse)
     return Build(
         spec=spec,

@@ -134,11 +134,14 @@ def count_of_run(
         some_landed: Whether the run has receipts, among which to look.
     """
     failed = Statement(
-        f"SELECT COUNT(DISTINCT batch_id) FROM {sql.table_sql(FAILURES)} "  # noqa: S608  # ours
+        f"SELECT COUNT(DISTINCT batch_id) FROM {sql.table_sql(FAILURES)} AS failed "  # noqa: S608
         f"WHERE flow_run_id = {PARAM} AND table_name = {PARAM} AND failed_at >= {PARAM}",
         (flow_run_id, str(table), since),
     )
     if not some_landed:
         return failed
-    landed = f"SELECT batch_id FROM {sql.table_sql(RECEIPTS)} WHERE flow_run_id = {PARAM}"  # noqa: S608
-    return Statement(f"{failed.sql} AND batch_id NOT IN ({landed})", (*failed.values, flow_run_id))
+    landed = (
+        f"SELECT 1 FROM {sql.table_sql(RECEIPTS)} AS landed WHERE landed.flow_run_id = {PARAM} "  # noqa: S608
+        "AND landed.batch_id = failed.batch_id"
+    )
+    return Statement(f"{failed.sql} AND NOT EXISTS ({landed})", (*failed.values, flow_run_id))

@@ -208,41 +208,48 @@ def _cut(text: str, size_bytes: int) -> str:
 def select_new_receipts(table: str, summary: str) -> Statement:
     """The receipts of a table that changed it and are not in a summary.
 
-    Where the table had lost its rows, or they had become void for another reason, so did a window
-    without any rows that was carried again since: it may have had some.
+    Where the table had lost its rows, or they had become void for another reason, so did the first
+    receipt since of a window of before, whatever it brought, and a read of everything that found
+    nothing: there may have been other rows.
     """
-    names, done = sql.column_list(column.name for column in RECEIPT_COLUMNS), _summarized(summary)
+    names, done = sql.column_list(column.name for column in RECEIPT_COLUMNS), _taken_in(summary)
     receipts = sql.table_sql(RECEIPTS)
     void = (
         f"(SELECT MAX(finished_at) FROM {receipts} WHERE table_name = {PARAM} AND status = {PARAM})"  # noqa: S608
     )
-    emptied = (
-        f"rows_extracted = 0 AND finished_at > {void} AND (window_label = mode "
-        f"OR window_end IS NOT NULL AND window_start < {void})"
+    first = (
+        f"(SELECT MIN(finished_at) FROM {receipts} WHERE table_name = {PARAM} "  # noqa: S608
+        f"AND status <> {PARAM} AND finished_at > {void} GROUP BY window_start, window_end)"
+    )
+    again = (
+        f"finished_at > {void} AND (rows_extracted = 0 AND window_label = mode "
+        f"OR window_end IS NOT NULL AND window_start < {void} AND finished_at IN {first})"
     )
     return Statement(
-        f"SELECT {names} FROM {receipts} "  # noqa: S608  # names of ours
+        f"SELECT {names} FROM {receipts} AS made "  # noqa: S608  # names of ours
         f"WHERE table_name = {PARAM} AND status <> {PARAM} "
-        f"AND (rows_inserted + rows_updated + rows_deleted > 0 OR {emptied}) "
-        f"AND batch_id NOT IN ({done.sql}) ORDER BY finished_at",
-        (table, VOID, table, VOID, table, VOID, *done.values),
+        f"AND (rows_inserted + rows_updated + rows_deleted > 0 OR {again}) "
+        f"AND NOT EXISTS ({done.sql} AND done.batch_id = made.batch_id) ORDER BY finished_at",
+        (*(table, VOID) * 5, *done.values),
     )
 
 
 def select_new_publications(read: str, summary: str) -> Statement:
     """The publications of the one summary, which is read, that are not in the other."""
-    done = _summarized(summary)
+    done = _taken_in(summary)
     return Statement(
-        f"SELECT publication_id, spans FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608
-        f"WHERE summary = {PARAM} AND publication_id NOT IN ({done.sql}) "
+        f"SELECT publication_id, spans FROM {sql.table_sql(PUBLICATIONS)} AS made "  # noqa: S608
+        f"WHERE summary = {PARAM} "
+        f"AND NOT EXISTS ({done.sql} AND done.batch_id = made.publication_id) "
         "ORDER BY published_at",
         (read, *done.values),
     )
 
 
-def _summarized(summary: str) -> Statement:
+def _taken_in(summary: str) -> Statement:
+    """What is in the summary: never by NOT IN, which PostgreSQL may ask anew for each row."""
     return Statement(
-        f"SELECT batch_id FROM {sql.table_sql(SUMMARIZED)} WHERE summary = {PARAM}",  # noqa: S608
+        f"SELECT 1 FROM {sql.table_sql(SUMMARIZED)} AS done WHERE done.summary = {PARAM}",  # noqa: S608
         (summary,),
     )
 

@@ -12,12 +12,13 @@ from ferry.coverage.standings import ALWAYS
 from ferry.cursors import find_cursor
 from ferry.errors import CheckFailedError
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, ReceiptTimes, times_columns
-from ferry.receipts.table import last_loss
+from ferry.receipts.table import holds_rows, last_loss
 from ferry.schema import TIMES, Kind, TableName
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.summaries.moments import moments
 from ferry.summaries.partitions import EVERYTHING, Span, from_text, spans_label
 from ferry.summaries.publications import select_built_since
+from ferry.summaries.publish import rows_held as rows_published
 from ferry.summaries.specs import SummarySpec
 
 _ALL: Stretch = ALWAYS, datetime.max.replace(tzinfo=UTC)
@@ -45,6 +46,7 @@ def refuse_lost_inputs(
     by_target = {str(t.target): t for t in tables.values() if t.warehouse == spec.warehouse}
     for name in spec.reads:
         target = TableName(*name.split(".", 1))
+        _refuse_emptied(spec, target, spans, warehouse)
         loss = last_loss(warehouse, target)
         if loss is None or _built_whole_since(spec, loss.at, warehouse):
             continue
@@ -62,6 +64,26 @@ def refuse_lost_inputs(
             "mode full. If it is to have fewer rows from now on, build all of this summary by hand "
             "(build-summary, without dates); what is published stays as it is until then.",
         )
+
+
+def _refuse_emptied(
+    spec: SummarySpec, target: TableName, spans: Sequence[Span], warehouse: Warehouse
+) -> None:
+    """Refuse what reads a table that has lost its rows before a run of its own has found that."""
+    if warehouse.describe(target) is None or warehouse.fetch(sql.any_row(target)):
+        return
+    if not holds_rows(warehouse, target) and rows_published(warehouse, target) <= 0:
+        return
+    raise CheckFailedError(
+        f"a table that it reads has lost its rows: {target}",
+        table=str(spec.target),
+        window=spans_label(spans),
+        expected="the rows that were carried or published there",
+        found="none",
+        todo="Carry it again: its days, by a backfill with reprocess=missing, or all of it in "
+        "mode full; a summary, by build-summary without dates. What is published stays as it is "
+        "until then.",
+    )
 
 
 def _built_whole_since(spec: SummarySpec, moment: datetime, warehouse: Warehouse) -> bool:

@@ -33,13 +33,15 @@ class BuildRequest:
 
     Attributes:
         spec: The summary.
-        asked: What a person asked for; None for just what changes have touched.
+        asked: What is asked for; None for just what changes have touched.
         accepted: Labels of its checks that may fail this once.
+        by_person: Whether a person asks, not an event.
     """
 
     spec: SummarySpec
     asked: Span | None = None
     accepted: tuple[str, ...] = ()
+    by_person: bool = True
 
 
 def publish_summaries(
@@ -133,6 +135,7 @@ def _publish_one(
             warehouse,
             str(flow_run.id),
             request.accepted,
+            by_person=request.by_person,
         )
         if build is None:
             return None

@@ -113,3 +113,41 @@ def test_a_day_that_has_no_rows_any_more_when_it_is_back_goes_from_the_summary(l
     published = lost.labels()
     sync_table(table="nps", run_date=date(2023, 1, 5))
     assert lost.labels() == published  # what is in it is not built again
+
+
+@pytest.mark.parametrize("lost", ["whole", "by days"], indirect=True)
+def test_an_event_is_no_person_who_has_it_built_of_what_is_left(lost: Any) -> None:
+    sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+    for _ in range(2):
+        state = build_summary(table="nps", return_state=True)
+        assert "has lost its rows" in str(state.message)
+        assert days(lost) == [3, 4, 5, 6]
+    backfill(**DAYS, reprocess="missing")
+    build_summary(table="nps")
+    assert days(lost) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("emptied", ["nps", "nps_summary"])
+def test_nothing_is_built_of_a_table_whose_loss_no_run_has_found_yet(
+    survey: Any, emptied: str
+) -> None:
+    reader = {"nps": "nps_summary", "nps_summary": "nps_monthly_summary"}[emptied]
+    survey.answer(3, [9] * 10)
+    backfill(**DAYS)
+    before = survey.published(reader, "*")
+    survey.journey.warehouse.execute(f'DELETE FROM "{survey.journey.schema}"."{emptied}"')
+    state = build_summary(table=f"{survey.journey.schema}.{emptied}", return_state=True)
+    for said in (f"has lost its rows: {survey.journey.schema}.{emptied}", "found none"):
+        assert said in str(state.message)
+    assert survey.published(reader, "*") == before
+
+
+@pytest.mark.parametrize("lost", ["by days"], indirect=True)
+def test_a_day_whose_rows_are_all_marked_as_deleted_by_now_goes_from_it(lost: Any) -> None:
+    lost.journey.sql("ALTER TABLE nps ADD COLUMN state SMALLINT NULL")
+    lost.journey.sql("UPDATE nps SET state = 1 WHERE created_at < '2023-01-04'")
+    lost.journey.write_specs(
+        nps={**SPEC, "soft_deletes": "apply", "deleted_column": "state", "deleted_values": [1]}
+    )
+    backfill(**DAYS, reprocess="missing")
+    assert days(lost) == [4, 5, 6]
