@@ -19,6 +19,10 @@ PathElement = str | int
 _Loader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 """libyaml reads a file in a tenth of the time."""
 
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]*|-?(0|[1-9][0-9]*)[.][0-9]*[1-9]")
+"""The numbers that are written as they are meant: not 01, 0x1F, 12:30 (which is 750) or 1.0."""
+
 _TYPE_NAME = re.compile(r"str|int|float|bool|date|\w+\[.*\]")
 
 
@@ -155,7 +159,8 @@ def read_yaml(text: str, name: str) -> YamlFile:
         name: Its name, for messages.
 
     Raises:
-        SpecError: It is not YAML, a field stands there twice, or a date is on no calendar.
+        SpecError: It is not YAML, a field stands there twice, a date is on no calendar, or a number
+            in a list is not what is written.
     """
     root: yaml.Node | None = None
     try:
@@ -174,7 +179,7 @@ def read_yaml(text: str, name: str) -> YamlFile:
             found="a date or a time that there is not",
             todo="Correct it.",
         ) from error
-    _refuse_duplicates(root, name)
+    _refuse_unclear(root, name)
     return YamlFile(name, data, root)
 
 
@@ -211,10 +216,17 @@ def _merged(node: yaml.Node | None) -> yaml.Node | None:
     return yaml.MappingNode(found[1].tag, pairs)
 
 
-def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
+def _refuse_unclear(node: yaml.Node | None, name: str) -> None:
+    """Refuse a field that stands there twice, and a number in a list that is another to YAML."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_duplicates(item, name)
+            if item.tag in _NUMBERS and not _PLAIN_NUMBER.fullmatch(item.value):
+                raise SpecError(
+                    f"{name}:{item.start_mark.line + 1}: {item.value} is no text to YAML, but the "
+                    f"number {yaml.safe_load(item.value)}",
+                    todo="Write a text in quotes, and a number in plain digits.",
+                )
+            _refuse_unclear(item, name)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
@@ -225,4 +237,4 @@ def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
                 todo="Keep one of them.",
             )
         seen.add(key.value)
-        _refuse_duplicates(value, name)
+        _refuse_unclear(value, name)

@@ -120,6 +120,25 @@ def test_a_wrong_value_is_told_at_its_own_line_with_what_is_expected(
     assert "Known fields" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("01", "1"), ("010", "8"), ("0x1F", "31"), ("12:30:45", "45045"), ("1.0", "1.0")],
+)
+def test_a_value_that_yaml_takes_for_another_number_is_refused(written: str, number: str) -> None:
+    """As a text, `01` marks rows as deleted that the number 1 does not."""
+    text = (
+        "tables:\n  t:\n    source: shop\n    mode: full\n    key: [id]\n    soft_deletes: apply\n"
+        "    deleted_values: [{}]\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text.format(written), "tables.yaml")
+    assert caught.value.problem == (
+        f"tables.yaml:7: {written} is no text to YAML, but the number {number}"
+    )
+    quoted = parse_table_specs(text.format(f"'{written}', 1, 0, -20"), "tables.yaml")
+    assert quoted.named("t").deleted_values == (written, 1, 0, -20)
+
+
 def test_the_types_that_a_value_may_have_are_told_together() -> None:
     text = (
         "tables:\n  t:\n    source: shop\n    mode: full\n    key: [id]\n    soft_deletes: apply\n"
