@@ -47,6 +47,7 @@ class Capabilities:
             lengths of values that may be long are compared.
         nul_in_text: Whether a text can have a NUL character in it.
         deletes_using: Whether a DELETE joins another table by USING; where not, it asks by EXISTS.
+        tells_case: Whether names that differ in upper and lower case alone are two.
         reserved_columns: Names, in lower case, that no column of a table can have.
         means_otherwise: What of a translated query would mean something else in it, without an
             error, by the names in `ferry/summaries/translated.py`; a query that has one is refused.
@@ -75,5 +76,6 @@ class Capabilities:
     digests_bytes: bool = True
     nul_in_text: bool = False
     deletes_using: bool = True
+    tells_case: bool = False
     reserved_columns: frozenset[str] = frozenset()
     means_otherwise: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, fits
-from ferry.statements import NativeType
+from ferry.statements import NativeType, quoted, table_sql
 from ferry.target.retype import HeldColumns, Retype, grown
 from ferry.target.retype_refused import Refusal
 
@@ -69,6 +69,8 @@ def plan_target(
     if existing is None:
         return TargetChanges(create=True)
     refuse_two_homes(target, existing, columns, target_only)
+    if capabilities.tells_case:
+        _refuse_upper_case(target, existing, columns)
     add, changes = _compare(existing, columns, native_type)
     widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
     unfit = [c for c in changes if not c.grows]
@@ -118,6 +120,33 @@ def refuse_two_homes(
             todo="To keep the target's values, name them in `exclude`, too; to have the source's "
             "in their place, take them out of `target_only`.",
         )
+
+
+def _refuse_upper_case(target: TableName, existing: TableSchema, columns: Sequence[Column]) -> None:
+    """Refuse columns that another tool has made under a carried one's name in other letters.
+
+    Ferry's statements would not find such a column, or would empty it beside its own.
+    """
+    carried = {column.name.lower() for column in columns}
+    others = [
+        column.name
+        for column in existing.columns
+        if column.name.lower() in carried and column.name != column.name.lower()
+    ]
+    if not others:
+        return
+    there = set(existing.column_names)
+    free = [name if name.lower() not in there else f"{name}_of_before" for name in others]
+    renamed = " ".join(
+        f"ALTER TABLE {table_sql(target)} RENAME COLUMN {quoted(name)} TO {quoted(new.lower())};"
+        for name, new in zip(others, free, strict=True)
+    )
+    raise SchemaError(
+        f"columns of the target differ from carried ones in upper case alone: {', '.join(others)}",
+        table=str(target),
+        expected="names in lower case, as they are carried",
+        todo=f"Rename them: {renamed}",
+    )
 
 
 def _compare(

@@ -102,6 +102,7 @@ class PostgresWarehouse(PostgresSession, StandardCatalog):
         max_index_bytes=2000,  # a third of a page, less what a row of an index needs besides
         hex_prefix="\\x",
         json_digits=16_383,  # of a numeric, after its point; before it there can be more
+        tells_case=True,
         reserved_columns=SYSTEM_COLUMNS,
         means_otherwise=frozenset(
             {

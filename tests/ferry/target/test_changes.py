@@ -37,6 +37,20 @@ def test_a_target_in_another_order_and_with_columns_that_the_spec_knows_of_fits(
     assert plan_target(TARGET, target, ours, NARROW, ["Extra"]) == TargetChanges()
 
 
+def test_a_name_in_upper_case_is_another_column_where_the_engine_says_so():
+    """PostgreSQL does not find `"Id"` by `"id"`, and `"Name"` beside `"name"` would be emptied."""
+    ours = [column("id", Kind.INT32), column("name", Kind.TEXT, max_bytes=10)]
+    theirs = [replace(ours[0], name="Id"), replace(ours[1], name="Name"), ours[1]]
+    there = TableSchema(TARGET, tuple(theirs))
+    with pytest.raises(SchemaError, match="upper case alone: Id, Name") as caught:
+        plan_target(TARGET, there, ours, replace(NARROW, tells_case=True))
+    for old, new in (("Id", "id"), ("Name", "name_of_before")):
+        rename = f'ALTER TABLE "raw_data"."t" RENAME COLUMN "{old}" TO "{new}";'
+        assert rename in str(caught.value)
+    one = TableSchema(TARGET, (theirs[0], ours[1]))
+    assert plan_target(TARGET, one, ours, NARROW) == TargetChanges()
+
+
 @pytest.mark.parametrize("nullable", [True, False])
 def test_a_column_that_the_source_lost_is_refused_and_not_forgotten(nullable: bool):
     theirs = [column("a", Kind.INT32), column("lost", Kind.INT32, nullable=nullable)]
