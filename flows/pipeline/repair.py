@@ -14,6 +14,7 @@ from ferry.audits.buckets import day_of
 from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.backfills.plan import check_table
+from ferry.bounded import first_of
 from ferry.coverage.days import ONE_DAY
 from ferry.day_ranges import DayRange, split_days
 from ferry.errors import RequestError
@@ -29,10 +30,14 @@ from tasks.audits.compare_table import compare_again
 from tasks.audits.prepare_repair import prepare_repair
 from tasks.audits.remove import realign, remove_rows
 from tasks.audits.sides import Sides
+from tasks.pages.audit import command_line
 from tasks.pages.progress import WindowsProgress
 from tasks.step import known, with_retries
 
 MAX_WINDOWS_AT_ONCE = 4
+MAX_DAYS = 10
+"""Of those that would be emptied, so many are named."""
+
 EARLIEST_DAY, LATEST_DAY = date(2, 1, 1), date(9998, 12, 31)
 
 
@@ -91,23 +96,31 @@ def repair_table(
 
     Raises:
         FerryError: A side cannot be asked, or the repair is refused. Nothing was changed. What
-            fails later is one of the reasons, with what has been done by then.
+            fails later is one of the reasons, with what has been done by then; so are days that
+            would be emptied, with a limit below 100.
     """
     done = Repaired(audit.table, marked=spec.hard_deletes == "mark")
     extra = audit.different_rows(Difference.EXTRA)
     removes = bool(extra) and remove and spec.hard_deletes != "report"
     to_carry, to_take_out = _windows(spec, audit, zone), len(extra) if removes else 0
+    kept: list[AuditedBucket] = []
     if to_carry is None:  # a full copy also takes out what the source has no more
         _refuse_partial(spec, audit)
         to_take_out = len(extra) + audit.unclassified
+    elif removes and limit < 100:
+        kept = [bucket for bucket in audit.different if bucket.window and bucket.loses_all]
+        to_take_out -= sum(len(bucket.rows) for bucket in kept)
     route = load_route(spec)
     sides = with_retries(prepare_repair, spec)(
-        spec, route.source, route.warehouse, audit, to_take_out=to_take_out, limit=limit
+        spec, route.source, route.warehouse, to_take_out=to_take_out, limit=limit
     )
     try:
-        _apply(sides, audit, to_carry, route, done, remove=removes)
+        removing = [each for each in audit.different if each not in kept] if removes else []
+        _apply(sides, audit, to_carry, removing, route, done)
     except Exception as error:  # noqa: BLE001  # what has landed by then is followed, and told
         done.reasons.append(reason_of(known(error, table=audit.table)))
+    if kept:
+        done.reasons.append(reason_of(_not_emptied(spec, audit, kept)))
     try:
         again = with_retries(compare_again, spec)(
             sides, audit, route.warehouse, flow_run_id=str(flow_run.id)
@@ -133,14 +146,32 @@ def _refuse_partial(spec: TableSpec, audit: Audit) -> None:
         )
 
 
+def _not_emptied(spec: TableSpec, audit: Audit, kept: Sequence[AuditedBucket]) -> RequestError:
+    """That days are left as they are of which the source shows no row.
+
+    It may be passing, as of a replica that lags or a partition that is being filled again; and
+    nobody would carry them again.
+    """
+    rows = sum(bucket.target.rows for bucket in kept)
+    labels = ", ".join(first_of([bucket.label for bucket in kept], MAX_DAYS))
+    again = command_line(spec, replace(audit, buckets=tuple(kept)))
+    return RequestError(
+        "days of the target would be emptied unasked, and are left",
+        expected="some rows of each day at the source, or `max_delete_percent` of 100",
+        found=f"nothing at the source of {labels}, of which the target has {rows:,} rows",
+        todo="Look whether the source is what it should be: its replica may lag, a partition be "
+        "about to be filled again. If these rows are deleted for good: "
+        f"{again} --param max_delete_percent=100",
+    )
+
+
 def _apply(
     sides: Sides,
     audit: Audit,
     to_carry: list[Window] | None,
+    removing: Sequence[AuditedBucket],
     route: Route,
     done: Repaired,
-    *,
-    remove: bool,
 ) -> None:
     """Change what differs, and note in `done` what was, one after the other."""
     for bucket in audit.different:
@@ -151,7 +182,7 @@ def _apply(
     outcomes = _carry(sides.spec, audit, to_carry, route)
     done.windows = len(receipts_of(outcomes))
     done.reasons += failed_lines(failures_of(outcomes))
-    for bucket in audit.different if remove else []:
+    for bucket in removing:
         if rows := [row for row in bucket.rows if row.how is Difference.EXTRA]:
             done.removed += _change(remove_rows, sides, bucket, rows, route)
 

@@ -201,7 +201,7 @@ def _apply(
             receipt = _receipt(change, done, started_at)
             if receipt.rows_deleted and not tx.fetch(sql.any_row(spec.target)):
                 # So that nobody takes the target for one that has lost its rows.
-                at = void_moment(tx, spec.target, receipt.finished_at)
+                at = void_moment(warehouse, spec.target, receipt.finished_at)
                 receipt = replace(receipt, status=EMPTIED, finished_at=at)
             write_receipts(tx, [receipt])
             return receipt
