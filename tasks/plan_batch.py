@@ -79,7 +79,8 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         if not batch.backfill:  # whoever planned many past windows has looked
             refuse_never_carried(spec, batch.mode, query, source, warehouse)
             if query.cursor and (column := schema.column(query.cursor)):
-                warn_of_other_readings(batch, column, warehouse)
+                key = [schema.column(name) for name in spec.key]
+                warn_of_other_readings(batch, column, key, warehouse)
         older = _gained_with_values(batch, _gained(schema, changes), query, source, warehouse)
         older += _begun_with_values(batch, existing, landed, query, source, warehouse)
         if older and batch.mode == "watermark":

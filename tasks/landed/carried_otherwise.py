@@ -60,16 +60,19 @@ def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
     return any(batch.num_rows > batch.column(0).null_count for batch in source.read(narrow))
 
 
-def warn_of_other_readings(batch: Batch, cursor: Column, warehouse: Warehouse) -> None:
+def warn_of_other_readings(
+    batch: Batch, cursor: Column, key: Sequence[Column | None], warehouse: Warehouse
+) -> None:
     """Say which days were carried as the table's spec does not say any more.
 
     Args:
         batch: The batch that is going to be read.
         cursor: The cursor that bounds it.
+        key: The columns of the key.
         warehouse: Where the receipts are.
     """
     none = list[ReadAlike]()
-    name, now = cursor.name.lower(), read_as(batch.spec, "window", cursor.type.kind)
+    name, now = cursor.name.lower(), read_as(batch.spec, "window", cursor.type.kind, key)
     alike = from_receipts(
         lambda: read_by_others(warehouse, batch.target, name, now), none, warehouse
     )

@@ -73,3 +73,19 @@ def test_a_key_of_which_nothing_tells_that_it_is_written_otherwise_is_carried(
         journey.warehouse.execute(older)
     journey.sql(f"ALTER TABLE items MODIFY id {after}")
     assert sync_table(table="items", **DAY).rows_extracted == 1
+
+
+@ROUTE
+def test_what_was_carried_by_another_cursor_is_told_until_it_was_carried_by_this_one(
+    journey: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Receipts of a key of text say how it is spelled: those of now are known again by it."""
+    shop(journey, "CHAR(32)", HEX, **BY_DAY)
+    journey.sql("ALTER TABLE items ADD COLUMN made DATETIME")
+    journey.sql("UPDATE items SET made = modified")
+    sync_table(table="items", **DAY)
+    journey.write_specs(items={**BY_DAY, "cursor": "made"})
+    for told in (True, False):
+        caplog.clear()
+        sync_table(table="items", **DAY)
+        assert ("do not count as loaded any more" in caplog.text) is told
