@@ -45,19 +45,18 @@ def refuse_never_carried(
             retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
-    refuse_uncarried(spec, mode, query, source, backfill=backfill)
+    refuse_uncarried(spec, query, source, backfill=backfill)
     key = [query.schema.column(name) for name in spec.key]
     refuse_rows_of_others(readings(spec.target, warehouse), spec, mode, query.cursor, key)
 
 
 def refuse_uncarried(
-    spec: TableSpec, mode: Mode, query: ExtractQuery, source: Source, *, backfill: bool = False
+    spec: TableSpec, query: ExtractQuery, source: Source, *, backfill: bool = False
 ) -> None:
     """Refuse a read that leaves rows behind for ever, unless the spec says to leave them.
 
     Args:
-        spec: The table's spec.
-        mode: How it is carried: a window cannot reach where the calendar ends, a watermark can.
+        spec: The table's spec. Windows do not reach where the calendar ends, a watermark does.
         query: What is to be read; without a cursor, nothing is left behind.
         source: Where from.
         backfill: Whether a backfill asks, which leaves a place among the readers to others.
@@ -68,7 +67,7 @@ def refuse_uncarried(
     """
     if query.cursor is None or spec.null_cursors == "ignore":
         return
-    reach = _reach(spec, query) if mode == "window" else None
+    reach = _reach(spec, query) if spec.mode == "window" else None
     with place_among_readers(spec.source, backfill=backfill):
         count = source.count_uncarried(query.schema.name, query.cursor, reach)
         if spec.cursor_unit:

@@ -150,6 +150,8 @@ def test_what_lies_where_no_window_reaches_is_refused_by_a_window_and_carried_by
         journey.write_specs(items={**spec, "mode": "watermark"})
         sync_table(table="items")
         assert ids(journey) == [1, 2, 3]
+        state = backfill(table="items", **january, reprocess="all", return_state=True)
+        assert state.type is StateType.COMPLETED, state.message
 
 
 FULL = [

@@ -110,9 +110,9 @@ def test_looking_for_rows_that_no_window_takes_is_reading_too(prefect_server: An
 
     spec = parse_table_specs(SPECS.format(source), "tables.yaml").named("sales")
     query = ExtractQuery(TableSchema(TableName("shop", "sales"), ()), cursor="modified")
-    refuse_uncarried(spec, "watermark", query, cast("Source", Shop()))
+    refuse_uncarried(spec, query, cast("Source", Shop()))
     assert eventually(lambda: active(readers_limit(source)) == 0)
-    refuse_uncarried(spec, "watermark", query, cast("Source", Shop()), backfill=True)
+    refuse_uncarried(spec, query, cast("Source", Shop()), backfill=True)
     assert seen == [(1, 0), (1, 1)]
 
 
