@@ -81,8 +81,9 @@ def _refuse_emptied(
         expected="the rows that were carried or published there",
         found="none",
         todo="Carry it again: its days, by a backfill with reprocess=missing, or all of it in "
-        "mode full; a summary, by build-summary without dates. What is published stays as it is "
-        "until then.",
+        "mode full; a summary, by build-summary without dates. If it is to be empty from now on, "
+        "copy it in mode full with `allow_empty: true`, or take it out of the query. What is "
+        "published stays as it is until then.",
     )
 
 
