@@ -175,7 +175,7 @@ class TableSpec(BaseModel):
         ge=0,
         le=100,
         description="`reconcile` refuses to mark or delete more of the target's rows than this; "
-        "and, if it is below 100, all of a day.",
+        "below 100 it leaves a day of which the source shows no row.",
     )
     text_sums: Literal["digests", "lengths"] = Field(
         default="digests",

@@ -16,12 +16,7 @@ from tasks.step import STEP, error_context, explains
 @task(name="prepare repair", task_run_name="prepare repair {spec.target}", **STEP)
 @explains
 def prepare_repair(
-    spec: TableSpec,
-    source: Source,
-    warehouse: Warehouse,
-    *,
-    to_take_out: int,
-    limit: int,
+    spec: TableSpec, source: Source, warehouse: Warehouse, *, to_take_out: int, limit: int
 ) -> Sides:
     """Both sides of the table, if no more rows are to be taken out of the target than may be.
 
@@ -42,7 +37,7 @@ def prepare_repair(
     """
     with error_context(str(spec.target), None, "prepare repair"):
         sides = both_sides(spec, source, warehouse)
-        if to_take_out and limit < 100:
+        if to_take_out:
             _refuse_too_many(to_take_out, spec, warehouse, limit)
         return sides
 

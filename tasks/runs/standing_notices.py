@@ -1,7 +1,7 @@
 """Messages about what stands still: one when it begins, at most one when it is over.
 
 A receiver that did not answer may have taken the message: the next look sends it once more, and
-says so. There is no third.
+says so. There is no third, unless the sender of the second dies before it knows.
 """
 
 from __future__ import annotations
