@@ -91,7 +91,15 @@ class FingerprintDialect(ABC):
 
     def number(self, text: str) -> str:
         """The first 60 bits of the text's digest, as a whole number."""
-        return self.whole(f"SUBSTR({self.digest(text)}, 1, {HEX_DIGITS})")
+        return self.whole(self.beginning(self.digest(text)))
+
+    def beginning(self, digest: str) -> str:
+        """The first 15 of a digest's digits.
+
+        Not by SUBSTR, which only Redshift's leader node knows: it refuses it of a table's columns.
+        https://docs.aws.amazon.com/redshift/latest/dg/c_SQL_functions_leader_node_only.html
+        """
+        return f"SUBSTRING({digest}, 1, {HEX_DIGITS})"
 
     @abstractmethod
     def floating(self, column: Column) -> str:

@@ -21,7 +21,7 @@ from decimal import Decimal, localcontext
 from enum import StrEnum
 from typing import Any
 
-from ferry.fingerprints.canonical import HEX_DIGITS, SEPARATOR
+from ferry.fingerprints.canonical import SEPARATOR
 from ferry.fingerprints.columns import is_long_binary
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import EXACT, Column, Kind, TableName
@@ -314,7 +314,7 @@ def _value(dialect: SumDialect, column: Column, kind: Sum) -> str:
         return dialect.text_length(name) if is_text else dialect.byte_length(name)
     if kind is Sum.DIGEST and is_long_binary(column):
         digest = dialect.bytes_digest(dialect.quoted(column.name))
-        return dialect.whole(f"SUBSTR({digest}, 1, {HEX_DIGITS})")
+        return dialect.whole(dialect.beginning(digest))
     if kind is Sum.DIGEST:
         return dialect.number(dialect.text(column))
     if kind is Sum.DAYS:

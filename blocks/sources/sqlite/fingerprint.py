@@ -9,7 +9,7 @@ from typing import Any
 
 from blocks.sources.sqlite.names import quoted
 from blocks.sources.sqlite.types import as_parameter, from_storage
-from ferry.fingerprints.canonical import Digest, digest, value_text
+from ferry.fingerprints.canonical import HEX_DIGITS, Digest, digest, value_text
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, DataType, Kind
 
@@ -62,6 +62,10 @@ class SQLiteFingerprint(FingerprintDialect):
     def byte_length(self, name: str) -> str:
         """How many bytes a binary column's value has."""
         return f"LENGTH({name})"
+
+    def beginning(self, digest: str) -> str:
+        """The first 15 of a digest's digits: SUBSTRING is known from SQLite 3.34 on."""
+        return f"SUBSTR({digest}, 1, {HEX_DIGITS})"
 
     def whole(self, hexadecimal: str) -> str:
         """What 15 hexadecimal digits are as a whole number."""

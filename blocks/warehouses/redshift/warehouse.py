@@ -73,7 +73,6 @@ FROM svv_columns
 WHERE table_name = {PARAM} AND table_schema = {PARAM}
 ORDER BY ordinal_position
 """  # noqa: S608
-_DESCRIBE_OWN = _DESCRIBE.replace(f"schema = {PARAM}", "schema = current_schema()")
 _THERE = f"""
 SELECT 1
 FROM pg_catalog.pg_class AS c
@@ -115,7 +114,6 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
     _block_type_name = "Redshift Warehouse"
     _block_type_slug = "redshift-warehouse"
     _description = "An Amazon Redshift database that Ferry loads tables into, through S3."
-    _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     fingerprints: ClassVar[SumDialect] = RedshiftFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -173,12 +171,10 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
         Raises:
             AccessError: There is such a table, of which SVV_COLUMNS shows this user nothing.
         """
-        query = (
-            Statement(_DESCRIBE, (table.name, table.schema))
-            if table.schema
-            else Statement(_DESCRIBE_OWN, (table.name,))
-        )
         fetch = (tx or self).fetch
+        # By itself: only the leader node knows that function.
+        schema = table.schema or fetch("SELECT current_schema()")[0][0]
+        query = Statement(_DESCRIBE, (table.name, schema))
         rows = fetch(query)
         if not rows and fetch(Statement(_THERE, (table.name, table.schema))):
             rows = fetch(query)  # it may have been made in between

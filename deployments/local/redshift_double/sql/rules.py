@@ -56,6 +56,18 @@ RULES = (
     ),
     Rule("string_agg", r"\bSTRING_AGG \(", "function string_agg does not exist", "42883"),
     Rule(
+        "substr beside a table",
+        r"\bSUBSTR \(.*\bFROM (?!PG_)",
+        "SUBSTR() function is not supported (Hint: use SUBSTRING instead)",
+    ),
+    # https://docs.aws.amazon.com/redshift/latest/dg/c_SQL_functions_leader_node_only.html
+    Rule(
+        "leader node beside a table",
+        r"^(?=.*\bFROM (?!PG_|INFORMATION_SCHEMA)).*"
+        r"\b(CURRENT_SCHEMAS?|HAS_(DATABASE|SCHEMA|TABLE)_PRIVILEGE|FACTORIAL|NOW|AGE) \(",
+        "Specified types or functions (one per INFO message) not supported on Redshift tables.",
+    ),
+    Rule(
         "generate_series",
         r"\bGENERATE_SERIES \(",
         "Specified types or functions (one per INFO message) not supported on Redshift tables.",
