@@ -58,7 +58,7 @@ class Warehouse(NamedBlock, ABC):
     def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:  # noqa: ARG002
         """The views that a column's type cannot be changed under, in the order to drop them.
 
-        None where views are looked up anew whenever they are read.
+        Empty where views are looked up anew whenever they are read.
         """
         return ()
 

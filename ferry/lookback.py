@@ -26,7 +26,7 @@ def own_window(spec: TableSpec, window: Window, scheduled_start: datetime) -> Wi
     """The run's own window: the one it was given, without the lookback of a scheduled run."""
     if not spec.lookback:
         return window
-    own = scheduled_window(scheduled_start, window.zone, "hour" if spec.every == "hour" else "day")
+    own = scheduled_window(scheduled_start, window.zone, spec.window_length)
     return own if window == with_lookback(spec, own) else window
 
 

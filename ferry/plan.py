@@ -110,7 +110,7 @@ def choose_window(
         window = run_window(
             scheduled_start=scheduled_start,
             zone=zone or spec.zone,
-            every="hour" if spec.every == "hour" else "day",
+            every=spec.window_length,
             run_date=run_date,
             window_start=window_start,
             window_end=window_end,

@@ -1,4 +1,4 @@
-"""plan-windows: which windows of a table a backfill is to carry, before the first row moves."""
+"""plan windows: which windows of a table a backfill is to carry, before the first row moves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_ESTIMATES = 50
 """Questions to the source: its optimizer guesses for so many stretches of the range."""
 
 
-@task(name="plan-windows", task_run_name="plan {spec.target} {days}", **STEP)
+@task(name="plan windows", task_run_name="plan {spec.target} {days}", **STEP)
 @explains
 def plan_table(
     spec: TableSpec,

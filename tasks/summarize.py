@@ -131,7 +131,7 @@ def check(build: Build, side: Side, built: Built | None, warehouse: Warehouse) -
 def _zoned(spec: SummarySpec, warehouse: Warehouse) -> Zoned:
     """The columns that have a zone, of its own table and of those that it or its checks read.
 
-    None in UTC, where the days' bounds are the same moments.
+    Empty in UTC, where the days' bounds are the same moments.
     """
     if spec.zone == "UTC":
         return {}

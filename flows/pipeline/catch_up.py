@@ -131,7 +131,7 @@ def _to_catch_up(batch: Batch, route: Route) -> list[Window]:
     if batch.window is None or spec.start_date is None:
         return []
     own = own_window(spec, batch.window, batch.scheduled_start)
-    past = past_windows(spec.start_date, own, "hour" if spec.every == "hour" else "day")
+    past = past_windows(spec.start_date, own, spec.window_length)
     return not_loaded(past, read_coverage(batch.spec, route.warehouse))
 
 

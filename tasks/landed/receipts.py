@@ -104,7 +104,7 @@ def columns_carried(
 ) -> tuple[ColumnsCarried, ...]:
     """With which columns all of the batch's table has landed.
 
-    None if it replaces every row, or if nothing had landed with others than it brings.
+    Empty if it replaces every row, or if nothing had landed with others than it brings.
     """
     if batch.mode == "full" or not before.otherwise:
         return ()

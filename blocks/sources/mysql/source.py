@@ -72,7 +72,6 @@ class MySQLSource(Source):
     _block_type_slug = "mysql-source"
     _description = "A MySQL or MariaDB database that Ferry reads tables from."
     # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
-    _logo_url = None
 
     fingerprints: ClassVar[FingerprintDialect | None] = MySQLFingerprint()
     reads_ranges: ClassVar[bool] = True

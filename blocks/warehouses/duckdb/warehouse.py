@@ -118,7 +118,6 @@ class DuckDBWarehouse(StandardCatalog):
     _block_type_name = "DuckDB Warehouse"
     _block_type_slug = "duckdb-warehouse"
     _description = "A DuckDB file that Ferry loads tables into: no server, for one machine."
-    _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     fingerprints: ClassVar[SumDialect] = DuckDBFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(

@@ -87,7 +87,6 @@ class PostgresWarehouse(PostgresSession, StandardCatalog):
     _block_type_name = "PostgreSQL Warehouse"
     _block_type_slug = "postgres-warehouse"
     _description = "A PostgreSQL database that Ferry loads tables into."
-    _logo_url = None  # Prefect takes none but http addresses, which would need a network
 
     fingerprints: ClassVar[SumDialect] = PostgresFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
