@@ -78,7 +78,7 @@ _ACCESS = re.compile(
     r"authentication failed|no pg_hba\.conf entry|no password supplied|role .* does not exist"
     r"|database .* does not exist|certificate|server does not support SSL|does not match host name"
     r"|permission denied|access ?denied|not authorized|Status 40[0-9]|NoSuchBucket|InvalidAccessKey"
-    r"|S3 prefix .* does not exist|manifest",
+    r"|S3 prefix .* does not exist|reading manifest",
     re.IGNORECASE,
 )
 

@@ -28,9 +28,6 @@ from ferry.schema import TableName
 from ferry.statements import PARAM, Statement, Transaction
 
 _RECEIPTS = sql.table_sql(RECEIPTS)
-_AT_ONCE = 250
-"""Receipts in one statement: of one that is very long, Redshift refuses the text."""
-
 _REMOVES = "mode IN ('full', 'reconcile')"
 """What takes rows out, whoever brought them: no window's and no watermark's own."""
 
@@ -276,8 +273,7 @@ def count_of_run(tx: Transaction, flow_run_id: str, table: TableName) -> tuple[i
 
 def write_receipts(tx: Transaction, receipts: Sequence[Receipt]) -> None:
     """Add the receipts, in the transaction that changed the target."""
-    for first in range(0, len(receipts), _AT_ONCE):
-        rows = map(to_row, receipts[first : first + _AT_ONCE])
+    for rows in sql.rows_at_once(map(to_row, receipts)):
         tx.execute(sql.insert_rows(RECEIPTS, RECEIPT_COLUMNS, rows))
 
 

@@ -202,8 +202,9 @@ def copy_anew(
 def _converted(change: Retype, native: str, capabilities: Capabilities) -> str:
     """The old column's value as the new type has it."""
     name, old, new = quoted(change.there.name), change.there.type.kind, change.wanted.type.kind
-    if old is Kind.BOOLEAN and new not in {Kind.BOOLEAN, Kind.TEXT}:
-        return f"CASE WHEN {name} THEN 1 WHEN NOT {name} THEN 0 END"
+    if old is Kind.BOOLEAN and new is not Kind.BOOLEAN:  # Redshift casts it to no text
+        yes, no = ("'1'", "'0'") if new is Kind.TEXT else ("1", "0")
+        return f"CASE WHEN {name} THEN {yes} WHEN NOT {name} THEN {no} END"
     if new is Kind.JSON and capabilities.parses_json:
         return f"{capabilities.parses_json}({name})"
     if old is Kind.JSON and capabilities.writes_json:  # which makes the text `null` of NULL

@@ -112,3 +112,17 @@ def test_an_engine_of_its_own_quotes_gets_names_in_them_and_literals_as_they_are
     assert told.removeprefix(comments) == (
         """SELECT '"x" it''s', `a "b" ``c`` 'd'` FROM `raw`.`t?%s` WHERE ' "' = ?"""
     )
+
+
+def test_rows_go_in_so_many_statements_that_redshift_takes_each() -> None:
+    short = [(n, None, "é") for n in range(600)]
+    assert list(map(len, sql.rows_at_once(short))) == [250, 250, 100]
+    long = [(n, "é" * 60_000, "'" * 60_000) for n in range(300)]
+    slices = list(sql.rows_at_once(long))
+    assert [row for some in slices for row in some] == long
+    assert (
+        max(sum(len(text.encode()) for _, *texts in some for text in texts) for some in slices)
+        < 5e6
+    )
+    assert list(map(len, sql.rows_at_once([(1, "x" * 5_000_000), (2, "")]))) == [1, 1]
+    assert list(sql.rows_at_once([])) == []

@@ -1,6 +1,7 @@
 """Why Redshift could not read the staged files in S3: told by what has to be changed.
 
-Texts: https://docs.aws.amazon.com/redshift/latest/dg/s3serviceexception-error.html
+Texts: https://docs.aws.amazon.com/redshift/latest/dg/s3serviceexception-error.html, of Parquet
+https://docs.aws.amazon.com/redshift/latest/dg/c-spectrum-troubleshooting.html
 """
 
 from __future__ import annotations
@@ -23,6 +24,22 @@ _GRANTED = "where not everybody may use roles: GRANT ASSUMEROLE ON {granted} TO 
 # In the order of precedence: a text, the error, what is wrong, what to do. A manifest that Redshift
 # may not read is reported as one without its "full path", too.
 _REFUSALS: tuple[tuple[re.Pattern[str], type[FerryError], str, str], ...] = (
+    (
+        re.compile(r"Spectrum Scan Error.*(?:\b403\b|Access ?Denied|Forbidden)", re.I | re.DOTALL),
+        AccessError,
+        "Redshift may not read the staged files",
+        f"Check `iam_role` of the warehouse block: {_ROLE}; {_ALLOWED}; {_GRANTED}",
+    ),
+    (
+        re.compile(
+            r"S3CurlException|Curl ?Error|Spectrum Scan Error.*(?:Retries exceeded|throttled)",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        BusyError,
+        "Redshift does not reach S3, or is slowed down by it",
+        "Try again later. If it comes back, look at the way from the cluster to S3: with enhanced"
+        " VPC routing it needs an S3 endpoint, or a way out, in its VPC.",
+    ),
     (
         re.compile(r"S3ServiceException.*(?:Throttl|RequestTimeout|SlowDown)", re.I | re.DOTALL),
         BusyError,

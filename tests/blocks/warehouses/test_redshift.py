@@ -307,6 +307,24 @@ def test_json_that_becomes_text_keeps_objects_arrays_and_quotes(redshift_engine:
     assert [value for (value,) in found] == values
 
 
+def test_a_truth_value_that_becomes_text_is_written_as_its_source_does(
+    redshift_engine: Any,
+) -> None:
+    """Redshift has no cast for it: https://github.com/datafold/data-diff/issues/280."""
+    columns = Column("id", DataType(Kind.INT32)), Column("flag", DataType(Kind.BOOLEAN))
+    table = redshift_engine.create(columns)
+    warehouse, name = redshift_engine.warehouse, f'"{table.schema}"."{table.name}"'
+    warehouse.execute(f"INSERT INTO {name} VALUES (1, true), (2, false), (3, NULL)")
+    text = Column("flag", DataType(Kind.TEXT, max_bytes=8))
+    change = Retype(columns[1], text, text.type, grows=False)
+    statements = change_type(table, change, warehouse.native_type, warehouse.capabilities)
+    assert not any("CAST(" in each for each in statements)
+    for each in statements:
+        warehouse.execute(each)
+    found = warehouse.fetch(f"SELECT flag FROM {name} ORDER BY id")
+    assert found == [("1",), ("0",), (None,)]
+
+
 @pytest.mark.parametrize(("scale", "holds"), [(37, True), (38, False)])
 def test_a_decimal_has_at_most_37_digits_behind_the_point(
     redshift_engine: Any, scale: int, holds: bool

@@ -112,6 +112,34 @@ MAY_TAKE = f"GRANT ASSUMEROLE ON '{ROLE}' TO \"\\w+\" FOR COPY;"
             AccessError,
             f"S3 refuses.*Status 400, Error InvalidRequest.*iam_role.*{ROLE}",
         ),
+        (
+            "S3CurlException: Connection timed out after 50001 milliseconds, CurlError 28, "
+            f"multiCurlError 0, CanRetry 1, UserError 0 ({SECRET})",
+            DETAIL.replace(REFUSED, "S3CurlException").replace(
+                "part-00000.csv.zst", "manifest.json"
+            ),
+            BusyError,
+            "does not reach S3.*S3 endpoint",
+        ),
+        *(
+            (
+                "Spectrum Scan Error",
+                DETAIL.replace(REFUSED, "Spectrum Scan Error").replace("8001", code)
+                + f"\n  context:   {context}",
+                kind,
+                told,
+            )
+            for code, context, kind, told in (
+                ("15001", "Retries exceeded", BusyError, "does not reach S3, or is slowed down"),
+                ("15007", "Access throttled", BusyError, "does not reach S3, or is slowed down"),
+                (
+                    "15007",
+                    "Forbidden: HTTP response error code: 403 Message: AccessDenied Access Denied",
+                    AccessError,
+                    MAY_READ,
+                ),
+            )
+        ),
         (f"Some text that nobody knows: {SECRET}", "", FatalError, "refuses the statement"),
     ],
 )
