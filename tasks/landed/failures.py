@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
-from ferry.errors import FerryError
+from ferry.errors import FerryError, SchemaError
 from ferry.receipts import failures
 from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES, Failure, failure_of
 from ferry.schema import TableName
@@ -48,6 +48,10 @@ def failures_of_run(flow_run_id: str, warehouse: Warehouse) -> list[Failure]:
 
 
 def _failures(select: Statement, warehouse: Warehouse) -> list[Failure]:
-    if not is_made(FAILURES, FAILURE_COLUMNS, warehouse):
-        return []
-    return [failures.from_row(row) for row in warehouse.fetch(select)]
+    try:
+        rows = warehouse.fetch(select)
+    except SchemaError:  # not made yet, or without a column that it has got since
+        if not is_made(FAILURES, FAILURE_COLUMNS, warehouse):
+            return []
+        rows = warehouse.fetch(select)
+    return list(map(failures.from_row, rows))

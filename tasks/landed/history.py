@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,9 +12,11 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.coverage.standings import Coverage, coverage_of
 from ferry.cursors import find_cursor
+from ferry.errors import SchemaError
 from ferry.receipts import failures
 from ferry.receipts.failures import FAILURES, Failure
 from ferry.receipts.receipt import (
+    RECEIPT_COLUMNS,
     RECEIPTS,
     VOID,
     Receipt,
@@ -68,18 +71,34 @@ def read_history(spec: TableSpec, warehouse: Warehouse, *, look_at_target: bool 
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     table = spec.target
-    existing = warehouse.describe(RECEIPTS)
-    if existing is None:
+    found = _times_of_receipts(table, warehouse)
+    if found is None:
         return History([], read_failures(table, warehouse))
-    columns = times_columns(existing.column_names)
-    select = sql.select_where(RECEIPTS, columns, "table_name", str(table))
-    found = [ReceiptTimes(*row) for row in warehouse.fetch(select)]
     target = warehouse.describe(table) if look_at_target else None
     gone = _gone(table, target, found, warehouse) if look_at_target else None
     cursor, kind = _present_cursor(spec, target)
     return History(
         [*found, gone] if gone else found, read_failures(table, warehouse), cursor, spec, kind
     )
+
+
+def _times_of_receipts(table: TableName, warehouse: Warehouse) -> list[ReceiptTimes] | None:
+    """What receipts tell of the table's time; None if nothing has landed of any.
+
+    The catalog is asked only where an older Ferry has made the receipts' table, or nobody: on
+    Redshift it waits for whoever holds a table under a late-binding view.
+    """
+
+    def read(names: Container[str]) -> list[ReceiptTimes]:
+        columns = times_columns(names)
+        select = sql.select_where(RECEIPTS, columns, "table_name", str(table))
+        return [ReceiptTimes(*row) for row in warehouse.fetch(select)]
+
+    try:
+        return read([column.name for column in RECEIPT_COLUMNS])
+    except SchemaError:
+        existing = warehouse.describe(RECEIPTS)
+        return read(existing.column_names) if existing else None
 
 
 def _present_cursor(spec: TableSpec, target: TableSchema | None) -> tuple[str | None, Kind | None]:

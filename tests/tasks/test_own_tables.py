@@ -11,12 +11,16 @@ from blocks.warehouses import DuckDBWarehouse
 from ferry.audits.outcome import Audit, AuditedBucket
 from ferry.batch import Batch
 from ferry.errors import AccessError
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, void_receipt
+from ferry.receipts.table import write_receipts
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpec
 from ferry.summaries.publications import OWN_TABLES
 from ferry.windows import Window
 from tasks.audits.compare_table import record_audit
 from tasks.landed.failures import failures_of_run, read_failures, record_failures
+from tasks.landed.history import read_history
+from tasks.own_tables import make_missing
 from tasks.plan_summary import make_own_tables
 from tasks.record_coverage import read_audits
 
@@ -35,6 +39,23 @@ def test_failures_are_read_from_a_table_that_lacks_a_column(
     (found,) = read_failures(batch.target, duckdb_warehouse)
     assert (found.error, found.window_label) == ("AccessError", None)
     assert failures_of_run("run", duckdb_warehouse) == [found]
+
+
+def test_the_catalog_is_not_asked_for_what_is_late(
+    duckdb_warehouse: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Redshift it waits for whoever holds a table that a late-binding view is over."""
+    assert read_history.fn(SPEC, duckdb_warehouse).receipts == []
+    make_missing(RECEIPTS, RECEIPT_COLUMNS, duckdb_warehouse)
+    batch = Batch(SPEC, "full", None, "run", DAY, Path())
+    lost = void_receipt(batch.target, "lost", flow_run_id="run", started_at=DAY, at=DAY)
+    write_receipts(duckdb_warehouse, [lost])
+    record_failures([batch], AccessError("refused"), duckdb_warehouse)
+    monkeypatch.setattr(
+        DuckDBWarehouse, "describe", lambda *_: pytest.fail("the catalog was asked")
+    )
+    found = read_history.fn(SPEC, duckdb_warehouse, look_at_target=False)
+    assert (len(found.receipts), len(found.failures)) == (1, 1)
 
 
 def test_of_each_window_only_the_last_failure_is_read(duckdb_warehouse: DuckDBWarehouse) -> None:
