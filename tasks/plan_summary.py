@@ -86,7 +86,8 @@ def plan_summary(
         warehouse: Where.
         flow_run_id: Prefect's id of the run.
         accepted: Labels of checks that may fail this once.
-        by_person: Whether somebody asks who may have it built of whatever is there.
+        by_person: Whether somebody asks who may have what they ask for, and no more, built of
+            whatever is there.
 
     Raises:
         CheckFailedError: A table that it reads has lost its rows, and they are not carried again:
@@ -119,7 +120,8 @@ def plan_summary(
             else _why_whole(spec, changes, tables)
         )
         get_run_logger().info("%s is built whole: %s", spec.target, why)
-    if published_before and not (asked and by_person):
+    # What a person asks for is built of whatever is there; not what has to be built beyond that.
+    if published_before and not (by_person and asked is not None and spans == (asked,)):
         refuse_lost_inputs(spec, spans, tables, warehouse)
     return Build(
         spec=spec,

@@ -14,6 +14,7 @@ from tests.harness.survey import SPEC
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
+DUCKDB = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 DAYS = {"table": "nps", "start_date": date(2023, 1, 3), "end_date": date(2023, 1, 7)}
 
 
@@ -94,6 +95,23 @@ def test_what_a_person_has_had_built_since_is_built_by_runs_again(lost: Any) -> 
     assert days(lost) == [6]
     sync_table(table="nps", run_date=date(2023, 1, 5))
     assert days(lost) == [5, 6]
+
+
+@DUCKDB
+@pytest.mark.parametrize("lost", ["by days"], indirect=True)
+def test_a_person_who_asks_for_a_day_has_not_all_of_it_built_of_what_is_left(lost: Any) -> None:
+    day_six = {"start_date": date(2023, 1, 6), "end_date": date(2023, 1, 7)}
+    sync_table(table="nps", run_date=date(2023, 1, 6))
+    assert build_summary(summary="nps_summary", **day_six)
+    lost.edit("nps_summary", "query.sql", "100.0", "100.00")
+    state = build_summary(summary="nps_summary", **day_six, return_state=True)
+    assert "has lost its rows" in str(state.message)
+    assert days(lost) == [3, 4, 5, 6]
+    lost.journey.warehouse.execute(f'DROP TABLE "{lost.journey.schema}".nps_summary')
+    state = build_summary(summary="nps_summary", **day_six, return_state=True)
+    assert "has lost its rows" in str(state.message)
+    build_summary(summary="nps_summary")
+    assert days(lost) == [6]
 
 
 @pytest.mark.parametrize("lost", ["whole", "by days"], indirect=True)
