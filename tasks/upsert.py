@@ -16,7 +16,7 @@ from ferry.errors import ApartError, SchemaError, StaleReadError
 from ferry.plan import BatchPlan, stored_bound
 from ferry.receipts.columns import columns_text, landed_otherwise
 from ferry.receipts.of_batch import Arrived, dated_after, receipt_of
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, TARGET_LOST_ROWS, Receipt
 from ferry.receipts.table import (
     BEFORE_ALL,
     LandedNow,
@@ -41,8 +41,6 @@ from tasks.step import STEP, explains, located, repeat_on_conflict
 from tasks.target.lock import lock_target
 from tasks.target.prepare import prepare_target
 from tasks.target.retype import remake
-
-TARGET_LOST_ROWS = "the target had lost its rows"
 
 
 @task(name="upsert", task_run_name="upsert {batch}", **STEP)

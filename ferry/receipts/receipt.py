@@ -173,6 +173,10 @@ PARTIAL = "partial"
 """The status of a batch of some symbols alone, or that left rows out."""
 
 VOID = "void"
+TARGET_MADE_ANEW = "the target was made anew"
+TARGET_LOST_ROWS = "the target had lost its rows"
+"""Why a target had no rows any more, as the labels of voids say it."""
+
 EMPTIED = "emptied"
 """The status of a repair after which the target has no row."""
 

@@ -302,7 +302,7 @@ def holds_rows(tx: Transaction, table: TableName) -> bool:
     """Whether the table has rows by its receipts: carried into it, or found there."""
     if rows_held(tx, table) > 0:
         return True
-    void, known = last_void(tx, table), _last_known(tx, table)
+    void, known = last_void(tx, table), last_known(tx, table)
     since = f"finished_at >= {PARAM}" if known > void else f"finished_at > {PARAM}"
     select = Statement(
         f"SELECT COUNT(CASE WHEN rows_deleted > 0 AND NOT {_REMOVES} THEN 1 END), "  # noqa: S608
@@ -325,37 +325,12 @@ def rows_held(tx: Transaction, table: TableName) -> int:
         f"SELECT SUM(rows_inserted - CASE WHEN mode = 'full' OR status = {PARAM} THEN 0 "  # noqa: S608
         f"ELSE rows_deleted END) FROM {_RECEIPTS} WHERE table_name = {PARAM} "
         f"AND finished_at >= {PARAM}",
-        (EMPTIED, str(table), _last_known(tx, table)),
+        (EMPTIED, str(table), last_known(tx, table)),
     )
     return int(tx.fetch(select)[0][0] or 0)
 
 
-@dataclass(frozen=True)
-class Loss:
-    """That a table had lost all of its rows.
-
-    Attributes:
-        rows: How many it had by its receipts; of several losses, the most.
-        at: When a run found the last one.
-    """
-
-    rows: int
-    at: datetime
-
-
-def last_loss(tx: Transaction, table: TableName) -> Loss | None:
-    """When the table was last found without its rows; None if never, or not since a full copy."""
-    select = Statement(
-        f"SELECT MAX(rows_deleted), MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608
-        f"WHERE table_name = {PARAM} AND status = {PARAM} AND rows_deleted > 0 "
-        f"AND finished_at > {PARAM}",
-        (str(table), VOID, _last_known(tx, table, "")),
-    )
-    ((rows, at),) = tx.fetch(select)
-    return None if at is None else Loss(int(rows), at)
-
-
-def _last_known(tx: Transaction, table: TableName, emptied: str = EMPTIED) -> datetime:
+def last_known(tx: Transaction, table: TableName, emptied: str = EMPTIED) -> datetime:
     """When the table was copied as a whole, or a repair emptied it, last; long ago if never."""
     select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608  # names of ours

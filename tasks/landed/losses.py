@@ -11,8 +11,9 @@ from ferry.coverage.losses import Stretch, not_back
 from ferry.coverage.standings import ALWAYS
 from ferry.cursors import find_cursor
 from ferry.errors import CheckFailedError
+from ferry.receipts.losses import last_loss
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, ReceiptTimes, times_columns
-from ferry.receipts.table import holds_rows, last_loss
+from ferry.receipts.table import holds_rows
 from ferry.schema import TIMES, Kind, TableName
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.summaries.moments import moments
@@ -53,12 +54,12 @@ def refuse_lost_inputs(
         gone = _not_back(target, by_target.get(name), spec, spans, loss.at, warehouse)
         if not gone:
             continue
+        rows = f"{loss.rows:,} rows" if loss.rows else "its rows"
         raise CheckFailedError(
             f"a table that it reads has lost its rows: {name}",
             table=str(spec.target),
             window=spans_label(spans),
-            expected=f"all that had been carried of it before {loss.at}, when {loss.rows:,} rows "
-            "were gone",
+            expected=f"all that had been carried of it before {loss.at}, when {rows} were gone",
             found=f"{_said(gone)} not carried again",
             todo="Carry it again: its days, by a backfill with reprocess=missing, or all of it in "
             "mode full. If it is to have fewer rows from now on, build all of this summary by hand "

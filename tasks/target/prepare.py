@@ -14,7 +14,7 @@ from ferry.batch import Batch
 from ferry.capabilities import Capabilities
 from ferry.errors import FerryError, StaleReadError
 from ferry.plan import BatchPlan
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, TARGET_MADE_ANEW
 from ferry.receipts.table import has_receipts, write_receipts
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.target import key_index
@@ -24,7 +24,6 @@ from tasks.own_tables import SECOND_TRY_SECONDS, make_missing, make_schema
 from tasks.target.retype import plan_columns, retype, widen
 from tasks.target.target_only import refuse_emptying_columns
 
-TARGET_MADE_ANEW = "the target was made anew"
 INDEXED_ROWS = 2_000_000
 """A target whose first batch has more rows gets no index, which would take as long as the load.
 

@@ -114,6 +114,45 @@ def test_a_person_who_asks_for_a_day_has_not_all_of_it_built_of_what_is_left(los
     assert days(lost) == [6]
 
 
+@DUCKDB
+@pytest.mark.parametrize("loses", ["DROP TABLE {}", "DELETE FROM {}"])
+def test_rows_that_another_tool_had_put_there_are_lost_as_those_of_receipts(
+    survey: Any, loses: str
+) -> None:
+    survey.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+    survey.edit("nps_summary", "summary.yaml", "publish: by_window", "publish: replace")
+    for day in range(3, 7):
+        survey.answer(day, [9] * 10)
+    sync_table(table="nps", mode="full")
+    survey.journey.warehouse.execute("DELETE FROM ferry.receipts")  # as of another tool
+    backfill(**DAYS)
+    build_summary(summary="nps_summary")
+    assert {r.changed for r in survey.journey.receipts("nps")} == {0}
+    survey.journey.warehouse.execute(loses.format(f'"{survey.journey.schema}"."nps"'))
+
+    state = sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+
+    for said in ("FERRY-CHECK", "has lost its rows", "when its rows were gone"):
+        assert said in str(state.message)
+    assert days(survey) == [3, 4, 5, 6]
+    backfill(**DAYS, reprocess="missing")
+    assert days(survey) == [3, 4, 5, 6]
+
+
+@DUCKDB
+def test_a_table_that_never_had_a_row_has_lost_none(survey: Any) -> None:
+    for each in ("count: 1", "max_percent: 20"):
+        survey.edit(
+            "nps_summary", "summary.yaml", each, each.replace("1", "0").replace("20", "2000")
+        )
+    backfill(**DAYS)
+    build_summary(summary="nps_summary")
+    survey.journey.warehouse.execute(f'DROP TABLE "{survey.journey.schema}"."nps"')
+    survey.answer(6, [9])
+    sync_table(table="nps", run_date=date(2023, 1, 6))
+    assert days(survey) == [6]
+
+
 @pytest.mark.parametrize("lost", ["whole", "by days"], indirect=True)
 def test_a_full_copy_is_taken_in_whatever_it_has(lost: Any) -> None:
     lost.journey.sql("DELETE FROM nps WHERE created_at > '2023-01-04'")
