@@ -8,8 +8,9 @@ from typing import Any
 
 from ferry.schema import TableName
 from ferry.statements import column_list, quoted, table_sql
-from ferry.summaries.moments import Zoned, moment_values, moments
+from ferry.summaries.moments import MOMENTS, Zoned, moment_values, moments
 from ferry.summaries.partitions import EVERYTHING, Span, window_values
+from ferry.summaries.query import WINDOW, param
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,29 @@ class Subject:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of the parameters in any statement."""
-        all_of_them = Span(self.spans[0].start, self.spans[-1].end)
-        values: dict[str, Any] = window_values(all_of_them)
-        values.update(moment_values(all_of_them, self.zone))
+        """The values of the parameters in any statement: of each span, by its number."""
+        values: dict[str, Any] = {}
         for number, span in enumerate(self.spans):
+            of_span = {**window_values(span), **moment_values(span, self.zone)}
+            values.update({numbered(name, number): value for name, value in of_span.items()})
             bounds = span.start, span.end
             if self.partition and self.has_zone(self.target, self.partition):
                 bounds = moments(span, self.zone)
-            values[f"span_{number}_start"], values[f"span_{number}_end"] = bounds
+            values[numbered("span_start", number)] = bounds[0]
+            values[numbered("span_end", number)] = bounds[1]
         return values
+
+    def of_span(self, text: str, number: int) -> str:
+        """The SQL with the bounds of one span for those of the window."""
+        for name in (*WINDOW, *MOMENTS):
+            text = text.replace(param(name), param(numbered(name, number)))
+        return text
 
     def has_zone(self, table: TableName, column: str) -> bool:
         """Whether this column has a zone."""
         return column in self.zoned.get(table, ())
 
-    def about_to_be(self, param: Callable[[str], str]) -> str:
+    def about_to_be(self, as_param: Callable[[str], str] = param) -> str:
         """The table as it will be: the built rows, and the published ones that stay."""
         assert self.built is not None
         if self.whole or not self.published or self.partition is None:
@@ -72,14 +80,27 @@ class Subject:
         names = column_list(self.columns)
         return (
             f"(SELECT {names} FROM {table_sql(self.built)} UNION ALL "  # noqa: S608  # names
-            f"SELECT {names} FROM {table_sql(self.target)} WHERE NOT ({self.within(param)}))"
+            f"SELECT {names} FROM {table_sql(self.target)} WHERE NOT ({self.within(as_param)}))"
         )
 
-    def within(self, param: Callable[[str], str]) -> str:
-        """The condition that a row is in one of the spans."""
+    def within(self, as_param: Callable[[str], str] = param) -> str:
+        """The condition that a row of the summary is in one of the spans."""
         assert self.partition is not None
-        column = quoted(self.partition)
+        return self._between(self.partition, "span_start", "span_end", as_param)
+
+    def within_read(self, table: TableName, tie: str) -> str:
+        """The condition that a row of a table that it reads is in one of the spans."""
+        return self._between(tie, *(MOMENTS if self.has_zone(table, tie) else WINDOW), param)
+
+    def _between(self, name: str, start: str, end: str, as_param: Callable[[str], str]) -> str:
+        column = quoted(name)
         return " OR ".join(
-            f"({column} >= {param(f'span_{n}_start')} AND {column} < {param(f'span_{n}_end')})"
+            f"({column} >= {as_param(numbered(start, n))} "
+            f"AND {column} < {as_param(numbered(end, n))})"
             for n in range(len(self.spans))
         )
+
+
+def numbered(name: str, number: int) -> str:
+    """The parameter's name for one of the spans."""
+    return f"{name}_{number}"

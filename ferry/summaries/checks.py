@@ -1,6 +1,6 @@
 """Checks before publishing: what to ask the warehouse, and how to judge its answers.
 
-Nothing is asked here. A question is one or two statements; its answer, their rows.
+Nothing is asked here. A question is some statements; its answer, their rows.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from ferry.bounded import first_of
 from ferry.capabilities import Capabilities
 from ferry.schema import TableName
 from ferry.statements import Statement, column_list, quoted, table_sql
@@ -25,8 +26,12 @@ from ferry.summaries.check_specs import (
 )
 from ferry.summaries.check_subject import Subject
 from ferry.summaries.moments import by_moments
+from ferry.summaries.partitions import Span
 from ferry.summaries.query import bound, param, parse_query
 from ferry.windows import on_clock, zone_info
+
+SPANS_TOLD = 3
+"""Of those that are built, in what a check expected and found."""
 
 Side = Literal["input_check", "output_check"]
 Rows = Sequence[tuple[Any, ...]]
@@ -90,7 +95,7 @@ def built_in(subject: Subject, grain: Sequence[str], capabilities: Capabilities)
         if subject.whole:
             label, found = "no row without its partition", "rows without"
         else:
-            outside += f" OR NOT ({subject.within(param)})"
+            outside += f" OR NOT ({subject.within()})"
         text = f"SELECT COUNT(*) FROM {table_sql(subject.built)} WHERE {outside}"  # noqa: S608
         asked = (bound(text, subject.values),)
         questions.append(Question(label, "output_check", "fail", asked, _none(found)))
@@ -120,7 +125,7 @@ def _asked(check: Check, side: Side, subject: Subject, capabilities: Capabilitie
         return [text], _none("rows with NULL")
     if isinstance(check, UniqueCheck):
         if check.table is None:  # also against the partitions that stay
-            table, within = f"{subject.about_to_be(param)} AS about_to_be", ""
+            table, within = f"{subject.about_to_be()} AS about_to_be", ""
         names = column_list(check.unique)
         text = (
             f"SELECT COUNT(*) FROM (SELECT {names} FROM {table} WHERE 1 = 1{within} "  # noqa: S608
@@ -138,18 +143,14 @@ def _asked(check: Check, side: Side, subject: Subject, capabilities: Capabilitie
 
 
 def _place(table: str | None, subject: Subject) -> tuple[str, str]:
-    """Where to look: a table that is read, in the window that is built; or what was built."""
+    """Where to look: a table that is read, in the spans that are built; or what was built."""
     if table is None:
         assert subject.built is not None
         return table_sql(subject.built), ""
     schema, _, name = table.partition(".")
-    tie = subject.reads.get(table)
-    within = ""
-    if tie and not subject.whole:
-        bounds = "moment" if subject.has_zone(TableName(schema, name), tie) else "window"
-        first, end = param(f"{bounds}_start"), param(f"{bounds}_end")
-        within = f" AND {quoted(tie)} >= {first} AND {quoted(tie)} < {end}"
-    return table_sql(TableName(schema, name)), within
+    read, tie = TableName(schema, name), subject.reads.get(table)
+    within = f" AND ({subject.within_read(read, tie)})" if tie and not subject.whole else ""
+    return table_sql(read), within
 
 
 def _limits(check: Check) -> dict[str, Any]:
@@ -168,32 +169,55 @@ def _none(of_what: str) -> Callable[[Sequence[Rows]], Verdict]:
 
 
 def _sql(check: SqlCheck, side: Side, subject: Subject, capabilities: Capabilities) -> Asked:
-    asked = []
+    """Asked once for each span that is built, where it asks about the window."""
+    texts, by_span = [], False
     for text in check.texts:
-        query = by_moments(parse_query(text, check.label), subject.zoned)
+        query = parse_query(text, check.label)
+        by_span |= bool(query.parameters)
+        query = by_moments(query, subject.zoned)
         if side == "output_check":
             query = query.reading(subject.target, subject.about_to_be(lambda name: f":{name}"))
-        asked.append(query.text(capabilities))
+        texts.append(query.text(capabilities))
+    spans = subject.spans if by_span else subject.spans[:1]
+    asked = [subject.of_span(text, number) for number in range(len(spans)) for text in texts]
 
     def judge(answers: Sequence[Rows]) -> Verdict:
-        found = _number(answers[0])
-        equals = _number(answers[1]) if len(answers) > 1 else _decimal(check.equals)
-        least = _decimal(check.count if check.count is not None else check.min)
-        most = _decimal(check.max)
-        wanted = []
-        if check.equals is not None:
-            wanted.append("a number to compare with" if equals is None else f"just {equals:,f}")
-        if least is not None or most is not None:
-            wanted.append(_range(least, most))
-        passed = (
-            found is not None
-            and (check.equals is None or found == equals)
-            and (least is None or found >= least)
-            and (most is None or found <= most)
-        )
-        return Verdict(passed, " and ".join(wanted), "NULL" if found is None else f"{found:,f}")
+        of_each = (answers[at : at + len(texts)] for at in range(0, len(answers), len(texts)))
+        verdicts = [_value(check, each) for each in of_each]
+        told = [each for each in zip(spans, verdicts, strict=True) if not each[1].passed]
+        passed, told = not told, told or list(zip(spans, verdicts, strict=True))
+        expected = _said([(span, verdict.expected) for span, verdict in told])
+        return Verdict(passed, expected, _said([(span, verdict.found) for span, verdict in told]))
 
     return asked, judge
+
+
+def _value(check: SqlCheck, answers: Sequence[Rows]) -> Verdict:
+    found = _number(answers[0])
+    equals = _number(answers[1]) if len(answers) > 1 else _decimal(check.equals)
+    least = _decimal(check.count if check.count is not None else check.min)
+    most = _decimal(check.max)
+    wanted = []
+    if check.equals is not None:
+        wanted.append("a number to compare with" if equals is None else f"just {equals:,f}")
+    if least is not None or most is not None:
+        wanted.append(_range(least, most))
+    passed = (
+        found is not None
+        and (check.equals is None or found == equals)
+        and (least is None or found >= least)
+        and (most is None or found <= most)
+    )
+    return Verdict(passed, " and ".join(wanted), "NULL" if found is None else f"{found:,f}")
+
+
+def _said(of_spans: Sequence[tuple[Span, str]]) -> str:
+    """What is told of some spans: once where it is the same, else with the span."""
+    texts = {text for _, text in of_spans}
+    if len(texts) == 1:
+        return texts.pop()
+    lines = (f"{text} in {span.label}" for span, text in of_spans)
+    return ", ".join(first_of(lines, SPANS_TOLD))
 
 
 def _number(rows: Rows) -> Decimal | None:
@@ -217,7 +241,7 @@ def _change(check: ChangeCheck, subject: Subject) -> Asked:
     figure = "COUNT(*)" if check.change == "rows" else of_measure
     partition = quoted(subject.partition) if subject.partition else "1"
     group = f" GROUP BY {quoted(subject.partition)}" if subject.partition else ""
-    inside = f" WHERE {subject.within(param)}" if subject.partition and not subject.whole else ""
+    inside = f" WHERE {subject.within()}" if subject.partition and not subject.whole else ""
 
     def judge(answers: Sequence[Rows]) -> Verdict:
         before, after = ({row[0]: _decimal(row[1]) for row in rows} for rows in answers)

@@ -15,13 +15,16 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from ferry.schema import TableName
 from ferry.summaries.partitions import FIRST, LAST, Span
-from ferry.summaries.query import Query
+from ferry.summaries.query import WINDOW, Query
 from ferry.windows import local_midnight
 
 Zoned = Mapping[TableName, Collection[str]]
 """The columns that have a zone, in lower case, by table."""
 
-_MOMENTS = {"window_start": "moment_start", "window_end": "moment_end"}
+MOMENTS = ("moment_start", "moment_end")
+"""The parameters that `by_moments` puts into a query in place of those of the window."""
+
+_MOMENTS = dict(zip(WINDOW, MOMENTS, strict=True))
 _COMPARED = (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.EQ, exp.NEQ, exp.Between)
 _TIMES = ("date", "timestamp", "timestamptz")
 
@@ -42,7 +45,7 @@ def moments(span: Span, zone: str) -> tuple[datetime, datetime]:
 
 def moment_values(span: Span, zone: str) -> dict[str, datetime]:
     """The values of `:moment_start` and `:moment_end`, which `by_moments` puts into a query."""
-    return dict(zip(_MOMENTS.values(), moments(span, zone), strict=True))
+    return dict(zip(MOMENTS, moments(span, zone), strict=True))
 
 
 def by_moments(query: Query, zoned: Zoned) -> Query:

@@ -161,6 +161,27 @@ def test_an_output_check_sees_the_table_as_it_is_about_to_be():
     assert source.sql == "SELECT COUNT(1) FROM s.t"
 
 
+def test_what_asks_about_the_window_is_asked_of_each_span_and_all_have_to_pass():
+    window = "created_at >= :window_start AND created_at < :window_end"
+    sql = {"sql": f"SELECT COUNT(a) FROM raw.x WHERE {window}", "equals": "SELECT SUM(n) FROM s.t"}
+    asked = ask(sql, subject(DAY, LATER))
+    counted, summed, of_later, _ = asked.statements
+    assert counted.sql == of_later.sql
+    assert [each.values for each in (counted, of_later)] == [
+        (span.start, span.end) for span in (DAY, LATER)
+    ]
+    assert summed.values == (DAY.start, DAY.end, LATER.start, LATER.end)
+    passed = judged(asked, [[(2,)], [(2,)], [(3,)], [(3,)]])
+    assert passed.passed
+    assert passed.expected == "just 2 in 2023-01-05, just 3 in 2023-01-09"
+    failed = judged(asked, [[(2,)], [(2,)], [(3,)], [(4,)]])
+    assert (failed.passed, failed.expected, failed.found) == (False, "just 4", "3")
+    both = judged(asked, [[(1,)], [(2,)], [(3,)], [(4,)]])
+    assert both.found == "1 in 2023-01-05, 3 in 2023-01-09"
+    once = {"sql": "SELECT COUNT(1) FROM raw.x", "count": 1}
+    assert len(ask(once, subject(DAY, LATER)).statements) == 1
+
+
 def test_a_check_s_sql_is_sent_as_it_is_written():
     text = "-- it's late\nSELECT MAX(ADD_MONTHS(day, 1)) - MAX(x.d::date) FROM {}, raw.x;"
     sql = {"sql": text.format("s.t"), "equals": "SELECT TO_DATE('x', 'YYYY', TRUE) FROM raw.x"}
@@ -173,7 +194,7 @@ def test_a_check_s_sql_is_sent_as_it_is_written():
 def test_an_input_check_looks_at_the_window_of_a_table_that_is_tied_to_it():
     bounds = {"bounds": "score", "max": 10}
     (tied,) = ask({**bounds, "table": "raw.x"}, subject(DAY, LATER), "input_check").statements
-    assert tied.values == (10, DAY.start, LATER.end)
+    assert tied.values == (10, DAY.start, DAY.end, LATER.start, LATER.end)
     (loose,) = ask({**bounds, "table": "raw.y"}, subject(DAY), "input_check").statements
     assert loose.values == (10,)
     (whole,) = ask({**bounds, "table": "raw.x"}, subject(), "input_check").statements
