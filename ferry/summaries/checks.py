@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
-from typing import Any, Literal
+from decimal import Decimal, InvalidOperation
+from math import inf, isnan, nan
+from typing import Any, Literal, TypeGuard
 
 from ferry.bounded import first_of
 from ferry.capabilities import Capabilities
@@ -199,16 +200,17 @@ def _value(check: SqlCheck, answers: Sequence[Rows]) -> Verdict:
     most = _decimal(check.max)
     wanted = []
     if check.equals is not None:
-        wanted.append("a number to compare with" if equals is None else f"just {equals:,f}")
+        wanted.append("a number to compare with" if not _is_number(equals) else f"just {equals:,f}")
     if least is not None or most is not None:
         wanted.append(_range(least, most))
+    if not _is_number(found):
+        return Verdict(False, " and ".join(wanted), "NULL" if found is None else "no number")
     passed = (
-        found is not None
-        and (check.equals is None or found == equals)
+        (check.equals is None or found == equals)
         and (least is None or found >= least)
         and (most is None or found <= most)
     )
-    return Verdict(passed, " and ".join(wanted), "NULL" if found is None else f"{found:,f}")
+    return Verdict(passed, " and ".join(wanted), f"{found:,f}")
 
 
 def _said(of_spans: Sequence[tuple[Span, str]]) -> str:
@@ -220,13 +222,27 @@ def _said(of_spans: Sequence[tuple[Span, str]]) -> str:
     return ", ".join(first_of(lines, SPANS_TOLD))
 
 
+_NO_NUMBER = Decimal("NaN")
+
+
 def _number(rows: Rows) -> Decimal | None:
     """The first value of an answer; None for no row or NULL."""
     return _decimal(rows[0][0]) if rows else None
 
 
 def _decimal(value: Any) -> Decimal | None:
-    return None if value is None else Decimal(str(int(value) if value is True else value))
+    """The value to the digit; None for NULL, and NaN for whatever is no number."""
+    if value is None:
+        return None
+    try:
+        number = Decimal(str(int(value) if isinstance(value, bool) else value))
+    except InvalidOperation:
+        return _NO_NUMBER
+    return _NO_NUMBER if number.is_nan() else number
+
+
+def _is_number(value: Decimal | None) -> TypeGuard[Decimal]:
+    return value is not None and not value.is_nan()
 
 
 def _range(least: object, most: object) -> str:
@@ -246,12 +262,11 @@ def _change(check: ChangeCheck, subject: Subject) -> Asked:
     def judge(answers: Sequence[Rows]) -> Verdict:
         before, after = ({row[0]: _decimal(row[1]) for row in rows} for rows in answers)
         moved = [
-            (abs(percent), f"{_day(key, subject.zone)} by {percent:+.1f} %")
+            (inf if isnan(percent) else abs(percent), f"{_day(key, subject.zone)} {_by(percent)}")
             for key, was in before.items()
             if was is not None
             and (percent := _moved(was, after.get(key))) is not None
-            and abs(percent) > check.max_percent
-            and (check.direction == "both" or (percent > 0) == (check.direction == "up"))
+            and _is_too_far(percent, check)
         ]
         way = {"both": "moved", "up": "risen", "down": "fallen"}[check.direction]
         expected = f"none {way} by more than {check.max_percent:g} %"
@@ -270,11 +285,29 @@ def _change(check: ChangeCheck, subject: Subject) -> Asked:
 
 
 def _moved(before: Decimal, after: Decimal | None) -> float | None:
-    """How far a figure moved, in percent; a figure that is gone has moved to nothing."""
-    now = after or Decimal(0)
-    if before == now:
+    """How far a figure moved, in percent; a figure that is gone has moved to nothing.
+
+    None if it did not, and NaN if one of the two is no number.
+    """
+    now = Decimal(0) if after is None else after
+    if before == now or (before.is_nan() and now.is_nan()):
         return None
-    return float((now - before) / abs(before) * 100) if before else float("inf")
+    if before.is_nan() or now.is_nan():
+        return nan
+    if before and before.is_finite() and now.is_finite():
+        return float((now - before) / abs(before) * 100)
+    return inf if now > before else -inf
+
+
+def _is_too_far(percent: float, check: ChangeCheck) -> bool:
+    if isnan(percent):
+        return True
+    this_way = check.direction == "both" or (percent > 0) == (check.direction == "up")
+    return this_way and abs(percent) > check.max_percent
+
+
+def _by(percent: float) -> str:
+    return "to or from what is no number" if isnan(percent) else f"by {percent:+.1f} %"
 
 
 def _day(key: object, zone: str) -> str:

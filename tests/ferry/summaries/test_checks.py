@@ -15,6 +15,7 @@ from ferry.summaries.partitions import EVERYTHING, Span
 from tests.harness.write_engine import REDSHIFTS_SQL, run
 
 DAY = Span(datetime(2023, 1, 5), datetime(2023, 1, 6))
+INFINITE, NO_NUMBER = float("inf"), float("nan")
 LATER = Span(datetime(2023, 1, 9), datetime(2023, 1, 10))
 
 
@@ -52,6 +53,9 @@ def answer(given: dict[str, Any], *rows: Any) -> CheckResult:
         ({"min": 1, "max": 2}, 1.5, True, "1 to 2"),
         ({"min": 1, "max": 2}, 2.5, False, "1 to 2"),
         ({"max": 2}, -5, True, "at most 2"),
+        ({"max": 2}, INFINITE, False, "at most 2"),
+        ({"equals": 0}, False, True, "just 0"),
+        ({"equals": 1}, True, True, "just 1"),
     ],
 )
 def test_a_query_s_first_value_is_judged_to_the_digit(
@@ -59,6 +63,17 @@ def test_a_query_s_first_value_is_judged_to_the_digit(
 ):
     result = answer({"sql": "SELECT 1 FROM s.t", **given}, [(found, "more")])
     assert (result.passed, result.expected) == (passed, told)
+
+
+@pytest.mark.parametrize("found", [NO_NUMBER, Decimal("NaN"), "many", date(2023, 1, 5)])
+def test_what_is_no_number_passes_no_check_and_breaks_none(found: Any):
+    for given in ({"min": 0}, {"max": 0}, {"equals": 0}):
+        result = answer({"sql": "SELECT 1 FROM s.t", **given, "severity": "warn"}, [(found,)])
+        assert (result.passed, result.found) == (False, "no number")
+    compared = {"sql": "SELECT SUM(n) FROM s.t", "equals": "SELECT COUNT(a) FROM raw.x"}
+    assert not answer(compared, [(found,)], [(found,)]).passed
+    result = answer(compared, [(2,)], [(found,)])
+    assert (result.passed, result.expected) == (False, "a number to compare with")
 
 
 @pytest.mark.parametrize(("day", "outside"), [("2023-01-05", 0), ("2023-01-06", 1), (None, 1)])
@@ -126,6 +141,29 @@ def test_a_partition_that_moves_too_far_is_told_and_a_new_one_is_not_compared():
     assert moved([(first, Decimal("-10"))], [(first, 10)]).found == "2023-01-05 by +200.0 %"
     assert moved([(first, 0)], [(first, 1)]).found == "2023-01-05 by +inf %"
     assert moved([(first, 0)], [(first, None)]).passed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (INFINITE, 100, "by -inf %"),
+        (100, INFINITE, "by +inf %"),
+        (-INFINITE, INFINITE, "by +inf %"),
+        (NO_NUMBER, 100, "to or from what is no number"),
+        (100, NO_NUMBER, "to or from what is no number"),
+        (INFINITE, None, "by -inf %"),
+        (0, -1, "by -inf %"),
+    ],
+)
+def test_what_becomes_a_number_or_ceases_to_be_one_moves_too_far(
+    before: Any, after: Any, told: str
+):
+    first = date(2023, 1, 5)
+    result = moved([(first, before)], [(first, after)])
+    assert (result.passed, result.found) == (False, f"2023-01-05 {told}")
+    one_way = "up" if "+" in told else "down"
+    assert not moved([(first, before)], [(first, after)], direction=one_way).passed
+    assert moved([(first, before)], [(first, before)]).passed
 
 
 def test_a_change_can_be_one_way_only():
