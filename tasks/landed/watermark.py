@@ -35,7 +35,8 @@ def watermark(
     name = there.name
     # A watermark's read, or a full copy, has read all that was there when it began; a window's has
     # not. What was read last decides: if that was read otherwise, or another key has replaced rows
-    # of it since, all is read once more.
+    # of it since, all is read once more. So it is if windows have brought ids since: the highest
+    # of them tells nothing of those below it.
     landed = readings(batch.target, warehouse)
     whole = [
         each
@@ -47,10 +48,14 @@ def watermark(
         return None
     read = min(last.read_at, last.landed_at)  # what landed meanwhile is not in it
     since = (each for each in landed if each.landed_at > read)
-    if any(replaced_others(each.read_as, batch.spec) for each in since):
+    by_ids = counts_no_time(batch, cursor)
+    if any(
+        replaced_others(each.read_as, batch.spec) or (by_ids and each.mode == "window")
+        for each in since
+    ):
         return None
     until = last.read_at
-    if counts_no_time(batch, cursor):
+    if by_ids:
         lowest, highest = warehouse.fetch(sql.lowest_and_highest(batch.target, name))[0]
         return None if highest is None else Watermark(highest, lowest)
     bound: CursorValue | None = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -139,6 +139,24 @@ def test_rows_of_another_table_are_not_continued_from(ids: Any) -> None:
     journey.sql("INSERT INTO hits VALUES (500, 'x')")
     assert sync_table(table="hits").rows_inserted == 1
     assert len(ids_there(journey)) == 40
+
+
+def test_ids_that_windows_brought_are_not_continued_from(journey: Any) -> None:
+    journey.sql("CREATE TABLE hits (id INT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL)")
+    journey.sql("INSERT INTO hits VALUES (1, '2023-01-05 12:00:00')")
+    by_ids = {"mode": "watermark", "key": ["id"], "cursor": "id"}
+    journey.write_specs(hits=by_ids)
+    sync_table(table="hits")
+
+    rows = [(2, "2023-01-06 12:00:00"), (3, "2023-01-07 12:00:00")]
+    journey.sql("INSERT INTO hits VALUES (?, ?)", rows)
+    journey.write_specs(hits={"mode": "window", "key": ["id"], "cursor": "modified"})
+    sync_table(table="hits", run_date=date(2023, 1, 7))  # the day before has not been carried
+
+    journey.write_specs(hits=by_ids)
+    assert sync_table(table="hits").rows_inserted == 1
+    assert journey.target("hits", "id") == [(1,), (2,), (3,)]
+    assert sync_table(table="hits").rows_extracted == 1
 
 
 def ids_there(journey: Any) -> list[Any]:
