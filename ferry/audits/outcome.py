@@ -96,9 +96,15 @@ class AuditedBucket:
 
     @property
     def loses_all(self) -> bool:
-        """Whether the source has none of the rows that the target has, and no other."""
-        only_extra = all(row.how is Difference.EXTRA for row in self.rows)
-        return bool(self.rows) and only_extra and self.differing >= self.target.rows
+        """Whether all rows that the target has are gone at the source, or some older there.
+
+        Where the source shows none but older versions, it may be one that was restored.
+        """
+        others = [row for row in self.rows if row.how is not Difference.EXTRA]
+        if len(others) == len(self.rows) or (others and self.source.rows):
+            return False
+        rows = len(self.rows) + self.unclassified
+        return all(row.ahead for row in others) and rows >= self.target.rows
 
 
 @dataclass(frozen=True)

@@ -100,26 +100,23 @@ def repair_table(
             would be emptied, with a limit below 100.
     """
     done = Repaired(audit.table, marked=spec.hard_deletes == "mark")
-    extra = audit.different_rows(Difference.EXTRA)
-    removes = bool(extra) and remove and spec.hard_deletes != "report"
-    to_carry, to_take_out = _windows(spec, audit, zone), len(extra) if removes else 0
-    kept: list[AuditedBucket] = []
+    removes = remove and spec.hard_deletes != "report"
+    kept = [] if spec.mode == "full" or limit >= 100 else _kept(audit)
+    repairing = _without(audit, kept)
+    to_carry = _windows(spec, repairing, zone)
+    to_take_out = len(repairing.different_rows(Difference.EXTRA)) if removes else 0
     if to_carry is None:  # a full copy also takes out what the source has no more
         _refuse_partial(spec, audit)
-        to_take_out = len(extra) + audit.unclassified
-    elif removes and limit < 100:
-        kept = [bucket for bucket in audit.different if bucket.window and bucket.loses_all]
-        to_take_out -= sum(len(bucket.rows) for bucket in kept)
+        to_take_out = len(audit.different_rows(Difference.EXTRA)) + audit.unclassified
     route = load_route(spec)
     sides = with_retries(prepare_repair, spec)(
         spec, route.source, route.warehouse, to_take_out=to_take_out, limit=limit
     )
     try:
-        removing = [each for each in audit.different if each not in kept] if removes else []
-        _apply(sides, audit, to_carry, removing, route, done)
+        _apply(sides, repairing, to_carry, removes, route, done)
     except Exception as error:  # noqa: BLE001  # what has landed by then is followed, and told
         done.reasons.append(reason_of(known(error, table=audit.table)))
-    if kept:
+    if kept and (removes or any(row.ahead for bucket in kept for row in bucket.rows)):
         done.reasons.append(reason_of(_not_emptied(spec, audit, kept)))
     try:
         again = with_retries(compare_again, spec)(
@@ -130,6 +127,22 @@ def repair_table(
         return done, audit
     done.equal = not again.different and not again.left
     return done, again
+
+
+def _kept(audit: Audit) -> list[AuditedBucket]:
+    """The days that are left as they are, unless all of a table's rows may be taken out."""
+    return [bucket for bucket in audit.different if bucket.window and bucket.loses_all]
+
+
+def _without(audit: Audit, kept: Sequence[AuditedBucket]) -> Audit:
+    """What was found, without some buckets; their rows stand in an older day's, too."""
+    keys = {row.key for bucket in kept for row in bucket.rows}
+    buckets = [
+        replace(bucket, rows=tuple(row for row in bucket.rows if row.key not in keys))
+        for bucket in audit.buckets
+        if bucket not in kept
+    ]
+    return replace(audit, buckets=tuple(buckets))
 
 
 def _refuse_partial(spec: TableSpec, audit: Audit) -> None:
@@ -156,7 +169,7 @@ def _not_emptied(spec: TableSpec, audit: Audit, kept: Sequence[AuditedBucket]) -
     labels = ", ".join(first_of([bucket.label for bucket in kept], MAX_DAYS))
     again = command_line(spec, replace(audit, buckets=tuple(kept)))
     return RequestError(
-        "days of the target would be emptied unasked, and are left",
+        "days of the target would lose all their rows unasked, or get older versions, and are left",
         expected="some rows of each day at the source, or `max_delete_percent` of 100",
         found=f"nothing at the source of {labels}, of which the target has {rows:,} rows",
         todo="Look whether the source is what it should be: its replica may lag, a partition be "
@@ -169,7 +182,7 @@ def _apply(
     sides: Sides,
     audit: Audit,
     to_carry: list[Window] | None,
-    removing: Sequence[AuditedBucket],
+    removes: bool,
     route: Route,
     done: Repaired,
 ) -> None:
@@ -182,7 +195,7 @@ def _apply(
     outcomes = _carry(sides.spec, audit, to_carry, route)
     done.windows = len(receipts_of(outcomes))
     done.reasons += failed_lines(failures_of(outcomes))
-    for bucket in removing:
+    for bucket in audit.different if removes else ():
         if rows := [row for row in bucket.rows if row.how is Difference.EXTRA]:
             done.removed += _change(remove_rows, sides, bucket, rows, route)
 

@@ -219,6 +219,29 @@ def test_days_that_the_source_shows_none_of_are_not_emptied_unasked(shop: Any) -
     assert len(shop.target("orders")) == 38
 
 
+@pytest.mark.parametrize("repair", ["carry", "all"])
+def test_rows_of_such_a_day_do_not_go_back_to_older_versions_unasked(
+    shop: Any, repair: str
+) -> None:
+    """As a source shows them that was restored to the beginning of the day."""
+    shop.sql("DELETE FROM orders WHERE id >= 20 AND id < 30 AND id <> 25")
+    older = ("older", "2023-01-01 08:00:00")
+    shop.sql("UPDATE orders SET note = ?, modified = ? WHERE id = 25", [older])
+    shop.sql("UPDATE orders SET note = 'corrected' WHERE id = 12")
+    shop.write_specs(orders={**ORDERS, "hard_deletes": "delete", "max_delete_percent": 90})
+    before = shop.target("orders")
+    state = run(table="orders", **JANUARY, repair=repair)
+    assert state.type is StateType.FAILED
+    message = str(state.message)
+    assert "found nothing at the source of 2023-01-02, of which the target has 10 rows" in message
+    now = shop.target("orders")
+    assert [row for row in now if row not in before] == [(12, "corrected", *before[2][2:])]
+    assert len(now) == 50
+    state = run(table="orders", **JANUARY, repair="all", max_delete_percent=100)
+    assert state.type is StateType.COMPLETED, state.message
+    assert [row[:2] for row in shop.target("orders")][10:12] == [(25, "older"), (30, None)]
+
+
 def test_what_the_source_changed_after_it_was_carried_is_pending(shop: Any) -> None:
     later = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
     shop.sql("UPDATE orders SET note = 'new', modified = ? WHERE id = 23", [(later,)])
