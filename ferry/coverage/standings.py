@@ -50,6 +50,7 @@ class Event:
         loaded: Whether the rows arrived.
         void: Whether it takes back what was loaded before it.
         reason: Why they did not arrive, or are not there any more.
+        read_until: Up to when all that the source had written of it was read; None if none was.
     """
 
     start: datetime
@@ -58,6 +59,7 @@ class Event:
     loaded: bool
     void: bool = False
     reason: str = ""
+    read_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ class Coverage:
     def loaded(self) -> list[tuple[datetime, datetime]]:
         """The stretches of time that are loaded, in order; what has no start begins at `ALWAYS`."""
         return [(start, end) for start, end, event in self._segments if event.loaded]
+
+    @property
+    def read_until(self) -> datetime | None:
+        """Up to when what is loaded was read, the last of it; None if nothing is."""
+        read = (event.read_until for _, _, event in self._segments if event.loaded)
+        return max((until for until in read if until), default=None)
 
     def of(self, window: Window) -> Standing:
         """How the window stands."""
@@ -183,6 +191,7 @@ def loaded_event(
         loaded=not otherwise,
         void=bool(otherwise),
         reason=otherwise,
+        read_until=until,
     )
 
 

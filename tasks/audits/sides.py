@@ -269,7 +269,8 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
     history = read_history.fn(spec, warehouse)
     not_void = [receipt for receipt in history.receipts if receipt.status != VOID]
     # A run that failed later has changed no row.
-    loaded = coverage_of(history.receipts, (), history.cursor, history.spec).loaded
+    coverage = coverage_of(history.receipts, (), history.cursor, history.spec)
+    loaded = coverage.loaded
     by_time = (kind in TIMES or spec.cursor_unit) and not goes_by_no_time(spec, kind)
     if loaded and by_time and not _filled_by_others(spec, warehouse):
         stretches = merged(
@@ -278,7 +279,8 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
         )
         until = None
         if source.version and source.version.type.kind in TIMES:
-            until = stored(loaded[-1][1], source.version.type.kind, spec)
+            assert coverage.read_until is not None  # something is loaded
+            until = stored(coverage.read_until, source.version.type.kind, spec)
         return Carried(stretches, until, spec.mode == "full")
     if by_time and history.receipts and spec.every != "never":
         # Nothing of it is valid any more: what had been carried is missing, if anything had.

@@ -117,6 +117,19 @@ def test_unix_time_has_days_also_beside_a_version_that_is_a_time(shop: Any) -> N
 
 
 @EMBEDDED
+def test_a_row_that_had_changed_long_after_its_day_was_carried_as_it_is(shop: Any) -> None:
+    shop.sql("UPDATE orders SET modified = '2023-06-01 12:00:00' WHERE id IN (12, 13)")
+    spec = {"mode": "window", "key": ["id"], "cursor": "stamp", "cursor_unit": "s"}
+    shop.write_specs(orders={**spec, "version": "modified"})
+    backfill(table="orders", **DAYS)
+    in_target(shop, f"DELETE FROM {{}} WHERE id = {PARAM}", 12)
+    in_target(shop, f"UPDATE {{}} SET note = 'x' WHERE id = {PARAM}", 13)
+    shop.sql("UPDATE orders SET note = 'new', modified = '2199-06-01 12:00:00' WHERE id = 11")
+    differs = "3 days compared, 9 rows, 1 day differs: 1 missing, 1 changed, 1 pending"
+    assert told(run(**DAYS)) == differs
+
+
+@EMBEDDED
 def test_a_version_that_is_a_number_tells_which_row_is_newer(shop: Any) -> None:
     shop.write_specs(orders={**WINDOW, "version": "revision"})
     backfill(table="orders", **DAYS)
