@@ -8,13 +8,14 @@ from prefect import task
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
+from ferry import statements as sql
 from ferry.batch import Batch, ExtractQuery, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.cursors import find_cursor
 from ferry.errors import ConfigurationError
 from ferry.lookback import own_window
 from ferry.plan import BatchPlan, find_deleted, plan_query
-from ferry.receipts.columns import ColumnsCarried, begun_to_carry
+from ferry.receipts.columns import ColumnsCarried, begun_to_carry, renamed
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetChanges, within_limits
@@ -144,6 +145,10 @@ def _begun_with_values(
         return ()
     there = [c for c in query.schema.columns if existing.column(c.name.lower())]
     begun = begun_to_carry({c.name.lower() for c in there}, landed)
+    names = [column.name for column in existing.columns]
+    for name in renamed(begun, names, landed):
+        if warehouse.fetch(sql.any_row(batch.target, with_value_in=name)):
+            begun -= {name}
     columns = [column for column in there if column.name.lower() in begun]
     return in_older_rows(batch, columns, query, source, warehouse)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ferry.fingerprints.sums import TEXT_BYTES
@@ -63,6 +63,37 @@ def begun_to_carry(names: Iterable[str], landed: Iterable[ColumnsCarried]) -> fr
         return bool(without) and not any(begun >= max(without) for begun in looked_at)
 
     return frozenset(name for name in names if not_looked_at(name))
+
+
+def renamed(
+    names: Iterable[str], there: Iterable[str], landed: Iterable[ColumnsCarried]
+) -> frozenset[str]:
+    """Those of the columns that are others renamed, as far as receipts tell.
+
+    Had a column that is gone from the target had this name from the beginning, nobody would have to
+    look at what landed without it. Of one that is new beside one that was dropped they tell the
+    same: ask, too, whether there are values in it. None where more columns may be renamed than are
+    gone, or where some rows have landed with the column since, which may be all that have a value.
+
+    Args:
+        names: Columns that some rows landed without (`begun_to_carry`).
+        there: The columns that the target has.
+        landed: What has landed in what the target is now.
+    """
+    past = list(landed)
+    gone = frozenset[str]().union(*(each.names for each in past)) - frozenset(there)
+
+    def was(old: str, name: str) -> bool:
+        with_old = max(each.landed_at for each in past if old in each.names)
+        if any(name in each.names and each.landed_at > with_old for each in past):
+            return False
+        as_if = (
+            replace(each, names=each.names | {name}) if old in each.names else each for each in past
+        )
+        return not begun_to_carry([name], as_if)
+
+    found = frozenset(name for name in names if any(was(old, name) for old in gone))
+    return found if len(found) <= len(gone) else frozenset()
 
 
 def landed_otherwise(

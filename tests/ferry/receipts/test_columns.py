@@ -13,6 +13,7 @@ from ferry.receipts.columns import (
     columns_text,
     landed_otherwise,
     names_of,
+    renamed,
 )
 from ferry.schema import Column, DataType, Kind
 
@@ -50,6 +51,17 @@ def test_who_began_after_them_has_looked_at_them() -> None:
 def test_who_carried_a_part_has_not() -> None:
     part = replace(landed("a b", 2, 3), begun_at=None)
     assert begun_to_carry("ab", [landed("a", 1, 2), part]) == {"b"}
+
+
+def test_a_column_may_be_another_one_renamed_that_all_landed_with() -> None:
+    past = [landed("a old", 1, 2)]
+    assert renamed("b", "ab", past) == {"b"}
+    assert renamed("b", ["a", "b", "old"], past) == frozenset()  # it is there beside the other
+    assert renamed("bc", "abc", past) == frozenset()  # nobody knows which of them it is
+    assert renamed("b", "ab", [*past, landed("a", 3, 4)]) == frozenset()
+    assert renamed("b", "ab", [landed("a b", 1, 2), landed("a old", 3, 4)]) == {"b"}  # and back
+    part = replace(landed("a b", 3, 4), begun_at=None)
+    assert renamed("b", "ab", [*past, part]) == frozenset()  # whose are the values that are there
 
 
 def test_one_that_landed_by_a_clock_that_is_behind_is_seen() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ferry.errors import StaleReadError
+from ferry.errors import SchemaError, StaleReadError
 from flows.sync_table import sync_table
 from tasks.target.prepare import prepare_target
 from tests.flows.rows.two_days import FIRST, SECOND, THIRD, fill, missing
@@ -70,6 +71,58 @@ def test_days_carried_before_a_column_was_added_on_both_sides_are_missing(journe
     assert missing() == {FIRST: WHY}
     assert (fill(), missing()) == (1, {})
     assert journey.target("people", "id, country") == [(1, "DE"), (2, "DE")]
+
+
+@pytest.fixture
+def nations(journey: Any) -> Any:
+    """Two days, carried with the column `nation`, of which a row has none."""
+    journey.sql(
+        "CREATE TABLE people (id BIGINT NOT NULL PRIMARY KEY, modified DATETIME NOT NULL, "
+        "nation CHAR(2))"
+    )
+    journey.sql(
+        "INSERT INTO people VALUES (1, '2023-01-05 10:00:00', 'DE'), "
+        "(2, '2023-01-05 11:00:00', NULL), (3, '2023-01-06 10:00:00', 'FR')"
+    )
+    journey.write_specs(people=SPEC)
+    assert fill() == 2
+    return journey
+
+
+def test_a_column_that_was_renamed_on_both_sides_has_its_values(nations: Any) -> None:
+    nations.sql("ALTER TABLE people RENAME COLUMN nation TO country")
+    with pytest.raises(SchemaError, match="If one was renamed, rename it") as refused:
+        sync_table(table="people", run_date=SECOND)
+    (rename,) = re.findall(r"ALTER TABLE \S+ RENAME COLUMN [^;]*;", str(refused.value))
+    nations.warehouse.execute(rename)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {}
+    assert nations.target("people", "id, country") == [(1, "DE"), (2, None), (3, "FR")]
+    assert "void" not in [receipt.status for receipt in nations.receipts("people")]
+
+
+def test_a_column_that_came_when_another_one_went_has_not(nations: Any) -> None:
+    nations.sql("ALTER TABLE people DROP COLUMN nation")
+    nations.sql("ALTER TABLE people ADD COLUMN country VARCHAR(8) NOT NULL DEFAULT 'DE'")
+    nations.warehouse.execute(f'ALTER TABLE "{nations.schema}"."people" DROP COLUMN nation')
+    add_to_target(nations)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {FIRST: WHY}
+
+
+def test_a_column_that_was_left_out_for_a_while_before_it_was_renamed_has_not_all(
+    nations: Any,
+) -> None:
+    nations.write_specs(people={**SPEC, "exclude": ["nation"], "target_only": ["nation"]})
+    nations.sql("INSERT INTO people VALUES (4, '2023-01-05 12:00:00', 'IT')")
+    sync_table(table="people", run_date=FIRST)
+    nations.sql("ALTER TABLE people RENAME COLUMN nation TO country")
+    nations.warehouse.execute(
+        f'ALTER TABLE "{nations.schema}"."people" RENAME COLUMN nation TO country'
+    )
+    nations.write_specs(people=SPEC)
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {FIRST: WHY}
 
 
 def test_a_backfill_of_all_days_voids_them_once(people: Any) -> None:
