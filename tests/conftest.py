@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +25,8 @@ from tests.harness.embedded import (
 from tests.harness.shared import keep_files_in_memory
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
+    from pymysql import Connection
+
     from blocks.sources import MySQLSource, SQLiteSource
     from blocks.stages import FolderStage, S3Stage
     from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse, RedshiftWarehouse
@@ -183,17 +186,25 @@ def sqlite_source(tmp_path: Path) -> tuple[SQLiteSource, RunSource]:
 
 
 @pytest.fixture
-def mysql_source(mariadb: MariaDB, mysql_database: str) -> tuple[MySQLSource, RunSource]:
+def mysql_source(mariadb: MariaDB, mysql_database: str) -> Iterator[tuple[MySQLSource, RunSource]]:
     """The block over a database of the test's own, and what runs a statement in it."""
     from pydantic import SecretStr
 
     from blocks.sources import MySQLSource
 
+    opened: dict[int, Connection[Any]] = {}
+
     def run(statement: str, rows: Sequence[Sequence[object]]) -> None:
-        with mariadb.connect(database=mysql_database) as connection:
-            with connection.cursor() as cursor:
+        thread = threading.get_ident()  # a connection serves one at a time
+        if thread not in opened:
+            opened[thread] = mariadb.connect(database=mysql_database)
+        try:
+            with opened[thread].cursor() as cursor:
                 cursor.executemany(statement.replace("?", "%s"), rows)
-            connection.commit()
+            opened[thread].commit()
+        except BaseException:
+            opened.pop(thread).close()
+            raise
 
     source = MySQLSource(
         host=mariadb.host,
@@ -203,7 +214,9 @@ def mysql_source(mariadb: MariaDB, mysql_database: str) -> tuple[MySQLSource, Ru
         database=mysql_database,
         ca_path=str(mariadb.ca_path),
     )
-    return source, run
+    yield source, run
+    for connection in opened.values():
+        connection.close()
 
 
 @pytest.fixture(params=ROUTES)

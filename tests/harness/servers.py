@@ -10,11 +10,13 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
+    from pymysql import Connection
+
     from deployments.local.redshift_double import RedshiftDouble
     from deployments.local.servers import S3, Certificates, MariaDB, MySQL, Postgres, PrefectServer
     from tests.harness.api import Api
@@ -233,15 +235,20 @@ def slack_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slack]:
         yield slack
 
 
+@pytest.fixture(scope="session")
+def mariadb_connection(mariadb: MariaDB) -> Iterator[Connection[Any]]:
+    """The one that makes and drops the databases of all tests."""
+    with mariadb.connect() as connection:
+        yield connection
+
+
 @pytest.fixture
-def mysql_database(mariadb: MariaDB) -> Iterator[str]:
+def mysql_database(mariadb_connection: Connection[Any]) -> Iterator[str]:
     """The name of an empty database of the test's own."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with mariadb.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE `{name}`")
+    mariadb_connection.query(f"CREATE DATABASE `{name}`")
     yield name
-    with mariadb.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE `{name}`")
+    mariadb_connection.query(f"DROP DATABASE `{name}`")
 
 
 @pytest.fixture
