@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from deployments.local.redshift_double.faults import Fault, order
-from deployments.local.redshift_double.statement_log import LoggedStatement, read_log
+from deployments.local.redshift_double.statement_log import LoggedStatement, LogReader
 
 _ROOT = Path(__file__).resolve().parents[3]
 _START_SECONDS = 30.0
@@ -36,6 +36,9 @@ class RedshiftDouble:
     log_path: Path
     control_port: int
     process: subprocess.Popen[bytes]
+
+    def __post_init__(self) -> None:
+        self._log = LogReader(self.log_path)
 
     @classmethod
     def start(
@@ -135,7 +138,7 @@ class RedshiftDouble:
 
     def statements(self) -> list[LoggedStatement]:
         """Returns every statement that reached the double and has ended, oldest first."""
-        return read_log(self.log_path)
+        return self._log.statements()
 
     def __enter__(self) -> Self:
         return self

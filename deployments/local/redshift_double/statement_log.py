@@ -54,9 +54,22 @@ class StatementLog:
         self._file.close()
 
 
-def read_log(path: Path) -> list[LoggedStatement]:
-    """Returns the statements of a log in the order in which they ended."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [LoggedStatement(**json.loads(line)) for line in lines]
+class LogReader:
+    """Reads a log that grows, each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: list[LoggedStatement] = []
+        self._offset = 0
+
+    def statements(self) -> list[LoggedStatement]:
+        """Returns the statements in the order in which they ended."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]  # without a line that is still being written
+        self._offset += len(whole)
+        self._read += [LoggedStatement(**json.loads(line)) for line in whole.splitlines()]
+        return list(self._read)
