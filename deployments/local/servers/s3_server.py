@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,8 +35,8 @@ class _S3Server(Server):
         """The URL that S3 clients take as their endpoint; they must use path-style addresses."""
         return f"http://{self.host}:{self.port}"
 
-    def client(self) -> Any:
-        """A boto3 S3 client of this server."""
+    @cached_property
+    def _client(self) -> Any:
         boto3 = importlib.import_module("boto3")  # has no types
         config = importlib.import_module("botocore.config").Config(
             s3={"addressing_style": "path"}, retries={"max_attempts": 2}
@@ -48,6 +49,10 @@ class _S3Server(Server):
             region_name=self.region,
             config=config,
         )
+
+    def client(self) -> Any:
+        """The boto3 S3 client of this server, made once: its threads may share it."""
+        return self._client
 
     def make_bucket(self, name: str) -> str:
         """The name of the bucket, which exists now; also when it did before."""

@@ -118,6 +118,7 @@ def test_an_empty_part_and_a_large_one_arrive_whole(
         assert staged.size_bytes == size_bytes
         with case.stage.open(staged) as stream:
             assert hashlib.file_digest(stream, "sha256").hexdigest() == part.sha256
+        case.stage.discard([staged])
 
 
 def test_a_file_is_read_piece_by_piece(case: Case, make_part: Callable[..., PartFile]) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -289,9 +290,9 @@ class TestS3:
         with RcloneS3.start(tmp_path / "r") as server:
             server.client().put_object(Bucket=server.bucket, Key="a.csv", Body=b"1,2\n")
             assert (tmp_path / "r" / "objects" / server.bucket / "a.csv").read_bytes() == b"1,2\n"
-            server.secret_key = "wrong"
+            wrong = replace(server, secret_key="wrong")
             with pytest.raises(Exception, match=r"SignatureDoesNotMatch|403|Forbidden"):
-                server.client().list_objects_v2(Bucket=server.bucket)
+                wrong.client().list_objects_v2(Bucket=server.bucket)
 
 
 class TestPrefect:
