@@ -79,7 +79,8 @@ class Api:
 
 def eventually(look: Callable[[], T], seconds: float = 30) -> T:
     """What `look` returns, as soon as that is true; the last of it when time is up."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.05
     while not (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.5)
     return found

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import (
@@ -20,39 +22,103 @@ from prefect.client.schemas.objects import (
     FlowRun,
     StateType,
 )
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
 
 from deployments.local.servers import PrefectServer, ProcessWorker
+from deployments.local.servers.prefect_server import AS_COPIED
 from ferry.runs.watch import WATCHED
+from flows.watch_runs import watch_runs
+from tests.flows.pipeline import forks
 from tests.harness.api import PATIENCE, eventually
 from tests.harness.slack import WEBHOOK, Slack
 
 ROOT = Path(__file__).parents[2]
 BLOCK = "slack-webhook/ferry"
-SAVE = (
-    "from prefect.blocks.notifications import SlackWebhook; from pydantic import SecretStr; "
-    f"SlackWebhook(url=SecretStr('{WEBHOOK}')).save('ferry', overwrite=True)"
-)
-WATCH = "from flows.watch_runs import watch_runs; print(watch_runs({}, return_state=True))"
 
 QUICK_SERVER = {
     # A worker is missed after three of its heartbeats, and looked for every second.
     "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
-    "PREFECT_UI_ENABLED": "false",  # a fifth of the start; nobody looks
 }
 QUICK_WORKER = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "2", "PREFECT_WORKER_QUERY_SECONDS": "1"}
 QUICK_WATCH = {"silent_seconds": 1.0, "observe_seconds": 36.0, "look_seconds": 2.0}
 """A heartbeat comes every thirty seconds: Prefect allows nothing shorter."""
 
 
+WITHOUT_PAGES = {"PREFECT_UI_ENABLED": "false"}
+"""A fifth of a server's start; nobody looks."""
+
+
 @dataclass
-class Night:
-    """Everything of one night; `end` stops it."""
+class Home:
+    """A server that can go away and come back to its old address; `end` stops it."""
+
+    server: PrefectServer
+    settings: Mapping[str, str]
+    _opened: ExitStack = field(default_factory=ExitStack, init=False)
+    _client: SyncPrefectClient | None = field(default=None, init=False)
+
+    @staticmethod
+    def begun(
+        folder: Path, unused_home: Path, settings: Mapping[str, str]
+    ) -> tuple[PrefectServer, Mapping[str, str]]:
+        """A server of this folder, and its settings, for a start without what is there already."""
+        wanted = WITHOUT_PAGES | dict(settings)
+        return PrefectServer.start(folder, settings=wanted, begin_with=unused_home), wanted
+
+    @property
+    def client(self) -> AbstractContextManager[SyncPrefectClient]:
+        """The client of this server: one for all that is asked, as making it costs the most."""
+        if self._client is None:
+            made = SyncPrefectClient(self.server.api_url, auth_string=self.server.auth_string)
+            self._client = self._opened.enter_context(made)
+        return nullcontext(self._client)
+
+    @contextmanager
+    def meant(self) -> Iterator[None]:
+        """Let Prefect in this process talk to this server."""
+        settings: dict[Any, Any] = {
+            PREFECT_API_URL: self.server.api_url,
+            PREFECT_API_AUTH_STRING: self.server.auth_string,
+        }
+        with temporary_settings(settings):
+            yield
+
+    def lose_server(self) -> None:
+        """Kill the server, without a word to anybody."""
+        os.killpg(self.server.process.pid, signal.SIGKILL)
+        self.server.process.wait(PATIENCE)
+        self._leave()
+
+    def find_server(self) -> None:
+        """Start it again, at its old address."""
+        before = self.server
+        self._leave()
+        self.server = PrefectServer.start(
+            before.process.folder,
+            auth_string=before.auth_string,
+            port=before.port,
+            settings=AS_COPIED | dict(self.settings),
+        )
+        assert self.server.port == before.port
+
+    def end(self) -> None:
+        self._leave()
+        self.server.stop(discard=True)
+
+    def _leave(self) -> None:
+        self._opened.close()
+        self._client = None
+
+
+@dataclass
+class Night(Home):
+    """Everything of one night."""
 
     folder: Path
     slack: Slack
-    server: PrefectServer
     workers: list[ProcessWorker] = field(default_factory=list)
     deployments: list[UUID] = field(default_factory=list)
 
@@ -65,23 +131,19 @@ class Night:
         settings: Mapping[str, str] | None = None,
     ) -> Night:
         wanted = QUICK_SERVER | slack.env | dict(settings or {})
-        server = PrefectServer.start(folder / "prefect", settings=wanted, begin_with=unused_home)
-        night = cls(folder, slack, server)
-        night.python(SAVE)
+        night = cls(*cls.begun(folder / "prefect", unused_home, wanted), folder, slack)
+        with night.meant():
+            SlackWebhook(url=SecretStr(WEBHOOK)).save("ferry", overwrite=True)
         return night
 
     def end(self) -> None:
         self.over()
-        self.server.stop(discard=True)
+        super().end()
 
     @property
     def env(self) -> dict[str, str]:
         outside = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
         return outside | self.server.client_env | self.slack.env | {"FERRY_NOTIFY": BLOCK}
-
-    @property
-    def client(self) -> SyncPrefectClient:
-        return SyncPrefectClient(self.server.api_url, auth_string=self.server.auth_string)
 
     def python(self, code: str) -> str:
         """What the code prints, in a process that knows the night's server."""
@@ -99,8 +161,11 @@ class Night:
 
     def watch(self, **given: float) -> str:
         """What the watch says at its end."""
-        wanted = ", ".join(f"{name}={value}" for name, value in (QUICK_WATCH | given).items())
-        return self.python(WATCH.format(wanted))
+        said = self.folder / f"watch-{uuid4().hex[:8]}"
+        watching = forks.begin(_look, QUICK_WATCH | given, said, environment=self.env)
+        watching.join(PATIENCE)
+        assert watching.exitcode == 0
+        return said.read_text()
 
     def watch_until(self, run_id: UUID, state: StateType, **given: float) -> None:
         """Look until the run has come to this.
@@ -121,22 +186,6 @@ class Night:
         worker = ProcessWorker.start(folder, server=self.server, pool=pool, env=env, limit=limit)
         self.workers.append(worker)
         return worker
-
-    def lose_server(self) -> None:
-        """Kill the server, without a word to anybody."""
-        os.killpg(self.server.process.pid, signal.SIGKILL)
-        self.server.process.wait(PATIENCE)
-
-    def find_server(self) -> None:
-        """Start it again, at its old address."""
-        before = self.server
-        self.server = PrefectServer.start(
-            self.folder / "prefect",
-            auth_string=before.auth_string,
-            port=before.port,
-            settings=QUICK_SERVER | self.slack.env,
-        )
-        assert self.server.port == before.port
 
     def pool(self, name: str) -> str:
         """A work pool of that name, which has no worker yet."""
@@ -183,6 +232,10 @@ class Night:
     def let_end(self, name: str) -> None:
         """Let the runs of this deployment end."""
         (self.folder / f"{name}-is-over").touch()
+
+
+def _look(given: Mapping[str, float], said: Path) -> None:
+    said.write_text(str(watch_runs(**given, return_state=True)))  # type: ignore[arg-type]
 
 
 def one_at_a_time() -> Mapping[str, Any]:

@@ -18,6 +18,9 @@ import yaml
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Scheduled
 
+from blocks.sources import SQLiteSource
+from blocks.stages import FolderStage
+from blocks.warehouses import DuckDBWarehouse
 from ferry.runs.watch import WATCHED
 from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import ROOT, Night
@@ -36,14 +39,6 @@ import duckdb, sys
 connection = duckdb.connect(sys.argv[1])
 print("held", flush=True)
 sys.stdin.readline()
-"""
-SAVE = """
-from blocks.sources import SQLiteSource
-from blocks.stages import FolderStage
-from blocks.warehouses import DuckDBWarehouse
-SQLiteSource(path={source!r}, busy_timeout_seconds={busy}).save({name!r}, overwrite=True)
-FolderStage(path={stage!r}).save({name!r}, overwrite=True)
-DuckDBWarehouse(path={warehouse!r}, busy_timeout_seconds={busy}).save({name!r}, overwrite=True)
 """
 
 
@@ -77,10 +72,19 @@ class NightShop:
                 connection.execute("INSERT INTO nps VALUES (?, ?, ?)", row)
             connection.commit()
         shop.write_specs()
-        paths = {"source": str(shop.source), "warehouse": str(shop.warehouse)}
-        night.python(SAVE.format(**paths, stage=str(folder / "stage"), name=name, busy=busy))
+        with night.meant():
+            shop._save_blocks(busy)
         night.pool(name)
         return shop
+
+    def _save_blocks(self, busy: float) -> None:
+        source, warehouse = str(self.source), str(self.warehouse)
+        for block in (
+            SQLiteSource(path=source, busy_timeout_seconds=busy),
+            FolderStage(path=str(self.folder / "stage")),
+            DuckDBWarehouse(path=warehouse, busy_timeout_seconds=busy),
+        ):
+            block.save(self.name, overwrite=True)
 
     @property
     def source(self) -> Path:

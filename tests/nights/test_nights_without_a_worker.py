@@ -23,7 +23,8 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Completed, Crashed, Failed, Scheduled
 
-from deployments.silent_watch import silent_watch
+from deployments.no_worker import register_nobody_watches
+from deployments.silent_watch import register_silent_watch, silent_watch
 from ferry.runs.watch_notice import WATCHING
 from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import BLOCK, ROOT, Night
@@ -54,10 +55,8 @@ def test_a_pool_has_no_worker_and_it_is_told_once_and_once_more_when_one_is_back
 @pytest.mark.nights
 def test_nobody_watches_any_more_and_the_server_says_so_once(night: Night) -> None:
     pool = night.pool("watch-pool")
-    night.python(
-        "from datetime import timedelta; from deployments.no_worker import *; "
-        f"register_nobody_watches('{BLOCK}', pool='{pool}', within=timedelta(seconds=10))"
-    )
+    with night.meant():
+        register_nobody_watches(BLOCK, pool=pool, within=timedelta(seconds=10))
     worker = night.worker(pool)
     worker.process.stop(grace_seconds=0)
     again = night.worker(pool)  # within the time that it may take
@@ -85,10 +84,8 @@ def without_silent_watch(night: Night) -> Iterator[None]:
 def test_the_watch_completes_no_run_any_more_and_the_server_says_so_once_for_each_silence(
     night: Night,
 ) -> None:
-    night.python(
-        "from datetime import timedelta; from deployments.silent_watch import *; "
-        f"register_silent_watch('{BLOCK}', within=timedelta(seconds=16))"
-    )
+    with night.meant():
+        register_silent_watch(BLOCK, within=timedelta(seconds=16))
     # Longer than it may be silent, in all: each completed run sets the clock anew.
     for _ in range(4):
         ended(night, "watch-runs", Completed())

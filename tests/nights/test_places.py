@@ -17,22 +17,16 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
-from prefect.settings import (
-    PREFECT_API_AUTH_STRING,
-    PREFECT_API_URL,
-    temporary_settings,
-)
 
 from deployments.leases import IN_MEMORY, lease_warning
 from deployments.local.servers import PrefectServer, ProcessWorker
-from deployments.local.servers.process import free_port
 from deployments.reader_limits import register_limits
 from tasks.places import limits as places_limits
 from tasks.places.readers import backfill_limit, readers_limit
 from tests.harness.api import PATIENCE, eventually
+from tests.nights.night import Home
 
 ROOT = Path(__file__).parents[2]
 MEMORY = "prefect.server.concurrency.lease_storage.memory"
@@ -113,27 +107,8 @@ class Reader:
 
 
 @dataclass
-class Home:
-    """A server that can go away and come back to its old address."""
-
-    folder: Path
-    server: PrefectServer
-    settings: dict[str, str]
-
-    @property
-    def client(self) -> SyncPrefectClient:
-        return SyncPrefectClient(self.server.api_url, auth_string=self.server.auth_string)
-
-    def lose(self) -> None:
-        os.killpg(self.server.process.pid, signal.SIGKILL)
-        self.server.process.wait(20)
-
-    def find(self) -> None:
-        before = self.server
-        self.server = PrefectServer.start(
-            self.folder, auth_string=before.auth_string, port=before.port, settings=self.settings
-        )
-        assert self.server.port == before.port
+class PlacesHome(Home):
+    """A server whose places are looked at."""
 
     def active(self, name: str) -> int:
         with self.client as client:
@@ -143,36 +118,23 @@ class Home:
         with self.client as client:
             return [each.name for each in client.read_variables() if "ferry-places" in each.tags]
 
-    @contextmanager
-    def meant(self) -> Iterator[None]:
-        """Let Prefect in this process talk to this server."""
-        settings: dict[Any, Any] = {
-            PREFECT_API_URL: self.server.api_url,
-            PREFECT_API_AUTH_STRING: self.server.auth_string,
-        }
-        with temporary_settings(settings):
-            yield
-
 
 @contextmanager
-def home(folder: Path, unused_home: Path, **settings: str) -> Iterator[Home]:
-    server = PrefectServer.start(
-        folder, port=free_port(), settings=settings, begin_with=unused_home
-    )
-    found = Home(folder, server, settings)
+def home(folder: Path, unused_home: Path, **settings: str) -> Iterator[PlacesHome]:
+    found = PlacesHome(*PlacesHome.begun(folder, unused_home, settings))
     try:
         yield found
     finally:
-        found.server.stop(discard=True)
+        found.end()
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory, unused_home: Path) -> Iterator[Home]:
+def lasting(tmp_path_factory: pytest.TempPathFactory, unused_home: Path) -> Iterator[PlacesHome]:
     with home(tmp_path_factory.mktemp("lasting"), unused_home) as found:
         yield found
 
 
-def limited(at: Home, readers: int) -> str:
+def limited(at: PlacesHome, readers: int) -> str:
     source = f"s-{uuid.uuid4().hex[:8]}"
     with at.meant():
         register_limits(source, readers)
@@ -181,7 +143,7 @@ def limited(at: Home, readers: int) -> str:
 
 @pytest.mark.parametrize("kind", [pytest.param("daily", marks=pytest.mark.nights), "backfill"])
 def test_reading_goes_on_while_the_server_is_away_and_every_place_comes_back(
-    lasting: Home, tmp_path: Path, kind: str
+    lasting: PlacesHome, tmp_path: Path, kind: str
 ) -> None:
     source = limited(lasting, 4)
     limits = [readers_limit(source), *([backfill_limit(source)] if kind == "backfill" else [])]
@@ -192,10 +154,10 @@ def test_reading_goes_on_while_the_server_is_away_and_every_place_comes_back(
         assert eventually(
             lambda: [lasting.active(name) for name in limits] == [places] * len(limits)
         )
-        lasting.lose()
+        lasting.lose_server()
         time.sleep(5)
         assert reader.reads_on()
-        lasting.find()
+        lasting.find_server()
         assert reader.reads_on()
         assert reader.end() == 0, reader.log
     finally:
@@ -206,19 +168,19 @@ def test_reading_goes_on_while_the_server_is_away_and_every_place_comes_back(
 
 
 def test_a_place_given_back_while_the_server_is_away_costs_nothing_and_comes_back(
-    lasting: Home, tmp_path: Path
+    lasting: PlacesHome, tmp_path: Path
 ) -> None:
     source = limited(lasting, 2)
     reader = Reader(lasting.server, tmp_path / "reader.log", source, "daily", 1, 0.2)
     try:
         assert reader.reads_on()
-        lasting.lose()
+        lasting.lose_server()
         assert reader.process.stdin
         reader.process.stdin.write("\n")
         reader.process.stdin.flush()
         assert eventually(lambda: "cannot be asked about places" in reader.log, 30)
         time.sleep(3)
-        lasting.find()
+        lasting.find_server()
         assert reader.process.wait(90) == 0, reader.log
     finally:
         reader.kill()
@@ -226,7 +188,7 @@ def test_a_place_given_back_while_the_server_is_away_costs_nothing_and_comes_bac
 
 
 def test_a_process_that_is_told_to_end_gives_its_places_back_at_once(
-    lasting: Home, tmp_path: Path
+    lasting: PlacesHome, tmp_path: Path
 ) -> None:
     source = limited(lasting, 2)
     reader = Reader(lasting.server, tmp_path / "reader.log", source, "daily", 1, 60)
@@ -254,17 +216,17 @@ def test_leases_in_memory_that_a_restart_forgets_are_found_out_by_whoever_waits_
         try:
             assert eventually(lambda: forgetful.active(name) == 4, 60)
         finally:
-            forgetful.lose()
+            forgetful.lose_server()
             dying.kill()
-        forgetful.find()
+        forgetful.find_server()
         assert forgetful.active(name) == 4
         waiting = Reader(forgetful.server, tmp_path / "waiting.log", source, "daily", 1, 0.2)
         try:
             assert waiting.reads_on(90), waiting.log
             assert f"{name}: 4 of 4 places taken" in waiting.log
             assert "of these places nobody has held" in waiting.log
-            forgetful.lose()
-            forgetful.find()
+            forgetful.lose_server()
+            forgetful.find_server()
             assert waiting.reads_on()
             assert eventually(
                 lambda: forgetful.active(name) == 2, 60
@@ -282,24 +244,24 @@ def test_leases_in_memory_that_a_restart_forgets_are_found_out_by_whoever_waits_
 
 @pytest.mark.nights
 def test_a_daily_run_survives_its_server_s_restart_and_its_turn_is_free_afterwards(
-    lasting: Home, tmp_path: Path
+    lasting: PlacesHome, tmp_path: Path
 ) -> None:
     def restarted(_: Path) -> None:
-        lasting.lose()
+        lasting.lose_server()
         time.sleep(5)
-        lasting.find()
+        lasting.find_server()
         time.sleep(5)  # the run renews its turn meanwhile
 
     _daily_run_lands(lasting, tmp_path, restarted)
 
 
 def test_a_daily_run_whose_server_was_away_until_its_turn_was_lost_goes_on_and_lands(
-    lasting: Home, tmp_path: Path
+    lasting: PlacesHome, tmp_path: Path
 ) -> None:
     def away_for_long(lost: Path) -> None:
-        lasting.lose()
+        lasting.lose_server()
         assert eventually(lost.exists, PATIENCE)
-        lasting.find()
+        lasting.find_server()
 
     # Prefect tries each question again for a minute; here the run is not to.
     env = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
@@ -307,7 +269,7 @@ def test_a_daily_run_whose_server_was_away_until_its_turn_was_lost_goes_on_and_l
 
 
 def _daily_run_lands(
-    lasting: Home,
+    lasting: PlacesHome,
     folder: Path,
     meanwhile: Callable[[Path], None],
     job_variables: dict[str, Any] | None = None,

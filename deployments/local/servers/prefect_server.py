@@ -22,7 +22,7 @@ _EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 
 _LASTING_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 
-_AS_COPIED = {
+AS_COPIED = {
     "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
 }
@@ -104,7 +104,7 @@ class PrefectServer(Server):
         as_copied: Mapping[str, str] = {}
         if begin_with is not None and not home.exists():
             shutil.copytree(begin_with, home)
-            as_copied = _AS_COPIED
+            as_copied = AS_COPIED
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)  # its database holds the blocks, and the key to their secrets
         port = free_port(port)

@@ -22,10 +22,14 @@ from tests.harness.plain_runs import plain_runs, without_server
 from tests.harness.saved_blocks import kept_here, kept_now
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["flows.backfill_tables", "flows.reconcile_tables", __name__])
+_FORKS.set_forkserver_preload(
+    ["flows.backfill_tables", "flows.reconcile_tables", "flows.watch_runs", __name__]
+)
 
 
-def begin(run: Callable[..., None], *given: Any) -> ForkServerProcess:
+def begin(
+    run: Callable[..., None], *given: Any, environment: dict[str, str] | None = None
+) -> ForkServerProcess:
     """Begin this in a process of its own, with the environment that this one has by now.
 
     Where this one's blocks are on no server, the flows are called as functions there, too.
@@ -33,10 +37,10 @@ def begin(run: Callable[..., None], *given: Any) -> ForkServerProcess:
     Args:
         run: A function of a module, not a flow, which does not travel.
         given: What it is given.
+        environment: Its environment, if not this one's.
     """
-    process = _FORKS.Process(
-        target=_run, args=(dict(os.environ), kept_now(), run, *given), daemon=True
-    )
+    environment = dict(os.environ) if environment is None else environment
+    process = _FORKS.Process(target=_run, args=(environment, kept_now(), run, *given), daemon=True)
     process.start()
     return process
 
