@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 class TestReaderThatWaits:
+    @only_on("mysql")
     def test_one_process_reads_many_results(
         self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
     ) -> None:
@@ -61,6 +62,7 @@ class TestReaderThatWaits:
         assert of_the_catalog == 0
         assert batch.column(0).to_pylist() == [86_400]
 
+    @only_on("mysql")
     def test_after_an_error_another_process_reads(
         self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
     ) -> None:
@@ -82,6 +84,7 @@ class TestReaderThatWaits:
         assert sum(batch.num_rows for batch in read_in_part(many.source, many)) == 100_000
         assert before != reading_processes()
 
+    @only_on("mysql")
     def test_one_that_died_while_it_waited_fails_nobody(
         self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
     ) -> None:
@@ -92,6 +95,7 @@ class TestReaderThatWaits:
 
         assert sum(batch.num_rows for batch in read_in_part(many.source, many)) == 100_000
 
+    @only_on("mysql")
     def test_it_waits_without_a_clock(
         self, many: MySQLShop, reading_processes: Callable[[], list[Path]]
     ) -> None:
@@ -101,6 +105,7 @@ class TestReaderThatWaits:
 
         assert len(reading_processes()) == 1
 
+    @only_on("mysql")
     def test_it_ends_when_the_process_that_asks_it_is_killed(self, many: MySQLShop) -> None:
         program = """
 import json, sys, time
