@@ -3,9 +3,9 @@
 What Prefect does for a run and its tasks (states, events, pages) costs four times what it costs to
 carry a few rows. A test of what becomes of rows asks for the fixture `plain_runs` and goes without;
 parameters are checked, retries made, and errors leave, as in Prefect's runs. Pages are made and
-not sent, the blocks of its journey are on no server, and no place among readers is asked for. How a
-run looks and ends in Prefect is told by the tests of `sync-table`, of pages, states, places and
-messages, which all run there.
+kept here (`pages_of`), the blocks of its journey are on no server, and no place among readers is
+asked for. How a run looks and ends in Prefect is told by the tests of `sync-table`, of pages,
+states, places and messages, which all run there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
 from prefect import Flow, Task
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import Artifact, FlowRun, State
 from prefect.context import (
     FlowRunContext,
@@ -28,6 +29,7 @@ from prefect.context import (
     get_settings_context,
 )
 from prefect.exceptions import ParameterTypeError
+from prefect.flow_engine import run_flow
 from prefect.results import get_result_store
 from prefect.settings import (
     PREFECT_API_URL,
@@ -36,7 +38,7 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_ENABLED,
     Settings,
 )
-from prefect.states import Completed, Failed, Pending, exception_to_failed_state
+from prefect.states import Completed, Failed, Pending, Scheduled, exception_to_failed_state
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.callables import get_call_parameters
@@ -45,6 +47,7 @@ from tasks.places.place_pool import PlacePool
 
 PLAIN = {
     "sync-table",
+    "sync-all",
     "backfill",
     "carry-windows",
     "coverage",
@@ -54,11 +57,37 @@ PLAIN = {
     "full-copy",  # of the tests of a copy that goes on
 }
 
+_starting_at: ContextVar[datetime | None] = ContextVar("_starting_at", default=None)
+_pages: dict[uuid.UUID | None, dict[str, str]] = {}
+"""What the runs of a test have shown: of each run, its pages by their keys."""
+
+
+def run_at(flow: Flow[..., Any], start: datetime, **parameters: Any) -> State[Any]:
+    """The state of a run of the flow that was scheduled for this moment; by the engine, too."""
+    if Flow.__call__.__module__ != __name__:
+        with get_client(sync_client=True) as client:
+            scheduled = Scheduled(scheduled_time=start)
+            run = client.create_flow_run(flow, parameters=parameters, state=scheduled)
+        ended: Any = run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
+        return ended
+    token = _starting_at.set(start)
+    try:
+        state: State[Any] = flow(**parameters, return_state=True)
+    finally:
+        _starting_at.reset(token)
+    return state
+
+
+def pages_of(state: State[Any]) -> dict[str, str]:
+    """The pages that a run has shown, by their keys."""
+    return _pages.get(state.state_details.flow_run_id, {})
+
 
 @contextmanager
 def plain_runs() -> Iterator[None]:
     """Let every call of these flows, and of tasks within them, be one of a function."""
     as_flow, as_task = Flow.__call__, Task.__call__
+    _pages.clear()
 
     def call(flow: Any, *args: Any, **kwargs: Any) -> Any:
         inside_prefect_s = FlowRunContext.get() and not _is_plain()
@@ -106,7 +135,7 @@ def plain_runs() -> Iterator[None]:
         patch.object(PlacePool, "_take", lambda _: None),
         patch.object(PlacePool, "_take_free", lambda _, count: [None] * count),
         patch("prefect.results._read_server_default_result_storage_block_id", lambda: None),
-        patch.object(SyncPrefectClient, "create_artifact", _unsent),
+        patch.object(SyncPrefectClient, "create_artifact", _kept),
         patch.object(SyncPrefectClient, "update_artifact", lambda *_, **__: None),
     ):
         yield
@@ -124,7 +153,7 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[FlowRun]:
         flow_id=uuid.uuid4(),
         name=__name__,
         state=Pending(),
-        expected_start_time=datetime.now(UTC),  # type: ignore[arg-type]  # pydantic takes it
+        expected_start_time=_starting_at.get() or datetime.now(UTC),  # type: ignore[arg-type]  # pydantic takes it
         run_count=1,
         parameters=parameters,
     )
@@ -182,8 +211,11 @@ def _with_settings(what: str, changed: dict[Any, Any]) -> SettingsContext:
     return SettingsContext(profile=context.profile, settings=made)
 
 
-def _unsent(client: SyncPrefectClient, artifact: Any) -> Artifact:
-    return Artifact(id=uuid.uuid4(), **artifact.model_dump(exclude_unset=True))
+def _kept(client: SyncPrefectClient, artifact: Any) -> Artifact:
+    made = Artifact(id=uuid.uuid4(), **artifact.model_dump(exclude_unset=True))
+    if made.key:
+        _pages.setdefault(made.flow_run_id, {})[made.key] = str(made.data)
+    return made
 
 
 def _with_retries(flow: Any, run: FlowRun, parameters: dict[str, Any]) -> Any:

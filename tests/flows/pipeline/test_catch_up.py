@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
-from prefect.states import AwaitingRetry, Scheduled
+from prefect.states import AwaitingRetry
 from pydantic import SecretStr
 
 from ferry.errors import DataError
@@ -14,6 +14,9 @@ from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.harness.api import Api
+from tests.harness.plain_runs import pages_of, run_at
+
+pytestmark = pytest.mark.usefixtures("plain_runs")  # but for those that ask for `api`
 
 PER_DAY = {"mode": "window", "key": ["code"], "cursor": "modified", "insert_rows": 0}
 CATCH_UP = {**PER_DAY, "start_date": date(2023, 1, 1), "catch_up": True}
@@ -31,16 +34,6 @@ def shop(journey: Any) -> Any:
     return journey
 
 
-def run_at(api: Api, start: datetime, **parameters: Any) -> State[Any]:
-    """Run sync-all as if it had been scheduled for this moment."""
-    given = {"every": "day", **parameters}
-    scheduled = api.client.create_flow_run(
-        sync_all, parameters=given, state=Scheduled(scheduled_time=start)
-    )
-    state: Any = run_flow(sync_all, flow_run=scheduled, parameters=given, return_type="state")
-    return state
-
-
 def morning(day: int) -> datetime:
     return datetime(2023, 1, day, 9, tzinfo=UTC)
 
@@ -51,11 +44,11 @@ def carried(shop: Any) -> list[str]:
 
 
 @REDSHIFT
-def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any, api: Api) -> None:
-    run_at(api, morning(3))
+def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any) -> None:
+    run_at(sync_all, morning(3))
     assert carried(shop) == ["02", "01"]
 
-    state = run_at(api, morning(11))  # the runs of the 4th to the 10th were never made
+    state = run_at(sync_all, morning(11))  # the runs of the 4th to the 10th were never made
 
     assert state.type is StateType.COMPLETED, state.message
     week = ["03", "04", "05", "06", "07", "08", "09"]
@@ -68,8 +61,7 @@ def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any,
     receipts = state.result()
     assert list(receipts) == [table]
     assert receipts[table].window_label == "2023-01-10"
-    artifacts = api.artifacts(str(state.state_details.flow_run_id))
-    (page,) = [str(artifact.data) for artifact in artifacts if artifact.key == "sync-all"]
+    page = pages_of(state)["sync-all"]
     assert [day in page for day in week].count(True) == 7
     assert f"| {table} | caught up: 2023-01-09 | 1 | 1 | 0 | 0 | 0 |" in page
 
@@ -81,36 +73,34 @@ def test_after_a_week_without_a_server_the_next_run_carries_every_day(shop: Any,
             (table,),
         )
     )
-    assert run_at(api, morning(12)).message == f"1 tables carried; {table}: caught up 2023-01-05"
+    assert (
+        run_at(sync_all, morning(12)).message == f"1 tables carried; {table}: caught up 2023-01-05"
+    )
     assert carried(shop)[-2:] == ["11", "05"]
     assert shop.target("orders", "id") == [(day,) for day in range(1, 12)]
 
-    run_at(api, morning(12))
+    run_at(sync_all, morning(12))
     assert carried(shop)[-2:] == ["05", "11"]  # nothing but its own
 
 
 @ONE_ROUTE
-def test_past_days_are_left_alone_unless_the_table_asks_and_the_run_has_no_dates(
-    shop: Any, api: Api
-) -> None:
+def test_past_days_are_left_alone_unless_the_table_asks_and_the_run_has_no_dates(shop: Any) -> None:
     sync_table(table="orders", run_date=date(2023, 1, 8))
-    run_at(api, morning(9), run_date="2023-01-07")
+    run_at(sync_all, morning(9), run_date="2023-01-07")
     start, end = "2023-01-06T00:00:00+00:00", "2023-01-07T00:00:00+00:00"
-    run_at(api, morning(9), window_start=start, window_end=end)
+    run_at(sync_all, morning(9), window_start=start, window_end=end)
     shop.write_specs(orders={**CATCH_UP, "catch_up": False})
-    assert run_at(api, morning(6)).message == "1 tables carried"
+    assert run_at(sync_all, morning(6)).message == "1 tables carried"
     assert carried(shop) == ["08", "07", "06", "05"]
 
 
 @ONE_ROUTE
-def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
-    shop: Any, api: Api
-) -> None:
+def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(shop: Any) -> None:
     shop.sql("UPDATE orders SET code = NULL WHERE id = 2")
     table = f"{shop.schema}.orders"
 
     for again in (False, True):
-        state = run_at(api, morning(5))
+        state = run_at(sync_all, morning(5))
         assert state.type is StateType.FAILED
         where = f"upsert {table} 2023-01-02 at postgres-warehouse/{shop.name}"
         reason = f"FERRY-DATA: {where}: rows without a full key (code)"
@@ -121,7 +111,9 @@ def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(
         assert carried(shop) == ["04", "01", "03", *(["04"] if again else [])]
 
     shop.sql("UPDATE orders SET code = 2 WHERE id = 2")
-    assert run_at(api, morning(5)).message == f"1 tables carried; {table}: caught up 2023-01-02"
+    assert (
+        run_at(sync_all, morning(5)).message == f"1 tables carried; {table}: caught up 2023-01-02"
+    )
     assert shop.target("orders", "id") == [(1,), (2,), (3,), (4,)]
 
 
@@ -130,7 +122,7 @@ def test_a_retry_carries_a_day_once_more_that_has_failed_since_it_was_caught_up(
     shop: Any, api: Api
 ) -> None:
     shop.write_specs(orders=CATCH_UP, wrong={**PER_DAY, "source_table": "nowhere"})
-    state = run_at(api, morning(3))  # which fails by the other table: somebody retries it
+    state = run_at(sync_all, morning(3))  # which fails by the other table: somebody retries it
     assert carried(shop) == ["02", "01"]
     shop.sql("INSERT INTO orders VALUES (20, NULL, '2023-01-01 03:00:00')")
     with pytest.raises(DataError):
@@ -154,10 +146,10 @@ def test_a_retry_carries_a_day_once_more_that_has_failed_since_it_was_caught_up(
 
 
 @ONE_ROUTE
-def test_a_table_carried_by_the_hour_is_caught_up_by_the_hour(shop: Any, api: Api) -> None:
+def test_a_table_carried_by_the_hour_is_caught_up_by_the_hour(shop: Any) -> None:
     shop.write_specs(orders={**CATCH_UP, "every": "hour"})
     start = datetime(2023, 1, 1, 4, 5, tzinfo=UTC)
-    state = run_at(api, start, every="hour")
+    state = run_at(sync_all, start, every="hour")
     assert state.type is StateType.COMPLETED, state.message
     hours = [receipt.window_start.hour for receipt in shop.receipts("orders")]
     assert hours == [3, 0, 1, 2]
@@ -168,7 +160,7 @@ def test_a_table_carried_by_the_hour_is_caught_up_by_the_hour(shop: Any, api: Ap
 def test_while_the_source_refuses_the_rest_is_left_to_the_next_run(shop: Any, api: Api) -> None:
     shop.source.model_copy(update={"password": SecretStr("wrong")}).save(shop.name, overwrite=True)
 
-    state = run_at(api, morning(12))
+    state = run_at(sync_all, morning(12))
 
     assert state.type is StateType.FAILED
     head, *reasons = (state.message or "").splitlines()

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
-from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
 
 from ferry.coverage.standings import Status
 from ferry.errors import RequestError
@@ -16,7 +14,7 @@ from flows.build_summary import build_summary
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tests.harness.api import Api
+from tests.harness.plain_runs import run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -45,22 +43,18 @@ def refused(state: State[Any]) -> str:
     return state.message or ""
 
 
-@pytest.mark.usefixtures("prefect_server")
 @ONE_ROUTE
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Seoul", "America/New_York"])
-@pytest.mark.parametrize("day", EDGES)
-def test_a_run_for_a_day_where_the_calendar_ends_is_refused_and_says_so(
-    shop: Any, day: date, zone: str
-) -> None:
-    with pytest.raises(RequestError, match="where the calendar ends") as caught:
-        sync_table(table="events", run_date=day, zone=zone)
-    assert caught.value.table == f"{shop.schema}.events"
-    assert "where the calendar ends" in refused(
-        sync_all(run_date=day, zone=zone, return_state=True)
-    )
+def test_a_run_for_a_day_where_the_calendar_ends_is_refused_and_says_so(shop: Any) -> None:
     bounds = {"window_start": datetime(1, 1, 1), "window_end": datetime(1, 1, 1, 1)}
-    with pytest.raises(RequestError, match="where the calendar ends"):
-        sync_table(table="events", zone=zone, **bounds)
+    for zone in ("UTC", "Asia/Seoul", "America/New_York"):
+        for day in EDGES:
+            with pytest.raises(RequestError, match="where the calendar ends") as caught:
+                sync_table(table="events", run_date=day, zone=zone)
+            assert caught.value.table == f"{shop.schema}.events"
+            state = sync_all(run_date=day, zone=zone, return_state=True)
+            assert "where the calendar ends" in refused(state), (day, zone)
+        with pytest.raises(RequestError, match="where the calendar ends"):
+            sync_table(table="events", zone=zone, **bounds)
 
 
 @ONE_ROUTE
@@ -104,11 +98,19 @@ def test_a_watermark_at_the_lowest_date_there_is_goes_on_from_there(
     assert shop.target("events", "id, day") == [(0, date(1, 1, 1))]
     shop.sql("INSERT INTO events VALUES (1, '2023-01-05 00:00:00', '2023-01-05')")
     assert sync_table(table="events").rows_inserted == 1
-    assert show_coverage(table="events", return_state=True).type is StateType.COMPLETED
     assert len(shop.receipts("events")) == 4
 
 
-@pytest.mark.usefixtures("prefect_server")
+@ONE_ROUTE
+def test_the_coverage_of_a_watermark_that_began_at_the_lowest_date_can_be_told(shop: Any) -> None:
+    spec = {"mode": "watermark", "key": ["id"], "cursor": "modified", "lag": 60}
+    shop.write_specs(events={**spec, "zone": "Asia/Seoul"})
+    shop.sql("DELETE FROM events WHERE id > 1")
+    sync_table(table="events")
+    assert show_coverage(table="events", return_state=True).type is StateType.COMPLETED
+
+
+@ONE_ROUTE
 def test_a_window_in_the_future_is_refused_before_anything_is_read(shop: Any) -> None:
     now = datetime.now(UTC)
     tomorrow = now.date() + timedelta(days=2)
@@ -123,16 +125,11 @@ def test_a_window_in_the_future_is_refused_before_anything_is_read(shop: Any) ->
 
 
 @ONE_ROUTE
-def test_which_day_is_in_the_future_is_told_by_the_zone_and_the_scheduled_start(
-    shop: Any, api: Api
-) -> None:
+def test_which_day_is_in_the_future_is_told_by_the_zone_and_the_scheduled_start(shop: Any) -> None:
     start = datetime(2023, 1, 5, 18, tzinfo=UTC)  # in Seoul, the 6th has begun
     for zone, state_type in (("UTC", StateType.FAILED), ("Asia/Seoul", StateType.COMPLETED)):
         given = {"table": "events", "run_date": "2023-01-06", "zone": zone}
-        run = api.client.create_flow_run(
-            sync_table, parameters=given, state=Scheduled(scheduled_time=start)
-        )
-        state: Any = run_flow(sync_table, flow_run=run, parameters=given, return_type="state")
+        state = run_at(sync_table, start, **given)
         assert state.type is state_type, zone
 
 

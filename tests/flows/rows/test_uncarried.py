@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
-from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
 
 from ferry.errors import DataError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tests.harness.plain_runs import run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -263,18 +262,12 @@ def test_a_watermark_does_not_bring_a_date_that_does_not_exist_with_every_run(
     assert journey.target("items", "id, paid") == [(1, None)]  # as of any other column
 
 
-def scheduled_run(api: Any, start: datetime) -> Any:
-    """The state of sync-all, as if it had been scheduled for this moment."""
-    run = api.client.create_flow_run(sync_all, state=Scheduled(scheduled_time=start))
-    return run_flow(sync_all, flow_run=run, return_type="state")
-
-
 @pytest.mark.parametrize("where", ["sqlite-folder-duckdb", "mysql-folder-postgres"])
-def test_past_windows_are_refused_as_the_run_s_own_is(where: str, journey: Any, api: Any) -> None:
+def test_past_windows_are_refused_as_the_run_s_own_is(where: str, journey: Any) -> None:
     shop(journey, "DATETIME NULL", catch_up=True, start_date="2023-01-05")
     says = add(journey, [None, None])
     for scheduled in (datetime(2023, 1, 7, 9, tzinfo=UTC), datetime(2023, 1, 8, 9, tzinfo=UTC)):
-        state = scheduled_run(api, scheduled)
+        state = run_at(sync_all, scheduled)
         assert state.type is StateType.FAILED
-        assert says in state.message
+        assert says in str(state.message)
     assert not journey.has_landed("items")

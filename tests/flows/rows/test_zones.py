@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.client.schemas.objects import State, StateType
-from prefect.flow_engine import run_flow
+from prefect.client.schemas.objects import StateType
 from prefect.flows import Flow
-from prefect.states import Scheduled
 
 from ferry.coverage.standings import Status
 from flows.backfill_tables import backfill
@@ -19,7 +17,7 @@ from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tests.harness.api import Api
+from tests.harness.plain_runs import run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -41,13 +39,6 @@ def deployed(flow: Flow[..., Any], name: str) -> dict[str, Any]:
     ]
     parameters: dict[str, Any] = found.get("parameters", {})
     return parameters
-
-
-def run_at(api: Api, flow: Flow[..., Any], start: datetime, **given: Any) -> State[Any]:
-    """Run the flow as if it had been scheduled for this moment."""
-    run = api.client.create_flow_run(flow, parameters=given, state=Scheduled(scheduled_time=start))
-    state: Any = run_flow(flow, flow_run=run, parameters=given, return_type="state")
-    return state
 
 
 @pytest.fixture
@@ -83,16 +74,16 @@ def test_a_zone_that_a_person_gives_to_a_run_wins(shop: Any) -> None:
 
 
 @ONE_ROUTE
-def test_the_daily_run_carries_the_day_before_of_each_table_s_own_zone(shop: Any, api: Api) -> None:
+def test_the_daily_run_carries_the_day_before_of_each_table_s_own_zone(shop: Any) -> None:
     shop.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
     shop.write_specs(orders={**SPEC, "zone": SEOUL}, visits={**SPEC, "zone": NEW_YORK})
     given = deployed(sync_all, "daily")
     # Midnight of the 7th has passed in Seoul; in New York it is the 6th.
     start = datetime(2024, 1, 6, 15, 30, tzinfo=UTC)
-    assert run_at(api, sync_all, start, **given).type is StateType.COMPLETED
+    assert run_at(sync_all, start, **given).type is StateType.COMPLETED
     assert (days(shop), days(shop, "visits")) == (["2024-01-06"], ["2024-01-05"])
 
-    run_at(api, sync_all, start, **given, zone="UTC")
+    run_at(sync_all, start, **given, zone="UTC")
     assert (days(shop)[-1], days(shop, "visits")[-1]) == ("2024-01-05", "2024-01-05")
 
 
