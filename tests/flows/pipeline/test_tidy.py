@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,16 @@ from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tasks import staging_tables
 from tasks.upsert import upsert
+from tests.harness.embedded import EMBEDDED_ROUTE
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 UPSERT = sys.modules[upsert.fn.__module__]
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 DAY = date(2023, 1, 1)
+SERVER_ROUTES = ("mysql-folder-postgres", "mysql-s3-redshift")
 LONG_AGO = "stg_20230105_0b9d0b9d0b9d_0b9d0b_orders"
+ONE_ROUTE = pytest.mark.parametrize("route", [EMBEDDED_ROUTE], indirect=True)
 WINDOW = (datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 1, 2, tzinfo=UTC))
 CARRY: dict[str, Any] = {
     "sync_table": lambda: sync_table(table="orders", run_date=DAY),
@@ -47,6 +51,15 @@ CARRY: dict[str, Any] = {
         "orders", [WINDOW], "UTC", "a-run", datetime(2023, 1, 2, tzinfo=UTC)
     ),
 }
+EACH_WAY_OR_ROUTE = pytest.mark.parametrize(
+    ("route", "carry"),
+    [
+        *product([EMBEDDED_ROUTE], CARRY),
+        *((route, "sync_table") for route in SERVER_ROUTES),
+    ],
+    indirect=["route"],
+)
+"""All of them on one route, and one on each of the others."""
 
 
 @pytest.fixture
@@ -75,8 +88,7 @@ def run(carry: Any) -> Exception | None:
     return None
 
 
-@pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("carry", CARRY)
+@EACH_WAY_OR_ROUTE
 def test_no_staging_table_stays_where_the_source_does_not_vouch_for_the_key(
     shop: Any, carry: str
 ) -> None:
@@ -85,8 +97,18 @@ def test_no_staging_table_stays_where_the_source_does_not_vouch_for_the_key(
     assert shop.leftovers() == set()
 
 
-@pytest.mark.parametrize("error", [ConflictError, BusyError, OutcomeUnknownError, DataError])
-@pytest.mark.parametrize("carry", ["sync_table", "backfill"])
+@pytest.mark.parametrize(
+    ("route", "carry", "error"),
+    [
+        *product(
+            [EMBEDDED_ROUTE],
+            ["sync_table", "backfill"],
+            [ConflictError, BusyError, OutcomeUnknownError, DataError],
+        ),
+        *((route, "sync_table", ConflictError) for route in SERVER_ROUTES),
+    ],
+    indirect=["route"],
+)
 def test_no_staging_table_stays_of_a_batch_that_was_given_up_in_upsert(
     shop: Any, carry: str, error: type[FerryError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,8 +176,7 @@ def test_no_staging_table_stays_where_the_target_cannot_be_made(
     assert shop.leftovers() == set()
 
 
-@pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("carry", CARRY)
+@EACH_WAY_OR_ROUTE
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_killed_runs_left_is_removed_whether_the_run_fails_or_not(
     shop: Any, carry: str, fails: bool, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +195,7 @@ def test_what_killed_runs_left_is_removed_whether_the_run_fails_or_not(
     assert not forgotten.exists()
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("broken", ["discard_forgotten", "drop_forgotten", "remove_forgotten"])
 @pytest.mark.parametrize("error", [BusyError("as planned"), RuntimeError("as planned")])
 def test_a_place_that_cannot_be_tidied_keeps_neither_the_run_nor_the_other_places(
@@ -200,7 +222,8 @@ def test_a_place_that_cannot_be_tidied_keeps_neither_the_run_nor_the_other_place
 def test_a_staging_table_that_cannot_be_dropped_does_not_keep_the_others(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = leftover(shop, LONG_AGO[:-1] + "a"), leftover(shop, LONG_AGO[:-1] + "b")
+    first = leftover(shop, LONG_AGO[:-1] + "a")
+    leftover(shop, LONG_AGO[:-1] + "b")
     execute = type(shop.warehouse).execute
 
     def stubborn(self: Any, statement: Any) -> int:
@@ -214,7 +237,6 @@ def test_a_staging_table_that_cannot_be_dropped_does_not_keep_the_others(
     assert shop.leftovers() == {first}
     monkeypatch.undo()
     shop.warehouse.execute(f'DROP TABLE "ferry"."{first}"')
-    assert second
 
 
 @pytest.mark.parametrize("days", [-400, 400])
@@ -249,6 +271,7 @@ def test_a_machine_with_another_clock_makes_and_removes_by_the_warehouses_and_th
     shop.warehouse.execute(f'DROP TABLE "ferry"."{living}"')
 
 
+@ONE_ROUTE
 def test_staged_files_are_kept_as_long_as_a_batch_may_wait_for_its_retries(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +296,7 @@ def test_staged_files_are_kept_as_long_as_a_batch_may_wait_for_its_retries(
     assert ages == [7, 2, 9, 5]
 
 
+@ONE_ROUTE
 def test_part_files_are_written_to_a_folder_of_this_process_alone(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +316,7 @@ def test_part_files_are_written_to_a_folder_of_this_process_alone(
     assert set(work_folder().iterdir()) == before
 
 
+@ONE_ROUTE
 def test_a_temporary_folder_that_another_user_has_taken_is_refused(
     shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
