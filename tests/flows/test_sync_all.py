@@ -1,9 +1,8 @@
 """sync-all: every table that is due, each by itself, and one that fails stops no other."""
 
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,10 @@ from ferry.errors import ConnectionLostError
 from flows.pipeline import carry_batch, make_batch
 from flows.sync_all import sync_all
 from tests.harness.api import Api, eventually
+from tests.harness.plain_runs import pages_of
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("plain_runs")  # but for those that ask for `api`
+
 TABLES = ("orders", "nps", "visits")
 DAY = date(2023, 1, 2)
 WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
@@ -61,9 +62,7 @@ def slug(shop: Any) -> str:
     return f"{type(shop.source).get_block_type_slug()}/{shop.name}"
 
 
-def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
-    shop: Any, api: Api
-) -> None:
+def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(shop: Any) -> None:
     shop.sql("DROP TABLE nps")
 
     state = run(run_date=DAY)
@@ -75,8 +74,7 @@ def test_a_table_that_fails_stops_no_other_and_is_named_with_its_reason(
     )
     assert (state.message or "").startswith(reason)
     assert carried(shop) == {"orders": ["2023-01-02"], "visits": ["2023-01-02"]}
-    (page,) = [a for a in api.artifacts(state.state_details.flow_run_id) if a.key == "sync-all"]
-    rows = str(page.data).splitlines()
+    rows = pages_of(state)["sync-all"].splitlines()
     assert sum("**failed**" in row and f"{shop.schema}.nps" in row for row in rows) == 1
     assert sum("| 2023-01-02 | 1 | 1 |" in row for row in rows) == 2
 
@@ -91,7 +89,7 @@ def test_a_table_whose_dates_are_refused_stops_no_other(shop: Any) -> None:
 
 @pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_wrong_dates_are_refused_and_right_ones_told_where_no_table_has_windows(
-    shop: Any, api: Api
+    shop: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop.write_specs(orders={"mode": "full"}, nps={"mode": "watermark", "key": ["id"]})
     first, tomorrow = datetime(2023, 1, 2), datetime.now(UTC).date() + timedelta(days=1)
@@ -111,7 +109,7 @@ def test_wrong_dates_are_refused_and_right_ones_told_where_no_table_has_windows(
     assert state.type is StateType.COMPLETED, state.message
     why = "the dates were for none of them: no table is in mode window"
     assert (state.message or "").startswith(f"2 tables carried; {why}")
-    assert eventually(lambda: [m for m in api.log(state.state_details.flow_run_id) if why in m])
+    assert [message for message in caplog.messages if why in message]
     assert "the dates" not in str(run().message)
 
 
@@ -234,19 +232,19 @@ def test_a_larger_table_has_a_task_run_for_each_step_and_a_page(
 
 
 @ONE_ROUTE
-def test_tables_are_carried_at_the_same_time(shop: Any, mariadb: Any, api: Api) -> None:
+def test_tables_are_carried_at_the_same_time(shop: Any, mariadb: Any) -> None:
     with mariadb.connect(database=shop.source.database) as held, held.cursor() as cursor:
         cursor.execute("LOCK TABLES nps WRITE")
-        script = "from flows.sync_all import sync_all; sync_all(run_date='2023-01-02')"
-        process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-        try:
-            others = eventually(lambda: set(carried(shop)) == {"orders", "visits"}, 60)
-            assert others, "the others waited for the table that is locked"
-            assert process.poll() is None
-        finally:
-            cursor.execute("UNLOCK TABLES")
-            process.wait(60)
-    assert process.returncode == 0
+        with ThreadPoolExecutor() as threads:
+            # A copy: it holds the settings, and with them where the Prefect server is.
+            all_of_them = threads.submit(copy_context().run, run, run_date=DAY)
+            try:
+                others = eventually(lambda: set(carried(shop)) == {"orders", "visits"}, 60)
+                assert others, "the others waited for the table that is locked"
+                assert not all_of_them.done()
+            finally:
+                cursor.execute("UNLOCK TABLES")
+    assert all_of_them.result().type is StateType.COMPLETED
     assert set(carried(shop)) == set(TABLES)
 
 
@@ -275,12 +273,9 @@ def test_a_run_carries_the_day_before_its_scheduled_start_in_any_zone_and_howeve
     }
     shop.sql("UPDATE orders SET modified = '2021-02-05 08:30:00' WHERE id = 1")
 
-    execute = [sys.executable, "-m", "prefect", "flow-run", "execute"]
-    in_a_process = subprocess.Popen([*execute, runs["orders"]], cwd=ROOT)
-    for table in ("nps", "visits"):
-        run = api.flow_run(runs[table])
+    for flow_run_id in runs.values():
+        run = api.flow_run(flow_run_id)
         run_flow(sync_all, flow_run=run, parameters=run.parameters)
-    assert in_a_process.wait(150) == 0
 
     assert carried(shop) == {
         "orders": ["2021-02-05"],

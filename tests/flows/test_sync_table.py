@@ -14,6 +14,10 @@ from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.harness.api import Api
 
+pytestmark = pytest.mark.usefixtures("plain_runs")
+BY_PREFECT = pytest.mark.usefixtures("api")
+"""The run is one of Prefect's engine."""
+
 ORDERS = """CREATE TABLE orders (
   id BIGINT NOT NULL PRIMARY KEY,
   amount DECIMAL(12,2) NOT NULL,
@@ -44,6 +48,7 @@ def shop(journey: Any) -> Any:
     return journey
 
 
+@BY_PREFECT
 def test_a_full_copy_is_the_source_value_for_value(shop):
     notes = ["", None, 'say "hi"', "a,b", "line\nbreak", "back\\slash", "\\N", "🚢 ünï", " pad "]
     shop.sql("DELETE FROM orders")
@@ -60,6 +65,7 @@ def test_a_full_copy_is_the_source_value_for_value(shop):
     assert shop.receipts("orders") == [receipt]
 
 
+@BY_PREFECT
 def test_a_day_carries_exactly_its_rows_and_again_changes_nothing(shop):
     first = sync_table(table="orders", run_date=date(2023, 1, 2))
     rows = shop.target("orders")
@@ -208,6 +214,7 @@ def test_a_column_that_the_source_gained_is_added_to_the_target(shop):
     assert {row[0] for row in shop.target("orders", "channel", "1")} == {"web"}
 
 
+@BY_PREFECT
 def test_nothing_is_left_behind(shop):
     sync_table(table="orders", mode="full")
     assert shop.leftovers() == set()
@@ -276,7 +283,7 @@ def test_a_target_and_its_index_are_made_together_or_neither(shop, monkeypatch):
     assert key_indexes(shop) == ["(id)"]
 
 
-@pytest.mark.parametrize("journey", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 @pytest.mark.parametrize("flow", [sync_table, sync_all], ids=["sync-table", "sync-all"])
 def test_a_completed_run_that_is_retried_says_that_it_read_nothing_again(
     shop: Any, api: Api, flow: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import product
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
+EMBEDDED = "sqlite-folder-duckdb"
+SERVER_ROUTES = ("mysql-folder-postgres", "mysql-s3-redshift")
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
 
@@ -73,8 +76,15 @@ def test_a_row_deleted_meanwhile_does_not_come_back_where_deletions_are_applied(
     assert shop.target("orders") == []
 
 
-@pytest.mark.parametrize("mode", ["window", "watermark"])
-@pytest.mark.parametrize("repaired", [False, True], ids=["full copy", "repair"])
+@pytest.mark.parametrize(
+    ("route", "mode", "repaired"),
+    [
+        *product([EMBEDDED], ["window", "watermark"], [False, True]),
+        *((route, "window", False) for route in SERVER_ROUTES),
+        *((route, "watermark", True) for route in SERVER_ROUTES),
+    ],
+    indirect=["route"],
+)
 def test_a_row_that_was_taken_out_meanwhile_does_not_come_back(
     shop: Any, mode: Any, repaired: bool
 ) -> None:
@@ -125,8 +135,14 @@ def fails(shop: Any) -> None:
     shop.sql("DELETE FROM orders WHERE id = 9")
 
 
-@pytest.mark.parametrize("reprocess", ["missing", "failed", "all"])
-@pytest.mark.parametrize("batch_rows", [0, 1000], ids=["by itself", "together"])
+@pytest.mark.parametrize(
+    ("route", "reprocess", "batch_rows"),
+    [
+        *product([EMBEDDED], ["missing", "failed", "all"], [0, 1000]),
+        *((route, "missing", 1000) for route in SERVER_ROUTES),
+    ],
+    indirect=["route"],
+)
 def test_a_backfill_that_is_retried_lands_the_day_that_has_failed_in_another_run_since(
     shop: Any, monkeypatch: pytest.MonkeyPatch, reprocess: str, batch_rows: int
 ) -> None:
@@ -165,7 +181,6 @@ def test_a_backfill_that_is_retried_lands_the_day_that_has_failed_in_another_run
     assert len(shop.receipts("orders")) == 1 + windows + 1
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_table_that_is_named_twice_is_carried_once(shop: Any) -> None:
     receipts = sync_all(tables=["orders", f"{shop.schema}.orders"], **FIRST)
     assert list(receipts) == [f"{shop.schema}.orders"]

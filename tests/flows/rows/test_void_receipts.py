@@ -308,6 +308,7 @@ BACKFILLED = "a backfill with reprocess=missing carries it again"
 READ_NOW = "this run reads the whole table"
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 @pytest.mark.parametrize(
     ("spec", "given", "advice"),
     [

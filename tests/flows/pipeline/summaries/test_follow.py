@@ -221,7 +221,6 @@ def test_a_summary_that_has_lost_its_rows_is_built_whole_and_an_empty_one_is_lef
     assert answered.labels() == published
 
 
-@pytest.mark.usefixtures("prefect_server")
 @ONE_ROUTE
 def test_sync_all_builds_what_all_its_tables_touch_once(answered: Any):
     answered.journey.sql("CREATE TABLE more (id INT NOT NULL PRIMARY KEY, created_at DATETIME)")
