@@ -120,17 +120,38 @@ def plan_summary(
             else _why_whole(spec, changes, tables)
         )
         get_run_logger().info("%s is built whole: %s", spec.target, why)
-    # What a person asks for is built of whatever is there; not what has to be built beyond that.
-    if published_before and not (by_person and asked is not None and spans == (asked,)):
-        refuse_lost_inputs(spec, spans, tables, warehouse)
-    return Build(
+    build = Build(
         spec=spec,
         spans=spans,
         covers=_covers(changes, spans),
         published_before=published_before,
         flow_run_id=flow_run_id,
         accepted=tuple(accepted),
+        known=_ids(unread),
+        # What a person asks for; not what has to be built beyond that.
+        of_what_is_left=by_person and asked is not None and spans == (asked,),
     )
+    _refuse_lost_inputs(build, tables, warehouse)
+    return build
+
+
+@task(name="changed since", **STEP)
+@explains
+def changed_since(build: Build, tables: TableSpecs, warehouse: Warehouse) -> bool:
+    """Whether something has landed in the tables that a summary reads since it was planned.
+
+    Raises:
+        CheckFailedError: One of them has lost its rows meanwhile. No retry helps.
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    _refuse_lost_inputs(build, tables, warehouse)
+    with warehouse.transaction() as tx:
+        return not _ids(_read_unread(build.spec, tx)) <= build.known
+
+
+def _refuse_lost_inputs(build: Build, tables: TableSpecs, warehouse: Warehouse) -> None:
+    if build.published_before and not build.of_what_is_left:
+        refuse_lost_inputs(build.spec, build.spans, tables, warehouse)
 
 
 def _why_whole(spec: SummarySpec, changes: list[Change], tables: TableSpecs) -> str:
@@ -186,6 +207,11 @@ def _read_unread(spec: SummarySpec, tx: Transaction) -> list[_Unread]:
         batches = [from_row(row) for row in landed]
         found.append(_Unread(name, publications, batches))
     return found
+
+
+def _ids(unread: list[_Unread]) -> frozenset[str]:
+    published = {publication_id for each in unread for publication_id, _ in each.publications}
+    return frozenset(published | {receipt.batch_id for each in unread for receipt in each.receipts})
 
 
 def _changes(

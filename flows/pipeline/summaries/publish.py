@@ -11,15 +11,16 @@ from prefect.runtime import flow_run
 
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
-from ferry.errors import FerryError, SchemaError, SpecError, StaleReadError
+from ferry.errors import CheckFailedError, FerryError, SchemaError, SpecError, StaleReadError
 from ferry.specs.tables import TableSpecs
+from ferry.summaries.checks import CheckResult
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span
 from ferry.summaries.publications import Build, Publication
 from ferry.summaries.specs import SummarySpec
 from flows.pipeline.summaries.published import Published
 from tasks.pages.newest import newest_rows, show
-from tasks.plan_summary import is_there, missing_tables, plan_summary
+from tasks.plan_summary import changed_since, is_there, missing_tables, plan_summary
 from tasks.staging_tables import drop_quietly
 from tasks.step import in_place, log_failure, with_retries
 from tasks.summarize import build_aside, check, publish
@@ -125,7 +126,11 @@ def _publish_one(
     tables: TableSpecs,
     warehouse: Warehouse,
 ) -> Publication | None:
-    """Build and publish one summary; built again if another run published it meanwhile."""
+    """Build and publish one summary; built again if another run published it meanwhile.
+
+    So it is where a check has failed and what it reads has changed: the check may have compared
+    what was built of it with what is there now.
+    """
     for attempt in range(1, STALE_ATTEMPTS + 1):
         build = in_place(plan_summary, request.spec)(
             request.spec,
@@ -140,28 +145,40 @@ def _publish_one(
         if build is None:
             return None
         try:
-            return _steps(build, warehouse)
-        except StaleReadError as error:
+            return _steps(build, tables, warehouse)
+        except (StaleReadError, CheckFailedError) as error:
+            checked = isinstance(error, CheckFailedError)
+            if checked and not in_place(changed_since, build.spec)(build, tables, warehouse):
+                raise
             if attempt == STALE_ATTEMPTS:
                 raise
-            get_run_logger().warning("%s is built again: %s", build, error)
+            why = "what it reads has changed, and: " if checked else ""
+            get_run_logger().warning("%s is built again: %s%s", build, why, error)
     raise AssertionError("unreachable")
 
 
-def _steps(build: Build, warehouse: Warehouse) -> Publication:
+def _steps(build: Build, tables: TableSpecs, warehouse: Warehouse) -> Publication:
     spec = build.spec
-    results = []
-    if spec.input_check:
-        results += with_retries(check, spec)(build, "input_check", None, warehouse)
+    results = _check_inputs(build, warehouse)
     built = with_retries(build_aside, spec)(build, warehouse)
     try:
-        results += with_retries(check, spec)(build, "output_check", built, warehouse)
+        checked = with_retries(check, spec)(build, "output_check", built, warehouse)
+        if in_place(changed_since, spec)(build, tables, warehouse):
+            # Rows may be in what was built that had not landed when the inputs were checked.
+            results = _check_inputs(build, warehouse)
+        results += checked
         before = newest_rows(spec, warehouse)
         publication = with_retries(publish, spec)(built, results, warehouse)
     finally:
         drop_quietly(warehouse, built.table)
     show(spec, before, newest_rows(spec, warehouse), results)
     return publication
+
+
+def _check_inputs(build: Build, warehouse: Warehouse) -> list[CheckResult]:
+    if not build.spec.input_check:
+        return []
+    return with_retries(check, build.spec)(build, "input_check", None, warehouse)
 
 
 def _refuse_carried(spec: SummarySpec, tables: TableSpecs) -> None:
