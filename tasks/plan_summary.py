@@ -75,8 +75,8 @@ def plan_summary(
 ) -> Build | None:
     """What to build of a summary; None if it has nothing to take in.
 
-    All of it, if its table is not there or has lost its rows; and at the next change, if it was
-    never published, or not with the query and the columns that it has now.
+    All of it, if it was never published, or its table is not there or has lost its rows; and at the
+    next change, if it was not published with the query and the columns that it has now.
 
     Args:
         spec: The summary.
@@ -104,7 +104,7 @@ def plan_summary(
         rows = rows_held(tx, spec.target)
     changes = _changes(spec, unread, summaries, tables, warehouse)
     gone = _is_gone(spec.target, rows, warehouse)
-    if asked is None and not changes and not gone:
+    if asked is None and not changes and not gone and published_before:
         return None
     new = not built_with or built_with[0][0] != spec.definition
     if spec.publish == "replace" or new or gone:

@@ -1,4 +1,4 @@
-"""A summary by days of which all is built says why: it costs what a year costs, every day."""
+"""When all of a summary by days is built; it says why: it costs what a year costs, every day."""
 
 from __future__ import annotations
 
@@ -49,3 +49,18 @@ def test_why_all_of_a_summary_is_built_stands_in_the_log_once(
 
     build_summary(summary="nps_summary")  # as somebody asked
     assert [line for line in told() if line.startswith(name)] == []
+
+
+def test_one_that_was_never_published_and_is_there_is_built_by_a_run_without_a_change(
+    survey: Any,
+) -> None:
+    survey.answer(3, [9])
+    sync_table(table="nps", mode="full")
+    for table in ("receipts", "publications", "summarized"):  # as of rows and tables of others
+        survey.journey.warehouse.execute(f"DELETE FROM ferry.{table}")
+    survey.journey.warehouse.execute(f'DELETE FROM "{survey.journey.schema}".nps_summary')
+
+    for _ in range(2):
+        assert sync_table(table="nps", run_date=date(2023, 1, 3)).changed == 0
+        assert survey.labels() == ["all"]
+        assert [row[2] for row in survey.published()] == [1]
