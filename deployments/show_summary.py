@@ -23,7 +23,7 @@ def summary_lines(summary: str, rows: int = 10) -> Iterator[str]:
     """
     spec = load_summaries().named(summary)
     frame = read_newest(spec, load_warehouse(spec.warehouse), rows)
-    cells = [list(spec.columns), *([str(value) for value in row] for row in frame.values.tolist())]
+    cells = [list(frame.columns), *([str(value) for value in row] for row in frame.values.tolist())]
     return _aligned(cells)
 
 

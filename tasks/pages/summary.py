@@ -57,6 +57,8 @@ def show_summary(
     after: pd.DataFrame,
     owner: str = "",
     checks: Sequence[CheckOutcome] = (),
+    *,
+    in_sight: bool = True,
 ) -> None:
     """Show a summary on the page of the current run, as the artifact `summary-<name>`.
 
@@ -75,9 +77,10 @@ def show_summary(
         after: The newest of what is published now.
         owner: Whom to ask about it.
         checks: How its checks went.
+        in_sight: Whether enough of both is there to be compared.
     """
     with _shown(f"summary {name}"):
-        rows = SummaryRows(tuple(grain), tuple(measures), time_column, before, after)
+        rows = SummaryRows(tuple(grain), tuple(measures), time_column, before, after, in_sight)
         charts = [_chart(name, rows, measure) for measure in measures]
         facts = [description.strip(), f"Owner: {escaped(owner)}" if owner else ""]
         parts = [f"# {escaped(name)}", *facts, *_newest(rows), *_checks(checks), *charts]
@@ -134,7 +137,7 @@ def _newest(rows: SummaryRows) -> Iterator[str]:
     newest, older = rows.compared[:ROWS_SHOWN], rows.compared[ROWS_SHOWN:]
     if newest:
         yield _table(rows, newest)
-    if differing := [row for row in older if row.kind != "same"]:
+    if differing := [row for row in older if row.kind != "same" and rows.in_sight]:
         count = len(differing)
         shown = f", the newest {ROWS_SHOWN} of them" if count > ROWS_SHOWN else ""
         yield f"### Older rows that differ: {count:,}{shown}"
@@ -144,6 +147,8 @@ def _newest(rows: SummaryRows) -> Iterator[str]:
 def _line(rows: SummaryRows) -> str:
     """One sentence about what changed."""
     have = f"{len(rows.after):,} row{'' if len(rows.after) == 1 else 's'}"
+    if not rows.in_sight:
+        return f"{have}, too many of one time to be compared with what was published before."
     if not len(rows.before):
         return f"{have}; nothing was published before."
     if not rows.comparable:
@@ -160,7 +165,7 @@ def _table(rows: SummaryRows, compared: Sequence[ComparedRow]) -> str:
         [
             *(cell(row.shown[name]) for name in grain),
             *(_measure(row, name) for name in rows.measures),
-            "" if row.kind == "same" else f"**{row.kind}**",
+            f"**{row.kind}**" if row.kind != "same" and rows.in_sight else "",
         ]
         for row in compared
     ]

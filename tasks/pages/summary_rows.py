@@ -62,6 +62,7 @@ class SummaryRows:
         time_column: The column that is the charts' time axis.
         before: What was published before; without columns if nothing was.
         after: What is published now.
+        in_sight: Whether enough of both is there to be compared.
     """
 
     grain: tuple[str, ...]
@@ -69,6 +70,7 @@ class SummaryRows:
     time_column: str
     before: pd.DataFrame
     after: pd.DataFrame
+    in_sight: bool = True
 
     @cached_property
     def compared(self) -> list[ComparedRow]:
