@@ -33,6 +33,7 @@ from ferry.summaries.publish import (
     count_publications,
     find_publication,
     missing_columns,
+    publication_moment,
     replace,
     rows_held,
     write_publication,
@@ -240,7 +241,7 @@ def _publish(built: Built, results: list[CheckResult], warehouse: Warehouse) -> 
             code_version=ferry.__version__,
             flow_run_id=build.flow_run_id,
             started_at=build.started_at,
-            published_at=datetime.now(UTC),
+            published_at=publication_moment(warehouse, target, datetime.now(UTC)),
         )
         write_publication(tx, publication, build)
     return publication

@@ -100,7 +100,7 @@ class Publication:
         code_version: Ferry's version.
         flow_run_id: Prefect's id of the run.
         started_at: When it was planned.
-        published_at: When it was published.
+        published_at: When it was published; later than all of the summary before it.
     """
 
     publication_id: str
@@ -272,6 +272,14 @@ def select_definition(summary: str) -> Statement:
     return Statement(
         f"SELECT definition FROM {sql.table_sql(PUBLICATIONS)} "  # noqa: S608  # names of ours
         f"WHERE summary = {PARAM} ORDER BY published_at DESC LIMIT 1",
+        (summary,),
+    )
+
+
+def select_last_published(summary: str) -> Statement:
+    """When a summary was published last."""
+    return Statement(
+        f"SELECT MAX(published_at) FROM {sql.table_sql(PUBLICATIONS)} WHERE summary = {PARAM}",  # noqa: S608
         (summary,),
     )
 

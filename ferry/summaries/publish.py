@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from ferry import statements as sql
 from ferry.errors import CountMismatchError, SchemaError
@@ -25,12 +26,16 @@ from ferry.summaries.publications import (
     Publication,
     publication_of,
     publication_row,
+    select_last_published,
     sum_published,
     summarized_rows,
 )
 
 SUMMARIZED_AT_ONCE = 1000
 """Rows of one INSERT of ids."""
+
+_NEXT_MOMENT = timedelta(microseconds=1)
+"""The least that every warehouse tells apart."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,12 @@ def find_publication(tx: Transaction, publication_id: str) -> Publication | None
 def count_publications(tx: Transaction, target: TableName) -> int:
     """How often the summary has been published."""
     return int(tx.fetch(sql.count_where(PUBLICATIONS, "summary", str(target)))[0][0])
+
+
+def publication_moment(tx: Transaction, target: TableName, now: datetime) -> datetime:
+    """When a publication is dated: after those before it, by whatever clock they were."""
+    last: datetime | None = tx.fetch(select_last_published(str(target)))[0][0]
+    return max(now, last + _NEXT_MOMENT) if last else now
 
 
 def rows_held(tx: Transaction, target: TableName) -> int:

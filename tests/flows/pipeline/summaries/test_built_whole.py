@@ -64,3 +64,20 @@ def test_one_that_was_never_published_and_is_there_is_built_by_a_run_without_a_c
         assert sync_table(table="nps", run_date=date(2023, 1, 3)).changed == 0
         assert survey.labels() == ["all"]
         assert [row[2] for row in survey.published()] == [1]
+
+
+def test_publications_are_in_order_whatever_the_workers_clocks_say(survey: Any) -> None:
+    """Else the query of an older one would be taken for that of the table."""
+    survey.answer(3, [9])
+    sync_table(table="nps", mode="full")
+    survey.journey.warehouse.execute(
+        "UPDATE ferry.publications SET published_at = published_at + INTERVAL '1 day'"
+    )
+    for old, new, day in (("100.0", "100.00", 4), ("100.00", "100.0", 5)):
+        survey.edit("nps_summary", "query.sql", old, new)
+        survey.answer(day, [9])
+        sync_table(table="nps", run_date=date(2023, 1, day))
+
+    assert survey.labels() == ["all", "all", "all"]
+    published = [each.published_at for each in survey.publications()]
+    assert published == sorted(set(published))
