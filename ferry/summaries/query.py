@@ -21,7 +21,7 @@ from ferry.errors import SpecError
 from ferry.schema import TableName
 from ferry.statements import PARAM, Statement, column_list, quoted, table_sql
 from ferry.summaries.query_text import QueryText, TextSpan, read
-from ferry.summaries.translated import check_meanings, own_query
+from ferry.summaries.translated import check_meanings, ordered_within, own_query
 
 WRITTEN_IN = "redshift"
 """The SQL of `query.sql` and of the checks."""
@@ -102,7 +102,7 @@ class Query:
         tree = self.tree.copy()
         if self.dialect == WRITTEN_IN:
             # So that a division of whole numbers, where it can be told, is one everywhere.
-            tree = annotate_types(tree, dialect=self.dialect)
+            tree = annotate_types(tree.transform(ordered_within), dialect=self.dialect)
         tree = tree.transform(
             lambda node: (
                 exp.to_identifier(f"{PARAM}{node.name}{PARAM}", quoted=True)

@@ -71,6 +71,22 @@ def own_query(dialect: str) -> str:
     )
 
 
+def ordered_within(node: exp.Expression) -> exp.Expression:
+    """`LISTAGG(x, ',') WITHIN GROUP (ORDER BY y)` as one whose arguments have the order.
+
+    PostgreSQL knows no other, and sqlglot leaves it where it stands.
+    """
+    joined, order = node.this, node.args.get("expression")
+    if not (
+        isinstance(node, exp.WithinGroup)
+        and isinstance(joined, exp.GroupConcat)
+        and isinstance(order, exp.Order)
+    ):
+        return node
+    ordered = exp.Order(this=joined.this, expressions=order.expressions)
+    return exp.GroupConcat(this=ordered, separator=joined.args.get("separator"))
+
+
 def _calls(words: Sequence[str]) -> Iterator[Call]:
     """The functions that are called, however deep within others; none of a schema's own."""
     for n, word in enumerate(words[:-1]):
