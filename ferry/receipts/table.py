@@ -35,27 +35,6 @@ BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class ReadAlike:
-    """Windows that were read alike.
-
-    Attributes:
-        cursor: The cursor they were read by.
-        read_as: As what they were read, as their receipts say; None in older receipts.
-        windows: How many they are.
-        first: The first moment of them.
-        last: The first moment after them.
-        landed_at: When the last of them landed.
-    """
-
-    cursor: str
-    read_as: str | None
-    windows: int
-    first: datetime
-    last: datetime
-    landed_at: datetime
-
-
-@dataclass(frozen=True)
 class LandedBefore:
     """What has landed in a table before a batch of it is read.
 
@@ -154,35 +133,6 @@ def read_landed_before(
         (VOID, VOID, *otherwise.values, str(table), *overlapping.values),
     )
     return LandedBefore(*map(int, tx.fetch(select)[0]))
-
-
-def read_by_others(tx: Transaction, table: TableName, cursor: str, read_as: str) -> list[ReadAlike]:
-    """The windows that were read by another cursor, or otherwise, if none was like this since.
-
-    Args:
-        tx: Where to ask.
-        table: The target.
-        cursor: The cursor that the table has now.
-        read_as: As what it is read now, by a window.
-    """
-    select = Statement(
-        "SELECT cursor_name, read_as, COUNT(*), MIN(window_start), MAX(window_end), "  # noqa: S608
-        f"MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM} "
-        f"AND (cursor_name <> {PARAM} OR read_as <> {PARAM}) "
-        "AND window_end IS NOT NULL GROUP BY cursor_name, read_as",
-        (str(table), cursor, read_as),
-    )
-    others = [ReadAlike(*row) for row in tx.fetch(select)]
-    if not others:
-        return []
-    select = Statement(
-        f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM} "  # noqa: S608
-        f"AND cursor_name = {PARAM} AND COALESCE(read_as, {PARAM}) = {PARAM} "
-        "AND window_end IS NOT NULL AND mode <> 'reconcile'",
-        (str(table), cursor, read_as, read_as),
-    )
-    own = tx.fetch(select)[0][0]
-    return [each for each in others if own is None or each.landed_at > own]
 
 
 def read_to(tx: Transaction, table: TableName) -> datetime | None:

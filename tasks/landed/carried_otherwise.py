@@ -1,4 +1,7 @@
-"""What was carried before without a column, or by another cursor, than it is going to be."""
+"""What was carried before without a column, or by another cursor, than it is going to be.
+
+And what no run has carried, before the window of one.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,13 @@ from prefect.logging import get_run_logger
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch, ExtractQuery
+from ferry.lookback import with_lookback
+from ferry.receipts.other_windows import ReadAlike, carried_up_to, read_by_others
 from ferry.receipts.read_as import by_another_cursor, read_as, read_otherwise
-from ferry.receipts.table import (
-    ReadAlike,
-    read_by_others,
-    read_to,
-)
+from ferry.receipts.table import read_to
 from ferry.schema import Column
 from ferry.unix_time import to_unix
+from ferry.windows import Every, Window, local_midnight, scheduled_window
 from tasks.landed.receipts import from_receipts
 from tasks.places.readers import place_among_readers
 
@@ -63,7 +65,10 @@ def _has_value(query: ExtractQuery, column: Column, source: Source) -> bool:
 def warn_of_other_readings(
     batch: Batch, cursor: Column, key: Sequence[Column | None], warehouse: Warehouse
 ) -> None:
-    """Say which days were carried as the table's spec does not say any more.
+    """Say which days were carried as the table's spec does not say any more, or by nobody.
+
+    Where `zone` or `every` is another one than before, rows may be in no window: those between the
+    last one of the old and the first one of the new.
 
     Args:
         batch: The batch that is going to be read.
@@ -71,11 +76,15 @@ def warn_of_other_readings(
         key: The columns of the key.
         warehouse: Where the receipts are.
     """
-    none = list[ReadAlike]()
+    none = list[ReadAlike](), False
     name, now = cursor.name.lower(), read_as(batch.spec, "window", cursor.type.kind, key)
-    alike = from_receipts(
-        lambda: read_by_others(warehouse, batch.target, name, now), none, warehouse
+    window = batch.window if _follows_others(batch) else None
+    start = window.start if window else None
+    alike, reached = from_receipts(
+        lambda: read_by_others(warehouse, batch.target, name, now, start), none, warehouse
     )
+    if window and not reached:
+        _warn_of_gap(batch, window, warehouse)
     for each in alike:
         otherwise = by_another_cursor(each.cursor, name) or read_otherwise(each.read_as, batch.spec)
         if otherwise:
@@ -88,3 +97,42 @@ def warn_of_other_readings(
                 each.last.date(),
                 otherwise.replace("it was", "they were", 1),
             )
+
+
+def _follows_others(batch: Batch) -> bool:
+    """Whether a run before this one should have carried what is before the batch's window."""
+    spec, window = batch.spec, batch.window
+    if window is None or spec.every == "never" or spec.catch_up:  # which carries it itself
+        return False
+    every: Every = "hour" if spec.every == "hour" else "day"
+    own = scheduled_window(batch.scheduled_start, window.zone, every)
+    return window == with_lookback(spec, own)
+
+
+def _warn_of_gap(batch: Batch, window: Window, warehouse: Warehouse) -> None:
+    """Say what before a window nobody has carried, where anything was before that."""
+    table, start = batch.target, window.start
+    until = from_receipts(lambda: carried_up_to(warehouse, table, start), None, warehouse)
+    if until is None or until >= start:  # a full copy or a watermark has read it
+        return
+    gap = Window(until, start, window.zone)
+    get_run_logger().warning(
+        "%s: nothing has carried the rows from %s up to %s, before this window: a run failed or "
+        "was not made, or `zone` or `every` was another one. To carry them: %s",
+        table,
+        gap.start.isoformat(),
+        gap.end.isoformat(),
+        _command(batch.spec.name, gap),
+    )
+
+
+def _command(name: str, gap: Window) -> str:
+    """What carries the rows of a gap: whole days by a backfill, else it as one window."""
+    first, end = gap.start.date(), gap.end.date()
+    if (gap.start, gap.end) == (local_midnight(first, gap.zone), local_midnight(end, gap.zone)):
+        flow, given = "backfill", {"start_date": first, "end_date": end, "zone": gap.zone}
+    else:
+        flow = "sync-table"
+        given = {"window_start": gap.start.isoformat(), "window_end": gap.end.isoformat()}
+    parameters = " ".join(f"--param {each}={value}" for each, value in given.items())
+    return f"prefect deployment run '{flow}/on-demand' --param table={name} {parameters}"

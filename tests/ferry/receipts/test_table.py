@@ -12,6 +12,7 @@ import pytest
 
 from ferry import statements as sql
 from ferry.receipts import table as receipts_table
+from ferry.receipts.other_windows import carried_up_to, read_by_others
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
 from ferry.schema import TableName
 from ferry.statements import PARAM, Statement, Transaction
@@ -73,7 +74,7 @@ Ask = Callable[[Transaction], Any]
 ASKED: list[Ask] = [
     lambda tx: receipts_table.read_landed_before(tx, TABLE, day(2000), "modified"),
     lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", "none"),
-    lambda tx: receipts_table.read_by_others(tx, TABLE, "modified", "as it is"),
+    lambda tx: read_by_others(tx, TABLE, "modified", "as it is", day(2000)[0]),
 ]
 
 
@@ -95,7 +96,8 @@ def test_what_it_finds_is_what_may_hold_its_rows() -> None:
     assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
     assert now.last == FIRST + DAY
     assert receipts_table.read_landed_before(engine, TABLE, None, None).batches == DAYS + 3
-    (other,) = receipts_table.read_by_others(engine, TABLE, "modified", "as it is")
+    (other,), reached = read_by_others(engine, TABLE, "modified", "as it is", day(2000)[0])
+    assert reached
     assert (other.cursor, other.windows, other.first, other.last) == (
         "created_at",
         3,
@@ -103,3 +105,11 @@ def test_what_it_finds_is_what_may_hold_its_rows() -> None:
         day(9)[1],
     )
     assert receipts_table.read_to(engine, TABLE) == day(DAYS - 1)[1]
+
+
+def test_what_nobody_has_read_before_a_window_is_seen() -> None:
+    engine = Engine()
+    start = day(DAYS)[1]  # a day after the last one
+    assert not read_by_others(engine, TABLE, "modified", "as it is", start)[1]
+    assert carried_up_to(engine, TABLE, start) == day(DAYS - 1)[1]
+    assert carried_up_to(engine, TABLE, FIRST - DAY) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from prefect.flows import Flow
 
 from ferry.coverage.standings import Status
 from flows.backfill_tables import backfill
+from flows.pipeline import make_batch
 from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
@@ -131,3 +133,70 @@ def test_a_day_that_a_zone_left_out_is_none_to_plan_tell_or_compare(journey: Any
     assert not audit.different
     again = backfill(table="orders", **days, reprocess="all")
     assert [len(receipts) for receipts in again.values()] == [3]
+
+
+@pytest.fixture
+def visits(journey: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Visits, one every three hours of six days of UTC; carries them as if it were a moment."""
+    journey.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, seconds BIGINT)")
+    first = int(datetime(2024, 1, 3, tzinfo=UTC).timestamp())
+    journey.sql("INSERT INTO visits VALUES (?, ?)", [(n, first + 10800 * n) for n in range(48)])
+
+    def carry(*moments: str, **given: Any) -> Any:
+        spec = {"mode": "window", "key": ["id"], "cursor": "seconds", "cursor_unit": "s"}
+        journey.write_specs(visits={**spec, **given})
+        for moment in moments:
+            at = datetime.fromisoformat(f"2024-01-{moment}+00:00")
+            monkeypatch.setattr(make_batch, "scheduled_start", lambda at=at: at)
+            sync_table(table="visits")
+        return journey
+
+    return carry
+
+
+def told(text: str) -> list[tuple[str, dict[str, str]]]:
+    """The flows and parameters that carry what nobody has, as the warnings of a log say them."""
+    commands = re.findall(r"nothing has carried .* run '([^']*)'(.*)", text)
+    return [(flow, dict(re.findall(r"--param (\S+)=(\S+)", given))) for flow, given in commands]
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize(
+    ("given", "moments", "missed"),
+    [
+        ({"zone": NEW_YORK}, ["06 09:00:00", "07 09:00:00"], [16, 17]),
+        ({"every": "hour"}, ["05 16:05:00", "05 17:05:00"], [16, 17, 18, 19, 20]),
+        ({"zone": SEOUL}, ["05 16:00:00", "06 16:00:00"], []),
+        ({}, ["06 09:00:00", "07 09:00:00"], []),
+    ],
+    ids=["zone", "every", "a zone to the east", "as before"],
+)
+def test_rows_between_the_windows_of_one_spec_and_of_another_are_told(
+    visits: Any,
+    caplog: pytest.LogCaptureFixture,
+    given: dict[str, str],
+    moments: list[str],
+    missed: list[int],
+) -> None:
+    visits("04 09:00:00", "05 09:00:00")
+    journey = visits(*moments, **given)
+    there = {row[0] for row in journey.target("visits", "id")}
+    assert [n for n in range(max(there)) if n not in there] == missed
+    commands = told(caplog.text)
+    assert len(commands) == bool(missed)
+    for flow, parameters in commands:
+        assert flow == "sync-table/on-demand"
+        assert sync_table(**parameters).rows_inserted == len(missed)
+
+
+@ONE_ROUTE
+def test_days_that_no_run_has_carried_are_told_by_the_next_one(
+    visits: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    visits("04 09:00:00", "07 09:00:00")
+    days = {"start_date": "2024-01-04", "end_date": "2024-01-06", "zone": "UTC"}
+    assert told(caplog.text) == [("backfill/on-demand", {"table": "visits", **days})]
+    visits("08 09:00:00", every="never")
+    visits("10 09:00:00", catch_up=True, start_date="2024-01-03")
+    visits("12 09:00:00", lookback=400_000)
+    assert len(told(caplog.text)) == 1
