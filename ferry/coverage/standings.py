@@ -180,7 +180,7 @@ def loaded_event(
     else:
         return None
     otherwise = by_another_cursor(receipt.cursor_name, cursor) or (
-        read_otherwise(receipt.read_as, spec) if spec else ""
+        read_otherwise(receipt.read_as, spec, cursor=receipt.cursor_name) if spec else ""
     )
     if spec and replaced_others(receipt.read_as, spec):
         start, end = ALWAYS, receipt.finished_at

@@ -7,6 +7,7 @@ cursor, which may be chosen by its name, has a column of its own.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +21,16 @@ from ferry.specs.source_names import written
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import same_clock
 
-_OF_ALL = ("source_table",)
-_OF_WINDOWS = ("source_table", "cursor_unit")
+_VERSION, _DELETES = "version", "soft_deletes"
+"""What tells which version of a row is newer, and which rows are deleted; not in older receipts."""
+
+_OF_ALL = ("source_table", _DELETES)
+_OF_WINDOWS = ("source_table", "cursor_unit", _VERSION, _DELETES)
 _OF_ROWS = ("source_table", "key")
 """What decides which row of the target another one replaces."""
+_LONGEST_MARKS = 200
+"""So long at most are the values that mark a deleted row told; of longer ones a digest."""
+
 _SPELLED = "key_spelled"
 """In which spelling the source writes a key's text and bytes; not in older receipts."""
 
@@ -56,8 +63,8 @@ def read_as(
 
     Args:
         spec: The table's spec.
-        mode: How the batch was read. Of a full copy, nothing matters but the table, and how its
-            key is spelled.
+        mode: How the batch was read. Of a full copy, nothing matters but the table, which rows
+            are deleted, and how its key is spelled.
         cursor: The kind of the cursor. The zone of the source's clock matters to one that has none.
         key: The columns of the key.
     """
@@ -71,17 +78,21 @@ def read_as(
     return json.dumps({name: now[name] for name in names}, sort_keys=True)
 
 
-def read_otherwise(recorded: str | None, spec: TableSpec, *only: str) -> str:
+def read_otherwise(
+    recorded: str | None, spec: TableSpec, *only: str, cursor: str | None = None
+) -> str:
     """In what the spec differs from what a receipt says, for people; empty if in nothing.
 
     Args:
         recorded: What the receipt says; None in older receipts, of which nobody can tell.
         spec: The table's spec.
         only: Compare just these fields; by default all.
+        cursor: By which cursor it was read, as the receipt says: to name it as the `version`, too,
+            decides nothing.
     """
     now = _now(spec)
     for name, then in sorted(json.loads(recorded).items()) if recorded else ():
-        if (not only or name in only) and name in now and not _same(name, now[name], then):
+        if (not only or name in only) and name in now and not _same(name, now[name], then, cursor):
             return f"it was carried with {name} {_text(then)}, and {name} is now {_text(now[name])}"
     return ""
 
@@ -95,7 +106,7 @@ def by_another_cursor(then: str | None, now: str | None) -> str:
 
 def as_it_is_now(receipt: Receipt, spec: TableSpec, cursor: str) -> bool:
     """Whether a batch was read as the table's spec says now, and by this cursor."""
-    otherwise = read_otherwise(receipt.read_as, spec)
+    otherwise = read_otherwise(receipt.read_as, spec, cursor=receipt.cursor_name)
     return not (otherwise or by_another_cursor(receipt.cursor_name, cursor.lower()))
 
 
@@ -185,11 +196,28 @@ def _now(spec: TableSpec) -> dict[str, Any]:
         "cursor_unit": spec.cursor_unit,
         "source_zone": spec.wall_clock_zone,
         "key": sorted(name.lower() for name in spec.key),
+        _VERSION: spec.version and spec.version.lower(),
+        _DELETES: _deletes(spec),
     }
 
 
-def _same(name: str, now: Any, then: Any) -> bool:
-    return bool(now == then) or (name == "source_zone" and same_clock(now, then))
+def _deletes(spec: TableSpec) -> str:
+    """Which rows are taken out as deleted, in words."""
+    if spec.soft_deletes == "carry":
+        return "carry"
+    marks = ", ".join(sorted(map(str, spec.deleted_values)))
+    if len(marks) > _LONGEST_MARKS:
+        digest = hashlib.sha256(marks.encode()).hexdigest()
+        marks = f"{len(spec.deleted_values)} values, {digest[:16]}"
+    return f"apply ({spec.deleted_column.lower()}{marks and f': {marks}'})"
+
+
+def _same(name: str, now: Any, then: Any, cursor: str | None) -> bool:
+    if name == "source_zone":
+        return now == then or same_clock(now, then)
+    if name == _VERSION and cursor:
+        now, then = (None if each == cursor.lower() else each for each in (now, then))
+    return bool(now == then)
 
 
 def _text(value: Any) -> str:

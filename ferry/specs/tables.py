@@ -319,7 +319,11 @@ class TableSpec(BaseModel):
         """What decides which rows a batch holds, and which of them replace one another."""
         zones = dict.fromkeys((self.wall_clock_zone, self.zone))  # the source's; that of the days
         fields = self.cursor and self.cursor.lower(), self.cursor_unit, *zones
-        return "/".join(map(str, (self.source_name, *fields, *sorted(map(str.lower, self.key)))))
+        more = [f"version {self.version.lower()}"] if self.version else []
+        if self.soft_deletes == "apply":
+            more += ["deleted", self.deleted_column.lower(), *map(str, self.deleted_values)]
+        key = sorted(map(str.lower, self.key))
+        return "/".join(map(str, (self.source_name, *fields, *key, *more)))
 
     @property
     def target(self) -> TableName:

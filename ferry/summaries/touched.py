@@ -52,7 +52,7 @@ def touched(
         return EVERYTHING
     # Carried before the spec changed: its window is a stretch of something else.
     otherwise = by_another_cursor(receipt.cursor_name, cursor) or read_otherwise(
-        receipt.read_as, table
+        receipt.read_as, table, cursor=receipt.cursor_name
     )
     if receipt.mode == "full" or receipt.window_start is None or otherwise:
         return EVERYTHING

@@ -86,7 +86,9 @@ def warn_of_other_readings(
     if window and not reached:
         _warn_of_gap(batch, window, warehouse)
     for each in alike:
-        otherwise = by_another_cursor(each.cursor, name) or read_otherwise(each.read_as, batch.spec)
+        otherwise = by_another_cursor(each.cursor, name) or read_otherwise(
+            each.read_as, batch.spec, cursor=each.cursor
+        )
         if otherwise:
             get_run_logger().warning(
                 "%s: %s windows from %s up to %s do not count as loaded any more (%s); a backfill "

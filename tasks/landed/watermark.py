@@ -44,7 +44,7 @@ def watermark(
         if each.status == LOADED and each.mode != "window" and each.cursor in (None, name)
     ]
     last = max(whole, key=lambda each: each.read_at, default=None)
-    if last is None or read_otherwise(last.read_as, batch.spec):
+    if last is None or read_otherwise(last.read_as, batch.spec, cursor=name):
         return None
     read = min(last.read_at, last.landed_at)  # what landed meanwhile is not in it
     since = (each for each in landed if each.landed_at > read)

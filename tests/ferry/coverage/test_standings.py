@@ -218,6 +218,14 @@ def test_windows_that_were_read_as_the_spec_does_not_say_any_more_do_not_count()
     for changed in ({"key": ["id", "shop"]}, {"source_zone": "Asia/Seoul"}, {"cursor_unit": "ms"}):
         standing = coverage_of([told], [], spec=spec(**{"key": ["id"], **changed})).of(window)
         assert (standing.status, next(iter(changed)) in standing.reason) == (Status.MISSING, True)
+    versions = spec(key=["id"], version="revision")
+    assert coverage_of([told], [], spec=versions).of(window).status is Status.MISSING
+    # A version that is the cursor is none: nothing is decided otherwise by its name.
+    told = replace(told, cursor_name="modified")
+    for same in (spec(key=["id"], version="Modified"), by_id):
+        told = replace(told, read_as=read_as(same, "window", Kind.TIMESTAMP))
+        for now in (by_id, spec(key=["id"], version="modified")):
+            assert coverage_of([told], [], spec=now).of(window).status is Status.LOADED
     of_moments = replace(told, read_as=read_as(by_id, "window", Kind.TIMESTAMPTZ))
     elsewhere = spec(key=["id"], source_zone="Asia/Seoul")
     assert coverage_of([of_moments], [], spec=elsewhere).of(window).status is Status.LOADED
@@ -237,10 +245,24 @@ def test_what_was_read_by_another_key_takes_back_what_was_loaded_before_it() -> 
     assert coverage_of([told, other, again], [], spec=by_id).of(first).status is Status.LOADED
 
 
+def test_many_values_that_mark_deleted_rows_are_told_short() -> None:
+    marks = {"key": ["id"], "soft_deletes": "apply"}
+    one, other = (
+        spec(**marks, deleted_values=[f"{word} {number}" for number in range(500)])
+        for word in ("gone", "away")
+    )
+    window, text = day_window(DAY), read_as(one, "window", None)
+    assert len(text) < 500
+    told = replace(receipt(window, JUNE), read_as=text)
+    assert coverage_of([told], [], spec=one).of(window).status is Status.LOADED
+    assert coverage_of([told], [], spec=other).of(window).status is Status.MISSING
+
+
 def test_of_a_full_copy_nothing_matters_but_the_table_that_was_copied() -> None:
     told = replace(receipt(None, JUNE, "full"), read_as=read_as(spec(key=["id"]), "full", None))
     day = day_window(DAY)
-    same = spec(key=["id", "shop"], zone="Asia/Seoul", cursor_unit="s")
+    same = spec(key=["id", "shop"], zone="Asia/Seoul", cursor_unit="s", version="revision")
     assert coverage_of([told], [], spec=same).of(day).status is Status.LOADED
-    other = spec(key=["id"], source_table="persons")
-    assert coverage_of([told], [], spec=other).of(day).status is Status.MISSING
+    for other in ({"source_table": "persons"}, {"soft_deletes": "apply"}):
+        now = spec(key=["id"], **other)
+        assert coverage_of([told], [], spec=now).of(day).status is Status.MISSING

@@ -10,6 +10,7 @@ import pytest
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 from tests.flows.pipeline.full_copy import full_copy
+from tests.flows.rows.two_days import FIRST, SECOND, fill, missing
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -53,3 +54,75 @@ def test_a_watermark_does_not_go_on_where_another_key_has_replaced_rows_since(
     assert sync_table(table="parcels").rows_extracted == 3
     assert journey.target("parcels", "parcel, line", "parcel, line") == [(1, 1), (1, 2), (2, 1)]
     assert sync_table(table="parcels").rows_extracted < 3
+
+
+@pytest.fixture
+def people(journey: Any) -> Any:
+    """A row on each of two days; that of the second is marked as deleted."""
+    journey.sql(
+        "CREATE TABLE people (id INT NOT NULL PRIMARY KEY, created DATETIME NOT NULL, "
+        "modified DATETIME NOT NULL, revision INT, gone CHAR(1))"
+    )
+    rows = [(1, f"{FIRST} 12:00:00", NOON, 1, "N"), (2, f"{SECOND} 12:00:00", LATER, 2, "Y")]
+    journey.sql("INSERT INTO people VALUES (?, ?, ?, ?, ?)", rows)
+    return journey
+
+
+DELETES = {"soft_deletes": "apply", "deleted_column": "gone"}
+WINDOW = {"mode": "window", "key": ["id"], "cursor": "created", "start_date": str(FIRST)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why", "there"),
+    [
+        (
+            {**DELETES, "deleted_values": ["N"]},
+            {**DELETES, "deleted_values": ["Y"]},
+            "soft_deletes apply (gone: N), and soft_deletes is now apply (gone: Y)",
+            [[2], [1]],
+        ),
+        (
+            {},
+            {**DELETES, "deleted_values": ["Y"]},
+            "soft_deletes carry, and soft_deletes is now apply (gone: Y)",
+            [[1, 2], [1]],
+        ),
+        (
+            {"version": "revision"},
+            {"version": "modified"},
+            "version revision, and version is now modified",
+            [[1, 2], [1, 2]],
+        ),
+    ],
+    ids=["the values that mark", "to apply them", "the version"],
+)
+def test_days_count_no_more_that_were_carried_with_another_version_or_deletion(
+    people: Any, before: Any, after: Any, why: str, there: list[list[int]]
+) -> None:
+    people.write_specs(people={**WINDOW, **before})
+    assert (fill(), missing()) == (2, {})
+    assert people.target("people", "id") == [(number,) for number in there[0]]
+    people.write_specs(people={**WINDOW, **after})
+    found = missing()
+    assert list(found) == [FIRST, SECOND]
+    assert all(f"it was carried with {why}" in each for each in found.values())
+    assert (fill(), missing()) == (2, {})
+    assert people.target("people", "id") == [(number,) for number in there[1]]
+
+
+def test_a_watermark_reads_all_again_by_another_deletion(people: Any) -> None:
+    watermark = {"mode": "watermark", "key": ["id"], "cursor": "id"}
+    people.write_specs(people={**watermark, **DELETES, "deleted_values": ["N"]})
+    sync_table(table="people")
+    people.write_specs(people={**watermark, **DELETES, "deleted_values": ["Y"]})
+    assert sync_table(table="people").rows_extracted == 2
+    assert people.target("people", "id") == [(1,)]
+
+
+def test_a_retry_by_another_deletion_is_another_batch(people: Any) -> None:
+    people.write_specs(people={"mode": "full", "key": ["id"]})
+    full_copy("people", "the run")
+    assert full_copy("people", "the run", attempt=2).rows_inserted == 2  # it is found
+    people.write_specs(people={"mode": "full", "key": ["id"], **DELETES, "deleted_values": ["Y"]})
+    full_copy("people", "the run", attempt=3)
+    assert people.target("people", "id") == [(1,)]
