@@ -32,6 +32,14 @@ def only_on(server: ServerName) -> pytest.MarkDecorator:
     return pytest.mark.only_on(server)
 
 
+@contextlib.contextmanager
+def root_on(server: MariaDB) -> Iterator[Cursor]:
+    """A cursor of the server's own administrator."""
+    socket_file = str(server._socket_folder / "server.sock")
+    with pymysql.connect(unix_socket=socket_file, user="root", autocommit=True) as root:
+        yield root.cursor()
+
+
 class MySQLShop:
     """A database of the test's own, and the block that reads it."""
 
@@ -52,12 +60,9 @@ class MySQLShop:
         }
         return MySQLSource(**{**fields, **changes})
 
-    @contextlib.contextmanager
-    def as_root(self) -> Iterator[Cursor]:
+    def as_root(self) -> contextlib.AbstractContextManager[Cursor]:
         """A cursor of the server's own administrator."""
-        socket_file = str(self.server._socket_folder / "server.sock")
-        with pymysql.connect(unix_socket=socket_file, user="root", autocommit=True) as root:
-            yield root.cursor()
+        return root_on(self.server)
 
     def run(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:

@@ -29,7 +29,7 @@ from ferry.errors import (
     SchemaError,
 )
 from ferry.schema import TableName
-from tests.harness.mysql_shop import SERVERS, only_on
+from tests.harness.mysql_shop import SERVERS, only_on, root_on
 
 if TYPE_CHECKING:
     from deployments.local.servers import MariaDB
@@ -39,29 +39,18 @@ SECRET = "p@ss:w/rd#%?&'+é `x"
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def guarded(
-    request: pytest.FixtureRequest, servers_folder: Path, certificates: Any
-) -> Iterator[MariaDB]:
-    """A server whose user has a password with every character that means something somewhere."""
-    from deployments.local.servers import MariaDB, MySQL
-
-    kind = {"mariadb": MariaDB, "mysql": MySQL}[request.param]
-    with kind.start(
-        servers_folder / f"guarded-{request.param}",
-        password=SECRET.replace("é", ""),
-        certificates=certificates,
-    ) as server:
-        with server.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SET NAMES utf8mb4")
-            cursor.execute("CREATE TABLE IF NOT EXISTS t (id INT)")
-            cursor.execute("INSERT INTO t VALUES (1)")
-            connection.commit()
-            password = b"'" + SECRET.replace("'", "''").encode() + b"'"
-            if kind is MariaDB:
-                password = b"PASSWORD(" + password + b")"
-            cursor.execute(b"SET PASSWORD = " + password)
-        server.password = SECRET
-        yield server
+def guarded(request: pytest.FixtureRequest) -> Iterator[MariaDB]:
+    """A server with a user whose password has every character that means something somewhere."""
+    server: MariaDB = request.getfixturevalue(request.param)
+    with root_on(server) as cursor:
+        cursor.execute("CREATE USER guarded@'%%' IDENTIFIED BY %s", (SECRET,))
+        cursor.execute(f"GRANT SELECT ON `{server.database}`.* TO guarded@'%'")
+        cursor.execute(f"CREATE TABLE `{server.database}`.t (id INT)")
+        cursor.execute(f"INSERT INTO `{server.database}`.t VALUES (1)")
+    yield server
+    with root_on(server) as cursor:
+        cursor.execute(f"DROP TABLE `{server.database}`.t")
+        cursor.execute("DROP USER guarded@'%'")
 
 
 def source_on(server: MariaDB, **changes: Any) -> MySQLSource:
@@ -69,7 +58,7 @@ def source_on(server: MariaDB, **changes: Any) -> MySQLSource:
         "host": server.host,
         "port": server.port,
         "database": server.database,
-        "user": server.user,
+        "user": "guarded",
         "password": SECRET,
         "ca_path": str(server.ca_path),
     }

@@ -24,7 +24,7 @@ from tests.harness.embedded import examples
 if TYPE_CHECKING:
     from tests.harness.mysql_shop import MySQLShop
 
-ROWS = 40_000
+ROWS = 20_000
 
 
 def query_of(shop: MySQLShop, table: str, **query: Any) -> ExtractQuery:
@@ -66,10 +66,10 @@ KEYS = {
         "id BIGINT UNSIGNED",
         "18446744073709551615 - CAST(seq AS UNSIGNED) * 400000000000000",
     ),
-    "negative": ("id INT", "seq - 20000"),
+    "negative": ("id INT", "seq - 10000"),
     "skewed": (
         "id BIGINT",
-        "IF(seq <= 38000, seq, seq * seq * seq * 100000)",
+        "IF(seq <= 19000, seq, seq * seq * seq * 100000)",
     ),
     "text": (
         "id VARCHAR(40) COLLATE utf8mb4_general_ci",
@@ -148,7 +148,7 @@ def test_a_window_is_cut_where_its_own_rows_are(shop: MySQLShop) -> None:
 
 def test_without_a_primary_key_an_index_over_the_spec_s_key_does(shop: MySQLShop) -> None:
     shop.run("CREATE TABLE t (code VARCHAR(20) NOT NULL, v INT, n INT, KEY (code), KEY (n))")
-    shop.run(f"INSERT INTO t SELECT CRC32(seq % 30000), seq, NULL FROM {shop.numbers(1, ROWS)}")
+    shop.run(f"INSERT INTO t SELECT CRC32(seq % 15000), seq, NULL FROM {shop.numbers(1, ROWS)}")
     query = query_of(shop, "t")
 
     assert _cuts(shop, query).why == "it has no primary key by which it can be cut"

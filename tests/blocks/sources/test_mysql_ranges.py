@@ -21,7 +21,7 @@ from blocks.sources.mysql import snapshot
 from blocks.sources.mysql.reader_process import READERS
 from ferry.errors import ConnectionLostError, DataError, FerryError
 from ferry.schema import arrow_schema
-from tests.blocks.sources.test_mysql_cuts import KEYS, ROWS, analyzed, query_of
+from tests.blocks.sources.test_mysql_cuts import KEYS, analyzed, query_of
 from tests.harness.api import eventually
 from tests.harness.mysql_shop import only_on
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from blocks.source import Reading
     from ferry.batch import ExtractQuery
     from tests.harness.mysql_shop import MySQLShop
+
+
+ROWS = 40_000
 
 
 def _table(reading: Reading, query: ExtractQuery) -> pa.Table:
