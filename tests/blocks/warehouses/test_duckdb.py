@@ -78,8 +78,8 @@ def test_writers_of_this_process_take_turns(duckdb_engine: Any) -> None:
 def test_a_reader_that_asks_in_a_loop_never_keeps_others_out(duckdb_engine: Any) -> None:
     """Without turns at opening and closing, a few seconds of this end in a BusyError."""
     duckdb_engine.create((TWO[0],))
-    warehouse = DuckDBWarehouse(path=duckdb_engine.warehouse.path, busy_timeout_seconds=2)
-    stop = time.monotonic() + 8
+    warehouse = DuckDBWarehouse(path=duckdb_engine.warehouse.path, busy_timeout_seconds=1)
+    stop = time.monotonic() + 3.5
     errors: list[BusyError] = []
 
     def read() -> None:
@@ -278,7 +278,7 @@ def test_the_file_its_folders_and_what_stands_beside_it_are_made_private(
         assert modes(tmp_path) == {**private, "new/newer/w.duckdb.wal": 0o600}
         kept.execute("SET memory_limit = '20MB'")
         kept.execute("SET preserve_insertion_order = false")
-        kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(20_000_000)")
+        kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(3_000_000)")
         kept.execute("CREATE TEMP TABLE more AS SELECT n::VARCHAR || '-' AS n FROM big")
         spilled = {n: m for n, m in modes(tmp_path).items() if ".tmp" in n}
         assert set(spilled.values()) == {0o700, 0o600}
@@ -337,7 +337,7 @@ def test_a_folder_for_what_did_not_fit_may_be_cleared_away_meanwhile(tmp_path: P
     warehouse = DuckDBWarehouse(path=tmp_path / "w.duckdb")
     with warehouse._connection() as kept:
         kept.execute("SET memory_limit = '20MB'")
-        kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(20_000_000)")
+        kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(3_000_000)")
         kept.execute("DROP TABLE big")
         shutil.rmtree(tmp_path / "w.duckdb.tmp")
     assert DuckDBWarehouse(path=tmp_path / "other.duckdb").fetch("SELECT 1") == [(1,)]
@@ -348,7 +348,7 @@ def test_what_did_not_fit_in_memory_leaves_nothing_behind(tmp_path: Path) -> Non
     for _ in range(2):
         with warehouse._connection() as kept:
             kept.execute("SET memory_limit = '20MB'")
-            kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(20_000_000)")
+            kept.execute("CREATE TEMP TABLE big AS SELECT range AS n FROM range(3_000_000)")
             assert any(".tmp" in name for name in modes(tmp_path))
         assert list(modes(tmp_path)) == ["w.duckdb"]
     assert warehouse.fetch("SELECT current_setting('memory_limit') = '19.0 MiB'") == [(False,)]

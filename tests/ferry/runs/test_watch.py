@@ -43,6 +43,9 @@ def run(state: str = "RUNNING", age: float = 0.0, **fields: object) -> SeenRun:
     return replace(made, **fields)  # type: ignore[arg-type]
 
 
+RUNNING = run()
+
+
 class TestSuspects:
     @pytest.mark.parametrize(
         ("seen", "suspect"),
@@ -172,10 +175,16 @@ class World:
     def __init__(self, seed: int, runs: int) -> None:
         self.random = random.Random(seed)
         length = self.HOURS * 3_600.0
-        self.outages = sorted(
+        outages = sorted(
             (start, start + self.random.choice([9, 60, 150, 400, 1_000]))
             for start in (self.random.uniform(0, length) for _ in range(10))
         )
+        self.turns: list[float] = []  # when it goes, when it comes back, when it goes ...
+        for start, end in outages:
+            if self.turns and start <= self.turns[-1]:
+                self.turns[-1] = max(end, self.turns[-1])
+            else:
+                self.turns += [start, end]
         self.died: dict[str, float] = {}
         self.clock = {at: self.random.uniform(-7_200, 7_200) for at in (length / 3, length / 2)}
         self.beats = {f"run {number}": self._beats(length) for number in range(runs)}
@@ -198,7 +207,7 @@ class World:
         return beats
 
     def away(self, at: float) -> bool:
-        return any(start <= at < end for start, end in self.outages)
+        return bisect_right(self.turns, at) % 2 == 1
 
     def wall(self, at: float) -> datetime:
         """What the watch's clock says, which somebody sets now and then."""
@@ -238,7 +247,7 @@ class World:
                 continue
             newest = bisect_right(beats, at) - 1
             beat = beats[newest]
-            seen = run(id=name, heard_at=self.wall(beat), sign=str(newest))
+            seen = replace(RUNNING, id=name, heard_at=self.wall(beat), sign=str(newest))
             if is_suspect(seen, now, PATIENCE):
                 suspects.append(seen)
                 signs[name] = seen.sign

@@ -27,12 +27,15 @@ Show = Callable[..., "Page"]
 
 @dataclass
 class Page:
-    """The artifact of a run, its text without the images, and its images by measure."""
+    """The text of an artifact without the images, and its images by measure."""
 
-    flow_run_id: str
-    artifact: Artifact
     text: str
     images: dict[str, bytes]
+
+    @classmethod
+    def of(cls, text: str) -> "Page":
+        images = {name: b64decode(data) for name, data in IMAGE.findall(text)}
+        return cls(IMAGE.sub("", text), images)
 
     def cells(self, day: str) -> list[str]:
         """The cells of the row of this day."""
@@ -46,25 +49,46 @@ class Page:
         return path.get("d", "").count("M")
 
 
+GIVEN = {
+    "name": "nps_summary",
+    "description": "How the shop is liked.",
+    "grain": ["day"],
+    "measures": ["nps", "responses"],
+    "time_column": "day",
+}
+
+
 @pytest.fixture
-def show(api: Api) -> Show:
-    """Shows a summary in a run of its own, and reads back the artifact that the server has."""
+def show(monkeypatch: pytest.MonkeyPatch) -> Show:
+    """Shows a summary without a run: what cannot be shown is an error, as there is no log."""
 
     def show(before: pd.DataFrame, after: pd.DataFrame, **asked: Any) -> Page:
+        texts: list[str] = []
+        monkeypatch.setattr(
+            summary_page, "create_markdown_artifact", lambda text, **_: texts.append(text)
+        )
+        show_summary(before=before, after=after, **GIVEN | asked)
+        (text,) = texts
+        return Page.of(text)
+
+    return show
+
+
+@pytest.fixture
+def run_that_shows(api: Api) -> Callable[..., tuple[str, Artifact]]:
+    """Shows a summary in a run of its own: its id, and the artifact that the server has."""
+
+    def show(before: pd.DataFrame, after: pd.DataFrame, **asked: Any) -> tuple[str, Artifact]:
         ids: list[str] = []
-        given = {"name": "nps_summary", "description": "How the shop is liked.", "grain": ["day"]}
-        given |= {"measures": ["nps", "responses"], "time_column": "day"} | asked
 
         @flow
         def build() -> None:
             ids.append(str(flow_run.id))
-            show_summary(before=before, after=after, **given)
+            show_summary(before=before, after=after, **GIVEN | asked)
 
         build()
         (artifact,) = api.artifacts(ids[0])
-        text = str(artifact.data)
-        images = {name: b64decode(data) for name, data in IMAGE.findall(text)}
-        return Page(ids[0], artifact, IMAGE.sub("", text), images)
+        return ids[0], artifact
 
     return show
 
@@ -79,7 +103,9 @@ def january(*numbers: int) -> dict[date, tuple[Any, Any]]:
     return {date(2023, 1, n): (Decimal(f"{n}.50"), 1000 + n) for n in numbers}
 
 
-def test_the_page_tells_newest_rows_differences_and_a_chart_of_each_measure(show: Show) -> None:
+def test_the_page_tells_newest_rows_differences_and_a_chart_of_each_measure(
+    run_that_shows: Any,
+) -> None:
     before = january(*range(1, 31))
     after = january(*range(2, 26), 27, 28, 29, 30, 31)
     after[date(2023, 1, 29)] = (Decimal("40.00"), 1029)
@@ -87,13 +113,14 @@ def test_the_page_tells_newest_rows_differences_and_a_chart_of_each_measure(show
     after[date(2023, 1, 3)] = (Decimal("3.50"), 2003)
     outcome = CheckResult("rows | scores", passed=False, expected="at least 1", found="0")
 
-    page = show(nps(before), nps(after), owner="Data team", checks=[outcome])
+    _, artifact = run_that_shows(nps(before), nps(after), owner="Data team", checks=[outcome])
+    page = Page.of(str(artifact.data))
 
-    assert page.artifact.key == "summary-nps-summary"
-    assert page.artifact.type == "markdown"
+    assert artifact.key == "summary-nps-summary"
+    assert artifact.type == "markdown"
     told = "29 rows; against what was published before: 1 new, 3 changed, 2 gone."
     assert told in page.text
-    assert told in str(page.artifact.description)
+    assert told in str(artifact.description)
     newest, older = page.text.split("### Older rows that differ: 2")
     days = re.findall(r"^\| (2023-01-\d\d) ", newest, re.MULTILINE)
     assert days == [f"2023-01-{n}" for n in range(31, 21, -1)]
@@ -150,12 +177,11 @@ ALL_NULL = nps({date(2023, 1, n): (None, n) for n in (1, 2, 3)})
     ids=["first", "first-typed", "emptied", "emptied-bare", "nothing", "null", "grain", "measure"],
 )
 def test_whatever_there_is_to_show_is_shown(
-    show: Show, api: Api, before: pd.DataFrame, after: pd.DataFrame, told: str
+    show: Show, before: pd.DataFrame, after: pd.DataFrame, told: str
 ) -> None:
     page = show(before, after)
     assert re.search(told, page.text)
     assert list(page.images) == ["nps", "responses"]
-    assert not [line for line in api.log(page.flow_run_id) if "could not be" in line]
 
 
 MIDNIGHT = datetime(2023, 1, 5)
@@ -204,7 +230,7 @@ def test_only_the_summary_s_own_columns_are_shown(show: Show) -> None:
 
 
 def test_a_chart_that_cannot_be_drawn_fails_neither_the_run_nor_the_rest(
-    show: Show, api: Api, monkeypatch: pytest.MonkeyPatch
+    run_that_shows: Any, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = summary_page.draw_chart
 
@@ -214,12 +240,11 @@ def test_a_chart_that_cannot_be_drawn_fails_neither_the_run_nor_the_rest(
         return drawn(title, *args)
 
     monkeypatch.setattr(summary_page, "draw_chart", draw)
-    page = show(NOTHING, nps(january(1, 2)))
+    run_id, artifact = run_that_shows(NOTHING, nps(january(1, 2)))
+    page = Page.of(str(artifact.data))
     assert list(page.images) == ["responses"]
     assert "The chart could not be drawn" in page.text
-    warned = eventually(
-        lambda: [line for line in api.log(page.flow_run_id) if "nps_summary.nps" in line]
-    )
+    warned = eventually(lambda: [line for line in api.log(run_id) if "nps_summary.nps" in line])
     assert re.fullmatch(
         r"the chart of nps_summary.nps could not be shown: RuntimeError in \S+.py:\d+", warned[0]
     )
