@@ -33,134 +33,127 @@ MAY_READ = f"iam_role.*{ROLE} reads.*s3:GetObject.*s3:ListBucket.*kms:Decrypt"
 MAY_TAKE = f"GRANT ASSUMEROLE ON '{ROLE}' TO \"\\w+\" FOR COPY;"
 
 
-@pytest.mark.parametrize(
-    ("message", "detail", "kind", "told"),
-    [
-        (REFUSED, DETAIL, AccessError, f"Status 403, Error AccessDenied.*{MAY_READ}.*{MAY_TAKE}"),
-        (f"Problem reading manifest file - {REFUSED}", "", AccessError, MAY_READ),
+CASES: tuple[tuple[str, str, type[FerryError], str], ...] = (
+    (REFUSED, DETAIL, AccessError, f"Status 403, Error AccessDenied.*{MAY_READ}.*{MAY_TAKE}"),
+    (f"Problem reading manifest file - {REFUSED}", "", AccessError, MAY_READ),
+    (
+        NO_ACTION.format("s3:GetObject", f'"{SECRET}"', "s3:GetObject"),
+        "",
+        AccessError,
+        f"found s3:GetObject, Status 403.*{MAY_READ}",
+    ),
+    (
+        NO_ACTION.format("kms:Decrypt", f'"{SECRET}"', "kms:Decrypt"),
+        "",
+        AccessError,
+        f"found kms:Decrypt, Status 403.*{MAY_READ}",
+    ),
+    (
+        "User arn:aws:redshift:eu-central-1:123456789012:dbuser:c/ferry is not authorized to"
+        f" assume IAM Role {ROLE}",
+        "",
+        AccessError,
+        f"take the role.*redshift.amazonaws.com.*{MAY_TAKE}",
+    ),
+    (f"Not authorized to get credentials of role {ROLE}", "", AccessError, MAY_TAKE),
+    (
+        "COPY with MANIFEST parameter requires full path of an S3 object.",
+        "",
+        AccessError,
+        MAY_READ,
+    ),
+    (
+        "S3ServiceException:The specified bucket does not exist,Status 404,Error NoSuchBucket",
+        "",
+        AccessError,
+        "no such bucket.*bucket_name",
+    ),
+    (
+        "S3ServiceException:The S3 bucket addressed by the query is in a different region from"
+        " this cluster.,Status 301,Error PermanentRedirect,Rid 4F,CanRetry 1",
+        "",
+        ConfigurationError,
+        "another region.*Status 301.*`region` of the warehouse block.*Parquet",
+    ),
+    (
+        f"S3ServiceException:{NO_KEY},CanRetry 1",
+        DETAIL.replace(REFUSED, NO_KEY),
+        FatalError,
+        r"is gone.*s3://lake/ferry/raw_data\.nps/part-00000\.csv\.zst.*again.*lifecycle rules",
+    ),
+    (
+        f"The specified S3 prefix '{SECRET}' does not exist",
+        "",
+        FatalError,
+        "is gone.*lifecycle rules",
+    ),
+    ("S3ServiceException:Reduce your rate,Status 503,Error SlowDown", "", BusyError, "503"),
+    *(
         (
-            NO_ACTION.format("s3:GetObject", f'"{SECRET}"', "s3:GetObject"),
-            "",
-            AccessError,
-            f"found s3:GetObject, Status 403.*{MAY_READ}",
-        ),
-        (
-            NO_ACTION.format("kms:Decrypt", f'"{SECRET}"', "kms:Decrypt"),
-            "",
-            AccessError,
-            f"found kms:Decrypt, Status 403.*{MAY_READ}",
-        ),
-        (
-            "User arn:aws:redshift:eu-central-1:123456789012:dbuser:c/ferry is not authorized to"
-            f" assume IAM Role {ROLE}",
-            "",
-            AccessError,
-            f"take the role.*redshift.amazonaws.com.*{MAY_TAKE}",
-        ),
-        (f"Not authorized to get credentials of role {ROLE}", "", AccessError, MAY_TAKE),
-        (
-            "COPY with MANIFEST parameter requires full path of an S3 object.",
-            "",
-            AccessError,
-            MAY_READ,
-        ),
-        (
-            "S3ServiceException:The specified bucket does not exist,Status 404,Error NoSuchBucket",
-            "",
-            AccessError,
-            "no such bucket.*bucket_name",
-        ),
-        (
-            "S3ServiceException:The S3 bucket addressed by the query is in a different region from"
-            " this cluster.,Status 301,Error PermanentRedirect,Rid 4F,CanRetry 1",
-            "",
-            ConfigurationError,
-            "another region.*Status 301.*`region` of the warehouse block.*Parquet",
-        ),
-        (
-            f"S3ServiceException:{NO_KEY},CanRetry 1",
-            DETAIL.replace(REFUSED, NO_KEY),
-            FatalError,
-            r"is gone.*s3://lake/ferry/raw_data\.nps/part-00000\.csv\.zst.*again.*lifecycle rules",
-        ),
-        (
-            f"The specified S3 prefix '{SECRET}' does not exist",
-            "",
-            FatalError,
-            "is gone.*lifecycle rules",
-        ),
-        ("S3ServiceException:Reduce your rate,Status 503,Error SlowDown", "", BusyError, "503"),
-        *(
-            (
-                f"{read}S3ServiceException:Not now,Status 400,Error {error},Rid 4F,CanRetry 1",
-                "",
-                BusyError,
-                f"S3 or KMS slows.*Status 400, Error {error}",
-            )
-            for read in ("", "Problem reading manifest file - ")
-            for error in ("ThrottlingException", "RequestTimeout", "SlowDown")
-        ),
-        (
-            "S3ServiceException:The token has expired.,Status 400,Error ExpiredToken,Rid 4F",
+            f"{read}S3ServiceException:Not now,Status 400,Error {error},Rid 4F,CanRetry 1",
             "",
             BusyError,
-            "role's session ended during COPY.*Status 400, Error ExpiredToken.*session",
-        ),
+            f"S3 or KMS slows.*Status 400, Error {error}",
+        )
+        for read in ("", "Problem reading manifest file - ")
+        for error in ("ThrottlingException", "RequestTimeout", "SlowDown")
+    ),
+    (
+        "S3ServiceException:The token has expired.,Status 400,Error ExpiredToken,Rid 4F",
+        "",
+        BusyError,
+        "role's session ended during COPY.*Status 400, Error ExpiredToken.*session",
+    ),
+    (
+        "S3ServiceException:Bad Request,Status 400,Error InvalidRequest,Rid 4F,CanRetry 1",
+        "",
+        AccessError,
+        f"S3 refuses.*Status 400, Error InvalidRequest.*iam_role.*{ROLE}",
+    ),
+    (
+        "S3CurlException: Connection timed out after 50001 milliseconds, CurlError 28, "
+        f"multiCurlError 0, CanRetry 1, UserError 0 ({SECRET})",
+        DETAIL.replace(REFUSED, "S3CurlException").replace("part-00000.csv.zst", "manifest.json"),
+        BusyError,
+        "does not reach S3.*S3 endpoint",
+    ),
+    *(
         (
-            "S3ServiceException:Bad Request,Status 400,Error InvalidRequest,Rid 4F,CanRetry 1",
-            "",
-            AccessError,
-            f"S3 refuses.*Status 400, Error InvalidRequest.*iam_role.*{ROLE}",
-        ),
-        (
-            "S3CurlException: Connection timed out after 50001 milliseconds, CurlError 28, "
-            f"multiCurlError 0, CanRetry 1, UserError 0 ({SECRET})",
-            DETAIL.replace(REFUSED, "S3CurlException").replace(
-                "part-00000.csv.zst", "manifest.json"
+            "Spectrum Scan Error",
+            DETAIL.replace(REFUSED, "Spectrum Scan Error").replace("8001", code)
+            + f"\n  context:   {context}",
+            kind,
+            told,
+        )
+        for code, context, kind, told in (
+            ("15001", "Retries exceeded", BusyError, "does not reach S3, or is slowed down"),
+            ("15007", "Access throttled", BusyError, "does not reach S3, or is slowed down"),
+            (
+                "15007",
+                "Forbidden: HTTP response error code: 403 Message: AccessDenied Access Denied",
+                AccessError,
+                MAY_READ,
             ),
-            BusyError,
-            "does not reach S3.*S3 endpoint",
-        ),
-        *(
-            (
-                "Spectrum Scan Error",
-                DETAIL.replace(REFUSED, "Spectrum Scan Error").replace("8001", code)
-                + f"\n  context:   {context}",
-                kind,
-                told,
-            )
-            for code, context, kind, told in (
-                ("15001", "Retries exceeded", BusyError, "does not reach S3, or is slowed down"),
-                ("15007", "Access throttled", BusyError, "does not reach S3, or is slowed down"),
-                (
-                    "15007",
-                    "Forbidden: HTTP response error code: 403 Message: AccessDenied Access Denied",
-                    AccessError,
-                    MAY_READ,
-                ),
-            )
-        ),
-        (f"Some text that nobody knows: {SECRET}", "", FatalError, "refuses the statement"),
-    ],
+        )
+    ),
+    (f"Some text that nobody knows: {SECRET}", "", FatalError, "refuses the statement"),
 )
+
+
 def test_why_redshift_cannot_read_the_staged_files_is_told_by_what_to_change(
-    redshift_engine: Any,
-    redshift_double: RedshiftDouble,
-    message: str,
-    detail: str,
-    kind: type[FerryError],
-    told: str,
+    redshift_engine: Any, redshift_double: RedshiftDouble
 ) -> None:
     table = redshift_engine.create(ONE)
     staged = redshift_engine.stage_rows(ONE, [(1,)])
     warehouse = redshift_engine.warehouse.model_copy(update={"iam_role": ROLE})
-    redshift_double.inject(Fault("ddl_conflict", "^COPY", message=message, detail=detail))
-    with pytest.raises(kind) as caught:
-        warehouse.copy_in(table, staged, redshift_engine.stage)
-    assert type(caught.value) is kind
-    assert re.search(told, str(caught.value)), str(caught.value)
-    assert "user, password" not in str(caught.value)
-    assert SECRET not in f"{caught.value} {caught.value.__cause__}"
+    for message, detail, kind, told in CASES:
+        redshift_double.inject(Fault("ddl_conflict", "^COPY", message=message, detail=detail))
+        with pytest.raises(kind) as caught:
+            warehouse.copy_in(table, staged, redshift_engine.stage)
+        assert type(caught.value) is kind, message
+        assert re.search(told, str(caught.value)), str(caught.value)
+        assert "user, password" not in str(caught.value)
+        assert SECRET not in f"{caught.value} {caught.value.__cause__}"
 
 
 def test_the_clusters_default_role_is_named_so(
