@@ -132,45 +132,55 @@ def test_a_writer_that_fails_stops_the_reading(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-KILLED = """
-import os, sys, signal
-from pathlib import Path
-import pyarrow as pa
-from blocks.stages.parts.files import write_parts
-from ferry.batch import StageFormat
-from ferry.schema import Column, DataType, Kind
-def batches():
-    for n in range(9):
-        yield pa.RecordBatch.from_arrays([pa.array([7] * 50000, pa.int64())], names=["n"])
-    os.kill(os.getpid(), signal.SIGKILL)
-write_parts(batches(), (Column("n", DataType(Kind.INT64)),), Path(sys.argv[1]),
-            format=StageFormat(sys.argv[2]), part_size_bytes=1 << 30)
-"""
-
-
-@pytest.mark.seconds
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_killed_writer_leaves_nothing_that_is_taken_for_a_part(
-    tmp_path: Path, format: StageFormat
-) -> None:
-    run = [sys.executable, "-c", KILLED, str(tmp_path), str(format)]
-    env = os.environ | {"PYTHONPATH": str(Path.cwd())}
-    assert subprocess.run(run, env=env, check=False).returncode == -9
-    left = [path.name for path in tmp_path.iterdir()]
-    assert left, "it was killed in the middle"
-    assert all(name.startswith(".") and name.endswith(".tmp") for name in left)
-    columns, batch = words(["x"])
-    extract = write_parts([batch], columns, tmp_path, format=format, part_size_bytes=1)
-    assert list(tmp_path.iterdir()) == [extract.parts[0].path]
-
-
-MEMORY = """
-import resource, sys
+IN_EACH_FORMAT = """
+import os, resource, signal, sys
 from pathlib import Path
 import numpy as np, pyarrow as pa
 from blocks.stages.parts.files import write_parts
 from ferry.batch import StageFormat
 from ferry.schema import Column, DataType, Kind
+def in_each_format(run):
+    # In a process of its own, which has everything imported.
+    for format in sys.argv[2:]:
+        if not os.fork():
+            (folder := Path(sys.argv[1]) / format).mkdir()
+            run(folder, StageFormat(format))
+            os._exit(0)
+        print("ended with", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
+
+KILLED = f"""{IN_EACH_FORMAT}
+def batches():
+    for n in range(9):
+        yield pa.RecordBatch.from_arrays([pa.array([7] * 50000, pa.int64())], names=["n"])
+    os.kill(os.getpid(), signal.SIGKILL)
+in_each_format(lambda folder, format: write_parts(
+    batches(), (Column("n", DataType(Kind.INT64)),), folder, format=format, part_size_bytes=1 << 30
+))
+"""
+
+
+def told_in_each_format(program: str, folder: Path) -> list[str]:
+    run = [sys.executable, "-c", program, str(folder), *map(str, FORMATS)]
+    env = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(run, env=env, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.seconds
+def test_a_killed_writer_leaves_nothing_that_is_taken_for_a_part(tmp_path: Path) -> None:
+    assert told_in_each_format(KILLED, tmp_path) == ["ended with -9"] * len(FORMATS)
+    for format in FORMATS:
+        folder = tmp_path / format
+        left = [path.name for path in folder.iterdir()]
+        assert left, "it was killed in the middle"
+        assert all(name.startswith(".") and name.endswith(".tmp") for name in left)
+        columns, batch = words(["x"])
+        extract = write_parts([batch], columns, folder, format=format, part_size_bytes=1)
+        assert list(folder.iterdir()) == [extract.parts[0].path]
+
+
+MEMORY = f"""{IN_EACH_FORMAT}
 def batches(count):
     rng = np.random.default_rng(0)
     for n in range(count):
@@ -180,28 +190,27 @@ def batches(count):
             len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text.encode()))], names=["t"])
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-def write(count):
-    write_parts(batches(count), (Column("t", DataType(Kind.TEXT)),), Path(sys.argv[1]),
-                format=StageFormat(sys.argv[2]), part_size_bytes=64 << 20)
-for _ in batches(3): pass
-before = peak()
-write(4); few = peak()
-write(12)
-print(few - before, peak() - few)
+def run(folder, format):
+    def write(count):
+        write_parts(batches(count), (Column("t", DataType(Kind.TEXT)),), folder,
+                    format=format, part_size_bytes=64 << 20)
+    for _ in batches(3): pass
+    before = peak()
+    write(4); few = peak()
+    write(12)
+    print(few - before, peak() - few, flush=True)
+in_each_format(run)
 """
 
 
 @pytest.mark.seconds
-@pytest.mark.parametrize("format", FORMATS)
-def test_memory_is_bounded_whatever_the_size_of_the_table(
-    tmp_path: Path, format: StageFormat
-) -> None:
-    run = [sys.executable, "-c", MEMORY, str(tmp_path), str(format)]
-    env = os.environ | {"PYTHONPATH": str(Path.cwd())}
-    output = subprocess.run(run, env=env, check=True, capture_output=True, text=True).stdout
-    for_few_mb, more_for_many_mb = map(int, output.split())
-    assert for_few_mb < 150
-    assert more_for_many_mb < 40
+def test_memory_is_bounded_whatever_the_size_of_the_table(tmp_path: Path) -> None:
+    told = told_in_each_format(MEMORY, tmp_path)
+    assert told[1::2] == ["ended with 0"] * len(FORMATS)
+    for format, line in zip(FORMATS, told[::2], strict=True):
+        for_few_mb, more_for_many_mb = map(int, line.split())
+        assert for_few_mb < 150, format
+        assert more_for_many_mb < 40, format
 
 
 def numbered(piece: int, *texts: str) -> pa.RecordBatch:
