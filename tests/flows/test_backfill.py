@@ -1,12 +1,9 @@
 """backfill: a range of days, in parallel, and exactly what is not there is told and repaired."""
 
 import re
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,9 +20,11 @@ from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
 from tasks.plan_table import plan_table
-from tests.harness.api import Api, eventually
+from tests.flows.pipeline.forks import begin
+from tests.harness.api import Api
+from tests.harness.plain_runs import pages_of
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("plain_runs")  # but for those that ask for `api`
 WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
 JULY = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 11)}
 ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
@@ -69,31 +68,30 @@ def carried_days(shop: Any) -> Counter[str]:
     return Counter(receipt.window_label for receipt in shop.receipts("nps"))
 
 
-def page_of(api: Api, state: State[Any]) -> str:
-    flow_run_id = state.state_details.flow_run_id
-    assert flow_run_id
-    return {a.key: str(a.data) for a in api.artifacts(flow_run_id)}["backfill"]
+def page_of(state: State[Any]) -> str:
+    return pages_of(state)["backfill"]
 
 
-def test_rows_that_the_source_no_longer_has_are_counted_and_stay(shop: Any, api: Api) -> None:
+def test_rows_that_the_source_no_longer_has_are_counted_and_stay(
+    shop: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     again = {"reprocess": "all", "max_concurrency": 2}
-    assert "not in the source's" not in page_of(api, run())
+    assert "not in the source's" not in page_of(run())
     shop.sql("DELETE FROM nps WHERE id IN (0, 1, 14)")
     shop.sql("UPDATE nps SET modified = '2023-08-05 00:00:00' WHERE id = 29")  # leaves its window
 
     state = run(**again)
 
     assert state.type is StateType.COMPLETED, state.message
-    page = page_of(api, state)
+    page = page_of(state)
     assert f"{shop.schema}.nps: at least 4 rows of the target in these windows" in page
     assert "Ferry does not delete them" in page
-    run_id = state.state_details.flow_run_id
-    assert eventually(lambda: [line for line in api.log(run_id) if "at least 4 rows" in line])
+    assert [message for message in caplog.messages if "at least 4 rows" in message]
     assert ids(shop) == list(range(10 * ROWS_A_DAY))
     assert sum(r.rows_deleted for r in shop.receipts("nps")) == 0
     only_one = run(**again, start_date=date(2023, 7, 5), end_date=date(2023, 7, 6))
-    assert "at least 1 rows" in page_of(api, only_one)  # 14 was on the 5th
-    assert "not in the source's" not in page_of(api, run(start_date=date(2023, 7, 2), **NEXT))
+    assert "at least 1 rows" in page_of(only_one)  # 14 was on the 5th
+    assert "not in the source's" not in page_of(run(start_date=date(2023, 7, 2), **NEXT))
 
 
 NEXT = {"end_date": date(2023, 7, 4), "reprocess": "all"}
@@ -158,7 +156,7 @@ def test_windows_begin_in_the_order_asked_for(shop: Any) -> None:
 
 
 @ONE_ROUTE
-def test_a_dry_run_shows_the_plan_with_its_rows_and_carries_nothing(shop: Any, api: Api) -> None:
+def test_a_dry_run_shows_the_plan_with_its_rows_and_carries_nothing(shop: Any) -> None:
     sync_table(table="nps", run_date=date(2023, 7, 2))
 
     state = run(dry_run=True)
@@ -168,9 +166,9 @@ def test_a_dry_run_shows_the_plan_with_its_rows_and_carries_nothing(shop: Any, a
         f"Dry run: {shop.schema}.nps: 9 of 10 windows to carry, about "
     )
     assert list(carried_days(shop)) == ["2023-07-02"]
-    (page,) = api.artifacts(state.state_details.flow_run_id)
-    assert page.key == "backfill-plan"
-    lines = str(page.data).splitlines()
+    ((key, page),) = pages_of(state).items()
+    assert key == "backfill-plan"
+    lines = page.splitlines()
     (overview,) = (line for line in lines if line.startswith(f"| {shop.schema}.nps |"))
     cells = [cell.strip() for cell in overview.split("|")[2:-1]]
     assert cells[:3] == ["10", "9", "1"]
@@ -258,8 +256,9 @@ def test_several_tables_or_all_that_have_windows(shop: Any, api: Api) -> None:
     assert f"{shop.schema}.theirs: 2 windows carried" in completed(table=["all", "theirs"], **days)
 
 
+@ONE_ROUTE
 def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_reason(
-    shop: Any, api: Api
+    shop: Any,
 ) -> None:
     late = {**WINDOW, "start_date": date(2023, 7, 2)}
     shop.sql("CREATE TABLE late (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
@@ -280,18 +279,24 @@ def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_rea
         assert any(line.startswith(f"{late_}: FERRY-REQUEST") for line in told)
         assert any(line.startswith(f"{lost}: FERRY-CONFIGURATION") for line in told)
     assert len(shop.receipts("nps")) == 2
-    pages = {a.key: str(a.data) for a in api.artifacts(state.state_details.flow_run_id)}
     for page in ("backfill-plan", "backfill"):
-        assert pages[page].count("could not be planned") == 3
-        assert "there is no table" in pages[page]
+        assert pages_of(state)[page].count("could not be planned") == 3
+        assert "there is no table" in pages_of(state)[page]
     assert "there is no table" in failed(table=["nps", "gone"], **days)
     assert "there is no table" in failed(table="gone", **days)
 
 
-@ONE_ROUTE
-@pytest.mark.parametrize(
-    ("parameters", "problem"),
-    [
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_bad_input_is_refused_before_anything_runs(shop: Any) -> None:
+    shop.sql("CREATE TABLE days (id INT NOT NULL PRIMARY KEY, day DATE)")
+    shop.sql("CREATE TABLE timeless (id INT NOT NULL PRIMARY KEY, name TEXT)")
+    shop.write_specs(
+        nps={**WINDOW, "start_date": "2023-07-01"},
+        days={**WINDOW, "cursor": "day"},
+        colours={"mode": "full"},
+        timeless=WINDOW,
+    )
+    for parameters, problem in (
         ({"end_date": date(2023, 7, 1)}, "the range's end is not after its start"),
         ({"start_date": date(2200, 1, 1), "end_date": date(2200, 1, 2)}, "is in the future"),
         ({"start_date": date(2023, 6, 1)}, "begins before the table does"),
@@ -308,32 +313,23 @@ def test_a_table_that_cannot_be_planned_stops_no_other_and_is_named_with_its_rea
         ({"order": "strict", "workers": 2}, "strict order is for one worker"),
         ({"granularity": "fortnight"}, "'hour', 'day', 'week' or 'month'"),
         ({"max_concurrency": 0}, "greater than or equal to 1"),
-    ],
-)
-def test_bad_input_is_refused_before_anything_runs(
-    shop: Any, parameters: dict[str, Any], problem: str
-) -> None:
-    shop.sql("CREATE TABLE days (id INT NOT NULL PRIMARY KEY, day DATE)")
-    shop.sql("CREATE TABLE timeless (id INT NOT NULL PRIMARY KEY, name TEXT)")
-    shop.write_specs(
-        nps={**WINDOW, "start_date": "2023-07-01"},
-        days={**WINDOW, "cursor": "day"},
-        colours={"mode": "full"},
-        timeless=WINDOW,
-    )
-    assert problem in failed(**parameters)
+    ):
+        assert problem in failed(**parameters), parameters
     assert shop.warehouse.tables_in(shop.schema) == []
 
 
+def carry_the_fifth() -> None:
+    sync_table(table="nps", run_date=date(2023, 7, 5))
+
+
+@pytest.mark.usefixtures("api")
 @ONE_ROUTE
 def test_a_backfill_and_the_daily_run_at_once_end_with_the_right_table(shop: Any) -> None:
-    daily = (
-        "from flows.sync_table import sync_table; sync_table(table='nps', run_date='2023-07-05')"
-    )
-    with subprocess.Popen([sys.executable, "-c", daily], cwd=ROOT) as process:
-        completed(reprocess="all")
-        completed(reprocess="all", order="newest")
-    assert process.returncode == 0
+    daily = begin(carry_the_fifth)
+    completed(reprocess="all")
+    completed(reprocess="all", order="newest")
+    daily.join()
+    assert daily.exitcode == 0
     assert ids(shop) == list(range(30))
 
 

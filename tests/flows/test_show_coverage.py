@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
-from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
 
 from ferry.errors import FerryError
 from ferry.statements import PARAM, Statement
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.harness.api import Api
+from tests.harness.plain_runs import pages_of, run_at
+
+pytestmark = pytest.mark.usefixtures("plain_runs")  # but for one that asks for `api`
 
 PLANTED = "p1anted"
 ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
@@ -44,11 +45,6 @@ def run(**parameters: Any) -> State[Any]:
     return state
 
 
-def pages(api: Api, state: State[Any]) -> dict[str, str]:
-    found = api.artifacts(str(state.state_details.flow_run_id))
-    return {str(page.key): str(page.data) for page in found}
-
-
 def in_warehouse(shop: Any, columns: str = "day, status", table: str = "orders") -> list[Any]:
     return shop.warehouse.fetch(
         Statement(
@@ -63,9 +59,7 @@ def january(*statuses: str) -> list[tuple[date, str]]:
     return [(date(2023, 1, day), status) for day, status in enumerate(statuses, 1)]
 
 
-def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
-    shop: Any, api: Api
-) -> None:
+def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(shop: Any) -> None:
     for day in (1, 2, 5):
         sync_table(table="orders", run_date=date(2023, 1, day))
     with pytest.raises(FerryError):
@@ -75,7 +69,7 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
 
     assert state.type is StateType.COMPLETED
     assert state.message == "orders: 1 day missing, 1 failed of 5"
-    page = pages(api, state)["selected-coverage-orders"]
+    page = pages_of(state)["selected-coverage-orders"]
     assert "Jan 2023  # # X o # \u00b7 \u00b7" in page
     where = f"FERRY-DATA: upsert {shop.schema}.orders 2023-01-03"
     assert f"| 2023-01-03 | 1 | failed | {where}" in page
@@ -107,7 +101,7 @@ def test_a_day_that_failed_shows_as_failed_with_its_reason_until_it_is_loaded(
 
 
 @ONE_ROUTE
-def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -> None:
+def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any) -> None:
     shop.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
     shop.sql("INSERT INTO visits VALUES (?, ?)", [(1, "2023-01-01 12:00:00")])
     watermark = {"mode": "watermark", "key": ["id"], "source_table": "visits"}
@@ -131,7 +125,7 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -
     assert told["prices"].startswith("full: last loaded 20")
     assert told["clicks"].startswith("watermark without a time: last loaded 20")
     assert told["never"] == "full: never loaded"
-    found = pages(api, state)
+    found = pages_of(state)
     overview = found.pop("selected-coverage")
     assert set(found) == {f"selected-coverage-{name}" for name in told}
     assert (
@@ -145,14 +139,14 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any, api: Api) -
 @EMBEDDED
 @pytest.mark.parametrize("modes", [[None], ["full"], [None, None], ["full", None]])
 def test_a_watermark_over_ids_has_no_days_however_it_was_carried(
-    shop: Any, api: Api, modes: list[str | None]
+    shop: Any, modes: list[str | None]
 ) -> None:
     shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "id"})
     for mode in modes:
         sync_table(table="orders", mode=mode)
     state = run(start_date=date(2023, 1, 1))
     assert str(state.message).startswith("orders: watermark without a time: last loaded 20")
-    assert "backfill" not in pages(api, state)["selected-coverage-orders"]
+    assert "backfill" not in pages_of(state)["selected-coverage-orders"]
     assert in_warehouse(shop) == []
 
 
@@ -187,23 +181,22 @@ def test_a_day_of_a_table_carried_by_the_hour_is_loaded_when_all_its_hours_are(s
 @EMBEDDED
 @pytest.mark.parametrize("table", ["orders", ["orders"]])
 def test_a_run_for_one_table_or_some_days_leaves_the_page_of_all_as_it_is(
-    shop: Any, api: Api, table: str | list[str]
+    shop: Any, table: str | list[str]
 ) -> None:
     sync_table(table="orders", run_date=DAY)
     for of_all in (None, "all", ["all", "orders"]):
-        assert set(pages(api, run(table=of_all))) == {"coverage-orders", "coverage"}
-    assert set(pages(api, run(table=table))) == {"coverage-orders", "selected-coverage"}
+        assert set(pages_of(run(table=of_all))) == {"coverage-orders", "coverage"}
+    assert set(pages_of(run(table=table))) == {"coverage-orders", "selected-coverage"}
     for days in ({"end_date": date(2023, 1, 6)}, {"start_date": DAY, "table": table}):
         keys = {"selected-coverage-orders", "selected-coverage"}
-        assert set(pages(api, run(**days))) == keys
+        assert set(pages_of(run(**days))) == keys
 
 
 @EMBEDDED
-def test_a_run_of_long_ago_that_is_retried_tells_of_the_days_up_to_now(shop: Any, api: Api) -> None:
+def test_a_run_of_long_ago_that_is_retried_tells_of_the_days_up_to_now(shop: Any) -> None:
     sync_table(table="orders", run_date=DAY)
     at = datetime(2023, 1, 5, 11, tzinfo=UTC)
-    flow_run = api.client.create_flow_run(show_coverage, state=Scheduled(scheduled_time=at))
-    run_flow(show_coverage, flow_run=flow_run, parameters={})
+    run_at(show_coverage, at)
     ((newest,),) = shop.warehouse.fetch("SELECT MAX(day) FROM ferry.coverage")
     assert newest >= datetime.now(UTC).date() - timedelta(days=2)
 
@@ -228,7 +221,9 @@ def test_a_table_that_cannot_be_told_stops_no_other_and_fails_the_run(shop: Any,
     assert (state.message or "").startswith("1 of 2 tables cannot be told: ")
     assert "no-such-block" in (state.message or "")
     assert "; orders: " in (state.message or "")
-    assert f"| {shop.schema}.nps | **not told**: " in pages(api, state)["coverage"]
+    pages = api.artifacts(str(state.state_details.flow_run_id))
+    (page,) = [str(page.data) for page in pages if page.key == "coverage"]
+    assert f"| {shop.schema}.nps | **not told**: " in page
 
 
 @EMBEDDED

@@ -51,6 +51,7 @@ PLAIN = {
     "backfill",
     "carry-windows",
     "coverage",
+    "check-due",
     "build-summary",
     "reconcile",
     "update-symbols",

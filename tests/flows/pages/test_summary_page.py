@@ -11,6 +11,7 @@ import pytest
 from deployments.show_summary import draw_summary, summary_lines
 from flows.sync_table import sync_table
 from tasks.pages.newest import show
+from tests.harness.plain_runs import pages_of
 from tests.harness.survey import nps_of
 
 pytestmark = [
@@ -20,14 +21,14 @@ pytestmark = [
 
 
 def test_what_is_published_is_shown_on_the_run_s_page_and_at_a_terminal(
-    survey: Any, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    survey: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("flows.pipeline.summaries.publish.show", show)
     survey.answer(3, [9] * 10)
     survey.answer(4, [8, 8, 0])
     state = sync_table(table="nps", mode="full", return_state=True)
 
-    shown = {a.key: a.data for a in api.artifacts(state.state_details.flow_run_id)}
+    shown = pages_of(state)
     assert {"summary-nps-summary", "summary-nps-monthly-summary"} <= set(shown)
     assert "-33.33" in shown["summary-nps-summary"]
     assert "scores are 0 to 10" in shown["summary-nps-summary"]
@@ -41,7 +42,7 @@ def test_what_is_published_is_shown_on_the_run_s_page_and_at_a_terminal(
     assert "<svg" in chart.read_text()
 
 
-def test_a_warning_is_told_and_published(survey: Any, api: Any):
+def test_a_warning_is_told_and_published(survey: Any):
     survey.answer(3, [9] * 10)
     sync_table(table="nps", mode="full")
     survey.answer(3, [8] * 5)

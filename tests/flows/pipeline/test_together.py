@@ -26,11 +26,10 @@ from flows.pipeline.table_specs import load_table_specs
 from tasks.landed.failures import read_failures
 from tasks.landed.history import read_coverage
 from tests.flows.pipeline.test_killed import kill_at
-from tests.harness.api import Api, eventually
 
 EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 REDSHIFT = pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
-pytestmark = pytest.mark.usefixtures("plain_runs")  # but for those that ask for `api`
+pytestmark = pytest.mark.usefixtures("plain_runs")
 WINDOW = {"mode": "window", "key": ["id"], "insert_rows": 0}
 FIRST, DAYS = date(2023, 3, 20), 12
 """Days among which the clocks of Berlin are put forward."""
@@ -271,7 +270,7 @@ def test_ten_years_of_days_without_rows_are_a_few_questions(
 
 
 def test_of_a_month_with_a_bad_value_thirty_days_land_and_the_one_is_named(
-    shop: Any, api: Api
+    shop: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = {**WINDOW, "key": ["id", "score"]}
     shop.write_specs(nps=wrong)
@@ -288,8 +287,7 @@ def test_of_a_month_with_a_bad_value_thirty_days_land_and_the_one_is_named(
         )
     )
     assert failures == [("2023-07-17",)]
-    run_id = state.state_details.flow_run_id
-    assert eventually(lambda: [line for line in api.log(run_id) if "in smaller batches" in line])
+    assert [message for message in caplog.messages if "in smaller batches" in message]
 
     shop.sql("UPDATE nps SET score = 1 WHERE id = 33")
     assert backfill(**JULY, return_state=True).type is StateType.COMPLETED

@@ -15,7 +15,7 @@ from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tasks.audits.remove import remove_rows
-from tests.harness.api import Api
+from tests.harness.plain_runs import pages_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -105,7 +105,7 @@ def test_what_was_carried_is_equal(shop: Any) -> None:
     assert audits(shop) == [(f"2023-01-{day:02}", 10, 10, 0, 0, 0, 0, None) for day in range(1, 6)]
 
 
-def test_what_differs_is_told_with_the_command_that_repairs_it(shop: Any, api: Api) -> None:
+def test_what_differs_is_told_with_the_command_that_repairs_it(shop: Any) -> None:
     drift(shop)
     state = run(table="orders", **JANUARY)
     assert state.type is StateType.FAILED
@@ -122,17 +122,12 @@ def test_what_differs_is_told_with_the_command_that_repairs_it(shop: Any, api: A
         ("2023-01-04", 11, 10, 1, 0, 0, 0, None),
         ("2023-01-05", 10, 9, 1, 0, 0, 0, None),
     ]
-    (page,) = [
-        str(each.data)
-        for each in api.artifacts(str(state.state_details.flow_run_id))
-        if each.key == "reconcile"
-    ]
+    page = pages_of(state)["reconcile"]
     assert "| 2023-01-04 | 11 | 10 | 1 | 0 | 0 | 0 |" in page
     assert "`show_keys: true`" in page and "- missing: " not in page
     shop.write_specs(orders={**ORDERS, "show_keys": True})
     state = run(table="orders", **JANUARY)
-    found = api.artifacts(str(state.state_details.flow_run_id))
-    (page,) = [str(each.data) for each in found if each.key == "reconcile"]
+    page = pages_of(state)["reconcile"]
     for line in ("missing: 99", "missing: 55", "changed: 31", "extra: 23"):
         assert f"- {line}" in page
 
@@ -318,16 +313,12 @@ def test_a_table_without_times_is_compared_by_its_key(regions: Any) -> None:
     assert len(regions.target("regions", "code", "code")) == 3000
 
 
-def test_coverage_shows_days_that_have_drifted_until_they_are_repaired(shop: Any, api: Api) -> None:
+def test_coverage_shows_days_that_have_drifted_until_they_are_repaired(shop: Any) -> None:
     drift(shop)
     run(table="orders", **JANUARY)
     state: Any = show_coverage(table="orders", **JANUARY, return_state=True)
     assert state.message == "orders: 5 days loaded, 4 drifted"
-    (page,) = [
-        str(each.data)
-        for each in api.artifacts(str(state.state_details.flow_run_id))
-        if each.key == "selected-coverage-orders"
-    ]
+    page = pages_of(state)["selected-coverage-orders"]
     assert "**1 loaded, 0 failed, 0 missing, 4 drifted** of 5 days" in page
     assert "! drifted" in page and "Jan 2023  # ! ! ! !" in page
     assert "| 2023-01-03 | 1 | 1 changed |" in page
