@@ -144,14 +144,6 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             yield found
 
 
-@pytest.mark.parametrize("route", [REDSHIFT, POSTGRES], indirect=True)
-def test_a_route_carries_with_passwords_that_are_hard_to_quote(journey: Any) -> None:
-    journey.sql(TABLE)
-    journey.sql(INSERT, [(1, "plain", "2023-01-05")])
-    journey.write_specs(orders=BY_COPY)
-    assert sync_table(table="orders").rows_inserted == 1
-
-
 def test_the_prefect_server_holds_no_secret_and_no_value_in_any_table(
     prefect_server: PrefectServer,
 ) -> None:

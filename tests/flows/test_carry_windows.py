@@ -28,7 +28,7 @@ from flows.pipeline.table_specs import load_table_specs
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 WINDOW = {"mode": "window", "key": ["id"]}
-ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 DAY = [(datetime(2023, 7, 1, tzinfo=UTC), datetime(2023, 7, 2, tzinfo=UTC))]
 
 
@@ -62,6 +62,7 @@ def refused(message: str, **given: Any) -> str:
     return str(caught.value)
 
 
+@ONE_ROUTE
 def test_a_spec_that_says_otherwise_than_planned_is_refused_and_the_difference_named(
     shop: Any,
 ) -> None:
@@ -212,6 +213,7 @@ def test_no_other_group_is_handed_over_after_three_in_a_row_that_were_refused(
     assert outcomes[-1].reason.startswith("not begun" if ends else "Failed run")
 
 
+@ONE_ROUTE
 def test_what_has_no_windows_is_refused_whoever_asks(shop: Any) -> None:
     assert carried().is_completed()
     for spec in ({"mode": "full"}, {"mode": "watermark"}, {"mode": "full", "key": ["id"]}):

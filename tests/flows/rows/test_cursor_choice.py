@@ -13,12 +13,15 @@ from ferry.errors import SchemaError, StaleReadError
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 from tasks.pages import receipt as page_of_receipt
-from tests.harness.api import Api
+from tests.harness.plain_runs import pages_of
 from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 DAY = {"run_date": date(2023, 1, 5)}
+TWO_ROUTES = pytest.mark.parametrize(
+    "route", ["sqlite-folder-duckdb", "mysql-folder-postgres"], indirect=True
+)
 
 
 @pytest.fixture
@@ -32,6 +35,7 @@ def shop(journey: Any) -> Any:
     return journey
 
 
+@TWO_ROUTES
 @pytest.mark.parametrize("mode", ["window", "watermark"])
 def test_a_table_is_not_carried_by_created_at_while_another_column_tells_its_changes(
     shop: Any, mode: str
@@ -66,6 +70,7 @@ def test_a_window_read_by_a_cursor_that_has_changed_since_does_not_land_over_new
     assert shop.target("items", "edited") == [(datetime(2023, 1, 7, 10),)]
 
 
+@TWO_ROUTES
 def test_a_full_copy_needs_no_cursor(shop: Any) -> None:
     shop.write_specs(items={"mode": "full", "key": ["id"]})
     assert sync_table(table="items").rows_inserted == 1
@@ -80,7 +85,7 @@ def test_a_full_copy_needs_no_cursor(shop: Any) -> None:
     ],
 )
 def test_the_log_and_the_plan_name_the_cursor_and_say_when_nobody_chose_it(
-    journey: Any, api: Api, caplog: pytest.LogCaptureFixture, named: str | None, told: str
+    journey: Any, caplog: pytest.LogCaptureFixture, named: str | None, told: str
 ) -> None:
     journey.sql("CREATE TABLE items (id INT NOT NULL PRIMARY KEY, updatedAt DATETIME NOT NULL)")
     journey.sql("INSERT INTO items VALUES (1, '2023-01-05 10:00:00')")
@@ -91,9 +96,7 @@ def test_the_log_and_the_plan_name_the_cursor_and_say_when_nobody_chose_it(
 
     days = {"start_date": date(2023, 1, 5), "end_date": date(2023, 1, 6)}
     state = backfill(table="items", **days, dry_run=True, return_state=True)
-    shown = api.artifacts(state.state_details.flow_run_id)
-    (plan,) = [str(artifact.data) for artifact in shown if artifact.key == "backfill-plan"]
-    assert f"By {told}." in plan
+    assert f"By {told}." in pages_of(state)["backfill-plan"]
 
 
 @pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)

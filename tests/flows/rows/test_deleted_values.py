@@ -65,6 +65,7 @@ def test_a_full_copy_leaves_them_out(marking: Any, caplog: pytest.LogCaptureFixt
     assert len(journey.target("users")) == 1 + len(others)
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_text_that_marks_rows_needs_the_values(journey: Any):
     journey.sql("CREATE TABLE users (id INT PRIMARY KEY, deleted VARCHAR(1), modified DATETIME)")
     journey.write_specs(users=SPEC)

@@ -43,6 +43,7 @@ def test_a_table_in_backticks_is_carried(dotted: Any):
     assert receipt.rows_unchanged == 1
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb", "mysql-folder-postgres"], indirect=True)
 @pytest.mark.parametrize("whole", [False, True])
 def test_without_backticks_the_message_says_how_to_write_it(dotted: Any, whole: bool):
     name, meant = "app.users", "`app.users`"
@@ -55,6 +56,7 @@ def test_without_backticks_the_message_says_how_to_write_it(dotted: Any, whole: 
     assert f'`source_table: "{meant}"`' in str(refused.value)
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_stray_backticks_are_refused(dotted: Any):
     dotted.write_specs(users={**SPEC, "source_table": "app.`users"})
     with pytest.raises(SpecError, match=r"users.source_table.*backticks stand around a whole name"):

@@ -22,6 +22,7 @@ NOON = int(datetime(2023, 1, 5, 12, tzinfo=UTC).timestamp())
 DAY = 86_400
 MIDNIGHT = NOON - DAY // 2
 UNITS = {"s": ("INT UNSIGNED", 1), "ms": ("BIGINT", 1_000), "us": ("BIGINT UNSIGNED", 1_000_000)}
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 WINDOW = {"mode": "window", "key": ["id"], "cursor": "created_at", "insert_rows": 0}
 
 
@@ -111,6 +112,7 @@ def test_rows_without_a_time_are_refused_or_left_behind_as_the_spec_says(journey
     assert (1,) in journey.target("hits", "id")
 
 
+@ONE_ROUTE
 def test_a_column_that_the_source_gained_is_filled_in_by_the_days_that_had_it_not(journey: Any):
     make(journey, NOON, NOON + DAY, NOON + 2 * DAY)
     for day in (5, 6, 7):
@@ -124,6 +126,7 @@ def test_a_column_that_the_source_gained_is_filled_in_by_the_days_that_had_it_no
     assert told.message == "hits: 2 days missing, 0 failed of 3"
 
 
+@ONE_ROUTE
 def test_a_unit_without_a_number_is_refused(journey: Any):
     journey.sql("CREATE TABLE hits (id INT NOT NULL PRIMARY KEY, created_at DATETIME NOT NULL)")
     journey.write_specs(hits={**WINDOW, "cursor_unit": "s"})
@@ -131,6 +134,7 @@ def test_a_unit_without_a_number_is_refused(journey: Any):
         sync_table(table="hits", run_date=date(2023, 1, 5))
 
 
+@ONE_ROUTE
 def test_a_number_without_a_unit_is_asked_for_it(journey: Any):
     make(journey, NOON, cursor_unit=None)
     with pytest.raises(SchemaError, match="`cursor_unit: s`, ms or us"):

@@ -388,6 +388,7 @@ def test_a_typo_in_one_summary_fails_only_the_runs_of_tables_that_it_reads(
     assert journey.target("sales", "day, orders", "day") == [(date(2023, 1, 5), 1)]
 
 
+@ONE_ROUTE
 def test_code_that_changes_under_a_run_does_not_hide_the_rows(answered: Any, monkeypatch: Any):
     def changed() -> None:
         raise ImportError("cannot import name")

@@ -14,7 +14,7 @@ from tests.harness.survey import SPEC
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
-DUCKDB = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 DAYS = {"table": "nps", "start_date": date(2023, 1, 3), "end_date": date(2023, 1, 7)}
 
 
@@ -50,6 +50,7 @@ def test_what_is_built_of_all_days_is_not_built_of_the_one_that_is_back(lost: An
     assert lost.labels() == ["all", "all"]
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("lost", ["whole"], indirect=True)
 def test_a_table_that_is_lost_once_more_is_still_one_that_had_all_its_rows(lost: Any) -> None:
     sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
@@ -65,15 +66,30 @@ LOOKBACK = {"window_start": "2023-01-05T22:00:00Z", "window_end": "2023-01-07T00
 
 @pytest.mark.parametrize("lost", ["by days"], indirect=True)
 @pytest.mark.parametrize(
-    ("more", "given"),
+    ("route", "more", "given"),
     [
-        ({"every": "hour"}, HOUR),
-        ({"zone": "Asia/Seoul", "source_zone": "UTC"}, {"run_date": date(2023, 1, 6)}),
-        ({}, {"run_date": date(2023, 1, 6), "zone": "Asia/Seoul"}),
-        ({}, HOUR),
-        ({}, LOOKBACK),
+        ("sqlite-folder-duckdb", {"every": "hour"}, HOUR),
+        ("mysql-folder-postgres", {"every": "hour"}, HOUR),
+        ("mysql-s3-redshift", {"every": "hour"}, HOUR),
+        (
+            "sqlite-folder-duckdb",
+            {"zone": "Asia/Seoul", "source_zone": "UTC"},
+            {"run_date": date(2023, 1, 6)},
+        ),
+        ("sqlite-folder-duckdb", {}, {"run_date": date(2023, 1, 6), "zone": "Asia/Seoul"}),
+        ("sqlite-folder-duckdb", {}, HOUR),
+        ("sqlite-folder-duckdb", {}, LOOKBACK),
     ],
-    ids=["by the hour", "a zone of the spec", "a zone of the run", "an hour", "as a lookback"],
+    ids=[
+        "by the hour",
+        "by the hour in postgres",
+        "by the hour in redshift",
+        "a zone of the spec",
+        "a zone of the run",
+        "an hour",
+        "as a lookback",
+    ],
+    indirect=["route"],
 )
 def test_a_day_is_not_built_of_a_part_of_it_that_is_back(
     lost: Any, more: dict[str, str], given: dict[str, Any]
@@ -88,6 +104,7 @@ def test_a_day_is_not_built_of_a_part_of_it_that_is_back(
     assert lost.labels()[1:] == ["2023-01-03/2023-01-07"]
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("lost", ["whole"], indirect=True)
 def test_what_a_person_has_had_built_since_is_built_by_runs_again(lost: Any) -> None:
     sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
@@ -97,7 +114,7 @@ def test_what_a_person_has_had_built_since_is_built_by_runs_again(lost: Any) -> 
     assert days(lost) == [5, 6]
 
 
-@DUCKDB
+@ONE_ROUTE
 @pytest.mark.parametrize("lost", ["by days"], indirect=True)
 def test_a_person_who_asks_for_a_day_has_not_all_of_it_built_of_what_is_left(lost: Any) -> None:
     day_six = {"start_date": date(2023, 1, 6), "end_date": date(2023, 1, 7)}
@@ -114,7 +131,7 @@ def test_a_person_who_asks_for_a_day_has_not_all_of_it_built_of_what_is_left(los
     assert days(lost) == [6]
 
 
-@DUCKDB
+@ONE_ROUTE
 @pytest.mark.parametrize("loses", ["DROP TABLE {}", "DELETE FROM {}"])
 def test_rows_that_another_tool_had_put_there_are_lost_as_those_of_receipts(
     survey: Any, loses: str
@@ -139,7 +156,7 @@ def test_rows_that_another_tool_had_put_there_are_lost_as_those_of_receipts(
     assert days(survey) == [3, 4, 5, 6]
 
 
-@DUCKDB
+@ONE_ROUTE
 def test_a_table_that_never_had_a_row_has_lost_none(survey: Any) -> None:
     for each in ("count: 1", "max_percent: 20"):
         survey.edit(
@@ -153,6 +170,7 @@ def test_a_table_that_never_had_a_row_has_lost_none(survey: Any) -> None:
     assert days(survey) == [6]
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("lost", ["whole", "by days"], indirect=True)
 def test_a_full_copy_is_taken_in_whatever_it_has(lost: Any) -> None:
     lost.journey.sql("DELETE FROM nps WHERE created_at > '2023-01-04'")
@@ -160,6 +178,7 @@ def test_a_full_copy_is_taken_in_whatever_it_has(lost: Any) -> None:
     assert days(lost) == [3]
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("lost", ["by days"], indirect=True)
 def test_a_day_that_has_no_rows_any_more_when_it_is_back_goes_from_the_summary(lost: Any) -> None:
     sync_table(table="nps", run_date=date(2023, 1, 6))
@@ -172,6 +191,7 @@ def test_a_day_that_has_no_rows_any_more_when_it_is_back_goes_from_the_summary(l
     assert lost.labels() == published  # what is in it is not built again
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("lost", ["whole", "by days"], indirect=True)
 def test_an_event_is_no_person_who_has_it_built_of_what_is_left(lost: Any) -> None:
     sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
@@ -184,6 +204,7 @@ def test_an_event_is_no_person_who_has_it_built_of_what_is_left(lost: Any) -> No
     assert days(lost) == [3, 4, 5, 6]
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("emptied", ["nps", "nps_summary"])
 def test_nothing_is_built_of_a_table_whose_loss_no_run_has_found_yet(
     survey: Any, emptied: str
@@ -199,6 +220,7 @@ def test_nothing_is_built_of_a_table_whose_loss_no_run_has_found_yet(
     assert survey.published(reader, "*") == before
 
 
+@ONE_ROUTE
 @pytest.mark.parametrize("lost", ["by days"], indirect=True)
 def test_a_day_whose_rows_are_all_marked_as_deleted_by_now_goes_from_it(lost: Any) -> None:
     lost.journey.sql("ALTER TABLE nps ADD COLUMN state SMALLINT NULL")
