@@ -24,10 +24,16 @@ ROOT = Path(__file__).parents[2]
 FIRST = datetime(2010, 1, 1)
 DAYS = 3_000
 SOON_SECONDS = 60.0
-"""A look every 10 s, and some for a busy machine; all the windows would take minutes.
+"""A look each second, and some for a busy machine; all the windows would take minutes.
 
 One by one: a batch of a thousand days has landed before anybody looks.
 """
+EXECUTE = """
+import runpy, tasks.runs.own_state
+tasks.runs.own_state.LOOK_EVERY_SECONDS = 1.0
+runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+"""
+"""`python -m prefect.engine`, as a worker begins it, which looks ten times as often."""
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def orphan(shop: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
 
     def begin(deployment: str, **parameters: Any) -> tuple[UUID, subprocess.Popen[bytes]]:
         run: Any = run_deployment(deployment, parameters=parameters, timeout=0)
-        execute = [sys.executable, "-m", "prefect.engine", str(run.id)]
+        execute = [sys.executable, "-c", EXECUTE, str(run.id)]
         begun.append(subprocess.Popen(execute, cwd=ROOT))
         return run.id, begun[-1]
 
@@ -91,6 +97,7 @@ def test_a_backfill_whose_worker_is_gone_stops_when_it_is_over(
     process.wait(SOON_SECONDS)
     assert 3 < landed(shop) < DAYS - 200
     assert api.flow_run(run_id).state_type is end
+    assert eventually(lambda: any("this run stops" in line for line in api.log(run_id)))
 
 
 def test_catching_up_stops_when_it_is_over(shop: Any, orphan: Any, api: Api) -> None:
@@ -101,6 +108,7 @@ def test_catching_up_stops_when_it_is_over(shop: Any, orphan: Any, api: Api) -> 
     process.wait(SOON_SECONDS)
     assert 3 < landed(shop) < DAYS
     assert api.flow_run(run_id).state_type is StateType.CANCELLED
+    assert eventually(lambda: any("this run stops" in line for line in api.log(run_id)))
 
 
 def landed(shop: Any) -> int:

@@ -108,7 +108,7 @@ def test_a_change_that_landed_and_whose_step_is_tried_again_is_told(
 def test_a_commit_that_goes_on_after_its_answer_was_lost_is_waited_for(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    going_on = list[threading.Thread]()
+    going_on, waited = list[threading.Thread](), list[bool]()
 
     def others_wait() -> bool:
         (waiting,) = shop.warehouse.fetch("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
@@ -119,7 +119,7 @@ def test_a_commit_that_goes_on_after_its_answer_was_lost_is_waited_for(
 
         def commit() -> None:
             with still_open:
-                eventually(others_wait, 10)
+                waited.append(eventually(others_wait, 10))
 
         going_on.append(threading.Thread(target=commit))
         going_on[0].start()
@@ -127,5 +127,6 @@ def test_a_commit_that_goes_on_after_its_answer_was_lost_is_waited_for(
     when_it_ends(monkeypatch, shop, '"audits"', 1, goes_on)
     state = run("none")
     going_on[0].join()
+    assert waited == [True]
     assert "1 changed" in str(state.message)
     assert kept(shop, state) == FOUND
