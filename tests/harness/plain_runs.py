@@ -56,6 +56,7 @@ PLAIN = {
     "reconcile",
     "update-symbols",
     "full-copy",  # of the tests of a copy that goes on
+    "flips",  # of those that alter values on their way
 }
 
 _starting_at: ContextVar[datetime | None] = ContextVar("_starting_at", default=None)

@@ -20,7 +20,7 @@ from tests.flows.pipeline import forks
 from tests.flows.pipeline.full_copy import full_copy
 from tests.harness.api import eventually
 
-ROWS = 5_000
+ROWS = 500
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 
 STATEMENTS = [
@@ -90,7 +90,7 @@ def test_killed_at_a_statement_the_same_run_lands_what_was_staged(
     monkeypatch: pytest.MonkeyPatch,
     statement: str,
 ) -> None:
-    shop.write_specs(orders={**SPEC, "resume_rows": 1000})
+    shop.write_specs(orders={**SPEC, "resume_rows": 100})
     kill_at(redshift_double, postgres, carry_in_pieces, Fault("stall", statement, seconds=1))
     assert is_untouched(shop) or is_complete(shop)
     assert len(shop.receipts("orders")) == (2 if is_complete(shop) else 1)

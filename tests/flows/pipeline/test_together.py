@@ -252,7 +252,7 @@ def test_neighbours_share_a_read_a_copy_and_a_transaction(shop: Any, redshift_do
 
 
 @EMBEDDED
-def test_ten_years_of_days_without_rows_are_a_few_questions(
+def test_three_years_of_days_without_rows_are_a_few_questions(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.sql("DELETE FROM nps WHERE id > 0")
@@ -260,12 +260,12 @@ def test_ten_years_of_days_without_rows_are_a_few_questions(
     kind = type(shop.source)
     read = kind.read
     monkeypatch.setattr(kind, "read", lambda self, query: reads.append(query) or read(self, query))
-    days = {"start_date": date(2014, 1, 1), "end_date": date(2024, 1, 1)}
+    days = {"start_date": date(2021, 1, 1), "end_date": date(2024, 1, 1)}
     state = backfill(table="nps", **days, return_state=True)
     assert state.type is StateType.COMPLETED, state.message
     assert len(reads) < 30
     receipts = shop.receipts("nps")
-    assert len({each.window_label for each in receipts}) == len(receipts) == 3652
+    assert len({each.window_label for each in receipts}) == len(receipts) == 1095
     assert sum(each.rows_inserted for each in receipts) == 1
 
 

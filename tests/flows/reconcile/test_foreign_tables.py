@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True),
 ]
 
-ROWS = 6_000
+ROWS = 2_000
 DRIFTS = 100
 SPEC = {
     "mode": "window",
@@ -75,7 +75,7 @@ def shop(journey: Any, mariadb: Any, tmp_path: Path) -> Any:
                 seed.choice([None, "", "a | b", f"é {number}"]),
                 seed.choice([None, seed.randrange(10**6) / 100]),
                 seed.choice([None, seed.randbytes(8)]),
-                datetime(2023, 1, 1) + timedelta(seconds=number * 430, microseconds=number),
+                datetime(2023, 1, 1) + timedelta(seconds=number * 1_290, microseconds=number),
             )
             for number in range(ROWS)
         ],

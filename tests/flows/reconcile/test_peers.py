@@ -72,24 +72,30 @@ def carried(
     shop: MySQLShop,
     folder_stage: Any,
     postgres_warehouse: Any,
-    prefect_server: Any,
+    table: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Journey]:
-    """Tables with keys of every kind, carried as they are."""
+    """The table of the case, carried as it is."""
     specs = tmp_path / "tables.yaml"
     monkeypatch.setenv("FERRY_TABLES", str(specs))
-    journey = Journey(shop.source, folder_stage, postgres_warehouse, lambda *_: None, specs)
-    for table, (columns, _) in TABLES.items():
-        shop.run(f"CREATE TABLE {table} ({columns})")
-        rows = rows_of(table)
-        marks = ", ".join(["%s"] * len(rows[0]))
-        with shop.connection.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-    journey.write_specs(**{t: {"mode": "full", "key": key} for t, (_, key) in TABLES.items()})
-    for table in TABLES:
+    journey = Journey(
+        shop.source,
+        folder_stage,
+        postgres_warehouse,
+        lambda *_: None,
+        specs,
+        known_to_the_server=False,
+    )
+    (columns, key), rows = TABLES[table], rows_of(table)
+    shop.run(f"CREATE TABLE {table} ({columns})")
+    marks = ", ".join(["%s"] * len(rows[0]))
+    with shop.connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+    journey.write_specs(**{table: {"mode": "full", "key": key}})
+    with journey.of_this_process():
         sync_table(table=table)
-    yield journey
+        yield journey
     postgres_warehouse.execute(f'DROP SCHEMA IF EXISTS "{journey.schema}" CASCADE')
 
 

@@ -60,37 +60,39 @@ def readings(journey: Any, folder: Path, monkeypatch: Any, spec: str, query: str
     return table
 
 
-@pytest.mark.parametrize(
-    ("zone", "moment", "inside"),
-    [
-        ("Asia/Seoul", datetime(2023, 1, 4, 14, 59, 59, 999_999), False),
-        ("Asia/Seoul", datetime(2023, 1, 4, 15), True),
-        ("Asia/Seoul", datetime(2023, 1, 5, 14, 59, 59, 999_999), True),
-        ("Asia/Seoul", datetime(2023, 1, 5, 15), False),
-        ("America/New_York", datetime(2023, 1, 5, 4, 59), False),
-        ("America/New_York", datetime(2023, 1, 6, 4, 59), True),
-        ("UTC", datetime(2023, 1, 5), True),
-        ("UTC", datetime(2023, 1, 6), False),
+MOMENTS = {
+    "Asia/Seoul": [
+        (datetime(2023, 1, 4, 14, 59, 59, 999_999), False),
+        (datetime(2023, 1, 4, 15), True),
+        (datetime(2023, 1, 5, 14, 59, 59, 999_999), True),
+        (datetime(2023, 1, 5, 15), False),
     ],
-)
+    "America/New_York": [
+        (datetime(2023, 1, 5, 4, 59), False),
+        (datetime(2023, 1, 6, 4, 59), True),
+    ],
+    "UTC": [(datetime(2023, 1, 5), True), (datetime(2023, 1, 6), False)],
+}
+"""By zone: moments of UTC, and whether they are on its fifth."""
+
+
+@pytest.mark.parametrize("zone", MOMENTS)
 def test_an_input_check_looks_at_the_hours_of_the_day_in_the_summary_s_zone(
-    journey: Any, tmp_path: Path, monkeypatch: Any, zone: str, moment: datetime, inside: bool
+    journey: Any, tmp_path: Path, monkeypatch: Any, zone: str
 ):
     warehouse = journey.warehouse
     table = readings(journey, tmp_path, monkeypatch, SPEC.format_map(named(journey, zone)), QUERY)
     build_summary(summary="by_day")  # whole, so that a day can be built alone from now on
     put = f"INSERT INTO {table} VALUES ({PARAM}, 99)"
-    warehouse.execute(Statement(put, (moment.replace(tzinfo=UTC),)))
+    days = {"start_date": date(2023, 1, 5), "end_date": date(2023, 1, 6)}
+    for moment, inside in MOMENTS[zone]:
+        warehouse.execute(Statement(put, (moment.replace(tzinfo=UTC),)))
 
-    state = build_summary(
-        summary="by_day",
-        start_date=date(2023, 1, 5),
-        end_date=date(2023, 1, 6),
-        return_state=True,
-    )
+        state = build_summary(summary="by_day", **days, return_state=True)
 
-    assert state.is_failed() is inside, state.message
-    assert ("no reading beyond 10" in state.message) is inside
+        assert state.is_failed() is inside, (moment, state.message)
+        assert ("no reading beyond 10" in state.message) is inside
+        warehouse.execute(f"DELETE FROM {table}")
 
 
 HOURS = """SELECT hour, COUNT(*) AS readings FROM (
