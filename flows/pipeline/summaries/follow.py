@@ -13,7 +13,7 @@ from ferry.batch import Batch
 from ferry.errors import IncompleteReadError
 from flows.pipeline.carry_batch import carry
 from flows.pipeline.make_batch import Route
-from flows.pipeline.summaries.published import Published
+from flows.pipeline.summaries.published import ANY_WAREHOUSE, Published
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
 from tasks.pages.receipt import receipt_line
@@ -62,7 +62,7 @@ def follow_tables(names: Iterable[str]) -> Published:
     try:
         return _follow(carried)
     except Exception as error:  # noqa: BLE001  # a file that was changed under the run, for one
-        return Published(failures={"summaries": log_failure(error, "summaries")})
+        return Published(failures={(ANY_WAREHOUSE, "summaries"): log_failure(error, "summaries")})
 
 
 def _follow(carried: set[str]) -> Published:

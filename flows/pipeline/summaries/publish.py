@@ -18,7 +18,7 @@ from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span
 from ferry.summaries.publications import Build, Publication
 from ferry.summaries.specs import SummarySpec
-from flows.pipeline.summaries.published import Published
+from flows.pipeline.summaries.published import ANY_WAREHOUSE, Published
 from tasks.pages.newest import newest_rows, show
 from tasks.plan_summary import changed_since, is_there, missing_tables, plan_summary
 from tasks.staging_tables import drop_quietly
@@ -61,17 +61,22 @@ def publish_summaries(
         tables: All table specs.
         broken: Why others cannot be built at all, by their tables' names.
     """
-    published, log = Published(failures=dict(broken or {})), get_run_logger()
-    for reason in published.failures.values():
+    log = get_run_logger()
+    unreadable = {(ANY_WAREHOUSE, name): reason for name, reason in (broken or {}).items()}
+    published = Published(failures=unreadable)
+    failures = published.failures
+    for reason in unreadable.values():
         log.error("%s", reason)
     warehouses: dict[str, Warehouse] = {}
     _warn_of_not_followed(requests, summaries, tables, warehouses)
     for request in requests:
         spec, target = request.spec, str(request.spec.target)
-        waiting = [name for name in spec.reads if name in published.failures]
+        place = spec.warehouse, target
+        anywhere = (spec.warehouse, ANY_WAREHOUSE)
+        waiting = [name for name in spec.reads if any((w, name) in failures for w in anywhere)]
         if waiting:
-            published.failures[target] = f"{target}: waits for {', '.join(waiting)}"
-            log.error("%s", published.failures[target])
+            failures[place] = f"{target}: waits for {', '.join(waiting)}"
+            log.error("%s", failures[place])
             continue
         try:
             if spec.warehouse not in warehouses:
@@ -87,7 +92,7 @@ def publish_summaries(
                 raise _missing(spec, missing)
             publication = _publish_one(request, summaries, tables, warehouse)
         except Exception as error:  # noqa: BLE001  # the others are built, whatever it is
-            published.failures[target] = log_failure(error, target)
+            failures[place] = log_failure(error, target)
         else:
             published.publications += [publication] if publication else []
     return published

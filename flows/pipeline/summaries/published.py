@@ -13,6 +13,9 @@ from ferry.bounded import MAX_REASONS, first_of, on_one_line
 if TYPE_CHECKING:  # it brings sqlglot
     from ferry.summaries.publications import Publication
 
+ANY_WAREHOUSE = ""
+"""In place of the name of a warehouse's block."""
+
 
 @dataclass
 class Published:
@@ -20,11 +23,12 @@ class Published:
 
     Attributes:
         publications: What was published, in order.
-        failures: Why others were not, by their tables' names.
+        failures: Why others were not, by their warehouses and tables; by `ANY_WAREHOUSE` where that
+            is not known, as of one whose files cannot be read.
     """
 
     publications: list[Publication] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def failed(self, head: str) -> State[Any]:
         """The state of a run that failed, one reason per line."""
