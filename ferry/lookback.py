@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from ferry.specs.tables import TableSpec
-from ferry.windows import Window, clamped, local_midnight, scheduled_window, zone_info
+from ferry.windows import Every, Window, clamped, local_midnight, scheduled_window, zone_info
 
 
 def with_lookback(spec: TableSpec, own: Window) -> Window:
@@ -22,11 +22,16 @@ def with_lookback(spec: TableSpec, own: Window) -> Window:
     return Window(min(start, own.start), own.end, own.zone)
 
 
+def window_length(spec: TableSpec) -> Every:
+    """What a window without dates is; with `every: never`, a day."""
+    return "hour" if spec.every == "hour" else "day"
+
+
 def own_window(spec: TableSpec, window: Window, scheduled_start: datetime) -> Window:
     """The run's own window: the one it was given, without the lookback of a scheduled run."""
     if not spec.lookback:
         return window
-    own = scheduled_window(scheduled_start, window.zone, spec.window_length)
+    own = scheduled_window(scheduled_start, window.zone, window_length(spec))
     return own if window == with_lookback(spec, own) else window
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from ferry.batch import CursorValue, ExtractQuery, StageFormat
 from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
-from ferry.lookback import from_midnight, with_lookback
+from ferry.lookback import from_midnight, window_length, with_lookback
 from ferry.receipts.columns import ColumnsCarried
 from ferry.receipts.table import LandedBefore
 from ferry.schema import NUMBERS, TIMES, Column, Kind, TableSchema, named_columns
@@ -110,7 +110,7 @@ def choose_window(
         window = run_window(
             scheduled_start=scheduled_start,
             zone=zone or spec.zone,
-            every=spec.window_length,
+            every=window_length(spec),
             run_date=run_date,
             window_start=window_start,
             window_end=window_end,

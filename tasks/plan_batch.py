@@ -24,12 +24,12 @@ from ferry.target.side_effects import refuse_side_effects
 from ferry.target.value_types import carried_as_text, check_types
 from tasks.landed.carried_otherwise import in_older_rows, warn_of_other_readings
 from tasks.landed.receipts import columns_carried, landed_before
+from tasks.landed.uncarried import refuse_never_carried
 from tasks.landed.watermark import watermark
 from tasks.step import STEP, explains, located
 from tasks.target.retype import plan_columns
 from tasks.target.target_only import refuse_emptying_columns
 from tasks.target.text_case import refuse_ignored_case
-from tasks.uncarried import refuse_never_carried
 
 
 @task(name="plan", task_run_name="plan {batch}", **STEP)

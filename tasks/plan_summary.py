@@ -15,11 +15,11 @@ from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpecs
 from ferry.statements import Transaction
+from ferry.summaries.build import Build
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import EVERYTHING, Span, covered, from_text, merged
 from ferry.summaries.publications import (
     OWN_TABLES,
-    Build,
     select_definition,
     select_new_publications,
     select_new_receipts,

@@ -26,9 +26,9 @@ from ferry.schema import TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from tasks.landed.history import read_coverage, read_run
+from tasks.landed.uncarried import refuse_never_carried
 from tasks.plan_batch import describe_source
 from tasks.step import STEP, explains
-from tasks.uncarried import refuse_never_carried
 
 MAX_ESTIMATES = 50
 """Questions to the source: its optimizer guesses for so many stretches of the range."""

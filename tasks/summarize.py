@@ -14,6 +14,7 @@ from ferry import statements as sql
 from ferry.batch import STAGING_SCHEMA
 from ferry.errors import CheckFailedError, SchemaError, StaleReadError
 from ferry.schema import Kind, TableName
+from ferry.summaries.build import Build, Built
 from ferry.summaries.check_specs import SqlCheck
 from ferry.summaries.check_subject import Subject
 from ferry.summaries.checks import CheckResult, Side, built_in, judged, question
@@ -22,8 +23,6 @@ from ferry.summaries.partitions import to_text, window_values
 from ferry.summaries.publications import (
     CHECK_COLUMNS,
     CHECK_RESULTS,
-    Build,
-    Built,
     Publication,
     check_rows,
     outcome,

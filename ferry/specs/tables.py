@@ -300,11 +300,6 @@ class TableSpec(BaseModel):
         return HOURLY_SETTLE_SECONDS if self.every == "hour" else 0
 
     @property
-    def window_length(self) -> Literal["hour", "day"]:
-        """What a window without dates is; with `every: never`, a day."""
-        return "hour" if self.every == "hour" else "day"
-
-    @property
     def as_planned(self) -> dict[str, Any]:
         """All of it as JSON, for runs that are to carry what was planned with it."""
         return self.model_dump(mode="json", by_alias=True)

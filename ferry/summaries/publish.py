@@ -15,14 +15,13 @@ from ferry import statements as sql
 from ferry.errors import CountMismatchError, SchemaError
 from ferry.schema import Column, Kind, TableName, TableSchema, fits
 from ferry.statements import Transaction
+from ferry.summaries.build import Build, Built
 from ferry.summaries.moments import moments
 from ferry.summaries.publications import (
     PUBLICATION_COLUMNS,
     PUBLICATIONS,
     SUMMARIZED,
     SUMMARIZED_COLUMNS,
-    Build,
-    Built,
     Publication,
     publication_of,
     publication_row,

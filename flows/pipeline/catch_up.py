@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from ferry.backfills.outcomes import Outcome, receipts_of
 from ferry.backfills.past_windows import not_loaded, past_windows
 from ferry.batch import Batch
-from ferry.lookback import own_window
+from ferry.lookback import own_window, window_length
 from ferry.plan import plan_query
 from ferry.reasons import reason_of
 from ferry.windows import Window
@@ -24,11 +24,11 @@ from flows.pipeline.carry_many import InARow, run_windows
 from flows.pipeline.make_batch import Route, load_route
 from tasks.gather import gather
 from tasks.landed.history import read_coverage, read_run
+from tasks.landed.uncarried import refuse_never_carried
 from tasks.pages.receipt import receipt_line
 from tasks.plan_batch import describe_source
 from tasks.runs.own_state import while_running
 from tasks.step import explains
-from tasks.uncarried import refuse_never_carried
 
 GIVE_UP_AFTER = 3
 """So many batches in a row that fail by what is no window's fault: the others would, too."""
@@ -131,7 +131,7 @@ def _to_catch_up(batch: Batch, route: Route) -> list[Window]:
     if batch.window is None or spec.start_date is None:
         return []
     own = own_window(spec, batch.window, batch.scheduled_start)
-    past = past_windows(spec.start_date, own, spec.window_length)
+    past = past_windows(spec.start_date, own, window_length(spec))
     return not_loaded(past, read_coverage(batch.spec, route.warehouse))
 
 

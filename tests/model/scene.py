@@ -103,7 +103,11 @@ class Scene:
             stack.enter_context(simulated(self.clock))
             # Nothing is shown of a read that takes long: to show it, Prefect would start a server.
             stack.enter_context(patch("tasks.pages.progress.FIRST_REPORT_SECONDS", math.inf))
-            for reading in ("tasks.landed.carried_otherwise", "tasks.extract", "tasks.uncarried"):
+            for reading in (
+                "tasks.landed.carried_otherwise",
+                "tasks.extract",
+                "tasks.landed.uncarried",
+            ):
                 stack.enter_context(patch(f"{reading}.place_among_readers", _unlimited))
             for name, module in list(sys.modules.items()):
                 if name.startswith("flows.") and hasattr(module, "work_folder"):

@@ -22,9 +22,9 @@ from blocks.warehouses import DIALECTS, WAREHOUSES
 from ferry import statements as sql
 from ferry.capabilities import Capabilities
 from ferry.schema import Column, TableName
+from ferry.summaries.build import Build
 from ferry.summaries.files import parse_summary
 from ferry.summaries.partitions import EVERYTHING, window_values
-from ferry.summaries.publications import Build
 from ferry.summaries.query import bound, parse_query
 from ferry.summaries.specs import SummarySpec, data_type
 from tasks.plan_summary import make_own_tables

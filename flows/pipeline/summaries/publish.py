@@ -13,10 +13,11 @@ from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.errors import CheckFailedError, FerryError, SchemaError, SpecError, StaleReadError
 from ferry.specs.tables import TableSpecs
+from ferry.summaries.build import Build
 from ferry.summaries.checks import CheckResult
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span
-from ferry.summaries.publications import Build, Publication
+from ferry.summaries.publications import Publication
 from ferry.summaries.specs import SummarySpec
 from flows.pipeline.summaries.published import ANY_WAREHOUSE, Published
 from tasks.pages.newest import newest_rows, show

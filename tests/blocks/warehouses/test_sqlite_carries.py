@@ -17,9 +17,9 @@ from blocks import registry
 from blocks.stages import FolderStage
 from blocks.warehouses import DIALECTS
 from ferry.receipts.receipt import Receipt
+from ferry.summaries.build import Build
 from ferry.summaries.files import parse_summary
 from ferry.summaries.partitions import EVERYTHING, Span
-from ferry.summaries.publications import Build
 from flows.sync_table import sync_table
 from tasks.plan_summary import make_own_tables
 from tasks.summarize import build_aside, check, publish

@@ -15,13 +15,13 @@ from deployments.reader_limits import register_limits
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName, TableSchema
 from ferry.specs.tables import parse_table_specs
+from tasks.landed.uncarried import refuse_uncarried
 from tasks.places.readers import (
     backfill_limit,
     more_places,
     place_among_readers,
     readers_limit,
 )
-from tasks.uncarried import refuse_uncarried
 from tests.harness.api import eventually
 
 ROOT = Path(__file__).parents[3]
