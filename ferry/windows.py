@@ -6,11 +6,12 @@ the run's *scheduled* start, so that a retry tomorrow reads the same rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from ferry.errors import RequestError
@@ -374,3 +375,18 @@ def repeated_times(start: datetime, end: datetime, zone: str) -> tuple[RepeatedT
             found.append((begin, begin + (before - after)))
         one = other
     return tuple(found)
+
+
+def union(stretches: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Stretches `[start, end)` in order, those that touch or overlap as one.
+
+    None begins before all, and ends after all.
+    """
+    joined: list[tuple[Any, Any]] = []
+    for start, end in sorted(stretches, key=lambda each: (each[0] is not None, each[0])):
+        if joined and (start is None or joined[-1][1] is None or start <= joined[-1][1]):
+            first, last = joined[-1]
+            joined[-1] = first, None if last is None or end is None else max(last, end)
+        else:
+            joined.append((start, end))
+    return joined

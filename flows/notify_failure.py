@@ -16,7 +16,7 @@ from prefect.states import Completed
 
 from ferry.errors import OutcomeUnknownError
 from ferry.reasons import reason_of
-from flows.pipeline.notify import HOOK_SECONDS, NOBODY, PERHAPS, notifier_slug, send_notice
+from flows.pipeline.notify import HOOK_SECONDS, NOBODY, OUTCOME_UNKNOWN, notifier_slug, send_notice
 from tasks.runs.notice_claims import NoticeClaim, forget_old_claims
 from tasks.step import explains
 
@@ -55,5 +55,5 @@ def notify_failure(flow_run_id: UUID) -> Any:
         except OutcomeUnknownError as error:
             if not claim.again:
                 raise
-            return Completed(message=PERHAPS % (slug, reason_of(error)))
+            return Completed(message=OUTCOME_UNKNOWN % (slug, reason_of(error)))
     return Completed(message=f"{slug} was notified")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,18 +48,3 @@ class Carried:
             return False
         end = self.stretches[position][1]
         return bool(end is None or value < end)
-
-
-def merged(stretches: Iterable[tuple[Any, Any]]) -> tuple[tuple[Any, Any], ...]:
-    """Stretches in order, those that touch or overlap as one; None is before and after all."""
-    ordered = sorted(stretches, key=lambda each: (each[0] is not None, each[0]))
-    found: list[tuple[Any, Any]] = []
-    for start, end in ordered:
-        if found:
-            first, last = found[-1]
-            if last is None or (start is None or start <= last):
-                longer = None if last is None or end is None else max(last, end)
-                found[-1] = (first, longer)
-                continue
-        found.append((start, end))
-    return tuple(found)

@@ -23,7 +23,7 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_windows, on_clock, zone_info
 
 ONE_DAY = timedelta(days=1)
-EARLIEST_DAY = date(1970, 1, 1)
+EPOCH_DAY = date(1970, 1, 1)
 """No day before it is told of, unless the table's `start_date` says so."""
 
 
@@ -201,11 +201,11 @@ def table_days(
     today = now.astimezone(zone_info(zone)).date()
     if spec.mode == "full" or _has_no_days(spec, receipts, cursor, cursor_kind):
         return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
-    if start and start < EARLIEST_DAY and not spec.start_date:  # a typo would be very many days
+    if start and start < EPOCH_DAY and not spec.start_date:  # a typo would be very many days
         raise RequestError(
             "coverage tells no day so long ago",
             table=str(spec.target),
-            expected=f"a start_date from {EARLIEST_DAY} on",
+            expected=f"a start_date from {EPOCH_DAY} on",
             found=start,
             todo="Correct the dates, or say in the table's spec from which day on it has rows.",
         )
@@ -302,4 +302,4 @@ def _first_day(events: Iterable[Event], zone: str) -> date | None:
         if not (event.void and event.start is ALWAYS)
     )
     first = min(days, default=None)
-    return first and max(first, EARLIEST_DAY)
+    return first and max(first, EPOCH_DAY)

@@ -10,17 +10,18 @@ from datetime import datetime
 from ferry.coverage.standings import coverage_of
 from ferry.receipts.receipt import LOADED, PARTIAL, VOID, ReceiptTimes
 from ferry.specs.tables import TableSpec
+from ferry.windows import union
 
-Stretch = tuple[datetime, datetime]
+Interval = tuple[datetime, datetime]
 
 
 def not_back(
     receipts: Sequence[ReceiptTimes],
     lost_at: datetime,
-    bounds: Sequence[Stretch],
+    bounds: Sequence[Interval],
     cursor: str | None = None,
     spec: TableSpec | None = None,
-) -> list[Stretch]:
+) -> list[Interval]:
     """The stretches that were carried before a table lost its rows, and not again since.
 
     What was carried in part alone counts as back when it is in part again.
@@ -36,25 +37,25 @@ def not_back(
     Returns:
         The stretches in order of time; what has no start begins at `standings.ALWAYS`.
     """
-    found: list[Stretch] = []
+    found: list[Interval] = []
     for those in (receipts, [_as_loaded(each) for each in receipts]):
         before = [each for each in those if each.status != VOID and each.finished_at <= lost_at]
-        had = _joined(coverage_of(before, []).loaded)
-        has = _joined(coverage_of(those, [], cursor, spec).loaded)
+        had = union(coverage_of(before, []).loaded)
+        has = union(coverage_of(those, [], cursor, spec).loaded)
         found += _less(_within(had, bounds), has)
-    return _joined(found)
+    return union(found)
 
 
 def _as_loaded(receipt: ReceiptTimes) -> ReceiptTimes:
     return replace(receipt, status=LOADED) if receipt.status == PARTIAL else receipt
 
 
-def _within(stretches: Iterable[Stretch], bounds: Sequence[Stretch]) -> list[Stretch]:
+def _within(stretches: Iterable[Interval], bounds: Sequence[Interval]) -> list[Interval]:
     cut = [(max(s, first), min(e, last)) for s, e in stretches for first, last in bounds]
     return [(start, end) for start, end in cut if start < end]
 
 
-def _less(stretches: Iterable[Stretch], taken: Sequence[Stretch]) -> list[Stretch]:
+def _less(stretches: Iterable[Interval], taken: Sequence[Interval]) -> list[Interval]:
     """What of the stretches is in none of others, which are in order and do not overlap."""
     left, ends = [], [last for _, last in taken]
     for start, end in stretches:
@@ -68,13 +69,3 @@ def _less(stretches: Iterable[Stretch], taken: Sequence[Stretch]) -> list[Stretc
         if after < end:
             left.append((after, end))
     return left
-
-
-def _joined(stretches: Iterable[Stretch]) -> list[Stretch]:
-    joined: list[Stretch] = []
-    for start, end in sorted(stretches):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return joined

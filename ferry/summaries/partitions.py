@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from ferry.errors import RequestError
-from ferry.windows import on_clock, zone_info
+from ferry.windows import on_clock, union, zone_info
 
 PartitionBy = Literal["day", "month"]
 
@@ -81,12 +81,7 @@ def following(start: datetime, by: PartitionBy) -> datetime:
 
 def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
     """The same time in as few spans as it takes, in order; at most `MAX_SPANS`."""
-    joined: list[Span] = []
-    for span in sorted(spans):
-        if joined and span.start <= joined[-1].end:
-            joined[-1] = Span(joined[-1].start, max(joined[-1].end, span.end))
-        else:
-            joined.append(span)
+    joined = [Span(start, end) for start, end in union((each.start, each.end) for each in spans)]
     if len(joined) > MAX_SPANS:
         return (Span(joined[0].start, joined[-1].end),)
     return tuple(joined)

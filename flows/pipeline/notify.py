@@ -30,7 +30,7 @@ from tasks.runs.notice_claims import NoticeClaim
 
 SETTING = "FERRY_NOTIFY"
 NOBODY = f"nobody is to be notified: {SETTING} is not set"
-PERHAPS = "it is not known whether %s was notified of this failure: %s"
+OUTCOME_UNKNOWN = "it is not known whether %s was notified of this failure: %s"
 HOOK_SECONDS = 60.0
 """For how long the backstop waits for a hook that is about to send."""
 
@@ -67,7 +67,7 @@ def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
             if mine:
                 send_notice(run, state, slug, claim, log)
     except OutcomeUnknownError as error:
-        log.error(PERHAPS, slug, reason_of(error))
+        log.error(OUTCOME_UNKNOWN, slug, reason_of(error))
     except Exception as error:  # noqa: BLE001  # the run's own failure is the one that counts
         log.error("NOBODY WAS NOTIFIED of this failure by %s: %s", slug, reason_of(error))
 

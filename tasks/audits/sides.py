@@ -12,7 +12,7 @@ from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.audits.buckets import MOST_YEARS, day_of, stored
-from ferry.audits.carried import Carried, merged
+from ferry.audits.carried import Carried
 from ferry.audits.classify import FLOAT_ERROR
 from ferry.audits.deleted import marked_as_deleted
 from ferry.batch import CursorValue
@@ -31,7 +31,7 @@ from ferry.receipts.table import rows_held
 from ferry.schema import EXACT, NUMBERS, TIMES, Column, Kind, TableSchema
 from ferry.specs.tables import TableSpec
 from ferry.statements import Statement
-from ferry.windows import Window, clamped
+from ferry.windows import Window, clamped, union
 from ferry.write.deletions import Deletion, deletion
 from tasks.landed.history import read_history
 from tasks.plan_batch import describe_source
@@ -273,7 +273,7 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
     loaded = coverage.loaded
     by_time = (kind in TIMES or spec.cursor_unit) and not goes_by_no_time(spec, kind)
     if loaded and by_time and not _filled_by_others(spec, warehouse):
-        stretches = merged(
+        stretches = union(
             (None if start is ALWAYS else stored(start, kind, spec), stored(end, kind, spec))
             for start, end in loaded
         )
@@ -281,7 +281,7 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
         if source.version and source.version.type.kind in TIMES:
             assert coverage.read_until is not None  # something is loaded
             until = stored(coverage.read_until, source.version.type.kind, spec)
-        return Carried(stretches, until, spec.mode == "full")
+        return Carried(tuple(stretches), until, spec.mode == "full")
     if by_time and history.receipts and spec.every != "never":
         # Nothing of it is valid any more: what had been carried is missing, if anything had.
         return Carried() if not_void else Carried(())

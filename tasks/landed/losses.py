@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.coverage.losses import Stretch, not_back
+from ferry.coverage.losses import Interval, not_back
 from ferry.coverage.standings import ALWAYS
 from ferry.cursors import find_cursor
 from ferry.errors import CheckFailedError
@@ -22,7 +22,7 @@ from ferry.summaries.publications import select_built_since
 from ferry.summaries.publish import rows_held as rows_published
 from ferry.summaries.specs import SummarySpec
 
-_ALL: Stretch = ALWAYS, datetime.max.replace(tzinfo=UTC)
+_ALL: Interval = ALWAYS, datetime.max.replace(tzinfo=UTC)
 
 
 def refuse_lost_inputs(
@@ -100,7 +100,7 @@ def _not_back(
     spans: Sequence[Span],
     lost_at: datetime,
     warehouse: Warehouse,
-) -> list[Stretch]:
+) -> list[Interval]:
     columns = times_columns([column.name for column in RECEIPT_COLUMNS])
     select = sql.select_where(RECEIPTS, columns, "table_name", str(target))
     receipts = [ReceiptTimes(*row) for row in warehouse.fetch(select)]
@@ -114,7 +114,7 @@ def _not_back(
     return not_back(receipts, lost_at, bounds, cursor.name.lower() if cursor else None, table)
 
 
-def _said(stretches: Sequence[Stretch]) -> str:
+def _said(stretches: Sequence[Interval]) -> str:
     """The stretches for people; of many, the first ones and how many more."""
     said = [
         f"until {end:%Y-%m-%dT%H:%M%z}"

@@ -5,13 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ferry.coverage.losses import Stretch, not_back
+from ferry.coverage.losses import Interval, not_back
 from ferry.coverage.standings import ALWAYS
 from ferry.receipts.receipt import LOADED, PARTIAL, VOID, ReceiptTimes
 from ferry.windows import day_window
 
 LOST = datetime(2023, 6, 2, tzinfo=UTC)
-EVER: list[Stretch] = [(ALWAYS, datetime(9999, 1, 1, tzinfo=UTC))]
+EVER: list[Interval] = [(ALWAYS, datetime(9999, 1, 1, tzinfo=UTC))]
 
 
 def carried(
@@ -27,7 +27,7 @@ def day(number: int, days_after: int, status: str = LOADED) -> ReceiptTimes:
     return carried(window.start, window.end, days_after, status)
 
 
-def of(first: int, last: int) -> Stretch:
+def of(first: int, last: int) -> Interval:
     return datetime(2023, 1, first, tzinfo=UTC), datetime(2023, 1, last, tzinfo=UTC)
 
 
@@ -49,7 +49,7 @@ HAD = [day(number, -1) for number in (3, 4, 5, 6)] + [VOID_TIMES]
     ],
 )
 def test_what_is_left_is_what_was_carried_and_is_not_again(
-    since: list[ReceiptTimes], bounds: list[Stretch], left: list[Stretch]
+    since: list[ReceiptTimes], bounds: list[Interval], left: list[Interval]
 ) -> None:
     assert not_back([*HAD, *since], LOST, bounds) == left
 
