@@ -251,12 +251,12 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
     Raises:
         RequestError: It has no windows, and a full copy would take out rows unasked.
     """
+    if spec.mode == "full":
+        return None if audit.different else []
     rows = audit.different_rows(Difference.MISSING, Difference.CHANGED)
     whole = [bucket for bucket in audit.different if bucket.unclassified]
     if not rows and not whole:
         return []
-    if spec.mode == "full":
-        return None
     no_days = any(bucket.window is None for bucket in whole) or any(row.at is None for row in rows)
     times = isinstance(next((row.at for row in rows), date.min), date) or spec.cursor_unit
     if no_days or not times:

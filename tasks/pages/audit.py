@@ -58,14 +58,15 @@ def show_audits(
 
 def advice(spec: TableSpec, audit: Audit) -> str:
     """What repairs what an audit has found: a command, of just the days that differ."""
-    if audit.counts_only(Difference.EXTRA) and spec.hard_deletes == "report":
+    only_extra, full = audit.counts_only(Difference.EXTRA), spec.mode == "full"
+    if only_extra and spec.hard_deletes == "report" and not full:
         return (
             "To take these rows out, or mark them: `hard_deletes: delete` or `mark` in the table's "
             "spec, and repair=all."
         )
     rows = audit.different_rows(*DIFFERENCES)
     by_time = spec.cursor_unit or all(row.at is None or isinstance(row.at, date) for row in rows)
-    if spec.mode != "full" and not by_time:
+    if not (full or by_time or only_extra):
         return "Its rows are in no window: `sync-table` with mode=full carries all of them again."
     return f"To repair: {command_line(spec, audit)}"
 

@@ -229,6 +229,34 @@ def test_a_full_copy_takes_no_more_rows_out_than_it_may(shop: Any) -> None:
 
 
 @EMBEDDED
+def test_a_full_copy_takes_out_rows_that_alone_are_too_many(shop: Any) -> None:
+    shop.write_specs(orders={"mode": "full", "key": ["id"]})
+    sync_table(table="orders")
+    shop.sql("DELETE FROM orders WHERE id = 11")
+    state = run(repair="carry")
+    assert "`max_delete_percent`" in str(state.message)
+    assert len(shop.target("orders")) == 9
+    message = str(run().message)
+    assert "--param table=orders --param repair=carry" in message
+    assert "hard_deletes" not in message
+    state = run(repair="carry", max_delete_percent=70)
+    assert state.type is StateType.COMPLETED, state.message
+    assert len(shop.target("orders")) == 8
+
+
+@EMBEDDED
+def test_rows_too_many_of_a_watermark_over_ids_are_taken_out_as_the_spec_says(shop: Any) -> None:
+    spec = {"mode": "watermark", "key": ["id"], "cursor": "id", "max_delete_percent": 70}
+    shop.write_specs(orders={**spec, "hard_deletes": "delete"})
+    sync_table(table="orders")
+    shop.sql("DELETE FROM orders WHERE id = 11")
+    assert str(run().message).endswith("--param table=orders --param repair=all")
+    state = run(repair="all")
+    assert state.type is StateType.COMPLETED, state.message
+    assert len(shop.target("orders")) == 8
+
+
+@EMBEDDED
 def test_a_full_copy_is_no_repair_of_a_part_of_the_table(shop: Any) -> None:
     shop.write_specs(orders={"mode": "full", "key": ["id"]})
     sync_table(table="orders")
