@@ -261,7 +261,8 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
     """Which rows of the source have been carried, by the receipts.
 
     Where none tells of time, as in a table that is carried by a watermark over ids, and where
-    another tool fills the table: those up to the highest value in the target.
+    another tool fills the table: those up to the highest value in the target. Of a watermark over
+    dates, those before it: more rows of its last day may be still to come.
     """
     if source.ordering is None or target.ordering is None:
         return Carried()
@@ -287,7 +288,10 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
         return Carried() if not_void else Carried(())
     highest = sql.lowest_and_highest(spec.target, target.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]
-    return Carried(()) if last is None else Carried(((None, _after(last, kind)),))
+    if last is None:
+        return Carried(())
+    last_day = kind is Kind.DATE and spec.mode == "watermark"
+    return Carried(((None, last if last_day else _after(last, kind)),))
 
 
 def _filled_by_others(spec: TableSpec, warehouse: Warehouse) -> bool:

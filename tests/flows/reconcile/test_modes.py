@@ -89,6 +89,21 @@ def test_what_a_watermark_over_a_time_has_read_is_told_by_its_receipts_whatever_
 
 
 @EMBEDDED
+def test_rows_of_the_highest_day_of_a_watermark_over_dates_may_be_still_to_come(
+    journey: Any,
+) -> None:
+    journey.sql("CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, booked DATE NOT NULL)")
+    journey.sql("INSERT INTO orders VALUES (1, '2023-01-01'), (2, '2023-01-02')")
+    journey.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "booked"})
+    sync_table(table="orders")
+    journey.sql("INSERT INTO orders VALUES (3, '2023-01-02'), (4, '2023-01-03')")
+    assert told(run()) == "3 days compared, 4 rows, equal, 2 pending"
+    in_target(journey, f"DELETE FROM {{}} WHERE id = {PARAM}", 1)
+    assert told(run()).endswith("1 day differs: 1 missing, 2 pending")
+    assert sync_table(table="orders").rows_inserted == 2
+
+
+@EMBEDDED
 def test_a_watermark_over_a_time_is_repaired_by_windows(shop: Any) -> None:
     shop.write_specs(orders={"mode": "watermark", "key": ["id"], "cursor": "modified"})
     sync_table(table="orders")
