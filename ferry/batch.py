@@ -87,6 +87,8 @@ class Batch:
             way for other readers, and what would refuse the whole table was looked at before.
         again: 0; of a window that the run may have carried before and is to carry once more, the
             run's attempt: it was compared and differed, or has failed in another run since.
+        compared: Whether it is carried again because it was compared and differed: the attempt may
+            have carried it once more before, for another reason.
         windows: The windows that travel together, in order of time, where they are several;
             `window` is then their whole stretch. Each has a receipt of its own.
         estimated_rows: About how many rows it has; None if nobody has guessed.
@@ -102,6 +104,7 @@ class Batch:
     subset: str = ""
     backfill: bool = False
     again: int = 0
+    compared: bool = False
     windows: tuple[Window, ...] = ()
     estimated_rows: int | None = None
 
@@ -117,6 +120,7 @@ class Batch:
         name += f"/{len(self.windows)} windows" if self.windows else ""
         name += f"/{self.subset}" if self.subset else ""
         name += f"/repair {self.again}" if self.again else ""
+        name += "/compared" if self.compared else ""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
     @property

@@ -224,12 +224,12 @@ def _carry(
 ) -> list[Outcome]:
     """Carry again what has rows that are missing or changed."""
     if to_carry is None:
-        batch = replace(make_batch(spec, Dates(), "full"), again=flow_run.run_count)
+        batch = replace(make_batch(spec, Dates(), "full"), again=flow_run.run_count, compared=True)
         return [Outcome(audit.table, None, carry(batch, route))]
     if not to_carry:
         return []
     batches = [
-        replace(batch, again=flow_run.run_count)
+        replace(batch, again=flow_run.run_count, compared=True)
         for batch in window_batches(spec, to_carry, str(flow_run.id), scheduled_start())
     ]
     one_by_one = batches[0].overwrites_newer

@@ -241,6 +241,9 @@ def test_a_batch_has_one_id_in_all_attempts_of_a_run_and_another_in_every_other_
     # By these a run that an older Ferry has begun is found to have landed.
     assert batch(subset="symbols AAPL").id == "6b5e8d48-32f3-513b-abf1-95f3990b7fae"
     assert batch(again=2).id == "7f291acc-41b8-5026-8346-e77121392de9"
+    # What an attempt has caught up, it may have to repair once more.
+    repairs = [batch(again=attempt, compared=True).id for attempt in (1, 2)]
+    assert len({batch(again=1).id, batch(again=2).id, *repairs}) == 4
 
 
 @pytest.mark.parametrize(
