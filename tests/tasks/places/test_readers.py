@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import uuid
@@ -38,6 +39,7 @@ from tasks.places.readers import place_among_readers
 
 @flow
 def hold(source, backfill):
+    print("begun", flush=True)
     with place_among_readers(source, backfill=backfill):
         print("held", flush=True)
         sys.stdin.readline()
@@ -46,15 +48,31 @@ hold(sys.argv[1], sys.argv[2] == "backfill")
 """
 
 
-def reader(source: str, kind: str) -> subprocess.Popen[str]:
-    """A process that holds a place until it is told to go."""
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLD, source, kind],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+class Reader(subprocess.Popen[bytes]):
+    """A process that says when it has begun, and holds a place until it is told to go."""
+
+    def __init__(self, source: str, kind: str) -> None:
+        super().__init__(
+            [sys.executable, "-c", HOLD, source, kind],
+            bufsize=0,  # so that what is not read yet can be waited for
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.stdout is not None
+        self.said = self.stdout
+
+    def begins(self) -> bool:
+        return self.said.readline() == b"begun\n"
+
+    def holds(self, within_seconds: float = 60) -> bool:
+        """Whether it comes to hold its place in this time."""
+        there, _, _ = select.select([self.said], [], [], within_seconds)
+        return bool(there) and self.said.readline() == b"held\n"
+
+    def goes(self) -> int:
+        self.communicate(b"\n")
+        return self.returncode
 
 
 def active(name: str) -> int:
@@ -69,32 +87,32 @@ def test_a_backfill_waits_for_another_one_and_leaves_a_place_to_the_daily_run(
     everyone, backfills = readers_limit(source), backfill_limit(source)
     assert register_limits(source, 2) == [everyone, backfills]
     register_limits(source, 2)  # safe to repeat
-    with reader(source, "backfill") as first:
-        assert eventually(lambda: active(backfills) == 1, 60)
-        with reader(source, "backfill") as second, reader(source, "daily") as daily:
-            assert daily.stdout and daily.stdout.readline() == "held\n"
+    with Reader(source, "backfill") as first:
+        assert first.begins() and first.holds()
+        with Reader(source, "backfill") as second, Reader(source, "daily") as daily:
+            assert daily.begins() and daily.holds()
+            assert second.begins() and not second.holds(within_seconds=0.5)
             assert (active(everyone), active(backfills)) == (2, 1)
-            daily.communicate("\n")
-            first.communicate("\n")
-            assert second.stdout and second.stdout.readline() == "held\n"
-            second.communicate("\n")
+            assert daily.goes() == 0
+            assert first.goes() == 0
+            assert second.holds()
+            assert second.goes() == 0
     assert eventually(lambda: active(everyone) == 0)
-    assert [p.returncode for p in (first, second, daily)] == [0, 0, 0]
 
 
 def test_a_read_takes_more_places_as_far_as_they_are_free(prefect_server: Any) -> None:
     source = f"s-{uuid.uuid4().hex[:8]}"
     register_limits(source, 4)
     with (
-        reader(source, "daily") as other,
+        Reader(source, "daily") as other,
         place_among_readers(source, backfill=False),
         more_places(source, 1, backfill=False),
     ):
-        assert other.stdout and other.stdout.readline() == "held\n"
+        assert other.begins() and other.holds()
         with more_places(source, 5, backfill=False) as more:
             assert more.count == 1
             assert active(readers_limit(source)) == 4
-        other.communicate("\n")
+        assert other.goes() == 0
     assert eventually(lambda: active(readers_limit(source)) == 0)
 
 
@@ -117,6 +135,6 @@ def test_looking_for_rows_that_no_window_takes_is_reading_too(prefect_server: An
 
 
 def test_a_source_without_a_limit_is_read_without_one(prefect_server: Any) -> None:
-    with reader("s-none", "backfill") as alone:
-        assert alone.communicate("\n")[0] == "held\n"
-    assert alone.returncode == 0
+    with Reader("s-none", "backfill") as alone:
+        assert alone.begins() and alone.holds()
+        assert alone.goes() == 0
