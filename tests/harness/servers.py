@@ -24,16 +24,6 @@ if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from tests.harness.slack import Slack
 
 
-_UNUSED_SERVICES = {
-    "PREFECT_UI_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
-}
-"""No test looks at the shared server's pages, or waits for what these find every few seconds."""
-
-
 def planted_secret(whose: str) -> str:
     """A password that is known again wherever it leaks, and hard on whoever quotes badly."""
     from tests.harness.afterwards import PLANTED
@@ -77,9 +67,13 @@ def certificates(servers_folder: Path) -> Certificates:
 
 
 @pytest.fixture(scope="session")
-def mariadb(servers_folder: Path, certificates: Certificates) -> Iterator[MariaDB]:
+def mariadb(
+    servers_folder: Path, run_folder: Path, certificates: Certificates
+) -> Iterator[MariaDB]:
     from deployments.local.servers import MariaDB
+    from tests.harness.shared import copy_unused_data
 
+    copy_unused_data(MariaDB, run_folder, servers_folder / "mariadb")
     server = MariaDB.start(
         servers_folder / "mariadb", password=planted_secret("mariadb"), certificates=certificates
     )
@@ -88,9 +82,11 @@ def mariadb(servers_folder: Path, certificates: Certificates) -> Iterator[MariaD
 
 
 @pytest.fixture(scope="session")
-def mysql(servers_folder: Path, certificates: Certificates) -> Iterator[MySQL]:
+def mysql(servers_folder: Path, run_folder: Path, certificates: Certificates) -> Iterator[MySQL]:
     from deployments.local.servers import MySQL
+    from tests.harness.shared import copy_unused_data
 
+    copy_unused_data(MySQL, run_folder, servers_folder / "mysql")
     server = MySQL.start(
         servers_folder / "mysql", password=planted_secret("mysql"), certificates=certificates
     )
@@ -171,11 +167,12 @@ def prefect_server(
     from deployments.local.servers import PrefectServer
     from tests.harness.afterwards import tables_with_secrets
     from tests.harness.api import quiet_task_runs
+    from tests.harness.shared import WITHOUT_SERVICES
 
     server = PrefectServer.start(
         servers_folder / "prefect",
         auth_string=f"ferry:{planted_secret('prefect')}",
-        settings=_UNUSED_SERVICES,
+        settings=WITHOUT_SERVICES,
         begin_with=unused_home,
     )
     with (

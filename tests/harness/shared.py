@@ -9,10 +9,26 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deployments.local.servers import MariaDB
 
 _IN_MEMORY = Path("/dev/shm")  # Linux's folder for it
 _NEEDED_BYTES = 8 << 30
 """What the servers and tests of a run put there, 3 GB, with plenty left for everything else."""
+
+WITHOUT_SERVICES = {
+    "PREFECT_UI_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT60S",
+}
+"""No test looks at the shared server's pages, or waits for what these find every few seconds."""
 
 
 def keep_files_in_memory() -> None:
@@ -49,7 +65,9 @@ def unused_home(shared: Path) -> Path:
     with (shared / "unused-home.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            with PrefectServer.start(shared / "unused-prefect") as server:
+            with PrefectServer.start(
+                shared / "unused-prefect", settings=WITHOUT_SERVICES
+            ) as server:
                 pass
             # Whole in one file: what the server has just written may still be in the log beside it.
             with closing(sqlite3.connect(server.home / "prefect.db")) as database:
@@ -58,6 +76,19 @@ def unused_home(shared: Path) -> Path:
             shutil.copytree(server.home, home)
             made.touch()
     return home
+
+
+def copy_unused_data(kind: type[MariaDB], shared: Path, folder: Path) -> None:
+    """Let the server of this folder begin with data that nobody has used yet.
+
+    Whichever process asks first makes them, while the others wait, as with `unused_home`.
+    """
+    made = shared / f"unused-{kind.name}"
+    with (shared / f"unused-{kind.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (temporary := made / "tmp").mkdir(parents=True, exist_ok=True)
+        data = kind._make_data(made, temporary)
+    shutil.copytree(data, folder / "data")
 
 
 class Noted:

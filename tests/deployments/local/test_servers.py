@@ -162,8 +162,15 @@ def test_certificates_are_made_once_and_their_key_is_private(tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", [MariaDB, MySQL])
 class TestMariaDBAndMySQL:
     def test_data_and_new_passwords_survive_a_restart_on_the_folder(
-        self, kind: type[MariaDB], tmp_path: Path
+        self, kind: type[MariaDB], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """An unfinished data folder hinders no start, nor does it harm others' temporary tables."""
+        (tmp_path / "m" / "data.unfinished" / "mysql").mkdir(parents=True)
+        (shared := tmp_path / "shared").mkdir()
+        of_another = {shared / f"#sql-temptable-1-1-1.{end}" for end in ("MAI", "MAD")}
+        for file in of_another:
+            file.touch()
+        monkeypatch.setenv("TMPDIR", str(shared))
         with (
             kind.start(tmp_path / "m", password="one") as server,
             server.connect() as connection,
@@ -175,25 +182,7 @@ class TestMariaDBAndMySQL:
             assert "it's" not in repr(server)
         server.stop(discard=True)
         assert not (tmp_path / "m").exists()
-
-    def test_an_unfinished_data_folder_does_not_hinder_a_start(
-        self, kind: type[MariaDB], tmp_path: Path
-    ) -> None:
-        (tmp_path / "m" / "data.unfinished" / "mysql").mkdir(parents=True)
-        with kind.start(tmp_path / "m") as server:
-            server.connect().close()
-
-    def test_its_making_leaves_the_temporary_tables_of_others_alone(
-        self, kind: type[MariaDB], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        shared = tmp_path / "shared"
-        shared.mkdir()
-        of_another = [shared / f"#sql-temptable-1-1-1.{end}" for end in ("MAI", "MAD")]
-        for file in of_another:
-            file.touch()
-        monkeypatch.setenv("TMPDIR", str(shared))
-        kind.start(tmp_path / "m").stop(discard=True)
-        assert set(of_another) <= set(shared.iterdir())
+        assert of_another <= set(shared.iterdir())
 
     @pytest.fixture
     def server(self, kind: type[MariaDB], request: pytest.FixtureRequest) -> MariaDB:
@@ -335,13 +324,6 @@ class TestPrefect:
         password = prefect_server.auth_string.partition(":")[2]
         shown = Path(f"/proc/{process.pid}/cmdline").read_text() + repr(prefect_server)
         assert password not in shown + process.log_path.read_text() + str(process.record())
-
-    def test_a_worker_is_known_to_the_server(
-        self, prefect_server: PrefectServer, tmp_path: Path
-    ) -> None:
-        with ProcessWorker.start(tmp_path, server=prefect_server, pool="test-pool") as worker:
-            assert worker.process.alive()
-        assert not worker.process.alive()
 
     def test_a_worker_told_to_run_once_ends_well(
         self, prefect_server: PrefectServer, tmp_path: Path
