@@ -24,6 +24,7 @@ from deployments.kept_fields import with_stored
 from deployments.local.servers import PrefectServer
 from ferry.errors import ConfigurationError
 from tests.harness.afterwards import PLANTED
+from tests.harness.saved_blocks import registered_once
 from tests.harness.slack import WEBHOOK
 
 ENVIRONMENT = {
@@ -45,7 +46,14 @@ ROLE = "arn:aws:iam::123456789012:role/ferry"
 
 
 @pytest.fixture
-def name(prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def name(registering: str) -> Iterator[str]:
+    """As `registering`, with each class registered once for all tests."""
+    with registered_once():
+        yield registering
+
+
+@pytest.fixture
+def registering(prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """How the names of the test's blocks begin; its environment is one of its own."""
     assert prefect_server
     for each in [each for each in os.environ if each.startswith("FERRY_")]:
@@ -104,7 +112,8 @@ def register(name: str) -> dict[str, str]:
 NOTHING = {"mysql-source": "", "s3-stage": "", "redshift-warehouse": ""}
 
 
-def test_registered_twice_nothing_is_said_and_nothing_differs(name: str) -> None:
+def test_registered_twice_nothing_is_said_and_nothing_differs(registering: str) -> None:
+    name = registering
     assert register(name) == NOTHING
     before = [load(kind, name) for kind in (MySQLSource, S3Stage, RedshiftWarehouse)]
     assert register(name) == NOTHING

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,13 +16,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, VariableCreate
 from prefect.exceptions import ObjectNotFound
 
+from deployments import register
 from deployments.leases import free_places, free_turns, lease_warning
 from deployments.reader_limits import register_limits
 from tasks.places import limits
 from tasks.places.limits import TAG, Lease, Limits, LimitState, UnreachableError
 from tasks.places.readers import backfill_limit, readers_limit
-
-ROOT = Path(__file__).parents[2]
+from tasks.runs import paging
 
 
 @pytest.fixture
@@ -71,8 +70,12 @@ def telling(names: Sequence[str], limit: str) -> Iterator[None]:
                 client.delete_variable_by_name(name)
 
 
-def test_of_more_processes_than_the_server_tells_at_once_all_are_read(source: str) -> None:
-    name, count = readers_limit(source), 203
+def test_of_more_processes_than_the_server_tells_at_once_all_are_read(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, count = readers_limit(source), 5
+    for each in (limits, paging):
+        monkeypatch.setattr(each, "PAGE", 2)
     register_limits(source, 4)
     told = [f"ferry_places_{uuid.uuid4().hex[:12]}" for _ in range(count)]
     with telling(told, name):
@@ -99,28 +102,23 @@ def test_a_limit_of_an_older_ferry_that_differs_stays_too(source: str) -> None:
     assert register_limits(source, 4)[0] == f"{readers_limit(source)}: kept at 9, not 4"
 
 
-def test_every_source_that_a_spec_names_has_limits(source: str, tmp_path: Path) -> None:
+def test_every_source_that_a_spec_names_has_limits(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     specs = tmp_path / "tables.yaml"
     specs.write_text(
         f"defaults: {{source: {source}, stage: lake, warehouse: w, schema: raw}}\n"
         "tables: {sales: {mode: full}}\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.register", "--profile", "embedded"],
-        cwd=ROOT,
-        env={
-            **{name: v for name, v in os.environ.items() if not name.startswith("FERRY_")},
-            "FERRY_TABLES": str(specs),
-            "FERRY_DATA": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
+    for name in [name for name in os.environ if name.startswith("FERRY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("FERRY_TABLES", str(specs))
+    monkeypatch.setenv("FERRY_DATA", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["register", "--profile", "embedded"])
+    register.main()
+    printed = capsys.readouterr().out
     for name in (readers_limit(source), backfill_limit(source), readers_limit("shop")):
-        assert f"registered {name}" in done.stdout
+        assert f"registered {name}" in printed
 
 
 def _lease(held: Limits) -> Lease | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from deployments import register
 from deployments.local.servers import PrefectServer
 from ferry.errors import ConfigurationError
 
-ROOT = Path(__file__).parents[2]
 TOKEN = "p1antedp1antedp1anted1234"
 GOOD = f"https://hooks.slack.com/services/T0P1ANTED/B0P1ANTED/{TOKEN}"
 UNREADABLE = [
@@ -31,17 +30,28 @@ UNREADABLE = [
 ]
 
 
-def run_register(**settings: str) -> subprocess.CompletedProcess[str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("FERRY_")}
-    return subprocess.run(
-        [sys.executable, "-m", "deployments.register", "--profile", "embedded"],
-        cwd=ROOT,
-        env=ours | settings,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+@dataclass(frozen=True)
+class Ended:
+    """How the command ended, and what it printed."""
+
+    error: str
+    printed: str
+
+
+def run_register(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], **settings: str
+) -> Ended:
+    """Register with these settings alone, which has to end with an error."""
+    for name in [name for name in os.environ if name.startswith("FERRY_")]:
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["register", "--profile", "embedded"])
+    monkeypatch.setattr(register, "_save", lambda *_: pytest.fail("a block is saved"))
+    with pytest.raises(SystemExit) as ended:
+        register.main()
+    printed = capfd.readouterr()
+    return Ended(str(ended.value), printed.out + printed.err)
 
 
 @pytest.mark.parametrize("address", UNREADABLE)
@@ -63,14 +73,14 @@ def test_slack_s_addresses_are_taken(host: str) -> None:
 
 
 def test_registration_ends_with_an_error_and_saves_nothing(
-    prefect_server: PrefectServer, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    done = run_register(FERRY_NOTIFY_SLACK_URL=UNREADABLE[0], FERRY_DATA=str(tmp_path))
-    assert done.returncode != 0
-    assert "FERRY_NOTIFY_SLACK_URL" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert TOKEN not in done.stdout + done.stderr
-    assert "registered" not in done.stdout
+    ended = run_register(
+        monkeypatch, capfd, FERRY_NOTIFY_SLACK_URL=UNREADABLE[0], FERRY_DATA=str(tmp_path)
+    )
+    assert "FERRY_NOTIFY_SLACK_URL" in ended.error
+    assert TOKEN not in ended.error + ended.printed
+    assert "registered" not in ended.printed
 
 
 def test_a_block_whose_address_cannot_be_read_is_refused_and_not_shown(
@@ -107,11 +117,11 @@ def test_a_misspelled_setting_says_which_was_meant(
     assert "p1anted" not in str(refused.value)
 
 
-def test_a_setting_that_no_block_takes_is_named_and_not_shown(tmp_path: Path) -> None:
+def test_a_setting_that_no_block_takes_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     address = f"htp://user:{TOKEN}@prices.example/?apikey={TOKEN}"
-    ended = run_register(
-        FERRY_DATA=str(tmp_path), FERRY_PRICES_URL=address, FERRY_PRICES_SYMBOLS="AAPL"
-    )
-    assert ended.returncode != 0
-    assert "settings that do not fit: base_url" in ended.stderr
-    assert TOKEN not in ended.stdout + ended.stderr
+    settings = {"FERRY_PRICES_URL": address, "FERRY_PRICES_SYMBOLS": "AAPL"}
+    ended = run_register(monkeypatch, capfd, FERRY_DATA=str(tmp_path), **settings)
+    assert "settings that do not fit: base_url" in ended.error
+    assert TOKEN not in ended.error + ended.printed

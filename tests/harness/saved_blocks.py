@@ -38,6 +38,23 @@ def save(block: Block, name: str) -> None:
 
 
 @contextmanager
+def registered_once() -> Iterator[None]:
+    """Let each class be registered once on the server that all share, whoever saves blocks."""
+    register = Block.register_type_and_schema.__func__
+
+    def once(kind: type[Block], **_: Any) -> None:
+        if _is_new(kind):
+            register(kind, _sync=True)
+            _note(kind)
+
+    with (
+        patch.object(Block, "model_json_schema", classmethod(_schema)),
+        patch.object(Block, "register_type_and_schema", classmethod(once)),
+    ):
+        yield
+
+
+@contextmanager
 def kept_here(name: str, *blocks: Block) -> Iterator[None]:
     """Let these be all the blocks there are, on no server, and what is saved under that name.
 
@@ -80,10 +97,18 @@ def _stored(block: Block, name: str) -> BlockDocument:
 
 
 def _register(kind: type[Block]) -> None:
-    if kind not in _registered or _registered[kind] != kind._block_type_id:
+    if _is_new(kind):
         kind.register_type_and_schema()
-        assert kind._block_type_id is not None
-        _registered[kind] = kind._block_type_id
+        _note(kind)
+
+
+def _is_new(kind: type[Block]) -> bool:
+    return kind not in _registered or _registered[kind] != kind._block_type_id
+
+
+def _note(kind: type[Block]) -> None:
+    assert kind._block_type_id is not None
+    _registered[kind] = kind._block_type_id
 
 
 @cache
