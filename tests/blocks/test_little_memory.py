@@ -74,7 +74,19 @@ written = write_parts(
 assert written.rows == sum(batch.num_rows for batch in read_batches(written)) == 1
 """
 
-ECS_AFTERWARDS = """
+STEPS = f"""
+import sys
+
+def tell(*names):
+    print([name for name in names if name in sys.modules])
+
+import flows.watch_runs, flows.notify_failure
+tell("duckdb", "psycopg2", "pymysql", "boto3", "prefect_aws")
+import {", ".join(FLOWS)}
+tell(*{HEAVY!r})
+import flows.pipeline.summaries.publish, tasks.pages.summary
+tell("pandas", "matplotlib")
+
 import prefect_aws
 assert all(getattr(prefect_aws, name) for name in prefect_aws.__all__)
 from prefect_aws import ECSWorker, workers
@@ -82,6 +94,7 @@ from prefect_aws.workers.ecs_worker import ECSWorker as its
 assert ECSWorker is its is workers.ECSWorker
 assert not hasattr(prefect_aws, "no_such_thing")
 """
+"""What runs every few minutes, all flows but one, what publishes summaries; then ECS's worker."""
 
 PANDAS_AFTERWARDS = """
 import pandas as pd
@@ -101,31 +114,14 @@ def told(code: str, *arguments: str) -> str:
 
 
 @pytest.mark.seconds
-def test_the_flows_import_nothing_that_few_runs_need():
-    assert told(f"import {', '.join(FLOWS)}\n{TELL}") == "[]"
-
-
-@pytest.mark.seconds
-def test_the_worker_for_ecs_is_there_for_whoever_asks():
-    assert told(f"import blocks.stages\n{TELL}{ECS_AFTERWARDS}") == "[]"
-
-
-@pytest.mark.seconds
-@pytest.mark.parametrize("flow", ["watch_runs", "notify_failure"])
-def test_what_runs_every_few_minutes_knows_no_engine(flow: str):
-    engines = {"duckdb", "psycopg2", "pymysql", "boto3", "prefect_aws"}
-    seen = f"import sys; print(sorted({engines!r} & set(sys.modules)))"
-    assert told(f"import flows.{flow}\n{seen}") == "[]"
+def test_the_flows_import_nothing_that_few_runs_need_and_ecs_s_worker_is_there_for_whoever_asks():
+    no_engine, nothing_heavy, no_pandas = told(STEPS).splitlines()
+    assert no_engine == nothing_heavy == no_pandas == "[]"
 
 
 @pytest.mark.seconds
 def test_rows_are_carried_without_pandas_which_is_there_for_whoever_asks(tmp_path: Path):
     assert told(CARRY + TELL + PANDAS_AFTERWARDS, str(tmp_path)) == "[]"
-
-
-@pytest.mark.seconds
-def test_a_run_that_publishes_no_summary_does_without_pandas():
-    assert "pandas" not in told(f"import flows.pipeline.summaries.publish\n{TELL}")
 
 
 def test_the_reading_process_imports_no_more_than_it_reads_with():

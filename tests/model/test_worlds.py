@@ -7,12 +7,20 @@ A failure prints the world: its seed, its spec, all that happened, and the first
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from tests.model.run import live
+from tests.model.scene import Outcome
 from tests.model.world import Kind, make_world
 
 MANY = pytest.param(20, id="many", marks=[pytest.mark.nights, pytest.mark.timeout(1200)])
+
+
+@cache
+def lived(seed: int, kind: Kind) -> Outcome:
+    return live(make_world(seed, kinds=(kind,)))
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -22,13 +30,13 @@ def test_whatever_is_called_loaded_is_there_and_no_row_is_lost_doubled_or_older(
 ) -> None:
     landed = 0
     for seed in range(worlds):
-        outcome = live(make_world(seed, kinds=(kind,)))
+        outcome = lived(seed, kind)
         assert not outcome.broken, str(outcome)
         landed += outcome.landed
     assert landed > worlds * 4, "too little arrived for this to prove anything"
 
 
 def test_a_world_is_made_again_from_its_seed() -> None:
-    first, second = (live(make_world(4, kinds=(Kind.WATERMARK,))) for _ in range(2))
+    first, second = lived(1, Kind.WATERMARK), live(make_world(1, kinds=(Kind.WATERMARK,)))
     assert str(first) == str(second)
     assert first.landed > 8

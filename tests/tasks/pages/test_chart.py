@@ -1,8 +1,6 @@
 """Charts: lines over time that break where something is missing, and images that stay small."""
 
 import re
-import subprocess
-import sys
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -173,10 +171,3 @@ def test_times_of_every_type_have_their_place_on_the_axis(value: Any, expected: 
 )
 def test_whatever_is_no_finite_number_is_no_figure(value: Any, expected: float | None) -> None:
     assert figure_of(value) == expected
-
-
-@pytest.mark.seconds
-def test_nothing_is_imported_for_charts_before_one_is_drawn() -> None:
-    code = "import sys, flows.sync_all, tasks.pages.summary; print('matplotlib' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["False"]
