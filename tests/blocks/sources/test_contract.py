@@ -207,14 +207,8 @@ def test_wall_clock_columns_are_bounded_in_the_query_s_zone(source: Source) -> N
 def test_date_columns_are_bounded_by_days(source: Source) -> None:
     window = day_window(date(2023, 1, 5), "Europe/Berlin")
 
-    rows = read(
-        source,
-        source.describe(NPS),
-        cursor="day",
-        start=window.start,
-        end=window.end,
-        zone="Europe/Berlin",
-    )
+    query = {"start": window.start, "end": window.end, "zone": "Europe/Berlin"}
+    rows = read(source, source.describe(NPS), cursor="day", **query)
 
     assert ids(rows) == [2, 3]
 

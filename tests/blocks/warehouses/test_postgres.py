@@ -276,11 +276,9 @@ def test_two_sessions_that_make_one_schema_do_not_fail_for_good(postgres_engine:
     try:
         with pytest.raises(ConflictError), postgres_engine.warehouse.transaction() as tx:
             tx.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
-            changed(postgres_engine, statement_timeout_seconds=5)
+            impatient = changed(postgres_engine, statement_timeout_seconds=5)
             failed: list[BaseException] = []
-            other = threading.Thread(
-                target=_make_schema, args=(postgres_engine.warehouse, name, failed)
-            )
+            other = threading.Thread(target=_make_schema, args=(impatient, name, failed))
             other.start()
             time.sleep(0.5)
             tx.execute("SELECT 1")
