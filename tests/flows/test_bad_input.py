@@ -333,6 +333,7 @@ class TestWarehouse:
         self.registered(loaded, user="nobody", password=SecretStr(SECRET))
         refused(loaded, AccessError, "permission denied")
 
+    @pytest.mark.usefixtures("plain_runs")
     def test_each_right_that_is_missing_is_named_with_the_grant_that_gives_it(
         self, loaded: Any, postgres: Any
     ):

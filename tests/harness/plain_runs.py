@@ -65,18 +65,23 @@ _pages: dict[uuid.UUID | None, dict[str, str]] = {}
 
 
 def run_at(flow: Flow[..., Any], start: datetime, **parameters: Any) -> State[Any]:
-    """The state of a run of the flow that was scheduled for this moment; by the engine, too."""
-    if Flow.__call__.__module__ != __name__:
+    """The state of a run of the flow that was scheduled for this moment.
+
+    The run is one of Prefect's engine where others are.
+    """
+    ended: Any
+    if Flow.__call__.__module__ != __name__ or flow.name not in PLAIN:
         with get_client(sync_client=True) as client:
-            scheduled = Scheduled(scheduled_time=start)
-            run = client.create_flow_run(flow, parameters=parameters, state=scheduled)
-        ended: Any = run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
-        return ended
-    token = _starting_at.set(start)
-    try:
-        state: State[Any] = flow(**parameters, return_state=True)
-    finally:
-        _starting_at.reset(token)
+            due: State[Any] = Scheduled(scheduled_time=start)
+            run = client.create_flow_run(flow, parameters=parameters, state=due)
+        ended = run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
+    else:
+        token = _starting_at.set(start)
+        try:
+            ended = flow(**parameters, return_state=True)
+        finally:
+            _starting_at.reset(token)
+    state: State[Any] = ended
     return state
 
 
