@@ -11,6 +11,8 @@ from prefect.logging import get_run_logger
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.cursors import find_cursor
+from ferry.errors import StaleReadError
+from ferry.receipts.losses import last_replaced
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
 from ferry.specs.tables import TableSpecs
@@ -100,6 +102,7 @@ def plan_summary(
         # stale, and what has landed after the changes were read stays to be taken in.
         published_before = count_publications(tx, spec.target)
         built_with = tx.fetch(select_definition(str(spec.target)))
+        replaced = last_replaced(tx, spec.reads)
         unread = _read_unread(spec, tx)
         rows = rows_held(tx, spec.target)
     changes = _changes(spec, unread, summaries, tables, warehouse)
@@ -128,6 +131,7 @@ def plan_summary(
         flow_run_id=flow_run_id,
         accepted=tuple(accepted),
         known=_ids(unread),
+        replaced=replaced,
         # What a person asks for; not what has to be built beyond that.
         of_what_is_left=by_person and asked is not None and spans == (asked,),
     )
@@ -142,10 +146,18 @@ def changed_since(build: Build, tables: TableSpecs, warehouse: Warehouse) -> boo
 
     Raises:
         CheckFailedError: One of them has lost its rows meanwhile. No retry helps.
+        StaleReadError: One was emptied and filled again, or copied as a whole, while it was built.
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     _refuse_lost_inputs(build, tables, warehouse)
     with warehouse.transaction() as tx:
+        since = last_replaced(tx, build.spec.reads) - build.replaced
+        if since:
+            raise StaleReadError(
+                "a table that it reads was emptied or copied as a whole since it was planned",
+                found=", ".join(sorted(table for table, _ in since)),
+                todo="Build it again.",
+            )
         return not _ids(_read_unread(build.spec, tx)) <= build.known
 
 

@@ -96,12 +96,12 @@ class AuditedBucket:
 
     @property
     def loses_all(self) -> bool:
-        """Whether all rows that the target has are gone at the source, or some older there.
+        """Whether all rows that the target has are gone at the source, or older there.
 
         Where the source shows none but older versions, it may be one that was restored.
         """
         others = [row for row in self.rows if row.how is not Difference.EXTRA]
-        if len(others) == len(self.rows) or (others and self.source.rows):
+        if not self.rows or (others and self.source.rows):
             return False
         rows = len(self.rows) + self.unclassified
         return all(row.ahead for row in others) and rows >= self.target.rows

@@ -84,6 +84,8 @@ def renamed(
     gone = frozenset[str]().union(*(each.names for each in past)) - frozenset(there)
 
     def was(old: str, name: str) -> bool:
+        if any({old, name} <= each.names for each in past):  # two that landed together are two
+            return False
         with_old = max(each.landed_at for each in past if old in each.names)
         if any(name in each.names and each.landed_at > with_old for each in past):
             return False

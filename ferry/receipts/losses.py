@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +27,17 @@ class Loss:
 
     rows: int
     at: datetime
+
+
+def last_replaced(tx: Transaction, tables: Collection[str]) -> frozenset[tuple[str, datetime]]:
+    """Tables that were found without rows, or copied as a whole, each with when that was last."""
+    select = Statement(
+        f"SELECT table_name, MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
+        f"WHERE (mode = 'full' OR status = {PARAM}) "
+        f"AND table_name IN ({', '.join(PARAM for _ in tables)}) GROUP BY table_name",
+        (VOID, *tables),
+    )
+    return frozenset((table, moment) for table, moment in tx.fetch(select))
 
 
 def last_loss(tx: Transaction, table: TableName) -> Loss | None:

@@ -36,8 +36,8 @@ class ReadAlike:
 
 def read_by_others(
     tx: Transaction, table: TableName, cursor: str, read_as: str, start: datetime | None = None
-) -> tuple[list[ReadAlike], bool]:
-    """The windows that were read by another cursor, or otherwise, if none was like this since.
+) -> tuple[list[ReadAlike], datetime | None, bool]:
+    """The windows that were read by another cursor, or as what receipts say in other words.
 
     Args:
         tx: Where to ask.
@@ -47,7 +47,8 @@ def read_by_others(
         start: Where a window begins, to ask for that by the way.
 
     Returns:
-        The windows, and whether any, however it was read, holds the moment just before that start.
+        The windows; when the last one that was read just like this landed, if any did; and whether
+        any, however it was read, holds the moment just before that start.
     """
     reaches, moments = "1 = 0", []
     if start:
@@ -66,15 +67,14 @@ def read_by_others(
         each for each, _ in found if each.cursor != cursor or each.read_as not in (None, read_as)
     ]
     if not others:
-        return [], reached
+        return [], None, reached
     select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM} "  # noqa: S608
         f"AND cursor_name = {PARAM} AND COALESCE(read_as, {PARAM}) = {PARAM} "
         f"AND window_end IS NOT NULL AND mode <> {PARAM}",
         (str(table), cursor, read_as, read_as, RECONCILE),
     )
-    own = tx.fetch(select)[0][0]
-    return [each for each in others if own is None or each.landed_at > own], reached
+    return others, tx.fetch(select)[0][0], reached
 
 
 def carried_up_to(tx: Transaction, table: TableName, start: datetime) -> datetime | None:

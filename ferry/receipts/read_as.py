@@ -205,7 +205,7 @@ def _deletes(spec: TableSpec) -> str:
     """Which rows are taken out as deleted, in words."""
     if spec.soft_deletes == "carry":
         return "carry"
-    marks = ", ".join(sorted(map(str, spec.deleted_values)))
+    marks = json.dumps(sorted(map(str, spec.deleted_values)), ensure_ascii=False)[1:-1]
     if len(marks) > _LONGEST_MARKS:
         digest = hashlib.sha256(marks.encode()).hexdigest()
         marks = f"{len(spec.deleted_values)} values, {digest[:16]}"

@@ -316,7 +316,7 @@ class TableSpec(BaseModel):
         fields = self.cursor and self.cursor.lower(), self.cursor_unit, *zones
         more = [f"version {self.version.lower()}"] if self.version else []
         if self.soft_deletes == "apply":
-            more += ["deleted", self.deleted_column.lower(), *map(str, self.deleted_values)]
+            more += ["deleted", self.deleted_column.lower(), *sorted(map(str, self.deleted_values))]
         key = sorted(map(str.lower, self.key))
         return "/".join(map(str, (self.source_name, *fields, *key, *more)))
 

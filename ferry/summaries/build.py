@@ -23,6 +23,8 @@ class Build:
         flow_run_id: Prefect's id of the run.
         accepted: Labels of checks that may fail this once.
         known: The ids of all batches and publications that were to be taken in when it was planned.
+        replaced: Which tables that it reads had been emptied, or copied as a whole, when it was
+            planned, each with when that was last.
         of_what_is_left: Whether somebody asks for it of whatever is there, after a loss too.
         id: Its own, and its publication's.
         started_at: When it was planned, before anything was read.
@@ -35,6 +37,7 @@ class Build:
     flow_run_id: str
     accepted: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
+    replaced: frozenset[tuple[str, datetime]] = frozenset()
     of_what_is_left: bool = False
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -3,7 +3,8 @@
 Three tables beside the receipts. `ferry.publications` has a row for each time that a summary was
 published, in the transaction that changed it. `ferry.summarized` says which receipts, and which
 publications of other summaries, are in it: those that are missing there have yet to be built, after
-whatever failure. `ferry.check_results` has a row for each check of each build, published or not.
+whatever failure. `ferry.check_results` has a row for each time that a check
+of a build was asked, published or not.
 """
 
 from __future__ import annotations

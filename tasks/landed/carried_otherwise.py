@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry.batch import Batch, ExtractQuery
-from ferry.lookback import with_lookback
+from ferry.lookback import window_length, with_lookback
 from ferry.receipts.other_windows import ReadAlike, carried_up_to, read_by_others
 from ferry.receipts.read_as import by_another_cursor, read_as, read_otherwise
 from ferry.receipts.table import read_to
 from ferry.schema import Column
 from ferry.unix_time import to_unix
-from ferry.windows import Every, Window, local_midnight, scheduled_window
+from ferry.windows import Window, local_midnight, scheduled_window
 from tasks.landed.receipts import from_receipts
 from tasks.places.readers import place_among_readers
 
@@ -76,20 +77,25 @@ def warn_of_other_readings(
         key: The columns of the key.
         warehouse: Where the receipts are.
     """
-    none = list[ReadAlike](), False
+    none: tuple[list[ReadAlike], datetime | None, bool] = [], None, False
     name, now = cursor.name.lower(), read_as(batch.spec, "window", cursor.type.kind, key)
     window = batch.window if _follows_others(batch) else None
     start = window.start if window else None
-    alike, reached = from_receipts(
+    others, own, reached = from_receipts(
         lambda: read_by_others(warehouse, batch.target, name, now, start), none, warehouse
     )
     if window and not reached:
         _warn_of_gap(batch, window, warehouse)
-    for each in alike:
-        otherwise = by_another_cursor(each.cursor, name) or read_otherwise(
-            each.read_as, batch.spec, cursor=each.cursor
-        )
-        if otherwise:
+    why = {
+        each: by_another_cursor(each.cursor, name)
+        or read_otherwise(each.read_as, batch.spec, cursor=each.cursor)
+        for each in others
+    }
+    # Receipts of an older Ferry say the same in other words.
+    moments = [each.landed_at for each, otherwise in why.items() if not otherwise]
+    last_alike = max([*moments, own] if own else moments, default=None)
+    for each, otherwise in why.items():
+        if otherwise and (last_alike is None or each.landed_at > last_alike):
             get_run_logger().warning(
                 "%s: %s windows from %s up to %s do not count as loaded any more (%s); a backfill "
                 "with reprocess=missing carries them again",
@@ -106,8 +112,7 @@ def _follows_others(batch: Batch) -> bool:
     spec, window = batch.spec, batch.window
     if window is None or spec.every == "never" or spec.catch_up:  # which carries it itself
         return False
-    every: Every = "hour" if spec.every == "hour" else "day"
-    own = scheduled_window(batch.scheduled_start, window.zone, every)
+    own = scheduled_window(batch.scheduled_start, window.zone, window_length(spec))
     return window == with_lookback(spec, own)
 
 

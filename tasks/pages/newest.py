@@ -96,6 +96,6 @@ def _of_the_same_time(
         frame.loc[known.index[known > max(firsts)]]
         for frame, known in zip(frames, times, strict=True)
     ]
-    if any(frame.empty for frame in later):
+    if later[0].empty:  # beyond that all of both is there, so none afterwards are gone
         return before.iloc[:0], after, False
     return later[0], later[1], True

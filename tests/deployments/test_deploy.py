@@ -45,7 +45,6 @@ def file(tmp_path: Path) -> Path:
     content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     content["deployments"] = [d for d in content["deployments"] if d["entrypoint"] in CHOSEN]
     for each in content["deployments"]:
-        each.pop("parameters", None)
         each["entrypoint"] = CHOSEN[1]
     (path := tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content))
     return path

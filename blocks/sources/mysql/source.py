@@ -71,7 +71,6 @@ class MySQLSource(Source):
     _block_type_name = "MySQL Source"
     _block_type_slug = "mysql-source"
     _description = "A MySQL or MariaDB database that Ferry reads tables from."
-    # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
 
     fingerprints: ClassVar[FingerprintDialect | None] = MySQLFingerprint()
     reads_ranges: ClassVar[bool] = True

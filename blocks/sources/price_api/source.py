@@ -60,7 +60,6 @@ class PriceAPISource(Source):
     _block_type_name = "Price API Source"
     _block_type_slug = "price-api-source"
     _description = "A web API of the Yahoo Finance chart kind that Ferry reads daily prices from."
-    # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
 
     base_url: str = Field(
         description="Where the API is, without its path: `https://prices.example.com`."

@@ -55,7 +55,6 @@ class SQLiteSource(Source):
     _block_type_name = "SQLite Source"
     _block_type_slug = "sqlite-source"
     _description = "A SQLite file that Ferry reads tables from."
-    # Prefect takes only http(s) addresses for a logo; one that needs no network cannot be given.
 
     fingerprints: ClassVar[FingerprintDialect | None] = SQLiteFingerprint()
 

@@ -154,13 +154,20 @@ def _publish_one(
             return _steps(build, tables, warehouse)
         except (StaleReadError, CheckFailedError) as error:
             checked = isinstance(error, CheckFailedError)
-            if checked and not in_place(changed_since, build.spec)(build, tables, warehouse):
+            if checked and not _has_changed(build, tables, warehouse):
                 raise
             if attempt == STALE_ATTEMPTS:
                 raise
             why = "what it reads has changed, and: " if checked else ""
             get_run_logger().warning("%s is built again: %s%s", build, why, error)
     raise AssertionError("unreachable")
+
+
+def _has_changed(build: Build, tables: TableSpecs, warehouse: Warehouse) -> bool:
+    try:
+        return in_place(changed_since, build.spec)(build, tables, warehouse)
+    except StaleReadError:
+        return True
 
 
 def _steps(build: Build, tables: TableSpecs, warehouse: Warehouse) -> Publication:

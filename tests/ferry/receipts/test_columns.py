@@ -60,6 +60,8 @@ def test_a_column_may_be_another_one_renamed_that_all_landed_with() -> None:
     assert renamed("bc", "abc", past) == frozenset()  # nobody knows which of them it is
     assert renamed("b", "ab", [*past, landed("a", 3, 4)]) == frozenset()
     assert renamed("b", "ab", [landed("a b", 1, 2), landed("a old", 3, 4)]) == {"b"}  # and back
+    left_out = [landed("a b old", 1, 2), landed("a old", 3, 4)]
+    assert renamed("b", "ab", left_out) == frozenset()  # two that landed together are two
     part = replace(landed("a b", 3, 4), begun_at=None)
     assert renamed("b", "ab", [*past, part]) == frozenset()  # whose are the values that are there
 

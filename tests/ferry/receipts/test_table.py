@@ -96,8 +96,8 @@ def test_what_it_finds_is_what_may_hold_its_rows() -> None:
     assert (now.batches, now.voids, now.last_void, now.this_one) == (4, 2, FIRST + DAY, True)
     assert now.last == FIRST + DAY
     assert receipts_table.read_landed_before(engine, TABLE, None, None).batches == DAYS + 3
-    (other,), reached = read_by_others(engine, TABLE, "modified", "as it is", day(2000)[0])
-    assert reached
+    (other,), own, reached = read_by_others(engine, TABLE, "modified", "as it is", day(2000)[0])
+    assert reached and own is not None
     assert (other.cursor, other.windows, other.first, other.last) == (
         "created_at",
         3,
@@ -110,6 +110,6 @@ def test_what_it_finds_is_what_may_hold_its_rows() -> None:
 def test_what_nobody_has_read_before_a_window_is_seen() -> None:
     engine = Engine()
     start = day(DAYS)[1]  # a day after the last one
-    assert not read_by_others(engine, TABLE, "modified", "as it is", start)[1]
+    assert not read_by_others(engine, TABLE, "modified", "as it is", start)[-1]
     assert carried_up_to(engine, TABLE, start) == day(DAYS - 1)[1]
     assert carried_up_to(engine, TABLE, FIRST - DAY) is None

@@ -64,7 +64,7 @@ def older(there: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
     return there[2] is not None and (new[2] is None or there[2] > new[2])
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(900))
 @given(
     apply_deletes=st.booleans(),
     how=st.sampled_from([(0, True), (100_000, True), (100_000, False)]),

@@ -237,6 +237,16 @@ def test_rows_of_such_a_day_do_not_go_back_to_older_versions_unasked(
     assert [row[:2] for row in shop.target("orders")][10:12] == [(25, "older"), (30, None)]
 
 
+def test_a_day_of_changed_rows_alone_does_not_go_back_to_older_versions_unasked(shop: Any) -> None:
+    older = "UPDATE orders SET note = 'older', modified = ? WHERE id >= 20 AND id < 30"
+    shop.sql(older, [("2023-01-01 08:00:00",)])
+    before = shop.target("orders")
+    state = run(table="orders", **JANUARY, repair="all")
+    assert state.type is StateType.FAILED
+    assert "nothing at the source of 2023-01-02, of which the target has 10" in str(state.message)
+    assert shop.target("orders") == before
+
+
 def test_what_the_source_changed_after_it_was_carried_is_pending(shop: Any) -> None:
     later = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
     shop.sql("UPDATE orders SET note = 'new', modified = ? WHERE id = 23", [(later,)])

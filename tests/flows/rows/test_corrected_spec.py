@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
 import pytest
 
+from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 from tests.flows.pipeline.full_copy import full_copy
@@ -68,6 +70,8 @@ def people(journey: Any) -> Any:
     return journey
 
 
+NEW = ("version", "soft_deletes")
+"""Of how a batch was read, what an older Ferry did not write."""
 DELETES = {"soft_deletes": "apply", "deleted_column": "gone"}
 WINDOW = {"mode": "window", "key": ["id"], "cursor": "created", "start_date": str(FIRST)}
 
@@ -78,13 +82,19 @@ WINDOW = {"mode": "window", "key": ["id"], "cursor": "created", "start_date": st
         (
             {**DELETES, "deleted_values": ["N"]},
             {**DELETES, "deleted_values": ["Y"]},
-            "soft_deletes apply (gone: N), and soft_deletes is now apply (gone: Y)",
+            'soft_deletes apply (gone: "N"), and soft_deletes is now apply (gone: "Y")',
             [[2], [1]],
+        ),
+        (
+            {**DELETES, "deleted_values": ["N, Y"]},
+            {**DELETES, "deleted_values": ["N", "Y"]},
+            'soft_deletes apply (gone: "N, Y"), and soft_deletes is now apply (gone: "N", "Y")',
+            [[1, 2], []],
         ),
         (
             {},
             {**DELETES, "deleted_values": ["Y"]},
-            "soft_deletes carry, and soft_deletes is now apply (gone: Y)",
+            'soft_deletes carry, and soft_deletes is now apply (gone: "Y")',
             [[1, 2], [1]],
         ),
         (
@@ -94,7 +104,7 @@ WINDOW = {"mode": "window", "key": ["id"], "cursor": "created", "start_date": st
             [[1, 2], [1, 2]],
         ),
     ],
-    ids=["the values that mark", "to apply them", "the version"],
+    ids=["the values that mark", "a value that was two", "to apply them", "the version"],
 )
 def test_days_count_no_more_that_were_carried_with_another_version_or_deletion(
     people: Any, before: Any, after: Any, why: str, there: list[list[int]]
@@ -108,6 +118,27 @@ def test_days_count_no_more_that_were_carried_with_another_version_or_deletion(
     assert all(f"it was carried with {why}" in each for each in found.values())
     assert (fill(), missing()) == (2, {})
     assert people.target("people", "id") == [(number,) for number in there[1]]
+
+
+def test_what_an_older_ferry_wrote_in_other_words_is_carried_alike(
+    people: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    people.write_specs(people={**WINDOW, "key": ["id", "modified"]})
+    fill()
+    people.write_specs(people=WINDOW)
+    assert fill() == 2
+    for (text,) in people.warehouse.fetch("SELECT DISTINCT read_as FROM ferry.receipts"):
+        older = {name: said for name, said in json.loads(text).items() if name not in NEW}
+        people.warehouse.execute(
+            Statement(
+                f"UPDATE ferry.receipts SET read_as = {PARAM} WHERE read_as = {PARAM}",
+                (json.dumps(older, sort_keys=True), text),
+            )
+        )
+    caplog.clear()
+    sync_table(table="people", run_date=SECOND)
+    assert missing() == {}
+    assert "do not count as loaded any more" not in caplog.text
 
 
 def test_a_watermark_reads_all_again_by_another_deletion(people: Any) -> None:

@@ -72,6 +72,17 @@ def fill(warehouse: DuckDBWarehouse, *days: int, channels: int, first: int = 0) 
         )
 
 
+def test_days_that_are_gone_are_told_though_older_ones_come_into_sight(
+    spec: SummarySpec, warehouse: DuckDBWarehouse, told: Any
+) -> None:
+    fill(warehouse, *range(1, 9), channels=100)
+    before = newest_rows(spec, warehouse)
+    warehouse.execute("DELETE FROM analytics.by_channel WHERE day > DATE '2023-01-04'")
+    page = told(before, newest_rows(spec, warehouse))
+    assert "300 gone" in page
+    assert "too many of one time" not in page
+
+
 def test_a_day_of_which_rows_are_out_of_sight_is_not_compared(
     spec: SummarySpec, warehouse: DuckDBWarehouse, told: Any
 ) -> None:

@@ -89,6 +89,30 @@ def test_a_table_that_is_emptied_after_the_plan_takes_no_numbers_along(
     assert changed.labels() == ["all"]
 
 
+def test_a_table_that_is_emptied_and_filled_again_meanwhile_is_read_again(
+    changed: Any, around_the_build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No check looks whether there are rows, and afterwards all of them are there."""
+    table = f'"{changed.journey.schema}".nps'
+    changed.edit("nps_summary", "summary.yaml", "count: 1", "count: 0")
+    changed.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
+
+    def copied() -> None:
+        with monkeypatch.context() as other:
+            other.setattr(follow, "follow_tables", lambda _: Published())
+            assert sync_table(table="nps", mode="full", return_state=True).is_completed()
+
+    builds = around_the_build(
+        before=lambda: len(builds) > 1 or changed.journey.warehouse.execute(f"DELETE FROM {table}"),
+        after=lambda: len(builds) > 1 or copied(),
+    )
+    state = sync_table(**DAY, return_state=True)
+
+    assert state.is_completed(), state.message
+    assert len(builds) == 2
+    assert counted(changed) == [11, 10]
+
+
 def test_rows_that_land_between_the_input_check_and_the_query_are_checked_too(
     changed: Any, around_the_build: Any, lands: Any
 ) -> None:
