@@ -40,9 +40,9 @@ def save(block: Block, name: str) -> None:
 @contextmanager
 def registered_once() -> Iterator[None]:
     """Let each class be registered once on the server that all share, whoever saves blocks."""
-    register = Block.register_type_and_schema.__func__
+    register = Block.register_type_and_schema.__func__  # type: ignore[attr-defined]
 
-    def once(kind: type[Block], **_: Any) -> None:
+    def once(kind: type[Block], /, **_: Any) -> None:
         if _is_new(kind):
             register(kind, _sync=True)
             _note(kind)

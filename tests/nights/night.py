@@ -43,6 +43,8 @@ QUICK_SERVER = {
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
 }
 QUICK_WORKER = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "2", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+SHORT_WATCH = {"silent_seconds": 5.0, "observe_seconds": 4.0}
+"""Where nobody's heartbeats are to be missed."""
 QUICK_WATCH = {"silent_seconds": 1.0, "observe_seconds": 36.0, "look_seconds": 2.0}
 """A heartbeat comes every thirty seconds: Prefect allows nothing shorter."""
 
@@ -235,7 +237,7 @@ class Night(Home):
 
 
 def _look(given: Mapping[str, float], said: Path) -> None:
-    said.write_text(str(watch_runs(**given, return_state=True)))  # type: ignore[arg-type]
+    said.write_text(str(watch_runs(**given, return_state=True)))
 
 
 def one_at_a_time() -> Mapping[str, Any]:

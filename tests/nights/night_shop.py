@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -143,6 +145,17 @@ class NightShop:
                 deployment, parameters=dict(parameters), state=state or Scheduled()
             )
         return run.id
+
+    def worker_ends(self, how: signal.Signals, parameters: Mapping[str, Any]) -> UUID:
+        """A worker begins a run, which reads when the worker is ended; returns the run's id."""
+        worker = self.night.worker(self.name)
+        deployment = self.sync_table()
+        with self.locked():
+            run_id = self.start(deployment, parameters)
+            assert self.reads(run_id)
+            os.kill(worker.process.pid, how)
+            worker.process.wait(PATIENCE)
+        return run_id
 
     def wait_for(self, run_id: UUID, *states: StateType, seconds: float = PATIENCE) -> State[Any]:
         """The run's state, once it is one of these."""

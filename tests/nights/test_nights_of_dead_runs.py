@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
-from prefect.states import Crashed, Pending
 
 from deployments.local.servers import ProcessWorker
 from tests.harness.api import PATIENCE, eventually
@@ -66,52 +65,6 @@ def test_the_server_is_away_and_a_healthy_run_goes_on(night: Night) -> None:
     night.let_end("outlives")
     assert night.comes_to(healthy, StateType.COMPLETED)
     assert night.slack.messages == []
-
-
-def test_a_worker_dies_between_taking_a_run_and_beginning_it(night: Night) -> None:
-    pool = night.pool("takes")
-    deployment = night.deploy("takes", pool, **one_at_a_time())
-    run_id = night.start(deployment)
-    with night.client as client:
-        client.set_flow_run_state(run_id, Pending())  # as a worker does that then dies
-
-    night.watch_until(run_id, StateType.CRASHED, pending_seconds=1, observe_seconds=4)
-
-    ended = night.run(run_id).state
-    assert ended and ended.type is StateType.CRASHED
-    assert "did not begin" in (ended.message or "")
-    told = [message for message in night.slack.messages if "did not begin" in message]
-    assert len(told) == 1
-    assert f"prefect flow-run retry {run_id}" in told[0]
-    night.worker(pool)  # the next one is not held up
-    night.let_end("takes")
-    assert night.comes_to(night.start(deployment), StateType.COMPLETED)
-    begun_for = night.run(run_id).expected_start_time
-    night.python(
-        "import subprocess, sys; subprocess.run("
-        f"[sys.executable, '-m', 'prefect', 'flow-run', 'retry', '{run_id}'], check=True)"
-    )
-    assert night.comes_to(run_id, StateType.COMPLETED)
-    assert night.run(run_id).expected_start_time == begun_for
-
-
-def test_a_failure_that_nobody_was_told_of_is_found_and_told_once(night: Night) -> None:
-    run_id = night.start(night.deploy("untold", night.pool("untold")))
-    with night.client as client:
-        client.set_flow_run_state(run_id, Crashed(message="its events were lost"), force=True)
-    assert "told of" not in night.watch(unreported_seconds=300, observe_seconds=4)
-    assert of(night, "its events were lost") == []
-
-    for _ in range(2):
-        night.watch(unreported_seconds=0, observe_seconds=4)
-
-    (told,) = of(night, "its events were lost")
-    assert "crashed" in told and f"/runs/flow-run/{run_id}" in told
-
-
-def of(night: Night, text: str) -> list[str]:
-    """The messages with this text in them."""
-    return [message for message in night.slack.messages if text in message]
 
 
 def looks(night: Night) -> int:

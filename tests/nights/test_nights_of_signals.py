@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from prefect.client.schemas.objects import StateType
@@ -51,22 +50,12 @@ def _a_run_ends_and_the_next_one_carries_its_day(shop: NightShop, how: signal.Si
     assert told.startswith("Ferry: sync nps 2023-01-02 crashed") and str(run_id) in told
 
 
-def test_a_worker_is_killed_and_its_run_lands_and_nobody_is_told(
-    night: Night, tmp_path: Path
-) -> None:
-    shop = NightShop.open(night, tmp_path, "orphan")
-    run_id = _a_worker_ends(shop, signal.SIGKILL)
-    shop.wait_for(run_id, StateType.COMPLETED)
-    assert shop.days() == DAY
-    assert shop.messages() == []
-
-
 @pytest.mark.nights
 def test_a_worker_is_asked_to_end_and_its_run_is_told_once_and_the_next_one_carries_its_day(
     night: Night, tmp_path: Path
 ) -> None:
     shop = NightShop.open(night, tmp_path, "restarted")
-    run_id = _a_worker_ends(shop, signal.SIGTERM)
+    run_id = shop.worker_ends(signal.SIGTERM, PARAMETERS)
     assert eventually(lambda: not shop.lives(run_id), PATIENCE)  # its worker has killed it
     night.watch_until(run_id, StateType.CRASHED)
     assert (shop.receipts(), shop.days()) == ([], {})
@@ -76,18 +65,6 @@ def test_a_worker_is_asked_to_end_and_its_run_is_told_once_and_the_next_one_carr
     shop.wait_for(shop.start(night.deployments[-1], PARAMETERS), StateType.COMPLETED)
     assert shop.days() == DAY
     assert len([message for message in shop.messages() if str(run_id) in message]) == 1
-
-
-def _a_worker_ends(shop: NightShop, how: signal.Signals) -> UUID:
-    """Its run, which reads meanwhile."""
-    worker = shop.night.worker(shop.name)
-    deployment = shop.sync_table()
-    with shop.locked():
-        run_id = shop.start(deployment, PARAMETERS)
-        assert shop.reads(run_id)
-        os.kill(worker.process.pid, how)
-        worker.process.wait(PATIENCE)
-    return run_id
 
 
 @pytest.mark.nights
