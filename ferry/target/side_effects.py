@@ -21,5 +21,6 @@ def refuse_side_effects(table: TableName, found: Sequence[str]) -> None:
             expected="a table of which DELETE takes rows out, and nothing else",
             found="; ".join(found),
             todo="Drop it; or make a foreign key NO ACTION DEFERRABLE INITIALLY DEFERRED, a "
-            "trigger an AFTER one, and let Ferry's user own the table or bypass its policies.",
+            "trigger an AFTER one, let Ferry's user own the table or bypass its policies, and name "
+            "the table under a view in the spec.",
         )

@@ -8,30 +8,47 @@ from typing import Any
 from ferry.schema import TableName
 from ferry.statements import PARAM, Statement
 
-# An empty schema is the connection's own. Of a rule's events 1 is SELECT, which every view has.
+# An empty schema is the connection's own. `t` is the table and what is below it: a key onto a
+# partition, or a trigger of one, sees its rows go. Rules and policies are of the table that a
+# statement names. Of a rule's events 1 is SELECT, which every view has.
 # https://www.postgresql.org/docs/current/catalog-pg-rewrite.html
 # A trigger's bits: 1 for each row, 2 before, 8 on DELETE.
 # https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_trigger.h
+# Keys and triggers have copies of their own for every partition: `tgparentid`, since 13, tells.
 _SIDE_EFFECTS = f"""
-WITH t AS (
-  SELECT c.oid FROM pg_catalog.pg_class AS c
+WITH RECURSIVE t AS (
+  SELECT c.oid, c.relkind, true AS named FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
   WHERE c.relname = {PARAM} AND n.nspname = COALESCE(NULLIF({PARAM}, ''), current_schema())
+  UNION
+  SELECT c.oid, c.relkind, false FROM t
+  JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid
+  JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+), f AS (
+  SELECT f.oid, f.conparentid, f.conname, f.conrelid
+  FROM t JOIN pg_catalog.pg_constraint AS f ON f.confrelid = t.oid
+  WHERE f.contype = 'f' AND f.confdeltype IN ('c', 'n', 'd')
+), g AS (
+  SELECT g.oid, g.tgparentid, g.tgname, g.tgrelid
+  FROM t JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = t.oid
+  WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 11 = 11
 )
-SELECT 'the foreign key ' || f.conname || ' of ' || CAST(f.conrelid AS pg_catalog.regclass)
+SELECT 'the foreign key ' || conname || ' of ' || CAST(conrelid AS pg_catalog.regclass)
        || ' deletes or empties rows there with each row that is replaced here'
-FROM t JOIN pg_catalog.pg_constraint AS f ON f.confrelid = t.oid
-WHERE f.contype = 'f' AND f.confdeltype IN ('c', 'n', 'd')
+FROM f WHERE conparentid NOT IN (SELECT oid FROM f)
 UNION ALL
 SELECT 'the rule ' || r.rulename || ' does something else in the place of a statement'
 FROM t JOIN pg_catalog.pg_rewrite AS r ON r.ev_class = t.oid
-WHERE r.ev_type <> '1' AND r.ev_enabled <> 'D'
+WHERE t.named AND r.ev_type <> '1' AND r.ev_enabled <> 'D'
 UNION ALL
-SELECT 'the trigger ' || g.tgname || ' before a DELETE can keep the row'
-FROM t JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = t.oid
-WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 11 = 11
+SELECT 'the trigger ' || tgname || ' of ' || CAST(tgrelid AS pg_catalog.regclass)
+       || ' before a DELETE can keep the row'
+FROM g WHERE tgparentid NOT IN (SELECT oid FROM g)
 UNION ALL
-SELECT 'row level security hides rows from this user' FROM t WHERE row_security_active(t.oid)
+SELECT 'row level security hides rows from this user'
+FROM t WHERE t.named AND row_security_active(t.oid)
+UNION ALL
+SELECT 'it is a view, and what the tables under it do is not looked for' FROM t WHERE relkind = 'v'
 ORDER BY 1
 """  # noqa: S608
 

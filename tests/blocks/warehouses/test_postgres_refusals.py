@@ -20,7 +20,7 @@ from ferry.errors import (
     SchemaError,
     is_retriable,
 )
-from ferry.schema import Column, DataType, Kind
+from ferry.schema import Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 
 TWO = (Column("id", DataType(Kind.INT32)), Column("name", DataType(Kind.TEXT, max_bytes=40)))
@@ -92,6 +92,42 @@ def test_what_publishes_deletes_without_an_identity_says_what_to_do(postgres_eng
             postgres_engine.warehouse.execute(f"DELETE FROM {name}")
     finally:
         postgres_engine.warehouse.execute(f"DROP PUBLICATION {table.schema}")
+
+
+def test_what_hangs_on_a_partitioned_target_or_on_a_partition_is_told_once(
+    postgres_engine: Any,
+) -> None:
+    warehouse, schema = postgres_engine.warehouse, postgres_engine.schema
+    for statement in (
+        "CREATE TABLE {s}.t (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE {s}.low PARTITION OF {s}.t FOR VALUES FROM (0) TO (9)",
+        "CREATE TABLE {s}.rest PARTITION OF {s}.t DEFAULT",
+        "CREATE TABLE {s}.line (id int, part int, CONSTRAINT whole FOREIGN KEY (id) "
+        "REFERENCES {s}.t ON DELETE CASCADE, CONSTRAINT part FOREIGN KEY (part) "
+        "REFERENCES {s}.low ON DELETE SET NULL) PARTITION BY RANGE (id)",
+        "CREATE TABLE {s}.lines PARTITION OF {s}.line DEFAULT",
+        "CREATE FUNCTION {s}.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER whole BEFORE DELETE ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.f()",
+        "CREATE TRIGGER part BEFORE DELETE ON {s}.low FOR EACH ROW EXECUTE FUNCTION {s}.f()",
+        "CREATE RULE part AS ON DELETE TO {s}.low DO INSTEAD NOTHING",  # not of its parent's DELETE
+    ):
+        warehouse.execute(statement.format(s=f'"{schema}"'))
+    deletes = "deletes or empties rows there with each row that is replaced here"
+    assert [each.replace('"', "") for each in warehouse.side_effects(TableName(schema, "t"))] == [
+        f"the foreign key part of {schema}.line {deletes}",
+        f"the foreign key whole of {schema}.line {deletes}",
+        f"the trigger part of {schema}.low before a DELETE can keep the row",
+        f"the trigger whole of {schema}.t before a DELETE can keep the row",
+    ]
+
+
+def test_a_view_is_no_target(postgres_engine: Any) -> None:
+    table = postgres_engine.create(TWO)
+    postgres_engine.warehouse.execute(
+        f'CREATE VIEW "{table.schema}".v AS SELECT * FROM "{table.schema}"."t"'
+    )
+    (told,) = postgres_engine.warehouse.side_effects(TableName(table.schema, "v"))
+    assert told.startswith("it is a view")
 
 
 PARENT, CHILD = '"{s}".parent', '"{s}".child'

@@ -102,6 +102,15 @@ def test_a_column_that_the_source_gains_does_not_take_the_only_copy(shop: Any, m
 
 POSTGRES = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 
+PARTED = (
+    "ALTER TABLE {t} RENAME TO part; "
+    "CREATE TABLE {t} (LIKE {s}.part INCLUDING ALL) PARTITION BY RANGE (id); "
+    "ALTER TABLE {t} ATTACH PARTITION {s}.part DEFAULT; "
+)
+KEEP = (
+    "CREATE FUNCTION {s}.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+    "CREATE TRIGGER keep BEFORE "
+)
 SIDE_EFFECTS = {
     "the foreign key lines_fk of": (
         "CREATE TABLE {s}.lines (id BIGINT, CONSTRAINT lines_fk FOREIGN KEY (id) "
@@ -114,11 +123,17 @@ SIDE_EFFECTS = {
         "DROP RULE keep ON {t}",
     ),
     "the trigger keep ": (
-        "CREATE FUNCTION {s}.keep() RETURNS trigger LANGUAGE plpgsql "
-        "AS 'BEGIN RETURN NULL; END'; "
-        "CREATE TRIGGER keep BEFORE INSERT OR DELETE ON {t} "
-        "FOR EACH ROW EXECUTE FUNCTION {s}.keep()",
+        KEEP + "INSERT OR DELETE ON {t} FOR EACH ROW EXECUTE FUNCTION {s}.keep()",
         "DROP TRIGGER keep ON {t}",
+    ),
+    "the foreign key part_lines_fk of": (
+        PARTED + "CREATE TABLE {s}.lines (id BIGINT, CONSTRAINT part_lines_fk FOREIGN KEY (id) "
+        "REFERENCES {s}.part (id) ON DELETE CASCADE); INSERT INTO {s}.lines VALUES (1)",
+        "ALTER TABLE {s}.lines DROP CONSTRAINT part_lines_fk",
+    ),
+    r"the trigger keep of \S+part before a DELETE": (
+        PARTED + KEEP + "DELETE ON {s}.part FOR EACH ROW EXECUTE FUNCTION {s}.keep()",
+        "DROP TRIGGER keep ON {s}.part",
     ),
 }
 
