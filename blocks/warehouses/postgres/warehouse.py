@@ -176,7 +176,7 @@ class PostgresWarehouse(PostgresSession, StandardCatalog):
         return bound_views(self.fetch, table, column)
 
     def side_effects(self, table: TableName, tx: Transaction | None = None) -> tuple[str, ...]:
-        """Foreign keys that delete, rules, triggers before a DELETE, and row level security."""
+        """Foreign keys that delete, rules, triggers before a row, and row level security."""
         return side_effects((tx or self).fetch, table)
 
     def filled_columns(self, table: TableName) -> set[str]:

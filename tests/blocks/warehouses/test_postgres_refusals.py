@@ -121,6 +121,30 @@ def test_what_hangs_on_a_partitioned_target_or_on_a_partition_is_told_once(
     ]
 
 
+def test_a_trigger_before_an_insert_is_told_where_an_insert_into_the_target_goes(
+    postgres_engine: Any,
+) -> None:
+    warehouse, schema = postgres_engine.warehouse, postgres_engine.schema
+    trigger = "BEFORE INSERT OR UPDATE ON {s}.%s FOR EACH ROW EXECUTE FUNCTION {s}.stamp()"
+    for statement in (
+        "CREATE TABLE {s}.t (id int, at timestamp) PARTITION BY RANGE (id)",
+        "CREATE TABLE {s}.low PARTITION OF {s}.t FOR VALUES FROM (0) TO (9)",
+        "CREATE TABLE {s}.old (id int, at timestamp)",
+        "CREATE TABLE {s}.older () INHERITS ({s}.old)",
+        "CREATE FUNCTION {s}.stamp() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN NEW.at := now(); RETURN NEW; END'",
+        "CREATE TRIGGER stamp " + trigger % "low",
+        "CREATE TRIGGER stamp " + trigger % "older",  # an INSERT into its parent stays there
+        "CREATE TRIGGER after AFTER INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.stamp()",
+        "CREATE TRIGGER off " + trigger % "t",
+        "ALTER TABLE {s}.t DISABLE TRIGGER off",
+    ):
+        warehouse.execute(statement.format(s=f'"{schema}"'))
+    (told,) = warehouse.side_effects(TableName(schema, "t"))
+    assert told.endswith(".low before an INSERT can change the row or leave it out")
+    assert warehouse.side_effects(TableName(schema, "old")) == ()
+
+
 def test_a_view_is_no_target(postgres_engine: Any) -> None:
     table = postgres_engine.create(TWO)
     postgres_engine.warehouse.execute(

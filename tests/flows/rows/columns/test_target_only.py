@@ -126,6 +126,10 @@ SIDE_EFFECTS = {
         KEEP + "INSERT OR DELETE ON {t} FOR EACH ROW EXECUTE FUNCTION {s}.keep()",
         "DROP TRIGGER keep ON {t}",
     ),
+    r"the trigger keep of \S+orders before an INSERT": (
+        KEEP + "INSERT ON {t} FOR EACH ROW EXECUTE FUNCTION {s}.keep()",
+        "DROP TRIGGER keep ON {t}",
+    ),
     "the foreign key part_lines_fk of": (
         PARTED + "CREATE TABLE {s}.lines (id BIGINT, CONSTRAINT part_lines_fk FOREIGN KEY (id) "
         "REFERENCES {s}.part (id) ON DELETE CASCADE); INSERT INTO {s}.lines VALUES (1)",
