@@ -56,6 +56,8 @@ def explain_constraint(
             "Correct the value in the source, or have the target's owner run: "
             f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL;",
         )
+    if code == "23514" and table and not diag.constraint_name:
+        return _partition(table, diag)
     if not table or not diag.constraint_name:
         return None
     name = quoted(diag.constraint_name)
@@ -78,6 +80,27 @@ def explain_constraint(
             f"Correct it in the source, or {drop}",
         ),
     }.get(code)
+
+
+def _partition(table: str, diag: Diagnostics) -> tuple[str, str]:
+    """What to do about rows that no partition takes, or that one of them does not.
+
+    Only the name of the server's function, which no language changes, tells these apart.
+    """
+    if diag.source_function == "ExecPartitionCheckEmitError":
+        return (
+            f"{table} is a partition that takes no such rows",
+            "Name the table that it is a partition of as the target.",
+        )
+    default = ".".join(
+        quoted(name) for name in (diag.schema_name, f"{diag.table_name}_default") if name
+    )
+    return (
+        f"the target {table} has no partition for some rows",
+        f"Have its owner run, for their range or list: CREATE TABLE … PARTITION OF {table} FOR "
+        f"VALUES …; or, for whatever has none: CREATE TABLE {default} PARTITION OF {table} "
+        "DEFAULT; Then run it again.",
+    )
 
 
 def _foreign_key(table: str, name: str, drop: str, replaced: bool, message: str) -> tuple[str, str]:

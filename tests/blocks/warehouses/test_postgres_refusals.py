@@ -145,6 +145,28 @@ def test_a_trigger_before_an_insert_is_told_where_an_insert_into_the_target_goes
     assert warehouse.side_effects(TableName(schema, "old")) == ()
 
 
+def test_rows_that_no_partition_takes_are_told_with_the_statement_that_makes_one(
+    postgres_engine: Any,
+) -> None:
+    warehouse, schema = postgres_engine.warehouse, f'"{postgres_engine.schema}"'
+    for statement in (
+        f"CREATE TABLE {schema}.t (id int, name text) PARTITION BY RANGE (id)",
+        f"CREATE TABLE {schema}.low PARTITION OF {schema}.t FOR VALUES FROM (0) TO (9)",
+    ):
+        warehouse.execute(statement)
+    insert = f"INSERT INTO {schema}.%s VALUES (77777, 's3cret')"
+    with pytest.raises(DataError, match='"low" is a partition that takes no such rows'):
+        warehouse.execute(insert % "low")
+    with pytest.raises(DataError, match=r'"t" has no partition for some rows') as caught:
+        warehouse.execute(insert % "t")
+    assert "77777" not in "".join(traceback.format_exception(caught.value))
+    assert "Correct the value" not in str(caught.value)
+
+    (make,) = re.findall(r"CREATE TABLE \S+_default\S* PARTITION OF [^;]*;", str(caught.value))
+    warehouse.execute(make)
+    assert warehouse.execute(insert % "t") == 1
+
+
 def test_a_view_is_no_target(postgres_engine: Any) -> None:
     table = postgres_engine.create(TWO)
     postgres_engine.warehouse.execute(
