@@ -38,10 +38,14 @@ _PLAIN = {
     "json": Kind.JSON,
 }
 _DECLARED = re.compile(r"([a-z]+(?: [a-z]+)*)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
-_CLOCK = r"(\d\d:\d\d(?::\d\d(?:\.\d{1,6}0*)?)?)"
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_TIME = re.compile(_CLOCK)
-_DATETIME = re.compile(rf"(\d{{4}}-\d\d-\d\d)(?:[ T]{_CLOCK})?")
+_CLOCK = r"((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?)"
+"""Not 24:00, which Python from 3.14 on takes for the next day's midnight, and SQLite for no time.
+
+https://docs.python.org/3.14/library/datetime.html#datetime.datetime.fromisoformat
+"""
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TIME = re.compile(_CLOCK, re.ASCII)
+_DATETIME = re.compile(rf"(\d{{4}}-\d\d-\d\d)(?:[ T]{_CLOCK})?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _EXACT_DIGITS = 15
 """Decimal digits that a float always gives back as they were written (IEEE 754 binary64)."""

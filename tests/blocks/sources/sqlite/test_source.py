@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from blocks.sources.sqlite import types
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint
 from blocks.sources.sqlite.names import quoted
 from ferry.batch import ExtractQuery
@@ -281,6 +282,27 @@ def test_what_has_no_place_in_a_cursors_order_is_counted_and_in_no_query_over_it
 
     assert shop.source.count_uncarried(ONE, "c") == len(bad)
     assert len(shop.read(cursor="c")) == len(good)
+
+
+@pytest.mark.parametrize("moment", ["2023-01-05 24:00:00", "2023-01-05T24:00"])
+def test_midnight_as_24_hours_is_refused_also_where_python_reads_it(
+    shop: SQLiteShop, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text stands in another day's stretch of the column than the moment that it would be."""
+
+    class Later(datetime):
+        @classmethod
+        def fromisoformat(cls, text: str) -> Later:
+            """As Python has it from 3.14 on."""
+            later = timedelta(days=1 if text[11:13] == "24" else 0)
+            return super().fromisoformat(text.replace("24:00", "00:00")) + later
+
+    monkeypatch.setattr(types, "datetime", Later)
+    shop.fill("DATETIME", "2023-01-05 10:00:00.5", moment)
+
+    assert shop.source.count_uncarried(ONE, "c") == 1
+    with pytest.raises(DataError, match=r"column 'c'"):
+        shop.read()
 
 
 def test_a_cursor_that_is_no_utf_8_is_counted(shop: SQLiteShop) -> None:
