@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any, cast
 
 from blocks.sources.sqlite.types import from_storage
@@ -10,8 +11,7 @@ from ferry.schema import DataType, Kind
 
 Bounds = tuple[CursorValue | None, CursorValue | None]
 
-CARRIES = "ferry_carries"
-"""The name under which `carries` is known to a connection that uses `carried_condition`."""
+_CARRIES = "ferry_carries"
 
 _BITS = {Kind.INT16: 15, Kind.INT32: 31, Kind.INT64: 63}
 # SQLite's own functions give back what is in their own spelling, if such a date exists.
@@ -28,13 +28,24 @@ def carried_value(raw: Any, data_type: DataType) -> Any:
         return None
 
 
-def carries(raw: Any, data_type: DataType, bounds: Bounds = (None, None)) -> bool:
-    """Whether the stored value has a place in the column's order, in bounds; of text, its bytes."""
-    try:
-        raw = raw.decode() if isinstance(raw, bytes) else raw
-    except UnicodeDecodeError:
-        return False
-    return is_within(carried_value(raw, data_type), bounds)
+def add_carries(
+    connection: sqlite3.Connection, data_type: DataType, bounds: Bounds = (None, None)
+) -> None:
+    """Let statements on this connection ask what `carried_condition` has of this column.
+
+    Text comes to it as its bytes, which are in the file's encoding: of text that is not in it
+    SQLite makes something else, or nothing that Python takes.
+    """
+    encoding = str(connection.execute("PRAGMA encoding").fetchone()[0])
+
+    def carries(raw: Any) -> bool:
+        try:
+            raw = raw.decode(encoding) if isinstance(raw, bytes) else raw
+        except UnicodeDecodeError:
+            return False
+        return is_within(carried_value(raw, data_type), bounds)
+
+    connection.create_function(_CARRIES, 1, carries, deterministic=True)
 
 
 def is_within(value: Any, bounds: Bounds) -> bool:
@@ -46,7 +57,8 @@ def is_within(value: Any, bounds: Bounds) -> bool:
 def carried_condition(name: str, data_type: DataType, bounds: Bounds = (None, None)) -> str:
     """What is true of the rows that a window or a watermark over a column can reach, as SQL.
 
-    Most values are told by SQLite alone: Python is asked only where that is not enough.
+    Most values are told by SQLite alone: Python is asked only where that is not enough, by what
+    `add_carries` adds.
 
     Args:
         name: The column's name, quoted.
@@ -68,9 +80,9 @@ def carried_condition(name: str, data_type: DataType, bounds: Bounds = (None, No
         days = [str(bound)[:10] for bound in (low or "0000-12-31", high or "9999-12-32")]
         inside = f"substr({name}, 1, 10) > '{days[0]}' AND substr({name}, 1, 10) < '{days[1]}'"
         plain = f"({again} IS {name} AND {inside})"
-        asked = f"{CARRIES}(CAST({name} AS BLOB))"
+        asked = f"{_CARRIES}(CAST({name} AS BLOB))"
         return f"CASE WHEN typeof({name}) <> 'text' THEN 0 WHEN {plain} THEN 1 ELSE {asked} END"
     return (
         f"CASE typeof({name}) WHEN 'null' THEN 0 WHEN 'blob' THEN 0 "
-        f"WHEN 'text' THEN {CARRIES}(CAST({name} AS BLOB)) ELSE {CARRIES}({name}) END"
+        f"WHEN 'text' THEN {_CARRIES}(CAST({name} AS BLOB)) ELSE {_CARRIES}({name}) END"
     )

@@ -44,8 +44,8 @@ class SQLiteFingerprint(FingerprintDialect):
         return f"ferry_text({size}, {self.quoted(column.name)})"
 
     def text_length(self, text: str) -> str:
-        """How many bytes a text has in UTF-8."""
-        return f"LENGTH(CAST({text} AS BLOB))"
+        """How many bytes a text has in UTF-8, whatever the file's encoding: a BLOB is in that."""
+        return f"ferry_octets({text})"
 
     def octets(self, text: str) -> str:
         """The same, which `||` makes text of."""
@@ -101,6 +101,7 @@ def add_functions(connection: sqlite3.Connection) -> None:
     """Let statements on this connection call what `SQLiteFingerprint` writes."""
     for name, arguments, function in (
         ("ferry_text", 4, _text),
+        ("ferry_octets", 1, _octets),
         ("ferry_digest", 2, _digest),
         ("ferry_whole", 1, lambda digits: int(digits, 16)),
     ):
@@ -111,6 +112,10 @@ def add_functions(connection: sqlite3.Connection) -> None:
 def _text(kind: str, precision: int, scale: int, raw: Any) -> str | None:
     value = from_storage(raw, DataType(Kind(kind), precision, scale))
     return None if value is None else value_text(value)
+
+
+def _octets(text: str | None) -> int | None:
+    return None if text is None else len(text.encode())
 
 
 def _digest(algorithm: Digest, content: str | bytes | None) -> str | None:

@@ -18,7 +18,7 @@ from blocks.source import Source
 from blocks.sources.batches import conform
 from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
 from blocks.sources.names import carried, no_such_column, no_such_table
-from blocks.sources.sqlite.cursors import CARRIES, carried_condition, carries
+from blocks.sources.sqlite.cursors import add_carries, carried_condition
 from blocks.sources.sqlite.errors import ferry_error
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint, add_functions
 from blocks.sources.sqlite.names import execute, quoted
@@ -148,9 +148,7 @@ class SQLiteSource(Source):
         with self._connection() as connection:
             found = self._column(connection, table, column)
             bounds = cursor_bounds(reach, found) if reach else (None, None)
-            connection.create_function(
-                CARRIES, 1, lambda raw: carries(raw, found.type, bounds), deterministic=True
-            )
+            add_carries(connection, found.type, bounds)
             condition = carried_condition(quoted(found.name), found.type, bounds)
             sql = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE NOT ({condition})"  # noqa: S608
             return int(execute(connection, sql).fetchone()[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -219,20 +221,24 @@ def test_a_table_is_parted_by_moments_of_its_cursor(shop: MySQLShop) -> None:
     assert {place: bucket.fingerprint.rows for place, bucket in found.items()} == {0: 2, 1: 1}
 
 
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
 def test_sqlite_computes_the_numbers_of_what_is_read(
-    sqlite_source: tuple[SQLiteSource, RunSource],
+    sqlite_source: tuple[SQLiteSource, RunSource], encoding: str
 ) -> None:
     source, run = sqlite_source
+    with closing(sqlite3.connect(source.path)) as connection:
+        connection.execute(f"PRAGMA encoding = '{encoding}'")
+        connection.execute("CREATE TABLE first (s TEXT)")  # from here on it is the file's
     run(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, b BOOLEAN, n DECIMAL(12,4), d DATE, h TIME, "
-        "t DATETIME, s TEXT, v VARCHAR(2000), x BLOB, f REAL, j JSON)",
+        "t DATETIME, s TEXT, v VARCHAR(2000), w VARCHAR(9), x BLOB, f REAL, j JSON)",
         ((),),
     )
     run(
         "INSERT INTO t VALUES (1, 1, 1.5, '2023-01-01', '12:00', '2023-01-01T12:00', 'é|', '', "
-        "x'00ff', 1, '{}'), (2, 0, '100.0000', '0001-01-01', '12:00:00.000001', "
-        "'2023-01-01 12:00:00.5', '', 'a', x'', 0.1, NULL), (3, NULL, NULL, NULL, NULL, NULL, "
-        "NULL, NULL, NULL, NULL, NULL)",
+        "'é|', x'00ff', 1, '{}'), (2, 0, '100.0000', '0001-01-01', '12:00:00.000001', "
+        "'2023-01-01 12:00:00.5', '', 'a', '🚢', x'', 0.1, NULL), (3, NULL, NULL, NULL, NULL, "
+        "NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
         ((),),
     )
     schema = source.describe(TableName("", "t"))

@@ -284,6 +284,18 @@ def test_what_has_no_place_in_a_cursors_order_is_counted_and_in_no_query_over_it
     assert len(shop.read(cursor="c")) == len(good)
 
 
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_dates_of_a_file_in_utf_16_have_their_place(shop: SQLiteShop, encoding: str) -> None:
+    shop.connection.execute(f"PRAGMA encoding = '{encoding}'")
+    dated = ["2023-01-05", "2023-01-05T10:00", "2023-01-05 10:00:00.5"]
+    shop.fill("DATETIME", *dated, "", "5.1.2023", "2023年", None)
+
+    assert len(shop.read(cursor="c")) == len(dated)
+    assert shop.source.count_uncarried(ONE, "c") == 4
+    shop.connection.execute("INSERT INTO one (c) VALUES (CAST(x'd8d8' AS TEXT))")  # no letter
+    assert shop.source.count_uncarried(ONE, "c") == 5
+
+
 @pytest.mark.parametrize("moment", ["2023-01-05 24:00:00", "2023-01-05T24:00"])
 def test_midnight_as_24_hours_is_refused_also_where_python_reads_it(
     shop: SQLiteShop, moment: str, monkeypatch: pytest.MonkeyPatch
