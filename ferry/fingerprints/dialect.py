@@ -22,9 +22,12 @@ class FingerprintDialect(ABC):
 
     Attributes:
         algorithm: By which digest rows get their numbers; both sides' has to be one.
+        ignored: A column of which values that have no place in its order count as NULL, where an
+            engine can hold such; None for none. Of other columns they are refused.
     """
 
     algorithm: Digest = "md5"
+    ignored: str | None = None
 
     def quoted(self, name: str) -> str:
         """The name as an identifier."""

@@ -166,7 +166,7 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
     )
     cursor = _ordering(spec, schema.columns)
     algorithm = next(each for each in DIGESTS if each in source.digests())
-    dialect = replace(source.fingerprints, algorithm=algorithm)
+    dialect = replace(source.fingerprints, algorithm=algorithm, ignored=_ignored(spec, cursor))
     there = replace(warehouse.fingerprints, algorithm=algorithm)
     columns = (pairs, spec.key, cursor.name if cursor else None, spec.version)
     source_side = Side.of(*columns, dialect, spec.source_name, is_target=False)
@@ -255,6 +255,17 @@ def _ordering(spec: TableSpec, columns: tuple[Column, ...]) -> Column | None:
     if cursor is None or cursor not in columns:
         return None
     return cursor if cursor.type.kind in (*TIMES, *NUMBERS) else None
+
+
+def _ignored(spec: TableSpec, cursor: Column | None) -> str | None:
+    """The cursor, where rows are left behind of which it has no place in its order.
+
+    Not a number of the key, which would be found by no index any more.
+    """
+    if cursor is None or spec.null_cursors != "ignore":
+        return None
+    is_key = cursor.name.lower() in (name.lower() for name in spec.key)
+    return None if is_key and cursor.type.kind in NUMBERS else cursor.name
 
 
 def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) -> Carried:

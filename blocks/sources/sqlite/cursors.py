@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, cast
 
-from blocks.sources.sqlite.types import from_storage
+from blocks.sources.sqlite.types import from_storage, type_arguments
 from ferry.batch import CursorValue
 from ferry.schema import DataType, Kind
 
@@ -28,24 +28,22 @@ def carried_value(raw: Any, data_type: DataType) -> Any:
         return None
 
 
-def add_carries(
-    connection: sqlite3.Connection, data_type: DataType, bounds: Bounds = (None, None)
-) -> None:
-    """Let statements on this connection ask what `carried_condition` has of this column.
+def add_carries(connection: sqlite3.Connection, bounds: Bounds = (None, None)) -> None:
+    """Let statements on this connection ask what `carried_condition` has, with these bounds.
 
     Text comes to it as its bytes, which are in the file's encoding: of text that is not in it
     SQLite makes something else, or nothing that Python takes.
     """
     encoding = str(connection.execute("PRAGMA encoding").fetchone()[0])
 
-    def carries(raw: Any) -> bool:
+    def carries(kind: str, precision: int, scale: int, raw: Any) -> bool:
         try:
             raw = raw.decode(encoding) if isinstance(raw, bytes) else raw
         except UnicodeDecodeError:
             return False
-        return is_within(carried_value(raw, data_type), bounds)
+        return is_within(carried_value(raw, DataType(Kind(kind), precision, scale)), bounds)
 
-    connection.create_function(_CARRIES, 1, carries, deterministic=True)
+    connection.create_function(_CARRIES, 4, carries, deterministic=True)
 
 
 def is_within(value: Any, bounds: Bounds) -> bool:
@@ -67,6 +65,7 @@ def carried_condition(name: str, data_type: DataType, bounds: Bounds = (None, No
     """
     kind = data_type.kind
     low, high = bounds
+    carries = f"{_CARRIES}({type_arguments(data_type)}, "
     if kind is Kind.TEXT:
         return f"{name} IS NOT NULL"
     if kind in _BITS:
@@ -80,9 +79,9 @@ def carried_condition(name: str, data_type: DataType, bounds: Bounds = (None, No
         days = [str(bound)[:10] for bound in (low or "0000-12-31", high or "9999-12-32")]
         inside = f"substr({name}, 1, 10) > '{days[0]}' AND substr({name}, 1, 10) < '{days[1]}'"
         plain = f"({again} IS {name} AND {inside})"
-        asked = f"{_CARRIES}(CAST({name} AS BLOB))"
+        asked = f"{carries}CAST({name} AS BLOB))"
         return f"CASE WHEN typeof({name}) <> 'text' THEN 0 WHEN {plain} THEN 1 ELSE {asked} END"
     return (
         f"CASE typeof({name}) WHEN 'null' THEN 0 WHEN 'blob' THEN 0 "
-        f"WHEN 'text' THEN {_CARRIES}(CAST({name} AS BLOB)) ELSE {_CARRIES}({name}) END"
+        f"WHEN 'text' THEN {carries}CAST({name} AS BLOB)) ELSE {carries}{name}) END"
     )

@@ -7,8 +7,9 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+from blocks.sources.sqlite.cursors import add_carries, carried_condition
 from blocks.sources.sqlite.names import quoted
-from blocks.sources.sqlite.types import as_parameter, from_storage
+from blocks.sources.sqlite.types import as_parameter, from_storage, type_arguments
 from ferry.fingerprints.canonical import HEX_DIGITS, Digest, digest, value_text
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, DataType, Kind
@@ -25,7 +26,7 @@ class SQLiteFingerprint(FingerprintDialect):
 
     def value(self, column: Column) -> str:
         """The column's value; a time as its canonical text, since it can be stored in many ways."""
-        return self.text(column) if column.type.kind in _TIMES else super().value(column)
+        return self.text(column) if column.type.kind in _TIMES else self._stored(column)
 
     def ordered(self, column: Column) -> str:
         """What is compared with bounds: of a time, its canonical text."""
@@ -39,9 +40,7 @@ class SQLiteFingerprint(FingerprintDialect):
 
     def text(self, column: Column) -> str:
         """The canonical text of the column's value, and NULL for NULL."""
-        type_ = column.type
-        size = f"'{type_.kind}', {type_.precision or 0}, {type_.scale or 0}"
-        return f"ferry_text({size}, {self.quoted(column.name)})"
+        return f"ferry_text({type_arguments(column.type)}, {self._stored(column)})"
 
     def text_length(self, text: str) -> str:
         """How many bytes a text has in UTF-8, whatever the file's encoding: a BLOB is in that."""
@@ -83,6 +82,12 @@ class SQLiteFingerprint(FingerprintDialect):
         """The value of a float column in double precision."""
         return f"CAST({self.quoted(column.name)} AS REAL)"
 
+    def _stored(self, column: Column) -> str:
+        name = self.quoted(column.name)
+        if column.name != self.ignored:
+            return name
+        return f"CASE WHEN {carried_condition(name, column.type)} THEN {name} END"
+
 
 class _Total:
     """A sum without an end. SQLite's own fails above 63 bits: https://sqlite.org/lang_aggfunc.html."""
@@ -106,6 +111,7 @@ def add_functions(connection: sqlite3.Connection) -> None:
         ("ferry_whole", 1, lambda digits: int(digits, 16)),
     ):
         connection.create_function(name, arguments, function, deterministic=True)
+    add_carries(connection)
     connection.create_aggregate("ferry_total", 1, _Total)  # type: ignore[arg-type]  # typeshed
 
 

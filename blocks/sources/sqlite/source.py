@@ -118,6 +118,8 @@ class SQLiteSource(Source):
     def bounds(self, table: TableName, column: str) -> tuple[CursorValue, CursorValue] | None:
         """The lowest and highest value of a column; None when it has none. Times have no zone.
 
+        Of those that have a place in the column's order: others are left out, as NULL is.
+
         Raises:
             SchemaError: No such table or column.
             RequestError: The column's type has no exact order.
@@ -126,8 +128,10 @@ class SQLiteSource(Source):
         """
         with self._connection() as connection:
             found = self._column(connection, table, column)
+            add_carries(connection)
             name = quoted(found.name)
-            sql = f"SELECT MIN({name}), MAX({name}) FROM {quoted(table.name)}"  # noqa: S608
+            where = f"FROM {quoted(table.name)} WHERE {carried_condition(name, found.type)}"
+            sql = f"SELECT MIN({name}), MAX({name}) {where}"
             low, high = execute(connection, sql).fetchone()
         if low is None or high is None:
             return None
@@ -148,7 +152,7 @@ class SQLiteSource(Source):
         with self._connection() as connection:
             found = self._column(connection, table, column)
             bounds = cursor_bounds(reach, found) if reach else (None, None)
-            add_carries(connection, found.type, bounds)
+            add_carries(connection, bounds)
             condition = carried_condition(quoted(found.name), found.type, bounds)
             sql = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE NOT ({condition})"  # noqa: S608
             return int(execute(connection, sql).fetchone()[0])

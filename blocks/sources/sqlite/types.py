@@ -96,6 +96,11 @@ def from_storage(raw: Any, data_type: DataType) -> Any:
     return None if raw is None else _READERS[data_type.kind](raw, data_type)
 
 
+def type_arguments(data_type: DataType) -> str:
+    """The type, as functions of ours get it in SQLite's SQL: kind, precision and scale."""
+    return f"'{data_type.kind}', {data_type.precision or 0}, {data_type.scale or 0}"
+
+
 def as_parameter(number: int | Decimal) -> int | float:
     """The number as SQLite can compare its own with it: they are integers of 64 bits, and floats.
 
