@@ -9,7 +9,12 @@ from typing import Any
 
 from blocks.sources.sqlite.cursors import add_carries, carried_condition
 from blocks.sources.sqlite.names import quoted
-from blocks.sources.sqlite.types import as_parameter, from_storage, type_arguments
+from blocks.sources.sqlite.types import (
+    as_parameter,
+    from_storage,
+    is_json_as_text,
+    type_arguments,
+)
 from ferry.fingerprints.canonical import HEX_DIGITS, Digest, digest, value_text
 from ferry.fingerprints.dialect import FingerprintDialect
 from ferry.schema import Column, DataType, Kind
@@ -84,9 +89,12 @@ class SQLiteFingerprint(FingerprintDialect):
 
     def _stored(self, column: Column) -> str:
         name = self.quoted(column.name)
-        if column.name != self.ignored:
-            return name
-        return f"CASE WHEN {carried_condition(name, column.type)} THEN {name} END"
+        if is_json_as_text(column):
+            read = f"ferry_text('{Kind.JSON}', 0, 0, {name})"
+            return f"CASE typeof({name}) WHEN 'text' THEN {name} ELSE {read} END"
+        if column.name == self.ignored:
+            return f"CASE WHEN {carried_condition(name, column.type)} THEN {name} END"
+        return name
 
 
 class _Total:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from blocks.sources.sqlite.columns import stored_array, within
 from blocks.sources.sqlite.cursors import Bounds, carried_value, is_within
-from blocks.sources.sqlite.types import from_storage
+from blocks.sources.sqlite.types import column_value
 from ferry.errors import DataError
 from ferry.schema import Column, DataType, TableName, arrow_type
 
@@ -107,7 +107,7 @@ def checked(raw: Any, column: Column, table: TableName, rows_before: int) -> Any
         DataError: It is not one; the message tells the column and the rows before, not the value.
     """
     try:
-        return from_storage(raw, column.type)
+        return column_value(raw, column)
     except (ValueError, ArithmeticError):
         # Python's text tells the value, so it does not go on.
         raise DataError(

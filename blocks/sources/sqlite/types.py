@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from ferry.errors import SchemaError
@@ -94,6 +95,22 @@ def from_storage(raw: Any, data_type: DataType) -> Any:
         ValueError, ArithmeticError: It is not one. The text may hold the value.
     """
     return None if raw is None else _READERS[data_type.kind](raw, data_type)
+
+
+def is_json_as_text(column: Column) -> bool:
+    """Whether it is a column declared JSON that the spec's `as_text` makes text of."""
+    return column.type.kind is Kind.TEXT and column.native.lower().startswith("json")
+
+
+def column_value(raw: Any, column: Column) -> Any:
+    """As `from_storage`; of JSON that is carried as text, a number is read, too.
+
+    Raises:
+        ValueError, ArithmeticError: It is not one of the column's type.
+    """
+    if isinstance(raw, int | float) and is_json_as_text(column):
+        raw = _json_number(raw)
+    return from_storage(raw, column.type)
 
 
 def type_arguments(data_type: DataType) -> str:
@@ -181,9 +198,26 @@ def _binary(raw: Any, _: DataType) -> bytes:
 
 
 def _json(raw: Any, _: DataType) -> str:
-    if isinstance(raw, str):
+    if not isinstance(raw, str):
+        return _json_number(raw)
+    try:
         json.loads(raw)
-        return raw
+    except RecursionError:
+        raise ValueError from None
+    return raw
+
+
+def _json_number(raw: Any) -> str:
+    """The number that SQLite has made of JSON's text: a column declared JSON is NUMERIC to it.
+
+    https://sqlite.org/datatype3.html#determination_of_column_affinity
+    """
+    if type(raw) is int:
+        return str(raw)
+    if isinstance(raw, float) and isfinite(raw):
+        text = repr(raw)
+        if len(Decimal(text).normalize(EXACT).as_tuple().digits) <= _EXACT_DIGITS:
+            return text
     raise ValueError
 
 

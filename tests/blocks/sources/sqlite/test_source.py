@@ -15,6 +15,7 @@ from blocks.sources.sqlite.names import quoted
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError, SchemaError
 from ferry.schema import TableName
+from ferry.target.value_types import carried_as_text
 from tests.blocks.sources.sqlite.shop import ONE, SQLiteShop
 
 EXACT: list[tuple[str, str, list[Any], list[Any]]] = [
@@ -48,6 +49,7 @@ EXACT: list[tuple[str, str, list[Any], list[Any]]] = [
     ("CLOB", "text", ["a"], ["a"]),
     ("BLOB", "binary", [b"\x00\xff", b""], [b"\x00\xff", b""]),
     ("JSON", "json", ['{"b": 1.10}', "null", None], ['{"b": 1.10}', "null", None]),
+    ("json", "json", ["5", "1.5", '"5"', 2**63 - 1], ["5", "1.5", '"5"', str(2**63 - 1)]),
 ]
 
 
@@ -61,6 +63,19 @@ def test_values_arrive_exactly(
 
     assert shop.read() == expected
     assert str(shop.source.describe(ONE).columns[1].type) == kind
+
+
+def test_json_that_is_carried_as_text_may_be_a_number(shop: SQLiteShop) -> None:
+    shop.fill("JSON", "5", "-1.25", "{}", "no JSON", None)
+    schema = carried_as_text(shop.source.describe(ONE), ["c"])
+    (batch,) = shop.source.read(ExtractQuery(schema))
+    expected = ["5", "-1.25", "{}", "no JSON", None]
+    assert batch["c"].to_pylist() == expected
+    text = SQLiteFingerprint().text(schema.columns[1])
+    assert shop.source.fetch(f"SELECT {text} FROM one ORDER BY id") == [(v,) for v in expected]
+    shop.fill("JSON", 0.1 + 0.2)
+    with pytest.raises(DataError, match="'c'"):
+        list(shop.source.read(ExtractQuery(schema)))
 
 
 def test_bounds_beyond_all_integers_leave_out_none_and_all(shop: SQLiteShop) -> None:
@@ -128,6 +143,10 @@ def test_a_key_of_times_as_text_is_not_vouched_for_as_unique(
         ("VARCHAR(1)", "4711x"),
         ("BLOB", "4711"),
         ("JSON", "{4711"),
+        ("JSON", "471123456789012345678"),
+        ("JSON", float("inf")),
+        ("JSON", b"4711"),
+        ("JSON", "[" * 100_000),
     ],
 )
 def test_values_that_are_not_what_is_declared_are_refused_without_being_told(
