@@ -21,6 +21,9 @@ from ferry.windows import Window, local_midnight, zone_info
 Reprocess = Literal["missing", "failed", "all"]
 Order = Literal["oldest", "newest", "strict"]
 
+LANDED_EARLIER = "landed in an earlier attempt of this run"
+"""Why a window is not carried that this very backfill has landed before."""
+
 
 @dataclass(frozen=True)
 class PlannedWindow:
@@ -108,7 +111,8 @@ def lost_since(
 
     Args:
         plan: The run's plan.
-        reprocess: What the run was asked to carry: of what is missing it leaves nothing.
+        reprocess: What the run was asked to carry: of what is missing it leaves nothing. What an
+            earlier attempt of it has landed is its own, whatever it was asked.
         coverage: How the table stands now.
         void: The windows that the run itself has carried and whose receipts are void since.
         landed: Labels of the windows of which it has a receipt that is not void.
@@ -119,7 +123,7 @@ def lost_since(
         if planned.window in void
         or (
             planned.skipped
-            and reprocess == "missing"
+            and (reprocess == "missing" or planned.skipped == LANDED_EARLIER)
             and coverage.of(planned.window).status is not Status.LOADED
         )
     ]
@@ -236,7 +240,7 @@ def plan_windows(
         standing = coverage.of(window)
         skipped, own = "", window.label in landed
         if own and standing.status is Status.LOADED:
-            skipped = "landed in an earlier attempt of this run"
+            skipped = LANDED_EARLIER
         elif reprocess == "missing" and standing.status is Status.LOADED:
             skipped = "loaded"
         elif reprocess == "failed" and standing.status is not Status.FAILED:

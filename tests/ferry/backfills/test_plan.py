@@ -119,6 +119,19 @@ def test_what_the_run_itself_has_landed_and_is_lost_since_is_landed_once_more() 
     ]
 
 
+@pytest.mark.parametrize("reprocess", ["missing", "failed", "all"])
+def test_what_an_earlier_attempt_has_landed_and_is_lost_since_is_landed_once_more(
+    reprocess: Any,
+) -> None:
+    days = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
+    all_loaded = Coverage([event(day, loaded=True) for day in (1, 2, 3)])
+    landed = frozenset({"2023-07-01", "2023-07-02"})
+    plan = TablePlan(spec(), plan_windows(days, all_loaded, reprocess, landed))
+    since = Coverage([event(1, loaded=True), event(3, loaded=True)])
+    (lost,) = lost_since(plan, reprocess, since, (), frozenset({"2023-07-01"}))
+    assert (lost.window.label, lost.skipped, lost.again) == ("2023-07-02", "", False)
+
+
 def test_windows_begin_oldest_or_newest_first() -> None:
     planned = plan_windows(split_days(JULY, "week"), Coverage([]), "all")
     oldest = in_order(planned, "oldest")
