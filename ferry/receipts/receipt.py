@@ -259,22 +259,21 @@ def id_after(batch_id: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"ferry:{batch_id}/once more"))
 
 
-def landed_by_id(receipts: Iterable[Receipt], void: datetime) -> dict[str, Receipt]:
-    """The receipts that are not void, by the ids of the batches that they are of.
+def last_by_id(receipts: Iterable[Receipt], void: datetime) -> dict[str, Receipt]:
+    """The last receipt of each batch, void or not, by the ids of the batches.
 
     Args:
         receipts: All that some batches have left, void ones too.
         void: Up to when receipts are void.
     """
     last = {each.batch_id: each for each in sorted(receipts, key=lambda each: each.finished_at)}
-    landed = {}
+    found = {}
     for batch_id in last:
         own = batch_id
-        while own in last and last[own].finished_at <= void:
+        while last[own].finished_at <= void and id_after(own) in last:
             own = id_after(own)
-        if own in last:
-            landed[batch_id] = last[own]
-    return landed
+        found[batch_id] = last[own]
+    return found
 
 
 def times_columns(there: Container[str]) -> list[Column]:

@@ -277,10 +277,12 @@ class Spread:
         return True
 
     def _gather(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """What became of the windows: the receipt of each, or why there is none."""
+        """What became of the windows: the receipt of each, or why there is none.
+
+        One that has landed and has become void since has its receipt still, by which that is seen.
+        """
         read = with_retries(read_run, batches[0].spec)
         history = read(self._flow_run_id, batches[0].target, self._warehouse)
-        receipts = history.receipts
         failures = {
             failure.batch_id: failure.text
             for failure in history.failures
@@ -292,11 +294,12 @@ class Spread:
             reason = failures.get(batch.id) or self._why_lost.get(batch.id, "")
             if not begun:
                 reason = NOT_BEGUN
+            void = None if reason else history.void.get(batch.id)
             outcomes.append(
                 Outcome(
                     str(batch.target),
                     batch.window,
-                    receipts.get(batch.id),
+                    history.receipts.get(batch.id) or void,
                     reason or "it has no receipt yet",
                     begun,
                 )

@@ -21,10 +21,10 @@ from ferry.receipts.receipt import (
     VOID,
     Receipt,
     ReceiptTimes,
-    landed_by_id,
+    last_by_id,
     times_columns,
 )
-from ferry.receipts.table import count_of_run, last_void, read_receipts_of
+from ferry.receipts.table import BEFORE_ALL, count_of_run, last_void, read_receipts_of
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.specs.tables import TableSpec
 from tasks.landed.failures import failures_of_run, read_failures
@@ -142,10 +142,12 @@ class RunHistory:
     Attributes:
         receipts: Of those that arrived and are not void since, by the batches' ids.
         failures: Of those that did not, oldest first.
+        void: The last receipts of those that arrived and are void since, by the batches' ids.
     """
 
     receipts: dict[str, Receipt]
     failures: list[Failure]
+    void: dict[str, Receipt]
 
 
 @task(name="read what has landed", task_run_name="read what {flow_run_id} has landed", **STEP)
@@ -159,11 +161,13 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
     name, none = str(table), list[Receipt]()
     receipts = from_receipts(lambda: read_receipts_of(warehouse, flow_run_id), none, warehouse)
     own = [receipt for receipt in receipts if receipt.table_name == name]
-    landed = landed_by_id(own, last_void(warehouse, table)) if own else {}
+    void_until = last_void(warehouse, table) if own else BEFORE_ALL
+    last = last_by_id(own, void_until)
     failed = failures_of_run(flow_run_id, warehouse)
     return RunHistory(
-        landed,
+        {batch: each for batch, each in last.items() if each.finished_at > void_until},
         sorted((f for f in failed if f.table_name == name), key=lambda f: f.failed_at),
+        {batch: each for batch, each in last.items() if each.finished_at <= void_until},
     )
 
 

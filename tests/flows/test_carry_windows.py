@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Failed
+from prefect.states import Failed, Scheduled
 
 from ferry.batch import Batch
 from ferry.day_ranges import DayRange, split_days
@@ -192,7 +192,7 @@ def test_no_other_group_is_handed_over_after_three_in_a_row_that_were_refused(
         runs[run.id] = run
         spread._under_way[run.id] = group
 
-    read = SimpleNamespace(receipts={}, failures=[])
+    read = SimpleNamespace(receipts={}, failures=[], void={})
     monkeypatch.setattr(spread_windows, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(spread_windows, "get_run_logger", logging.getLogger)
     monkeypatch.setattr(spread_windows, "with_retries", lambda *_: lambda *_: read)
@@ -211,6 +211,46 @@ def test_no_other_group_is_handed_over_after_three_in_a_row_that_were_refused(
     begun = [each.begun for each in outcomes]
     assert begun == [True] * 15 + [not ends] * 5
     assert outcomes[-1].reason.startswith("not begun" if ends else "Failed run")
+
+
+@pytest.fixture
+def groups_here(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Groups are carried at once and in this process; what ran, and what is called before each."""
+    pool, runs = SimpleNamespace(handed=[], before=lambda: None), dict[UUID, FlowRun]()
+
+    def run_deployment(*_: Any, parameters: dict[str, Any], **__: Any) -> FlowRun:
+        pool.before()
+        state = carry_windows(**parameters, return_state=True)
+        run = FlowRun(flow_id=uuid4(), state=Scheduled(), parameters=parameters)
+        runs[run.id] = run.model_copy(update={"state": state})
+        pool.handed.append(len(parameters["windows"]))
+        return run
+
+    monkeypatch.setattr(spread_windows, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(spread_windows, "run_deployment", run_deployment)
+    monkeypatch.setattr(Spread, "_look", lambda self: [runs[each] for each in self._under_way])
+    return pool
+
+
+@ONE_ROUTE
+def test_what_workers_have_landed_and_is_void_on_the_way_is_carried_once_more(
+    shop: Any, groups_here: SimpleNamespace
+) -> None:
+    rows = [(day.start.day, f"{day.label} 12:00:00") for day in SIX_DAYS[1:]]
+    shop.sql("INSERT INTO nps VALUES (?, ?)", rows)
+
+    def lose_rows() -> None:
+        if len(groups_here.handed) == 1:
+            shop.warehouse.execute(f'DELETE FROM "{shop.schema}"."nps"')
+
+    groups_here.before = lose_rows
+    days = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 7)}
+    state: Any = backfill(table="nps", **days, workers=2, return_state=True)
+
+    assert state.is_completed(), state.message
+    assert "6 windows carried, 0 failed, 0 skipped" in state.message
+    assert groups_here.handed == [4, 2, 4]
+    assert shop.target("nps", "id") == [(number,) for number in range(1, 7)]
 
 
 @ONE_ROUTE
