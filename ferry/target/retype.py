@@ -62,11 +62,15 @@ class HeldColumns:
         columns: The columns, each with what it is a part of.
         declared: What follows the columns in a CREATE TABLE of the same keys.
         lengths: Columns that cannot be made longer in place, each with all that keeps it from it.
+        freed_by: The statements, without an end, that free a column, where there are such.
+        copied_whole: Whether a table that is so declared has all that the table has.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     declared: str = ""
     lengths: Mapping[str, Sequence[LengthHold]] = field(default_factory=dict)
+    freed_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    copied_whole: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,11 @@ from ferry.schema import Column, TableName, TableSchema, fits
 from ferry.statements import NativeType, quoted, table_sql
 from ferry.target.retype import HeldColumns, Retype, View, change_type, copy_anew
 
+NOT_COPIED = (
+    "That copies no partitions, indexes and triggers: to keep these, put the statements that make "
+    "them after CREATE TABLE, and PARTITION BY at its end."
+)
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -33,7 +38,8 @@ class Refusal:
     def undecided(self, unfit: Sequence[Retype]) -> SchemaError:
         """The error for types that no value-keeping change makes fit."""
         held = [change for change in unfit if change.there.name in self.held.columns]
-        lines = self._copied(unfit) if held else self._changed(unfit)
+        free = self._freeing(held)
+        lines = self._copied(unfit) if held and not free else self._changed(unfit, free)
         return SchemaError(
             "the target's columns do not fit: " + _listed(unfit),
             table=str(self.target),
@@ -51,20 +57,27 @@ class Refusal:
         """
         parts = ", ".join(f"{c.there.name} (of {self.held.columns[c.there.name]})" for c in stuck)
         table, before = self.target, quoted(f"{self.target.name}_before")
-        anew = (
-            "Put the table aside and run it again in mode full, which makes it anew: ALTER TABLE "
-            f"{table_sql(table)} RENAME TO {before};"
-        )
-        copied = (
-            "Copy the table into one of the other types, and grant again what was granted on it: "
-            f"{self._copied(stuck)}"
-        )
+        if free := self._freeing(stuck):
+            todo = (
+                f"Run: {' '.join(f'{each};' for each in free)} Run the table again, then make anew "
+                "what this has taken away."
+            )
+        elif replaced:
+            todo = (
+                "Put the table aside and run it again in mode full, which makes it anew: "
+                f"ALTER TABLE {table_sql(table)} RENAME TO {before};"
+            )
+        else:
+            todo = (
+                "Copy the table into one of the other types, and grant again what was granted on "
+                f"it: {self._copied(stuck)}"
+            )
         return SchemaError(
             "the target's columns do not fit: " + _listed(stuck),
             table=str(table),
             expected="columns whose type the warehouse can change",
             found=parts,
-            todo=anew if replaced else copied,
+            todo=todo,
         )
 
     def not_lengthened(self, short: Sequence[Retype]) -> SchemaError:
@@ -125,17 +138,26 @@ class Refusal:
         table = table_sql(self.target)
         return " ".join(f"ALTER TABLE {table} DROP COLUMN {quoted(name)};" for name in names)
 
-    def _changed(self, unfit: Sequence[Retype]) -> str:
-        """Statements that convert columns in place or beside, as one transaction."""
-        return _script(
-            statement
-            for change in unfit
-            for statement in change_type(self.target, change, self.native_type, self.capabilities)
-        )
+    def _freeing(self, held: Sequence[Retype]) -> list[str]:
+        """The statements that free these columns; none if one of them has no such statements."""
+        freed_by = [self.held.freed_by.get(change.there.name, ()) for change in held]
+        return list(dict.fromkeys(s for each in freed_by for s in each)) if all(freed_by) else []
+
+    def _changed(self, unfit: Sequence[Retype], before: Sequence[str] = ()) -> str:
+        """Statements that convert columns in place or beside, as one transaction.
+
+        Args:
+            unfit: The columns.
+            before: The statements that come first.
+        """
+        native, capabilities = self.native_type, self.capabilities
+        changed = [change_type(self.target, each, native, capabilities) for each in unfit]
+        return _script([*before, *(statement for each in changed for statement in each)])
 
     def _copied(self, changes: Sequence[Retype]) -> str:
         table, native, held = self.existing, self.native_type, self.held
-        return _script(copy_anew(table, changes, native, self.capabilities, held.declared))
+        script = _script(copy_anew(table, changes, native, self.capabilities, held.declared))
+        return script if held.copied_whole else f"{script} {NOT_COPIED}"
 
 
 def refuse_bound(

@@ -25,6 +25,7 @@ from blocks.postgres.session import (
 from blocks.stage import Stage
 from blocks.warehouses.information_schema import StandardCatalog
 from blocks.warehouses.postgres import types as postgres_types
+from blocks.warehouses.postgres.held import held_columns
 from blocks.warehouses.postgres.side_effects import side_effects
 from blocks.warehouses.postgres.views import bound_views
 from ferry.batch import Staged, StagedFile, StageFormat
@@ -33,7 +34,7 @@ from ferry.errors import DataError, FerryError, SchemaError
 from ferry.fingerprints.dialect import SumDialect
 from ferry.schema import Column, DataType, TableName, TableSchema
 from ferry.statements import PARAM, Statement, Transaction
-from ferry.target.retype import View
+from ferry.target.retype import HeldColumns, View
 
 _CHUNK_BYTES = 1 << 20
 _GENERATED = f"""
@@ -174,6 +175,10 @@ class PostgresWarehouse(PostgresSession, StandardCatalog):
     def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
         """The views over a column, and over these, in the order in which to drop them."""
         return bound_views(self.fetch, table, column)
+
+    def held_columns(self, table: TableName) -> HeldColumns:
+        """Columns of a partition key, and those that triggers, policies and such are bound to."""
+        return held_columns(self.fetch, table)
 
     def side_effects(self, table: TableName, tx: Transaction | None = None) -> tuple[str, ...]:
         """Foreign keys that delete, rules, triggers before a row, and row level security."""
