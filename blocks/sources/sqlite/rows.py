@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from blocks.sources.sqlite.columns import stored_array, within
 from blocks.sources.sqlite.cursors import Bounds, carried_value, is_within
-from blocks.sources.sqlite.types import column_value
+from blocks.sources.sqlite.types import column_value, is_unsigned
 from ferry.errors import DataError
 from ferry.schema import Column, DataType, TableName, arrow_type
 
@@ -93,7 +93,7 @@ def arrays(
     found = []
     for column, stored in zip(columns, values, strict=False):
         array = stored_array(stored, column.type)
-        if array is None:
+        if array is None or (is_unsigned(column) and (pc.min(array).as_py() or 0) < 0):
             one_by_one = [checked(raw, column, table, rows_before) for raw in stored]
             array = pa.array(one_by_one, arrow_type(column.type))
         found.append(array)

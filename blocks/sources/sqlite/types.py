@@ -24,7 +24,11 @@ _PLAIN = {
     "mediumint": Kind.INT32,
     "smallint": Kind.INT16,
     "tinyint": Kind.INT16,
+    "int2": Kind.INT16,
+    "int4": Kind.INT32,
+    "int8": Kind.INT64,
     "boolean": Kind.BOOLEAN,
+    "bool": Kind.BOOLEAN,
     "real": Kind.FLOAT64,
     "double": Kind.FLOAT64,
     "double precision": Kind.FLOAT64,
@@ -38,7 +42,12 @@ _PLAIN = {
     "blob": Kind.BINARY,
     "json": Kind.JSON,
 }
-_DECLARED = re.compile(r"([a-z]+(?: [a-z]+)*)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
+_LETTERS = (
+    *("varchar", "char", "character", "character varying", "varying character"),
+    *("nvarchar", "nchar", "native character"),
+)
+_UNSIGNED = " unsigned"
+_DECLARED = re.compile(r"([a-z]+[248]?(?: [a-z]+)*)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
 _CLOCK = r"((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?)"
 """Not 24:00, which Python from 3.14 on takes for the next day's midnight, and SQLite for no time.
 
@@ -73,18 +82,22 @@ def mapped(name: str, declared: str, not_null: bool, table: TableName) -> Column
 
 
 def _data_type(declared: str) -> DataType | None:
-    match = _DECLARED.fullmatch(declared.strip().lower())
+    declared = " ".join(declared.lower().split())
+    match = _DECLARED.fullmatch(declared.removesuffix(_UNSIGNED))
     if match is None:
         return None
     word, first, second = match.groups()
     size = int(first) if first else None
+    kind = _PLAIN.get(word)
+    if declared.endswith(_UNSIGNED):  # at whose sign `column_value` looks
+        return DataType(Kind.INT64) if kind in _RANGES else None
     if word in ("decimal", "numeric"):
         if size is None or not 0 < size <= ARROW_DECIMAL_DIGITS or int(second or 0) > size:
             return None
         return DataType(Kind.DECIMAL, size, int(second or 0))
-    if word in ("varchar", "char"):
-        return DataType(Kind.TEXT, max_bytes=size * 4) if size and not second else None
-    kind = _PLAIN.get(word)
+    if word in _LETTERS:
+        most = None if size is None else size * 4
+        return None if size == 0 or second else DataType(Kind.TEXT, max_bytes=most)
     return None if kind is None else DataType(kind)
 
 
@@ -102,14 +115,23 @@ def is_json_as_text(column: Column) -> bool:
     return column.type.kind is Kind.TEXT and column.native.lower().startswith("json")
 
 
+def is_unsigned(column: Column) -> bool:
+    """Whether it is declared to have no number below zero."""
+    return column.native.lower().rstrip().endswith(_UNSIGNED)
+
+
 def column_value(raw: Any, column: Column) -> Any:
-    """As `from_storage`; of JSON that is carried as text, a number is read, too.
+    """As `from_storage`, and as the declaration says what the type does not.
+
+    Of JSON that is carried as text, a number is read, too; what is UNSIGNED is not below zero.
 
     Raises:
         ValueError, ArithmeticError: It is not one of the column's type.
     """
     if isinstance(raw, int | float) and is_json_as_text(column):
         raw = _json_number(raw)
+    if isinstance(raw, int) and raw < 0 and is_unsigned(column):
+        raise ValueError
     return from_storage(raw, column.type)
 
 

@@ -249,6 +249,10 @@ def test_the_batches_or_the_error_are_those_that_each_value_by_itself_gives(
 @pytest.mark.parametrize(
     ("declared", "values"),
     [
+        ("bigint unsigned", [2**63 - 1, 0, None]),
+        ("int2", [-32768, None]),
+        ("bool", [0, 1, None]),
+        ("varchar", ["🚢" * 99, "", None]),
         ("INTEGER", [2**63 - 1, -(2**63), None]),
         ("MEDIUMINT", [2**31 - 1, None]),
         ("TINYINT", [-1, None]),

@@ -48,6 +48,16 @@ EXACT: list[tuple[str, str, list[Any], list[Any]]] = [
     ("VARCHAR(3)", "text(12 bytes)", ["🚢🚢🚢"], ["🚢🚢🚢"]),
     ("CLOB", "text", ["a"], ["a"]),
     ("BLOB", "binary", [b"\x00\xff", b""], [b"\x00\xff", b""]),
+    ("bool", "boolean", [1, 0, None], [True, False, None]),
+    ("integer unsigned", "int64", [0, 2**63 - 1, None], [0, 2**63 - 1, None]),
+    ("SMALLINT  UNSIGNED", "int64", [65535], [65535]),
+    ("int2", "int16", [-32768], [-32768]),
+    ("int4", "int32", [-(2**31)], [-(2**31)]),
+    ("INT8", "int64", [-(2**63)], [-(2**63)]),
+    ("varchar", "text", ["🚢" * 99], ["🚢" * 99]),
+    ("nvarchar(3)", "text(12 bytes)", ["🚢🚢🚢"], ["🚢🚢🚢"]),
+    ("character varying(20)", "text(80 bytes)", ["a"], ["a"]),
+    ("character varying", "text", ["a"], ["a"]),
     ("JSON", "json", ['{"b": 1.10}', "null", None], ['{"b": 1.10}', "null", None]),
     ("json", "json", ["5", "1.5", '"5"', 2**63 - 1], ["5", "1.5", '"5"', str(2**63 - 1)]),
 ]
@@ -124,6 +134,10 @@ def test_a_key_of_times_as_text_is_not_vouched_for_as_unique(
         ("INTEGER", "4711x"),
         ("INTEGER", 4711.5),
         ("SMALLINT", 47110),
+        ("bigint unsigned", -4711),
+        ("bool", "4711"),
+        ("int2", 47110),
+        ("nvarchar(1)", "4711x"),
         ("BOOLEAN", 4711),
         ("DECIMAL(10,2)", 47.111),
         ("DECIMAL(4,2)", 4711),
@@ -170,7 +184,7 @@ def test_text_that_is_not_utf_8_is_refused_without_being_told(shop: SQLiteShop) 
 
 
 @pytest.mark.parametrize(
-    "declaration", ["", "MONEY", "VARCHAR", "DECIMAL", "DECIMAL(39,2)", "INT[]"]
+    "declaration", ["", "MONEY", "VARCHAR(0)", "TEXT UNSIGNED", "DECIMAL", "DECIMAL(39,2)", "INT[]"]
 )
 def test_an_unknown_or_missing_type_is_refused_by_name(shop: SQLiteShop, declaration: str) -> None:
     shop.fill(f'"{declaration}"' if declaration == "INT[]" else declaration)
