@@ -12,7 +12,7 @@ from blocks.sources.sqlite.names import quoted
 from blocks.sources.sqlite.types import (
     as_parameter,
     from_storage,
-    is_json_as_text,
+    made_text_of,
     type_arguments,
 )
 from ferry.fingerprints.canonical import HEX_DIGITS, Digest, digest, value_text
@@ -89,9 +89,12 @@ class SQLiteFingerprint(FingerprintDialect):
 
     def _stored(self, column: Column) -> str:
         name = self.quoted(column.name)
-        if is_json_as_text(column):
-            read = f"ferry_text('{Kind.JSON}', 0, 0, {name})"
-            return f"CASE typeof({name}) WHEN 'text' THEN {name} ELSE {read} END"
+        declared = made_text_of(column)
+        if declared:
+            read = f"ferry_text({type_arguments(declared)}, {name})"
+            if declared.kind is Kind.JSON:
+                read = f"CASE typeof({name}) WHEN 'text' THEN {name} ELSE {read} END"
+            return read
         if column.name == self.ignored:
             return f"CASE WHEN {carried_condition(name, column.type)} THEN {name} END"
         return name

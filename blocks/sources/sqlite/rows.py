@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from blocks.sources.sqlite.columns import stored_array, within
 from blocks.sources.sqlite.cursors import Bounds, carried_value, is_within
-from blocks.sources.sqlite.types import column_value, is_unsigned
+from blocks.sources.sqlite.types import column_value, is_unsigned, made_text_of
 from ferry.errors import DataError
-from ferry.schema import Column, DataType, TableName, arrow_type
+from ferry.fingerprints.canonical import value_text
+from ferry.schema import Column, DataType, Kind, TableName, arrow_type
 
 _BATCH_BYTES = 4 * 1024 * 1024
 _AT_ONCE = 32
@@ -92,10 +93,15 @@ def arrays(
     """
     found = []
     for column, stored in zip(columns, values, strict=False):
-        array = stored_array(stored, column.type)
+        declared = made_text_of(column)
+        is_decimal = declared is not None and declared.kind is Kind.DECIMAL
+        array = None if is_decimal else stored_array(stored, column.type)
         if array is None or (is_unsigned(column) and (pc.min(array).as_py() or 0) < 0):
             one_by_one = [checked(raw, column, table, rows_before) for raw in stored]
-            array = pa.array(one_by_one, arrow_type(column.type))
+            kind = arrow_type(column.type)
+            if column.type.kind is Kind.DECIMAL and pa.types.is_large_string(kind):
+                one_by_one = [None if value is None else value_text(value) for value in one_by_one]
+            array = pa.array(one_by_one, kind)
         found.append(array)
     return found
 

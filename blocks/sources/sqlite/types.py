@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 from ferry.errors import SchemaError
+from ferry.fingerprints.canonical import value_text
 from ferry.schema import ARROW_DECIMAL_DIGITS, EXACT, Column, DataType, Kind, TableName
 
 _PLAIN = {
@@ -60,6 +62,12 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _EXACT_DIGITS = 15
 """Decimal digits that a float always gives back as they were written (IEEE 754 binary64)."""
 
+_ANY_DECIMAL = DataType(Kind.DECIMAL, 2 * ARROW_DECIMAL_DIGITS, ARROW_DECIMAL_DIGITS)
+"""A decimal without digits: an integer, or a float of 15 digits, neither very large nor small.
+
+Wider than Arrow's, so that it travels as text, and a warehouse that cannot have it asks for
+`as_text` in the table's spec."""
+
 _RANGES = {Kind.INT16: 1 << 15, Kind.INT32: 1 << 31, Kind.INT64: 1 << 63}
 
 
@@ -81,6 +89,7 @@ def mapped(name: str, declared: str, not_null: bool, table: TableName) -> Column
     return Column(name, data_type, not not_null, declared)
 
 
+@lru_cache(maxsize=1024)
 def _data_type(declared: str) -> DataType | None:
     declared = " ".join(declared.lower().split())
     match = _DECLARED.fullmatch(declared.removesuffix(_UNSIGNED))
@@ -92,13 +101,18 @@ def _data_type(declared: str) -> DataType | None:
     if declared.endswith(_UNSIGNED):  # at whose sign `column_value` looks
         return DataType(Kind.INT64) if kind in _RANGES else None
     if word in ("decimal", "numeric"):
-        if size is None or not 0 < size <= ARROW_DECIMAL_DIGITS or int(second or 0) > size:
-            return None
-        return DataType(Kind.DECIMAL, size, int(second or 0))
+        return _decimal_type(size, int(second or 0))
     if word in _LETTERS:
         most = None if size is None else size * 4
         return None if size == 0 or second else DataType(Kind.TEXT, max_bytes=most)
     return None if kind is None else DataType(kind)
+
+
+def _decimal_type(size: int | None, scale: int) -> DataType | None:
+    if size is None:
+        return _ANY_DECIMAL
+    is_known = 0 < size <= ARROW_DECIMAL_DIGITS and scale <= size
+    return DataType(Kind.DECIMAL, size, scale) if is_known else None
 
 
 def from_storage(raw: Any, data_type: DataType) -> Any:
@@ -110,9 +124,10 @@ def from_storage(raw: Any, data_type: DataType) -> Any:
     return None if raw is None else _READERS[data_type.kind](raw, data_type)
 
 
-def is_json_as_text(column: Column) -> bool:
-    """Whether it is a column declared JSON that the spec's `as_text` makes text of."""
-    return column.type.kind is Kind.TEXT and column.native.lower().startswith("json")
+def made_text_of(column: Column) -> DataType | None:
+    """What a column is declared as that the spec's `as_text` makes text of; None for others."""
+    declared = _data_type(column.native) if column.type.kind is Kind.TEXT else None
+    return declared if declared and declared.kind in (Kind.JSON, Kind.DECIMAL) else None
 
 
 def is_unsigned(column: Column) -> bool:
@@ -123,12 +138,16 @@ def is_unsigned(column: Column) -> bool:
 def column_value(raw: Any, column: Column) -> Any:
     """As `from_storage`, and as the declaration says what the type does not.
 
-    Of JSON that is carried as text, a number is read, too; what is UNSIGNED is not below zero.
+    Of JSON that is carried as text, a number is read, too; a decimal that is so is written in one
+    way, and held against its type; what is UNSIGNED is not below zero.
 
     Raises:
         ValueError, ArithmeticError: It is not one of the column's type.
     """
-    if isinstance(raw, int | float) and is_json_as_text(column):
+    declared = made_text_of(column)
+    if declared and declared.kind is Kind.DECIMAL and raw is not None:
+        return value_text(_decimal(raw, declared))
+    if declared and isinstance(raw, int | float):
         raw = _json_number(raw)
     if isinstance(raw, int) and raw < 0 and is_unsigned(column):
         raise ValueError

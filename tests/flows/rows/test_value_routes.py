@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import State
 
 from ferry.errors import DataError, FerryError, SchemaError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
+from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -244,6 +246,21 @@ def test_decimals_that_are_too_wide_are_all_named_before_a_row_is_read_or_carrie
         sync_table(table="sums")
     (row,) = journey.target("sums")
     assert row == (1, f"-{whole}.5" + "0" * 29, "2.00", Decimal("3.25"))
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_a_decimal_of_sqlite_without_digits_is_refused_or_carried_as_text_and_equal(journey: Any):
+    journey.sql("CREATE TABLE sums (id integer PRIMARY KEY, d decimal, j json)")
+    journey.sql("INSERT INTO sums VALUES (?, ?, ?)", [(1, 1.5, "5"), (2, 2**62, "{}")])
+    spec = {"mode": "full", "key": ["id"]}
+    journey.write_specs(sums=spec)
+    refused(journey, "sums", SchemaError, "1 to 38 digits", "`as_text: [d]`", "`exclude`")
+
+    journey.write_specs(sums={**spec, "as_text": ["d", "j"]})
+    sync_table(table="sums")
+    assert journey.target("sums") == [(1, "1.5", "5"), (2, str(2**62), "{}")]
+    state: State[Any] = reconcile(table="sums", return_state=True)
+    assert "all compared, 2 rows, equal" in str(state.message)
 
 
 @ON_SERVERS

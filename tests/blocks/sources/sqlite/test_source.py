@@ -12,10 +12,12 @@ import pytest
 from blocks.sources.sqlite import types
 from blocks.sources.sqlite.fingerprint import SQLiteFingerprint
 from blocks.sources.sqlite.names import quoted
+from blocks.warehouses.duckdb.types import native_type as duckdb_type
+from blocks.warehouses.redshift.types import native_type as redshift_type
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError, SchemaError
 from ferry.schema import TableName
-from ferry.target.value_types import carried_as_text
+from ferry.target.value_types import carried_as_text, check_types
 from tests.blocks.sources.sqlite.shop import ONE, SQLiteShop
 
 EXACT: list[tuple[str, str, list[Any], list[Any]]] = [
@@ -86,6 +88,29 @@ def test_json_that_is_carried_as_text_may_be_a_number(shop: SQLiteShop) -> None:
     shop.fill("JSON", 0.1 + 0.2)
     with pytest.raises(DataError, match="'c'"):
         list(shop.source.read(ExtractQuery(schema)))
+
+
+@pytest.mark.parametrize("declared", ["DECIMAL", "numeric"])
+def test_a_decimal_without_digits_is_carried_as_wide_as_any_or_as_text(
+    shop: SQLiteShop, declared: str
+) -> None:
+    shop.fill(declared, 2**63 - 1, 1.5, "-0.10", 1e-15, 0, None)
+    described = shop.source.describe(ONE)
+    assert described.columns[1].type.precision == 76
+    expected = ["9223372036854775807", "1.5", "-0.1", "0.000000000000001", "0", None]
+    for schema in (described, carried_as_text(described, ["c"])):
+        (batch,) = shop.source.read(ExtractQuery(schema))
+        assert batch["c"].to_pylist() == expected
+        text = SQLiteFingerprint().text(schema.columns[1])
+        assert shop.source.fetch(f"SELECT {text} FROM one ORDER BY id") == [(v,) for v in expected]
+    for warehouse_type in (duckdb_type, redshift_type):
+        with pytest.raises(SchemaError, match=r"as_text: \[c\]"):
+            check_types(ONE, described.columns, warehouse_type)
+    for value in ("x", 0.1 + 0.2, 1e300, b"1"):
+        shop.fill(declared, value)
+        for schema in (described, carried_as_text(described, ["c"])):
+            with pytest.raises(DataError, match="'c'"):
+                list(shop.source.read(ExtractQuery(schema)))
 
 
 def test_bounds_beyond_all_integers_leave_out_none_and_all(shop: SQLiteShop) -> None:
@@ -184,7 +209,7 @@ def test_text_that_is_not_utf_8_is_refused_without_being_told(shop: SQLiteShop) 
 
 
 @pytest.mark.parametrize(
-    "declaration", ["", "MONEY", "VARCHAR(0)", "TEXT UNSIGNED", "DECIMAL", "DECIMAL(39,2)", "INT[]"]
+    "declaration", ["", "MONEY", "VARCHAR(0)", "TEXT UNSIGNED", "DECIMAL(39,2)", "INT[]"]
 )
 def test_an_unknown_or_missing_type_is_refused_by_name(shop: SQLiteShop, declaration: str) -> None:
     shop.fill(f'"{declaration}"' if declaration == "INT[]" else declaration)
