@@ -106,6 +106,13 @@ class Window:
                 todo="A window is half-open: the first moment is in it, the last is not.",
             )
 
+    def is_before(self, other: Window) -> bool:
+        """Whether the other one begins at the moment at which this one ends.
+
+        In UTC: Python compares two times of one zone by the clock, which has some of them twice.
+        """
+        return self.end.astimezone(UTC) == other.start.astimezone(UTC)
+
     @property
     def label(self) -> str:
         """`2023-01-05` for a whole local day, else `2023-01-05T03:00+01:00/…`."""

@@ -258,7 +258,7 @@ def neighbours_merged(windows: Iterable[Window]) -> list[Window]:
     """The windows, those joined that follow on one another."""
     found: list[Window] = []
     for window in windows:
-        if found and found[-1].end == window.start:
+        if found and found[-1].is_before(window):
             found[-1] = Window(found[-1].start, window.end, window.zone)
         else:
             found.append(window)

@@ -137,7 +137,7 @@ def _touch(one: Batch, two: Batch) -> bool:
         return False
     zone = one.spec.wall_clock_zone
     return (
-        one.window.end == two.window.start
+        one.window.is_before(two.window)
         and one.window.zone == two.window.zone
         and read_stretch(one.window, zone)[1] <= read_stretch(two.window, zone)[0]
     )

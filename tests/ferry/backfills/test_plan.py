@@ -149,6 +149,15 @@ def test_days_that_follow_on_one_another_are_told_as_one() -> None:
     assert days_label(hour) == hour.label
 
 
+def test_hours_with_one_between_them_that_the_clock_has_twice_are_told_as_two() -> None:
+    day = DayRange(date(2023, 10, 29), date(2023, 10, 30), "Europe/Berlin")
+    hours = split_days(day, "hour")
+    before, first, second, after = hours[1:5]
+    assert before.end.time() == second.start.time()
+    assert neighbours_merged([before, second]) == [before, second]
+    assert len(neighbours_merged([before, first, second, after])) == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "kind", "granularity", "why"),
     [

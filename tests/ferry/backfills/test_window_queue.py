@@ -135,6 +135,13 @@ def test_hours_that_the_clocks_repeat_are_not_read_for_two() -> None:
     assert taken(WindowQueue(hours, 1), 1) == [3, 22]  # the third and the fourth have all of it
 
 
+def test_hours_with_one_between_them_that_the_clock_has_twice_are_no_neighbours() -> None:
+    day = DayRange(date(2023, 10, 29), date(2023, 10, 30), "Europe/Berlin")
+    before, first, second = batches(1, day, "hour")[1:4]
+    assert neighbours([before, first, second])
+    assert not neighbours([before, second])
+
+
 @given(st.lists(st.integers(0, 40), unique=True, min_size=1), st.integers(1, 5), st.booleans())
 def test_every_window_is_taken_once_and_neighbours_only(
     days: list[int], at_once: int, newest: bool
