@@ -82,9 +82,12 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
 def failure_of(batch: Batch, error: Exception, failed_at: datetime) -> Failure:
     """The failure of this batch; only errors of ours are quoted, others may hold anything.
 
-    What a scheduled run was to carry again besides its own window is there as it was.
+    What a scheduled run was to carry again besides its own window is there as it was. A backfill's
+    window has no lookback, also where it is as long as one that has.
     """
-    window = batch.window and own_window(batch.spec, batch.window, batch.scheduled_start)
+    window = batch.window
+    if window and not batch.backfill:
+        window = own_window(batch.spec, window, batch.scheduled_start)
     return Failure(
         batch_id=batch.id,
         table_name=str(batch.target),
