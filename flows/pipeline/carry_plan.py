@@ -21,7 +21,7 @@ from ferry.backfills.plan import (
 )
 from ferry.batch import Batch
 from ferry.receipts.read_as import as_it_is_now
-from ferry.receipts.receipt import Receipt
+from ferry.receipts.receipt import LOADED, Receipt
 from ferry.windows import Window
 from flows.pipeline.carry_many import at_first_failure, carry_many, when_refused, window_batches
 from flows.pipeline.make_batch import load_route, scheduled_start
@@ -79,7 +79,8 @@ def carry_plan(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> lis
             landed = {
                 receipt.window_label: receipt
                 for receipt in receipts.values()
-                if as_it_is_now(receipt, plan.spec, plan.cursor)
+                if receipt.status == LOADED
+                and as_it_is_now(receipt, plan.spec, plan.cursor)
                 and receipt.window_label not in left
             }
         outcomes = [
