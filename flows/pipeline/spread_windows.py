@@ -211,7 +211,7 @@ class Spread:
                 DEPLOYMENT,
                 parameters={
                     "table": self._table,
-                    "windows": [(w.start.isoformat(), w.end.isoformat()) for w in windows],
+                    "windows": [_bounds(window) for window in windows],
                     "zone": windows[0].zone,
                     "backfill_run_id": self._flow_run_id,
                     "scheduled_start": group.batches[0].scheduled_start.isoformat(),
@@ -253,6 +253,7 @@ class Spread:
         assert run.state is not None
         group = self._under_way.pop(run.id)
         self._refused_in_a_row = self._refused_in_a_row + 1 if self._is_refused(run, group) else 0
+        carried, missed = _by_whether_given(group.batches, run)
         if run.state.is_crashed() and group.crashes + 1 < MAX_CRASHES:
             self._log.warning(
                 "%s of %s crashed, its windows from %s on are carried again",
@@ -261,9 +262,12 @@ class Spread:
                 group.name,
             )
             again(replace(group, attempt=group.attempt + 1, crashes=group.crashes + 1))
-        elif not run.state.is_completed():
+            return
+        if not run.state.is_completed():
             why = f"{run.state.name} run {run.name}: {run.state.message or 'no reason given'}"
-            self._why_lost |= {batch.id: why for batch in group.batches}
+            self._why_lost |= {batch.id: why for batch in carried}
+        if missed:
+            again(replace(group, batches=missed, attempt=group.attempt + 1))
 
     def _is_refused(self, run: FlowRun, group: Group) -> bool:
         """Whether its run was refused access; not if that was only of some of its windows."""
@@ -315,6 +319,25 @@ class Spread:
             except (PrefectException, httpx.HTTPError) as error:
                 kind = type(error).__name__
                 self._log.warning("the run %s could not be cancelled: %s", run_id, kind)
+
+
+def _by_whether_given(
+    batches: Sequence[Batch], run: FlowRun
+) -> tuple[tuple[Batch, ...], tuple[Batch, ...]]:
+    """The batches whose windows the run was given, and the others.
+
+    A run that an earlier attempt of the backfill began has no windows that were loaded then.
+    """
+    given = {tuple(bounds) for bounds in run.parameters.get("windows", ())}
+    parted: tuple[list[Batch], list[Batch]] = [], []
+    for batch in batches:
+        parted[bool(given) and _bounds(batch.window) not in given].append(batch)
+    return tuple(parted[0]), tuple(parted[1])
+
+
+def _bounds(window: Window | None) -> tuple[str, ...]:
+    """A window as a run is given it."""
+    return (window.start.isoformat(), window.end.isoformat()) if window else ()
 
 
 class _Every:

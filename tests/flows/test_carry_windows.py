@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Failed, Scheduled
+from prefect.states import Completed, Failed, Scheduled
 
 from ferry.batch import Batch
 from ferry.day_ranges import DayRange, split_days
@@ -251,6 +251,39 @@ def test_what_workers_have_landed_and_is_void_on_the_way_is_carried_once_more(
     assert "6 windows carried, 0 failed, 0 skipped" in state.message
     assert groups_here.handed == [4, 2, 4]
     assert shop.target("nps", "id") == [(number,) for number in range(1, 7)]
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("state", [Completed(), Failed(message="FERRY-BUSY: a lock")])
+def test_what_a_run_of_an_earlier_attempt_was_not_given_is_handed_over_after_it(
+    shop: Any, groups_here: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, state: Any
+) -> None:
+    """As of a day that was loaded when that run began, and is not since."""
+    rows = [(day.start.day, f"{day.label} 12:00:00") for day in SIX_DAYS[1:]]
+    shop.sql("INSERT INTO nps VALUES (?, ?)", rows)
+    begin, look, earlier = Spread._begin, Spread._look, list[FlowRun]()
+
+    def finds_one_of_an_earlier_attempt(spread: Spread, group: Group) -> None:
+        if earlier:
+            return begin(spread, group)
+        bounds = [[day.start.isoformat(), day.end.isoformat()] for day in SIX_DAYS[1:3]]
+        given = {"windows": bounds}
+        earlier.append(FlowRun(flow_id=uuid4(), state=state, parameters=given))
+        spread._under_way[earlier[0].id] = group
+        return None
+
+    def look_with_it(spread: Spread) -> list[FlowRun]:
+        return earlier if earlier[0].id in spread._under_way else look(spread)
+
+    monkeypatch.setattr(Spread, "_begin", finds_one_of_an_earlier_attempt)
+    monkeypatch.setattr(Spread, "_look", look_with_it)
+    days = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 5)}
+    ended: Any = backfill(table="nps", **days, workers=2, return_state=True)
+
+    assert "2 windows failed, 2023-07-02 to 2023-07-03: " in ended.message
+    assert ("FERRY-BUSY: a lock" in ended.message) is state.is_failed()
+    assert groups_here.handed == [2]
+    assert shop.target("nps", "id") == [(1,), (4,)]
 
 
 @ONE_ROUTE
