@@ -192,7 +192,7 @@ def begun(journey: Journey, tmp_path: Path) -> Iterator[Callable[[Callable[[Flip
     def run(what: Callable[[Flips], None]) -> Flips:
         made: list[Flips] = []
 
-        @flow(name="flips")
+        @flow
         def flips() -> None:
             spec = load_table_specs().named("kinds")
             batch = Batch(

@@ -262,7 +262,6 @@ def test_a_backfill_begun_again_carries_what_is_void_since(people: Any) -> None:
     assert read_run.fn(receipt.flow_run_id, name, people.warehouse).receipts == {}
 
 
-@pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("statement", ["DROP TABLE {}", "DELETE FROM {}"])
 def test_a_batch_that_is_tried_again_lands_once_more_where_its_rows_are_gone(
     people: Any, statement: str

@@ -83,7 +83,6 @@ def test_a_day_builds_just_its_partitions_and_an_unchanged_one_none(answered: An
     ]
 
 
-@pytest.mark.usefixtures("prefect_server")
 @ONE_ROUTE
 def test_many_windows_of_one_run_are_built_once(answered: Any):
     answered.answer(20, [9])
@@ -113,7 +112,6 @@ def test_many_windows_of_one_run_are_built_once(answered: Any):
     assert [row[2] for row in answered.published()] == [153, 5, 6, 4]
 
 
-@pytest.mark.usefixtures("prefect_server")
 def test_a_batch_that_lands_once_more_after_it_was_void_is_taken_in_once_more(answered: Any):
     warehouse, schema = answered.journey.warehouse, answered.journey.schema
     answered.edit("nps_summary", "summary.yaml", "max_percent: 20", "max_percent: 2000")
