@@ -263,6 +263,17 @@ def test_a_decimal_of_sqlite_without_digits_is_refused_or_carried_as_text_and_eq
     assert "all compared, 2 rows, equal" in str(state.message)
 
 
+@pytest.mark.parametrize("route", ["sqlite-folder-postgres"], indirect=True)
+def test_a_decimal_of_sqlite_without_digits_is_exact_where_the_warehouse_is_wide(journey: Any):
+    journey.sql("CREATE TABLE sums (id integer PRIMARY KEY, d decimal)")
+    journey.sql("INSERT INTO sums VALUES (?, ?)", [(1, 1e-15), (2, -(2**62)), (3, None)])
+    journey.write_specs(sums={"mode": "full", "key": ["id"]})
+    sync_table(table="sums")
+    assert journey.target("sums") == [(1, Decimal("1e-15")), (2, Decimal(-(2**62))), (3, None)]
+    state: State[Any] = reconcile(table="sums", return_state=True)
+    assert "all compared, 3 rows, equal" in str(state.message)
+
+
 @ON_SERVERS
 def test_a_column_that_cannot_be_carried_as_text_is_refused_by_name(journey: Any):
     journey.sql("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, a INT, body TEXT)")
