@@ -206,8 +206,10 @@ class MySQLSource(Source):
                 how = in_order(cursor, query.schema.name, self.database, cuts, share)
                 if how is None:
                     raise StaleReadError(
-                        "the table's key was altered at the source since it was cut into pieces",
-                        todo="Run it again: it is read from the beginning.",
+                        "the table or its key was altered at the source since it was cut into "
+                        "pieces, or another server has answered",
+                        todo="Run it again: it is read from the beginning. If there are several "
+                        "servers behind the address, name one of them, or set `resume_rows: 0`.",
                     )
                 selects.append(whole.in_pieces(how.number, how.within, how.order))
             reader = self._reader(cursor, whole, self._expected(cursor, whole))

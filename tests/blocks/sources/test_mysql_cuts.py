@@ -371,6 +371,22 @@ def test_a_key_in_another_order_is_not_cut_as_it_was(shop: MySQLShop) -> None:
         shop.source.read_pieces(query, 1, cuts, (0, 1))
 
 
+def test_pieces_that_another_server_has_cut_are_refused_and_the_reason_names_it(
+    shop: MySQLShop,
+) -> None:
+    """As behind an address of several servers: its rows would stand beside those of the other."""
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY)")
+    shop.run(f"INSERT INTO t SELECT seq FROM {shop.numbers(1, FEW)}")
+    query = query_of(shop, "t")
+    cuts = shop.source.cut(query, 3)
+    elsewhere = replace(cuts, of=f"another-{cuts.of}")
+
+    assert not shop.source.still_cut(query, elsewhere)
+    with pytest.raises(StaleReadError, match="another server has answered") as refused:
+        shop.source.read_pieces(query, 1, elsewhere, (0, 1))
+    assert "resume_rows: 0" in str(refused.value)
+
+
 def test_a_cut_that_is_no_value_is_never_read_as_sql(shop: MySQLShop) -> None:
     shop.run("CREATE TABLE t (id VARCHAR(20) PRIMARY KEY)")
     shop.run(f"INSERT INTO t SELECT CONCAT('k', seq) FROM {shop.numbers(1, FEW)}")
