@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import ssl
@@ -67,6 +68,26 @@ CASTS = (
     # As text, like every other engine: what JSON means to Python is the reader's choice.
     psycopg2.extensions.new_type((_JSON, _JSONB), "JSON_TEXT", lambda value, _: value),
 )
+
+
+class _Float:
+    """A float as a literal that keeps the sign of zero.
+
+    The driver's own is ` -0.0`, which the server takes for a numeric, and that has no such zero.
+    """
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def getquoted(self) -> bytes:
+        """The literal."""
+        if self._value == 0 and math.copysign(1, self._value) < 0:
+            return b"'-0'::float8"
+        quoted: bytes = psycopg2.extensions.Float(self._value).getquoted()
+        return quoted
+
+
+psycopg2.extensions.register_adapter(float, _Float)  # the driver has one for the whole process
 
 
 class PostgresTransaction:

@@ -9,6 +9,7 @@ import traceback
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from math import copysign
 from typing import Any
 
 import pytest
@@ -186,6 +187,17 @@ def test_parameters_arrive_as_they_left(engine: Any) -> None:
 
 
 NOT_A_MARK = ("?", "%", "%s", "%%", "%(a)s", "$1", ":a", 'a"?"', "'%s'")
+
+
+def test_a_zero_has_the_sign_as_a_parameter_that_it_has_out_of_a_text(engine: Any) -> None:
+    columns = tuple(column for column in EVERY_KIND if "float" in column.name)
+    table = engine.create(columns)
+    engine.warehouse.execute(sql.insert_rows(table, columns, [(-0.0, -0.0), (-0.5, 0.5)]))
+    text = ", ".join(["CAST('-0' AS DOUBLE PRECISION)"] * 2)
+    engine.warehouse.execute(f'INSERT INTO "{table.schema}"."t" VALUES ({text})')
+    found = engine.warehouse.fetch(f'SELECT * FROM "{table.schema}"."t"')
+    given, read = ([copysign(1, value) for value in row] for row in found if row == (0, 0))
+    assert given == read
 
 
 @pytest.mark.parametrize("odd", NOT_A_MARK)
