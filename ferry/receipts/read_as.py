@@ -86,9 +86,9 @@ def read_otherwise(
     Args:
         recorded: What the receipt says; None in older receipts, of which nobody can tell.
         spec: The table's spec.
-        only: Compare just these fields; by default all.
         cursor: By which cursor it was read, as the receipt says: to name it as the `version`, too,
             decides nothing.
+        only: Compare just these fields; by default all.
     """
     now = _now(spec)
     for name, then in sorted(json.loads(recorded).items()) if recorded else ():
