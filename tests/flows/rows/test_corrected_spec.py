@@ -127,7 +127,7 @@ def test_what_an_older_ferry_wrote_in_other_words_is_carried_alike(
     fill()
     people.write_specs(people=WINDOW)
     assert fill() == 2
-    for (text,) in people.warehouse.fetch("SELECT DISTINCT read_as FROM ferry.receipts"):
+    for text in {receipt.read_as for receipt in people.receipts("people")}:
         older = {name: said for name, said in json.loads(text).items() if name not in NEW}
         people.warehouse.execute(
             Statement(
