@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ferry.bounded import in_groups
 from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, TableName
 
@@ -289,17 +290,8 @@ def rows_at_once(rows: Iterable[Sequence[object]]) -> Iterator[list[Sequence[obj
 
     https://docs.aws.amazon.com/redshift/latest/dg/c_redshift-sql.html
     """
-    some: list[Sequence[object]] = []
-    size = 0
-    for row in rows:
-        length = sum(len(value.encode()) for value in row if isinstance(value, str))
-        if some and (len(some) == _ROWS_AT_ONCE or size + length > _BYTES_AT_ONCE):
-            yield some
-            some, size = [], 0
-        some.append(row)
-        size += length
-    if some:
-        yield some
+    sized = ((row, sum(len(v.encode()) for v in row if isinstance(v, str))) for row in rows)
+    return in_groups(sized, _BYTES_AT_ONCE, _ROWS_AT_ONCE)
 
 
 def select_where(

@@ -23,6 +23,7 @@ from ferry.audits.classify import (
     suspects,
 )
 from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
+from ferry.bounded import in_groups
 from ferry.day_ranges import DayRange, split_days
 from ferry.errors import FerryError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
@@ -140,7 +141,7 @@ class _Comparison:
             sizes = self._differing(source, target)
         found: list[DifferentRow] = []
         looked_at = 0
-        for positions in _grouped(sizes, LEAF_ROWS):
+        for positions in in_groups(sizes.items(), LEAF_ROWS):
             rows = sum(sizes[position] for position in positions)
             if looked_at + rows > MOST_ROWS:
                 left += rows
@@ -254,17 +255,3 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in their order, so many at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _grouped(sizes: Mapping[int, int], limit: int) -> Iterator[list[int]]:
-    """The positions in groups that have no more rows than the limit, or are one position."""
-    group: list[int] = []
-    rows = 0
-    for position, size in sizes.items():
-        if group and rows + size > limit:
-            yield group
-            group, rows = [], 0
-        group.append(position)
-        rows += size
-    if group:
-        yield group
