@@ -24,12 +24,13 @@ from flows.sync_table import sync_table
 from tasks.landed import history
 from tasks.runs import notice_claims
 from tasks.runs.notice_claims import SENDING, all_claims
+from tests.harness.plain_runs import BY_PREFECT
 from tests.harness.slack import WEBHOOK, Slack
 
 pytestmark = pytest.mark.usefixtures("plain_runs", "prefect_server")  # what is told is kept there
-BY_PREFECT = pytest.mark.usefixtures("api")
-"""The look is a run of Prefect's engine."""
 check_due_module = modules[check_due.fn.__module__]
+LOOKS: list[Any] = []
+"""The runs that dropped the looks that were missed before them; that is tested by itself."""
 SPEC = {"mode": "window", "key": ["id"], "due": "00:00", "retries": 0}
 FULL = {"mode": "full", "due": "00:00", "retries": 0}
 
@@ -49,7 +50,8 @@ def shop(
 ) -> Iterator[Any]:
     """A table, and Slack, which has heard nothing yet."""
     if "api" not in request.fixturenames:  # else the server has runs, and may have missed some
-        monkeypatch.setattr(check_due_module, "drop_missed_looks", lambda *_: None)
+        monkeypatch.setattr(check_due_module, "drop_missed_looks", lambda _, run: LOOKS.append(run))
+    LOOKS.clear()
     slack_server.posted.clear()
     slack_server.status, slack_server.hangs_up = 200, False
     for name, value in slack_server.env.items():
@@ -108,7 +110,7 @@ def test_a_table_that_is_there_in_time_is_not_told_and_not_asked_for_again(
 
 def test_a_table_without_a_deadline_is_none_of_its_business(shop: Any, slack_server: Slack) -> None:
     shop.write_specs(orders={"mode": "full"})
-    check()
+    assert [check().state_details.flow_run_id] == LOOKS
     assert slack_server.messages == []
 
 

@@ -13,10 +13,9 @@ from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tests.harness.api import Api
+from tests.harness.plain_runs import BY_PREFECT
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
-BY_PREFECT = pytest.mark.usefixtures("api")
-"""The run is one of Prefect's engine."""
 
 ORDERS = """CREATE TABLE orders (
   id BIGINT NOT NULL PRIMARY KEY,

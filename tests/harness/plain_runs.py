@@ -4,8 +4,8 @@ What Prefect does for a run and its tasks (states, events, pages) costs four tim
 carry a few rows. A test of what becomes of rows asks for the fixture `plain_runs` and goes without;
 parameters are checked, retries made, and errors leave, as in Prefect's runs. Pages are made and
 kept here (`pages_of`), the blocks of its journey are on no server, and no place among readers is
-asked for. How a run looks and ends in Prefect is told by the tests of `sync-table`, of pages,
-states, places and messages, which all run there.
+asked for. How a run looks and ends in Prefect is told by the tests marked `BY_PREFECT`, and by
+those that ask for `api`: of states, places and messages, and on one route of pages.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from prefect import Flow, Task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import Artifact, FlowRun, State
@@ -59,8 +60,11 @@ PLAIN = {
 """With the tests' own flows; what is about Prefect's side of a run is not among them."""
 
 _starting_at: ContextVar[datetime | None] = ContextVar("_starting_at", default=None)
-_pages: dict[uuid.UUID | None, dict[str, str]] = {}
-"""What the runs of a test have shown: of each run, its pages by their keys."""
+_pages: dict[uuid.UUID | None, list[tuple[str | None, str]]] = {}
+"""What the runs of a test have shown: of each run, its pages with their keys."""
+
+BY_PREFECT = pytest.mark.usefixtures("api")
+"""The run is one of Prefect's engine, in a module whose others are functions."""
 
 
 def run_at(flow: Flow[..., Any], start: datetime, **parameters: Any) -> State[Any]:
@@ -85,8 +89,15 @@ def run_at(flow: Flow[..., Any], start: datetime, **parameters: Any) -> State[An
 
 
 def pages_of(state: State[Any]) -> dict[str, str]:
-    """The pages that a run has shown, by their keys."""
-    return _pages.get(state.state_details.flow_run_id, {})
+    """The pages that a run has shown, by their keys, of which none is there twice.
+
+    Raises:
+        KeyError: The run was one of Prefect's engine, whose server has them.
+    """
+    shown = _pages[state.state_details.flow_run_id]
+    pages = {key: text for key, text in shown if key is not None}
+    assert len(pages) == len(shown), [key for key, _ in shown]
+    return pages
 
 
 @contextmanager
@@ -167,6 +178,8 @@ def _running(flow: Any, parameters: dict[str, Any]) -> Iterator[FlowRun]:
         run_count=1,
         parameters=parameters,
     )
+    _starting_at.set(None)  # a flow that this one calls starts when it is called
+    _pages[run.id] = []
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner()
     with (
         _without_logs_to_the_server(),
@@ -223,8 +236,8 @@ def _with_settings(what: str, changed: dict[Any, Any]) -> SettingsContext:
 
 def _kept(client: SyncPrefectClient, artifact: Any) -> Artifact:
     made = Artifact(id=uuid.uuid4(), **artifact.model_dump(exclude_unset=True))
-    if made.key:
-        _pages.setdefault(made.flow_run_id, {})[made.key] = str(made.data)
+    if made.type != "progress":  # which has no key
+        _pages.setdefault(made.flow_run_id, []).append((made.key, str(made.data)))
     return made
 
 

@@ -166,6 +166,9 @@ class Night(Home):
         said = self.folder / f"watch-{uuid4().hex[:8]}"
         watching = forks.begin(_look, QUICK_WATCH | given, said, environment=self.env)
         watching.join(PATIENCE)
+        if watching.is_alive():  # others use the server, too
+            watching.kill()
+            watching.join()
         assert watching.exitcode == 0
         return said.read_text()
 

@@ -373,7 +373,7 @@ sys.path.insert(0, sys.argv[1])
 from blocks.sources import MySQLSource
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName
-from tests.harness.mysql_shop import only_on, read_in_part
+from tests.harness.mysql_shop import read_in_part
 source = MySQLSource(**json.load(sys.stdin))
 schema = source.describe(TableName("", "many"))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

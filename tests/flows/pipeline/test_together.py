@@ -263,7 +263,7 @@ def test_three_years_of_days_without_rows_are_a_few_questions(
     days = {"start_date": date(2021, 1, 1), "end_date": date(2024, 1, 1)}
     state = backfill(table="nps", **days, return_state=True)
     assert state.type is StateType.COMPLETED, state.message
-    assert len(reads) < 30
+    assert len(reads) < 10
     receipts = shop.receipts("nps")
     assert len({each.window_label for each in receipts}) == len(receipts) == 1095
     assert sum(each.rows_inserted for each in receipts) == 1
