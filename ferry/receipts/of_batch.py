@@ -14,12 +14,10 @@ from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan
 from ferry.receipts.columns import columns_text
 from ferry.receipts.read_as import read_as
-from ferry.receipts.receipt import LOADED, PARTIAL, Receipt
+from ferry.receipts.receipt import LOADED, PARTIAL, Receipt, moment_after
 from ferry.unix_time import UnixUnit, from_unix
 from ferry.windows import clamped, on_clock
 from ferry.write.load import Written
-
-_NEXT_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,7 @@ def dated_after(before: datetime | None, receipt: Receipt) -> Receipt:
         before: The latest date of those before it; None if there are none.
         receipt: The receipt.
     """
-    if before is None:
-        return receipt
-    return replace(receipt, finished_at=max(receipt.finished_at, before + _NEXT_MOMENT))
+    return replace(receipt, finished_at=moment_after(before, receipt.finished_at))
 
 
 def _as_moment(start: CursorValue | None, unit: UnixUnit | None) -> CursorValue | None:

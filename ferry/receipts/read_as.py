@@ -206,7 +206,7 @@ def _deletes(spec: TableSpec) -> str:
     if spec.soft_deletes == "carry":
         return "carry"
     marks = json.dumps(sorted(map(str, spec.deleted_values)), ensure_ascii=False)[1:-1]
-    if len(marks) > _LONGEST_MARKS:
+    if len(json.dumps(marks)) > _LONGEST_MARKS:  # as they are kept
         digest = hashlib.sha256(marks.encode()).hexdigest()
         marks = f"{len(spec.deleted_values)} values, {digest[:16]}"
     return f"apply ({spec.deleted_column.lower()}{marks and f': {marks}'})"

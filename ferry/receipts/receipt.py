@@ -14,7 +14,7 @@ import dataclasses
 import uuid
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import ferry
@@ -29,6 +29,8 @@ _LONG_TEXT = DataType(Kind.TEXT, max_bytes=2048)
 _LONGEST_TEXT = DataType(Kind.TEXT, max_bytes=TEXT_BYTES)
 _COUNT = DataType(Kind.INT64)
 _MOMENT = DataType(Kind.TIMESTAMPTZ)
+_NEXT_MOMENT = timedelta(microseconds=1)
+"""The least that every warehouse tells apart."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,16 @@ def void_receipt(
         started_at=started_at,
         finished_at=at,
     )
+
+
+def moment_after(last: datetime | None, now: datetime) -> datetime:
+    """When something is dated that tells more than what was before it, by whatever clock that was.
+
+    Args:
+        last: The latest date of what was before; None if there was nothing.
+        now: The clock's moment, which counts where it is later.
+    """
+    return max(now, last + _NEXT_MOMENT) if last else now
 
 
 def id_after(batch_id: str) -> str:

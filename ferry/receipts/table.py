@@ -22,6 +22,7 @@ from ferry.receipts.receipt import (
     Receipt,
     from_row,
     id_after,
+    moment_after,
     to_row,
 )
 from ferry.schema import TableName
@@ -228,13 +229,12 @@ def write_receipts(tx: Transaction, receipts: Sequence[Receipt]) -> None:
 
 
 def void_moment(tx: Transaction, table: TableName, now: datetime) -> datetime:
-    """When a void is to be dated that covers all receipts there are, by whatever clock."""
+    """When a void is to be dated that covers all receipts there are: after them."""
     select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM}",  # noqa: S608
         (str(table),),
     )
-    last: datetime | None = tx.fetch(select)[0][0]
-    return max(now, last) if last else now
+    return moment_after(tx.fetch(select)[0][0], now)
 
 
 def last_void(tx: Transaction, table: TableName) -> datetime:

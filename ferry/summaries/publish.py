@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ferry import statements as sql
 from ferry.errors import CountMismatchError, SchemaError
+from ferry.receipts.receipt import moment_after
 from ferry.schema import Column, Kind, TableName, TableSchema, fits
 from ferry.statements import Transaction
 from ferry.summaries.build import Build, Built
@@ -32,9 +33,6 @@ from ferry.summaries.publications import (
 
 SUMMARIZED_AT_ONCE = 1000
 """Rows of one INSERT of ids."""
-
-_NEXT_MOMENT = timedelta(microseconds=1)
-"""The least that every warehouse tells apart."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,7 @@ def count_publications(tx: Transaction, target: TableName) -> int:
 
 def publication_moment(tx: Transaction, target: TableName, now: datetime) -> datetime:
     """When a publication is dated: after those before it, by whatever clock they were."""
-    last: datetime | None = tx.fetch(select_last_published(str(target)))[0][0]
-    return max(now, last + _NEXT_MOMENT) if last else now
+    return moment_after(tx.fetch(select_last_published(str(target)))[0][0], now)
 
 
 def rows_held(tx: Transaction, target: TableName) -> int:

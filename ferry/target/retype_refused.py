@@ -60,7 +60,7 @@ class Refusal:
         if free := self._freeing(stuck):
             todo = (
                 f"Run: {' '.join(f'{each};' for each in free)} Run the table again, then make anew "
-                "what this has taken away."
+                "what this has taken away; below another table, once that has the same type, too."
             )
         elif replaced:
             todo = (

@@ -124,8 +124,8 @@ def _warn_of_gap(batch: Batch, window: Window, warehouse: Warehouse) -> None:
         return
     gap = Window(until, start, window.zone)
     get_run_logger().warning(
-        "%s: nothing has carried the rows from %s up to %s, before this window: a run failed or "
-        "was not made, or `zone` or `every` was another one. To carry them: %s",
+        "%s: nothing has carried the rows from %s up to %s, before this window: a run failed, "
+        "has not ended yet or was not made, or `zone` or `every` was another. To carry them: %s",
         table,
         gap.start.isoformat(),
         gap.end.isoformat(),

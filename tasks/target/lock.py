@@ -22,7 +22,8 @@ def lock_target(tx: Transaction, table: TableName, warehouse: Warehouse) -> None
     trigger is made behind a lock that this one keeps out: none comes before the transaction ends.
 
     Raises:
-        SchemaError: A DELETE there keeps or hides rows, or changes others. No retry helps.
+        SchemaError: A DELETE there keeps or hides rows, or changes others; an INSERT may change
+            rows or leave them out; or it is a view. No retry helps.
     """
     lock(tx, table, warehouse)
     refuse_side_effects(table, warehouse.side_effects(table, tx))

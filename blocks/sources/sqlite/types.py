@@ -89,9 +89,13 @@ def mapped(name: str, declared: str, not_null: bool, table: TableName) -> Column
     return Column(name, data_type, not not_null, declared)
 
 
+def _plain(declared: str) -> str:
+    return " ".join(declared.lower().split())
+
+
 @lru_cache(maxsize=1024)
 def _data_type(declared: str) -> DataType | None:
-    declared = " ".join(declared.lower().split())
+    declared = _plain(declared)
     match = _DECLARED.fullmatch(declared.removesuffix(_UNSIGNED))
     if match is None:
         return None
@@ -132,7 +136,7 @@ def made_text_of(column: Column) -> DataType | None:
 
 def is_unsigned(column: Column) -> bool:
     """Whether it is declared to have no number below zero."""
-    return column.native.lower().rstrip().endswith(_UNSIGNED)
+    return _plain(column.native).endswith(_UNSIGNED)
 
 
 def column_value(raw: Any, column: Column) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,17 @@ import pytest
 
 from ferry import statements as sql
 from ferry.receipts import table as receipts_table
+from ferry.receipts.losses import Loss, last_loss, last_replaced
 from ferry.receipts.other_windows import carried_up_to, read_by_others
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS
+from ferry.receipts.receipt import (
+    LOADED,
+    RECEIPT_COLUMNS,
+    RECEIPTS,
+    TARGET_LOST_ROWS,
+    Receipt,
+    to_row,
+    void_receipt,
+)
 from ferry.schema import TableName
 from ferry.statements import PARAM, Statement, Transaction
 from tests.harness.write_engine import run
@@ -53,6 +63,9 @@ class Engine:
                     days.stop if status == "loaded" else days.start + 1,
                 ],
             )
+
+    def put(self, receipt: Receipt) -> None:
+        run(self.connection, sql.insert_rows(RECEIPTS, RECEIPT_COLUMNS, [to_row(receipt)]))
 
     def execute(self, statement: Statement | str) -> int:
         raise NotImplementedError
@@ -113,3 +126,24 @@ def test_what_nobody_has_read_before_a_window_is_seen() -> None:
     assert not read_by_others(engine, TABLE, "modified", "as it is", start)[-1]
     assert carried_up_to(engine, TABLE, start) == day(DAYS - 1)[1]
     assert carried_up_to(engine, TABLE, FIRST - DAY) is None
+
+
+def test_a_void_is_dated_after_receipts_of_a_clock_that_is_ahead_and_is_a_loss() -> None:
+    """Of one with the same date as a full copy nobody would tell that it is younger."""
+    engine = Engine()
+    now = FIRST + DAY / 2
+    ahead = replace(
+        void_receipt(TABLE, "full", flow_run_id="run", started_at=now, at=FIRST + DAY),
+        mode="full",
+        status=LOADED,
+        rows_inserted=9,
+    )
+    engine.put(ahead)
+    before = last_replaced(engine, [str(TABLE)])
+    at = receipts_table.void_moment(engine, TABLE, now)
+    lost = void_receipt(
+        TABLE, TARGET_LOST_ROWS, flow_run_id="run", started_at=now, at=at, rows_lost=9
+    )
+    engine.put(lost)
+    assert last_loss(engine, TABLE) == Loss(9, at)
+    assert last_replaced(engine, [str(TABLE)]) - before == {(str(TABLE), at)}

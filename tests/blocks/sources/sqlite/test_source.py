@@ -160,6 +160,7 @@ def test_a_key_of_times_as_text_is_not_vouched_for_as_unique(
         ("INTEGER", 4711.5),
         ("SMALLINT", 47110),
         ("bigint unsigned", -4711),
+        ("int\tUNSIGNED ", -4711),
         ("bool", "4711"),
         ("int2", 47110),
         ("nvarchar(1)", "4711x"),
