@@ -18,22 +18,22 @@ DAY = {"2023-01-02": ROWS_A_DAY}
 
 
 @pytest.mark.nights
-def test_a_run_is_killed_and_told_once_and_the_next_one_carries_its_day(
+def test_a_run_is_killed_and_told_once_and_a_new_one_carries_its_day(
     night: Night, tmp_path: Path
 ) -> None:
     shop = NightShop.open(night, tmp_path, "killed")
-    _a_run_ends_and_the_next_one_carries_its_day(shop, signal.SIGKILL)
+    _a_run_ends_and_a_new_one_carries_its_day(shop, signal.SIGKILL)
 
 
 @pytest.mark.nights
-def test_a_run_is_asked_to_end_and_told_once_and_the_next_one_carries_its_day(
+def test_a_run_is_asked_to_end_and_told_once_and_a_new_one_carries_its_day(
     night: Night, tmp_path: Path
 ) -> None:
     shop = NightShop.open(night, tmp_path, "ended", busy=15)  # for so long it does not hear
-    _a_run_ends_and_the_next_one_carries_its_day(shop, signal.SIGTERM)
+    _a_run_ends_and_a_new_one_carries_its_day(shop, signal.SIGTERM)
 
 
-def _a_run_ends_and_the_next_one_carries_its_day(shop: NightShop, how: signal.Signals) -> None:
+def _a_run_ends_and_a_new_one_carries_its_day(shop: NightShop, how: signal.Signals) -> None:
     shop.night.worker(shop.name)
     deployment = shop.sync_table()
     with shop.locked():
@@ -51,7 +51,7 @@ def _a_run_ends_and_the_next_one_carries_its_day(shop: NightShop, how: signal.Si
 
 
 @pytest.mark.nights
-def test_a_worker_is_asked_to_end_and_its_run_is_told_once_and_the_next_one_carries_its_day(
+def test_a_worker_is_asked_to_end_and_its_run_is_told_once_and_a_new_one_carries_its_day(
     night: Night, tmp_path: Path
 ) -> None:
     shop = NightShop.open(night, tmp_path, "restarted")
