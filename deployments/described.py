@@ -1,19 +1,23 @@
-"""What the code itself says of Ferry's own tables and of its errors, as tables for a page."""
+"""What the code itself says of a spec's fields, Ferry's own tables and errors, for a page."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic.fields import FieldInfo
 
 from ferry.audits.table import AUDIT_COLUMNS, AUDITS, AuditRecord
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS
 from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES, Failure
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.schema import Column, TableName
+from ferry.specs.tables import TableSpec
 from ferry.summaries.publications import OWN_TABLES, PUBLICATIONS, Publication
 
 ROOT_ERROR = "FerryError"
@@ -70,7 +74,31 @@ class ErrorClass:
 def parts(root: Path) -> dict[str, list[str]]:
     """The lines of each part of the page that the code can tell."""
     tables = {str(each.name): table_lines(each) for each in TABLES if each.row}
-    return {**tables, "errors": error_lines(root)}
+    return {"spec": spec_lines(), **tables, "errors": error_lines(root)}
+
+
+def spec_lines() -> list[str]:
+    """A row for each field of a table's spec: what it is if it is left out, and what it says."""
+    return [
+        "| field | if left out | says |",
+        "| --- | --- | --- |",
+        *(
+            f"| `{each.alias or name}` | {_left_out(name, each)} | {_cell(each.description or '')} |"
+            for name, each in TableSpec.model_fields.items()
+            if name != "name"  # the key in the file, not a field
+        ),
+    ]
+
+
+def _left_out(name: str, field: FieldInfo) -> str:
+    if field.is_required():
+        return "the table's name" if name == "source_table" else "refused"
+    default = field.get_default()
+    return "" if default is None or default == () else f"`{json.dumps(default)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def table_lines(table: OwnTable) -> list[str]:

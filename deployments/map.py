@@ -3,7 +3,7 @@
     python -m deployments.map
 
 puts it into `docs/architecture.md`, and what stands in the code about Ferry's own tables and errors
-into `docs/tables.md`, each between two markers. What people write around them stays.
+into `docs/reference.md`, each between two markers. What people write around them stays.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
             "imports": drawing(),
             "may import": allowed(),
         },
-        "tables.md": described.parts(ROOT),
+        "reference.md": described.parts(ROOT),
     }
 
 

@@ -1,4 +1,4 @@
-"""Every column of Ferry's own tables, every error and every setting stands in a page.
+"""Every field of a spec, column of Ferry's own tables, error and setting stands in a page.
 
 And the forms of runs say which of their dates go together.
 """
@@ -18,23 +18,33 @@ from prefect.utilities.callables import parameter_schema
 from deployments.described import TABLES, OwnTable, errors
 from ferry.errors import FerryError
 from ferry.settings import ELSEWHERE, SETTINGS
+from ferry.specs.json_schema import tables_json_schema
 from flows.build_summary import build_summary
 from flows.reconcile_tables import reconcile
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/tables.md").read_text()
+PAGE = (ROOT / "docs/reference.md").read_text()
 OWN = re.compile(r"^\w+ = TableName\(RECEIPTS_SCHEMA, \"(\w+)\"\)$", re.MULTILINE)
 
 
 def section(title: str) -> dict[str, list[str]]:
     """The rows of the table below a heading: the cells, by the name in the first one."""
     text = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()]
+    lines = [line.strip("|") for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in lines]
     return {row[0].strip(" `"): row[1:] for row in rows if row[0].startswith("`")}
 
 
 def subclasses(kind: type[FerryError]) -> set[type[FerryError]]:
     return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
+
+
+def test_every_field_of_a_spec_is_described() -> None:
+    rows = section("Fields of a table's spec")
+    fields = tables_json_schema()["properties"]["defaults"]["properties"]
+    assert list(rows) == list(fields)
+    assert [name for name, (_, says) in rows.items() if not says.strip(" |")] == []
+    assert rows["source"][0] == "refused" and rows["part_size_mb"][0] == "`128`"
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: str(table.name))
