@@ -83,7 +83,7 @@ def spec_lines() -> list[str]:
         "| field | if left out | says |",
         "| --- | --- | --- |",
         *(
-            f"| `{each.alias or name}` | {_left_out(name, each)} | {_cell(each.description or '')} |"
+            f"| `{each.alias or name}` | {_left_out(name, each)} | {_cell(each.description)} |"
             for name, each in TableSpec.model_fields.items()
             if name != "name"  # the key in the file, not a field
         ),
@@ -97,8 +97,8 @@ def _left_out(name: str, field: FieldInfo) -> str:
     return "" if default is None or default == () else f"`{json.dumps(default)}`"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
 
 
 def table_lines(table: OwnTable) -> list[str]:

@@ -13,7 +13,7 @@ from ferry.batch import CursorValue, ExtractQuery, StageFormat
 from ferry.cursors import choose_cursor
 from ferry.errors import RequestError, SchemaError, no_window_without_key
 from ferry.lookback import from_midnight, window_length, with_lookback
-from ferry.receipts.columns import ColumnsCarried
+from ferry.receipts.columns_carried import ColumnsCarried
 from ferry.receipts.table import LandedBefore
 from ferry.schema import NUMBERS, TIMES, Column, Kind, TableSchema, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec

@@ -39,7 +39,7 @@ from tasks.pages.backfill import (
     show_plan,
     unplanned_lines,
 )
-from tasks.plan_table import plan_table
+from tasks.plan_backfill import plan_backfill
 from tasks.step import explains, known, log_failure, with_retries
 from tasks.target.left_in_target import count_left, left_line
 
@@ -168,7 +168,7 @@ def _plan(
     spec: TableSpec, days: DayRange, granularity: Granularity, reprocess: Reprocess, *, of_all: bool
 ) -> TablePlan:
     route = load_route(spec)
-    return with_retries(plan_table, spec)(
+    return with_retries(plan_backfill, spec)(
         spec,
         days,
         granularity,

@@ -15,7 +15,7 @@ from ferry.cursors import find_cursor
 from ferry.errors import ConfigurationError
 from ferry.lookback import own_window
 from ferry.plan import BatchPlan, find_deleted, plan_query
-from ferry.receipts.columns import ColumnsCarried, begun_to_carry, renamed
+from ferry.receipts.columns_carried import ColumnsCarried, begun_to_carry, renamed
 from ferry.schema import Column, TableSchema, target_columns
 from ferry.specs.tables import TableSpec
 from ferry.target.changes import TargetChanges, within_limits

@@ -14,7 +14,7 @@ from ferry import statements as sql
 from ferry.batch import Batch, Copied, CursorValue, Extract, Staged
 from ferry.errors import ApartError, SchemaError, StaleReadError
 from ferry.plan import BatchPlan, stored_bound
-from ferry.receipts.columns import columns_text, landed_otherwise
+from ferry.receipts.columns_carried import columns_text, landed_otherwise
 from ferry.receipts.of_batch import Arrived, dated_after, receipt_of
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, TARGET_LOST_ROWS, Receipt
 from ferry.receipts.table import (

@@ -53,8 +53,8 @@ from tasks.audits.compare_table import compare_table
 from tasks.audits.sides import both_sides
 from tasks.extract import extract
 from tasks.landed.history import read_run
+from tasks.plan_backfill import plan_backfill
 from tasks.plan_batch import plan as make_plan
-from tasks.plan_table import plan_table
 from tasks.stage import discard, stage
 from tasks.step import STEP, with_retries
 
@@ -205,7 +205,7 @@ def plan(table: str, days: str) -> dict[str, float]:
     route, end = load_route(spec), YEAR.start + timedelta(days=YEAR.days)
     whole = DayRange(end - timedelta(days=int(days)), end, "UTC")
     begun = time.perf_counter()
-    planned = with_retries(plan_table, spec)(
+    planned = with_retries(plan_backfill, spec)(
         spec,
         whole,
         "day",

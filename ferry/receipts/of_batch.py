@@ -12,7 +12,7 @@ import ferry
 from ferry.batch import Batch, Copied, CursorValue, Extract, RowsAndSums, Staged
 from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan
-from ferry.receipts.columns import columns_text
+from ferry.receipts.columns_carried import columns_text
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import LOADED, PARTIAL, Receipt, moment_after
 from ferry.unix_time import UnixUnit, from_unix

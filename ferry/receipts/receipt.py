@@ -78,7 +78,8 @@ class Receipt:
             of a run (`resume_rows`): `one` if all read the same snapshot of the source's table,
             else `not one`. None where one connection of one attempt read all, which is one.
         columns_carried: The columns that the batch gave values to, as the target names them, as
-            JSON (`ferry.receipts.columns`). None in older receipts, and of what is no batch.
+            JSON (`ferry.receipts.columns_carried`). None in older receipts, and of what is no
+            batch.
     """
 
     batch_id: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ferry import statements as sql
-from ferry.receipts.columns import ColumnsCarried, names_of
+from ferry.receipts.columns_carried import ColumnsCarried, names_of
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import (
     EMPTIED,

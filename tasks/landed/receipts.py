@@ -9,7 +9,7 @@ from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import SchemaError
-from ferry.receipts.columns import ColumnsCarried, columns_text
+from ferry.receipts.columns_carried import ColumnsCarried, columns_text
 from ferry.receipts.read_as import PastReading
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.receipts.table import (

@@ -19,7 +19,7 @@ from flows.pipeline import carry_plan
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
-from tasks.plan_table import plan_table
+from tasks.plan_backfill import plan_backfill
 from tests.flows.pipeline.forks import begin
 from tests.harness.api import Api
 from tests.harness.plain_runs import pages_of
@@ -385,7 +385,7 @@ def test_a_run_that_is_tried_again_does_only_what_is_left(shop: Any) -> None:
     state = run(end_date=date(2023, 7, 4), reprocess="all")
     spec = load_table_specs().named("nps")
     route = load_route(spec)
-    plan = plan_table.fn(
+    plan = plan_backfill.fn(
         spec,
         DayRange(date(2023, 7, 1), date(2023, 7, 6), "UTC"),
         "day",

@@ -26,7 +26,7 @@ from flows.pipeline.catch_up import catch_up
 from flows.pipeline.make_batch import Dates, Route, make_batch
 from flows.pipeline.settle import wait_until_settled
 from tasks.landed.history import read_coverage, read_run
-from tasks.plan_table import plan_table
+from tasks.plan_backfill import plan_backfill
 from tests.model.oracle import BrokenPromiseError
 from tests.model.places import (
     Fault,
@@ -237,7 +237,7 @@ class Runs:
             return ""
         if granularity == "hour":  # a fortnight has too many
             days = DayRange(max(days.start, days.end - timedelta(days=2)), days.end, days.zone)
-        plan = plan_table.fn(
+        plan = plan_backfill.fn(
             self._spec,
             days,
             granularity,

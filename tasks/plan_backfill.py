@@ -36,7 +36,7 @@ MAX_ESTIMATES = 50
 
 @task(name="plan windows", task_run_name="plan {spec.target} {days}", **STEP)
 @explains
-def plan_table(
+def plan_backfill(
     spec: TableSpec,
     days: DayRange,
     granularity: Granularity,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ferry.receipts.columns import (
+from ferry.receipts.columns_carried import (
     ColumnsCarried,
     begun_to_carry,
     columns_text,
