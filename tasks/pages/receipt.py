@@ -29,9 +29,10 @@ EARLIER = "landed in an earlier attempt of this run, and not read again"
 def show_receipt(receipt: Receipt) -> None:
     """Put the receipt on the run's page, as an artifact."""
     counts = "\n".join(
-        f"| {field.removeprefix('rows_')} | {getattr(receipt, field):,} |"
+        f"| {field.removeprefix('rows_')} | {count:,} |"
         for field in SHOWN_COUNTS
-        if field != "rows_superseded" or receipt.rows_superseded
+        if (count := getattr(receipt, field)) is not None  # of a receipt that an older Ferry wrote
+        and (count or field != "rows_superseded")
     )
     without_file = "none: " + ("the rows went by INSERT" if receipt.rows_staged else "no rows")
     took = (receipt.finished_at - receipt.started_at).total_seconds()
