@@ -105,10 +105,23 @@ def test_the_hourly_run_is_at_five_past_one_at_a_time(prefect_yaml: dict[str, An
 
 def test_prices_are_updated_at_ten_one_run_at_a_time(prefect_yaml: dict[str, Any]):
     entrypoint = "flows.update_symbols.update_symbols"
-    (daily,) = [d for d in prefect_yaml["deployments"] if d["entrypoint"] == entrypoint]
+    deployments = [d for d in prefect_yaml["deployments"] if d["entrypoint"] == entrypoint]
+    (daily,) = [d for d in deployments if d["name"] == "daily"]
     (schedule,) = daily["schedules"]
-    assert (daily["name"], schedule["cron"]) == ("daily", "0 10 * * *")
+    assert schedule["cron"] == "0 10 * * *"
     assert daily["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_what_carries_by_a_schedule_can_be_started_by_hand_beside_it(prefect_yaml: dict[str, Any]):
+    """By hand, a run of the daily deployment would hold the turn of the next one."""
+    deployments = prefect_yaml["deployments"]
+    by_schedule = {d["entrypoint"] for d in deployments if d["schedules"]}
+    by_hand = [d for d in deployments if d["name"] == "on-demand" and not d["schedules"]]
+    watch = {"flows.watch_runs.watch_runs", "flows.check_due.check_due"}
+    assert by_schedule - {d["entrypoint"] for d in by_hand} == watch
+    for each in by_hand:
+        if each["entrypoint"] in ("flows.sync_all.sync_all", "flows.update_symbols.update_symbols"):
+            assert "concurrency_limit" not in each and "parameters" not in each
 
 
 def test_each_table_counts_its_days_in_its_own_zone_whatever_the_schedule_s(
