@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -178,13 +178,16 @@ class Source(NamedBlock, ABC):
             RequestError: The column's type has no exact order.
         """
 
+    @abstractmethod
     def now(self) -> datetime:
         """The source's clock, in UTC; this machine's where the source has none of its own.
+
+        Up to when a window counts as loaded is told by it: a server's rows are committed by the
+        server's clock.
 
         Raises:
             ConnectionLostError, BusyError: The source cannot be asked; a retry may help.
         """
-        return datetime.now(UTC)
 
     @abstractmethod
     def estimate_rows(self, query: ExtractQuery) -> int | None:

@@ -175,6 +175,10 @@ class PriceAPISource(Source):
             return 0
         return sum(value is None for value in self._values(table, column))
 
+    def now(self) -> datetime:
+        """This machine's clock: the API tells none, and its days have long ended."""
+        return datetime.now(UTC)
+
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """Five days of trading a week for each symbol; None without both bounds."""
         first, end = _bounds(query)

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -156,6 +156,10 @@ class SQLiteSource(Source):
             condition = carried_condition(quoted(found.name), found.type, bounds)
             sql = f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE NOT ({condition})"  # noqa: S608
             return int(execute(connection, sql).fetchone()[0])
+
+    def now(self) -> datetime:
+        """This machine's clock: the file has none of its own."""
+        return datetime.now(UTC)
 
     def estimate_rows(self, query: ExtractQuery) -> int | None:
         """How many rows `query` will read, by counting; of times, those of the days it touches.
