@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 3
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
+# What is compiled once is kept, whatever this machine says: the tests' own processes are hundreds.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +37,11 @@ test: $(VENV)/.installed-dev ## Set up everything for the tests, and run them
 	@$(PYTHON) -m deployments.local.mysql_program
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-nights: $(VENV)/.installed-dev ## Run what takes long: chance, kills, nights (docs/reliability.md)
+test-nights: $(VENV)/.installed-dev ## Run what takes long: chance, kills, nights, many examples (docs/reliability.md)
 	@$(PYTHON) -m deployments.local.programs
 	@$(PYTHON) -m deployments.local.mysql_program
 	$(BIN)/python -m pytest -m nights $(ARGS)
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=nights $(ARGS)
 
 soak: $(VENV)/.installed-dev ## Kill and restart everything for an hour (ARGS="--minutes 60 --seed 7")
 	@$(PYTHON) -m deployments.local.programs

@@ -22,7 +22,7 @@ from tests.harness.embedded import (
     mark_embedded,
     refuse_outside,
 )
-from tests.harness.shared import keep_files_in_memory
+from tests.harness.shared import keep_files_in_memory, trust_one_authority
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from pymysql import Connection
@@ -44,6 +44,7 @@ ROUTES = (EMBEDDED_ROUTE, "mysql-folder-postgres", "mysql-s3-redshift")
 def pytest_configure(config: pytest.Config) -> None:
     choose_examples(config)
     keep_files_in_memory()
+    trust_one_authority()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

@@ -4,7 +4,7 @@ They are the rules, the tasks, and what is carried on the embedded route, from a
 a folder to DuckDB: the ones that `make test-fast` runs. A new test is one of them, or is not,
 without being listed anywhere. So that it stays fast, of the tests of flows it takes those that call
 them as functions, of each the first case, and leaves summaries, and what is marked as `seconds`, to
-`make test`; and of the examples that Hypothesis makes, it takes an eighth.
+`make test`; and of the examples that Hypothesis makes, it takes a third.
 """
 
 from __future__ import annotations
@@ -30,17 +30,22 @@ _CHOICE = re.compile(r"mysql|mariadb|postgres|redshift|s3|moto|rclone", re.IGNOR
 """What stands in the id of a case whose parameter chooses a server of `OUTSIDE`."""
 
 
-settings.register_profile("all", deadline=None, max_examples=100)
+settings.register_profile("all", deadline=None, max_examples=40)
 settings.register_profile("embedded", deadline=None, max_examples=12)
+settings.register_profile("nights", deadline=None, max_examples=300)
 
 
 def choose_examples(config: pytest.Config) -> None:
-    """Let properties be tried with fewer examples where only the embedded tests run."""
-    settings.load_profile("embedded" if _only_embedded(config) else "all")
+    """Let properties be tried with fewer examples where only the embedded tests run.
+
+    With `--hypothesis-profile=nights` they are tried with many.
+    """
+    asked = config.getoption("--hypothesis-profile", None)
+    settings.load_profile(asked or ("embedded" if _only_embedded(config) else "all"))
 
 
 def examples(count: int) -> int:
-    """How many examples a property takes, where it takes so many in `make test`."""
+    """How many examples a property takes that is to have `count` where others have a hundred."""
     return count * settings().max_examples // 100
 
 

@@ -150,14 +150,11 @@ def redshift_double(
 
 
 @pytest.fixture(scope="session")
-def prefect_server(
-    servers_folder: Path, certificates: Certificates, unused_home: Path
-) -> Iterator[PrefectServer]:
+def prefect_server(servers_folder: Path, unused_home: Path) -> Iterator[PrefectServer]:
     """A real Prefect server; Prefect in this process, and in its children, then talks to it."""
     from prefect.logging.handlers import APILogHandler
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
-        PREFECT_API_SSL_CERT_FILE,
         PREFECT_API_URL,
         PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -186,8 +183,6 @@ def prefect_server(
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
                 # Tokens are for browsers; each of a run's clients would ask for one of its own.
                 PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
-                # One, for each client to read, instead of all that the world trusts.
-                PREFECT_API_SSL_CERT_FILE: str(certificates.ca_path),
             }
         ),
     ):

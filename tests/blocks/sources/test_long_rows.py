@@ -20,7 +20,7 @@ from ferry.schema import TableName
 if TYPE_CHECKING:
     from tests.harness.mysql_shop import MySQLShop
 
-HUGE, ROWS, SHORT_ROWS = 2_000_000, 200, 1000
+HUGE, ROWS, SHORT_ROWS = 2_000_000, 110, 1000
 PROGRAM = """
 import json, resource, sys
 sys.path.insert(0, sys.argv[1])
@@ -74,7 +74,7 @@ def test_mysqls_statistics_may_know_nothing_of_them(shop: MySQLShop, definition:
 
     assert rows == last
     assert largest_mb < 40  # 16 rows, and what is short
-    assert grown_mb < 150  # 400 MB, held
+    assert grown_mb < 150  # 220 MB, held
     assert child_mb < 330
 
 

@@ -170,8 +170,8 @@ def test_every_row_arrives_whatever_the_server_allows_a_select(many: MySQLShop, 
     assert len(source.fetch(f"SELECT id FROM `{many.database}`.many LIMIT 500")) == 500
 
 
-LIMITS = {"mysql": ("max_execution_time", 100), "mariadb": ("max_statement_time", 0.1)}
-"""A tenth of a second."""
+LIMITS = {"mysql": ("max_execution_time", 20), "mariadb": ("max_statement_time", 0.02)}
+"""A fiftieth of a second, a small part of what the read takes."""
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,9 @@ LIMITS = {"mysql": ("max_execution_time", 100), "mariadb": ("max_statement_time"
 def test_a_long_read_is_not_ended_by_the_time_that_the_server_allows_a_statement(
     many: MySQLShop, ruled: Any, poor: dict[str, str], by: str
 ) -> None:
-    many.run("CREATE VIEW hard AS SELECT id, SHA2(REPEAT(c, 50), 512) AS h FROM many")
+    many.run(
+        "CREATE VIEW hard AS SELECT id, SHA2(REPEAT(c, 50), 512) AS h FROM many WHERE id <= 30000"
+    )
     rule, source = ruled
     name, limit = LIMITS[many.server.name]
     if by == "the server":
@@ -202,5 +204,5 @@ def test_a_long_read_is_not_ended_by_the_time_that_the_server_allows_a_statement
     assert ended.value.args[0] in {3024, 1969}
 
     query = ExtractQuery(source.describe(TableName("", "hard")))
-    assert sum(batch.num_rows for batch in source.read(query)) == 100_000
-    assert source.fetch(hard) == [(100_000,)]
+    assert sum(batch.num_rows for batch in source.read(query)) == 30_000
+    assert source.fetch(hard) == [(30_000,)]

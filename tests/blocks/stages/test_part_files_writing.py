@@ -184,7 +184,7 @@ MEMORY = f"""{IN_EACH_FORMAT}
 def batches(count):
     rng = np.random.default_rng(0)
     for n in range(count):
-        text = rng.bytes(12 << 20).hex()
+        text = rng.bytes(6 << 20).hex()
         offsets = np.arange(0, len(text) + 1, 64, dtype="int64")
         yield pa.RecordBatch.from_arrays([pa.LargeStringArray.from_buffers(
             len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text.encode()))], names=["t"])

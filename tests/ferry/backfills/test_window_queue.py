@@ -146,7 +146,8 @@ def test_hours_with_one_between_them_that_the_clock_has_twice_are_no_neighbours(
 def test_every_window_is_taken_once_and_neighbours_only(
     days: list[int], at_once: int, newest: bool
 ) -> None:
-    some = [batches(100)[day] for day in sorted(days)]
+    year = batches(100)
+    some = [year[day] for day in sorted(days)]
     queue = WindowQueue(some[::-1] if newest else some, at_once)
     windows: list[Window | None] = []
     while batch := queue.take():

@@ -75,7 +75,7 @@ def test_a_backfill_of_which_all_windows_fail(
     ]
     plan = TablePlan(spec(), tuple(PlannedWindow(o.window) for o in outcomes))
     with disable_run_logger():
-        state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 9, {}, {})
+        state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 3, {}, {})
     assert size(state.message) < MESSAGE_BYTES
     assert "it does not fit | at all" in (state.message or "")
     assert "more | | |" in pages[0]
