@@ -20,8 +20,8 @@ from ferry.errors import (
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _ACCESS = {
-    1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1372, 1449, 1524, 1698, 1820, 1862,
-    2026, 2058, 2059, 2061, 3118, 3159, 3955, 4151,
+    1044, 1045, 1049, 1129, 1130, 1142, 1143, 1227, 1251, 1370, 1372, 1449, 1524, 1698, 1820,
+    1862, 2026, 2058, 2059, 2061, 3118, 3159, 3955, 4151,
 }  # fmt: skip
 _BEGIN_AGAIN = (
     " A run keeps the block as it was when it began: if the block was corrected meanwhile, the run"
@@ -41,6 +41,11 @@ _REFUSED |= {
         "the user has no right to the database, or there is none of that name",
         "Correct `database` in the source block, or have the user given the right: "
         "GRANT SELECT ON {database}.* TO the user.",
+    ),
+    1129: (  # https://dev.mysql.com/doc/refman/8.4/en/host-cache.html
+        "the server has blocked this machine after too many connections that failed",
+        "Have it let in again: TRUNCATE TABLE performance_schema.host_cache, or `mysqladmin "
+        "flush-hosts`. Then look for what broke the connections (`max_connect_errors`).",
     ),
     1130: (
         "the server takes no connection of anybody from this machine",
@@ -86,8 +91,8 @@ _LOST = {
     2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031,
 }  # fmt: skip
 _BUSY = {
-    1021, 1037, 1038, 1040, 1041, 1047, 1129, 1135, 1203, 1205, 1213, 1226, 1317, 1412, 1461, 1615,
-    1637, 1969, 3024, 3032, 3572,
+    1021, 1037, 1038, 1040, 1041, 1047, 1135, 1203, 1205, 1213, 1226, 1317, 1412, 1461, 1615, 1637,
+    1969, 3024, 3032, 3572,
 }  # fmt: skip
 _STOPPED = (
     "is busy, or stopped the statement: a lock, a limit, or somebody's KILL",
@@ -102,6 +107,29 @@ _ENDED = {
     )
     for code, limit in ((3024, "max_execution_time"), (1969, "max_statement_time"))
 }
+_LACKS = {
+    1021: ("has no room left on its disk", ". Make room there."),
+    1038: (
+        "has too little memory to sort the rows",
+        ". Raise its `sort_buffer_size`, or put an index on the cursor column.",
+    ),
+    1047: (  # https://galeracluster.com/library/documentation/: a node without its cluster
+        "takes no statements now, as a node does that is not in its cluster",
+        ". See that the node is in it (`wsrep_ready`), or read from another one.",
+    ),
+    3032: ("is in offline mode", ". Have it taken out of it: `offline_mode`."),
+}
+_LACKS |= dict.fromkeys(
+    (1037, 1041, 1135), ("is out of memory", ". Give it more, or let less run there.")
+)
+_LACKS |= dict.fromkeys(
+    (1040, 1203, 1226),
+    (
+        "has no connection or query left, for all or for Ferry's user",
+        ". Raise `max_connections`, or the user's limits (`MAX_…`, `max_user_connections`); or let "
+        "fewer read at once: FERRY_READERS, when the blocks are registered.",
+    ),
+)
 _OF_PROXIES = range(9000, 10000)  # https://proxysql.com/documentation/: 9001, no backend in time
 _SCHEMA = {1051, 1054, 1103, 1146, 1356}
 
@@ -213,7 +241,7 @@ def error_of_code(code: int, address: str) -> FerryError:
             todo=todo.format(database=f"`{database}`"),
         )
     if code in _BUSY:
-        problem, todo = _ENDED.get(code, _STOPPED)
+        problem, todo = (_ENDED | _LACKS).get(code, _STOPPED)
         return BusyError(f"{address} {problem}", found=number, todo=f"It is tried again{todo}")
     if code in _SCHEMA:
         return SchemaError(

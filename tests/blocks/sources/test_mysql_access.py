@@ -277,6 +277,7 @@ def test_a_login_that_the_reading_process_alone_does_not_know_is_named_too(
         (3955, "ACCOUNT UNLOCK.*begun again"),
         (3118, "ACCOUNT UNLOCK"),
         (4151, "ACCOUNT UNLOCK"),
+        (1129, "blocked this machine.*host_cache"),
         (1045, "`password` in the source block.*begun again"),
     ],
 )
