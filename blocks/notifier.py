@@ -119,15 +119,24 @@ def send(notice: Notice, block: NotificationBlock) -> None:
     except NotificationError as error:
         if unanswered:
             raise _perhaps_sent(unanswered[0]) from None
-        raise AccessError("not sent", found=_without_secrets(error.log, block)) from None
+        raise _not_sent(_without_secrets(error.log, block)) from None
     except httpx.TransportError as error:
         if isinstance(error, _NEVER_SENT):
-            raise AccessError("not sent", found=type(error).__name__) from None
+            raise _not_sent(type(error).__name__) from None
         raise _perhaps_sent(type(error).__name__) from None
     except httpx.HTTPStatusError as error:  # its text holds the address
-        raise AccessError("not sent", found=f"HTTP {error.response.status_code}") from None
+        raise _not_sent(f"HTTP {error.response.status_code}") from None
     except Exception as error:  # noqa: BLE001  # whatever its kind raises; may hold the address
-        raise AccessError("not sent", found=type(error).__name__) from None
+        raise _not_sent(type(error).__name__) from None
+
+
+def _not_sent(found: str) -> AccessError:
+    return AccessError(
+        "not sent",
+        found=found,
+        todo="Look at the notification block: the service refused it, or could not be reached from "
+        "this machine.",
+    )
 
 
 def _perhaps_sent(found: str) -> OutcomeUnknownError:
@@ -209,4 +218,4 @@ def _without_secrets(text: str, block: Block) -> str:
             parts = re.split(r"[/:@?&=]+", value.get_secret_value())
             for part in (value.get_secret_value(), *parts):
                 text = text.replace(part, "…") if len(part) > 5 else text
-    return " ".join(text.split()) or "no reason was given"
+    return " ".join(text.split()).rstrip(".") or "no reason was given"

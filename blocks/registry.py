@@ -82,7 +82,8 @@ def _only(role: str, kinds: Sequence[type[B]], name: str, stored: Iterable[Block
     raise ConfigurationError(
         f"there is no {role} block named {name!r}",
         expected=f"a block {' or '.join(f'{slug}/{name}' for slug in by_slug)}",
-        todo="Register it with `python -m deployments.register`, or make it in the UI.",
+        todo="Make shop, lake, warehouse and prices by `python -m deployments.register --profile "
+        "aws`, any other in Prefect's UI, or by a script of yours (docs/own-database.md).",
     )
 
 
@@ -98,5 +99,6 @@ def _outdated(role: str, kind: type[Block], name: str, error: RuntimeError) -> C
     return ConfigurationError(
         f"the {role} block {kind.get_block_type_slug()}/{name} does not fit this version of Ferry",
         found=f"missing or wrong fields: {', '.join(fields) or 'unknown'}",
-        todo="Register it again with `python -m deployments.register`, or correct it in the UI.",
+        todo="Save it again in the way in which it was made (`python -m deployments.register "
+        "--profile aws`, or a script of yours), or correct it in Prefect's UI.",
     )

@@ -74,6 +74,6 @@ def nobody_watches_yet(pool: str = WATCH_POOL) -> str | None:
             return None
     return (
         f"no worker of the pool {pool} is alive: runs that die are not ended, and nobody is told "
-        "of late tables. Start one, if possible on another machine than the others: "
-        f"prefect worker start --pool {pool} --limit 2"
+        "of late tables. Start one with the environment of the other workers, if possible on "
+        f"another machine: prefect worker start --pool {pool} --limit 2"
     )

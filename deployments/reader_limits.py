@@ -18,7 +18,7 @@ REGISTERED = "ferry_registered_limits"
 
 
 def register_limits(source: str, readers: int) -> list[str]:
-    """Let so many read from the source at once, over all processes; backfills one fewer.
+    """Let so many read from the source at once, over all processes; backfills one fewer, or one.
 
     What somebody set in Prefect's UI stays, until another number is registered than the last time.
 

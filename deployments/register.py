@@ -67,7 +67,7 @@ def register(profile: str) -> list[str]:
     """
     check_settings(os.environ)
     slack = _slack()  # before anything is saved
-    sources = _sources()
+    sources, readers = _sources(), _number("FERRY_READERS", "4")
     folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()
     blocks: dict[str, Block] = (
         {
@@ -97,9 +97,7 @@ def register(profile: str) -> list[str]:
     # An embedded server lives no longer than its only process: nobody's death goes unseen.
     watched = profile != "embedded"
     notifier = os.environ.get("FERRY_NOTIFY") or ("slack-webhook/ferry" if slack else None)
-    names += register_guards(
-        sources, _number("FERRY_READERS", "4"), notifier=notifier if watched else None
-    )
+    names += register_guards(sources, readers, notifier=notifier if watched else None)
     return names
 
 
@@ -251,9 +249,11 @@ def _setting(name: str, default: str | None = None) -> str:
 
 def _number(name: str, default: str) -> int:
     value = _setting(name, default)
-    if not value.isdecimal():
+    if not value.isdecimal() or not int(value):
         raise ConfigurationError(
-            f"the setting {name} is no number", expected="digits alone", todo=f"Correct {name}."
+            f"the setting {name} is no number that can be taken",
+            expected="a whole number, 1 or more",
+            todo=f"Correct {name}.",
         )
     return int(value)
 

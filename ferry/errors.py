@@ -10,7 +10,7 @@ FerryError
 └── FatalError                trying again cannot help; somebody has to change something
     ├── ConfigurationError    no such block, a setting that is missing or wrong
     │   └── SpecError         a table's or summary's spec that cannot be read or is misspelled
-    ├── RequestError          the run's own parameters are wrong: dates, modes, table names
+    ├── RequestError          the run's parameters are wrong, or ask for what is not done unasked
     ├── AccessError           wrong password, wrong certificate, no permission, no such bucket
     ├── SchemaError           columns or types that are missing or do not fit
     ├── DataError             values that the warehouse cannot hold as they are
@@ -168,7 +168,7 @@ class SpecError(ConfigurationError):
 
 
 class RequestError(FatalError):
-    """The run's own parameters are wrong: dates, modes, table names."""
+    """The run's parameters are wrong, or ask for what is not done unasked."""
 
     code = "FERRY-REQUEST"
 

@@ -1,4 +1,4 @@
-"""Where part files wait for the warehouse: one file per kind of stage."""
+"""Where part files wait for the warehouse: `STAGES` is the one list of the kinds."""
 
 from blocks.stage import Stage
 from blocks.stages.folder import FolderStage

@@ -228,7 +228,7 @@ class FolderStage(Stage):
         except FileNotFoundError as error:
             raise FatalError(
                 f"{what} in {str(self.path)!r}: there is no such file",
-                todo="Run the batch again from extract on.",
+                todo="Start the run again: it is read anew.",
             ) from error
         except OSError as error:
             problem = f"{what} in {str(self.path)!r}: {os.strerror(error.errno or errno.EIO)}"

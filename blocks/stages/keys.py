@@ -51,7 +51,7 @@ def open_part(part: PartFile) -> BinaryIO:
     raise FatalError(
         f"the part file {part.path.name} is not on this machine any more",
         step="stage",
-        todo="Run the whole batch again: parts stand on the disk of the machine that read them.",
+        todo="Start the run again: parts stand on the disk of the machine that read them.",
     )
 
 
@@ -59,5 +59,5 @@ def changed_part(part: PartFile) -> DataError:
     """What to raise where a part's bytes are not those that were hashed when it was written."""
     return DataError(
         f"the part file {part.path.name} has changed since it was written",
-        todo="Run the batch again from extract on, and check the disk.",
+        todo="Start the run again: it is read anew. If it comes back, check the disk.",
     )

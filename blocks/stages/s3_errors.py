@@ -202,7 +202,7 @@ def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
         return BusyError(f"{where}: S3 is busy ({code})")
     if code in _GONE:
         return FatalError(
-            f"{where}: there is no such file", todo="Run the batch again from extract on."
+            f"{where}: there is no such file", todo="Start the run again: it is read anew."
         )
     if code in _TODO_ACCESS or status in (401, 403) or code.startswith("KMS."):
         problem = (

@@ -33,7 +33,7 @@ def no_worker_notice(pool: str) -> Notice:
     return Notice(
         f"Ferry: no worker is alive for the pool {plain(pool)}",
         "Whatever is due in it waits, and is carried when a worker is back.\n"
-        f"Start one: prefect worker start --pool {plain(pool)}\n"
+        f"{_start(pool)}\n"
         f"What to look at: {RUNBOOK}, Nothing runs",
     )
 
@@ -43,7 +43,7 @@ def nobody_watches_notice(pool: str) -> Notice:
     return Notice(
         f"Ferry: nobody watches the runs: no worker is alive for the pool {plain(pool)}",
         "Until one is back, nobody tells of what stands still: look at the other workers, too.\n"
-        f"Start one: prefect worker start --pool {plain(pool)}\n"
+        f"{_start(pool)}\n"
         f"What to look at: {RUNBOOK}, Nothing runs",
     )
 
@@ -58,6 +58,13 @@ def silent_watch_notice(flow: str, silence: timedelta) -> Notice:
         "deployment or its schedule is paused. This is told once, and anew only after a run has "
         "completed.\n"
         f"What to look at: {RUNBOOK}, The watch is silent",
+    )
+
+
+def _start(pool: str) -> str:
+    return (
+        "Start one as its service does, with its environment (FERRY_TABLES, FERRY_SUMMARIES, "
+        f"FERRY_NOTIFY): prefect worker start --pool {plain(pool)}"
     )
 
 

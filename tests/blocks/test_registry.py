@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -10,6 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from blocks.registry import load_blocks, load_warehouse
 from blocks.stages import FolderStage
+from deployments import register
 from ferry.errors import ConfigurationError
 from tests.harness.saved_blocks import save
 
@@ -61,3 +63,6 @@ def test_a_block_of_another_role_is_none_of_that_name(name: str, folder_stage: F
     with pytest.raises(ConfigurationError, match="there is no warehouse block named") as caught:
         load_warehouse(name)
     assert f"duckdb-warehouse/{name}" in str(caught.value)
+    assert "--profile aws" in str(caught.value)
+    for made in (register.SOURCE, register.STAGE, register.WAREHOUSE, register.PRICES):
+        assert re.search(rf"\b{made}\b", str(caught.value.todo))

@@ -49,6 +49,8 @@ def test_a_limit_that_somebody_changed_stays_until_another_is_registered(source:
     assert (limit_of(everyone), limit_of(backfills)) == (2, 3)
     assert register_limits(source, 6) == [everyone, backfills]
     assert (limit_of(everyone), limit_of(backfills)) == (6, 5)
+    register_limits(source, 1)
+    assert (limit_of(everyone), limit_of(backfills)) == (1, 1)
 
 
 def states_of(name: str) -> list[LimitState]:

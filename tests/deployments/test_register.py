@@ -97,6 +97,17 @@ def test_a_block_whose_address_cannot_be_read_is_refused_and_not_shown(
     assert TOKEN not in caplog.text + printed.out + printed.err
 
 
+@pytest.mark.parametrize("readers", ["0", "-1", "many"])
+def test_readers_that_nobody_could_be_are_refused_before_a_block_is_saved(
+    readers: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    ended = run_register(monkeypatch, capfd, FERRY_READERS=readers, FERRY_DATA=str(tmp_path))
+    assert "FERRY_READERS" in ended.error and "1 or more" in ended.error
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

@@ -295,7 +295,7 @@ def test_another_kind_of_block_notifies_too_and_its_address_is_told_no_more_than
     assert sent["text"].startswith("Table: nps\nWindow: 2023-01-05\nReason: FERRY-SCHEMA: plan")
     assert sent["path"] == refused["path"] == f"/{TOKEN}"
     (said,) = [r.getMessage() for r in caplog.records if LOUD in r.getMessage()]
-    assert said.endswith("not sent; found HTTP 500")
+    assert "not sent; found HTTP 500" in said and "Look at the notification block" in said
     assert TOKEN not in caplog.text
 
 

@@ -177,7 +177,7 @@ def _read(part: PartFile, layout: FileLayout) -> pa.Table:
         f"the part file {part.path.name} is not as it was written",
         expected=f"{part.rows} rows",
         found=found,
-        todo="Run the batch again from extract on, and check the disk.",
+        todo="Start the run again: it is read anew. If it comes back, check the disk.",
     )
 
 

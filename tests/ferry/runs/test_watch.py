@@ -18,7 +18,7 @@ from ferry.runs.watch import (
     is_suspect,
     late_runs,
 )
-from ferry.runs.watch_notice import late_notice
+from ferry.runs.watch_notice import late_notice, no_worker_notice, nobody_watches_notice
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 PATIENCE = Patience()
@@ -161,6 +161,14 @@ class TestLateRuns:
         (told,) = late_runs([self.waiting], [], NOW, PATIENCE)
         assert told.waits_for_place and told.behind is None
         assert "no other run of it is there to hold one" in late_notice(told, NOW).body
+
+
+def test_whoever_starts_a_worker_is_told_of_the_environment_that_it_needs() -> None:
+    for notice in (no_worker_notice("some-pool"), nobody_watches_notice("some-pool")):
+        (line,) = [line for line in notice.body.splitlines() if line.startswith("Start one")]
+        assert line.endswith("prefect worker start --pool some-pool")
+        for name in ("FERRY_TABLES", "FERRY_SUMMARIES", "FERRY_NOTIFY"):
+            assert name in line
 
 
 class World:
