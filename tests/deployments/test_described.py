@@ -17,6 +17,7 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.described import TABLES, OwnTable, errors
 from ferry.errors import FerryError
+from ferry.runs.watch_notice import no_worker_notice
 from ferry.settings import ELSEWHERE, SETTINGS
 from ferry.specs.json_schema import tables_json_schema
 from flows.build_summary import build_summary
@@ -83,6 +84,15 @@ def test_every_setting_is_described() -> None:
     assert [
         name for name, cells in rows.items() if not all(cell.strip(" |") for cell in cells)
     ] == []
+
+
+def test_whoever_starts_a_worker_reads_which_settings_it_has_to_have() -> None:
+    """Without one of them it takes what is shipped, and fails at nothing."""
+    read = [name for name, (by, _) in section("Settings").items() if "workers" in by]
+    assert len(read) == 3
+    step = (ROOT / "docs/runbook.md").read_text().split("\n5. The worker: ")[1].split("\n6. ")[0]
+    notice = no_worker_notice("ferry-pool").body
+    assert [name for name in read if f"`{name}`" not in step or name not in notice] == []
 
 
 @pytest.mark.parametrize("flow", [reconcile, build_summary], ids=lambda flow: str(flow.name))

@@ -124,6 +124,21 @@ def test_what_carries_by_a_schedule_can_be_started_by_hand_beside_it(prefect_yam
             assert "concurrency_limit" not in each and "parameters" not in each
 
 
+def test_the_runbook_names_the_deployments_of_which_one_run_is_active_at_a_time(
+    prefect_yaml: dict[str, Any],
+):
+    page = " ".join((ROOT / "docs/runbook.md").read_text().split())
+    (named,) = re.findall(r"One run each of ([^.]*) is active at a time", page)
+    limited = [each for each in prefect_yaml["deployments"] if "concurrency_limit" in each]
+    flows = [
+        load_flow_from_entrypoint(each["entrypoint"], use_placeholder_flow=False)
+        for each in limited
+    ]
+    assert sorted(re.findall(r"`([^`]+)`", named)) == sorted(
+        f"{flow.name}/{each['name']}" for flow, each in zip(flows, limited, strict=True)
+    )
+
+
 def test_each_table_counts_its_days_in_its_own_zone_whatever_the_schedule_s(
     prefect_yaml: dict[str, Any],
 ):
