@@ -34,7 +34,7 @@ def violations(sql: str) -> list[str]:
     if len(statements) > 1:
         return ["more than one statement"]
     statement = statements[0]
-    found = [f"{rule.name}: {rule.message}" for rule in rules.broken(statement)]
+    found = [f"{rule.name}: {rule.message}" for rule in rules.broken(statement.shape)]
     return found + _unparsable(_normalised(statement))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deployments.local.redshift_double.errors import Refusal
 from deployments.local.redshift_double.sql.tokens import Statement
@@ -142,9 +143,10 @@ RULES = (
 _COMPILED = [(rule, re.compile(rule.pattern)) for rule in RULES]
 
 
-def broken(statement: Statement) -> list[Rule]:
-    """Returns the rules that a statement breaks."""
-    return [rule for rule, pattern in _COMPILED if pattern.search(statement.shape)]
+@lru_cache(maxsize=4096)
+def broken(shape: str) -> tuple[Rule, ...]:
+    """Returns the rules that a statement of this shape breaks; there are few shapes."""
+    return tuple(rule for rule, pattern in _COMPILED if pattern.search(shape))
 
 
 def check(statement: Statement) -> None:
@@ -155,7 +157,7 @@ def check(statement: Statement) -> None:
     """
     if len(statement.text.encode()) > STATEMENT_BYTES:
         raise Refusal("Statement is too large. Maximum statement size is 16777216 bytes", "54000")
-    for rule in broken(statement):
+    for rule in broken(statement.shape):
         raise Refusal(rule.message, rule.sqlstate)
     for token in statement.tokens:
         is_name = token.kind in {"word", "quoted"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from sqlglot.dialects.redshift import Redshift
@@ -18,6 +18,8 @@ from sqlglot.errors import TokenError
 from deployments.local.redshift_double.errors import Refusal
 
 _Tokenizer: Any = type("_Tokenizer", (Redshift.Tokenizer,), {"COMMANDS": set()})
+_TOKENIZER = _Tokenizer(dialect="redshift")
+_WORD = re.compile(r"[^\W\d]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +139,20 @@ class Edits:
 
 
 def _token(raw: Any, text: str, base: int) -> Token:
-    kind_name, start, end = raw.token_type.name, raw.start - base, raw.end + 1 - base
-    if kind_name == "IDENTIFIER":
-        return Token("quoted", raw.text, start, end)
-    if kind_name.endswith("STRING"):
-        return Token("string", raw.text, start, end)
-    if kind_name == "NUMBER":
-        return Token("number", raw.text, start, end)
-    if re.match(r"[^\W\d]", raw.text):
+    kind, start, end = _kind(raw.token_type), raw.start - base, raw.end + 1 - base
+    if kind:
+        return Token(kind, raw.text, start, end)
+    if _WORD.match(raw.text):
         return Token("word", " ".join(raw.text.upper().split()), start, end)
     return Token("symbol", text[start:end], start, end)
+
+
+@cache
+def _kind(token_type: Any) -> str:
+    """The kind of a token that its type tells; it does not of words and symbols."""
+    if token_type.name.endswith("STRING"):
+        return "string"
+    return {"IDENTIFIER": "quoted", "NUMBER": "number"}.get(token_type.name, "")
 
 
 def split(sql: str) -> Iterator[Statement]:
@@ -156,7 +162,7 @@ def split(sql: str) -> Iterator[Statement]:
         Refusal: A quote or comment is not closed.
     """
     try:
-        raw_tokens = _Tokenizer(dialect="redshift").tokenize(sql)
+        raw_tokens = _TOKENIZER.tokenize(sql)
     except TokenError as error:
         raise Refusal("unterminated quoted string or comment", "42601") from error
     run: list[Any] = []
