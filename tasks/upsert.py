@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect import task
 from prefect.logging import get_run_logger
@@ -29,7 +29,7 @@ from ferry.receipts.table import (
     write_receipts,
 )
 from ferry.statements import Transaction
-from ferry.windows import RepeatedTimes
+from ferry.windows import RepeatedTimes, clamped
 from ferry.write.algorithms import write
 from ferry.write.load import Load
 from ferry.write.upsert import newest_table
@@ -140,7 +140,11 @@ def _land(arrived: Arrived, warehouse: Warehouse, own_voids: int) -> tuple[Recei
         if void is None and not own_voids:
             void = _void_of_what_lacks_columns(batch, plan, warehouse)
         last = void.finished_at if void else now.last  # a void is dated after all before it
-        repeated = () if empty and plan.unique_key else _repeated_times(arrived, tx)
+        repeated = (
+            ()
+            if empty and plan.unique_key
+            else _repeated_times(arrived, tx, others_landed=others_landed)
+        )
         load = _load(arrived, repeated, others_landed=others_landed, into_empty=empty)
         emptied = remake(batch, load.columns, tx, warehouse) if batch.mode == "full" else []
         landed = write(tx, load, capabilities, batch.mode, _start(batch, plan), emptied)
@@ -258,13 +262,19 @@ def drop_staging(plan: BatchPlan, copied: Copied, warehouse: Warehouse) -> None:
         drop_quietly(warehouse, copied.staging_table, *newest)
 
 
-def _repeated_times(arrived: Arrived, tx: Transaction) -> tuple[RepeatedTimes, ...]:
+def _repeated_times(
+    arrived: Arrived, tx: Transaction, *, others_landed: bool
+) -> tuple[RepeatedTimes, ...]:
     """The times that the clock of the versions has shown twice, of those that the batch may hold.
 
-    Where the version is no cursor, nothing but the rows tells how old they are.
+    Where the version is no cursor, nothing but the rows tells how old they are. What others have
+    landed since may be read later than the batch: up to now, by a clock that is ahead of this one.
     """
-    staging, read_at = arrived.copied.staging_table, arrived.extracted.read_at
-    clock = VersionClock.of(arrived.batch, arrived.plan, read_at or arrived.started_at)
+    staging = arrived.copied.staging_table
+    until = arrived.extracted.read_at or arrived.started_at
+    if others_landed:
+        until = clamped(max(until, datetime.now(UTC)), timedelta(days=1))
+    clock = VersionClock.of(arrived.batch, arrived.plan, until)
     if clock is None or staging is None:
         return ()
     if clock.between:

@@ -24,17 +24,18 @@ class VersionClock:
     Attributes:
         column: The column that tells which version is newer, a time without a zone.
         zone: The zone of its times.
-        read_at: When the rows were read; what comes after that has not been repeated yet.
+        until: When the rows that it is about were read at the latest; what comes after that has
+            not been repeated yet.
         between: The moments between which the versions lie; None if only the rows tell it.
     """
 
     column: str
     zone: str
-    read_at: datetime
+    until: datetime
     between: tuple[datetime, datetime] | None
 
     @classmethod
-    def of(cls, batch: Batch, plan: BatchPlan, read_at: datetime) -> VersionClock | None:
+    def of(cls, batch: Batch, plan: BatchPlan, until: datetime) -> VersionClock | None:
         """The clock; None where the version is no wall clock's, or no row replaces another's."""
         name = plan.version or (plan.cursor.name if plan.cursor else None)
         column = next((c for c in plan.columns if c.name == name), None)
@@ -47,8 +48,8 @@ class VersionClock:
         if column == plan.cursor and batch.window:
             between = read_stretch(batch.window, zone)
         elif column == plan.cursor and isinstance(plan.start, datetime) and plan.start.tzinfo:
-            between = plan.start, read_at
-        return cls(column.name, zone, read_at, between)
+            between = plan.start, until
+        return cls(column.name, zone, until, between)
 
     def repeated(
         self, lowest: datetime | None = None, highest: datetime | None = None
@@ -61,9 +62,9 @@ class VersionClock:
         """
         if self.between:
             first, last = self.between
-            return repeated_times(first, min(last, self.read_at), self.zone)
+            return repeated_times(first, min(last, self.until), self.zone)
         if lowest is None or highest is None:
             return ()
         clock = zone_info(self.zone)
         start, end = lowest.replace(tzinfo=clock), highest.replace(tzinfo=clock, fold=1)
-        return repeated_times(start, min(end, self.read_at), self.zone)
+        return repeated_times(start, min(end, self.until), self.zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +21,21 @@ from tasks.upsert import drop_staging, upsert
 
 
 def read_now_land_later(
-    table: str, mode: Mode | None, dates: dict[str, Any], meanwhile: Callable[[], object]
+    table: str,
+    mode: Mode | None,
+    dates: dict[str, Any],
+    meanwhile: Callable[[], object],
+    read_at: datetime | None = None,
 ) -> Receipt:
-    """Extract and copy a batch; then `meanwhile` happens; then it is to land."""
+    """Extract and copy a batch; then `meanwhile` happens; then it is to land.
+
+    Args:
+        table: The table.
+        mode: Its mode; None for the spec's.
+        dates: Its window.
+        meanwhile: What happens before it lands.
+        read_at: What the source's clock showed at the read; None for what it shows.
+    """
     spec = load_table_specs().named(table)
     with disable_run_logger():
         batch = make_batch(spec, Dates(**dates), mode)
@@ -31,6 +44,8 @@ def read_now_land_later(
         extracted = extract.fn(
             batch, planned, route.source, route.stage, route.warehouse.capabilities
         )
+        if read_at:
+            extracted = replace(extracted, read_at=read_at)
         staged = stage.fn(batch, extracted, route.stage)
         copied = copy.fn(batch, extracted, staged, route.stage, route.warehouse)
     meanwhile()

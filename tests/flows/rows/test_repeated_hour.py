@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -147,6 +147,33 @@ def test_what_was_read_in_the_first_pass_does_not_replace_what_landed_since(shop
 
     with pytest.raises(StaleReadError, match="the clocks repeat"):
         read_now_land_later("orders", "window", hour(0), changed_and_carried)
+    assert arrived(shop)[1] == "shipped 02:10"
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("case", ["window", "watermark", "another cursor"])
+def test_what_was_read_before_the_clocks_went_back_does_not_replace_what_landed_after(
+    shop: Any, case: str
+) -> None:
+    mode: Literal["window", "watermark"] = "watermark" if case == "watermark" else "window"
+    spec, dates = {**BERLIN, "mode": mode}, {"window": hour(0), "watermark": {}}.get(case)
+    if dates is None:
+        spec |= {"every": "day", "cursor": "created_on", "version": "updated_at"}
+        dates = {"run_date": date(2023, 10, 1)}
+    shop.write_specs(orders=spec)
+    if case == "watermark":  # it has landed before, and so reads from there on
+        shop.sql("UPDATE orders SET updated_at = '2023-10-29 02:05:00' WHERE id = 2")
+        shop.sql("UPDATE orders SET updated_at = '2023-10-29 02:00:00' WHERE id = 1")
+        sync_table(table="orders")
+        change(shop, 1, "02:50")
+
+    def changed_and_carried() -> None:
+        change(shop, 1, "02:10")
+        sync_table(table="orders", **(hour(1) if case == "window" else dates))
+
+    first_pass = datetime(2023, 10, 29, 0, 55, tzinfo=UTC)
+    with pytest.raises(StaleReadError, match="the clocks repeat"):
+        read_now_land_later("orders", mode, dates, changed_and_carried, read_at=first_pass)
     assert arrived(shop)[1] == "shipped 02:10"
 
 
