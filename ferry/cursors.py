@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ferry.errors import SchemaError
-from ferry.schema import TIMES, Column, Kind, named_columns
+from ferry.schema import NUMBERS, TIMES, Column, Kind, named_columns
 from ferry.specs.tables import CHANGE_TIMES, CREATION_TIME, Mode, TableSpec
 
 _NUMBERS = (Kind.INT32, Kind.INT64, Kind.DECIMAL)  # shorter ones are flags and counts
@@ -73,6 +73,11 @@ def find_cursor(
         if column := by_name.get(_plain(name)):
             return column
     return None
+
+
+def counts_no_time(spec: TableSpec, cursor: Column) -> bool:
+    """Whether the cursor is a number that counts something else than time."""
+    return cursor.type.kind in NUMBERS and spec.cursor_unit is None
 
 
 def cursor_line(spec: TableSpec, cursor: str) -> str:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from ferry.bounded import MAX_REASONS, first_of
 from ferry.coverage.standings import Coverage, Status
-from ferry.cursors import find_cursor
+from ferry.cursors import counts_no_time, find_cursor
 from ferry.day_ranges import DayRange, Granularity, check_ends, check_start_date
 from ferry.errors import RequestError
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import LOADED, Receipt
-from ferry.schema import NUMBERS, Column, Kind
+from ferry.schema import Column, Kind
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, local_midnight, zone_info
 
@@ -189,7 +189,7 @@ def why_no_windows(spec: TableSpec, columns: tuple[Column, ...], granularity: Gr
     cursor = find_cursor(spec, columns)
     if cursor is None:
         return ""
-    if spec.mode == "watermark" and cursor.type.kind in NUMBERS and not spec.cursor_unit:
+    if spec.mode == "watermark" and counts_no_time(spec, cursor):
         return f"a watermark of numbers, {cursor.name!r}, has no time to cut windows by"
     if cursor.type.kind is Kind.DATE and granularity == "hour":
         return f"its cursor {cursor.name!r} has no time of day, so it has no windows by the hour"

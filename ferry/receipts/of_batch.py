@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import ferry
 from ferry.batch import Batch, Copied, CursorValue, Extract, RowsAndSums, Staged
+from ferry.cursors import counts_no_time, find_cursor
 from ferry.fingerprints.sums import ValueSums
 from ferry.plan import BatchPlan
 from ferry.receipts.columns_carried import columns_text
@@ -80,7 +81,7 @@ def receipt_of(
         finished_at=datetime.now(UTC),
         cursor_name=cursor.name if cursor else None,
         read_at=extracted.read_at,
-        complete_until=_complete_until(batch, extracted.read_at, start),
+        complete_until=_complete_until(batch, plan, extracted.read_at),
         read_as=read_as(batch.spec, batch.mode, cursor.type.kind if cursor else None, plan.key),
         sums_read=read[1].salted_text(salt) if read[0] and read[1] else None,
         sums_staged=loaded[1].salted_text(salt) if loaded[0] and loaded[1] else None,
@@ -118,9 +119,7 @@ def _of_window(found: Sequence[RowsAndSums], position: int) -> tuple[int, ValueS
     return (found[position].rows, found[position].sums) if found else (0, None)
 
 
-def _complete_until(
-    batch: Batch, read_at: datetime | None, start: CursorValue | None
-) -> datetime | None:
+def _complete_until(batch: Batch, plan: BatchPlan, read_at: datetime | None) -> datetime | None:
     """Up to when the source's rows were certainly there to be read, by its own clock."""
     if read_at is None:
         return None
@@ -129,6 +128,8 @@ def _complete_until(
     late_seconds = 0
     if "window" in (mode, batch.spec.mode):  # a watermark's of such a table counts for its windows
         late_seconds = batch.spec.settle_seconds
-    if "watermark" in (mode, batch.spec.mode) and not isinstance(start, int | Decimal):
-        late_seconds = max(late_seconds, batch.spec.lag)  # and a backfill's window for these
+    if "watermark" in (mode, batch.spec.mode):  # a backfill's window counts for these
+        cursor = find_cursor(batch.spec, plan.query.schema.columns, "watermark")
+        if cursor and not counts_no_time(batch.spec, cursor):  # else the lag is of ids
+            late_seconds = max(late_seconds, batch.spec.lag)
     return clamped(read_at, -timedelta(seconds=late_seconds))

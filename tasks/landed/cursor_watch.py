@@ -9,13 +9,12 @@ from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from ferry.batch import Batch, CursorValue
-from ferry.cursors import find_cursor
+from ferry.cursors import counts_no_time, find_cursor
 from ferry.errors import FerryError
 from ferry.plan import stored_bound
 from ferry.schema import NUMBERS, Column, TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import CursorWatch, Watermark, refuse_jump
-from tasks.landed.watermark import counts_no_time
 
 
 def watch_cursor(batch: Batch, schema: TableSchema, known: Watermark | None) -> CursorWatch | None:
@@ -36,7 +35,7 @@ def watch_cursor(batch: Batch, schema: TableSchema, known: Watermark | None) -> 
     return CursorWatch(
         schema.columns.index(cursor),
         cursor,
-        counts_no_time=counts_no_time(batch, cursor),
+        counts_no_time=counts_no_time(batch.spec, cursor),
         known=known,
     )
 
@@ -46,7 +45,7 @@ def goes_on_by_ids(batch: Batch, watch: CursorWatch | None) -> bool:
 
     Of two that read at two moments, the one would hide what the other saw too early.
     """
-    return watch is not None and counts_no_time(batch, watch.column)
+    return watch is not None and counts_no_time(batch.spec, watch.column)
 
 
 def clock_as_read(read_at: datetime, cursor: Column, batch: Batch) -> CursorValue | None:
@@ -90,7 +89,7 @@ def log_ids_begun_anew(batch: Batch, watch: CursorWatch, known: Watermark, sourc
     Rows that get ids below it are in no batch. It is a word, no refusal, so that no failure of the
     look is one either: a source that was archived looks alike, and loses nothing.
     """
-    if not counts_no_time(batch, watch.column):
+    if not counts_no_time(batch.spec, watch.column):
         return
     highest: CursorValue | None = watch.highest
     if highest is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, CursorValue
-from ferry.cursors import find_cursor
+from ferry.cursors import counts_no_time, find_cursor
 from ferry.plan import stored_bound
 from ferry.receipts.read_as import read_otherwise, replaced_others
 from ferry.receipts.receipt import LOADED
-from ferry.schema import NUMBERS, Column, TableSchema
+from ferry.schema import TableSchema
 from ferry.unix_time import to_unix
 from ferry.watermark import Watermark
 from tasks.landed.receipts import readings
@@ -48,7 +48,7 @@ def watermark(
         return None
     read = min(last.read_at, last.landed_at)  # what landed meanwhile is not in it
     since = (each for each in landed if each.landed_at > read)
-    by_ids = counts_no_time(batch, cursor)
+    by_ids = counts_no_time(batch.spec, cursor)
     if any(
         replaced_others(each.read_as, batch.spec) or (by_ids and each.mode == "window")
         for each in since
@@ -65,8 +65,3 @@ def watermark(
     )
     (highest,) = warehouse.fetch(sql.highest_up_to(batch.target, name, bound))[0]
     return None if highest is None else Watermark(highest)
-
-
-def counts_no_time(batch: Batch, cursor: Column) -> bool:
-    """Whether the cursor is a number that counts something else than time."""
-    return cursor.type.kind in NUMBERS and batch.spec.cursor_unit is None

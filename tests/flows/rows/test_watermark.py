@@ -205,6 +205,16 @@ def test_ids_that_have_begun_anew_below_the_highest_are_told(
 
 
 @TWO_ROUTES
+def test_a_lag_of_ids_is_no_time_by_which_a_first_run_or_a_copy_is_early(ids: Any) -> None:
+    journey, spec = ids
+    journey.write_specs(hits={**spec, "lag": 90_000_000_000_000})  # as seconds, more than time has
+    for mode in (None, "full", None):
+        receipt = sync_table(table="hits", mode=mode)
+        assert receipt.rows_extracted == 39
+        assert receipt.complete_until == receipt.read_at
+
+
+@TWO_ROUTES
 def test_a_look_that_fails_after_a_good_read_fails_nothing(
     ids: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
