@@ -5,7 +5,9 @@ failed, one that was never made, a worker that takes none.
 
 At 09:30 in the table's zone, a table in mode `window` has to have loaded the whole day before,
 every hour of it where it is carried hourly; one in mode `full` or `watermark` has to have a receipt
-of the day that has begun, and not one of a window: a backfill of old days makes it no newer.
+of the day that has begun, and not one of a window: a backfill of old days makes it no newer. A
+receipt is dated by its worker's clock, which may be days ahead: so what it landed has to have been
+read, by the source's clock, in that day or not long before it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import day_window, local_midnight, zone_info
 
 ONE_DAY = timedelta(days=1)
+BEGUN_BEFORE = timedelta(hours=12)
+"""A copy that lands in a day may have been begun so long before it."""
+
 KEPT_DAYS = 14
 """A table that is late is waited for so long, to be told that it has arrived after all."""
 
@@ -140,10 +145,14 @@ def arrival(
         standing = coverage.of(day_window(deadline.business_day, spec.zone))
         return Arrival(standing.status is Status.LOADED, last, standing.reason)
     voids = (each.finished_at for each in receipts if each.status == VOID)
-    since = max([local_midnight(deadline.day, spec.zone), *voids])
+    midnight = local_midnight(deadline.day, spec.zone)
+    since, read_since = max([midnight, *voids]), midnight - BEGUN_BEFORE
     whole = (each for each in receipts if each.status == LOADED and each.mode != "window")
-    loaded = (each.finished_at for each in whole)
-    return Arrival(any(moment >= since for moment in loaded), last)
+    there = any(
+        each.finished_at >= since and (each.read_at is None or each.read_at >= read_since)
+        for each in whole
+    )
+    return Arrival(there, last)
 
 
 def next_state(before: DeadlineState | None, arrived: Arrival) -> DeadlineState | None:

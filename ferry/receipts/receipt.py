@@ -202,6 +202,7 @@ class ReceiptTimes:
     started_at: datetime
     finished_at: datetime
     cursor_name: str | None = None
+    read_at: datetime | None = None
     complete_until: datetime | None = None
     read_as: str | None = None
 

@@ -150,6 +150,27 @@ class TestArrival:
         assert self.arrived(table, receipt(None, utc(finished), mode)).there is there
 
     @pytest.mark.parametrize("mode", ["full", "watermark"])
+    def test_what_a_worker_with_a_clock_ahead_has_landed_is_of_the_day_that_the_source_tells(
+        self, mode: str
+    ) -> None:
+        table, read = spec(mode=mode), utc("2026-11-26T05:00")
+        ahead = replace(receipt(None, utc("2026-11-29T05:00"), mode), read_at=read)
+        after_it = replace(ahead, finished_at=utc("2026-11-29T05:01"))  # as of a worker that is not
+        found = [
+            arrival(deadline(table, f"2026-11-{day}"), [ahead, after_it], coverage_of([], [])).there
+            for day in (26, 27, 28, 29)
+        ]
+        assert found == [True, False, False, False]
+
+    @pytest.mark.parametrize(("read", "there"), [("11:01", True), ("10:59", False)])
+    def test_a_copy_that_was_begun_the_evening_before_is_of_the_day_in_which_it_lands(
+        self, read: str, there: bool
+    ) -> None:
+        landed = receipt(None, utc("2026-11-26T02:00"), "full")
+        begun = replace(landed, read_at=utc(f"2026-11-25T{read}"))
+        assert self.arrived(spec(mode="full"), begun).there is there
+
+    @pytest.mark.parametrize("mode", ["full", "watermark"])
     def test_a_backfill_s_window_of_old_days_makes_a_table_no_newer(self, mode: str) -> None:
         old = receipt(day_window(date(2025, 1, 1), BERLIN), utc("2026-11-26T08:00"))
         arrived = self.arrived(spec(mode=mode), old)
@@ -163,6 +184,8 @@ class TestArrival:
         )  # fmt: skip
         loaded = receipt(None, utc("2026-11-26T04:00"), "full")
         assert not self.arrived(spec(mode="full"), loaded, void).there
+        landed = replace(loaded, finished_at=utc("2026-11-26T05:01"), read_at=loaded.started_at)
+        assert self.arrived(spec(mode="full"), void, landed).there
 
     def test_a_failure_tells_why(self) -> None:
         day = day_window(date(2026, 11, 25), BERLIN)
