@@ -205,12 +205,11 @@ def _arrive(
 def _steps(
     batch: Batch, route: Route, started_at: datetime, shared: Coordination, how: TaskRuns
 ) -> tuple[Receipt, ...]:
-    spec, step = batch.spec, _runner(how)
-
     def go_on() -> None:
         if shared.stopped:
             raise StoppedError(f"{batch}: stopped")
 
+    spec, step = batch.spec, _runner(how, go_on)
     go_on()
     planned = step(plan, spec)(batch, route.source, route.warehouse)
     if how is TaskRuns.SMALL_IN_PLACE and not _is_small(planned, route.source):
@@ -270,13 +269,15 @@ def _staged_files(batch: Batch, staged: Staged, files: Stage) -> Iterator[None]:
             discard(batch.spec, staged, files)
 
 
-def _runner(how: TaskRuns) -> Callable[[Task[..., Any], TableSpec], Callable[..., Any]]:
+def _runner(
+    how: TaskRuns, go_on: Callable[[], None]
+) -> Callable[[Task[..., Any], TableSpec], Callable[..., Any]]:
     """What makes of a step's task, and a table's spec, what is to be called."""
     if how is TaskRuns.EACH_A_TASK:
         return with_retries
 
     def within(step: Task[..., Any], spec: TableSpec) -> Callable[..., Any]:
-        return in_place(step, spec, quiet=how is TaskRuns.IN_PLACE)
+        return in_place(step, spec, quiet=how is TaskRuns.IN_PLACE, go_on=go_on)
 
     return within
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prefect import flow, task
 from prefect.client.schemas.objects import StateType, TaskRun
+from prefect.logging import disable_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
@@ -21,6 +22,7 @@ from ferry.errors import (
     FerryError,
     OutcomeUnknownError,
     SchemaError,
+    StoppedError,
 )
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window
@@ -161,6 +163,25 @@ class TestInPlace:
         assert self.carry([BusyError("x"), BusyError("y")], retries=2) == ["tried"] * 3
         with pytest.raises(BusyError, match="y"):
             self.carry([BusyError("x"), BusyError("y")], retries=1)
+
+    def test_what_is_over_is_not_tried_again_nor_waits(self) -> None:
+        done: list[str] = []
+        over: list[str] = []
+
+        @task(name="copy", **STEP)
+        def failing() -> None:
+            done.append("tried")
+            over.append("cancelled")
+            raise BusyError("x")
+
+        def go_on() -> None:
+            if over:
+                raise StoppedError("the run was cancelled")
+
+        step = in_place(failing, spec(retries=2, retry_delay_seconds=600), go_on=go_on)
+        with disable_run_logger(), pytest.raises(StoppedError):
+            step()
+        assert done == ["tried"]
 
     def test_an_error_that_no_retry_helps_is_not_tried_again(self, prefect_server: Any) -> None:
         with pytest.raises(DataError, match="x"):

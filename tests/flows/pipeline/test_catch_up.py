@@ -1,18 +1,25 @@
 """sync-all catches up: past windows that are not loaded, of tables that ask for it."""
 
+import threading
 from datetime import UTC, date, datetime
+from threading import Event
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.flow_engine import run_flow
+from prefect.logging import disable_run_logger
 from prefect.states import AwaitingRetry
 from pydantic import SecretStr
 
-from ferry.errors import DataError
+from ferry.errors import BusyError, DataError
 from ferry.statements import PARAM, Statement
+from flows.pipeline.catch_up import catch_up
+from flows.pipeline.make_batch import Dates, make_batch
+from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tasks.upsert import upsert
 from tests.harness.api import Api
 from tests.harness.plain_runs import pages_of, run_at
 
@@ -154,6 +161,29 @@ def test_a_table_carried_by_the_hour_is_caught_up_by_the_hour(shop: Any) -> None
     hours = [receipt.window_start.hour for receipt in shop.receipts("orders")]
     assert hours == [3, 0, 1, 2]
     assert shop.target("orders", "id") == [(1,)]
+
+
+@ONE_ROUTE
+def test_a_run_that_is_cancelled_while_a_step_waits_to_be_tried_again_lands_nothing_more(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_specs(orders={**CATCH_UP, "retries": 1, "retry_delay_seconds": 2})
+    own = make_batch(load_table_specs().named("orders"), Dates(run_date=date(2023, 1, 4)))
+    shared, lands = Event(), upsert.fn
+
+    def busy_once(*args: Any) -> Any:
+        if shared.is_set():
+            return lands(*args)
+        threading.Timer(0.5, shared.set).start()
+        raise BusyError("as planned")
+
+    monkeypatch.setattr(upsert, "fn", busy_once)
+    with disable_run_logger():
+        outcomes = catch_up.fn(own, shared)
+
+    assert [each.receipt for each in outcomes if each.receipt] == []
+    assert carried(shop) == []
+    assert shop.leftovers() == set()
 
 
 @ONE_ROUTE
