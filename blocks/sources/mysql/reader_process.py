@@ -17,7 +17,7 @@ import pyarrow as pa
 from blocks.pool import Pool
 from blocks.sources.mysql.errors import error_of_code, no_answer_in_time, unknown_login
 from blocks.sources.mysql.reader_program import DONE
-from ferry.errors import ConnectionLostError, DataError, FerryError
+from ferry.errors import BusyError, ConnectionLostError, DataError, FerryError
 
 BATCH_BYTES = 2 * 1024 * 1024
 """A batch has about so many bytes, and never many more than the rows fetched at a time."""
@@ -47,18 +47,30 @@ def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
 
     ConnectorX would read the authorities of the machine besides, for each connection anew, which
     takes four times as long as all the rest of a small read.
+
+    Raises:
+        BusyError: The machine has no room for one more.
     """
     env = {**os.environ, "RUST_BACKTRACE": "0", **_LITTLE_MEMORY}
     if ca_path:
         env["SSL_CERT_FILE"], env["SSL_CERT_DIR"] = ca_path, os.devnull
-    return subprocess.Popen(
-        # -I: neither the current folder nor PYTHON* variables decide what is imported.
-        [sys.executable, "-I", str(_PROGRAM)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-    )
+    try:
+        return subprocess.Popen(
+            # -I: neither the current folder nor PYTHON* variables decide what is imported.
+            [sys.executable, "-I", str(_PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+        )
+    except OSError as error:
+        raise BusyError(
+            "this machine cannot start the process that reads",
+            step="extract",
+            found=error.strerror or type(error).__name__,
+            todo="It is tried again; if it stays so, check this machine's memory, and how many "
+            "processes and open files the worker may have.",
+        ) from error
 
 
 def _is_good(process: subprocess.Popen[bytes], _idle_seconds: float) -> bool:
@@ -119,7 +131,7 @@ class MySQLReader:
         Raises:
             ConnectionLostError: The connection was cut, or no batch came in time; caused by a
                 `ReadTimeoutError` then.
-            BusyError: The server stopped the statement.
+            BusyError: The server stopped the statement, or this machine cannot start the process.
             DataError: ConnectorX cannot read a value.
         """
         with READERS.lease(self.ca_path, lambda: _start(self.ca_path)) as lease:

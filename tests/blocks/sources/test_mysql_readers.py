@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
@@ -19,7 +21,7 @@ from blocks.sources import MySQLSource
 from blocks.sources.mysql.connection import session_of
 from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
-from ferry.errors import SchemaError
+from ferry.errors import BusyError, SchemaError
 from ferry.schema import TableName
 from tests.harness.mysql_shop import only_on, read_in_part
 
@@ -139,6 +141,18 @@ time.sleep(60)
             time.sleep(0.05)
 
         assert not reader.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN])
+def test_a_process_that_the_machine_cannot_start_is_tried_again_and_told_as_that(
+    number: int, tmp_path: Path
+) -> None:
+    own = str(tmp_path / "ca.pem")  # so that none waits for it
+    reader = MySQLReader("mysql://shop", "SELECT 1", [], 10, 1.0, "shop", ca_path=own)
+    refused = patch("subprocess.Popen", side_effect=OSError(number, os.strerror(number)))
+    with refused, pytest.raises(BusyError, match="cannot start the process") as caught:
+        list(reader.batches())
+    assert os.strerror(number) in str(caught.value)
 
 
 class TestEmptyWindow:
