@@ -229,7 +229,7 @@ def write_receipts(tx: Transaction, receipts: Sequence[Receipt]) -> None:
 
 
 def void_moment(tx: Transaction, table: TableName, now: datetime) -> datetime:
-    """When a void is to be dated that covers all receipts there are: after them."""
+    """When a void, or a repair, is to be dated, which is about all receipts there are: after."""
     select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} WHERE table_name = {PARAM}",  # noqa: S608
         (str(table),),

@@ -198,11 +198,12 @@ def _apply(
                 done += touched
             if not done:
                 return None
-            receipt = _receipt(change, done, started_at)
+            # Dated after what it took out, by whatever clock that was: else it would not count.
+            at = void_moment(warehouse, spec.target, datetime.now(UTC))
+            receipt = _receipt(change, done, started_at, at)
             if receipt.rows_deleted and not tx.fetch(sql.any_row(spec.target)):
                 # So that nobody takes the target for one that has lost its rows.
-                at = void_moment(warehouse, spec.target, receipt.finished_at)
-                receipt = replace(receipt, status=EMPTIED, finished_at=at)
+                receipt = replace(receipt, status=EMPTIED)
             write_receipts(tx, [receipt])
             return receipt
 
@@ -256,7 +257,7 @@ def _alignments(sides: Sides, rows: Sequence[DifferentRow]) -> list[tuple[Statem
     return [(align_row(sides.target.side, row, sides.mark_by), 1) for row in rows]
 
 
-def _receipt(change: _Change, rows: int, started_at: datetime) -> Receipt:
+def _receipt(change: _Change, rows: int, started_at: datetime, finished_at: datetime) -> Receipt:
     """What proves it. It is part of its window: it loads nothing, and says nothing is loaded."""
     sides, bucket = change.sides, change.bucket
     spec, window, cursor = sides.spec, bucket.window, sides.target.side.ordering
@@ -280,7 +281,7 @@ def _receipt(change: _Change, rows: int, started_at: datetime) -> Receipt:
         code_version=ferry.__version__,
         flow_run_id=change.flow_run_id,
         started_at=started_at,
-        finished_at=datetime.now(UTC),
+        finished_at=finished_at,
         cursor_name=cursor.name if cursor else None,
         read_as=read_as(spec, "window", cursor.type.kind) if cursor else None,
     )

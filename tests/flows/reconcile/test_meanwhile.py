@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from prefect.client.schemas.objects import State
 
 from blocks.warehouse import Warehouse
 from ferry.errors import OutcomeUnknownError
+from ferry.receipts.table import rows_held
+from ferry.schema import TableName
 from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
@@ -174,6 +176,25 @@ def test_a_repair_whose_commit_goes_on_after_its_answer_was_lost_is_found_and_to
     assert "1 deletion applied; compared again: equal" in str(state.message)
     repairs = [each for each in shop.receipts("orders") if each.mode == "reconcile"]
     assert [each.rows_deleted for each in repairs] == [1]
+
+
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
+def test_a_repair_after_a_copy_of_a_worker_whose_clock_is_ahead_is_dated_after_it(
+    shop: Any,
+) -> None:
+    """Else nobody would count what it took out: what was emptied rightly would pass for lost."""
+    shop.write_specs(orders={**SPEC, "hard_deletes": "delete", "max_delete_percent": 50})
+    copied = sync_table(table="orders", mode="full")
+    ahead = copied.finished_at + timedelta(minutes=10)
+    dated = f"UPDATE ferry.receipts SET finished_at = {PARAM} WHERE batch_id = {PARAM}"
+    shop.warehouse.execute(Statement(dated, (ahead, copied.batch_id)))
+    shop.sql("DELETE FROM orders WHERE id IN (11, 21, 31)")
+    assert run("all").is_completed()
+    repairs = [each for each in shop.receipts("orders") if each.mode == "reconcile"]
+    assert sum(each.rows_deleted for each in repairs) == 3
+    assert all(each.finished_at > ahead for each in repairs)
+    assert rows_held(shop.warehouse, TableName(shop.schema, "orders")) == 6
+    assert len(shop.target("orders")) == 6
 
 
 @pytest.mark.parametrize("landings", [1, 3])
