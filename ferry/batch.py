@@ -86,7 +86,8 @@ class Batch:
         backfill: Whether it is one of many past windows, a backfill's or those caught up: they make
             way for other readers, and what would refuse the whole table was looked at before.
         again: 0; of a window that the run may have carried before and is to carry once more, the
-            run's attempt: it was compared and differed, or has failed in another run since.
+            run's attempt: it was compared and differed, or has failed in another run since. Of a
+            full copy after a comparison: which of the run's it is, from 1.
         compared: Whether it is carried again because it was compared and differed: the attempt may
             have carried it once more before, for another reason.
         windows: The windows that travel together, in order of time, where they are several;

@@ -14,6 +14,7 @@ from ferry.audits.buckets import day_of
 from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
 from ferry.backfills.plan import check_table
+from ferry.batch import Batch
 from ferry.bounded import first_of
 from ferry.coverage.days import ONE_DAY
 from ferry.day_ranges import DayRange, split_days
@@ -30,6 +31,7 @@ from tasks.audits.compare_table import compare_again
 from tasks.audits.prepare_repair import prepare_repair
 from tasks.audits.remove import realign, remove_rows
 from tasks.audits.sides import Sides
+from tasks.landed.history import read_run
 from tasks.pages.audit import command_line
 from tasks.pages.progress import WindowsProgress
 from tasks.step import known, with_retries
@@ -224,8 +226,7 @@ def _carry(
 ) -> list[Outcome]:
     """Carry again what has rows that are missing or changed."""
     if to_carry is None:
-        batch = replace(make_batch(spec, Dates(), "full"), again=flow_run.run_count, compared=True)
-        return [Outcome(audit.table, None, carry(batch, route))]
+        return [Outcome(audit.table, None, carry(_full_copy(spec, route), route))]
     if not to_carry:
         return []
     batches = [
@@ -243,6 +244,20 @@ def _carry(
             at_once=1 if one_by_one else MAX_WINDOWS_AT_ONCE,
             report=progress.report,
         )
+
+
+def _full_copy(spec: TableSpec, route: Route) -> Batch:
+    """The copy of the whole table: of all attempts of the run the same one, until it has landed.
+
+    So it goes on from what an earlier attempt has staged (`tasks.staged_pieces`).
+    """
+    batch, landed = make_batch(spec, Dates(), "full"), 0
+    if batch.attempt > 1:
+        read = with_retries(read_run, spec)
+        history = read(batch.flow_run_id, spec.target, route.warehouse)
+        copies = (*history.receipts.values(), *history.void.values())
+        landed = sum(copy.mode == "full" for copy in copies)
+    return replace(batch, again=1 + landed, compared=True)
 
 
 def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
