@@ -25,6 +25,7 @@ from ferry.summaries.publications import (
     select_definition,
     select_new_publications,
     select_new_receipts,
+    select_new_voids,
 )
 from ferry.summaries.publish import count_publications, rows_held
 from ferry.summaries.specs import SummarySpec
@@ -103,6 +104,7 @@ def plan_summary(
         published_before = count_publications(tx, spec.target)
         built_with = tx.fetch(select_definition(str(spec.target)))
         replaced = last_replaced(tx, spec.reads)
+        voids = [own for (own,) in tx.fetch(select_new_voids(spec.reads, str(spec.target)))]
         unread = _read_unread(spec, tx)
         rows = rows_held(tx, spec.target)
     changes = _changes(spec, unread, summaries, tables, warehouse)
@@ -126,7 +128,7 @@ def plan_summary(
     build = Build(
         spec=spec,
         spans=spans,
-        covers=_covers(changes, spans),
+        covers=(*_covers(changes, spans), *(voids if EVERYTHING in spans else ())),
         published_before=published_before,
         flow_run_id=flow_run_id,
         accepted=tuple(accepted),

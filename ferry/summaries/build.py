@@ -18,7 +18,8 @@ class Build:
     Attributes:
         spec: The summary.
         spans: What is built.
-        covers: The ids of the batches and publications that this build takes in.
+        covers: The ids of the batches and publications that this build takes in; where it is of
+            all, those of voids as well.
         published_before: How often the summary had been published before its tables were read.
         flow_run_id: Prefect's id of the run.
         accepted: Labels of checks that may fail this once.

@@ -3,13 +3,13 @@
 Three tables beside the receipts. `ferry.publications` has a row for each time that a summary was
 published, in the transaction that changed it. `ferry.summarized` says which receipts, and which
 publications of other summaries, are in it: those that are missing there have yet to be built, after
-whatever failure. `ferry.check_results` has a row for each time that a check
-of a build was asked, published or not.
+whatever failure. Void receipts stand there once a build of all of it has known them.
+`ferry.check_results` has a row for each time that a check of a build was asked, published or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -196,6 +196,28 @@ def select_new_publications(read: str, summary: str) -> Statement:
         f"AND NOT EXISTS ({done.sql} AND done.batch_id = made.publication_id) "
         "ORDER BY published_at",
         (read, *done.values),
+    )
+
+
+def select_new_voids(tables: Collection[str], summary: str) -> Statement:
+    """What has declared rows of these tables void, and was not known yet to a build of all."""
+    done = _taken_in(summary)
+    return Statement(
+        f"SELECT batch_id FROM {sql.table_sql(RECEIPTS)} AS made "  # noqa: S608  # names of ours
+        f"WHERE table_name IN ({', '.join(PARAM for _ in tables)}) AND status = {PARAM} "
+        f"AND NOT EXISTS ({done.sql} AND done.batch_id = made.batch_id)",
+        (*tables, VOID, *done.values),
+    )
+
+
+def count_known_voids(table: str, moment: datetime, summary: str) -> Statement:
+    """How many voids of the table, of this moment or later, a build of all has known."""
+    done = _taken_in(summary)
+    return Statement(
+        f"SELECT COUNT(*) FROM {sql.table_sql(RECEIPTS)} AS made "  # noqa: S608  # names of ours
+        f"WHERE table_name = {PARAM} AND status = {PARAM} AND finished_at >= {PARAM} "
+        f"AND EXISTS ({done.sql} AND done.batch_id = made.batch_id)",
+        (table, VOID, moment, *done.values),
     )
 
 

@@ -18,7 +18,7 @@ from ferry.schema import TIMES, Kind, TableName
 from ferry.specs.tables import TableSpec, TableSpecs
 from ferry.summaries.moments import moments
 from ferry.summaries.partitions import EVERYTHING, Span, from_text, spans_label
-from ferry.summaries.publications import select_built_since
+from ferry.summaries.publications import count_known_voids, select_built_since
 from ferry.summaries.publish import rows_held as rows_published
 from ferry.summaries.specs import SummarySpec
 
@@ -49,7 +49,7 @@ def refuse_lost_inputs(
         target = TableName(*name.split(".", 1))
         _refuse_emptied(spec, target, spans, warehouse)
         loss = last_loss(warehouse, target)
-        if loss is None or _built_whole_since(spec, loss.at, warehouse):
+        if loss is None or _built_whole_since(spec, name, loss.at, warehouse):
             continue
         gone = _not_back(target, by_target.get(name), spec, spans, loss.at, warehouse)
         if not gone:
@@ -88,7 +88,14 @@ def _refuse_emptied(
     )
 
 
-def _built_whole_since(spec: SummarySpec, moment: datetime, warehouse: Warehouse) -> bool:
+def _built_whole_since(
+    spec: SummarySpec, table: str, moment: datetime, warehouse: Warehouse
+) -> bool:
+    """Whether all of it was built after a loss, whose date may be ahead of all that came after."""
+    known = count_known_voids(table, moment, str(spec.target))
+    if warehouse.fetch(known)[0][0]:
+        return True
+    # Publications of before this was recorded.
     since = warehouse.fetch(select_built_since(str(spec.target), moment))
     return any(EVERYTHING in from_text(text) for (text,) in since)
 

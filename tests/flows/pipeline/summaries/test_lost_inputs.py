@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.build_summary import build_summary
 from flows.sync_table import sync_table
@@ -111,6 +112,23 @@ def test_what_a_person_has_had_built_since_is_built_by_runs_again(lost: Any) -> 
     build_summary(summary="nps_summary")
     assert days(lost) == [6]
     sync_table(table="nps", run_date=date(2023, 1, 5))
+    assert days(lost) == [5, 6]
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("lost", ["whole"], indirect=True)
+def test_so_is_what_was_built_after_a_loss_that_a_clock_ahead_has_dated(lost: Any) -> None:
+    sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+    ahead = "UPDATE ferry.receipts SET finished_at = finished_at + INTERVAL 1 HOUR"
+    table = (f"{lost.journey.schema}.nps",)
+    lost.journey.warehouse.execute(Statement(f"{ahead} WHERE table_name = {PARAM}", table))
+    build_summary(summary="nps_summary")
+    sync_table(table="nps", run_date=date(2023, 1, 5))
+    assert days(lost) == [5, 6]
+
+    lost.journey.warehouse.execute(f'DROP TABLE "{lost.journey.schema}"."nps"')
+    state = sync_table(table="nps", run_date=date(2023, 1, 4), return_state=True)
+    assert "has lost its rows" in str(state.message)  # of this loss nobody has known
     assert days(lost) == [5, 6]
 
 
