@@ -17,7 +17,7 @@ from flows.pipeline.carry_many import carry_many, when_refused, window_batches
 from flows.pipeline.make_batch import load_route
 from flows.pipeline.table_specs import load_table_specs
 from flows.pipeline.tidy import tidied
-from tasks.landed.history import read_run
+from tasks.landed.history import landed_of_run
 from tasks.pages.progress import WindowsProgress
 from tasks.step import explains, with_retries
 
@@ -73,7 +73,9 @@ def carry_windows(
     route = load_route(spec)
     once_more = dict.fromkeys(bounded, again)
     batches = window_batches(spec, bounded, backfill_run_id, scheduled_start, again=once_more)
-    landed = with_retries(read_run, spec)(backfill_run_id, spec.target, route.warehouse).receipts
+    landed = with_retries(landed_of_run, spec)(
+        backfill_run_id, spec.target, bounded, route.warehouse
+    )
     left = [batch for batch in batches if batch.id not in landed]
     with (
         tidied(spec, route.stage, route.warehouse),

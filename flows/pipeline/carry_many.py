@@ -161,6 +161,7 @@ def run_windows(
         thread.start()
     outcomes: dict[Window | None, Outcome] = {}
     working = len(threads)
+    arrived = failed = rows = 0
     try:
         while working:
             with suppress(Empty):
@@ -172,8 +173,11 @@ def run_windows(
                     continue
                 outcomes[outcome.window] = outcome
                 if outcome.receipt:
+                    arrived, rows = arrived + 1, rows + outcome.receipt.rows_extracted
                     landed(outcome.receipt)
-            report(*counts(outcomes.values()))
+                else:
+                    failed += 1
+            report(arrived, failed, rows)
     except BaseException:  # a cancelled run ends here, by a signal or by what its state says
         shared.over.set()
         _join(threads)

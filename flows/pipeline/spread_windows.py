@@ -34,7 +34,7 @@ from ferry.batch import Batch
 from ferry.errors import AccessError, ConfigurationError, FerryError, RetriableError
 from ferry.windows import Window
 from flows.pipeline.carry_many import REFUSED_IN_A_ROW, Report, counts
-from tasks.landed.history import count_run, read_run
+from tasks.landed.history import count_run, landed_of_run, read_run
 from tasks.runs.own_state import OwnState, while_running
 from tasks.step import with_retries
 
@@ -275,8 +275,10 @@ class Spread:
         if not run.state.is_failed() or AccessError.code not in (run.state.message or ""):
             return False
         with suppress(FerryError):
-            read = with_retries(read_run, group.batches[0].spec)
-            landed = read(self._flow_run_id, group.batches[0].target, self._warehouse).receipts
+            first = group.batches[0]
+            windows = [batch.window for batch in group.batches if batch.window]
+            read = with_retries(landed_of_run, first.spec)
+            landed = read(self._flow_run_id, first.target, windows, self._warehouse)
             return not any(batch.id in landed for batch in group.batches)
         return True
 

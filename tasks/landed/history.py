@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,6 +27,7 @@ from ferry.receipts.receipt import (
 from ferry.receipts.table import BEFORE_ALL, count_of_run, last_void, read_receipts_of
 from ferry.schema import Kind, TableName, TableSchema
 from ferry.specs.tables import TableSpec
+from ferry.windows import Window
 from tasks.landed.failures import failures_of_run, read_failures
 from tasks.landed.receipts import from_receipts, why_gone
 from tasks.step import STEP, explains
@@ -158,15 +159,48 @@ def read_run(flow_run_id: str, table: TableName, warehouse: Warehouse) -> RunHis
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    name, none = str(table), list[Receipt]()
-    receipts = from_receipts(lambda: read_receipts_of(warehouse, flow_run_id), none, warehouse)
-    own = [receipt for receipt in receipts if receipt.table_name == name]
+    there, void = _landed(flow_run_id, table, warehouse)
+    failed = failures_of_run(flow_run_id, warehouse)
+    of_table = (each for each in failed if each.table_name == str(table))
+    return RunHistory(there, sorted(of_table, key=lambda each: each.failed_at), void)
+
+
+@task(name="read which windows have landed", **STEP)
+@explains
+def landed_of_run(
+    flow_run_id: str, table: TableName, windows: Sequence[Window], warehouse: Warehouse
+) -> frozenset[str]:
+    """The ids of a flow run's batches that have landed, and are not void since.
+
+    Whoever carries some of very many windows asks for no others' receipts.
+
+    Args:
+        flow_run_id: The run.
+        table: The target.
+        windows: The batches' windows; those between them may be told of, too.
+        warehouse: Where.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    within = min(each.start for each in windows), max(each.end for each in windows)
+    return frozenset(_landed(flow_run_id, table, warehouse, within)[0])
+
+
+def _landed(
+    flow_run_id: str,
+    table: TableName,
+    warehouse: Warehouse,
+    within: tuple[datetime, datetime] | None = None,
+) -> tuple[dict[str, Receipt], dict[str, Receipt]]:
+    """The last receipts of a run's batches by their ids: those that count, and those void since."""
+    own = from_receipts(
+        lambda: read_receipts_of(warehouse, flow_run_id, table, within), list[Receipt](), warehouse
+    )
     void_until = last_void(warehouse, table) if own else BEFORE_ALL
     last = last_by_id(own, void_until)
-    failed = failures_of_run(flow_run_id, warehouse)
-    return RunHistory(
+    return (
         {batch: each for batch, each in last.items() if each.finished_at > void_until},
-        sorted((f for f in failed if f.table_name == name), key=lambda f: f.failed_at),
         {batch: each for batch, each in last.items() if each.finished_at <= void_until},
     )
 

@@ -24,6 +24,7 @@ from flows.pipeline import carry_many, spread_windows
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.spread_windows import Group, Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
+from tasks.landed.history import landed_of_run, read_run
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -192,17 +193,18 @@ def test_no_other_group_is_handed_over_after_three_in_a_row_that_were_refused(
         runs[run.id] = run
         spread._under_way[run.id] = group
 
-    read = SimpleNamespace(receipts={}, failures=[], void={})
+    landed_ids, read = set[str](), SimpleNamespace(receipts={}, failures=[], void={})
+    answers: dict[Any, Any] = {read_run: lambda *_: read, landed_of_run: lambda *_: landed_ids}
     monkeypatch.setattr(spread_windows, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(spread_windows, "get_run_logger", logging.getLogger)
-    monkeypatch.setattr(spread_windows, "with_retries", lambda *_: lambda *_: read)
+    monkeypatch.setattr(spread_windows, "with_retries", lambda step, _: answers[step])
     monkeypatch.setattr(Spread, "_begin", begin)
     monkeypatch.setattr(Spread, "_look", lambda self: [runs[each] for each in self._under_way])
     spread = Spread("nps", "run", cast(Any, None), runs=1, max_concurrency=1)
     groups = make_groups(window_batches(spec, days, "run", now), days, 1)
     own: Any = SimpleNamespace(raise_if_ended=lambda: None)
     batches = [batch for group in groups for batch in group.batches]
-    read.receipts = {batch.id: None for group in groups for batch in group.batches[:landed]}
+    landed_ids |= {batch.id for group in groups for batch in group.batches[:landed]}
     spread._feed(deque(groups), batches, own, lambda *_: None)
 
     outcomes = spread._gather(batches)

@@ -43,6 +43,7 @@ class Engine:
         native = lambda each: TYPES.get(each.kind, "VARCHAR")  # noqa: E731
         self.connection.execute(sql.create_table(RECEIPTS, RECEIPT_COLUMNS, native))
         self.looked_at: list[int] = []
+        self.asked: list[str] = []
         self.add("modified", range(DAYS))
 
     def add(self, cursor: str, days: range, landed: datetime = FIRST) -> None:
@@ -72,6 +73,7 @@ class Engine:
 
     def fetch(self, statement: Statement | str) -> list[tuple[Any, ...]]:
         whole = Statement.of(statement)
+        self.asked.append(whole.sql)
         head, rest = whole.sql.split(" FROM ", 1)
         rest = re.sub(" GROUP BY .*", "", rest)
         count = Statement(f"SELECT COUNT(*) FROM {rest}", whole.values[head.count(PARAM) :])
@@ -96,6 +98,18 @@ def test_a_batch_looks_at_the_receipts_of_its_own_stretch_alone(ask: Ask) -> Non
     engine = Engine()
     ask(engine)
     assert max(engine.looked_at) <= 2  # its own day's, and what says that all were void
+
+
+def test_what_a_run_has_landed_is_asked_of_the_table_and_the_stretch_and_without_sums() -> None:
+    """A group of a backfill's windows asks that: of all receipts each, they would be very many."""
+    engine = Engine()
+    found = receipts_table.read_receipts_of(engine, "", TABLE, (day(7)[0], day(9)[1]))
+    assert sorted(each.batch_id for each in found) == ["modified7", "modified8", "modified9"]
+    assert len(receipts_table.read_receipts_of(engine, "", TABLE)) == DAYS + 1
+    assert receipts_table.read_receipts_of(engine, "", TableName("raw", "u")) == []
+    assert engine.looked_at == [3, DAYS + 1, 0]
+    assert not any("sums_" in statement for statement in engine.asked)
+    assert found[0].columns_carried is None and found[0].finished_at == FIRST
 
 
 def test_what_it_finds_is_what_may_hold_its_rows() -> None:

@@ -6,6 +6,7 @@ What carries a window is a function of the test's own: whole windows are carried
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -28,6 +29,7 @@ from flows.pipeline.carry_batch import Coordination
 from flows.pipeline.carry_many import (
     GiveUp,
     InARow,
+    Report,
     at_first_failure,
     never,
     run_windows,
@@ -63,6 +65,7 @@ def run(
     give_up: GiveUp = never,
     stop: Event | None = None,
     together: bool = False,
+    report: Report = lambda *_: None,
 ) -> list[Outcome]:
     """Six days, each carried by the function, which is told its number."""
 
@@ -81,7 +84,6 @@ def run(
     monkeypatch.setattr(
         carry_many, "record_failures", lambda batches, *_: recorded.append(len(batches))
     )
-    monkeypatch.setattr(carry_many, "counts", lambda outcomes: (len(outcomes), 0, 0))
     now = datetime(2023, 2, 1, tzinfo=UTC)
     windows = [day_window(FIRST + timedelta(days=n), "UTC") for n in range(6)]
     spec = SPEC if together else SPEC.model_copy(update={"batch_rows": 0})
@@ -91,7 +93,9 @@ def run(
         for window in windows
     ]
     route: Any = SimpleNamespace(warehouse=None)
-    return run_windows(batches, route, at_once=at_once, stop=stop or Event(), give_up=give_up)
+    return run_windows(
+        batches, route, at_once=at_once, stop=stop or Event(), report=report, give_up=give_up
+    )
 
 
 def failing(*days: int, error: Callable[[str], Exception] = DataError) -> Carry:
@@ -117,6 +121,25 @@ def test_a_window_that_fails_stops_no_other_and_outcomes_are_in_order(
     assert [each.window.label for each in outcomes if each.window] == [
         f"2023-01-0{day}" for day in range(1, 7)
     ]
+
+
+def test_how_far_it_is_is_told_after_each_and_no_receipt_is_counted_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of very many windows that would take longer than they do."""
+    looks, told = list[int](), list[tuple[int, int, int]]()
+
+    class Counted:
+        @property
+        def rows_extracted(self) -> int:
+            looks.append(1)
+            return 10
+
+    monkeypatch.setattr(sys.modules[__name__], "CARRIED", Counted())
+    run(monkeypatch, failing(1, 4), report=lambda *how_far: told.append(how_far))
+    ends_with = [(1, 0, 10), (1, 1, 10), (2, 1, 20), (3, 1, 30), (3, 2, 30), (4, 2, 40)]
+    assert sorted(set(told) - {(0, 0, 0)}) == ends_with
+    assert len(looks) <= 2 * 4
 
 
 def test_none_begins_after_the_first_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
