@@ -145,7 +145,12 @@ class Night(Home):
     @property
     def env(self) -> dict[str, str]:
         outside = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
-        return outside | self.server.client_env | self.slack.env | {"FERRY_NOTIFY": BLOCK}
+        named = {
+            "FERRY_NOTIFY": BLOCK,
+            # One, for each client to read, instead of all that the world trusts.
+            "PREFECT_API_SSL_CERT_FILE": str(self.slack.ca_path),
+        }
+        return outside | self.server.client_env | self.slack.env | named
 
     def python(self, code: str) -> str:
         """What the code prints, in a process that knows the night's server."""
