@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +14,9 @@ from prefect.states import Cancelling
 
 from deployments.local.redshift_double import Fault
 from flows.backfill_tables import backfill
+from tests.flows.pipeline.forks import command
 from tests.harness.api import Api, eventually
 
-ROOT = Path(__file__).parents[2]
 PROMPT_SECONDS = 90.0  # on a busy machine; what is under way would go on for five minutes
 ROWS_A_DAY = 4
 
@@ -43,13 +40,12 @@ def test_a_cancelled_backfill_stops_promptly_and_leaves_no_half_window(
         parameters={"table": "nps", "start_date": "2023-07-01", "end_date": "2023-07-13"},
         timeout=0,
     )
-    execute = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
-    process = subprocess.Popen(execute, cwd=ROOT)
+    process = command("flow-run", "execute", str(run.id))
     try:
         assert eventually(lambda: redshift_double.struck() >= 1, 120)
         cancelled_at = time.monotonic()
         api.client.set_flow_run_state(run.id, Cancelling())
-        process.wait(PROMPT_SECONDS + 30)
+        process.join(PROMPT_SECONDS + 30)
         took = time.monotonic() - cancelled_at
     finally:
         process.kill()

@@ -4,8 +4,6 @@ import logging
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -27,11 +25,11 @@ from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tasks.runs.notice_claims import NoticeClaim
+from tests.flows.pipeline.forks import command
 from tests.harness.api import Api, eventually
 from tests.harness.failing import DAY, backstop, fail, make_shop, run_id
 from tests.harness.slack import HOST, TOKEN, WEBHOOK, Slack
 
-ROOT = Path(__file__).parents[2]
 SOURCE = "sqlite-source"
 UNKNOWN = "it is not known whether"
 ALL_SAID = "nothing to do: the message was sent, or perhaps sent twice"
@@ -138,16 +136,16 @@ def test_a_run_whose_process_is_killed_is_told_once(shop: Any, slack: Slack, api
     )
     with closing(sqlite3.connect(shop.source.path)) as locked:
         locked.execute("BEGIN EXCLUSIVE")  # so the run waits, there, for its death
-        command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
-        execute = subprocess.Popen(command, cwd=ROOT)
+        execute = command("flow-run", "execute", str(run.id))
         try:
             assert eventually(lambda: api.flow_run(run.id).state_type is StateType.RUNNING, 60)
+            assert execute.pid
             (child,) = children(execute.pid)
             os.kill(child, signal.SIGKILL)
-            execute.wait(60)
+            execute.join(60)
         finally:
             execute.kill()
-            execute.wait()
+            execute.join()
 
     assert api.flow_run(run.id).state_type is StateType.CRASHED
     (message,) = slack.messages

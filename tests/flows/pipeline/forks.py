@@ -1,4 +1,4 @@
-"""Runs in processes of their own that have everything imported, for killing them.
+"""Runs and commands in processes of their own that have everything imported, for killing them.
 
 Python's start and its imports would be most of each.
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import runpy
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 from prefect.blocks.core import Block
@@ -23,8 +26,16 @@ from tests.harness.saved_blocks import kept_here, kept_now
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["flows.backfill_tables", "flows.reconcile_tables", "flows.watch_runs", __name__]
+    [
+        "flows.backfill_tables",
+        "flows.reconcile_tables",
+        "flows.watch_runs",
+        "prefect.cli.deploy",
+        "prefect.cli.flow_run",
+        __name__,
+    ]
 )
+_ROOT = Path(__file__).parents[3]
 
 
 def begin(
@@ -43,6 +54,29 @@ def begin(
     process = _FORKS.Process(target=_run, args=(environment, kept_now(), run, *given), daemon=True)
     process.start()
     return process
+
+
+def command(
+    *arguments: str, said: Path | None = None, environment: dict[str, str] | None = None
+) -> ForkServerProcess:
+    """Begin `python -m prefect` with these arguments, as `begin` does, at the repository's root.
+
+    Args:
+        arguments: The command's.
+        said: The file that it writes to instead of the screen.
+        environment: Its environment, if not this process's.
+    """
+    return begin(_prefect, arguments, said, environment=environment)
+
+
+def _prefect(arguments: tuple[str, ...], said: Path | None) -> None:
+    if said is not None:
+        with said.open("wb") as file:
+            for screen in (1, 2):
+                os.dup2(file.fileno(), screen)
+    os.chdir(_ROOT)
+    sys.argv = ["prefect", *arguments]
+    runpy.run_module("prefect", run_name="__main__")
 
 
 def _run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -34,13 +33,13 @@ from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tasks.places.readers import readers_limit
+from tests.flows.pipeline.forks import command
 from tests.harness.api import Api, eventually
 from tests.harness.plain_runs import run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 HOURLY = {"mode": "window", "key": ["id"], "every": "hour"}
-ROOT = Path(__file__).parents[3]
 ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 TWO_ROUTES = pytest.mark.parametrize(
     "route", ["sqlite-folder-duckdb", "mysql-s3-redshift"], indirect=True
@@ -225,13 +224,13 @@ def test_what_waits_holds_no_place_among_readers_and_ends_at_once_when_it_is_can
     api.client.create_global_concurrency_limit(limit)
     flow.to_deployment("waits").apply()
     run: Any = run_deployment(f"{flow.name}/waits", parameters=parameters, timeout=0)
-    execute = [sys.executable, "-m", "prefect", "flow-run", "execute", str(run.id)]
-    process = subprocess.Popen(execute, cwd=ROOT)
+    process = command("flow-run", "execute", str(run.id))
     try:
         assert eventually(lambda: any("waits" in line for line in api.log(run.id)), 150)
         assert sync_table(table="sales", run_date=TEN.date()).rows_extracted == 1
         api.client.set_flow_run_state(run.id, Cancelling())
-        process.wait(100)  # a day was to be waited
+        process.join(100)  # a day was to be waited
+        assert process.exitcode is not None
     finally:
         process.kill()
     assert eventually(lambda: api.flow_run(run.id).state_type is StateType.CANCELLED)
