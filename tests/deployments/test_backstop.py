@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +23,7 @@ from ferry.runs.window import WINDOW_OF
 from flows.pipeline.notify import notify
 from flows.sync_table import sync_table
 from flows.watch_runs import NOTIFYING_FLOWS
+from tests.flows.pipeline.forks import command
 from tests.harness.api import Api, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +36,9 @@ def backstop(api: Api) -> Iterator[UUID]:
     """The deployment's id; afterwards the server has forgotten it, and what it started."""
     with suppress(ObjectAlreadyExists):
         api.client.create_work_pool(WorkPoolCreate(name="ferry-pool", type="process"))
-    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", "backstop"]
-    subprocess.run(deploy, cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
+    deploy = command("--no-prompt", "deploy", "--name", "backstop")
+    deploy.join()
+    assert deploy.exitcode == 0
     deployment = api.client.read_deployment_by_name("notify-failure/backstop").id
     yield deployment
     api.client.delete_resource_owned_automations(f"prefect.deployment.{deployment}")

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from deployments.deploy import deploy
-from deployments.local.servers import PrefectServer
+from deployments.deploy import PREFIX, deploy
 from ferry.errors import ConfigurationError
+from tests.flows.pipeline.forks import command
+from tests.harness.api import Api
 
 ROOT = Path(__file__).parents[2]
 DAILY, HOURLY, BACKSTOP = (f"notify-failure/{name}" for name in ("daily", "hourly", "backstop"))
-CHOSEN = ("flows.sync_all.sync_all", "flows.notify_failure.notify_failure")
+POOL, QUEUE = "/work_pools/ferry-pool", "/work_pools/ferry-pool/queues/default"
+LIGHT, ALL = "flows.notify_failure.notify_failure", "flows.sync_all.sync_all"
+CHOSEN = ((ALL, "daily"), (ALL, "hourly"), (LIGHT, "backstop"))
 AUTOMATION = "Ferry notifies of failed runs"
 
 
 @pytest.fixture(scope="module")
-def client(
-    tmp_path_factory: pytest.TempPathFactory, unused_home: Path
-) -> Iterator[SyncPrefectClient]:
-    """A Prefect server of this module's own, with a work pool: schedules make runs on it."""
-    server = PrefectServer.start(tmp_path_factory.mktemp("prefect"), begin_with=unused_home)
-    settings = {PREFECT_API_URL: server.api_url, PREFECT_API_AUTH_STRING: server.auth_string}
-    with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
-        for name, value in server.client_env.items():
-            patch.setenv(name, value)
-        with get_client(sync_client=True) as client:
-            client.create_work_pool(WorkPoolCreate(name="ferry-pool", type="process"))
-            yield client
-    server.stop(discard=True)
+def client(api: Api) -> Iterator[SyncPrefectClient]:
+    """Of a server that has the work pool; afterwards it has forgotten what was deployed."""
+    with suppress(ObjectAlreadyExists):
+        api.client.create_work_pool(WorkPoolCreate(name="ferry-pool", type="process"))
+    yield api.client
+    for name in (DAILY, HOURLY, BACKSTOP):
+        with suppress(ObjectNotFound):
+            deployment = api.client.read_deployment_by_name(name).id
+            api.client.delete_resource_owned_automations(f"prefect.deployment.{deployment}")
+            api.client.delete_deployment(deployment)
+            api.client.delete_variable_by_name(PREFIX + re.sub("[-/]", "_", name))
+    for path in (POOL, QUEUE):
+        patch(api.client, path, concurrency_limit=None)
+
+
+def fork_commands(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let Prefect's commands be forks from now on, which have everything imported."""
+
+    def run(begun: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        said = folder / "said"
+        process = command(*begun[begun.index("prefect") + 1 :], said=said)
+        process.join()
+        return subprocess.CompletedProcess(begun, process.exitcode or 0, said.read_text())
+
+    monkeypatch.setattr(subprocess, "run", run)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """Three of the deployments of `prefect.yaml`, all of the flow that imports the least."""
     content = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    content["deployments"] = [d for d in content["deployments"] if d["entrypoint"] in CHOSEN]
-    for each in content["deployments"]:
-        each["entrypoint"] = CHOSEN[1]
+    found = {(d["entrypoint"], d["name"]): d for d in content["deployments"]}
+    content["deployments"] = [found[each] | {"entrypoint": LIGHT} for each in CHOSEN]
     (path := tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content))
     return path
 
@@ -73,9 +90,10 @@ def limit(deployment: DeploymentResponse) -> int | None:
 
 
 def test_what_people_have_set_stays_unless_the_file_has_changed(
-    client: SyncPrefectClient, file: Path
+    client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert [each.name for each in deploy(file)] == [DAILY, HOURLY, BACKSTOP]
+    fork_commands(monkeypatch, tmp_path)
     daily, hourly = (client.read_deployment_by_name(name) for name in (DAILY, HOURLY))
     (schedule,) = daily.schedules
     assert (schedule.active, daily.paused, limit(daily)) == (True, False, 1)
@@ -86,8 +104,8 @@ def test_what_people_have_set_stays_unless_the_file_has_changed(
     cron = {"cron": "20 * * * *", "timezone": "Europe/Berlin"}
     patch(client, f"/deployments/{hourly.id}/schedules/{every_hour.id}", schedule=cron)
     patch(client, f"/deployments/{hourly.id}", paused=True, concurrency_limit=3)
-    patch(client, "/work_pools/ferry-pool", concurrency_limit=7)
-    patch(client, "/work_pools/ferry-pool/queues/default", concurrency_limit=2)
+    patch(client, POOL, concurrency_limit=7)
+    patch(client, QUEUE, concurrency_limit=2)
     backstop = client.read_deployment_by_name(BACKSTOP)
     (off,) = client.read_resource_related_automations(f"prefect.deployment.{backstop.id}")
     patch(client, f"/automations/{off.id}", enabled=False)
@@ -132,8 +150,9 @@ def test_a_schedule_without_a_name_is_refused_before_anything_is_deployed(
 
 
 def test_what_prefect_refuses_is_told_and_not_remembered(
-    client: SyncPrefectClient, file: Path
+    client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    fork_commands(monkeypatch, tmp_path)
     change(file, "daily", name="refused", work_pool={"name": "there is none"})
     with pytest.raises(ConfigurationError, match="Prefect refuses to deploy"):
         deploy(file)

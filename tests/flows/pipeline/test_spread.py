@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -25,9 +23,9 @@ from ferry.schema import TableName
 from flows.backfill_tables import backfill
 from flows.pipeline import spread_windows
 from flows.watch_runs import watch_runs
-from tests.harness.api import eventually
+from tests.flows.pipeline.forks import command
+from tests.harness.api import PATIENCE, eventually
 
-ROOT = Path(__file__).parents[3]
 POOL = "ferry-pool"
 DAYS = 12
 RANGE = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 1 + DAYS)}
@@ -58,9 +56,9 @@ def two_workers(shop: Any, prefect_server: Any, tmp_path: Path) -> Iterator[list
         )
         for number in (1, 2)
     ]
-    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy"]
-    deploy += ["-n", "backfill", "-n", "on-demand"]
-    subprocess.run(deploy, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    deploy = command("--no-prompt", "deploy", "-n", "backfill")
+    deploy.join(PATIENCE)
+    assert deploy.exitcode == 0
     yield workers
     for worker in workers:
         worker.process.stop()
