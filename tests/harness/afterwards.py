@@ -93,7 +93,9 @@ def not_redshift(double: RedshiftDouble, database: str, parsed: Noted) -> dict[s
 
 def _broken_rules(sql: str) -> list[str]:
     """What the grammar does not know, and what depends on the values as well."""
-    return [f"{rule.name}: {rule.message}" for each in split(sql) for rule in rules.broken(each)]
+    return [
+        f"{rule.name}: {rule.message}" for each in split(sql) for rule in rules.broken(each.shape)
+    ]
 
 
 def _grammar(sql: str) -> str:

@@ -186,8 +186,7 @@ def prefect_server(servers_folder: Path, unused_home: Path) -> Iterator[PrefectS
             }
         ),
     ):
-        trust = {"PREFECT_API_SSL_CERT_FILE": str(certificates.ca_path)}  # in its children, too
-        for name, value in (server.client_env | trust).items():
+        for name, value in server.client_env.items():
             patch.setitem(os.environ, name, value)
         # Each run would ask the server three times for a place for results: it has none.
         patch.setattr("prefect.results._read_server_default_result_storage_block_id", lambda: None)

@@ -72,7 +72,7 @@ def _read(request: dict[str, Any]) -> None:
         pre_execution_query=request["session"],
     )
     writer = pa.ipc.new_stream(sys.stdout.buffer, reader.schema)
-    fetched: list[pa.RecordBatch] = []
+    fetched: list[Any] = []
     rows = size_bytes = 0
     for batch in reader:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -30,6 +30,8 @@ _FORKS.set_forkserver_preload(
         "flows.backfill_tables",
         "flows.reconcile_tables",
         "flows.watch_runs",
+        "flows.pipeline.summaries.publish",
+        "fastapi",  # which Prefect imports where a run of it begins
         "prefect.cli.deploy",
         "prefect.cli.flow_run",
         __name__,

@@ -319,7 +319,7 @@ def carry_all() -> None:
     backfill(**JULY, reprocess="all", max_concurrency=1)
 
 
-@REDSHIFT
+@pytest.mark.parametrize("route", ["sqlite-s3-redshift"], indirect=True)
 @pytest.mark.parametrize(
     "statement",
     [
