@@ -37,10 +37,10 @@ ROOT = Path(__file__).parents[2]
 BLOCK = "slack-webhook/ferry"
 
 QUICK_SERVER = {
-    # A worker is missed after three of its heartbeats, and looked for every second.
-    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "1",
+    # A worker is missed after three of its heartbeats, and looked for every two seconds.
+    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT2S",
 }
 QUICK_WORKER = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "2", "PREFECT_WORKER_QUERY_SECONDS": "1"}
 SHORT_WATCH = {"silent_seconds": 5.0, "observe_seconds": 4.0}

@@ -16,6 +16,7 @@ from prefect.states import Completed, Crashed, Failed, Pending, Scheduled
 
 from deployments.silent_watch import register_silent_watch, silent_watch
 from ferry.runs.watch_notice import WATCHING
+from tests.flows.pipeline.forks import command
 from tests.harness.api import PATIENCE, eventually
 from tests.nights.night import BLOCK, SHORT_WATCH, Night, one_at_a_time
 from tests.nights.night_shop import ROWS_A_DAY, NightShop
@@ -53,10 +54,9 @@ def test_a_worker_dies_between_taking_a_run_and_beginning_it(night: Night) -> No
     night.let_end("takes")
     assert night.comes_to(night.start(deployment), StateType.COMPLETED)
     begun_for = night.run(run_id).expected_start_time
-    night.python(
-        "import subprocess, sys; subprocess.run("
-        f"[sys.executable, '-m', 'prefect', 'flow-run', 'retry', '{run_id}'], check=True)"
-    )
+    retried = command("flow-run", "retry", str(run_id), environment=night.env)
+    retried.join(PATIENCE)
+    assert retried.exitcode == 0
     assert night.comes_to(run_id, StateType.COMPLETED)
     assert night.run(run_id).expected_start_time == begun_for
 
@@ -156,8 +156,8 @@ def test_a_run_is_late_though_a_worker_is_alive_and_it_is_told_once_and_not_ende
 ) -> None:
     pool = night.pool("other-queue")
     deployment = night.deploy("late", pool, work_queue_name="nobody-s")
-    night.worker(pool)
     with night.client as client:
+        client.send_worker_heartbeat(pool, "alive, and takes no runs", 3_600)
         queue = client.read_work_queue_by_name("nobody-s", work_pool_name=pool)
         client.update_work_queue(queue.id, is_paused=True)
         due = Scheduled().state_details.scheduled_time
