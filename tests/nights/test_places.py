@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from deployments.reader_limits import register_limits
 from tasks.places import limits as places_limits
 from tasks.places.readers import backfill_limit, readers_limit
 from tests.harness.api import PATIENCE, eventually
+from tests.nights.door import Door
 from tests.nights.night import Home
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,13 @@ class Reader:
     """A process whose threads read one window after the other."""
 
     def __init__(
-        self, server: PrefectServer, log: Path, source: str, kind: str, threads: int, seconds: float
+        self,
+        server: PrefectServer | Door,
+        log: Path,
+        source: str,
+        kind: str,
+        threads: int,
+        seconds: float,
     ) -> None:
         self._log = log
         with log.open("w") as output:
@@ -134,6 +141,14 @@ def lasting(tmp_path_factory: pytest.TempPathFactory, unused_home: Path) -> Iter
         yield found
 
 
+@pytest.fixture
+def door(lasting: PlacesHome) -> Iterator[Door]:
+    """The address where the server is away for a while, to all but the test itself."""
+    door = Door(lasting.server)
+    yield door
+    door.shut()
+
+
 def limited(at: PlacesHome, readers: int) -> str:
     source = f"s-{uuid.uuid4().hex[:8]}"
     with at.meant():
@@ -168,19 +183,19 @@ def test_reading_goes_on_while_the_server_is_away_and_every_place_comes_back(
 
 
 def test_a_place_given_back_while_the_server_is_away_costs_nothing_and_comes_back(
-    lasting: PlacesHome, tmp_path: Path
+    lasting: PlacesHome, door: Door, tmp_path: Path
 ) -> None:
     source = limited(lasting, 2)
-    reader = Reader(lasting.server, tmp_path / "reader.log", source, "daily", 1, 0.2)
+    reader = Reader(door, tmp_path / "reader.log", source, "daily", 1, 0.2)
     try:
         assert reader.reads_on()
-        lasting.lose_server()
+        door.shut()
         assert reader.process.stdin
         reader.process.stdin.write("\n")
         reader.process.stdin.flush()
         assert eventually(lambda: "cannot be asked about places" in reader.log, 30)
         time.sleep(3)
-        lasting.find_server()
+        door.open()
         assert reader.process.wait(90) == 0, reader.log
     finally:
         reader.kill()
@@ -256,16 +271,16 @@ def test_a_daily_run_survives_its_server_s_restart_and_its_turn_is_free_afterwar
 
 
 def test_a_daily_run_whose_server_was_away_until_its_turn_was_lost_goes_on_and_lands(
-    lasting: PlacesHome, tmp_path: Path
+    lasting: PlacesHome, door: Door, tmp_path: Path
 ) -> None:
     def away_for_long(lost: Path) -> None:
-        lasting.lose_server()
+        door.shut()
         assert eventually(lost.exists, PATIENCE)
-        lasting.find_server()
+        door.open()
 
     # Prefect tries each question again for a minute; here the run is not to.
     env = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
-    _daily_run_lands(lasting, tmp_path, away_for_long, {"env": env})
+    _daily_run_lands(lasting, tmp_path, away_for_long, {"env": env}, door.client_env)
 
 
 def _daily_run_lands(
@@ -273,13 +288,14 @@ def _daily_run_lands(
     folder: Path,
     meanwhile: Callable[[Path], None],
     job_variables: dict[str, Any] | None = None,
+    asks: Mapping[str, str] | None = None,
 ) -> None:
     """A daily run lands, and its turn is free, whatever happens while it reads."""
     barrier = folder / "barrier"
     barrier.touch()
     with lasting.meant():
         _save_blocks(folder)
-    env = {"FERRY_TABLES": str(_specs(folder)), "NIGHT_BARRIER": str(barrier)}
+    env = {"FERRY_TABLES": str(_specs(folder)), "NIGHT_BARRIER": str(barrier), **(asks or {})}
     pool = f"pool-{uuid.uuid4().hex[:6]}"
     with lasting.client as client:
         client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
