@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from deployments.deploy import PREFIX, deploy
 from ferry.errors import ConfigurationError
-from tests.flows.pipeline.forks import command
+from tests.flows.pipeline.forks import finished
 from tests.harness.api import Api
 
 ROOT = Path(__file__).parents[2]
@@ -43,18 +43,6 @@ def client(api: Api) -> Iterator[SyncPrefectClient]:
             api.client.delete_variable_by_name(PREFIX + re.sub("[-/]", "_", name))
     for path in (POOL, QUEUE):
         patch(api.client, path, concurrency_limit=None)
-
-
-def fork_commands(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let Prefect's commands be forks from now on, which have everything imported."""
-
-    def run(begun: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        said = folder / "said"
-        process = command(*begun[begun.index("prefect") + 1 :], said=said)
-        process.join()
-        return subprocess.CompletedProcess(begun, process.exitcode or 0, said.read_text())
-
-    monkeypatch.setattr(subprocess, "run", run)
 
 
 @pytest.fixture
@@ -90,10 +78,10 @@ def limit(deployment: DeploymentResponse) -> int | None:
 
 
 def test_what_people_have_set_stays_unless_the_file_has_changed(
-    client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [each.name for each in deploy(file)] == [DAILY, HOURLY, BACKSTOP]
-    fork_commands(monkeypatch, tmp_path)
+    monkeypatch.setattr(subprocess, "run", finished)  # imports nothing
     daily, hourly = (client.read_deployment_by_name(name) for name in (DAILY, HOURLY))
     (schedule,) = daily.schedules
     assert (schedule.active, daily.paused, limit(daily)) == (True, False, 1)
@@ -150,9 +138,9 @@ def test_a_schedule_without_a_name_is_refused_before_anything_is_deployed(
 
 
 def test_what_prefect_refuses_is_told_and_not_remembered(
-    client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fork_commands(monkeypatch, tmp_path)
+    monkeypatch.setattr(subprocess, "run", finished)  # imports nothing
     change(file, "daily", name="refused", work_pool={"name": "there is none"})
     with pytest.raises(ConfigurationError, match="Prefect refuses to deploy"):
         deploy(file)

@@ -28,9 +28,11 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events import Event, Resource
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from deployments import register
+from deployments import deploy, register
 from deployments.local.shop import a_day_passes
 from deployments.local.stack import Stack
+from deployments.local.stack.__main__ import main
+from tests.flows.pipeline import forks
 from tests.harness.api import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).parents[3]
@@ -45,39 +47,24 @@ class Running:
     stack: Stack
     printed: str
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return command(self.folder, *arguments)
-
     @property
     def client(self) -> SyncPrefectClient:
         env = self.stack.env
         return SyncPrefectClient(env["PREFECT_API_URL"], auth_string=env["PREFECT_API_AUTH_STRING"])
 
-    def run(self, deployment: str, *each: dict[str, Any]) -> None:
-        """Runs of the deployment by the stack's worker, side by side; they have to be completed."""
+    def run(self, deployment: str, parameters: dict[str, Any]) -> None:
+        """A run of the deployment by the stack's worker; it has to be completed."""
         with self.client as client:
             found = client.read_deployment_by_name(deployment)
-            runs = [
-                client.create_flow_run_from_deployment(found.id, parameters=parameters)
-                for parameters in each
-            ]
-            for run in runs:
-                ended = eventually(partial(_ended, client, run.id), PATIENCE)
-                assert ended and ended.is_completed(), ended
+            run = client.create_flow_run_from_deployment(found.id, parameters=parameters)
+            ended = eventually(partial(_ended, client, run.id), PATIENCE)
+            assert ended and ended.is_completed(), ended
 
     def prefect(self, *arguments: str) -> str:
         """What the prefect command printed; it has to succeed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", *arguments],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.stack.env},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        done = forks.finished(["prefect", *arguments], env={**os.environ, **self.stack.env})
+        assert done.returncode == 0, done.stdout
+        return done.stdout
 
     def source(self) -> pymysql.Connection[Any]:
         env = self.stack.env
@@ -156,11 +143,17 @@ def running(unused_home: Path) -> Iterator[Running]:
         assert not any(process.alive() for process in stack.processes)
 
 
-def test_up_prints_where_the_ui_is_and_can_be_repeated(running: Running) -> None:
+def test_up_prints_where_the_ui_is_and_can_be_repeated(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*arguments: str) -> str:
+        assert main(["--folder", str(running.folder), *arguments]) == 0
+        return capsys.readouterr().out
+
     assert "Prefect UI:  http://127.0.0.1:" in running.printed
-    assert running.command("up").stdout.startswith("The stack is up already.")
-    assert running.command("query", "SELECT 1 AS one").stdout == "one\n1\n"
-    assert running.command("status").stdout.count(" runs ") == 8
+    assert printed("up").startswith("The stack is up already.")
+    assert printed("query", "SELECT 1 AS one") == "one\n1\n"
+    assert printed("status").count(" runs ") == 8
 
 
 def test_prefect_s_api_answers_only_with_the_stack_s_auth_string_which_a_private_file_exports(
@@ -224,18 +217,13 @@ def test_registering_and_deploying_again_is_safe(
         "registered ferry-readers-shop",
         "registered ferry-backfill-readers-shop",
     ]
-    deployed = subprocess.run(
-        [sys.executable, "-m", "deployments.deploy"],
-        cwd=REPOSITORY,
-        env={**os.environ, **running.stack.env},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    monkeypatch.setattr(subprocess, "run", forks.finished)
+    with temporary_settings(server):
+        deploy.main()
+    deployed = capsys.readouterr().out
     with running.client as client:
         listed = client.read_deployments()
-    assert len(deployed.stdout.splitlines()) == len(listed)  # and no setting that differs
+    assert len(deployed.splitlines()) == len(listed)  # and no setting that differs
 
 
 def test_a_worker_carries_a_day_on_demand(running: Running) -> None:
@@ -256,23 +244,21 @@ def test_a_worker_updates_symbols(running: Running) -> None:
 
 
 def test_a_worker_fills_a_range_of_which_a_day_is_there(running: Running) -> None:
-    days = {"start_date": "2023-01-05", "end_date": "2023-01-15"}
+    days = {"start_date": "2023-01-01", "end_date": "2023-02-01"}
     running.run("backfill/on-demand", {"table": "nps", **days})
 
-    expected = [r for r in running.in_source("nps") if "2023-01-05" <= f"{r[1]:%F}" < "2023-01-15"]
+    expected = running.in_source("nps")
     assert running.in_target("SELECT * FROM raw_data.nps ORDER BY id") == expected
     assert running.in_target(
         "SELECT COUNT(*), SUM(rows_inserted), SUM(rows_unchanged) FROM ferry.receipts WHERE "
-        "table_name = 'raw_data.nps' AND window_label BETWEEN '2023-01-05' AND '2023-01-14'"
-    ) == [(10, len(expected), 0)]
+        "table_name = 'raw_data.nps' AND window_label BETWEEN '2023-01-01' AND '2023-01-31'"
+    ) == [(31, len(expected), 0)]
 
 
 def test_a_worker_carries_yesterday_by_schedule_and_source_and_target_are_equal(
     running: Running,
 ) -> None:
-    running.run(
-        "sync-table/on-demand", *({"table": table, "mode": "full"} for table in ("nps", "orders"))
-    )
+    running.run("sync-table/on-demand", {"table": "orders", "mode": "full"})
     running.compare()
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     with running.source() as connection:

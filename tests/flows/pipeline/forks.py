@@ -9,9 +9,11 @@ import multiprocessing
 import os
 import random
 import runpy
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -69,6 +71,18 @@ def command(
         environment: Its environment, if not this process's.
     """
     return begin(_prefect, arguments, said, environment=environment)
+
+
+def finished(
+    whole: Sequence[str], *, env: dict[str, str] | None = None, **_: Any
+) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` tells of `python -m prefect …`, its output in one, but of a fork."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said"
+        process = command(*whole[whole.index("prefect") + 1 :], said=said, environment=env)
+        process.join()
+        assert process.exitcode is not None
+        return subprocess.CompletedProcess(whole, process.exitcode, said.read_text())
 
 
 def _prefect(arguments: tuple[str, ...], said: Path | None) -> None:
