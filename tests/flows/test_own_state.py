@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 from uuid import UUID
 
@@ -18,22 +18,17 @@ from prefect.states import Cancelled, Cancelling, Crashed
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
 from flows.sync_all import sync_all
+from tasks.runs import own_state
+from tests.flows.pipeline import forks
 from tests.harness.api import Api, eventually
 
-ROOT = Path(__file__).parents[2]
 FIRST = datetime(2010, 1, 1)
-DAYS = 3_000
+DAYS = 1_000
 SOON_SECONDS = 60.0
 """A look each second, and some for a busy machine; all the windows would take minutes.
 
 One by one: a batch of a thousand days has landed before anybody looks.
 """
-EXECUTE = """
-import runpy, tasks.runs.own_state
-tasks.runs.own_state.LOOK_EVERY_SECONDS = 1.0
-runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
-"""
-"""`python -m prefect.engine`, as a worker begins it, which looks ten times as often."""
 
 
 @pytest.fixture
@@ -63,18 +58,24 @@ def shop(journey: Any) -> Any:
 @pytest.fixture
 def orphan(shop: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Starts a run in a process of its own that no worker looks after; gives run id and process."""
-    begun: list[subprocess.Popen[bytes]] = []
+    begun: list[ForkServerProcess] = []
 
-    def begin(deployment: str, **parameters: Any) -> tuple[UUID, subprocess.Popen[bytes]]:
+    def begin(deployment: str, **parameters: Any) -> tuple[UUID, ForkServerProcess]:
         run: Any = run_deployment(deployment, parameters=parameters, timeout=0)
-        execute = [sys.executable, "-c", EXECUTE, str(run.id)]
-        begun.append(subprocess.Popen(execute, cwd=ROOT))
+        begun.append(forks.begin(execute, str(run.id)))
         return run.id, begun[-1]
 
     yield begin
     for process in begun:
         process.kill()
-        process.wait()
+        process.join()
+
+
+def execute(run_id: str) -> None:
+    """`python -m prefect.engine`, as a worker begins it, which looks ten times as often."""
+    own_state.LOOK_EVERY_SECONDS = 1.0
+    sys.argv = ["prefect.engine", run_id]
+    runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +91,12 @@ def test_a_backfill_whose_worker_is_gone_stops_when_it_is_over(
     shop: Any, orphan: Any, api: Api, state: State[Any], end: StateType
 ) -> None:
     backfill.to_deployment("orphan").apply()
-    parameters = {"table": "nps", "start_date": "2010-01-01", "end_date": "2018-01-01"}
+    parameters = {"table": "nps", "start_date": "2010-01-01", "end_date": "2012-09-01"}
     run_id, process = orphan("backfill/orphan", **parameters)
-    assert eventually(lambda: process.poll() is not None or landed(shop) > 3, 60)
+    assert eventually(lambda: process.exitcode is not None or landed(shop) > 3, 60)
     api.client.set_flow_run_state(run_id, state)
-    process.wait(SOON_SECONDS)
+    process.join(SOON_SECONDS)
+    assert process.exitcode is not None
     assert 3 < landed(shop) < DAYS - 200
     assert api.flow_run(run_id).state_type is end
     assert eventually(lambda: any("this run stops" in line for line in api.log(run_id)))
@@ -103,9 +105,10 @@ def test_a_backfill_whose_worker_is_gone_stops_when_it_is_over(
 def test_catching_up_stops_when_it_is_over(shop: Any, orphan: Any, api: Api) -> None:
     sync_all.to_deployment("orphan").apply()
     run_id, process = orphan("sync-all/orphan")
-    assert eventually(lambda: process.poll() is not None or landed(shop) > 3, 60)
+    assert eventually(lambda: process.exitcode is not None or landed(shop) > 3, 60)
     api.client.set_flow_run_state(run_id, Cancelled())
-    process.wait(SOON_SECONDS)
+    process.join(SOON_SECONDS)
+    assert process.exitcode is not None
     assert 3 < landed(shop) < DAYS
     assert api.flow_run(run_id).state_type is StateType.CANCELLED
     assert eventually(lambda: any("this run stops" in line for line in api.log(run_id)))
