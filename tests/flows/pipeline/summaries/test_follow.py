@@ -136,7 +136,7 @@ def test_a_batch_that_lands_once_more_after_it_was_void_is_taken_in_once_more(an
     assert answered.labels() == ["all", "2023-01-05", "2023-01-05"]
     first, second, found, third, told = landed
     assert found == second
-    assert told == third
+    assert told == replace(third, sums_read=None, sums_staged=None)  # which nobody asks for
     assert len({receipt.batch_id for receipt in (first, second, third)}) == 3
 
 
