@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from prefect import Flow, Task
+from prefect._internal.pydantic.validated_func import ValidatedFunction
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import Artifact, FlowRun, State
 from prefect.context import (
@@ -43,6 +45,7 @@ from prefect.states import Completed, Failed, Pending, Scheduled, exception_to_f
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.utilities.callables import get_call_parameters
+from pydantic import ConfigDict
 
 from tasks.places.place_pool import PlacePool
 
@@ -152,10 +155,22 @@ def plain_runs() -> Iterator[None]:
         patch.object(PlacePool, "_take", lambda _: None),
         patch.object(PlacePool, "_take_free", lambda _, count: [None] * count),
         patch("prefect.results._read_server_default_result_storage_block_id", lambda: None),
+        patch("prefect.flows.ValidatedFunction", _validated),
         patch.object(SyncPrefectClient, "create_artifact", _kept),
         patch.object(SyncPrefectClient, "update_artifact", lambda *_, **__: None),
     ):
         yield
+
+
+@cache
+def _validated_of(function: Callable[..., Any]) -> ValidatedFunction:
+    return ValidatedFunction(function, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def _validated(function: Callable[..., Any], config: ConfigDict) -> ValidatedFunction:
+    """What checks a flow's parameters; Prefect makes it anew for each call, in 2 ms."""
+    assert config == {"arbitrary_types_allowed": True}
+    return _validated_of(function)
 
 
 def _may_be_plain(flow: Flow[..., Any]) -> bool:
