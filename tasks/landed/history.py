@@ -183,6 +183,8 @@ def landed_of_run(
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
+    if not windows:
+        return frozenset()
     within = min(each.start for each in windows), max(each.end for each in windows)
     return frozenset(_landed(flow_run_id, table, warehouse, within)[0])
 

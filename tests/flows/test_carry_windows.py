@@ -64,6 +64,12 @@ def refused(message: str, **given: Any) -> str:
 
 
 @ONE_ROUTE
+def test_no_windows_are_carried_without_a_word(shop: Any) -> None:
+    assert carried(windows=[]).is_completed()
+    assert not shop.has_landed("nps")
+
+
+@ONE_ROUTE
 def test_a_spec_that_says_otherwise_than_planned_is_refused_and_the_difference_named(
     shop: Any,
 ) -> None:
