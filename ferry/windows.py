@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import cache
-from itertools import pairwise
+from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -49,11 +48,8 @@ def same_clock(one: str, other: str) -> bool:
         zones = ZoneInfo(one), ZoneInfo(other)
     except (KeyError, ValueError, OSError):
         return False
-    first = datetime(1970, 1, 1, tzinfo=UTC)
-    moments = (first + timedelta(days=number) for number in range(0, 25_000, 7))
-    return all(
-        len({moment.astimezone(zone).utcoffset() for zone in zones}) == 1 for moment in moments
-    )
+    moments = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(0, 25_000, 7))
+    return all(len({at.astimezone(zone).utcoffset() for zone in zones}) == 1 for at in moments)
 
 
 def clamped(moment: Moment, delta: timedelta) -> Moment:
@@ -178,9 +174,14 @@ def day_windows(first: date, end: date, zone: str) -> list[Window]:
     Raises:
         RequestError: A day is where the calendar ends.
     """
-    days = range((end - first).days + 1)
-    cuts = pairwise(local_midnight(first + timedelta(days=number), zone) for number in days)
-    return [Window(start, after, zone) for start, after in cuts if start != after]
+    days = (first + timedelta(days=number) for number in range((end - first).days))
+    return [window for day in days if (window := _whole_day(day, zone))]
+
+
+@lru_cache(maxsize=4096)  # eleven years: a run tells many tables' days, mostly the same ones
+def _whole_day(day: date, zone: str) -> Window | None:
+    start, after = local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone)
+    return Window(start, after, zone) if start != after else None
 
 
 def business_date(scheduled_start: datetime, zone: str = "UTC") -> date:

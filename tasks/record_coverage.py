@@ -29,8 +29,8 @@ def record_coverage(
 ) -> TableDays:
     """All days of the table up to the last one that is over, as `ferry.coverage` then has them.
 
-    Safe to repeat: the table's rows are written anew, in one transaction. Days before the table's
-    first, which are told where they are asked for, are not written.
+    Safe to repeat: what has changed of the table's rows is written, in one transaction. Days
+    before the table's first, which are told where they are asked for, are not written.
 
     Args:
         spec: The table's spec.

@@ -220,25 +220,27 @@ def table_days(
     )
 
 
-def _by_day(audits: Audits, days: Sequence[Window]) -> dict[Window, DayAudit]:
+def _by_day(audits: Audits, days: Sequence[Window]) -> dict[date, DayAudit]:
     """What was found of each day last: of several days that were equal together, each was."""
+    found: dict[date, DayAudit] = {}
+    if not audits:
+        return found
     # In UTC: two clocks never agree on a midnight that a zone has twice.
     starts = [day.start.astimezone(UTC) for day in days]
     ends = [day.end.astimezone(UTC) for day in days]
-    found: dict[Window, DayAudit] = {}
     for (start, end), audit in audits.items():
         first, after = bisect_left(starts, start), bisect_right(ends, end)
         if audit.found and (starts[first:after], ends[first:after]) != ([start], [end]):
             continue  # its days tell which of them differ
-        for day in days[first:after]:
+        for day in (window.start.date() for window in days[first:after]):
             if day not in found or found[day].at < audit.at:
                 found[day] = audit
     return found
 
 
-def _day(window: Window, coverage: Coverage, compared: Mapping[Window, DayAudit]) -> Day:
+def _day(window: Window, coverage: Coverage, compared: Mapping[date, DayAudit]) -> Day:
     day, standing = window.start.date(), coverage.of(window)
-    audit = compared.get(window)
+    audit = compared.get(day)
     if audit is None:
         return Day(day, standing)
     since = standing.at is None or audit.at > standing.at

@@ -6,6 +6,8 @@ reads it to decide what to carry.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +15,10 @@ from ferry import statements as sql
 from ferry.coverage.days import TableDays
 from ferry.receipts.receipt import RECEIPTS_SCHEMA
 from ferry.schema import Column, DataType, Kind, TableName
-from ferry.statements import Transaction
+from ferry.statements import PARAM, Statement, Transaction
 
 COVERAGE = TableName(RECEIPTS_SCHEMA, "coverage")
 REASON_BYTES = 1024
-ROWS_AT_ONCE = 500
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)
 _MOMENT = DataType(Kind.TIMESTAMPTZ)
@@ -35,9 +36,11 @@ COVERAGE_COLUMNS: tuple[Column, ...] = (
 """One row for each day of a table.
 
 `status` is loaded, failed, missing or drifted; `reason` why it is not loaded, as far as that is
-known; `happened_at` when it was loaded or failed, NULL if nothing happened; `as_of` when that was
-told; `audited_at` when the day was compared with the source last, NULL if it never was.
+known; `happened_at` when it was loaded or failed, NULL if nothing happened; `as_of` when it was
+first told so; `audited_at` when the day was compared with the source last, NULL if it never was.
 """
+
+_DAY, _AS_OF = ([column.name for column in COVERAGE_COLUMNS].index(n) for n in ("day", "as_of"))
 
 
 def to_rows(table: TableDays, as_of: datetime) -> list[tuple[Any, ...]]:
@@ -61,13 +64,36 @@ def to_rows(table: TableDays, as_of: datetime) -> list[tuple[Any, ...]]:
 def rewrite(tx: Transaction, table: TableDays, as_of: datetime) -> None:
     """Let the table's rows in `ferry.coverage` be these days; other tables' rows stay.
 
+    Of years of days few change from one run to the next: a day that stands as it did keeps its row.
+
     Args:
         tx: A transaction that keeps other runs out: of two, the later one's rows stay, once.
         table: The days.
         as_of: When they were told.
     """
-    tx.execute(sql.delete_where(COVERAGE, "table_name", str(table.spec.target)))
-    rows = to_rows(table, as_of)
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[begin : begin + ROWS_AT_ONCE]
-        tx.execute(sql.insert_rows(COVERAGE, COVERAGE_COLUMNS, some))
+    name = str(table.spec.target)
+    told = {row[_DAY]: row for row in to_rows(table, as_of)}
+    before = tx.fetch(sql.select_where(COVERAGE, COVERAGE_COLUMNS, "table_name", name))
+    times = Counter(row[_DAY] for row in before)
+    same = {
+        row[_DAY]
+        for row in before
+        if times[row[_DAY]] == 1 and row[_DAY] in told and _says(row) == _says(told[row[_DAY]])
+    }
+    for days in sql.rows_at_once([(day,) for day in times if day not in same]):
+        tx.execute(_delete_days(name, [day for (day,) in days]))
+    for rows in sql.rows_at_once([row for day, row in told.items() if day not in same]):
+        tx.execute(sql.insert_rows(COVERAGE, COVERAGE_COLUMNS, rows))
+
+
+def _says(row: Sequence[Any]) -> list[Any]:
+    """All that a row tells, but for when that was."""
+    return [value for place, value in enumerate(row) if place != _AS_OF]
+
+
+def _delete_days(table_name: str, days: Sequence[object]) -> Statement:
+    return Statement(
+        f"DELETE FROM {sql.table_sql(COVERAGE)} WHERE table_name = {PARAM} "  # noqa: S608
+        f"AND day IN ({', '.join(PARAM for _ in days)})",
+        (table_name, *days),
+    )

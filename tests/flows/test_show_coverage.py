@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
+from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS
 from ferry.errors import FerryError
-from ferry.statements import PARAM, Statement
+from ferry.statements import PARAM, Statement, insert_rows
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tests.harness.api import Api
@@ -199,6 +200,32 @@ def test_a_run_of_long_ago_that_is_retried_tells_of_the_days_up_to_now(shop: Any
     run_at(show_coverage, at)
     ((newest,),) = shop.warehouse.fetch("SELECT MAX(day) FROM ferry.coverage")
     assert newest >= datetime.now(UTC).date() - timedelta(days=2)
+
+
+def test_a_day_that_stands_as_it_did_keeps_its_row_and_any_other_is_written_anew(shop: Any) -> None:
+    for day in (1, 2):
+        sync_table(table="orders", run_date=date(2023, 1, day))
+    run(table="orders")
+    before = dict(in_warehouse(shop, "day, as_of"))
+    name = f"{shop.schema}.orders"
+    change = "UPDATE ferry.coverage SET status = 'failed' WHERE table_name = {} AND day = {}"
+    shop.warehouse.execute(Statement(change.format(PARAM, PARAM), (name, date(2023, 1, 1))))
+    with shop.warehouse.transaction() as tx:
+        (again,) = tx.fetch(
+            Statement(
+                f"SELECT * FROM ferry.coverage WHERE table_name = {PARAM} AND day = {PARAM}",
+                (name, date(2023, 1, 2)),
+            )
+        )
+        early = (again[0], date(2022, 12, 31), *again[2:])
+        tx.execute(insert_rows(COVERAGE, COVERAGE_COLUMNS, [again, early]))
+    sync_table(table="orders", run_date=date(2023, 1, 5))
+
+    run(table="orders")
+
+    assert in_warehouse(shop) == january("loaded", "loaded", "missing", "missing", "loaded")
+    after = dict(in_warehouse(shop, "day, as_of"))
+    assert {day.day for day in after if after[day] == before[day]} == {3, 4}
 
 
 @EMBEDDED
