@@ -45,6 +45,9 @@ class _Running:
 
 _running: list[_Running] = []
 
+_names: dict[Path, str] = {}
+"""What DuckDB calls each file: to ask it takes as long as to attach the file."""
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -62,7 +65,6 @@ def opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             running = _with(path)
             connection = running.main.cursor()
             connection.execute(f'USE {running.name}."main"')
-            connection.execute("SET TimeZone = 'UTC'")
         yield connection
     finally:
         with _door:
@@ -78,12 +80,11 @@ def _with(path: Path) -> _Running:
     """The DuckDB that has the file; one more connection uses it."""
     running = next((each for each in _running if each.path == path), None)
     if running is None:
-        running = _free()
+        running = _free(_spill(path))
         running.path = path  # from here on it is nobody else's
         try:
-            running.main.execute(f"SET temp_directory = {_text(_spill(path))}")
             running.main.execute(f"ATTACH {_text(path)}")
-            running.name = _name(running)
+            running.name = _names.get(path) or _names.setdefault(path, _name(running))
         except BaseException:
             _discard(running)
             raise
@@ -91,11 +92,12 @@ def _with(path: Path) -> _Running:
     return running
 
 
-def _free() -> _Running:
-    """One without a file; it is started if there is none."""
+def _free(spill: Path) -> _Running:
+    """One without a file, in UTC, that would spill there; it is started if there is none."""
+    spill_there = f"SET temp_directory = {_text(spill)}"
     for running in [each for each in _running if each.path is None]:
         try:
-            running.main.execute("SET temp_directory = ''")
+            running.main.execute(spill_there)
         except duckdb.Error:  # it has used that of another file, and keeps to it
             _discard(running)
         else:
@@ -104,6 +106,8 @@ def _free() -> _Running:
     main.execute(f"ATTACH ':memory:' AS {_NO_FILE}")
     main.execute(f"USE {_NO_FILE}")
     main.execute("DETACH memory")
+    main.execute("SET GLOBAL TimeZone = 'UTC'")
+    main.execute(spill_there)
     _running.append(running := _Running(main))
     return running
 

@@ -289,28 +289,17 @@ class DuckDBWarehouse(StandardCatalog):
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own, closed at the end; see `_connect`."""
-        with private_umask() if self._is_private() else nullcontext(), ExitStack() as stack:
-            yield self._connect(stack)
+        path = self._file()
+        with private_umask() if _is_private(path) else nullcontext(), ExitStack() as stack:
+            yield self._connect(path, stack)
 
-    def _is_private(self) -> bool:
-        """Whether the file is its user's alone, or not made yet: so is what DuckDB puts beside it.
-
-        The log of changes and the folder for what does not fit in memory hold rows, too, and DuckDB
-        makes them anew whenever it needs them.
-        """
-        try:
-            return not self._file().stat().st_mode & OTHERS
-        except OSError:
-            return True
-
-    def _connect(self, stack: ExitStack) -> duckdb.DuckDBPyConnection:
+    def _connect(self, path: Path, stack: ExitStack) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the database that this process shares.
 
         Raises:
             BusyError: Another process has had the file open all the time.
             AccessError: The file or its folder cannot be written.
         """
-        path = self._file()
         deadline = time.monotonic() + self.busy_timeout_seconds
         try:
             make_folders(path.parent)
@@ -324,6 +313,18 @@ class DuckDBWarehouse(StandardCatalog):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+
+def _is_private(path: Path) -> bool:
+    """Whether the file is its user's alone, or not made yet: so is what DuckDB puts beside it.
+
+    The log of changes and the folder for what does not fit in memory hold rows, too, and DuckDB
+    makes them anew whenever it needs them.
+    """
+    try:
+        return not path.stat().st_mode & OTHERS
+    except OSError:
+        return True
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -79,3 +82,24 @@ def test_a_part_file_that_is_cut_short_is_no_damage_of_the_database() -> None:
     said = 'IO Error: Could not read enough bytes from file "part-0.parquet"'
     assert isinstance(ferry_error(duckdb.IOException(said)), ConfigurationError)
     assert isinstance(ferry_error(duckdb.IOException(said), file="part-0.parquet"), FatalError)
+
+
+def test_moments_are_read_and_written_in_utc_wherever_the_machine_is(tmp_path: Path) -> None:
+    program = """
+import sys
+from blocks.warehouses import DuckDBWarehouse
+for path in sys.argv[1:]:
+    warehouse = DuckDBWarehouse(path=path)
+    warehouse.execute("CREATE TABLE t AS SELECT TIMESTAMP '2023-01-05 00:00:00'::TIMESTAMPTZ AS at")
+    print(warehouse.fetch("SELECT at::VARCHAR FROM t")[0][0])
+"""
+    files = [str(tmp_path / name) for name in ("one.duckdb", "two.duckdb")]
+    seoul = {**os.environ, "TZ": "Asia/Seoul"}
+    told = subprocess.run(
+        [sys.executable, "-c", program, *files],
+        env=seoul,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.split("\n")[:2] == ["2023-01-05 00:00:00+00"] * 2
