@@ -154,7 +154,7 @@ def ferry_error(
     problem = _PROBLEM[kind]
     todo = _advice(code, message) if kind is DataError else _TODO.get(kind)
     if raised:
-        problem, todo = explain_raised(error.diag)
+        problem, todo = explain_raised(code, error.diag)
     elif kind is DataError:
         problem, todo = explain_constraint(code, message, error.diag, statement) or (problem, todo)
     elif kind in (BusyError, FatalError):

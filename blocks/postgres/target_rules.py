@@ -15,7 +15,12 @@ from ferry.statements import quoted
 
 # Where a function's own words are reported: RAISE of PL/pgSQL, die of PL/Perl, and the like.
 _FUNCTIONS_OWN = re.compile(r"(^|/)(pl_exec|plperl|pltcl|plpy_\w+|plv8\w*)\.(c|cc)$")
-_FUNCTION = re.compile(r"(?:\"[^\"]*\"|[\w$.])+\([^()]*\)")
+# `PL/pgSQL function lab.guard() line 3 at RAISE`, in most languages. The statement that a function
+# ran stands there in quotation marks, with a row's values: `SQL statement "SELECT log('…')"`.
+_NAME = r"(?:\"(?:[^\"]|\"\")+\"|[a-z_][a-z0-9_]*)"
+_FUNCTIONS_LINE = re.compile(
+    rf"(?=.*PL/pgSQL)[\w /,.-]*?((?:{_NAME}\.)?{_NAME}\([^()]*\))[\w /,.-]*"
+)
 
 
 def is_raised(code: str, diag: Diagnostics) -> bool:
@@ -27,13 +32,28 @@ def is_raised(code: str, diag: Diagnostics) -> bool:
     return code[:2] == "P0" or built_by_it or bool(_FUNCTIONS_OWN.search(diag.source_file or ""))
 
 
-def explain_raised(diag: Diagnostics) -> tuple[str, str]:
-    """Which function raised it, and what to do."""
-    found = _FUNCTION.search((diag.context or "").split("\n")[0])
-    return (
-        f"the function {found[0]} refuses it" if found else "a function or trigger refuses it",
+def explain_raised(code: str, diag: Diagnostics) -> tuple[str, str]:
+    """Which function raised it, and what to do.
+
+    Args:
+        code: The error's.
+        diag: The error's other fields.
+    """
+    lines = (diag.context or "").split("\n")
+    # Of what a function ran the first line tells the statement, and the last one whose trigger.
+    found = _FUNCTIONS_LINE.fullmatch(lines[0]) or _FUNCTIONS_LINE.fullmatch(lines[-1])
+    todo = (
         "Correct the rows in the source, or have its owner change the function, or run on the "
-        "target: ALTER TABLE … DISABLE TRIGGER …;",
+        "target: ALTER TABLE … DISABLE TRIGGER …;"
+    )
+    if code == "42501" and not _FUNCTIONS_OWN.search(diag.source_file or ""):
+        todo = (
+            "Give the block's user the right that the function needs, or have its owner run: ALTER "
+            "FUNCTION … SECURITY DEFINER; or, on the target: ALTER TABLE … DISABLE TRIGGER …;"
+        )
+    return (
+        f"the function {found[1]} refuses it" if found else "a function or trigger refuses it",
+        todo,
     )
 
 

@@ -276,3 +276,34 @@ def test_a_name_that_a_trigger_makes_of_a_row_is_withheld(postgres_engine: Any) 
             "EXECUTE format('INSERT INTO part_%s VALUES (1)', NEW.name); RETURN NULL;",
         )
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("rights", "also", "says"),
+    [
+        ("SELECT", "", ".*right that the function needs.*SECURITY DEFINER"),
+        ("SELECT, INSERT", " ON CONFLICT (name) DO NOTHING", ".*change the function"),
+    ],
+    ids=["no right", "no such constraint"],
+)
+def test_a_value_in_what_a_trigger_makes_of_a_row_is_withheld(
+    postgres_engine: Any, other_user: PostgresWarehouse, rights: str, also: str, says: str
+) -> None:
+    table, warehouse = postgres_engine.create(TWO), postgres_engine.warehouse
+    for each in (
+        "CREATE TABLE {s}.audit (name text)",
+        "CREATE FUNCTION {s}.guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"EXECUTE format('INSERT INTO {{s}}.audit VALUES(%L){also}', NEW.name); "
+        "RETURN NULL; END $$",
+        "CREATE TRIGGER t AFTER INSERT ON {s}.t FOR EACH ROW EXECUTE FUNCTION {s}.guard()",
+        "ALTER ROLE {user} NOSUPERUSER",
+        "GRANT USAGE ON SCHEMA {s} TO {user}",
+        "GRANT INSERT ON {s}.t TO {user}",
+        f"GRANT {rights} ON {{s}}.audit TO {{user}}",
+    ):
+        warehouse.execute(each.format(s=table.schema, user=other_user.user))
+    row = Statement(f'INSERT INTO "{table.schema}"."t" VALUES (1, {PARAM})', ("s3cret",))
+    named = rf"the function {table.schema}\.guard\(\) refuses it"
+    with pytest.raises(FerryError, match=named + says) as caught:
+        other_user.execute(row)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
