@@ -47,7 +47,7 @@ from deployments.no_worker import (
 from deployments.reader_limits import register_limits
 from deployments.silent_watch import register_silent_watch
 from ferry.errors import ConfigurationError
-from ferry.settings import check_settings
+from ferry.settings import check_settings, notifier_name
 from flows.pipeline.table_specs import load_table_specs
 from tasks.places.readers import backfill_limit, readers_limit
 
@@ -66,7 +66,7 @@ def register(profile: str) -> list[str]:
         ConfigurationError: A setting is missing or wrong, or the table specs, which name sources.
     """
     check_settings(os.environ)
-    slack = _slack()  # before anything is saved
+    slack, notifier = _slack(), notifier_name(os.environ)  # before anything is saved
     sources, readers = _sources(), _number("FERRY_READERS", "4")
     folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()
     blocks: dict[str, Block] = (
@@ -96,7 +96,7 @@ def register(profile: str) -> list[str]:
         names.append(_save(slack, "ferry"))
     # An embedded server lives no longer than its only process: nobody's death goes unseen.
     watched = profile != "embedded"
-    notifier = os.environ.get("FERRY_NOTIFY") or ("slack-webhook/ferry" if slack else None)
+    notifier = notifier or ("slack-webhook/ferry" if slack else None)
     names += register_guards(sources, readers, notifier=notifier if watched else None)
     return names
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from ferry.errors import ConfigurationError
 
 PREFIX = "FERRY_"
+_BLOCK = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+"""As Prefect takes the names of its blocks."""
 
 REGISTERED = {
     "FERRY_MYSQL": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "CA"),
@@ -47,6 +50,28 @@ def check_settings(environment: Mapping[str, str]) -> None:
     for name, place in PLACES.items():
         if name in environment and not environment[name].strip():
             raise ConfigurationError(f"{name} is set and empty", todo=f"Unset it, or name {place}.")
+
+
+def notifier_name(environment: Mapping[str, str]) -> str | None:
+    """The notification block that is to be used; None if nobody is to be notified.
+
+    Args:
+        environment: The settings and all else that there is.
+
+    Raises:
+        ConfigurationError: It is no block's name. The message says nothing of it: a webhook's
+            address, which is a secret, may stand there by mistake.
+    """
+    name = environment.get("FERRY_NOTIFY") or None
+    if name and not _BLOCK.fullmatch(name):
+        raise ConfigurationError(
+            "FERRY_NOTIFY names no notification block",
+            expected="one as <type>/<name>, such as slack-webhook/ferry",
+            found="something else, which is not shown: it may hold a token",
+            todo="Name a block. A webhook's address goes into FERRY_NOTIFY_SLACK_URL, when the "
+            "blocks are registered.",
+        )
+    return name
 
 
 def refuse_misspelled(names: Iterable[str]) -> None:

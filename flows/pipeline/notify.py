@@ -24,12 +24,13 @@ from ferry.errors import ConfigurationError, OutcomeUnknownError
 from ferry.reasons import reason_of
 from ferry.runs.notice import FailedRun, failure_notice
 from ferry.runs.window import by_schedule, window_text
-from ferry.settings import refuse_misspelled
+from ferry.settings import notifier_name, refuse_misspelled
 from flows.pipeline.table_specs import load_table_specs
 from tasks.runs.notice_claims import NoticeClaim
 
 SETTING = "FERRY_NOTIFY"
 NOBODY = f"nobody is to be notified: {SETTING} is not set"
+NOBODY_WAS = "NOBODY WAS NOTIFIED of this failure: %s"
 OUTCOME_UNKNOWN = "it is not known whether %s was notified of this failure: %s"
 HOOK_SECONDS = 60.0
 """For how long the backstop waits for a hook that is about to send."""
@@ -41,10 +42,11 @@ def notifier_slug() -> str | None:
     """The notification block that `FERRY_NOTIFY` names; None if nobody is to be notified.
 
     Raises:
-        ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify.
+        ConfigurationError: A setting is misspelled, perhaps the one that says whom to notify, or
+            it names no block.
     """
     refuse_misspelled(os.environ)
-    return os.environ.get(SETTING) or None
+    return notifier_name(os.environ)
 
 
 def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -53,7 +55,11 @@ def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     Raises nothing: what goes wrong is logged as an error, and the run keeps its own failure.
     """
     log: Log = flow_run_logger(flow_run, flow)
-    slug = os.environ.get(SETTING)
+    try:
+        slug = notifier_name(os.environ)
+    except ConfigurationError as error:
+        log.error(NOBODY_WAS, error)
+        return
     if not slug:
         _log_that_nobody_is(log)
         return
@@ -121,7 +127,7 @@ def _log_that_nobody_is(log: Log) -> None:
     try:
         refuse_misspelled(os.environ)
     except ConfigurationError as error:
-        log.error("NOBODY WAS NOTIFIED of this failure: %s", error)
+        log.error(NOBODY_WAS, error)
     else:
         log.info("nobody is notified of this failure: %s is not set", SETTING)
 

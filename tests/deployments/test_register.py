@@ -83,6 +83,15 @@ def test_registration_ends_with_an_error_and_saves_nothing(
     assert "registered" not in ended.printed
 
 
+def test_an_address_in_the_place_of_a_block_s_name_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ended = run_register(monkeypatch, capfd, FERRY_NOTIFY=GOOD, FERRY_DATA=str(tmp_path))
+    assert "FERRY_NOTIFY names no notification block" in ended.error
+    assert "FERRY_NOTIFY_SLACK_URL" in ended.error
+    assert TOKEN not in ended.error + ended.printed
+
+
 def test_a_block_whose_address_cannot_be_read_is_refused_and_not_shown(
     prefect_server: PrefectServer,
     caplog: pytest.LogCaptureFixture,

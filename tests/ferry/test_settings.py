@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ferry.errors import ConfigurationError
-from ferry.settings import ELSEWHERE, SETTINGS, check_settings, refuse_misspelled
+from ferry.settings import ELSEWHERE, SETTINGS, check_settings, notifier_name, refuse_misspelled
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("ferry", "blocks", "tasks", "flows", "deployments")
@@ -49,6 +49,29 @@ def test_a_place_that_is_set_and_empty_is_refused(name: str, todo: str, value: s
     check_settings({"FERRY_TABLES": "tables.yaml", "FERRY_NOTIFY": ""})
     with pytest.raises(ConfigurationError, match=f"{name} is set and empty.*{todo}"):
         check_settings({name: value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://hooks.slack.com/services/T0/B0/s3cret",
+        "T0/B0/s3cret",
+        "slack-webhook/S3cret",
+        "s3cret",
+        "slack-webhook/ferry s3cret",
+    ],
+)
+def test_what_names_no_block_is_refused_and_not_shown(value: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"FERRY_NOTIFY names no.*<type>/<name>"
+    ) as refused:
+        notifier_name({"FERRY_NOTIFY": value})
+    assert "s3cret" not in str(refused.value).lower()
+
+
+def test_the_block_that_is_named_is_taken_and_none_is_no_mistake() -> None:
+    assert notifier_name({"FERRY_NOTIFY": "slack-webhook/ferry"}) == "slack-webhook/ferry"
+    assert notifier_name({"FERRY_NOTIFY": ""}) is notifier_name({}) is None
 
 
 def test_every_setting_that_is_read_is_a_known_one_and_every_known_one_is_read() -> None:

@@ -321,6 +321,25 @@ def test_under_a_misspelled_setting_the_hook_says_loudly_that_nobody_was_told(
     assert slack.posted == []
 
 
+def test_an_address_in_the_place_of_a_block_s_name_is_told_nowhere(
+    shop: Any,
+    slack: Slack,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("FERRY_NOTIFY", WEBHOOK)
+    with caplog.at_level(logging.DEBUG):
+        failed = run_id(fail())
+        refused = backstop(failed)
+    said = [r.getMessage() for r in caplog.records if "NOBODY WAS NOTIFIED" in r.getMessage()]
+    assert len(said) == 1 and "FERRY_NOTIFY names no notification block" in said[0]
+    assert refused.type is StateType.FAILED and "FERRY_NOTIFY names no" in str(refused.message)
+    assert eventually(lambda: [line for line in api.log(failed) if "NOBODY WAS" in line])
+    assert TOKEN not in caplog.text + str(refused.message) + "\n".join(api.log(failed))
+    assert slack.posted == []
+
+
 def test_a_summary_that_its_check_held_back_is_told_with_check_expected_and_found(
     slack: Slack, survey: Any
 ) -> None:
