@@ -112,7 +112,12 @@ def repair_table(
         to_take_out = len(audit.different_rows(Difference.EXTRA)) + audit.unclassified
     route = load_route(spec)
     sides = with_retries(prepare_repair, spec)(
-        spec, route.source, route.warehouse, to_take_out=to_take_out, limit=limit
+        spec,
+        route.source,
+        route.warehouse,
+        to_take_out=to_take_out,
+        limit=limit,
+        command=command_line(spec, repairing),
     )
     try:
         _apply(sides, repairing, to_carry, removes, route, done)

@@ -16,7 +16,13 @@ from tasks.step import STEP, error_context, explains
 @task(name="prepare repair", task_run_name="prepare repair {spec.target}", **STEP)
 @explains
 def prepare_repair(
-    spec: TableSpec, source: Source, warehouse: Warehouse, *, to_take_out: int, limit: int
+    spec: TableSpec,
+    source: Source,
+    warehouse: Warehouse,
+    *,
+    to_take_out: int,
+    limit: int,
+    command: str,
 ) -> Sides:
     """Both sides of the table, if no more rows are to be taken out of the target than may be.
 
@@ -28,6 +34,7 @@ def prepare_repair(
         warehouse: Where the target is.
         to_take_out: How many rows the repair is to mark or delete.
         limit: The most percent of the target's rows that may be.
+        command: What repairs just the days that differ.
 
     Raises:
         RequestError: There are more, the table has no key, or the source takes no SQL. No retry
@@ -38,11 +45,13 @@ def prepare_repair(
     with error_context(str(spec.target), None, "prepare repair"):
         sides = both_sides(spec, source, warehouse)
         if to_take_out:
-            _refuse_too_many(to_take_out, spec, warehouse, limit)
+            _refuse_too_many(to_take_out, spec, warehouse, limit, command)
         return sides
 
 
-def _refuse_too_many(rows: int, spec: TableSpec, warehouse: Warehouse, limit: int) -> None:
+def _refuse_too_many(
+    rows: int, spec: TableSpec, warehouse: Warehouse, limit: int, command: str
+) -> None:
     """Refuse to take out more than a share of the target.
 
     Raises:
@@ -55,7 +64,6 @@ def _refuse_too_many(rows: int, spec: TableSpec, warehouse: Warehouse, limit: in
             expected=f"at most {limit} % of {int(there):,} rows (`max_delete_percent`)",
             found=f"{rows:,} rows",
             todo="Nothing was changed. If the source is what it should be, raise "
-            "`max_delete_percent` in the table's spec, or for once: prefect deployment run "
-            f"'reconcile/on-demand' --param table={spec.name} "
-            "--param repair=all --param max_delete_percent=…",
+            f"`max_delete_percent` in the table's spec, or for once: {command} --param "
+            "max_delete_percent=…",
         )

@@ -196,4 +196,6 @@ def test_what_may_not_be_taken_out_fails_the_run_with_its_reason(shop: Any, morn
     state = morning(2)
     assert state.type is StateType.FAILED
     assert "`max_delete_percent`" in str(state.message)
+    again = "--param start_date=2023-01-01 --param end_date=2023-01-02 --param zone=UTC"
+    assert f"{again} --param repair=all --param max_delete_percent=…" in str(state.message)
     assert [row[0] for row in shop.target("orders", "id")] == [11, 12]

@@ -182,12 +182,14 @@ def test_deletions_can_be_marked(shop: Any) -> None:
 
 
 def test_not_too_many_are_taken_out_unasked(shop: Any) -> None:
+    """And the command that takes them out is for the days that differ, of those compared."""
     shop.sql("DELETE FROM orders WHERE note IS NULL OR note < 'n3'")
     shop.write_specs(orders={**ORDERS, "hard_deletes": "delete"})
     state = run(table="orders", **JANUARY, repair="all")
     assert state.type is StateType.FAILED
     assert "at most 5 % of 50 rows (`max_delete_percent`); found 15 rows" in str(state.message)
-    assert "--param repair=all --param max_delete_percent=…" in str(state.message)
+    again = "--param start_date=2023-01-01 --param end_date=2023-01-06 --param zone=UTC"
+    assert f"{again} --param repair=all --param max_delete_percent=…" in str(state.message)
     assert len(shop.target("orders")) == 50
     state = run(table="orders", **JANUARY, repair="all", max_delete_percent=30)
     assert state.type is StateType.COMPLETED, state.message
