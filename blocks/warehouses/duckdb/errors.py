@@ -36,6 +36,7 @@ _OF_ITS_TYPE = (
 """Of these, another type of the column may hold the value."""
 
 _LOCKED = re.compile(r"could not set lock|conflicting lock|used by another process", re.IGNORECASE)
+_DENIED = re.compile(r'^[^"]*"[^"]*": permission denied', re.IGNORECASE)  # of a file, by its path
 _TYPE = re.compile(r"to (?:type )?'?([A-Z][A-Z0-9]*(?: WITH TIME ZONE)?(?:\(\d+,\d+\))?)'?(?=\W|$)")
 
 _NO_DATABASE = (
@@ -86,7 +87,7 @@ def translated(columns: Sequence[str] = (), file: str = "") -> Iterator[None]:
 def ferry_error(error: duckdb.Error, columns: Sequence[str] = (), file: str = "") -> FerryError:
     """The driver's error as one of ours; the driver's own is redacted in place."""
     message = str(error)
-    translation = _translate(error, message, loading=bool(file))
+    translation = _translate(error, message, file)
     if isinstance(translation, DataError):
         translation.found = _position(message, columns, file)
     error.args = (f"{type(error).__name__}: {translation}",)
@@ -94,7 +95,7 @@ def ferry_error(error: duckdb.Error, columns: Sequence[str] = (), file: str = ""
 
 
 def _translate(  # noqa: PLR0911 - a table
-    error: duckdb.Error, message: str, *, loading: bool
+    error: duckdb.Error, message: str, file: str
 ) -> FerryError:
     lower, first_line = message.lower(), message.partition("\n")[0]
     if isinstance(error, duckdb.TransactionException) and "conflict" in lower:
@@ -119,25 +120,25 @@ def _translate(  # noqa: PLR0911 - a table
             "this process has the database open with other settings",
             todo="Open it read-write and without settings of its own, or close it.",
         )
-    if isinstance(error, duckdb.PermissionException) or "permission denied" in lower:
-        return AccessError("the database cannot be opened", todo="Check the file's permissions.")
-    if type(error) in (duckdb.IOException, duckdb.Error):  # of no statement, so of no value
-        for said, told in _OF_THE_FILE.items():
-            if said in lower and (told is _NO_ROOM or not loading):  # else of the file it loads
-                problem, todo = told
-                return ConfigurationError(problem, found=type(error).__name__, todo=todo)
-    if "ambiguous reference to catalog or schema" in lower:
-        return ConfigurationError(
-            "the database file is named like a schema in it",
-            todo="Rename the file, to warehouse.duckdb say, and correct the block's `path`.",
-        )
-    if isinstance(error, _VALUES):
+    if isinstance(error, _VALUES):  # before any text is looked at: a value's words are in it
         of_its_type = isinstance(error, _OF_ITS_TYPE) and "json" not in lower
         return DataError(
             "the warehouse cannot hold a value",
             todo="Correct the value in the source, or the column's type."
             if of_its_type
             else CORRECT,
+        )
+    if isinstance(error, duckdb.PermissionException) or _DENIED.search(message):
+        return _denied(first_line, file)
+    if type(error) in (duckdb.IOException, duckdb.Error):  # of no statement, so of no value
+        for said, told in _OF_THE_FILE.items():
+            if said in lower and (told is _NO_ROOM or not file):  # else of the file it loads
+                problem, todo = told
+                return ConfigurationError(problem, found=type(error).__name__, todo=todo)
+    if "ambiguous reference to catalog or schema" in lower:
+        return ConfigurationError(
+            "the database file is named like a schema in it",
+            todo="Rename the file, to warehouse.duckdb say, and correct the block's `path`.",
         )
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
         return SchemaError(
@@ -147,6 +148,16 @@ def _translate(  # noqa: PLR0911 - a table
         )
     # What remains may quote the statement, and that may hold values.
     return FatalError("DuckDB refuses the statement", found=type(error).__name__)
+
+
+def _denied(first_line: str, file: str) -> AccessError:
+    """Which file may not be read or written."""
+    if file and file in first_line:
+        return AccessError(
+            f"the staged file {file} cannot be read",
+            todo="Check its permissions, and those of the stage's folder.",
+        )
+    return AccessError("the database cannot be opened", todo="Check the file's permissions.")
 
 
 def _position(message: str, columns: Sequence[str], file: str) -> str:

@@ -211,6 +211,25 @@ def test_text_that_is_no_json_is_a_data_error_without_it(duckdb_engine: Any) -> 
         assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Kind.JSON, "permission denied to x"),
+        (Kind.JSON, '"/w.duckdb": permission denied'),
+        (Kind.JSON, "ambiguous reference to catalog or schema"),
+        (Kind.INT32, "Permission denied"),
+    ],
+)
+def test_the_words_of_a_value_make_no_other_error_of_it(
+    duckdb_engine: Any, kind: Kind, value: str
+) -> None:
+    table = duckdb_engine.create((TWO[0], Column("v", DataType(kind))))
+    staged = duckdb_engine.stage_rows((TWO[0], Column("v", DataType(Kind.TEXT))), [(1, value)])
+    with pytest.raises(DataError, match="cannot hold a value; found file part-0") as caught:
+        duckdb_engine.warehouse.copy_in(table, staged, duckdb_engine.stage)
+    assert value not in str(caught.value)
+
+
 def test_nothing_is_downloaded(duckdb_engine: Any) -> None:
     settings = dict(duckdb_engine.warehouse.fetch("SELECT name, value FROM duckdb_settings()"))
     assert settings["autoinstall_known_extensions"] in {"false", "0"}

@@ -14,7 +14,7 @@ import pytest
 
 from blocks.warehouses import DuckDBWarehouse
 from blocks.warehouses.duckdb.errors import ferry_error
-from ferry.errors import ConfigurationError, FatalError
+from ferry.errors import AccessError, ConfigurationError, FatalError
 
 
 def text(path: Path) -> None:
@@ -103,3 +103,21 @@ for path in sys.argv[1:]:
         text=True,
     )
     assert told.stdout.split("\n")[:2] == ["2023-01-05 00:00:00+00"] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "file", "told"),
+    [
+        (duckdb.IOException, "", "the database cannot be opened"),
+        (duckdb.IOException, "part-0.csv", "the staged file part-0.csv cannot be read"),
+        (duckdb.IOException, "part-1.csv", "the database cannot be opened"),
+        (duckdb.TransactionException, "", "the database cannot be opened"),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_told_as_what_it_is(
+    error: type[duckdb.Error], file: str, told: str
+) -> None:
+    before = "IO Error" if error is duckdb.IOException else "TransactionContext Error: Failed to"
+    said = f'{before}: Cannot open file "/data/part-0.csv": Permission denied\n\nLINE 1: FROM …'
+    with pytest.raises(AccessError, match=told):
+        raise ferry_error(error(said), file=file)
