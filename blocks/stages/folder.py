@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import stat
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pydantic import Field
 
@@ -79,7 +79,7 @@ class FolderStage(Stage):
         Raises:
             FerryError: As for `put`.
         """
-        self._store(BytesIO(text), key)
+        self._store(io.BytesIO(text), key)
         return StagedFile(key, self._uri(key), len(text), 0)
 
     def read_record(self, key: str) -> bytes | None:
@@ -94,14 +94,20 @@ class FolderStage(Stage):
         return None
 
     def open(self, file: StagedFile) -> BinaryIO:
-        """The file's bytes as a stream.
+        """The file's bytes as a stream, whose reads raise Ferry's errors, too.
 
         Raises:
             FatalError: There is no such file.
             AccessError: No such folder, or no permission.
+            BusyError: The disk fails; a retry may help.
         """
-        with self._explained(f"reading {file.key!r}"):
-            return self._at(file.key).open("rb")
+
+        def explained() -> AbstractContextManager[None]:
+            return self._explained(f"reading {file.key!r}")
+
+        with explained():
+            content = self._at(file.key).open("rb", buffering=0)
+        return io.BufferedReader(_Content(content, explained), _CHUNK_BYTES)
 
     def discard(self, files: Sequence[StagedFile]) -> None:
         """Remove these files, and folders that are empty then; one that is gone is no error.
@@ -235,6 +241,28 @@ class FolderStage(Stage):
             if error.errno in _BUSY:
                 raise BusyError(problem, todo="Check the disk, and its free space.") from error
             raise FatalError(problem, todo="Check the path in the stage's block.") from error
+
+
+class _Content(io.RawIOBase):
+    """A file's bytes: the disk, or the network in front of it, may also fail while it is read."""
+
+    def __init__(
+        self, file: io.FileIO, explained: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self.name = file.name
+        self._file = file
+        self._explained = explained
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        with self._explained():
+            return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _sync(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import stat
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,7 @@ import pytest
 
 from blocks.stages import FolderStage
 from ferry.batch import PartFile, StagedFile
-from ferry.errors import AccessError, DataError, RequestError
+from ferry.errors import AccessError, BusyError, DataError, RequestError
 
 
 @pytest.fixture
@@ -37,6 +39,25 @@ def test_a_part_that_changed_on_its_way_is_not_kept(stage: FolderStage, part: Pa
     with pytest.raises(DataError, match="has changed"):
         stage.put(part, "t/k")
     assert files(stage) == ["t"]
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
+def test_a_disk_that_fails_while_a_file_is_read_may_be_tried_again(
+    stage: FolderStage, part: PartFile, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    class Failing(io.FileIO):
+        def readinto(self, _buffer: object) -> int:
+            raise OSError(code, os.strerror(code))
+
+    stored = stage.put(part, "t/k")
+    with stage.open(stored) as content:
+        assert content.read() == b"0123456789"
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: Failing(path))
+    with (
+        stage.open(stored) as content,
+        pytest.raises(BusyError, match=f"reading 't/k' in .*: {os.strerror(code)}"),
+    ):
+        content.read(4)
 
 
 def test_a_file_appears_only_when_it_is_whole(
