@@ -18,13 +18,17 @@ from ferry.batch import Batch
 from ferry.lookback import own_window, window_length
 from ferry.plan import plan_query
 from ferry.reasons import reason_of
+from ferry.receipts.read_as import refuse_rows_of_others
+from ferry.schema import Column
+from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import NOT_THE_WINDOWS_FAULT
 from flows.pipeline.carry_many import InARow, run_windows
 from flows.pipeline.make_batch import Route, load_route
 from tasks.gather import gather
 from tasks.landed.history import read_coverage, read_run
-from tasks.landed.uncarried import refuse_never_carried
+from tasks.landed.receipts import readings
+from tasks.landed.uncarried import refuse_uncarried
 from tasks.pages.receipt import receipt_line
 from tasks.plan_batch import describe_source
 from tasks.runs.own_state import while_running
@@ -99,11 +103,8 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
     """
     spec, route = batch.spec, load_route(batch.spec)
     windows = _to_catch_up(batch, route)
-    if windows:  # as the plan of a backfill does, before anything moves
-        with suppress(*NOT_THE_WINDOWS_FAULT):  # which the windows meet, and tell
-            source, warehouse = route.source, route.warehouse
-            query = plan_query(spec, "window", windows[0], describe_source(spec, source))
-            refuse_never_carried(spec, "window", query, source, warehouse, backfill=True)
+    if windows:
+        _refuse_never_carried(spec, windows[0], route)
     landed = _landed_before(batch, route) if windows else set[str]()
     batches = [replace(batch, window=window, backfill=True) for window in windows]
     batches = [
@@ -124,6 +125,20 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
         why = f"{batch.target}: {left:,} more windows are left to the next run"
         tried.append(Outcome(str(batch.target), None, reason=why))
     return tried
+
+
+def _refuse_never_carried(spec: TableSpec, window: Window, route: Route) -> None:
+    """Refuse what the plan of a backfill refuses, before anything moves.
+
+    Where the source cannot be asked, the windows meet that, and tell; but whose rows the target
+    has, its receipts tell.
+    """
+    cursor, key = None, list[Column | None]()
+    with suppress(*NOT_THE_WINDOWS_FAULT):
+        query = plan_query(spec, "window", window, describe_source(spec, route.source))
+        cursor, key = query.cursor, [query.schema.column(name) for name in spec.key]
+        refuse_uncarried(spec, query, route.source, backfill=True)
+    refuse_rows_of_others(readings(spec.target, route.warehouse), spec, "window", cursor, key)
 
 
 def _to_catch_up(batch: Batch, route: Route) -> list[Window]:

@@ -115,6 +115,7 @@ def repair_table(
         spec,
         route.source,
         route.warehouse,
+        carries=bool(to_carry),
         to_take_out=to_take_out,
         limit=limit,
         command=command_line(spec, repairing),

@@ -8,8 +8,10 @@ from blocks.source import Source
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.errors import RequestError
+from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.specs.tables import TableSpec
 from tasks.audits.sides import Sides, both_sides
+from tasks.landed.receipts import readings
 from tasks.step import STEP, error_context, explains
 
 
@@ -20,11 +22,12 @@ def prepare_repair(
     source: Source,
     warehouse: Warehouse,
     *,
+    carries: bool,
     to_take_out: int,
     limit: int,
     command: str,
 ) -> Sides:
-    """Both sides of the table, if no more rows are to be taken out of the target than may be.
+    """Both sides of the table, if its rows may be added to, and no more taken out than may be.
 
     Safe to repeat: it only asks.
 
@@ -32,6 +35,7 @@ def prepare_repair(
         spec: The table's spec.
         source: Where it is read from.
         warehouse: Where the target is.
+        carries: Whether windows are to be carried again.
         to_take_out: How many rows the repair is to mark or delete.
         limit: The most percent of the target's rows that may be.
         command: What repairs just the days that differ.
@@ -40,10 +44,17 @@ def prepare_repair(
         RequestError: There are more, the table has no key, or the source takes no SQL. No retry
             helps.
         SchemaError: There is no target, or the two have other columns. No retry helps.
+        DataError: Windows would add rows to those of others in the target. No retry helps.
         ConnectionLostError, BusyError: A retry may help.
     """
     with error_context(str(spec.target), None, "prepare repair"):
         sides = both_sides(spec, source, warehouse)
+        if carries:  # of many past windows none asks by itself
+            names = {name.lower() for name in spec.key}
+            key = [pair.source for pair in sides.pairs if pair.source.name.lower() in names]
+            # By which cursor rows came decides nothing where there is a key.
+            landed = readings(spec.target, warehouse)
+            refuse_rows_of_others(landed, spec, "window", None, key)
         if to_take_out:
             _refuse_too_many(to_take_out, spec, warehouse, limit, command)
         return sides

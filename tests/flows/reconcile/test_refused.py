@@ -95,6 +95,13 @@ def test_types_that_cannot_be_compared(shop: Any) -> None:
 
 
 @ONE_ROUTE
+def test_rows_of_another_source_table_are_not_added_to(shop: Any) -> None:
+    shop.sql("CREATE TABLE older AS SELECT id + 10 AS id, note, modified FROM orders")
+    shop.write_specs(orders={**SPEC, "source_table": "older"})
+    refused(shop, "rows of another source table", "mode full", repair="carry")
+
+
+@ONE_ROUTE
 def test_a_target_that_is_not_there(shop: Any) -> None:
     shop.sql("CREATE TABLE more (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
     shop.write_specs(more=SPEC)
@@ -163,6 +170,7 @@ def test_a_source_that_is_gone_half_way(shop: Any, monkeypatch: pytest.MonkeyPat
 def test_a_view_is_a_source_like_others(shop: Any) -> None:
     shop.sql("CREATE VIEW seen AS SELECT id, note, modified FROM orders")
     shop.write_specs(orders={**SPEC, "source_table": "seen"})
+    sync_table(table="orders", mode="full")
     shop.sql("UPDATE orders SET note = 'silent' WHERE id = 2")
     state = run(table="orders", repair="carry")
     assert state.type is StateType.COMPLETED, state.message

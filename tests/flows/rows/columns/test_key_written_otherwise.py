@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from ferry.errors import DataError
+from blocks.sources import MySQLSource
+from ferry.errors import BusyError, DataError
 from flows.backfill_tables import backfill
+from flows.reconcile_tables import reconcile
+from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tests.harness.plain_runs import run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -60,6 +64,39 @@ def test_a_key_that_is_written_otherwise_is_refused_until_a_full_copy(
     sync_table(table="items", mode="full")
     assert journey.target("items", "stock") == [(2,)]
     assert sync_table(table="items", **again).changed == 0
+
+
+@ROUTE
+def test_a_repair_does_not_add_rows_beside_those_whose_key_was_written_otherwise(
+    journey: Any,
+) -> None:
+    shop(journey, "CHAR(32)", HEX, **BY_DAY)
+    sync_table(table="items", **DAY)
+    journey.sql("ALTER TABLE items MODIFY id UUID")
+
+    state = reconcile(table="items", repair="carry", return_state=True)
+    assert state.type is StateType.FAILED
+    assert "whose key the source wrote otherwise" in str(state.message)
+    assert journey.target("items", "id") == [(HEX,)]
+
+
+@ROUTE
+def test_past_days_are_not_added_where_the_source_cannot_be_asked_for_what_none_would_carry(
+    journey: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caught_up = {**BY_DAY, "start_date": "2023-01-05", "catch_up": True}
+    shop(journey, "CHAR(32)", HEX, **caught_up)
+    run_at(sync_all, datetime(2023, 1, 6, 9, tzinfo=UTC))
+    journey.sql("ALTER TABLE items MODIFY id UUID")
+    journey.sql("UPDATE items SET stock = 2, modified = '2023-01-06 10:00:00'")
+
+    def busy(*_: Any) -> int:
+        raise BusyError("the question takes too long")
+
+    monkeypatch.setattr(MySQLSource, "count_uncarried", busy)
+    state = run_at(sync_all, datetime(2023, 1, 8, 9, tzinfo=UTC))  # nobody has carried the 6th
+    assert "whose key the source wrote otherwise" in str(state.message)
+    assert journey.target("items", "stock") == [(1,)]
 
 
 @ROUTE
