@@ -7,7 +7,7 @@ from ferry import statements as sql
 from ferry.batch import Batch, CursorValue
 from ferry.cursors import counts_no_time, find_cursor
 from ferry.plan import stored_bound
-from ferry.receipts.read_as import read_otherwise, replaced_others
+from ferry.receipts.read_as import PastReading, read_otherwise, replaced_others
 from ferry.receipts.receipt import LOADED
 from ferry.schema import TableSchema
 from ferry.unix_time import to_unix
@@ -35,8 +35,8 @@ def watermark(
     name = there.name
     # A watermark's read, or a full copy, has read all that was there when it began; a window's has
     # not. What was read last decides: if that was read otherwise, or another key has replaced rows
-    # of it since, all is read once more. So it is if windows have brought ids since: the highest
-    # of them tells nothing of those below it.
+    # of it since, all is read once more. So it is if windows, or a watermark by another cursor,
+    # have brought ids since: the highest of them tells nothing of those below it.
     landed = readings(batch.target, warehouse)
     whole = [
         each
@@ -50,7 +50,7 @@ def watermark(
     since = (each for each in landed if each.landed_at > read)
     by_ids = counts_no_time(batch.spec, cursor)
     if any(
-        replaced_others(each.read_as, batch.spec) or (by_ids and each.mode == "window")
+        replaced_others(each.read_as, batch.spec) or (by_ids and _leaves_ids_out(each, name))
         for each in since
     ):
         return None
@@ -65,3 +65,9 @@ def watermark(
     )
     (highest,) = warehouse.fetch(sql.highest_up_to(batch.target, name, bound))[0]
     return None if highest is None else Watermark(highest)
+
+
+def _leaves_ids_out(reading: PastReading, cursor: str) -> bool:
+    """Whether ids may be missing below those that it brought: others were in no bounds of its."""
+    by_another = reading.mode == "watermark" and reading.cursor not in (None, cursor)
+    return reading.mode == "window" or by_another

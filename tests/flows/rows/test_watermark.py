@@ -165,6 +165,26 @@ def test_ids_that_windows_brought_are_not_continued_from(journey: Any) -> None:
     assert sync_table(table="hits").rows_extracted == 1
 
 
+def test_ids_that_a_watermark_by_another_cursor_brought_are_not_continued_from(
+    journey: Any,
+) -> None:
+    journey.sql("CREATE TABLE hits (id INT NOT NULL PRIMARY KEY, modified DATETIME)")
+    journey.sql("INSERT INTO hits VALUES (1, '2023-01-05 12:00:00')")
+    by_ids = {"mode": "watermark", "key": ["id"], "cursor": "id"}
+    journey.write_specs(hits=by_ids)
+    sync_table(table="hits")
+
+    journey.sql("INSERT INTO hits VALUES (2, NULL), (3, '2023-01-07 12:00:00')")
+    journey.write_specs(hits={**by_ids, "cursor": "modified", "null_cursors": "ignore"})
+    sync_table(table="hits")
+    assert journey.target("hits", "id") == [(1,), (3,)]
+
+    journey.write_specs(hits=by_ids)
+    assert sync_table(table="hits").rows_inserted == 1
+    assert journey.target("hits", "id") == [(1,), (2,), (3,)]
+    assert sync_table(table="hits").rows_extracted == 1
+
+
 def ids_there(journey: Any) -> list[Any]:
     there = journey.warehouse.fetch(
         f"SELECT 1 FROM information_schema.tables WHERE table_schema = '{journey.schema}'"
