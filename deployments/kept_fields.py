@@ -7,6 +7,7 @@ as the stage's encryption, stays. A field that is cleared in the UI has its defa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,7 +25,8 @@ class Merged:
 
     Attributes:
         block: The fields that are named, and those that stay.
-        notes: What stays and what does not, by the names of fields, never their values.
+        notes: What changes, what stays and what does not, by the names of fields, never their
+            values.
     """
 
     block: Block
@@ -53,8 +55,18 @@ def with_stored(block: Block, name: str) -> Merged:
         fields = ", ".join(".".join(map(str, each["loc"])) for each in problems)
         unfit = f"replaced whole, what was stored does not fit{f' ({fields})' if fields else ''}"
         return Merged(block, (unfit,))
-    kept = ", ".join(_different(merged, block))
-    return Merged(merged, (*([f"kept as stored: {kept}"] if kept else []), *copied))
+    named = {"changed": _changed(merged, document), "kept as stored": _different(merged, block)}
+    notes = [f"{what}: {fields}" for what, each in named.items() if (fields := ", ".join(each))]
+    return Merged(merged, (*notes, *copied))
+
+
+def _changed(merged: Block, document: BlockDocument) -> Iterator[str]:
+    """The names of the fields that are another than what is stored, as far as that can be read.
+
+    Who registers another environment's by mistake sees by them that the block leads elsewhere now.
+    """
+    with suppress(ValidationError):
+        yield from _different(merged, type(merged).model_validate(dict(document.data)))
 
 
 def _read(kind: type[Block], name: str) -> BlockDocument | None:

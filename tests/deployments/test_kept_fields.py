@@ -183,7 +183,13 @@ def test_what_the_environment_names_goes_before_what_is_stored(
         "FERRY_S3_REGION": "eu-north-1",
     }.items():
         monkeypatch.setenv(each, value)
-    assert register(name) == NOTHING | {"s3-stage": "kept as stored: server_side_encryption"}
+    assert register(name) == {
+        "mysql-source": "changed: port, user, password",
+        "s3-stage": "changed: bucket_name, credentials.aws_secret_access_key,"
+        " credentials.aws_session_token, credentials.region_name;"
+        " kept as stored: server_side_encryption",
+        "redshift-warehouse": "changed: port, user, password, region",
+    }
     source, warehouse, stage = (
         load(MySQLSource, name),
         load(RedshiftWarehouse, name),
@@ -197,6 +203,22 @@ def test_what_the_environment_names_goes_before_what_is_stored(
     assert (stage.bucket_name, stage.server_side_encryption) == ("our-bucket", "AES256")
     assert stage.credentials.aws_secret_access_key == SecretStr("p1anted-s3")
     assert stage.credentials.aws_session_token is None  # it belonged to other keys
+
+
+def test_a_block_that_leads_elsewhere_from_now_on_is_said_to(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another environment's are registered with the same Prefect server."""
+    register(name)
+    monkeypatch.setenv("FERRY_MYSQL_HOST", "unt0ld.example.com")
+    monkeypatch.setenv("FERRY_S3_BUCKET", "unt0ld-bucket")
+    monkeypatch.setenv("FERRY_WAREHOUSE_DATABASE", "unt0ld")
+    assert register(name) == {
+        "mysql-source": "changed: host",
+        "s3-stage": "changed: bucket_name",
+        "redshift-warehouse": "changed: database",
+    }
+    assert register(name) == NOTHING
 
 
 def test_keys_and_an_endpoint_that_are_named_no_more_stay_until_they_are_cleared(
@@ -232,7 +254,7 @@ def test_credentials_that_are_a_block_of_their_own_stay_that_block_or_are_copied
     assert load(S3Stage, name).credentials._block_document_name == name
     monkeypatch.setenv("FERRY_S3_REGION", "eu-north-1")
     assert register(name)["s3-stage"] == (
-        "kept as stored: credentials.assume_role_arn;"
+        "changed: credentials.region_name; kept as stored: credentials.assume_role_arn;"
         f" credentials is a copy of aws-credentials/{name} now, but for region_name"
     )
     stage = load(S3Stage, name).credentials
@@ -296,7 +318,7 @@ def test_which_messages_a_webhook_sends_stays_as_it_was_set(name: str) -> None:
         merged = with_stored(SlackWebhook(url=SecretStr(WEBHOOK)), name)
     finally:
         cast(Any, SlackWebhook).delete(name)
-    assert merged.notes == ("kept as stored: notify_type",)
+    assert merged.notes == ("changed: url", "kept as stored: notify_type")
     assert isinstance(merged.block, SlackWebhook)
     assert merged.block.url.get_secret_value() == WEBHOOK
     assert merged.block.notify_type == "warning"
