@@ -11,11 +11,8 @@ from uuid import UUID, uuid4
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterTags,
     FlowFilter,
     FlowFilterId,
-    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
@@ -34,8 +31,7 @@ from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
-from ferry.runs.watch_notice import WATCHING
-from ferry.runs.window import WINDOW_OF
+from tasks.runs.own_flows import own_flows, watched_deployments
 from tasks.runs.paging import PAGE, all_pages
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -45,9 +41,6 @@ EVENTS = 50
 
 EVENTS_SECONDS = 5.0
 """It gives them in a fraction of that, or will not give them soon."""
-
-WATCHED_FLOWS = frozenset({*WINDOW_OF, *WATCHING, "carry-windows", "notify-failure"})
-"""Ferry's own flows. Whoever makes a deployment of one does not have to know of the tag."""
 
 BEGUN = [StateType.RUNNING, StateType.CANCELLING, StateType.PENDING]
 
@@ -99,7 +92,7 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
         PrefectException, httpx.HTTPError: The server does not answer; a retry may help.
     """
     now = datetime.now(UTC)
-    watched = _watched_deployments(client)
+    watched = watched_deployments(client)
     deployments = {each.id: each for each in watched}
     deployment_names = _deployment_names(client, watched)
     begun = _runs(client, state=BEGUN)
@@ -136,16 +129,6 @@ def _heard(
         return False, {}
 
 
-def _watched_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
-    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
-
-    def read(**chosen: Any) -> Iterator[DeploymentResponse]:
-        return all_pages(lambda at: client.read_deployments(**chosen, limit=PAGE, offset=at))
-
-    both = [*read(flow_filter=_own_flows()), *read(deployment_filter=tagged)]
-    return list({each.id: each for each in both}.values())
-
-
 def _deployment_names(
     client: SyncPrefectClient, deployments: Sequence[DeploymentResponse]
 ) -> dict[UUID, str]:
@@ -172,12 +155,8 @@ def _runs(
     def read(**chosen: Any) -> Iterator[FlowRun]:
         return all_pages(lambda at: client.read_flow_runs(**chosen, limit=PAGE, offset=at))
 
-    both = [*read(flow_filter=_own_flows(), flow_run_filter=chosen), *read(flow_run_filter=tagged)]
+    both = [*read(flow_filter=own_flows(), flow_run_filter=chosen), *read(flow_run_filter=tagged)]
     return list({run.id: run for run in both}.values())
-
-
-def _own_flows() -> FlowFilter:
-    return FlowFilter(name=FlowFilterName(any_=sorted(WATCHED_FLOWS)))
 
 
 def _seen(

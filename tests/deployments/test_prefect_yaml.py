@@ -16,6 +16,7 @@ from ferry.runs.watch import WATCHED
 from ferry.specs.due_time import due_moment
 from ferry.specs.tables import parse_table_specs
 from tasks.runs import watch_look
+from tasks.runs.own_flows import OWN_FLOWS
 
 ROOT = Path(__file__).parents[2]
 TOP_KEYS = {"name", "prefect-version", "definitions", "deployments"}
@@ -164,7 +165,7 @@ def test_runs_of_every_deployment_are_watched(prefect_yaml: dict[str, Any]):
 def test_the_watch_knows_all_of_these_flows(prefect_yaml: dict[str, Any]):
     entrypoints = {deployment["entrypoint"] for deployment in prefect_yaml["deployments"]}
     flows = [load_flow_from_entrypoint(each, use_placeholder_flow=False) for each in entrypoints]
-    assert {flow.name for flow in flows} == watch_look.WATCHED_FLOWS
+    assert {flow.name for flow in flows} == OWN_FLOWS
 
 
 def test_the_page_s_deployment_of_one_s_own_is_one_whose_runs_can_be_ended():
@@ -177,7 +178,7 @@ def test_the_page_s_deployment_of_one_s_own_is_one_whose_runs_can_be_ended():
     assert own["work_pool"]["job_variables"]["env"][watch_look.FREQUENCY]
     flow = load_flow_from_entrypoint(own["entrypoint"], use_placeholder_flow=False)
     flow.validate_parameters(own["parameters"])
-    assert flow.name in watch_look.WATCHED_FLOWS
+    assert flow.name in OWN_FLOWS
     file_settings(own)  # so it can be deployed
 
 
