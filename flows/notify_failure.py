@@ -18,6 +18,7 @@ from ferry.errors import OutcomeUnknownError
 from ferry.reasons import reason_of
 from flows.pipeline.notify import HOOK_SECONDS, NOBODY, OUTCOME_UNKNOWN, notifier_slug, send_notice
 from tasks.runs.notice_claims import NoticeClaim, forget_old_claims
+from tasks.runs.own_flows import deployments_of_others
 from tasks.step import explains
 
 
@@ -47,6 +48,8 @@ def notify_failure(flow_run_id: UUID) -> Any:
         run = client.read_flow_run(flow_run_id)
         if run.state is None or not (run.state.is_failed() or run.state.is_crashed()):
             return Completed(message="nothing to tell: the run is not failed any more")
+        if run.deployment_id and run.deployment_id in deployments_of_others(client):
+            return Completed(message="nothing to tell: a flow of the same name, and not Ferry's")
         claim = NoticeClaim.of(run, client).take_patiently(HOOK_SECONDS)
         if claim is None:
             return Completed(message="nothing to do: the message was sent, or perhaps sent twice")

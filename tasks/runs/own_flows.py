@@ -1,9 +1,15 @@
-"""Which deployments are watched: those of Ferry's own flows, and those that have the tag."""
+"""Which deployments are watched: those of Ferry's own flows, and those that have the tag.
+
+A flow of somebody else at the same Prefect server may have the name of one of Ferry's, as
+`backfill`: of that one nothing is ended and nothing told. Its code tells them apart.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -15,12 +21,25 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.responses import DeploymentResponse
 
 from ferry.runs.watch import WATCHED
-from ferry.runs.watch_notice import WATCHING
-from ferry.runs.window import WINDOW_OF
 from tasks.runs.paging import PAGE, all_pages
 
-OWN_FLOWS = frozenset({*WINDOW_OF, *WATCHING, "carry-windows", "notify-failure"})
-"""Ferry's own flows. Whoever makes a deployment of one does not have to know of the tag."""
+OWN_FLOWS = {
+    "backfill": "flows.backfill_tables.backfill",
+    "build-summary": "flows.build_summary.build_summary",
+    "carry-windows": "flows.carry_windows.carry_windows",
+    "check-due": "flows.check_due.check_due",
+    "coverage": "flows.show_coverage.show_coverage",
+    "notify-failure": "flows.notify_failure.notify_failure",
+    "reconcile": "flows.reconcile_tables.reconcile",
+    "sync-all": "flows.sync_all.sync_all",
+    "sync-table": "flows.sync_table.sync_table",
+    "update-symbols": "flows.update_symbols.update_symbols",
+    "watch-runs": "flows.watch_runs.watch_runs",
+}
+"""Ferry's own flows by their names, and where the code of each is.
+
+Whoever makes a deployment of one does not have to know of the tag.
+"""
 
 
 def own_flows() -> FlowFilter:
@@ -31,9 +50,28 @@ def own_flows() -> FlowFilter:
 def watched_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
     """The deployments of Ferry's own flows, and any that has the tag; each once."""
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
-
-    def read(**chosen: Any) -> Iterator[DeploymentResponse]:
-        return all_pages(lambda at: client.read_deployments(**chosen, limit=PAGE, offset=at))
-
-    both = [*read(flow_filter=own_flows()), *read(deployment_filter=tagged)]
+    named = (each for each in _read(client, flow_filter=own_flows()) if not is_of_another(each))
+    both = [*named, *_read(client, deployment_filter=tagged)]
     return list({each.id: each for each in both}.values())
+
+
+def deployments_of_others(client: SyncPrefectClient) -> set[UUID]:
+    """Deployments of somebody else's flows that have the name of one of Ferry's."""
+    return {each.id for each in _read(client, flow_filter=own_flows()) if is_of_another(each)}
+
+
+def is_of_another(deployment: DeploymentResponse) -> bool:
+    """Whether its code is not Ferry's, and nobody wants it to be watched.
+
+    Prefect writes where code is as `flows.sync_all.sync_all`, `flows.sync_all:sync_all` or
+    `flows/sync_all.py:sync_all`, below any folder. Of a deployment that does not say, only the name
+    of its flow is known.
+    """
+    if not deployment.entrypoint or WATCHED in deployment.tags:
+        return False
+    code = "." + re.sub(r"\.py:|[:/\\]", ".", deployment.entrypoint)
+    return not code.endswith(tuple(f".{own}" for own in OWN_FLOWS.values()))
+
+
+def _read(client: SyncPrefectClient, **chosen: Any) -> Iterator[DeploymentResponse]:
+    return all_pages(lambda at: client.read_deployments(**chosen, limit=PAGE, offset=at))

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from tasks.runs.notice_claims import SENDING, SENT, NoticeClaim, all_claims
+from tasks.runs.own_flows import deployments_of_others
 from tasks.runs.paging import PAGE, all_pages
 
 LOOK_BACK = timedelta(days=2)
@@ -45,7 +46,8 @@ def unreported_runs(
         after_=now - LOOK_BACK,  # type: ignore[arg-type]
         before_=now - timedelta(seconds=older_than_seconds),  # type: ignore[arg-type]
     )
-    failed = _failed(client, flows, ended)
+    others = deployments_of_others(client)
+    failed = (run for run in _failed(client, flows, ended) if run.deployment_id not in others)
     unreported = (run for run in failed if not _is_reported(NoticeClaim.of(run, client), claims))
     return list(itertools.islice(unreported, MOST))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,7 +31,7 @@ from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
-from tasks.runs.own_flows import own_flows, watched_deployments
+from tasks.runs.own_flows import deployments_of_others, own_flows, watched_deployments
 from tasks.runs.paging import PAGE, all_pages
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -95,9 +95,10 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     watched = watched_deployments(client)
     deployments = {each.id: each for each in watched}
     deployment_names = _deployment_names(client, watched)
-    begun = _runs(client, state=BEGUN)
+    others = deployments_of_others(client)
+    begun = _runs(client, others, state=BEGUN)
     due_before = now - timedelta(seconds=patience.late_seconds)
-    late = _runs(client, state=[StateType.SCHEDULED], due_before=due_before)
+    late = _runs(client, others, state=[StateType.SCHEDULED], due_before=due_before)
     running = [run.id for run in begun if run.state_type != StateType.PENDING]
     heard, beats = _heard(client, probe, running)
     probe.send()
@@ -140,8 +141,13 @@ def _deployment_names(
 
 
 def _runs(
-    client: SyncPrefectClient, *, state: list[StateType], due_before: datetime | None = None
+    client: SyncPrefectClient,
+    others: Collection[UUID],
+    *,
+    state: list[StateType],
+    due_before: datetime | None = None,
 ) -> list[FlowRun]:
+    """The runs of Ferry's own flows, but not of these deployments, and any that has the tag."""
     due = (
         FlowRunFilterExpectedStartTime(before_=due_before)  # type: ignore[arg-type]
         if due_before
@@ -155,7 +161,9 @@ def _runs(
     def read(**chosen: Any) -> Iterator[FlowRun]:
         return all_pages(lambda at: client.read_flow_runs(**chosen, limit=PAGE, offset=at))
 
-    both = [*read(flow_filter=own_flows(), flow_run_filter=chosen), *read(flow_run_filter=tagged)]
+    named = read(flow_filter=own_flows(), flow_run_filter=chosen)
+    both = [run for run in named if run.deployment_id not in others]
+    both += read(flow_run_filter=tagged)
     return list({run.id: run for run in both}.values())
 
 

@@ -164,8 +164,11 @@ def test_runs_of_every_deployment_are_watched(prefect_yaml: dict[str, Any]):
 
 def test_the_watch_knows_all_of_these_flows(prefect_yaml: dict[str, Any]):
     entrypoints = {deployment["entrypoint"] for deployment in prefect_yaml["deployments"]}
-    flows = [load_flow_from_entrypoint(each, use_placeholder_flow=False) for each in entrypoints]
-    assert {flow.name for flow in flows} == OWN_FLOWS
+    flows = {
+        load_flow_from_entrypoint(each, use_placeholder_flow=False).name: each
+        for each in entrypoints
+    }
+    assert flows == OWN_FLOWS
 
 
 def test_the_page_s_deployment_of_one_s_own_is_one_whose_runs_can_be_ended():

@@ -13,6 +13,7 @@ from flows import notify_failure as notify
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
 from tasks.runs.notice_claims import NoticeClaim
+from tasks.runs.unreported import unreported_runs
 from tests.harness.api import Api
 from tests.harness.failing import WINDOW, backstop, fail, make_shop, run_id
 from tests.harness.slack import Slack
@@ -65,6 +66,24 @@ def test_a_run_whose_deployment_was_deleted_meanwhile_is_told_by_its_flow_s_name
     assert backstop(run.id).type is StateType.COMPLETED
     (message,) = slack.messages
     assert "Window: " in message and "\nFlow: sync-table\n" in message
+
+
+def test_a_run_of_another_team_s_flow_of_the_same_name_is_told_by_nobody(
+    shop: Any, slack: Slack, api: Api
+) -> None:
+    """Its message may be anything: what fails there may quote a row."""
+    flow_id = api.client.create_flow_from_name("backfill")
+    deployment = api.client.create_deployment(
+        flow_id, name=f"theirs-{shop.schema}", entrypoint="jobs/backfill.py:backfill"
+    )
+    run = api.client.create_flow_run_from_deployment(deployment)
+    api.client.set_flow_run_state(run.id, Failed(message="no such customer: Ada"), force=True)
+    state = backstop(run.id)
+    unreported = unreported_runs(api.client, ["backfill"], older_than_seconds=-5)
+    api.client.delete_deployment(deployment)
+    assert state.message == "nothing to tell: a flow of the same name, and not Ferry's"
+    assert run.id not in {each.id for each in unreported}
+    assert slack.posted == []
 
 
 def test_the_backstop_tells_the_schedule_of_a_run_whose_window_only_its_flow_knows(

@@ -40,11 +40,19 @@ def test_what_stands_still_is_seen_though_no_events_are_given(
 
 
 @pytest.mark.parametrize(
-    ("flow", "tags", "seen"),
-    [("sync-all", [], True), ("of-ones-own", [WATCHED], True), ("of-ones-own", [], False)],
+    ("flow", "code", "tags", "seen"),
+    [
+        ("sync-all", None, [], True),
+        ("sync-all", "flows.sync_all.sync_all", [], True),
+        ("sync-all", "/opt/ferry/flows/sync_all.py:sync_all", [], True),
+        ("sync-all", "flows/everything.py:sync_all", [], False),  # another team's
+        ("sync-all", "flows/everything.py:sync_all", [WATCHED], True),
+        ("of-ones-own", None, [WATCHED], True),
+        ("of-ones-own", None, [], False),
+    ],
 )
 def test_runs_of_ferry_s_flows_are_seen_without_a_tag_others_with_it(
-    api: Api, flow: str, tags: list[str], seen: bool
+    api: Api, flow: str, code: str | None, tags: list[str], seen: bool
 ) -> None:
     """So is a deployment that somebody makes of `sync-all`, for one table at another time."""
     name = f"orders-{uuid.uuid4().hex[:8]}"
@@ -53,6 +61,7 @@ def test_runs_of_ferry_s_flows_are_seen_without_a_tag_others_with_it(
         api.client.create_flow_from_name(flow),
         name,
         work_pool_name=name,
+        entrypoint=code,
         tags=tags,
         job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}},
     )
