@@ -132,7 +132,7 @@ def refuse_rows_of_others(
     would stand there twice. A full copy replaces all of them.
 
     Args:
-        readings: What has landed in the target as it is now.
+        readings: What has landed in the target as it is now, also if it is void by now.
         spec: The table's spec.
         mode: How the table is to be read.
         cursor: The cursor by which it is to be read.

@@ -18,6 +18,8 @@ from ferry.receipts.receipt import (
     LOADED,
     RECEIPT_COLUMNS,
     RECEIPTS,
+    TARGET_LOST_ROWS,
+    TARGET_MADE_ANEW,
     VOID,
     Receipt,
     from_row,
@@ -252,12 +254,19 @@ def void_moment(tx: Transaction, table: TableName, now: datetime) -> datetime:
     return moment_after(tx.fetch(select)[0][0], now)
 
 
-def last_void(tx: Transaction, table: TableName) -> datetime:
-    """The moment up to which the table's receipts are void; long ago if they are not."""
+def last_void(tx: Transaction, table: TableName, *labels: str) -> datetime:
+    """The moment up to which the table's receipts are void; long ago if they are not.
+
+    Args:
+        tx: Where to ask.
+        table: The target.
+        labels: Why they are, as the labels of voids say it; whatever the reason if none is given.
+    """
+    why = f" AND window_label IN ({', '.join([PARAM] * len(labels))})" if labels else ""
     select = Statement(
         f"SELECT MAX(finished_at) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {PARAM} AND status = {PARAM}",
-        (str(table), VOID),
+        f"WHERE table_name = {PARAM} AND status = {PARAM}{why}",
+        (str(table), VOID, *labels),
     )
     moment: datetime | None = tx.fetch(select)[0][0]
     return moment or BEFORE_ALL
@@ -321,13 +330,23 @@ def read_columns_carried(tx: Transaction, table: TableName) -> list[ColumnsCarri
     return [ColumnsCarried(names_of(text), *found) for text, *found in tx.fetch(select)]
 
 
-def read_readings(tx: Transaction, table: TableName) -> list[PastReading]:
-    """What has landed in what the target is now, once for each way in which it was read."""
+def read_readings(
+    tx: Transaction, table: TableName, *, also_void: bool = False
+) -> list[PastReading]:
+    """What has landed in what the target is now, once for each way in which it was read.
+
+    Args:
+        tx: Where to ask.
+        table: The target.
+        also_void: Also what does not count any more, but whose rows are still there, as of a void
+            for a new column: only one that tells that the target had no rows says that they went.
+    """
+    since = last_void(tx, table, *((TARGET_MADE_ANEW, TARGET_LOST_ROWS) if also_void else ()))
     select = Statement(
         "SELECT read_as, cursor_name, mode, status, MAX(finished_at), "  # noqa: S608
         f"MAX(COALESCE(read_at, started_at)) FROM {_RECEIPTS} WHERE table_name = {PARAM} "
         f"AND status <> {PARAM} AND finished_at > {PARAM} "
         "GROUP BY read_as, cursor_name, mode, status",
-        (str(table), VOID, last_void(tx, table)),
+        (str(table), VOID, since),
     )
     return [PastReading(*row) for row in tx.fetch(select)]

@@ -27,7 +27,7 @@ from flows.pipeline.carry_many import InARow, run_windows
 from flows.pipeline.make_batch import Route, load_route
 from tasks.gather import gather
 from tasks.landed.history import read_coverage, read_run
-from tasks.landed.receipts import readings
+from tasks.landed.receipts import whose_rows
 from tasks.landed.uncarried import refuse_uncarried
 from tasks.pages.receipt import receipt_line
 from tasks.plan_batch import describe_source
@@ -138,7 +138,7 @@ def _refuse_never_carried(spec: TableSpec, window: Window, route: Route) -> None
         query = plan_query(spec, "window", window, describe_source(spec, route.source))
         cursor, key = query.cursor, [query.schema.column(name) for name in spec.key]
         refuse_uncarried(spec, query, route.source, backfill=True)
-    refuse_rows_of_others(readings(spec.target, route.warehouse), spec, "window", cursor, key)
+    refuse_rows_of_others(whose_rows(spec.target, route.warehouse), spec, "window", cursor, key)
 
 
 def _to_catch_up(batch: Batch, route: Route) -> list[Window]:

@@ -11,7 +11,7 @@ from ferry.errors import RequestError
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.specs.tables import TableSpec
 from tasks.audits.sides import Sides, both_sides
-from tasks.landed.receipts import readings
+from tasks.landed.receipts import whose_rows
 from tasks.step import STEP, error_context, explains
 
 
@@ -53,7 +53,7 @@ def prepare_repair(
             names = {name.lower() for name in spec.key}
             key = [pair.source for pair in sides.pairs if pair.source.name.lower() in names]
             # By which cursor rows came decides nothing where there is a key.
-            landed = readings(spec.target, warehouse)
+            landed = whose_rows(spec.target, warehouse)
             refuse_rows_of_others(landed, spec, "window", None, key)
         if to_take_out:
             _refuse_too_many(to_take_out, spec, warehouse, limit, command)

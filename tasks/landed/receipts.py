@@ -99,6 +99,12 @@ def readings(table: TableName, warehouse: Warehouse) -> list[PastReading]:
     return from_receipts(lambda: read_readings(warehouse, table), list[PastReading](), warehouse)
 
 
+def whose_rows(table: TableName, warehouse: Warehouse) -> list[PastReading]:
+    """The same, also of what is void, as far as its rows are still there."""
+    none = list[PastReading]()
+    return from_receipts(lambda: read_readings(warehouse, table, also_void=True), none, warehouse)
+
+
 def columns_carried(
     batch: Batch, before: LandedBefore, warehouse: Warehouse
 ) -> tuple[ColumnsCarried, ...]:

@@ -13,7 +13,7 @@ from ferry.plan import window_bounds
 from ferry.receipts.read_as import refuse_rows_of_others
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import EARLIEST, LATEST, Window
-from tasks.landed.receipts import readings
+from tasks.landed.receipts import whose_rows
 from tasks.places.readers import place_among_readers
 
 _BEYOND = f"before {EARLIEST.date()} or after {LATEST.date() - timedelta(days=1)}"
@@ -47,7 +47,7 @@ def refuse_never_carried(
     """
     refuse_uncarried(spec, query, source, backfill=backfill)
     key = [query.schema.column(name) for name in spec.key]
-    refuse_rows_of_others(readings(spec.target, warehouse), spec, mode, query.cursor, key)
+    refuse_rows_of_others(whose_rows(spec.target, warehouse), spec, mode, query.cursor, key)
 
 
 def refuse_uncarried(

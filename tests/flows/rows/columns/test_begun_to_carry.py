@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ferry.errors import SchemaError, StaleReadError
+from ferry.errors import DataError, SchemaError, StaleReadError
 from flows.sync_table import sync_table
 from tasks.target.prepare import prepare_target
 from tests.flows.rows.two_days import FIRST, SECOND, THIRD, fill, missing
@@ -244,3 +244,28 @@ def test_a_batch_of_a_part_has_not_looked_at_the_other_rows(people: Any) -> None
     people.sql("UPDATE people SET country = 'IT' WHERE id = 1")
     sync_table(table="people", run_date=SECOND)
     assert missing() == {FIRST: WHY}
+
+
+def test_rows_of_another_source_table_are_still_known_after_a_void_for_a_column(
+    journey: Any,
+) -> None:
+    """It is said before the batch lands, and takes no row out."""
+    journey.sql("CREATE TABLE people (id BIGINT NOT NULL, modified DATETIME NOT NULL)")
+    journey.sql("INSERT INTO people VALUES (1, '2023-01-05 10:00:00'), (2, '2023-01-06 10:00:00')")
+    journey.write_specs(people=SPEC)
+    sync_table(table="people", run_date=FIRST)
+    sync_table(table="people", run_date=SECOND)
+    journey.sql("ALTER TABLE people ADD COLUMN country CHAR(2)")
+    journey.sql("UPDATE people SET country = 'DE'")
+    journey.sql("INSERT INTO people VALUES (2, '2023-01-06 10:00:00', 'FR')")
+    with pytest.raises(DataError, match="of one key"):
+        sync_table(table="people", run_date=SECOND)
+    assert [each.status for each in journey.receipts("people")] == ["loaded", "loaded", "void"]
+
+    journey.sql(
+        "CREATE TABLE persons (id BIGINT NOT NULL, modified DATETIME NOT NULL, country CHAR(2))"
+    )
+    journey.write_specs(people={**SPEC, "source_table": "persons"})
+    with pytest.raises(DataError, match="rows of another source table"):
+        sync_table(table="people", run_date=FIRST)
+    assert journey.target("people", "id") == [(1,), (2,)]
