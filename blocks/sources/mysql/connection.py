@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import ipaddress
 import select
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,15 @@ SHOW SESSION VARIABLES WHERE Variable_name IN ('max_execution_time', 'max_statem
 
 _PING_AFTER_SECONDS = 1.0
 
+# A statement may be silent for ten minutes; firewalls forget a connection in less. Asked once a
+# minute whether it is there, the server is given up after six unanswered questions.
+_KEEPALIVE_IDLE_SECONDS, _KEEPALIVE_INTERVAL_SECONDS, _KEEPALIVE_COUNT = 60, 10, 6
+_KEEPALIVE = {
+    getattr(socket, "TCP_KEEPIDLE", 0x10): _KEEPALIVE_IDLE_SECONDS,  # macOS has no such name
+    socket.TCP_KEEPINTVL: _KEEPALIVE_INTERVAL_SECONDS,
+    socket.TCP_KEEPCNT: _KEEPALIVE_COUNT,
+}
+
 
 def _is_good(connection: pymysql.Connection[Any], idle_seconds: float) -> bool:
     """Whether the server is still there: nothing has come from it, and it answers if asked."""
@@ -67,6 +77,13 @@ def _is_good(connection: pymysql.Connection[Any], idle_seconds: float) -> bool:
     except (pymysql.MySQLError, OSError, ValueError):
         return False
     return True
+
+
+def _keep_alive(connection: pymysql.Connection[Any]) -> None:
+    """Ask whether the server is there while it is silent: PyMySQL would after two hours."""
+    with contextlib.suppress(OSError):  # it is gone already, which the next statement tells
+        for option, value in _KEEPALIVE.items():
+            connection._sock.setsockopt(socket.IPPROTO_TCP, option, value)  # type: ignore[attr-defined]
 
 
 def _close(connection: pymysql.Connection[Any]) -> None:
@@ -215,6 +232,7 @@ class MySQLServer:
             )
         except RuntimeError as error:
             raise login_error(error, self.address) from error
+        _keep_alive(connection)
         try:
             connection.begin()
         except BaseException:
@@ -226,7 +244,12 @@ class MySQLServer:
         """ConnectorX's URL. It holds the password."""
         # On loopback the driver would hop over to the socket file that the server names: without
         # TLS, and, at the end of a tunnel, to another server than the one asked for.
-        options = {"prefer_socket": "false"}
+        options = {
+            "prefer_socket": "false",
+            "tcp_keepalive_time_ms": str(_KEEPALIVE_IDLE_SECONDS * 1000),
+            "tcp_keepalive_probe_interval_secs": str(_KEEPALIVE_INTERVAL_SECONDS),
+            "tcp_keepalive_probe_count": str(_KEEPALIVE_COUNT),
+        }
         verifies = self._verifies()
         if verifies:
             options["ssl-mode"] = "VERIFY_IDENTITY"

@@ -167,6 +167,49 @@ def test_rows_come_over_tls_also_on_loopback(shop: MySQLShop) -> None:
         assert bool(row["c0"]) is bool(by_pymysql) is encrypted
 
 
+def _keepalives_of(process: Path) -> list[int]:
+    """In how many hundredths of a second a process's TCP connections ask for the other end.
+
+    https://docs.kernel.org/networking/proc_net_tcp.html
+    """
+    with contextlib.suppress(OSError):  # a file is closed meanwhile
+        files = [str(file.readlink()) for file in (process / "fd").iterdir()]
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        timers = [row[5].split(":") for row in rows if f"socket:[{row[9]}]" in files]
+        return [int(hundredths, 16) for kind, hundredths in timers if kind == "02"]
+    return []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells of its timers")
+def test_a_silent_reader_asks_every_minute_whether_the_server_is_there(
+    shop: MySQLShop, reading_processes: Callable[[], list[Path]]
+) -> None:
+    server = shop.source._server
+    reader = MySQLReader(server.url(), "SELECT SLEEP(3) AS c0", (), 10, 10, server.address)
+    thread = threading.Thread(target=lambda: list(reader.batches()))
+    thread.start()
+    keepalives: list[int] = []
+    while thread.is_alive() and not keepalives:
+        time.sleep(0.05)
+        keepalives = [each for child in reading_processes() for each in _keepalives_of(child)]
+    thread.join()
+
+    assert keepalives
+    assert all(0 < hundredths <= 6000 for hundredths in keepalives)
+
+
+def test_a_silent_answer_is_kept_alive_too(shop: MySQLShop) -> None:
+    with contextlib.closing(shop.source._server.connect()) as connection:
+        sock = connection._sock  # type: ignore[attr-defined]
+        asked = [
+            sock.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        ]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+    assert asked == [60, 10, 6]
+
+
 @pytest.mark.parametrize("authority", ["ours", "the machine's"])
 def test_a_certificate_for_another_name_is_refused(
     shop: MySQLShop,
