@@ -47,13 +47,19 @@ _SIZES_OF_NOW = "SET SESSION time_zone = '+00:00' /*!80000 , information_schema_
 # leaves it out; behind something, since a comment alone is an empty statement to MariaDB.
 # https://dev.mysql.com/doc/refman/8.4/en/information-schema-optimization.html
 
-_TIME_LIMITS = """
-SHOW SESSION VARIABLES WHERE Variable_name IN ('max_execution_time', 'max_statement_time')
+_LIMITS = """
+SHOW SESSION VARIABLES
+WHERE Variable_name IN ('max_execution_time', 'max_statement_time', 'group_concat_max_len')
 """
-# MySQL's in milliseconds and of SELECT alone, MariaDB's in seconds; 0 is no limit. Asked by name,
-# since a proxy may tell another version than its server's.
+# The first is MySQL's, in milliseconds and of SELECT alone, the second MariaDB's, in seconds; 0 is
+# no limit. Beyond the third, in bytes, GROUP_CONCAT in a view would be cut with no more than a
+# warning. Asked by name, since a proxy may tell another version than its server's.
 # https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_max_execution_time
 # https://mariadb.com/kb/en/server-system-variables/#max_statement_time
+# https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_group_concat_max_len
+
+_LONGEST_BYTES = 2**30
+"""No server sends a longer value: the most that `max_allowed_packet` can be."""
 
 _PING_AFTER_SECONDS = 1.0
 
@@ -111,10 +117,11 @@ class _Connection(pymysql.Connection):
     session: tuple[str, ...] = SESSION
 
     def begin(self) -> None:
-        """Begin the session: as every one, and without the time limit that the server sets for it.
+        """Begin the session: as every one, and without limits that the server sets for it.
 
-        A long read would end at the same place whenever it is tried again. How long Ferry waits is
-        `read_timeout_seconds`. Who has no limit is sent nothing: a proxy may not know the setting.
+        A long read would end at the same place whenever it is tried again; how long Ferry waits is
+        `read_timeout_seconds`. A long list in a view would be cut. Who has no such limit is sent
+        nothing: a proxy may not know the setting.
 
         Raises:
             pymysql.MySQLError: The caller turns it into Ferry's.
@@ -122,20 +129,30 @@ class _Connection(pymysql.Connection):
         with self.cursor() as cursor:
             for statement in (*SESSION, _SIZES_OF_NOW):
                 cursor.execute(statement)
-            try:
-                self.session = (*SESSION, *_lift(cursor))
-            except pymysql.MySQLError as error:
-                if not is_the_server_s(error):  # else it does not let anybody ask, or lift one
-                    raise
+            if not _goes(cursor, _LIMITS):
+                return
+            lifting = [_lifted(str(name), str(limit)) for name, limit in cursor.fetchall()]
+            self.session = (*SESSION, *(each for each in lifting if each and _goes(cursor, each)))
 
 
-def _lift(cursor: Cursor) -> list[str]:
-    """Lift the limits that there are; by which statements."""
-    cursor.execute(_TIME_LIMITS)
-    lifted = [f"SET SESSION {name} = 0" for name, limit in cursor.fetchall() if float(limit)]
-    for statement in lifted:
+def _goes(cursor: Cursor, statement: str) -> bool:
+    """Whether the server does what it is asked: it may not let anybody ask, or lift a limit."""
+    try:
         cursor.execute(statement)
-    return lifted
+    except pymysql.MySQLError as error:
+        if not is_the_server_s(error):
+            raise
+        return False
+    return True
+
+
+def _lifted(name: str, limit: str) -> str:
+    """The statement that lifts this limit; nothing where there is none."""
+    if name.lower() == "group_concat_max_len":
+        wanted = _LONGEST_BYTES if int(limit) < _LONGEST_BYTES else None
+    else:
+        wanted = 0 if float(limit) else None
+    return "" if wanted is None else f"SET SESSION {name} = {wanted}"
 
 
 def session_of(cursor: Cursor) -> tuple[str, ...]:

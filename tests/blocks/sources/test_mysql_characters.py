@@ -10,6 +10,7 @@ import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
+from blocks.sources.mysql.connection import session_of
 from ferry.batch import ExtractQuery
 from ferry.errors import DataError
 from ferry.schema import TableName
@@ -168,6 +169,33 @@ def test_every_row_arrives_whatever_the_server_allows_a_select(many: MySQLShop, 
     query = ExtractQuery(source.describe(TableName("", "many")))
     assert sum(batch.num_rows for batch in source.read(query)) == 100_000
     assert len(source.fetch(f"SELECT id FROM `{many.database}`.many LIMIT 500")) == 500
+
+
+@pytest.mark.parametrize("length", [400, 1024])  # as a VARCHAR, and as MySQL has it by default
+def test_a_list_in_a_view_arrives_whole_whatever_length_the_server_cuts_lists_at(
+    shop: MySQLShop, ruled: Any, length: int
+) -> None:
+    rule, source = ruled
+    rule("group_concat_max_len", length)
+    shop.run("CREATE TABLE tags (id INT PRIMARY KEY, tag VARCHAR(9))")
+    shop.run(f"INSERT INTO tags SELECT seq, CONCAT('é', seq) FROM {shop.numbers(1, 1000)}")
+    lists = "GROUP_CONCAT(tag ORDER BY id) AS tags, JSON_ARRAYAGG(tag) AS j"
+    shop.run(f"SET SESSION group_concat_max_len = {length}")  # who made it had no more, either
+    shop.run(f"CREATE VIEW words AS SELECT 1 AS id, {lists} FROM tags")
+    whole = ",".join(f"é{n}" for n in range(1, 1001))
+
+    ((_, tags, documents),) = read(source)
+    assert tags == whole
+    assert len(json.loads(documents)) == 1000
+    asked = source.fetch("SELECT tags FROM words")  # as fingerprints and rows of a part are
+    assert asked == [(whole,)]
+
+
+def test_a_server_that_lets_lists_be_longer_is_left_so(shop: MySQLShop, ruled: Any) -> None:
+    rule, source = ruled
+    rule("group_concat_max_len", 2**30)
+    with source._server.cursor() as cursor:
+        assert not [each for each in session_of(cursor) if "group_concat" in each]
 
 
 LIMITS = {"mysql": ("max_execution_time", 20), "mariadb": ("max_statement_time", 0.02)}
