@@ -90,8 +90,8 @@ import sys
 from blocks.warehouses import DuckDBWarehouse
 for path in sys.argv[1:]:
     warehouse = DuckDBWarehouse(path=path)
-    warehouse.execute("CREATE TABLE t AS SELECT TIMESTAMP '2023-01-05 00:00:00'::TIMESTAMPTZ AS at")
-    print(warehouse.fetch("SELECT at::VARCHAR FROM t")[0][0])
+    warehouse.execute("CREATE TABLE t AS SELECT TIMESTAMP '2023-01-05 00:00:00'::TIMESTAMPTZ AS d")
+    print(warehouse.fetch("SELECT d::VARCHAR FROM t")[0][0])
 """
     files = [str(tmp_path / name) for name in ("one.duckdb", "two.duckdb")]
     seoul = {**os.environ, "TZ": "Asia/Seoul"}
