@@ -38,7 +38,8 @@ class Connection(psycopg2.extensions.connection):
 # What begins so, and has none of these words, leaves the session as it was: no setting, no
 # temporary table (which would hide a permanent one), no prepared statement, no lock of the session.
 _KEEPS_SESSION = re.compile(
-    r"\s*(SELECT|INSERT|DELETE|LOCK|COPY|(CREATE|ALTER|DROP) (UNLOGGED )?(TABLE|SCHEMA|INDEX))\b"
+    r"\s*(WITH|SELECT|INSERT|DELETE|LOCK|COPY"
+    r"|(CREATE|ALTER|DROP) (UNLOGGED )?(TABLE|SCHEMA|INDEX))\b"
     r"(?!.*(\b(temp|temporary|set|set_config)\b|advisory|#))",
     re.IGNORECASE | re.DOTALL,
 )

@@ -15,6 +15,7 @@ from blocks import pool as pool_module
 from blocks.pool import Pool
 from blocks.postgres import session as postgres_session
 from blocks.warehouses import RedshiftWarehouse
+from ferry.schema import TableName
 
 
 @dataclass
@@ -125,6 +126,15 @@ class TestWarehouseSessions:
         first = session(warehouse)
         with warehouse.transaction() as tx:
             assert tx.fetch("SELECT pg_backend_pid()") == [(first,)]
+        assert session(warehouse) == first
+
+    def test_looks_at_a_target_keep_it(self, warehouse: Any) -> None:
+        table = TableName("raw_data", "looked_at")
+        first = session(warehouse)
+        with warehouse.transaction() as tx:
+            warehouse.side_effects(table, tx)
+            warehouse.describe(table, tx)
+        warehouse.held_columns(table)
         assert session(warehouse) == first
 
     def test_one_that_the_server_ended_meanwhile_fails_nobody(
