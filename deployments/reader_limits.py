@@ -13,28 +13,34 @@ from prefect.exceptions import ObjectNotFound
 
 from tasks.places.readers import backfill_limit, readers_limit
 
+READERS = 4
+"""How many read from a source at once where nobody has said another number."""
+
 REGISTERED = "ferry_registered_limits"
 """The variable that remembers which numbers were registered, so that others are people's."""
 
 
-def register_limits(source: str, readers: int) -> list[str]:
+def register_limits(source: str, readers: int | None = None) -> list[str]:
     """Let so many read from the source at once, over all processes; backfills one fewer, or one.
 
     What somebody set in Prefect's UI stays, until another number is registered than the last time.
 
     Args:
         source: The name of the source block.
-        readers: How many.
+        readers: How many; None for as many as were registered the last time.
 
     Returns:
         The names of the limits; with its number, where one is kept that differs.
     """
-    wanted = {readers_limit(source): readers, backfill_limit(source): max(1, readers - 1)}
+    many = READERS if readers is None else readers
+    wanted = {readers_limit(source): many, backfill_limit(source): max(1, many - 1)}
     lines = []
     with get_client(sync_client=True) as client:
         variable = client.read_variable_by_name(REGISTERED)
         value = variable.value if variable else None
         before: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
+        if readers is None:
+            wanted |= {name: before[name] for name in wanted.keys() & before.keys()}
         for name, limit in wanted.items():
             there = _limit(client, name)
             if there is None or before.get(name, limit) != limit:

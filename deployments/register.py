@@ -67,7 +67,9 @@ def register(profile: str) -> list[str]:
     """
     check_settings(os.environ)
     slack, notifier = _slack(), notifier_name(os.environ)  # before anything is saved
-    sources, readers = _sources(), _number("FERRY_READERS", "4")
+    sources = _sources()
+    # Whoever registers a new password need not know how many were to read.
+    readers = _number("FERRY_READERS") if "FERRY_READERS" in os.environ else None
     folder = Path(os.environ.get("FERRY_DATA", ".ferry/demo")).resolve()
     blocks: dict[str, Block] = (
         {
@@ -102,13 +104,13 @@ def register(profile: str) -> list[str]:
 
 
 def register_guards(
-    sources: Sequence[str], readers: int, *, notifier: str | None = None
+    sources: Sequence[str], readers: int | None, *, notifier: str | None = None
 ) -> list[str]:
     """Register the limits on the readers of each source, and what watches the watch.
 
     Args:
         sources: The names of the source blocks.
-        readers: How many read from each at once.
+        readers: How many read from each at once; None for as many as the last time.
         notifier: The notification block; None if the server is to tell nobody.
 
     Returns:
@@ -247,7 +249,7 @@ def _setting(name: str, default: str | None = None) -> str:
     return value
 
 
-def _number(name: str, default: str) -> int:
+def _number(name: str, default: str | None = None) -> int:
     value = _setting(name, default)
     if not value.isdecimal() or not int(value):
         raise ConfigurationError(

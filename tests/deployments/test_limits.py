@@ -53,6 +53,18 @@ def test_a_limit_that_somebody_changed_stays_until_another_is_registered(source:
     assert (limit_of(everyone), limit_of(backfills)) == (1, 1)
 
 
+def test_a_limit_stays_also_where_no_number_is_registered(source: str) -> None:
+    everyone, backfills = readers_limit(source), backfill_limit(source)
+    register_limits(source, 8)
+    with get_client(sync_client=True) as client:
+        client.update_global_concurrency_limit(everyone, GlobalConcurrencyLimitUpdate(limit=2))
+    assert register_limits(source) == [f"{everyone}: kept at 2, not 8", backfills]
+    with get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name(everyone)
+    assert register_limits(source) == [everyone, backfills]
+    assert (limit_of(everyone), limit_of(backfills)) == (8, 7)
+
+
 def states_of(name: str) -> list[LimitState]:
     ours = Limits([name])
     with ours.opened():
@@ -117,8 +129,10 @@ def test_every_source_that_a_spec_names_has_limits(
     monkeypatch.setenv("FERRY_TABLES", str(specs))
     monkeypatch.setenv("FERRY_DATA", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["register", "--profile", "embedded"])
+    register_limits(source, 8)
     register.main()
     printed = capsys.readouterr().out
+    assert (limit_of(readers_limit(source)), limit_of(readers_limit("shop"))) == (8, 4)
     for name in (readers_limit(source), backfill_limit(source), readers_limit("shop")):
         assert f"registered {name}" in printed
 
