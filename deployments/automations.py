@@ -62,6 +62,21 @@ def register_message(
     return name
 
 
+def sends_to_nothing(client: SyncPrefectClient, name: str) -> bool:
+    """Whether an automation of this name sends by a block that is not there any more.
+
+    It knows the block by its id: one that is made anew under the same name is another.
+    """
+    for automation in client.read_automations_by_name(name):
+        for action in automation.actions if automation.enabled else ():
+            if isinstance(action, SendNotification):
+                try:
+                    client.read_block_document(action.block_document_id, include_secrets=False)
+                except ObjectNotFound:
+                    return True
+    return False
+
+
 def _content(automation: AutomationCore) -> dict[str, object]:
     """What was registered, in the same words whether the server tells it or it is about to be."""
     settings = automation.model_dump(mode="json", include=set(AutomationCore.model_fields))

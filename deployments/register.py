@@ -45,7 +45,7 @@ from deployments.no_worker import (
     register_nobody_watches,
 )
 from deployments.reader_limits import register_limits
-from deployments.silent_watch import register_silent_watch
+from deployments.silent_watch import muted_messages, register_silent_watch
 from ferry.errors import ConfigurationError
 from ferry.settings import check_settings, notifier_name
 from flows.pipeline.table_specs import load_table_specs
@@ -269,7 +269,7 @@ def main() -> None:
         lines = [f"registered {name}" for name in register(profile)]
         if profile != "embedded":  # whose server lives no longer than its only process
             lines += free_what_nobody_holds()
-            for warning in filter(None, (lease_warning(), nobody_watches_yet())):
+            for warning in filter(None, (lease_warning(), nobody_watches_yet(), muted_messages())):
                 sys.stderr.write(f"WARNING: {warning}\n")
     except ConfigurationError as error:
         sys.exit(str(error))

@@ -11,7 +11,8 @@ from datetime import timedelta
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import EventTrigger, Posture
 
-from deployments.automations import register_message
+from deployments.automations import register_message, sends_to_nothing
+from deployments.no_worker import NOBODY_WATCHES
 from ferry.runs.watch_notice import WATCHING, silent_watch_notice
 
 WITHOUT_A_COMPLETED_RUN = timedelta(minutes=20)
@@ -50,6 +51,24 @@ def register_silent_watch(
             )
             for flow in WATCHING
         ]
+
+
+def muted_messages() -> str | None:
+    """What to do when the server's own messages can be sent no more; None if they can.
+
+    Prefect says so in the server's log alone, and workers, which know the block by its name, go on
+    sending theirs.
+    """
+    with get_client(sync_client=True) as client:
+        names = (NOBODY_WATCHES, *map(silent_watch, WATCHING))
+        muted = [name for name in names if sends_to_nothing(client, name)]
+    if not muted:
+        return None
+    return (
+        f"the server itself tells nobody any more: the notification block of {', '.join(muted)} is "
+        "gone, and one of the same name that was made since is another. Register with FERRY_NOTIFY "
+        "set to the block that there is now"
+    )
 
 
 def silent_watch(flow: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -12,6 +14,7 @@ from prefect.blocks.notifications import SlackWebhook
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import SecretStr
 
+from deployments import register
 from deployments.no_worker import NOBODY_WATCHES, WATCH_POOL
 from deployments.register import register_guards
 from deployments.silent_watch import silent_watch
@@ -61,6 +64,30 @@ def test_whoever_switched_one_off_finds_it_off_also_when_it_is_changed(
     }
     assert [name for name in NAMES if not after[name]["enabled"]] == [off["name"]]
     assert all(after[name]["actions"] != registered[name]["actions"] for name in NAMES)
+
+
+def test_registering_warns_where_the_block_was_deleted_and_made_anew(
+    api: Api,
+    registered: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As for a new password, without FERRY_NOTIFY: what the server sends by it is left alone."""
+    assert registered
+    monkeypatch.setattr(register, "register", lambda _: [])
+    monkeypatch.setattr(register, "free_what_nobody_holds", list)
+    monkeypatch.setattr(sys, "argv", ["register", "--profile", "aws"])
+
+    def warned() -> bool:
+        register.main()
+        return "the server itself tells nobody any more" in capsys.readouterr().err
+
+    assert not warned()
+    cast(Any, SlackWebhook).delete("test-silent")
+    SlackWebhook(url=SecretStr(WEBHOOK)).save("test-silent")
+    assert warned()
+    register_guards([], 4, notifier="slack-webhook/test-silent")
+    assert not warned()
 
 
 def test_the_flows_that_are_missed_are_those_of_the_watch_s_pool() -> None:
