@@ -298,7 +298,8 @@ class MySQLSource(Source):
         them, and refuse them or leave them out.
         """
         with self._server.cursor(table) as cursor:
-            found = self._cursor_column(cursor, table, column)
+            known = reach.schema.column(column) if reach else None
+            found = known or self._cursor_column(cursor, table, column)
             return count_uncarried(cursor, table_name(table, self.database), found, reach)
 
     def now(self) -> datetime:
