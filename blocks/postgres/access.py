@@ -9,10 +9,22 @@ import re
 
 from ferry.statements import quoted
 
+# Of a connection that is refused there is no code, only a text in the language of the server's
+# `lc_messages`: as those say it that PostgreSQL 15 is translated to.
+_WRONG_LOGIN = (
+    r"password authentication failed|no password supplied|role .* does not exist"
+    r"|Authentifizierung für Benutzer .*fehlgeschlagen"
+    r"|autentificación .*falló para el usuario"
+    r"|authentification .*échouée pour l'utilisateur|Échec de l'authentification"
+    r"|autenticazione .*fallita per l'utente"
+    r"|autentisering misslyckades för användare"
+    r"|не прош[её]л проверку подлинности|не пройшов автентифікацію"
+    r"|ავთენტიფიკაცია მომხმარებლისთვის|認証に失敗|认证失败|인증을 실패"
+)
 # (text, what it means, what to do), of a connection that was refused.
 _CONNECTING = (
     (
-        r"password authentication failed|no password supplied|role .* does not exist",
+        _WRONG_LOGIN,
         "wrong user or password",
         "Correct `user` and `password` of the warehouse block.",
     ),
@@ -22,9 +34,20 @@ _CONNECTING = (
         "Correct `database` of the warehouse block.",
     ),
     (
-        r"no pg_hba\.conf entry",
+        r"is not permitted to log in",
+        "the user may not log in",
+        "Have its administrator run: ALTER ROLE {who} LOGIN; or correct `user` of the block.",
+    ),
+    (
+        r"pg_hba\.conf",  # has no entry for it, or rejects it, in any language
         "the server takes no such connection from this machine",
         "Have its administrator allow the user from here, or correct `sslmode` of the block.",
+    ),
+    (
+        r"weak sslmode",
+        "`sslmode` verify-ca needs an authority of its own",
+        "Set `sslrootcert` to the file of the authority that signed the server's certificate, or "
+        "`sslmode` to verify-full.",
     ),
     (
         r"certificate|does not match host name|does not support SSL",
@@ -32,6 +55,9 @@ _CONNECTING = (
         "Set `sslrootcert` to the authority that signed it, and `host` to the name in it.",
     ),
 )
+REFUSED_CONNECTION = "|".join(text for text, _, _ in _CONNECTING)
+"""What a text without a code says where somebody is not let in: trying again is in vain."""
+
 _DENIED = re.compile(
     r"permission denied for (table|relation|view|materialized view|schema|database) (.+)",
     re.IGNORECASE,
@@ -78,7 +104,7 @@ def explain_access(message: str, statement: str, user: str) -> tuple[str, str] |
         return None
     for text, problem, todo in _CONNECTING:
         if re.search(text, message, re.IGNORECASE):
-            return problem, todo
+            return problem, todo.format(who=who)
     return None
 
 

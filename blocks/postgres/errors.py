@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import psycopg2
 import psycopg2.errorcodes
 
-from blocks.postgres.access import explain_access
+from blocks.postgres.access import REFUSED_CONNECTION, explain_access
 from blocks.postgres.causes import cause_of, in_recovery, of_redshift
 from blocks.postgres.target_rules import explain_constraint, explain_raised, is_raised
 from ferry.errors import (
@@ -75,8 +75,7 @@ _BUSY = re.compile(
     re.IGNORECASE,
 )
 _ACCESS = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|no password supplied|role .* does not exist"
-    r"|database .* does not exist|certificate|server does not support SSL|does not match host name"
+    rf"{REFUSED_CONNECTION}|authentication failed"
     r"|permission denied|access ?denied|not authorized|Status 40[0-9]|NoSuchBucket|InvalidAccessKey"
     r"|S3 prefix .* does not exist|reading manifest",
     re.IGNORECASE,

@@ -262,7 +262,7 @@ class PostgresSession(NamedBlock):
             ConnectionLostError: Nobody answers there; a retry may help.
             BusyError: Too many connections, or the server is starting; a retry may help.
         """
-        with translated():
+        with translated(user=self.user):
             connection: Connection = psycopg2.connect(
                 host=self.host,
                 port=self.port,

@@ -14,7 +14,9 @@ import pytest
 
 from blocks.postgres.errors import ferry_error, load_position
 from ferry.errors import (
+    AccessError,
     BusyError,
+    ConnectionLostError,
     DataError,
     FatalError,
     FerryError,
@@ -90,6 +92,53 @@ def test_what_is_not_ready_and_not_in_recovery_is_not_tried_again() -> None:
 def test_a_session_that_ends_at_its_commit_may_have_committed(code: str) -> None:
     error: FerryError = ferry_error(driver_s(code, "terminating connection"), committing=True)
     assert isinstance(error, OutcomeUnknownError)
+
+
+REJECTED = (
+    'pg_hba.conf rejects connection for host "::1", user "ferry", database "shop", no encryption',
+    "kein pg_hba.conf-Eintrag für Host »::1«, Benutzer »ferry«, Datenbank »shop«",
+)
+WRONG_LOGINS = (
+    'password authentication failed for user "ferry"',
+    "Passwort-Authentifizierung für Benutzer »ferry« fehlgeschlagen",
+    "la autentificación password falló para el usuario «ferry»",
+    "authentification par mot de passe échouée pour l'utilisateur  « ferry »",
+    'autenticazione con password fallita per l\'utente "ferry"',
+    'Lösenordsautentisering misslyckades för användare "ferry"',
+    'пользователь "ferry" не прошёл проверку подлинности (по паролю)',
+    'користувач "ferry" не пройшов автентифікацію за допомогою пароля',
+    'პაროლით ავთენტიფიკაცია მომხმარებლისთვის "ferry" ვერ მოხერხდა',
+    'ユーザー"ferry"のパスワード認証に失敗しました',
+    '사용자 "ferry"의 password 인증을 실패했습니다',
+    '用户 "ferry" Password 认证失败',
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        *((said, "wrong user or password.*Correct `user` and `password`") for said in WRONG_LOGINS),
+        *((said, "takes no such connection.*allow the user from here") for said in REJECTED),
+    ],
+)
+def test_a_refused_login_is_no_lost_connection_in_any_language(said: str, told: str) -> None:
+    """A server may lock a user who fails at it too often."""
+    text = f'connection to server at "::1", port 5432 failed: FATAL:  {said}\n'
+    with pytest.raises(AccessError, match=told):
+        raise ferry_error(psycopg2.OperationalError(text), user="ferry")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("storniere Authentifizierung wegen Zeitüberschreitung", ConnectionLostError),
+        ("zu viele Verbindungen von Rolle »ferry«", ConnectionLostError),
+        ('too many connections for role "ferry"', BusyError),
+    ],
+)
+def test_a_login_that_may_succeed_later_is_tried_again(said: str, kind: type[FerryError]) -> None:
+    text = f'connection to server at "::1", port 5432 failed: FATAL:  {said}\n'
+    assert type(ferry_error(psycopg2.OperationalError(text), user="ferry")) is kind
 
 
 QUOTED = {

@@ -151,10 +151,15 @@ def test_the_primary_key_and_characters_are_described(postgres_engine: Any) -> N
         ({"database": "no_such", "password": None}, AccessError, "no such database"),
         ({"sslrootcert": None, "password": PASSWORD}, AccessError, "certificate"),
         ({"sslrootcert": "/no/such/file", "password": PASSWORD}, AccessError, "certificate"),
+        (
+            {"sslmode": "verify-ca", "sslrootcert": "system", "password": None},
+            AccessError,
+            "verify-f",
+        ),
         ({"port": 1, "password": PASSWORD}, ConnectionLostError, "connection"),
         ({"host": "no-such-host.invalid", "password": PASSWORD}, ConnectionLostError, "connection"),
     ],
-    ids=["password", "user", "database", "untrusted", "no-ca-file", "port", "host"],
+    ids=["password", "user", "database", "untrusted", "no-ca-file", "weak", "port", "host"],
 )
 def test_why_nobody_gets_in_is_told_without_the_password(
     postgres_engine: Any, fields: dict[str, Any], error: type[Exception], says: str

@@ -12,6 +12,7 @@ import pytest
 
 from blocks.warehouses import PostgresWarehouse
 from ferry.errors import (
+    AccessError,
     BusyError,
     DataError,
     FatalError,
@@ -55,6 +56,14 @@ def test_a_server_that_takes_no_writes_is_tried_again(
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
     postgres_engine.warehouse.execute(f"{alter} off")
     assert other_user.execute(insert) == 1  # over no connection that is of before
+
+
+def test_a_user_who_may_not_log_in_is_told_so_and_is_not_tried_again(
+    postgres_engine: Any, other_user: PostgresWarehouse
+) -> None:
+    postgres_engine.warehouse.execute(f"ALTER ROLE {other_user.user} NOLOGIN")
+    with pytest.raises(AccessError, match=f'may not log in.*ALTER ROLE "{other_user.user}" LOGIN'):
+        other_user.fetch("SELECT 1")
 
 
 @pytest.mark.parametrize("sslmode", ["verify-full", "disable"])
