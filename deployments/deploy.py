@@ -33,6 +33,7 @@ from deployments.kept_settings import (
     Settings,
     digests,
     file_settings,
+    fitting,
     kept,
     server_settings,
     with_settings,
@@ -53,6 +54,7 @@ class Planned:
         stay: What stays as people have set it.
         merged: What Prefect is given.
         there: What there is of it; None if it is new.
+        left_out: Parameters that people have set, and that the flow does not take any more.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Planned:
     stay: Settings
     merged: dict[str, Any]
     there: DeploymentResponse | None
+    left_out: tuple[str, ...] = ()
 
     @property
     def variable(self) -> str:
@@ -107,7 +110,8 @@ def _plan(deployment: dict[str, Any], client: SyncPrefectClient) -> Planned:
     settings = server_settings(there, _automations(there, names, client))
     last = client.read_variable_by_name(new.variable)
     stay = kept(said, settings, last.value if last and isinstance(last.value, dict) else None)
-    return Planned(name, said, stay, with_settings(deployment, stay), there)
+    stay, left_out = fitting(stay, said, flow.parameters.properties.keys())
+    return Planned(name, said, stay, with_settings(deployment, stay), there, left_out)
 
 
 def _automations(
@@ -167,6 +171,9 @@ def main() -> None:
             for name, value in each.stay.items():
                 shown = f": {json.dumps(value)}" if isinstance(value, bool | str) else ""
                 sys.stdout.write(f"  as set in the UI, not as in the file: {name}{shown}\n")
+            for parameter in each.left_out:
+                line = f"left out, since the flow takes no such parameter any more: {parameter}"
+                sys.stdout.write(f"  {line}\n")
     except ConfigurationError as error:
         sys.exit(str(error))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from prefect.client.schemas.responses import DeploymentResponse
@@ -102,6 +102,33 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
         elif last.get(name, _digest(ABSENT)) == _digest(said):
             stay[name] = now
     return stay
+
+
+def fitting(
+    stay: Settings, file: Settings, known: Collection[str]
+) -> tuple[Settings, tuple[str, ...]]:
+    """The settings that stay, but for parameters that the flow does not take any more.
+
+    With one that another version has renamed each run would fail before it begins.
+
+    Args:
+        stay: The settings that stay.
+        file: What the file says now.
+        known: The parameters that the flow takes.
+
+    Returns:
+        Those that stay then, and the names of the parameters that were left out.
+    """
+    fits, unknown = dict(stay), set[str]()
+    for name, value in stay.items():
+        of_parameters = name == PARAMETERS or name.endswith(f": {PARAMETERS}")
+        if not of_parameters or not isinstance(value, dict) or value.keys() <= set(known):
+            continue
+        unknown |= value.keys() - set(known)
+        fits[name] = {each: given for each, given in value.items() if each in known}
+        if _digest(fits[name]) == _digest(file.get(name, ABSENT)):
+            del fits[name]
+    return fits, tuple(sorted(unknown))
 
 
 def with_settings(deployment: dict[str, Any], stay: Settings) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from deployments import deploy as deployer
 from deployments.deploy import PREFIX, deploy
 from ferry.errors import ConfigurationError
 from tests.flows.pipeline.forks import finished
@@ -126,6 +127,23 @@ def test_what_people_have_set_stays_unless_the_file_has_changed(
     assert [each.schedule.cron for each in hourly.schedules] == ["30 * * * *"]  # type: ignore[union-attr]
     assert (hourly.paused, limit(hourly)) == (True, 5)
     assert [s.slug for s in client.read_deployment_by_name(DAILY).schedules] == ["renamed"]
+
+
+def test_a_parameter_that_the_flow_takes_no_more_is_left_out_and_named(
+    client: SyncPrefectClient,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(subprocess, "run", finished)  # imports nothing
+    deploy(file)
+    backstop = client.read_deployment_by_name(BACKSTOP)
+    patch(client, f"/deployments/{backstop.id}", parameters={"former": 1})
+    monkeypatch.setattr(deployer, "deploy", lambda: deploy(file))
+    deployer.main()
+    printed = capsys.readouterr().out
+    assert "  left out, since the flow takes no such parameter any more: former\n" in printed
+    assert client.read_deployment_by_name(BACKSTOP).parameters == {}
 
 
 def test_a_schedule_without_a_name_is_refused_before_anything_is_deployed(

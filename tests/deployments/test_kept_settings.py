@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployments.kept_settings import ABSENT, digests, file_settings, kept, with_settings
+from deployments.kept_settings import ABSENT, digests, file_settings, fitting, kept, with_settings
 
 DEPLOYMENT: dict[str, Any] = {
     "name": "daily",
@@ -95,6 +95,24 @@ def test_an_automation_that_is_not_there_is_made_again() -> None:
     stay = kept(SAID, without, LAST)
     assert stay == {}
     assert file_settings(with_settings(DEPLOYMENT, stay)) == SAID
+
+
+def test_a_parameter_that_the_flow_takes_no_more_does_not_stay() -> None:
+    """With it each run would fail: a version may have renamed it."""
+    name = "schedule every-morning: parameters"
+    stay = {
+        "parameters": {"every": "day", "zone": "Asia/Tokyo", "former": 1},
+        name: {"former": 2},
+        "tags": ["former"],
+        "schedule mine: parameters": {"zone": "Asia/Tokyo"},
+        "schedule gone: parameters": ABSENT,
+    }
+    fits, left_out = fitting(stay, SAID, {"every", "zone"})
+    assert left_out == ("former",)
+    assert fits == {
+        **{each: value for each, value in stay.items() if each != name},  # as the file says it
+        "parameters": {"every": "day", "zone": "Asia/Tokyo"},
+    }
 
 
 def test_one_deployment_s_settings_are_no_other_s() -> None:
