@@ -28,7 +28,8 @@ def register_message(
 
     Args:
         client: Of the server.
-        name: The automation's; one of that name is changed, not doubled.
+        name: The automation's; one of that name is changed, not doubled, and of several one is
+            left.
         description: What the UI shows beside the name.
         trigger: When the message is sent.
         notice: The message.
@@ -52,13 +53,16 @@ def register_message(
             )
         ],
     )
-    for before in client.read_automations_by_name(name):
-        wanted.enabled = before.enabled
-        if _content(before) != _content(wanted):
-            client.update_automation(before.id, wanted)
-        break
-    else:
+    there = client.read_automations_by_name(name)
+    if not there:
         client.create_automation(wanted)
+        return name
+    before, *doubles = there  # two registrations at once have each made one
+    wanted.enabled = any(each.enabled for each in there)
+    if _content(before) != _content(wanted):
+        client.update_automation(before.id, wanted)
+    for each in doubles:
+        client.delete_automation(each.id)
     return name
 
 

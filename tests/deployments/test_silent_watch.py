@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import yaml
 from prefect.blocks.notifications import SlackWebhook
+from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import SecretStr
 
@@ -49,6 +50,18 @@ def test_registered_twice_nothing_is_changed_so_that_what_the_server_waits_for_i
     assert all(each["enabled"] for each in registered.values())
     register_guards([], 4, notifier="slack-webhook/test-silent")
     assert told(api) == registered  # with the ids of the triggers, by which it knows them
+
+
+def test_of_two_that_registrations_at_once_have_made_one_is_left(
+    api: Api, registered: Told
+) -> None:
+    name = silent_watch("watch-runs")
+    (one,) = api.client.read_automations_by_name(name)
+    api.client.create_automation(AutomationCore.model_validate(one.model_dump(exclude={"id"})))
+    assert len(api.client.read_automations_by_name(name)) == 2
+    register_guards([], 4, notifier="slack-webhook/test-silent")
+    assert len(api.client.read_automations_by_name(name)) == 1
+    assert sorted(told(api)) == sorted(registered)
 
 
 def test_whoever_switched_one_off_finds_it_off_also_when_it_is_changed(
