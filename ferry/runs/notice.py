@@ -59,7 +59,7 @@ class FailedRun:
     Attributes:
         name: The run's name.
         deployment: The flow and its deployment, `sync-all/daily`.
-        ended: The name of its last state: Failed, Crashed, TimedOut.
+        ended: The name of its last state: Failed, Crashed, TimedOut, Cancelled.
         message: That state's message, one reason per line.
         parameters: What the run was started with.
         window: The window, as people say it, if it is known.
@@ -112,7 +112,8 @@ def failure_notice(run: FailedRun) -> Notice:
 
 
 def _how(ended: str) -> str:
-    return {"Crashed": "crashed", "TimedOut": "timed out"}.get(ended, "failed")
+    said = {"Crashed": "crashed", "TimedOut": "timed out", "Cancelled": "was cancelled"}
+    return said.get(ended, "failed")
 
 
 def _reasons(message: str) -> list[str]:

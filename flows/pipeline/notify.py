@@ -27,6 +27,7 @@ from ferry.runs.window import by_schedule, window_text
 from ferry.settings import notifier_name, refuse_misspelled
 from flows.pipeline.table_specs import load_table_specs
 from tasks.runs.notice_claims import NoticeClaim
+from tasks.runs.unreported import is_dropped
 
 SETTING = "FERRY_NOTIFY"
 NOBODY = f"nobody is to be notified: {SETTING} is not set"
@@ -144,6 +145,13 @@ def _without_the_claim(log: Log) -> Iterator[None]:
         )
 
 
+def _dropped(run: FlowRun, state: State[Any]) -> str:
+    return (
+        f"Prefect's server cancelled it as it was to begin: {state.message}. This attempt has "
+        f"carried nothing. This carries the same dates: prefect flow-run retry {run.id}"
+    )
+
+
 def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> FailedRun:
     flow_name = client.read_flow(run.flow_id).name
     deployment = None
@@ -159,7 +167,7 @@ def _failed_run(run: FlowRun, state: State[Any], client: SyncPrefectClient) -> F
         name=run.name,
         deployment=f"{flow_name}/{deployment}" if deployment else flow_name,
         ended=state.name or state.type.value,
-        message=state.message or "",
+        message=_dropped(run, state) if is_dropped(state) else state.message or "",
         parameters=run.parameters,
         window=window,
         link=url_for("flow-run", run.id) or str(run.id),

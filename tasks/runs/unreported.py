@@ -1,4 +1,9 @@
-"""Failed runs of which nobody was told: looked for, since events that tell of them can be lost."""
+"""Failed runs of which nobody was told: looked for, since events that tell of them can be lost.
+
+So can a run's turn. Where a deployment has a limit of one run at a time, and a run that is to begin
+has lost its turn (the server forgot it in a restart, or the run took too long to come up) while
+another run has the place, the server cancels it: nobody asked for that, and no hook is called.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from tasks.runs.notice_claims import SENDING, SENT, NoticeClaim, all_claims
@@ -26,11 +31,19 @@ LOOK_BACK = timedelta(days=2)
 MOST = 20
 """Messages in one look; the next look tells of more."""
 
+TURN_LOST = "Deployment concurrency slot lost"
+"""So begins what the server says of a run that it cancels because its turn is lost."""
+
+
+def is_dropped(state: State) -> bool:
+    """Whether the server has cancelled the run by itself, as it was to begin."""
+    return state.is_cancelled() and (state.message or "").startswith(TURN_LOST)
+
 
 def unreported_runs(
     client: SyncPrefectClient, flows: Sequence[str], older_than_seconds: float
 ) -> list[FlowRun]:
-    """The failed and crashed runs of the last days of which nobody was told, the newest first.
+    """The failed, crashed and dropped runs of the last days of which nobody was told, newest first.
 
     Told is also what was perhaps sent, and then once more; what somebody is sending just now is
     left to that one.
@@ -47,7 +60,11 @@ def unreported_runs(
         before_=now - timedelta(seconds=older_than_seconds),  # type: ignore[arg-type]
     )
     others = deployments_of_others(client)
-    failed = (run for run in _failed(client, flows, ended) if run.deployment_id not in others)
+    failed = (
+        run
+        for run in _ended(client, flows, ended)
+        if _is_told_of(run) and run.deployment_id not in others
+    )
     unreported = (run for run in failed if not _is_reported(NoticeClaim.of(run, client), claims))
     return list(itertools.islice(unreported, MOST))
 
@@ -59,14 +76,19 @@ def _is_reported(claim: NoticeClaim, claims: Mapping[str, str]) -> bool:
     return value == SENDING and claim.is_being_sent()
 
 
-def _failed(
+def _is_told_of(run: FlowRun) -> bool:
+    state = run.state
+    return state is not None and (not state.is_cancelled() or is_dropped(state))
+
+
+def _ended(
     client: SyncPrefectClient, flows: Sequence[str], ended: FlowRunFilterEndTime
 ) -> Iterator[FlowRun]:
-    failed = FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED])
+    badly = FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED, StateType.CANCELLED])
     return all_pages(
         lambda offset: client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=failed), end_time=ended),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=badly), end_time=ended),
             sort=FlowRunSort.END_TIME_DESC,
             limit=PAGE,
             offset=offset,

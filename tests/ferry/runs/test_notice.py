@@ -40,7 +40,13 @@ def test_it_says_table_window_reason_what_it_was_started_with_and_the_link():
 
 @pytest.mark.parametrize(
     ("ended", "said"),
-    [("Failed", "failed"), ("Crashed", "crashed"), ("TimedOut", "timed out"), ("Odd", "failed")],
+    [
+        ("Failed", "failed"),
+        ("Crashed", "crashed"),
+        ("TimedOut", "timed out"),
+        ("Cancelled", "was cancelled"),
+        ("Odd", "failed"),
+    ],
 )
 def test_the_subject_says_how_it_ended(ended: str, said: str):
     assert failure_notice(run(ended=ended)).subject.endswith(f" {said}")

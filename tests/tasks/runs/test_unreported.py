@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from datetime import timedelta
 
 import pytest
 from prefect import flow
-from prefect.client.schemas.objects import FlowRun
-from prefect.states import Crashed
+from prefect.client.schemas.objects import (
+    ConcurrencyLimitStrategy,
+    ConcurrencyOptions,
+    FlowRun,
+)
+from prefect.states import Cancelled, Crashed, Pending, Running
 
+from ferry.runs.notice import Notice
+from flows.pipeline import notify
 from tasks.runs import notice_claims
 from tasks.runs.notice_claims import NoticeClaim
 from tasks.runs.unreported import unreported_runs
@@ -55,3 +62,47 @@ def test_only_those_whose_message_may_be_missing_are_found(
     last = claim["being sent"].take_patiently(0)
     assert last and last.again
     assert found() == {"untold", "doubted"}
+
+
+@pytest.fixture
+def dropped(api: Api) -> FlowRun:
+    """A run that had its turn; it is to begin when the turn is lost and another run has the place.
+
+    So it is after a restart of a server that keeps turns in its memory, and places in its database.
+    """
+    deployment = api.client.create_deployment(
+        api.client.create_flow_from_name(NAME),
+        "one-at-a-time",
+        concurrency_limit=1,
+        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+    )
+    run, other = (api.client.create_flow_run_from_deployment(deployment) for _ in range(2))
+    api.client.set_flow_run_state(run.id, Pending())
+    state = api.flow_run(run.id).state
+    assert state and state.state_details.deployment_concurrency_lease_id
+    api.client.release_concurrency_slots_with_lease(
+        state.state_details.deployment_concurrency_lease_id
+    )
+    api.client.set_flow_run_state(other.id, Pending())
+    api.client.set_flow_run_state(run.id, Running())
+    return api.flow_run(run.id)
+
+
+def test_a_run_that_the_server_cancels_by_itself_is_told_of_with_what_carries_its_dates(
+    api: Api, dropped: FlowRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_a_person = api.client.create_flow_run(carry)
+    api.client.set_flow_run_state(by_a_person.id, Cancelled(message="not today"), force=True)
+    assert dropped.state and dropped.state.name == "Cancelled"
+
+    found = [run.id for run in unreported_runs(api.client, [NAME], older_than_seconds=-5)]
+    assert dropped.id in found
+    assert by_a_person.id not in found
+
+    sent: list[Notice] = []
+    monkeypatch.setattr(notify, "load_notifier", lambda _: None)
+    monkeypatch.setattr(notify, "send", lambda notice, _: sent.append(notice))
+    assert notify.notify_of(dropped, api.client, "a-block", logging.getLogger(__name__))
+    (notice,) = sent
+    assert notice.subject == f"Ferry: {dropped.name} was cancelled"
+    assert f"prefect flow-run retry {dropped.id}" in notice.body
