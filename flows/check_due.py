@@ -50,8 +50,15 @@ from tasks.step import explains
 
 SPECS = "the file of table specs"
 PAUSE_SECONDS = 5.0
+TIME_LIMIT = "statement_timeout_seconds"
 LOCK_SECONDS = 60
 """A table that a batch is landing in is locked: it is looked at again five minutes later."""
+
+WAITED = (
+    f"check-due itself waits no longer than {LOCK_SECONDS} s, whatever the block says: see who "
+    "holds the table, in pg_locks, or on Redshift in svv_transactions, or what is ahead in the "
+    "queue. It asks again five minutes later."
+)
 
 LOCKED_FOR = timedelta(hours=1)
 """After its deadline and its last receipt: then it is told that the table cannot be asked."""
@@ -158,6 +165,8 @@ class _Check:
 
     def _cannot_ask(self, what: str, error: Exception) -> None:
         """Tell once that this cannot be asked: a table, a whole warehouse, the specs."""
+        if isinstance(error, BusyError) and TIME_LIMIT in (error.todo or ""):
+            error.todo = WAITED  # the block's own limit, which it names, is not what ended it
         reason = reason_of(error)
         self._unasked.add(what)
         self._report.fail(f"asking {what}", f"{what} cannot be asked: {reason}")
@@ -175,9 +184,9 @@ def _noted(value: str | None) -> DeadlineState | None:
 
 def _impatient(warehouse: Warehouse) -> Warehouse:
     """The warehouse, whose statements wait neither for a lock nor in a queue for long."""
-    if "statement_timeout_seconds" not in type(warehouse).model_fields:
+    if TIME_LIMIT not in type(warehouse).model_fields:
         return warehouse
-    return warehouse.model_copy(update={"statement_timeout_seconds": LOCK_SECONDS})
+    return warehouse.model_copy(update={TIME_LIMIT: LOCK_SECONDS})
 
 
 def _asked_twice(spec: TableSpec, warehouse: Warehouse) -> History:

@@ -180,6 +180,24 @@ def test_a_warehouse_that_stays_busy_is_told_and_a_table_that_is_locked_for_a_wh
     assert subjects(slack_server) == [told]
 
 
+@pytest.mark.parametrize("route", ["mysql-folder-postgres"])
+def test_a_table_that_stays_locked_is_told_with_what_helps(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another limit of the block would not: the check has one of its own."""
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+    monkeypatch.setattr(check_due_module, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(check_due_module, "LOCKED_FOR", timedelta(0))
+    with shop.warehouse.transaction() as tx:
+        tx.execute(f'LOCK TABLE "{shop.schema}"."orders" IN ACCESS EXCLUSIVE MODE')
+        assert check().type is StateType.FAILED
+    (message,) = slack_server.messages
+    assert f"{shop.schema}.orders cannot be asked" in message
+    assert "waits no longer than 60 s" in message and "pg_locks" in message
+    assert "statement_timeout_seconds" not in message
+
+
 def test_the_target_is_not_looked_at_for_a_table_that_is_late_by_its_receipts(
     shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
