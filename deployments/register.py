@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 from prefect.blocks.core import Block
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
@@ -277,6 +278,11 @@ def main() -> None:
         problems = error.errors(include_input=False, include_context=False, include_url=False)
         fields = ", ".join(".".join(map(str, each["loc"])) for each in problems)
         sys.exit(f"{error.title}: settings that do not fit: {fields}")
+    except httpx.HTTPStatusError as error:  # its text holds what was sent: a block's fields
+        sys.exit(
+            f"Prefect's server refuses it: HTTP {error.response.status_code}. See that its version "
+            "is that of Prefect here, and that this machine may change blocks there."
+        )
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 

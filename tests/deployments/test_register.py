@@ -8,8 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.blocks.notifications import SlackWebhook
+from prefect.exceptions import PrefectHTTPStatusError
 from pydantic import SecretStr
 
 from blocks.notifier import load_notifier, slack_webhook
@@ -144,4 +146,25 @@ def test_a_setting_that_no_block_takes_is_named_and_not_shown(
     settings = {"FERRY_PRICES_URL": address, "FERRY_PRICES_SYMBOLS": "AAPL"}
     ended = run_register(monkeypatch, capfd, FERRY_DATA=str(tmp_path), **settings)
     assert "settings that do not fit: base_url" in ended.error
+    assert TOKEN not in ended.error + ended.printed
+
+
+def test_what_the_server_refuses_to_save_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As one of another version does: it answers with all that it was sent."""
+
+    def refuse(*_: object) -> None:
+        request = httpx.Request("POST", f"http://user:{TOKEN}@prefect.example/api/block_documents/")
+        body = {"request_body": {"data": {"password": TOKEN}}}
+        error = httpx.HTTPStatusError(
+            f"Client error for {request.url}",
+            request=request,
+            response=httpx.Response(422, json=body),
+        )
+        raise PrefectHTTPStatusError.from_httpx_error(error)
+
+    monkeypatch.setattr(register, "register", refuse)
+    ended = run_register(monkeypatch, capfd, FERRY_DATA=str(tmp_path))
+    assert "Prefect's server refuses it: HTTP 422." in ended.error
     assert TOKEN not in ended.error + ended.printed
