@@ -55,7 +55,13 @@ def _run_name() -> str:
     return f"{dry}backfill {names} {given['start_date']} to {given['end_date']}"
 
 
-@flow(name="backfill", flow_run_name=_run_name, on_failure=[notify], on_crashed=[notify])
+@flow(
+    name="backfill",
+    persist_result=False,
+    flow_run_name=_run_name,
+    on_failure=[notify],
+    on_crashed=[notify],
+)
 @explains
 def backfill(
     table: str | list[str],

@@ -30,7 +30,13 @@ def _run_name() -> str:
     return f"build {what}" + (f" {given['start_date']}" if given.get("start_date") else "")
 
 
-@flow(name="build-summary", flow_run_name=_run_name, on_failure=[notify], on_crashed=[notify])
+@flow(
+    name="build-summary",
+    persist_result=False,
+    flow_run_name=_run_name,
+    on_failure=[notify],
+    on_crashed=[notify],
+)
 @explains
 def build_summary(
     summary: str | None = None,

@@ -28,7 +28,7 @@ def _run_name() -> str:
     return f"carry {given['table']} " + " to ".join(str(start)[:10] for start in starts)
 
 
-@flow(name="carry-windows", flow_run_name=_run_name)
+@flow(name="carry-windows", persist_result=False, flow_run_name=_run_name)
 @explains
 def carry_windows(
     table: str,

@@ -64,7 +64,7 @@ LOCKED_FOR = timedelta(hours=1)
 """After its deadline and its last receipt: then it is told that the table cannot be asked."""
 
 
-@flow(name="check-due", flow_run_name="check what is due")
+@flow(name="check-due", persist_result=False, flow_run_name="check what is due")
 @explains
 def check_due() -> Any:
     """Say once of each table with a `due` time that it is late, and once that it has arrived.

@@ -24,6 +24,7 @@ from tasks.step import explains
 
 @flow(
     name="notify-failure",
+    persist_result=False,
     flow_run_name="notify of {flow_run_id}",
     retries=3,
     retry_delay_seconds=60,

@@ -50,6 +50,7 @@ def _run_name() -> str:
 
 @flow(
     name="reconcile",
+    persist_result=False,
     flow_run_name=_run_name,
     on_failure=[notify],
     on_crashed=[notify],

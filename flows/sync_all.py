@@ -77,6 +77,7 @@ def _run_name() -> str:
 
 @flow(
     name="sync-all",
+    persist_result=False,
     flow_run_name=_run_name,
     on_failure=[notify],
     on_crashed=[notify],

@@ -23,7 +23,13 @@ def _run_name() -> str:
     return f"sync {given['table']}" + (f" {when}" if when else "")
 
 
-@flow(name="sync-table", flow_run_name=_run_name, on_failure=[notify], on_crashed=[notify])
+@flow(
+    name="sync-table",
+    persist_result=False,
+    flow_run_name=_run_name,
+    on_failure=[notify],
+    on_crashed=[notify],
+)
 @explains
 def sync_table(
     table: str,

@@ -34,6 +34,7 @@ def _run_name() -> str:
 
 @flow(
     name="update-symbols",
+    persist_result=False,
     flow_run_name=_run_name,
     on_failure=[notify],
     on_crashed=[notify],

@@ -65,7 +65,7 @@ LONGEST_SECONDS = 240.0
 """Less than the five minutes until the next run, which begins to listen anew."""
 
 
-@flow(name="watch-runs", flow_run_name="watch runs")
+@flow(name="watch-runs", persist_result=False, flow_run_name="watch runs")
 @explains
 def watch_runs(
     silent_seconds: float = Patience.silent_seconds,

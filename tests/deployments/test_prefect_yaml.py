@@ -71,6 +71,15 @@ def test_every_entrypoint_loads_and_takes_its_parameters(prefect_yaml: dict[str,
         flow.validate_parameters({**REQUIRED.get(flow.name, {}), **given})
 
 
+def test_no_flow_s_result_is_stored_whatever_prefect_s_own_settings_say(
+    prefect_yaml: dict[str, Any],
+):
+    """What `reconcile` returns has the keys of rows, which are shown with `show_keys` only."""
+    for entrypoint in {deployment["entrypoint"] for deployment in prefect_yaml["deployments"]}:
+        flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+        assert flow.persist_result is False, flow.name
+
+
 def test_the_daily_run_is_at_nine_one_at_a_time_and_late_dates_wait(prefect_yaml: dict[str, Any]):
     daily = next(d for d in prefect_yaml["deployments"] if d["name"] == "daily")
     (schedule,) = daily["schedules"]
