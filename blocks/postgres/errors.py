@@ -43,6 +43,7 @@ WIDEST_VARCHAR = 65_535
 _NAMES_ONLY = re.compile(r"23|28|3D000|3F000|42(?!601|883)|55P03|57|40")
 # Each language of a server's `lc_messages` has quotation marks of its own.
 _MARKS = "\"'«»„“”‚‘’‹›「」『』"  # noqa: RUF001
+_BYTES = re.compile(r"\b0x[0-9a-fA-F]+(?: 0x[0-9a-fA-F]+)*")  # of a character of the value
 _FROM_FIRST_TO_LAST_QUOTE = re.compile(f"[{_MARKS}].*[{_MARKS}]", re.DOTALL)
 
 # Redshift: "1023" with DETAIL "Serializable isolation violation on table - …" and SQLSTATE XX000
@@ -261,7 +262,7 @@ def _safe(code: str, message: str) -> str:
     message = " ".join(message.split())
     if not code or _NAMES_ONLY.match(code):  # without a code: libpq, before anything was sent
         return message
-    text = without_quotes(message).split(": ")[0]
+    text = _BYTES.sub("…", without_quotes(message).split(": ")[0])
     if text.replace("…", "").isascii():
         return text
     # Not every translation quotes a value where English does: Georgian begins with a bare number.

@@ -167,6 +167,14 @@ def test_a_value_is_withheld_in_whichever_marks_a_language_quotes_it(
         assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
+def test_a_character_of_a_value_is_not_told_by_its_bytes() -> None:
+    said = (
+        'character with byte sequence 0xe2 0x82 0xac in encoding "UTF8" has no equivalent in "LA"'
+    )
+    error = ferry_error(driver_s("22P05", said))
+    assert error.found == "character with byte sequence … in encoding … (SQLSTATE 22P05)"
+
+
 def test_what_is_told_in_another_language_is_named_by_its_code() -> None:
     error = ferry_error(driver_s("22P02", "ungültige Eingabesyntax für Typ integer: »a«"))
     assert error.found == ("invalid text representation, told in another language (SQLSTATE 22P02)")
