@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ POOL, QUEUE = "/work_pools/ferry-pool", "/work_pools/ferry-pool/queues/default"
 LIGHT, ALL = "flows.notify_failure.notify_failure", "flows.sync_all.sync_all"
 CHOSEN = ((ALL, "daily"), (ALL, "hourly"), (LIGHT, "backstop"))
 AUTOMATION = "Ferry notifies of failed runs"
+FORKED = SimpleNamespace(**{**vars(subprocess), "run": finished})
+"""Stands for `subprocess` in the module under test alone: others ask it what machine this is."""
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,7 @@ def test_what_people_have_set_stays_unless_the_file_has_changed(
     client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [each.name for each in deploy(file)] == [DAILY, HOURLY, BACKSTOP]
-    monkeypatch.setattr(subprocess, "run", finished)  # imports nothing
+    monkeypatch.setattr(deployer, "subprocess", FORKED)  # imports nothing
     daily, hourly = (client.read_deployment_by_name(name) for name in (DAILY, HOURLY))
     (schedule,) = daily.schedules
     assert (schedule.active, daily.paused, limit(daily)) == (True, False, 1)
@@ -135,7 +138,7 @@ def test_a_parameter_that_the_flow_takes_no_more_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(subprocess, "run", finished)  # imports nothing
+    monkeypatch.setattr(deployer, "subprocess", FORKED)  # imports nothing
     deploy(file)
     backstop = client.read_deployment_by_name(BACKSTOP)
     patch(client, f"/deployments/{backstop.id}", parameters={"former": 1})
@@ -158,7 +161,7 @@ def test_a_schedule_without_a_name_is_refused_before_anything_is_deployed(
 def test_what_prefect_refuses_is_told_and_not_remembered(
     client: SyncPrefectClient, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subprocess, "run", finished)  # imports nothing
+    monkeypatch.setattr(deployer, "subprocess", FORKED)  # imports nothing
     change(file, "daily", name="refused", work_pool={"name": "there is none"})
     with pytest.raises(ConfigurationError, match="Prefect refuses to deploy"):
         deploy(file)
