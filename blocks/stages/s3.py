@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -368,8 +370,25 @@ def _new_client(
         # A client keeps what it was made with, even nothing; an error is not kept in the cache.
         if settings["config"].signature_version is not UNSIGNED and not session.get_credentials():
             raise NoCredentialsError
-        return session.client("s3", **settings)
+        client = session.client("s3", **settings)
     except ValueError as error:  # an endpoint that is no URL
         raise ConfigurationError(
             "AWS's client refuses the settings", todo="Check the endpoint of the credentials."
         ) from error
+    client.meta.events.register("before-parameter-build.s3.UploadPart", _checksum_in_front)
+    return client
+
+
+def _checksum_in_front(params: dict[str, Any], **_: Any) -> None:
+    """Give a piece its SHA-256 in a header, as `_put` does.
+
+    Over TLS, boto would send it behind the content, which not every server that speaks S3 knows:
+    they take small files, and call the first large one wrongly signed, cut or without a length.
+    https://github.com/boto/botocore/issues/3352
+    """
+    if params.pop("ChecksumAlgorithm", None) == "SHA256":
+        piece, digest = params["Body"], hashlib.sha256()
+        while block := piece.read(1 << 20):
+            digest.update(block)
+        piece.seek(0)
+        params["ChecksumSHA256"] = base64.b64encode(digest.digest()).decode()
