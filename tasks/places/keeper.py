@@ -16,6 +16,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 from prefect.logging.loggers import LoggingAdapter
 
+from ferry.reasons import explained
 from tasks.places.leaks import LeakWatch
 from tasks.places.limits import UnreachableError
 from tasks.places.place import Place
@@ -59,7 +60,7 @@ class Keeper:
                     "places among the readers of %r are kept no more (%s): it is read without",
                     self._pool.source,
                     type(error).__name__,
-                    exc_info=True,
+                    exc_info=explained(error),  # of its text only the class and the place are told
                 )
                 with self._pool.wake:
                     self._pool.keeper = None

@@ -149,6 +149,25 @@ def test_without_an_answer_for_long_it_is_read_without_a_place_until_there_is_on
     assert eventually(lambda: not shop.leases)
 
 
+def test_an_error_that_nobody_knows_costs_no_reading_and_is_told_without_its_text(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = "http://user:s3cret@prefect.example/api"
+
+    class Unknown(FakeLimits):
+        def ask(self, seconds: float) -> Lease | None:
+            try:
+                raise ValueError(text)
+            except ValueError as error:
+                raise KeyError(text) from error
+
+    with pool(Unknown()).place():
+        (said,) = [each for each in caplog.records if "are kept no more" in each.getMessage()]
+    assert "(KeyError): it is read without" in said.getMessage()
+    assert "in ask" in caplog.text and "builtins.ValueError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 def test_a_server_that_was_silent_long_ago_is_asked_first() -> None:
     shop = FakeLimits()
     ours = pool(shop, replace(QUICK, without=0.3, owed=0.2))
