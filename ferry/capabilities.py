@@ -17,7 +17,8 @@ class Capabilities:
     Attributes:
         stage_formats: What it can load from the stage, the preferred one first.
         max_identifier_bytes: Longer names are refused, never cut.
-        max_text_bytes: The most bytes a text value can have; None for no limit.
+        max_text_bytes: The most bytes a text value can have, and a text within JSON that is kept
+            parsed; None for no limit.
         max_columns: The most columns a table can have.
         dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
             translated to it.

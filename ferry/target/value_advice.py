@@ -16,6 +16,10 @@ TOO_LONG = (
     "Shorten it in the source, `exclude` the column in the table's spec, or read a view that cuts "
     "it: the warehouse has no longer type."
 )
+CORRECT_LONG_JSON = (
+    "Correct it in the source, or `exclude` the column in the table's spec: as text it would be "
+    "longer than the warehouse can hold."
+)
 
 
 def json_as_text(column: str = "…") -> str:

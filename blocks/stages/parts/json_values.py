@@ -66,6 +66,46 @@ def first_changed(values: pa.Array, number_digits: int) -> tuple[int, str] | Non
     return None
 
 
+def first_long_text(values: pa.Array, limit: int) -> int | None:
+    """The place of the first value with a text in it of more bytes in UTF-8; None if there is none.
+
+    Only what is longer as a whole is looked at, and parsed only if it is as long between two
+    quotation marks, or has one within a text. Keys count for nothing. Text that is no JSON is left
+    for the warehouse to refuse.
+
+    Args:
+        values: JSON as text.
+        limit: The most bytes of a text.
+    """
+    long = pc.fill_null(pc.greater(pc.binary_length(values), limit + len('""')), False)
+    if not pc.any(long).as_py():
+        return None
+    for number in pc.indices_nonzero(long).to_pylist():
+        raw = values[number].as_buffer().to_pybytes()
+        if b'\\"' not in raw and max(map(len, raw.split(b'"'))) <= limit:
+            continue  # written, a text has no fewer bytes
+        try:
+            parsed = _VALUES.decode(raw.decode())
+        except (ValueError, RecursionError):
+            continue
+        if any(_is_longer(text, limit) for text in _texts(parsed)):
+            return int(number)
+    return None
+
+
+def _is_longer(text: str, limit: int) -> bool:
+    if len(text) > limit or len(text) * 4 <= limit:
+        return len(text) > limit
+    return len(text.encode(errors="surrogatepass")) > limit
+
+
+def _values(pairs: list[tuple[str, Any]]) -> list[Any]:
+    return [value for _, value in pairs]
+
+
+_VALUES = json.JSONDecoder(object_pairs_hook=_values, parse_int=float, strict=False)
+
+
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) < len(pairs):
         raise _ChangedError("a key occurs twice in one object, and one of its values would be lost")

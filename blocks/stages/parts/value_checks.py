@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blocks.stages.parts.json_values import first_changed
+from blocks.stages.parts.json_values import first_changed, first_long_text
 from ferry.batch import StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError
 from ferry.schema import Column, Kind
-from ferry.target.value_advice import NO_SUCH_TEXT, TOO_LONG, json_as_text
+from ferry.target.value_advice import CORRECT_LONG_JSON, NO_SUCH_TEXT, TOO_LONG, json_as_text
 
 Check = Callable[[pa.Array], "tuple[int, DataError] | None"]
 
@@ -63,7 +63,9 @@ def _checks(column: Column, capabilities: Capabilities, format: StageFormat) -> 
     kind = column.type.kind
     checks: list[Check] = []
     if kind is Kind.JSON and capabilities.json_digits is not None:
-        checks.append(_json(column, capabilities.json_digits))
+        checks.append(_json(column, capabilities.json_digits, capabilities.max_text_bytes))
+        if capabilities.max_text_bytes is not None:
+            checks.append(_longer_in_json(capabilities.max_text_bytes))
     if kind is Kind.TEXT and not capabilities.nul_in_text:
         checks.append(_nul)
     if kind is Kind.BINARY and format is StageFormat.CSV and not capabilities.empty_binary_in_csv:
@@ -75,13 +77,17 @@ def _checks(column: Column, capabilities: Capabilities, format: StageFormat) -> 
     return checks
 
 
-def _json(column: Column, digits: int) -> Check:
+def _json(column: Column, digits: int, longest: int | None) -> Check:
     def check(values: pa.Array) -> tuple[int, DataError] | None:
         changed = first_changed(values, digits)
         if changed is None:
             return None
-        problem = f"the warehouse would change JSON: {changed[1]}"
-        return changed[0], DataError(problem, todo=json_as_text(column.name))
+        row, why = changed
+        fits = longest is None or len(values[row].as_py().encode()) <= longest
+        return row, DataError(
+            f"the warehouse would change JSON: {why}",
+            todo=json_as_text(column.name) if fits else CORRECT_LONG_JSON,
+        )
 
     return check
 
@@ -122,6 +128,20 @@ def _longer_than(limit: int) -> Check:
             return None
         return row, DataError(
             "a value is longer than the warehouse can hold",
+            expected=f"at most {limit:,} bytes",
+            todo=TOO_LONG,
+        )
+
+    return check
+
+
+def _longer_in_json(limit: int) -> Check:
+    def check(values: pa.Array) -> tuple[int, DataError] | None:
+        row = first_long_text(values, limit)
+        if row is None:
+            return None
+        return row, DataError(
+            "a text within JSON is longer than the warehouse can hold",
             expected=f"at most {limit:,} bytes",
             todo=TOO_LONG,
         )

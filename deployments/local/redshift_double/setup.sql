@@ -133,6 +133,22 @@ CREATE EVENT TRIGGER redshift_double_ddl ON ddl_command_end
 
 -- Helpers of single commands --------------------------------------------------------------------
 
+-- No text in a SUPER is longer than a VARCHAR can be.
+-- https://docs.aws.amazon.com/redshift/latest/dg/limitations-super.html
+CREATE OR REPLACE FUNCTION redshift_double.super_of(value text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+DECLARE
+    parsed jsonb := value::jsonb;
+BEGIN
+    IF octet_length(value) > 65537 AND EXISTS (
+        SELECT FROM jsonb_path_query(parsed, 'strict $.**') AS part
+        WHERE jsonb_typeof(part) = 'string' AND octet_length(part #>> '{}') > 65535
+    ) THEN
+        RAISE EXCEPTION 'JSON_PARSE() error: String value exceeds the max size of 65535 bytes';
+    END IF;
+    RETURN parsed;
+END $$;
+
 CREATE OR REPLACE FUNCTION redshift_double.cast_error(value text, kind text) RETURNS text
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -141,6 +157,8 @@ BEGIN
     END IF;
     IF kind = 'bytea' THEN
         PERFORM decode(value, 'hex');
+    ELSIF kind = 'jsonb' THEN
+        PERFORM redshift_double.super_of(value);
     ELSE
         EXECUTE format('SELECT %L::%s', value, kind);
     END IF;
@@ -251,7 +269,7 @@ LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT decode($1, $2) $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_typeof(jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT jsonb_typeof($1) $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_parse(text) RETURNS jsonb
-LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $1::jsonb $$;
+LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT redshift_double.super_of($1) $$;
 CREATE OR REPLACE FUNCTION pg_catalog.json_serialize(jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $1::text $$;
 -- A SUPER that is no scalar is cast to NULL, and a string of it to the text without its quotes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from blocks.stages.parts.json_values import first_changed
+from blocks.stages.parts.json_values import first_changed, first_long_text
 
 WIDE = 16_383
 
@@ -72,3 +72,29 @@ def test_a_slice_is_told_by_its_own_places():
     assert (first_changed(values.slice(1), 38) or (9,))[0] == 0
     assert (first_changed(values.slice(2), 38) or (9,))[0] == 1
     assert first_changed(values.slice(0, 1), 38) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_long"),
+    [
+        ('"12345678"', False),
+        ('"123456789"', True),
+        ('{"a": [1, {"b": "123456789"}]}', True),
+        ('{"a key that is longer": "12345678", "b": ["12345678"]}', False),
+        ('["éééé", "\\u00e9\\u00e9\\u00e9\\u00e9"]', False),  # eight bytes, however written
+        ('["ééééé"]', True),
+        ('["1234\\"5678"]', True),
+        ('["1234\\"567", "\\\\"]', False),
+        ('["\\ud83d\\udea2\\ud83d\\udea2"]', False),
+        ('["\\\\\\\\\\\\\\\\"]', False),
+        (f'[{"9" * 5000}, "12345678"]', False),
+        ("no JSON, but long", False),
+        ("[" * 100_000, False),
+        (None, False),
+    ],
+)
+def test_a_text_that_is_too_long_is_found_by_its_bytes_and_long_json_of_short_ones_passes(
+    text: str | None, is_long: bool
+):
+    found = first_long_text(pa.array(["{}", None, text], pa.large_string()), 8)
+    assert found == (2 if is_long else None)

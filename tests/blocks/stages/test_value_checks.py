@@ -52,6 +52,11 @@ def written(rows: list[tuple[Any, ...]], folder: Path, capabilities: Capabilitie
         ((1, "ééé", b"", "{}"), "body", "longer than the warehouse can hold; expected at most 5"),
         ((1, "", b"123456", "{}"), "raw", "longer than the warehouse can hold"),
         ((1, "", b"", '{"k": 1, "k": 2}'), "doc", "a key occurs twice"),
+        (
+            (1, "", b"", '{"k": ["ééé"]}'),
+            "doc",
+            "a text within JSON is longer than the",
+        ),
     ],
 )
 def test_it_is_told_by_column_file_and_row(
@@ -63,6 +68,17 @@ def test_it_is_told_by_column_file_and_row(
     assert f"column {name}, file part-00000.csv.zst, row 5" in str(caught.value)
     assert "`exclude`" in (caught.value.todo or "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("longest", "advised"), [(16, True), (15, False)])
+def test_json_is_advised_to_go_as_text_where_it_is_not_too_long_for_that(
+    longest: int, advised: bool, tmp_path: Path
+):
+    bad = (1, "", b"", '{"k": 1, "k": 2}')
+    with pytest.raises(DataError, match="a key occurs twice") as caught:
+        written([GOOD, bad], tmp_path, replace(NARROW, max_text_bytes=longest))
+    assert ("`as_text: [doc]`" in str(caught.value)) is advised
+    assert "`exclude` the column" in str(caught.value)
 
 
 def test_what_fits_passes(tmp_path: Path):

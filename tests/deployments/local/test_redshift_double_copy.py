@@ -219,6 +219,23 @@ def test_refuses_what_redshift_refuses(table, stage, text, match):
     assert rows(table, "SELECT count(*) FROM t") == [(0,)]
 
 
+@pytest.mark.parametrize("options", [CSV, f"{CSV} EMPTYASNULL"], ids=["straight", "by records"])
+def test_a_text_within_super_is_no_longer_than_a_varchar(redshift, stage, options):
+    redshift.execute("CREATE TABLE j (id int, doc super)")
+    fits, too_long = ['"' + "é" * 32_767 + "a" * n + '"' for n in (1, 2)]
+    good = f'1,"[{fits},{fits}]"\n'.replace('"é', '""é').replace('a"', 'a""').encode()
+    bad = f'2,"{{""k"": [""{too_long[1:-1]}""]}}"\n'.encode()
+    load(redshift, "j", stage(good), options)
+    with pytest.raises(psycopg2.InternalError):
+        load(redshift, "j", stage(bad), options)
+    assert rows(
+        redshift,
+        "SELECT line_number, column_name, error_code FROM sys_load_error_detail "
+        "WHERE query_id = pg_last_copy_id()",
+    ) == [(1, "doc", 1224)]
+    assert rows(redshift, "SELECT id FROM j") == [(1,)]
+
+
 def test_parquet_loads_by_position_and_keeps_empty_text_apart_from_null(redshift, stage):
     redshift.execute(
         "CREATE TABLE p (a bigint, b varchar(20), c decimal(10,2), d date, e timestamp, f boolean,"

@@ -164,6 +164,14 @@ def test_functions_of_redshift(tables, sql, expected):
     assert rows(tables, sql) == [(expected,)]
 
 
+def test_a_text_within_super_is_no_longer_than_a_varchar(redshift):
+    parse = "SELECT octet_length(JSON_SERIALIZE(JSON_PARSE(%s)))"
+    redshift.execute(parse, (json.dumps(["x" * 65_535] * 2),))
+    assert redshift.fetchone() == (2 * 65_537 + 4,)
+    with pytest.raises(psycopg2.Error, match="String value exceeds the max size of 65535 bytes"):
+        redshift.execute(parse, (json.dumps({"k": ["x" * 65_536]}),))
+
+
 def test_a_sum_of_whole_numbers_is_one_of_64_bits_and_can_be_too_large_for_it(tables):
     of_wide = "SUM(CAST(id AS BIGINT) * 8000000000000000000)"
     assert rows(tables, f"SELECT {of_wide} FROM t WHERE id = 1") == [(8_000_000_000_000_000_000,)]

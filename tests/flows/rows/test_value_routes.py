@@ -162,6 +162,24 @@ def test_json_that_would_change_is_refused_by_column_and_row_or_carried_as_text(
     assert journey.target("docs", "id, doc") == [(1, "{}"), (2, text)]
 
 
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
+def test_a_text_within_json_that_is_too_long_is_refused_by_column_and_row(journey: Any):
+    journey.sql("CREATE TABLE docs (id INT NOT NULL PRIMARY KEY, doc JSON)")
+    fits = '["' + "x" * 65_535 + '", "' + "x" * 65_535 + '"]'
+    journey.sql("INSERT INTO docs VALUES (?, ?)", [(n, "{}") for n in range(3)])
+    journey.sql("UPDATE docs SET doc = ? WHERE id = 0", [(fits,)])
+    journey.sql("UPDATE docs SET doc = ? WHERE id = 1", [('["' + "x" * 65_536 + '"]',)])
+    journey.write_specs(docs={"mode": "full", "key": ["id"]})
+    message = refused(
+        journey, "docs", DataError, "a text within JSON", "column doc, file part-00000", "row 2"
+    )
+    assert "`exclude` the column" in message and "as_text" not in message
+
+    journey.sql("DELETE FROM docs WHERE id = 1")
+    sync_table(table="docs")
+    assert journey.target("docs", "id") == [(0,), (2,)]
+
+
 @pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 def test_json_stays_the_text_that_it_is_where_the_warehouse_keeps_text(journey: Any):
     texts = [text for text, _ in BAD_JSON.values()]

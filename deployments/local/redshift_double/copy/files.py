@@ -21,6 +21,9 @@ from deployments.local.redshift_double.copy.s3 import S3Reader
 
 CHUNK_BYTES = 1 << 20
 _SCAN_BLOCK_BYTES = 4 << 20
+_LONGEST_SURE = 65_537
+"""JSON of so many bytes has no text in it of more than 65,535."""
+
 csv.field_size_limit(sys.maxsize)
 
 
@@ -60,17 +63,19 @@ def chunks(command: CopyCommand, s3: S3Reader, files: list[StagedFile]) -> Itera
             yield b"\n"
 
 
-def has_odd_decimals(
+def has_odd_values(
     command: CopyCommand,
     s3: S3Reader,
     files: list[StagedFile],
     width: int,
     scales: dict[int, int],
+    supers: list[int],
 ) -> bool:
     """Tells whether a decimal has more digits than its column, which COPY cuts off.
 
-    PostgreSQL would round them. Also true for letters (NaN, exponents) and for files that cannot
-    be read as CSV, so that the slow path looks at them. Runs in a thread beside the load.
+    PostgreSQL would round them. Also true for letters (NaN, exponents), where a SUPER may have a
+    text that is too long, and for files that cannot be read as CSV, so that the slow path looks at
+    them. Runs in a thread beside the load.
 
     Args:
         command: The COPY.
@@ -78,12 +83,14 @@ def has_odd_decimals(
         files: What to look at.
         width: Number of fields in a row.
         scales: Scale of each decimal field, by its index.
+        supers: The indexes of the SUPER fields.
     """
     names = [f"f{i}" for i in range(width)]
     wanted = {names[index]: scale for index, scale in scales.items()}
+    long = [names[index] for index in supers]
     options = pa_csv.ConvertOptions(
-        include_columns=list(wanted),
-        column_types=dict.fromkeys(wanted, pa.string()),
+        include_columns=[*wanted, *long],
+        column_types=dict.fromkeys([*wanted, *long], pa.string()),
         null_values=[command.null_as],
         strings_can_be_null=True,
     )
@@ -101,6 +108,9 @@ def has_odd_decimals(
                         found = pc.match_substring_regex(batch.column(name), pattern)
                         if pc.any(found).as_py():
                             return True
+                    lengths = [pc.max(pc.binary_length(batch.column(name))) for name in long]
+                    if any((length.as_py() or 0) > _LONGEST_SURE for length in lengths):
+                        return True
     except pa.ArrowInvalid as error:
         return "Empty CSV file" not in str(error)
     return False

@@ -1,8 +1,9 @@
 """COPY from S3, from the parsed command to the client's answer.
 
 The fast path hands the decompressed bytes to one COPY ... FROM STDIN of PostgreSQL. A thread beside
-it looks for decimals that PostgreSQL would round. If either objects, the work is undone to a
-savepoint and a slower path is taken, down to one that knows every record's file and line.
+it looks for decimals that PostgreSQL would round, and for SUPER that may have too long a text. If
+either objects, the work is undone to a savepoint and a slower path is taken, down to one that knows
+every record's file and line.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from deployments.local.redshift_double.copy.command import CopyCommand, parse_copy
-from deployments.local.redshift_double.copy.files import chunks, has_odd_decimals
+from deployments.local.redshift_double.copy.files import chunks, has_odd_values
 from deployments.local.redshift_double.copy.manifest import StagedFile, resolve_files
 from deployments.local.redshift_double.copy.parquet import check_schema, csv_chunks, opened, spool
 from deployments.local.redshift_double.copy.slow import (
@@ -173,16 +174,18 @@ class _Load:
         return await self._session.copy_in(sql, data)
 
     async def _scan(self) -> bool:
-        if not self._scales:
+        supers = [at for at, column in enumerate(self._target.columns) if column.is_super]
+        if not self._scales and not supers:
             return False
         width = len(self._target.columns)
         return await asyncio.to_thread(
-            has_odd_decimals,
+            has_odd_values,
             self._command,
             self._session.world.s3,
             self._files,
             width,
             self._scales,
+            supers,
         )
 
     def _from_csv(self) -> str:

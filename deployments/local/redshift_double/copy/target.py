@@ -78,6 +78,11 @@ class TargetColumn:
         return self.kind == "bytea"
 
     @property
+    def is_super(self) -> bool:
+        """Whether it is SUPER, no text in which is longer than a VARCHAR can be."""
+        return self.kind == "jsonb"
+
+    @property
     def reason(self) -> tuple[int, str]:
         """Error code and message for a text that is no value of the type."""
         return _REASONS.get(self.type_name, (1216, "Invalid value"))
@@ -89,6 +94,8 @@ class TargetColumn:
         if self.is_binary:
             return f"decode(nullif({field}, ''), 'hex')"
         filled = f"nullif(btrim({field}), '')"
+        if self.is_super:
+            return f"redshift_double.super_of({filled})"
         epoch = {"epochsecs": "1", "epochmillisecs": "1000"}.get(command.time_format)
         if self.kind.startswith("timestamp") and epoch:
             return f"(to_timestamp({filled}::float8 / {epoch}) AT TIME ZONE 'utc')"
