@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from ferry.errors import RequestError
-from ferry.specs.tables import TableSpecs
+from ferry.specs.tables_file import TableSpecs
 from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span, asked_span, check_begun
 from ferry.summaries.specs import SummarySpec

@@ -15,7 +15,7 @@ from ferry.errors import StaleReadError
 from ferry.receipts.losses import last_replaced
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
 from ferry.schema import TableName
-from ferry.specs.tables import TableSpecs
+from ferry.specs.tables_file import TableSpecs
 from ferry.statements import Transaction
 from ferry.summaries.build import Build
 from ferry.summaries.files import Summaries

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from ferry.lookback import own_window
 from ferry.plan import choose_window
 from ferry.specs.chosen import chosen_specs
-from ferry.specs.tables import TableSpecs
+from ferry.specs.tables_file import TableSpecs
 from ferry.windows import Every, days_until, run_window
 
 DATES = ("run_date", "window_start", "window_end", "start_date", "end_date")

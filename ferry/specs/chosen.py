@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ferry.bounded import first_of
 from ferry.errors import RequestError
-from ferry.specs.tables import TableSpec, TableSpecs
+from ferry.specs.tables import TableSpec
+from ferry.specs.tables_file import TableSpecs
 
 ALL = "all"
 """What a run is given that is to take every table."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ferry.errors import SpecError
 from ferry.settings import check_settings
-from ferry.specs.tables import TableSpecs, parse_table_specs
+from ferry.specs.tables_file import TableSpecs, parse_table_specs
 
 DEFAULT_FILE = Path(__file__).parents[2] / "deployments" / "tables.yaml"
 

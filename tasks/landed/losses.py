@@ -15,7 +15,8 @@ from ferry.receipts.losses import last_loss
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, ReceiptTimes, times_columns
 from ferry.receipts.table import holds_rows
 from ferry.schema import TIMES, Kind, TableName
-from ferry.specs.tables import TableSpec, TableSpecs
+from ferry.specs.tables import TableSpec
+from ferry.specs.tables_file import TableSpecs
 from ferry.summaries.moments import moments
 from ferry.summaries.partitions import EVERYTHING, Span, from_text, spans_label
 from ferry.summaries.publications import count_known_voids, select_built_since

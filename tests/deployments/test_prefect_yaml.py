@@ -14,7 +14,7 @@ from deployments.kept_settings import file_settings
 from ferry.runs.notice import SHOWN_PARAMETERS
 from ferry.runs.watch import WATCHED
 from ferry.specs.due_time import due_moment
-from ferry.specs.tables import parse_table_specs
+from ferry.specs.tables_file import parse_table_specs
 from tasks.runs import watch_look
 from tasks.runs.own_flows import OWN_FLOWS
 

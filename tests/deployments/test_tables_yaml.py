@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from deployments.export_schema import SCHEMAS
-from ferry.specs.tables import parse_table_specs
+from ferry.specs.tables_file import parse_table_specs
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 

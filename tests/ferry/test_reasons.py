@@ -14,7 +14,7 @@ import pytest
 from ferry import errors
 from ferry.errors import AccessError, FerryError, SchemaError, SpecError, UnknownError
 from ferry.reasons import explained, reason_of
-from ferry.specs.tables import parse_table_specs
+from ferry.specs.tables_file import parse_table_specs
 
 VALUE = "p1anted-value"
 

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.errors import CheckFailedError, FerryError, SchemaError, SpecError, StaleReadError
-from ferry.specs.tables import TableSpecs
+from ferry.specs.tables_file import TableSpecs
 from ferry.summaries.build import Build
 from ferry.summaries.checks import CheckResult
 from ferry.summaries.files import Summaries

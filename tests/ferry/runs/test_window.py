@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ferry.runs.window import by_schedule, window_text
-from ferry.specs.tables import TableSpecs, parse_table_specs
+from ferry.specs.tables_file import TableSpecs, parse_table_specs
 
 START = datetime(2026, 11, 26, 16, tzinfo=UTC)
 SPECS = """

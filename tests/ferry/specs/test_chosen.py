@@ -4,7 +4,7 @@ import pytest
 
 from ferry.errors import RequestError
 from ferry.specs.chosen import are_all, chosen_specs, may_write, some_names
-from ferry.specs.tables import parse_table_specs
+from ferry.specs.tables_file import parse_table_specs
 
 NAMES = ["nps", "orders", "visits", "users", "prices", "refunds"]
 SPECS = parse_table_specs(

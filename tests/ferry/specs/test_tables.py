@@ -5,7 +5,7 @@ import yaml
 
 from ferry.errors import RequestError, SpecError
 from ferry.specs.json_schema import tables_json_schema
-from ferry.specs.tables import parse_table_specs
+from ferry.specs.tables_file import parse_table_specs
 
 GOOD = """\
 defaults:

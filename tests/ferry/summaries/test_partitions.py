@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ferry.errors import RequestError
 from ferry.receipts.receipt import Receipt
 from ferry.schema import Kind
-from ferry.specs.tables import TableSpec, parse_table_specs
+from ferry.specs.tables import TableSpec
+from ferry.specs.tables_file import parse_table_specs
 from ferry.summaries.partitions import (
     EVERYTHING,
     LAST,

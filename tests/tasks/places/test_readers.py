@@ -15,7 +15,7 @@ from blocks.source import Source
 from deployments.reader_limits import register_limits
 from ferry.batch import ExtractQuery
 from ferry.schema import TableName, TableSchema
-from ferry.specs.tables import parse_table_specs
+from ferry.specs.tables_file import parse_table_specs
 from tasks.landed.uncarried import refuse_uncarried
 from tasks.places.readers import (
     backfill_limit,

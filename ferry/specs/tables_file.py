@@ -1,0 +1,92 @@
+"""The file `tables.yaml`: which tables are carried, and what they share by its `defaults`.
+
+```yaml
+defaults:
+  source: shop
+  schema: raw_data
+tables:
+  nps:
+    mode: window
+    key: [id]
+    cursor: created_at
+```
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ferry.errors import RequestError, SpecError
+from ferry.specs.tables import TableSpec
+from ferry.specs.yaml_file import read_yaml
+
+
+class TablesFile(BaseModel):
+    """The file of table specs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="Values for every table that does not say otherwise."
+    )
+    tables: dict[str, dict[str, Any] | None] = Field(description="The tables, by name.")
+
+
+class TableSpecs(dict[str, TableSpec]):
+    """The specs by table name."""
+
+    def named(self, table: str) -> TableSpec:
+        """The spec of that table; `raw_data.nps` and `nps` both find nps.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        for spec in self.values():
+            if table in (spec.name, str(spec.target)):
+                return spec
+        meant = get_close_matches(table, self, n=1)
+        raise RequestError(
+            f"there is no table {table!r} among the specs",
+            expected="one of " + (", ".join(sorted(self)) or "none at all"),
+            todo=(f"Did you mean {meant[0]}? " if meant else "")
+            + "Check the spelling, or add the table to the specs.",
+        )
+
+
+def parse_table_specs(text: str, file: str) -> TableSpecs:
+    """The specs in this YAML text.
+
+    Args:
+        text: The content of the file.
+        file: Its name, for messages.
+
+    Raises:
+        SpecError: Not YAML, unknown fields, wrong values; the message names file, line and field.
+    """
+    read = read_yaml(text, file)
+    try:
+        content = TablesFile.model_validate(read.data)
+    except ValidationError as error:
+        raise read.spec_error(error, _fields()) from error
+    for place in (("defaults",), *(("tables", name) for name in content.tables)):
+        if read.is_blank((*place, "zero_dates")):  # to YAML, that is null, too
+            raise SpecError(
+                read.problem((*place, "zero_dates"), "expected one of error, null"),
+                found="nothing",
+                todo="Write one of them, or leave the field out.",
+            )
+    specs = TableSpecs()
+    for name, own in content.tables.items():
+        merged = {**content.defaults, **(own or {}), "name": name}
+        try:
+            specs[name] = TableSpec.model_validate(merged)
+        except ValidationError as error:
+            raise read.spec_error(error, _fields(), ("tables", name)) from error
+    return specs
+
+
+def _fields() -> list[str]:
+    return [field.alias or name for name, field in TableSpec.model_fields.items()]
