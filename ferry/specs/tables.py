@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ferry.batch import StageFormat
@@ -26,6 +34,7 @@ from ferry.specs.values import (
     TargetSchema,
     ZeroDates,
     Zone,
+    no_boolean,
 )
 
 Mode = Literal["full", "window", "watermark"]
@@ -262,6 +271,12 @@ class TableSpec(BaseModel):
         if isinstance(data, dict) and "name" in data:
             return {"source_table": data["name"], **data}
         return data
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        of_numbers = cls.model_fields[str(info.field_name)].annotation in (int, int | None)
+        return no_boolean(value) if of_numbers else value
 
     @model_validator(mode="after")
     def _fields_go_together(self) -> TableSpec:

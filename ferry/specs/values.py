@@ -49,6 +49,17 @@ def _marking(value: Any) -> Any:
     return value
 
 
+def no_boolean(value: Any) -> Any:
+    """The value of a field of numbers; `no` is 0 there, as it says.
+
+    Raises:
+        ValueError: It is `yes`, which would be 1, of whatever the field counts.
+    """
+    if value is True:
+        raise ValueError("YAML reads yes, on and true as a boolean: write a number")
+    return value
+
+
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if len({name.lower() for name in names}) < len(names):
         raise ValueError("a column stands there twice: name each once")

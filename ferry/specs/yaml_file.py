@@ -23,6 +23,9 @@ _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]*|-?(0|[1-9][0-9]*)[.][0-9]*[1-9]")
 """The numbers that are written as they are meant: not 01, 0x1F, 12:30 (which is 750) or 1.0."""
 
+_TIME_IN_SECONDS = re.compile(r"[-+]?[0-9_]+:[0-9]+:[0-9]+")
+"""A number of seconds as hours, minutes and seconds: 24:00:00 is 86400, as it says."""
+
 _TYPE_NAME = re.compile(r"str|int|float|bool|date|\w+\[.*\]")
 
 
@@ -160,7 +163,7 @@ def read_yaml(text: str, name: str) -> YamlFile:
 
     Raises:
         SpecError: It is not YAML, a field stands there twice, a date is on no calendar, or a number
-            in a list is not what is written.
+            is not what is written.
     """
     root: yaml.Node | None = None
     try:
@@ -216,8 +219,19 @@ def _merged(node: yaml.Node | None) -> yaml.Node | None:
     return yaml.MappingNode(found[1].tag, pairs)
 
 
+def _is_another(number: str) -> bool:
+    """Whether it is another number to YAML than is written: 24:00 is 1440, and 0100 is 64."""
+    if ":" in number:
+        return not _TIME_IN_SECONDS.fullmatch(number)
+    digits = number.lstrip("+-").replace("_", "")
+    return digits.isdecimal() and int(digits) != abs(yaml.safe_load(number))
+
+
 def _refuse_unclear(node: yaml.Node | None, name: str) -> None:
-    """Refuse a field that stands there twice, and a number in a list that is another to YAML."""
+    """Refuse a field that stands there twice, and a number that is another to YAML.
+
+    In a list a number may be meant as a text, so that there even 1.0 is none that is plain.
+    """
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             if item.tag in _NUMBERS and not _PLAIN_NUMBER.fullmatch(item.value):
@@ -237,4 +251,11 @@ def _refuse_unclear(node: yaml.Node | None, name: str) -> None:
                 todo="Keep one of them.",
             )
         seen.add(key.value)
+        if value.tag in _NUMBERS and _is_another(value.value):
+            raise SpecError(
+                f"{name}:{value.start_mark.line + 1}: {key.value}: {value.value} is the number "
+                f"{yaml.safe_load(value.value)} to YAML",
+                todo="Write a number in plain digits, such as 86400, and a text in quotes, such as "
+                'a time of the day, "09:30".',
+            )
         _refuse_unclear(value, name)

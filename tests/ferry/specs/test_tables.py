@@ -139,6 +139,61 @@ def test_a_value_that_yaml_takes_for_another_number_is_refused(written: str, num
     assert quoted.named("t").deleted_values == (written, 1, 0, -20)
 
 
+def of_window(line: str) -> str:
+    return f"tables:\n  t:\n    source: shop\n    mode: window\n    key: [id]\n    {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "number"), [("24:00", "1440"), ("0100", "64"), ("010", "8"), ("1:0:0:0", "216000")]
+)
+def test_a_field_s_number_that_yaml_takes_for_another_is_refused(written: str, number: str) -> None:
+    """24 hours of `lookback` would be 24 minutes, and rows that commit an hour late be lost."""
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(of_window(f"lookback: {written}"), "tables.yaml")
+    assert caught.value.problem == (
+        f"tables.yaml:6: lookback: {written} is the number {number} to YAML"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("86400", 86_400), ("86_400", 86_400), ("3600.0", 3600), ("24:00:00", 86_400), ("00", 0)],
+)
+def test_a_number_that_is_what_is_written_is_taken(written: str, seconds: int) -> None:
+    specs = parse_table_specs(of_window(f"lookback: {written}"), "tables.yaml")
+    assert specs["t"].lookback == seconds
+
+
+def test_a_time_of_the_day_without_quotes_is_told_so() -> None:
+    with pytest.raises(SpecError, match=r"due: 12:30 is the number 750 .* in quotes"):
+        parse_table_specs(of_window("due: 12:30"), "tables.yaml")
+
+
+NUMBERS = (
+    *("settle", "lookback", "lag", "audit_days", "max_delete_percent", "max_shrink_percent"),
+    *("part_size_mb", "batch_rows", "resume_rows", "insert_rows", "keep_staged_days"),
+    *("retries", "retry_delay_seconds"),
+)
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+@pytest.mark.parametrize("word", ["yes", "on", "true"])
+def test_yes_is_no_number(field: str, word: str) -> None:
+    with pytest.raises(SpecError, match=rf"tables.yaml:6: tables.t.{field}: .*write a number"):
+        parse_table_specs(of_window(f"{field}: {word}"), "tables.yaml")
+
+
+def test_every_field_of_numbers_refuses_yes_and_no_is_none_of_them() -> None:
+    properties = tables_json_schema()["properties"]["defaults"]["properties"]
+    kinds = {name: [each, *each.get("anyOf", ())] for name, each in properties.items()}
+    numbers = {n for n, each in kinds.items() if any(k.get("type") == "integer" for k in each)}
+    assert numbers - {"read_ranges"} == set(NUMBERS)  # which says itself what it takes
+    for field in NUMBERS:
+        if field != "part_size_mb":
+            spec = parse_table_specs(of_window(f"{field}: no"), "tables.yaml")["t"]
+            assert getattr(spec, field) == 0
+
+
 def test_the_types_that_a_value_may_have_are_told_together() -> None:
     text = (
         "tables:\n  t:\n    source: shop\n    mode: full\n    key: [id]\n    soft_deletes: apply\n"
