@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +31,33 @@ def contradictions(spec: TableSpec) -> Iterator[tuple[str, str]]:
     if spec.lookback and spec.mode != "window":
         yield "", "lookback is for mode window; a watermark has `lag`"
     yield from _excluded_and_needed(spec)
+
+
+LATE = ("settle", "lag")
+"""What is for rows that commit late, and which runs of one mode alone look at."""
+
+
+def in_vain(spec: TableSpec, own: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Fields of `LATE` that nothing looks at, while rows that commit late are lost.
+
+    Beside what its mode's runs look at they may stand: a watermark's `settle` is for the windows
+    that a backfill makes of it, and a window's `lag` for a run with `mode=watermark`.
+
+    Args:
+        spec: The table's spec.
+        own: Those that the table says itself; under `defaults` they may be for tables of another
+            mode.
+
+    Yields:
+        The field, why nothing looks at it, and what to do.
+    """
+    if spec.mode == "watermark" and "settle" in own and spec.settle and not spec.lag:
+        why = "is for windows; what commits late, a watermark reads again by `lag`"
+        yield "settle", why, "Set `lag`, or leave `settle` out."
+    later = spec.lag > spec.settle_seconds and not (spec.lookback or spec.audit_days)
+    if spec.mode == "window" and "lag" in own and later:
+        why = "is for watermarks; for what commits late, a window has `settle` and `lookback`"
+        yield "lag", why, "Set one of these, or leave `lag` out."
 
 
 def _excluded_and_needed(spec: TableSpec) -> Iterator[tuple[str, str]]:

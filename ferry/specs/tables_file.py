@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ferry.errors import RequestError, SpecError
+from ferry.specs.rules import LATE, in_vain
 from ferry.specs.tables import TableSpec
 from ferry.specs.yaml_file import read_yaml
 
@@ -85,6 +86,9 @@ def parse_table_specs(text: str, file: str) -> TableSpecs:
             specs[name] = TableSpec.model_validate(merged)
         except ValidationError as error:
             raise read.spec_error(error, _fields(), ("tables", name)) from error
+        said = [field for field in LATE if read.says(("tables", name, field))]
+        for field, why, todo in in_vain(specs[name], said):
+            raise SpecError(read.problem(("tables", name, field), why), todo=todo)
     return specs
 
 

@@ -65,6 +65,16 @@ class YamlFile:
             node = found[1] if found else None
         return isinstance(node, yaml.ScalarNode) and not (node.value or node.style)
 
+    def says(self, path: Sequence[PathElement]) -> bool:
+        """Whether it stands there itself, and is not taken over by `<<`."""
+        node = self.root
+        for step in path:
+            found = _inside(node, step)
+            if found is None:
+                return False
+            node = found[1]
+        return True
+
     def problem(self, path: Sequence[PathElement], message: str, line: int | None = None) -> str:
         """`file:line: field: what is wrong with it`."""
         field = ".".join(str(step) for step in path)

@@ -227,6 +227,51 @@ def test_what_other_fields_need_cannot_be_excluded(field: str, fields: dict[str,
     assert f"tables.yaml:{line}: tables.t.exclude: `{field}` needs the column" in str(caught.value)
 
 
+WINDOW, WATERMARK = "mode: window, key: [id]", "mode: watermark"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (f"{WATERMARK}, settle: 600", "settle: is for windows; .* by `lag`. Set `lag`"),
+        (f"{WINDOW}, lag: 600", "lag: is for watermarks; .* `settle` and `lookback`"),
+        (f"{WINDOW}, lag: 600, every: hour", "lag: is for watermarks"),
+    ],
+)
+def test_what_is_for_late_rows_of_another_mode_is_refused(fields: str, told: str) -> None:
+    """Nothing looks at it: rows that commit later than nothing at all are lost."""
+    with pytest.raises(SpecError, match=rf"tables.yaml:3: tables.t.{told}"):
+        parse_table_specs(f"defaults: {{source: shop}}\ntables:\n  t: {{{fields}}}", "tables.yaml")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        f"{WATERMARK}, settle: 600, lag: 600",  # what a backfill makes of it is windows
+        f"{WATERMARK}, settle: 0",
+        f"{WINDOW}, lag: 600, settle: 600",
+        f"{WINDOW}, lag: 600, lookback: 3600",
+        f"{WINDOW}, lag: 600, audit_days: 3",
+        f"{WINDOW}, lag: 60, every: hour",  # which waits for 300
+        f"{WINDOW}, lag: 0",
+        "mode: full, lag: 600, settle: 600",  # the next copy has them
+    ],
+)
+def test_beside_what_its_mode_looks_at_it_may_stand(fields: str) -> None:
+    text = f"defaults: {{source: shop}}\ntables:\n  t: {{{fields}}}"
+    assert parse_table_specs(text, "tables.yaml")["t"].source == "shop"
+
+
+def test_what_is_for_late_rows_may_be_shared_by_tables_of_both_modes() -> None:
+    text = (
+        "defaults: {{source: shop{}}}\ntables:\n"
+        "  a: &late {{mode: window, key: [id], settle: 600}}\n"
+        "  b: {{<<: *late, mode: watermark}}\n"
+    )
+    assert parse_table_specs(text.format(", lag: 900"), "tables.yaml")["a"].lag == 900
+    assert parse_table_specs(text.format(""), "tables.yaml")["b"].settle == 600
+
+
 def test_a_mark_that_is_carried_over_can_be_left_out() -> None:
     text = "tables: {t: {source: shop, mode: window, key: [id], exclude: [deleted]}}"
     assert parse_table_specs(text, "tables.yaml")["t"].exclude == ("deleted",)
