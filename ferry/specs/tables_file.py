@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ferry.errors import RequestError, SpecError
 from ferry.specs.rules import LATE, in_vain
 from ferry.specs.tables import TableSpec
-from ferry.specs.yaml_file import read_yaml
+from ferry.specs.yaml_file import YamlFile, read_yaml
 
 
 class TablesFile(BaseModel):
@@ -79,6 +79,7 @@ def parse_table_specs(text: str, file: str) -> TableSpecs:
                 found="nothing",
                 todo="Write one of them, or leave the field out.",
             )
+    _refuse_another_name(content, read)
     specs = TableSpecs()
     for name, own in content.tables.items():
         merged = {**content.defaults, **(own or {}), "name": name}
@@ -92,5 +93,20 @@ def parse_table_specs(text: str, file: str) -> TableSpecs:
     return specs
 
 
+def _refuse_another_name(content: TablesFile, read: YamlFile) -> None:
+    """A table has the name that it stands under; a field of another one would do nothing."""
+    names = {("tables", name): name for name in content.tables}
+    for place, name in ((("defaults",), None), *names.items()):
+        said = content.tables[name] if name else content.defaults
+        own = (*place, "name")
+        if said and said.get("name", name) != name and read.says(own):
+            raise SpecError(
+                read.problem(own, "not a field: a table's name is what it stands under"),
+                todo="Leave it out, and write the name in the table's own line; what the source "
+                "calls it, `source_table` says.",
+            )
+
+
 def _fields() -> list[str]:
-    return [field.alias or name for name, field in TableSpec.model_fields.items()]
+    fields = TableSpec.model_fields.items()
+    return [field.alias or name for name, field in fields if name != "name"]

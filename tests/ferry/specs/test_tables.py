@@ -95,6 +95,32 @@ def test_a_misspelled_field_or_word_says_which_was_meant(text: str, meant: str) 
         parse_table_specs(text, "tables.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("tables:\n  b: {source: shop, mode: full, name: c}", "tables.yaml:2: tables.b.name"),
+        (
+            "defaults: {source: shop, name: c}\ntables: {b: {mode: full}}",
+            "tables.yaml:1: defaults.name",
+        ),
+    ],
+)
+def test_a_name_beside_the_one_that_a_table_stands_under_is_refused(text: str, place: str) -> None:
+    """Who means to move a table by it would go on writing the one that there is."""
+    with pytest.raises(SpecError) as caught:
+        parse_table_specs(text, "tables.yaml")
+    assert f"{place}: not a field: a table's name is what it stands under" in str(caught.value)
+
+
+def test_the_name_that_a_table_stands_under_may_stand_in_it_and_is_not_among_the_fields() -> None:
+    text = "tables: {{b: {{source: shop, mode: full, name: b{}}}}}"
+    assert parse_table_specs(text.format(""), "tables.yaml")["b"].name == "b"
+    shared = "tables:\n  a: &a {source: shop, mode: full, name: a}\n  b: {<<: *a}\n"
+    assert parse_table_specs(shared, "tables.yaml")["b"].name == "b"
+    with pytest.raises(SpecError, match="Known fields: source, source_table, "):
+        parse_table_specs(text.format(", curser: id"), "tables.yaml")
+
+
 WRONG_VALUES = {
     "key: id": "key: expected a list, `key: [id]`",
     "key: [id, Id]": "key: a column stands there twice",
