@@ -13,8 +13,17 @@ from ferry.specs.tables_file import TableSpecs
 ALL = "all"
 """What a run is given that is to take every table."""
 
+_TAKEN = {ALL, "true", "false", "null"}
+"""Names that, as a run's parameter, stand for something else than the table of that name: for every
+table, or, to Prefect's command line, for a value of JSON."""
+
 MAX_NAMES = 5
 """A run's name has so many of its tables'."""
+
+
+def asked_as(spec: TableSpec) -> str:
+    """How a run is asked for this table and no other, as in a command that is shown."""
+    return str(spec.target) if spec.name in _TAKEN else spec.name
 
 
 def are_all(tables: str | Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ from ferry.day_ranges import DayRange, split_days
 from ferry.errors import RequestError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
+from ferry.specs.chosen import asked_as
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import carry
@@ -285,7 +286,7 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
             "rows that differ are in no window that could be carried again",
             table=audit.table,
             todo="Carry the whole table: prefect deployment run 'sync-table/on-demand' --param "
-            f"table={spec.name} --param mode=full. It also takes out of the target what the "
+            f"table={asked_as(spec)} --param mode=full. It also takes out of the target what the "
             "source has no more.",
         )
     check_table(spec)

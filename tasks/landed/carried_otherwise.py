@@ -19,6 +19,8 @@ from ferry.receipts.other_windows import ReadAlike, carried_up_to, read_by_other
 from ferry.receipts.read_as import by_another_cursor, read_as, read_otherwise
 from ferry.receipts.table import read_to
 from ferry.schema import Column
+from ferry.specs.chosen import asked_as
+from ferry.specs.tables import TableSpec
 from ferry.unix_time import to_unix
 from ferry.windows import Window, local_midnight, scheduled_window
 from tasks.landed.receipts import from_receipts
@@ -129,11 +131,11 @@ def _warn_of_gap(batch: Batch, window: Window, warehouse: Warehouse) -> None:
         table,
         gap.start.isoformat(),
         gap.end.isoformat(),
-        _command(batch.spec.name, gap),
+        command_for(batch.spec, gap),
     )
 
 
-def _command(name: str, gap: Window) -> str:
+def command_for(spec: TableSpec, gap: Window) -> str:
     """What carries the rows of a gap: whole days by a backfill, else it as one window."""
     first, end = gap.start.date(), gap.end.date()
     if (gap.start, gap.end) == (local_midnight(first, gap.zone), local_midnight(end, gap.zone)):
@@ -142,4 +144,4 @@ def _command(name: str, gap: Window) -> str:
         flow = "sync-table"
         given = {"window_start": gap.start.isoformat(), "window_end": gap.end.isoformat()}
     parameters = " ".join(f"--param {each}={value}" for each, value in given.items())
-    return f"prefect deployment run '{flow}/on-demand' --param table={name} {parameters}"
+    return f"prefect deployment run '{flow}/on-demand' --param table={asked_as(spec)} {parameters}"

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from ferry.audits.outcome import DIFFERENCES, Audit, AuditedBucket, Difference
 from ferry.bounded import MAX_ROWS, first_of
 from ferry.day_ranges import DayRange
+from ferry.specs.chosen import asked_as
 from ferry.specs.tables import TableSpec
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import escaped, short
@@ -74,7 +75,7 @@ def advice(spec: TableSpec, audit: Audit) -> str:
 def command_line(spec: TableSpec, audit: Audit) -> str:
     """The command that repairs what an audit has found."""
     extra = audit.counts[Difference.EXTRA] and spec.hard_deletes != "report"
-    given = [f"table={spec.name}"]
+    given = [f"table={asked_as(spec)}"]
     windows = [bucket.window for bucket in audit.different if bucket.window]
     if windows and spec.mode != "full":
         first, last = DayRange.of(windows[0]), DayRange.of(windows[-1])

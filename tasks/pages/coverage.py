@@ -12,6 +12,7 @@ from ferry.bounded import MAX_ROWS, first_of
 from ferry.coverage.calendar import SIGNS, calendar
 from ferry.coverage.days import ONE_DAY, Stretch, TableDays
 from ferry.coverage.standings import Status
+from ferry.specs.chosen import asked_as
 from tasks.pages.cells import short
 
 MAX_STRETCHES = 100
@@ -115,7 +116,7 @@ def _drifts(table: TableDays) -> str:
     report = table.spec.hard_deletes == "report"
     command = _command(
         "reconcile",
-        table=table.spec.name,
+        table=asked_as(table.spec),
         start_date=str(stretches[0].first),
         end_date=str(stretches[-1].last + ONE_DAY),
         zone=table.zone,
@@ -141,10 +142,10 @@ def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:
     """What repairs them: exactly them, as the backfill asks the receipts, too."""
     spec = table.spec
     if not spec.key:
-        command = _command("sync-table", table=spec.name, mode="full")
+        command = _command("sync-table", table=asked_as(spec), mode="full")
         return f"Without a key it can only be reloaded as a whole:\n\n{command}"
     dates = {
-        "table": spec.name,
+        "table": asked_as(spec),
         "start_date": str(stretches[0].first),
         "end_date": str(stretches[-1].last + ONE_DAY),
         "zone": table.zone,

@@ -1,9 +1,12 @@
 """Which tables a run was asked for: each once, all of them, or a refusal."""
 
+import json
+from contextlib import suppress
+
 import pytest
 
 from ferry.errors import RequestError
-from ferry.specs.chosen import are_all, chosen_specs, may_write, some_names
+from ferry.specs.chosen import are_all, asked_as, chosen_specs, may_write, some_names
 from ferry.specs.tables_file import parse_table_specs
 
 NAMES = ["nps", "orders", "visits", "users", "prices", "refunds"]
@@ -29,6 +32,17 @@ SPECS = parse_table_specs(
 def test_each_table_that_is_asked_for_is_taken_once(asked: str | list[str], names: list[str]):
     assert [spec.name for spec in chosen_specs(SPECS, asked)] == names
     assert are_all(asked) == (names == NAMES)
+
+
+@pytest.mark.parametrize("name", ["all", "true", "false", "null", "nps"])
+def test_a_table_of_any_name_can_be_asked_for_alone(name: str) -> None:
+    text = "tables: {{'{}': {{source: shop, mode: full}}, other: {{source: shop, mode: full}}}}"
+    specs = parse_table_specs(text.format(name), "tables.yaml")
+    asked = asked_as(specs[name])
+    with suppress(ValueError):  # as Prefect's command line takes a parameter
+        asked = json.loads(asked)
+    assert [spec.name for spec in chosen_specs(specs, asked)] == [name]
+    assert (asked_as(specs[name]) == name) is (name == "nps")
 
 
 @pytest.mark.parametrize(

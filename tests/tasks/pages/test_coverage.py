@@ -1,7 +1,14 @@
 """The page of a table: its totals, what is not loaded and why, and what repairs it."""
 
-from datetime import date
+import re
+from datetime import UTC, date, datetime
 
+import pytest
+
+from ferry.audits.outcome import Audit
+from ferry.windows import day_window
+from tasks.landed.carried_otherwise import command_for
+from tasks.pages.audit import command_line
 from tasks.pages.coverage import table_page
 from tests.harness.told_days import failure, loaded, spec, tell
 
@@ -37,3 +44,17 @@ def test_it_says_what_repairs_it() -> None:
     whole = table_page(tell(spec(), *loaded(date(2023, 3, 3))))
     assert "Nothing is missing" in whole
     assert "prefect deployment run" not in whole
+
+
+@pytest.mark.parametrize("name", ["all", "true"])
+def test_what_repairs_a_table_of_such_a_name_repairs_no_other(name: str) -> None:
+    """`table=all` is every table; `true` is no text to Prefect's command line."""
+    table, day = spec(name=name), date(2023, 3, 1)
+    commands = [
+        table_page(tell(table, *DAYS)),
+        table_page(tell(spec(name=name, mode="watermark", key=[]), failed=(failure(day),))),
+        command_line(table, Audit(str(table.target), datetime.now(UTC), ())),
+        command_for(table, day_window(day)),
+    ]
+    for command in commands:
+        assert re.findall(r"table=(\S+)", command) == [f"raw_data.{name}"]
