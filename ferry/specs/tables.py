@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any, Literal
 
 from pydantic import (
@@ -36,6 +35,7 @@ from ferry.specs.values import (
     Zone,
     no_boolean,
 )
+from ferry.specs.written_day import WrittenDay
 
 Mode = Literal["full", "window", "watermark"]
 
@@ -107,7 +107,7 @@ class TableSpec(BaseModel):
         "the whole day before; full, watermark: a run in that mode since the day began; a backfill "
         "does not count. If it is not, one message says so, and one when it has arrived after all.",
     )
-    start_date: date | None = Field(
+    start_date: WrittenDay | None = Field(
         default=None,
         description="The first day that the source has: no backfill and no run with dates begins "
         "earlier, and the coverage begins here.",

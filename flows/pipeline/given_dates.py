@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-_DAY = "write a day as 2026-01-05"
+from ferry.specs.written_day import WrittenDay, parsed_moment
+
 _MOMENT = "write a moment as 2026-01-05T06:00, or with an offset, 2026-01-05T06:00+01:00"
-
-
-def _day(value: Any) -> Any:
-    if isinstance(value, bool | int | float):  # pydantic takes a number for seconds since 1970
-        raise ValueError(f"{value} is no day: {_DAY}")
-    if not isinstance(value, str):
-        return value
-    try:
-        moment = _parsed(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is no day: {_DAY}") from None
-    if moment.time() != time():
-        raise ValueError(f"{value!r} is a moment within a day: {_DAY}")
-    return moment.date()
 
 
 def _moment(value: Any) -> Any:
@@ -31,18 +18,12 @@ def _moment(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return _parsed(value)
+        return parsed_moment(value)
     except ValueError:
         raise ValueError(f"{value!r} is no moment: {_MOMENT}") from None
 
 
-def _parsed(text: str) -> datetime:
-    if "W" in text.upper():  # a week, of which Python takes the Monday
-        raise ValueError(text)
-    return datetime.fromisoformat(text.strip())
-
-
-Day = Annotated[date, BeforeValidator(_day)]
+Day = WrittenDay
 """A day: `2026-01-05`, or a text of digits, `"20260105"`. A number is refused, for it would be
 taken for seconds since 1970; Prefect's command line makes one of digits, and refuses it before."""
 

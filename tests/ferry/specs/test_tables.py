@@ -1,4 +1,5 @@
 import json
+from datetime import date
 
 import pytest
 import yaml
@@ -129,6 +130,10 @@ WRONG_VALUES = {
     "exclude: note": "exclude: expected a list, `exclude: [note]`",
     "zero_dates: nil": "zero_dates: expected one of error, null",
     "settle: soon": "settle: Input should be a valid integer",
+    "start_date: 0": "start_date: 0 is no day: write a day as 2026-01-05",
+    "start_date: 20230105": "start_date: 20230105 is no day: write a day as",
+    "start_date: '1672876800'": "start_date: '1672876800' is no day: write a day as",
+    "start_date: 2023-01-05 06:00:00": "start_date: 2023-01-05 06:00:00 is a moment within",
 }
 
 
@@ -163,6 +168,14 @@ def test_a_value_that_yaml_takes_for_another_number_is_refused(written: str, num
     )
     quoted = parse_table_specs(text.format(f"'{written}', 1, 0, -20"), "tables.yaml")
     assert quoted.named("t").deleted_values == (written, 1, 0, -20)
+
+
+@pytest.mark.parametrize(
+    "written", ["2023-01-05", "'2023-01-05'", "'20230105'", "2023-01-05 00:00:00"]
+)
+def test_the_first_day_is_taken_as_it_is_written(written: str) -> None:
+    spec = parse_table_specs(of_window(f"start_date: {written}"), "tables.yaml")["t"]
+    assert spec.start_date == date(2023, 1, 5)
 
 
 def of_window(line: str) -> str:
