@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ferry.batch import StageFormat
+from ferry.schema import Kind
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Capabilities:
         max_columns: The most columns a table can have.
         dialect: Which SQL it speaks, as sqlglot names it; what is written in Redshift's is
             translated to it.
+        not_in_parquet: Kinds that it does not read from Parquet: a table that has one is staged as
+            CSV, which it then has to load, too.
         max_binary_bytes: The most bytes a binary value can have; None for no limit.
         lock_mode: What follows `LOCK TABLE <name>` to make other writers wait; None where the
             engine has no LOCK.
@@ -59,6 +62,7 @@ class Capabilities:
     max_text_bytes: int | None
     max_columns: int
     dialect: str
+    not_in_parquet: frozenset[Kind] = frozenset()
     max_binary_bytes: int | None = None
     lock_mode: str | None = None
     sort_and_dist_keys: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from prefect import task
+from prefect.logging import get_run_logger
 
 from blocks.source import Source
 from blocks.warehouse import Warehouse
@@ -94,7 +95,7 @@ def plan(batch: Batch, source: Source, warehouse: Warehouse) -> BatchPlan:
         return BatchPlan(
             query=query,
             columns=columns,
-            format=stage_format(spec, capabilities),
+            format=_stage_format(batch, columns, capabilities),
             in_older_rows=older,
             key=tuple(column for name in spec.key if (column := target.column(name))),
             version=spec.version.lower() if spec.version else None,
@@ -159,8 +160,29 @@ def _gained(schema: TableSchema, changes: TargetChanges) -> list[Column]:
     return [column for column in schema.columns if column.name.lower() in names]
 
 
-def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:
+def _stage_format(
+    batch: Batch, columns: tuple[Column, ...], capabilities: Capabilities
+) -> StageFormat:
+    """The format of the staged files; the log says so where it is another than the spec's."""
+    chosen = stage_format(batch.spec, columns, capabilities)
+    if batch.spec.stage_format not in (None, chosen) and not batch.backfill:
+        refused = [c.name for c in columns if c.type.kind in capabilities.not_in_parquet]
+        get_run_logger().info(
+            "%s is staged as %s: the warehouse does not read %s from %s",
+            batch.target,
+            chosen,
+            ", ".join(refused),
+            batch.spec.stage_format,
+        )
+    return chosen
+
+
+def stage_format(
+    spec: TableSpec, columns: tuple[Column, ...], capabilities: Capabilities
+) -> StageFormat:
     """The format of the staged files: the spec's, else what the warehouse prefers.
+
+    Of columns that the warehouse does not read from Parquet it is CSV, whatever the spec says.
 
     Raises:
         ConfigurationError: The warehouse does not take the spec's format.
@@ -172,7 +194,8 @@ def stage_format(spec: TableSpec, capabilities: Capabilities) -> StageFormat:
             expected=" or ".join(capabilities.stage_formats),
             todo="Correct `stage_format` in the table's spec.",
         )
-    return chosen
+    unread = any(column.type.kind in capabilities.not_in_parquet for column in columns)
+    return StageFormat.CSV if unread and chosen is StageFormat.PARQUET else chosen
 
 
 def is_unique(spec: TableSpec, schema: TableSchema) -> bool:

@@ -234,7 +234,9 @@ class TableSpec(BaseModel):
         default=None, description="Distribution key of the target, when it is created."
     )
     stage_format: StageFormat | None = Field(
-        default=None, description="csv or parquet; by default what the warehouse prefers."
+        default=None,
+        description="csv or parquet; by default what the warehouse prefers. A table with a column "
+        "that the warehouse does not read from Parquet is staged as CSV.",
     )
     part_size_mb: int = Field(
         default=128, ge=1, le=1000, description="Aim for staged files of this many compressed MB."

@@ -64,7 +64,7 @@ MANIFEST
 STATUPDATE OFF"""
 
 # A TIME in Parquet is not read; text in Parquet becomes a string in SUPER, not JSON.
-_NOT_IN_PARQUET = {Kind.TIME, Kind.JSON}
+_NOT_IN_PARQUET = frozenset({Kind.TIME, Kind.JSON})
 
 _DESCRIBE = f"""
 SELECT column_name, data_type, character_maximum_length, numeric_precision, numeric_scale,
@@ -118,6 +118,7 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
     fingerprints: ClassVar[SumDialect] = RedshiftFingerprint()
     capabilities: ClassVar[Capabilities] = Capabilities(
         stage_formats=(StageFormat.CSV, StageFormat.PARQUET),
+        not_in_parquet=_NOT_IN_PARQUET,
         max_identifier_bytes=127,
         max_text_bytes=redshift_types.MAX_VARCHAR_BYTES,
         max_binary_bytes=redshift_types.MAX_VARBYTE_BYTES,

@@ -268,6 +268,17 @@ def test_an_empty_binary_value_is_refused_in_csv_and_arrives_by_parquet(journey:
     assert [value if value is None else bytes(value) for _, value in found] == [b"\0", b"", None]
 
 
+@ON_REDSHIFT
+def test_json_arrives_though_the_spec_says_parquet(journey: Any) -> None:
+    """It was refused by COPY, when all rows were read and uploaded."""
+    journey.sql("CREATE TABLE notes (id INT NOT NULL PRIMARY KEY, note JSON)")
+    journey.sql("INSERT INTO notes VALUES (?, ?)", [(1, '{"a": 1}'), (2, None)])
+    journey.write_specs(notes={"mode": "full", "insert_rows": 0, "stage_format": "parquet"})
+    sync_table(table="notes")
+    found = dict(journey.target("notes", '"id", "note"'))
+    assert document(found[1]) == ({"a": 1},) and found[2] is None
+
+
 @ON_BOTH
 def test_a_nul_that_the_target_cannot_hold_is_refused(journey: Any) -> None:
     refused(journey, "before\0after", "extract", "body", "part-00000")
