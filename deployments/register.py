@@ -53,6 +53,12 @@ from flows.pipeline.table_specs import load_table_specs
 from tasks.places.readers import backfill_limit, readers_limit
 
 SOURCE, STAGE, WAREHOUSE, PRICES = "shop", "lake", "warehouse", "prices"
+NOT_WITHOUT = {
+    "FERRY_S3_SECRET_KEY": "FERRY_S3_ACCESS_KEY",
+    "FERRY_PRICES_SYMBOLS": "FERRY_PRICES_URL",
+}
+"""Settings that are looked at only where another one is set, but for `embedded`."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -67,6 +73,7 @@ def register(profile: str) -> list[str]:
         ConfigurationError: A setting is missing or wrong, or the table specs, which name sources.
     """
     check_settings(os.environ)
+    _refuse_idle(profile)
     slack, notifier = _slack(), notifier_name(os.environ)  # before anything is saved
     sources = _sources()
     # Whoever registers a new password need not know how many were to read.
@@ -133,6 +140,25 @@ def free_what_nobody_holds() -> list[str]:
 def _sources() -> list[str]:
     """The sources that are read: those that the table specs name, and ours."""
     return sorted({SOURCE, *(spec.source for spec in load_table_specs().values())})
+
+
+def _refuse_idle(profile: str) -> None:
+    """Refuse a setting that would do nothing, or something else, as it is set.
+
+    Raises:
+        ConfigurationError: There is one; the message says which, and no value.
+    """
+    if profile == "embedded":
+        if "FERRY_DATA" in os.environ and not os.environ["FERRY_DATA"].strip():
+            raise ConfigurationError(  # it would be the current folder
+                "FERRY_DATA is set and empty", todo="Unset it, or name a folder."
+            )
+        return
+    for name, needed in NOT_WITHOUT.items():
+        if os.environ.get(name) and needed not in os.environ:
+            raise ConfigurationError(
+                f"{name} is set, and {needed} is not", todo=f"Set {needed}, too, or unset {name}."
+            )
 
 
 def _save(block: Block, name: str, others: Sequence[type[Block]] = ()) -> str:

@@ -119,6 +119,39 @@ def test_readers_that_nobody_could_be_are_refused_before_a_block_is_saved(
     assert "FERRY_READERS" in ended.error and "1 or more" in ended.error
 
 
+@pytest.mark.parametrize("profile", ["local", "aws"])
+@pytest.mark.parametrize(
+    ("alone", "needed"),
+    [
+        ("FERRY_S3_SECRET_KEY", "FERRY_S3_ACCESS_KEY"),
+        ("FERRY_PRICES_SYMBOLS", "FERRY_PRICES_URL"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_without_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str, alone: str, needed: str
+) -> None:
+    for name in [name for name in os.environ if name.startswith("FERRY_")]:
+        monkeypatch.delenv(name)
+    for group in ("MYSQL", "WAREHOUSE"):
+        for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
+            monkeypatch.setenv(f"FERRY_{group}_{name}", "any")
+    monkeypatch.setenv("FERRY_S3_BUCKET", "any-bucket")
+    monkeypatch.setenv(alone, TOKEN)
+    monkeypatch.setattr(register, "_save", lambda *_: pytest.fail("a block is saved"))
+    with pytest.raises(ConfigurationError, match=f"{alone} is set, and {needed} is not") as refused:
+        register.register(profile)
+    assert TOKEN not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_folder_that_is_set_and_empty_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], value: str
+) -> None:
+    """It would be the one from which the command is started."""
+    ended = run_register(monkeypatch, capfd, FERRY_DATA=value)
+    assert "FERRY_DATA is set and empty" in ended.error
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
