@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 from prefect import flow
@@ -18,10 +18,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from pydantic import Field
 
 from ferry.runs.notice import Notice
 from ferry.runs.watch import (
     HEARD_OF,
+    HEARTBEAT_SECONDS,
     Ending,
     Observation,
     Patience,
@@ -36,6 +38,7 @@ from ferry.runs.watch_notice import (
     late_notice,
     no_worker_notice,
     unanswered,
+    undecided,
     worker_back_notice,
 )
 from ferry.runs.window import WINDOW_OF
@@ -64,16 +67,21 @@ NOT_ANSWERED = (PrefectException, httpx.HTTPError)
 LONGEST_SECONDS = 240.0
 """Less than the five minutes until the next run, which begins to listen anew."""
 
+ObserveSeconds = Annotated[float, Field(gt=HEARTBEAT_SECONDS, le=LONGEST_SECONDS - 30)]
+"""Below, a run that lives is ended between two heartbeats; above, none is ever ended."""
+LookSeconds = Annotated[float, Field(ge=0.1, le=60)]
+Seconds = Annotated[float, Field(ge=0)]
+
 
 @flow(name="watch-runs", persist_result=False, flow_run_name="watch runs")
 @explains
 def watch_runs(
-    silent_seconds: float = Patience.silent_seconds,
-    observe_seconds: float = Patience.observe_seconds,
-    pending_seconds: float = Patience.pending_seconds,
-    late_seconds: float = Patience.late_seconds,
-    unreported_seconds: float = 300.0,
-    look_seconds: float = 10.0,
+    silent_seconds: Seconds = Patience.silent_seconds,
+    observe_seconds: ObserveSeconds = Patience.observe_seconds,
+    pending_seconds: Seconds = Patience.pending_seconds,
+    late_seconds: Seconds = Patience.late_seconds,
+    unreported_seconds: Seconds = 300.0,
+    look_seconds: LookSeconds = 10.0,
 ) -> Any:
     """End the runs that have died, and tell of what stands still and of what went untold.
 
@@ -82,7 +90,8 @@ def watch_runs(
 
     Args:
         silent_seconds: A run without a sign of life for so long is listened to.
-        observe_seconds: For so long; then it is ended. Three heartbeats.
+        observe_seconds: For so long; then it is ended. Three heartbeats; more than one, and no
+            more than a run of the watch can listen for.
         pending_seconds: A run that a worker has taken begins within this, or is ended.
         late_seconds: A run that is due is taken within this, or is told of.
         unreported_seconds: A failed run that is older and was not told of, is.
@@ -122,18 +131,18 @@ class _Watch:
         max_gap, probe = max(30.0, 3 * look_seconds), Probe()
         self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
         until, looks, heard = time.monotonic() + LONGEST_SECONDS, 0, True
+        doubts: list[str] = []
         while True:
             try:
                 seen = look(self._client, probe, self._patience)
                 looks += 1
-                heard, in_doubt = seen.heard, self._judge(seen)
+                heard, doubts = seen.heard, self._judge(seen)
+                if not doubts:
+                    return
             except NOT_ANSWERED as error:
                 self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
                 self._silence.missed()
                 self._standstill.missed()
-                in_doubt = True
-            if not in_doubt:
-                return
             if time.monotonic() > until:
                 break
             time.sleep(look_seconds)
@@ -141,6 +150,8 @@ class _Watch:
             self._report.fail("looks", unanswered(looks, LONGEST_SECONDS))
         elif not heard:
             self._report.fail("events", DEAF)
+        else:  # the server was away for a while, or this came up late
+            self._report.note(undecided(doubts, LONGEST_SECONDS))
 
     def notify_unreported(self, unreported_seconds: float) -> None:
         """Send the messages that neither a run's hook nor the backstop has sent."""
@@ -150,8 +161,8 @@ class _Watch:
             for run in unreported_runs(self._client, NOTIFYING_FLOWS, unreported_seconds):
                 self._notify_of_run(run, wait_seconds=0)  # nobody is sending these any more
 
-    def _judge(self, seen: Look) -> bool:
-        """Act on what is decided by what was seen; whether anything is still in doubt.
+    def _judge(self, seen: Look) -> list[str]:
+        """Act on what is decided by what was seen; what is still in doubt, in a few words each.
 
         Whether a run is silent, only heartbeats tell: it counts while what is sent is kept. What
         stands still is read from the server's answers, and is decided by them alone.
@@ -171,19 +182,20 @@ class _Watch:
         at = time.monotonic()
         self._silence.saw(at, silent, heard=seen.heard)
         self._standstill.saw(at, stands, heard=True)
-        decided, in_doubt = set(), False
+        decided, doubts = set(), list[str]()
         for observation, signs in ((self._silence, silent), (self._standstill, stands)):
             for key in signs:
                 if observation.silent_for(key) >= patience.observe_seconds:
                     decided.add(key)
                 elif not observation.was_heard(key):
-                    in_doubt = True
+                    run = suspects.get(key)
+                    doubts.append(f"{run.deployment} {run.name}" if run else unsent[key].subject)
         for key in decided & suspects.keys():
             self._end(suspects[key], ending_of(suspects[key], self._silence, now))
         for key in decided & unsent.keys():
             self._notify(key, unsent[key])
         self._forget((sent | perhaps) - stuck.keys(), seen)
-        return in_doubt
+        return doubts
 
     def _end(self, run: SeenRun, ending: Ending) -> None:
         ended = end_run(run, ending, self._client)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
+from ferry.bounded import MAX_REASONS, first_of
 from ferry.runs.notice import Notice, plain
 from ferry.runs.watch import LateRuns
 
@@ -25,6 +27,14 @@ def unanswered(looks: int, seconds: float) -> str:
     return (
         f"nothing could be judged: Prefect's server answered {looks} of the watch's looks in "
         f"{seconds:,.0f} s. Look at the server and its database; the next run looks again."
+    )
+
+
+def undecided(doubts: Collection[str], seconds: float) -> str:
+    """What is said where a run of the watch ends before it could judge all that it saw."""
+    return (
+        f"not decided within {seconds:,.0f} s: {', '.join(first_of(doubts, MAX_REASONS))}. The "
+        "next run listens anew"
     )
 
 

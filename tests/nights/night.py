@@ -245,7 +245,9 @@ class Night(Home):
 
 
 def _look(given: Mapping[str, float], said: Path) -> None:
-    said.write_text(str(watch_runs(**given, return_state=True)))
+    # It is let listen for less than a heartbeat, where nobody's is to be heard.
+    watch = watch_runs.with_options(validate_parameters=False)
+    said.write_text(str(watch(**given, return_state=True)))
 
 
 def one_at_a_time() -> Mapping[str, Any]:

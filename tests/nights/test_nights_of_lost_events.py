@@ -14,7 +14,8 @@ from tests.nights.night import Night
 
 WATCH = (
     "import flows.watch_runs as watch; watch.LONGEST_SECONDS = 14; "
-    "print(watch.watch_runs(silent_seconds=1, pending_seconds=1, observe_seconds=4, "
+    "listen = watch.watch_runs.with_options(validate_parameters=False); "
+    "print(listen(silent_seconds=1, pending_seconds=1, observe_seconds=4, "
     "look_seconds=1, return_state=True))"
 )
 

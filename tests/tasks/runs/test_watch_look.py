@@ -14,9 +14,10 @@ import httpx
 import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ParameterTypeError
 from prefect.states import Running, Scheduled
 
-from ferry.runs.watch import WATCHED, Patience
+from ferry.runs.watch import WATCHED, Patience, SeenRun
 from flows import watch_runs
 from tasks.runs import watch_look
 from tests.harness.api import Api
@@ -96,3 +97,54 @@ def test_a_watch_that_could_not_look_says_so_instead_of_that_nothing_stands_stil
 
     assert state.type is StateType.FAILED
     assert "answered 0 of the watch's looks in 1 s" in (state.message or "")
+
+
+@pytest.mark.usefixtures("api")
+def test_a_watch_that_could_not_decide_in_time_says_of_what_instead_of_that_nothing_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    silent = SeenRun(
+        id=str(uuid.uuid4()),
+        name="sync all tables",
+        deployment="sync-all/daily",
+        pool="ferry-pool",
+        state="RUNNING",
+        state_name="Running",
+        since=long_ago,
+        due_at=long_ago,
+        sign="the last one",
+        heard_at=long_ago,
+    )
+    seen = watch_look.Look((silent,), {}, heard=True)
+    monkeypatch.setattr(watch_runs, "LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr(watch_runs, "look", lambda *_: seen)
+
+    state: State[Any] = watch_runs.watch_runs(look_seconds=0.2, return_state=True)
+
+    assert state.type is StateType.COMPLETED
+    assert "not decided within 1 s: sync-all/daily sync all tables. The next run" in str(
+        state.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("observe_seconds", (-1, 0, 30, 211, 300), (31, 90, 210)),
+        ("look_seconds", (-1, 0, 61), (0.5, 10, 60)),
+        ("silent_seconds", (-1, float("nan")), (0, 3_600)),
+        ("pending_seconds", (-1,), (0, 3_600)),
+        ("late_seconds", (-1,), (0, 86_400)),
+        ("unreported_seconds", (-1,), (0, 86_400)),
+    ],
+)
+def test_a_watch_that_would_end_what_lives_or_nothing_at_all_is_refused(
+    name: str, wrong: tuple[float, ...], right: tuple[float, ...]
+) -> None:
+    """It listens for more than a heartbeat, and can do so before the next one takes over."""
+    for seconds in wrong:
+        with pytest.raises(ParameterTypeError, match=name):
+            watch_runs.watch_runs.validate_parameters({name: seconds})
+    for seconds in right:
+        assert watch_runs.watch_runs.validate_parameters({name: seconds})[name] == seconds
