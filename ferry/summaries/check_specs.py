@@ -22,6 +22,8 @@ output_check:                     # after it is built, before anybody sees it
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
+from math import isnan
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -68,14 +70,23 @@ class SqlCheck(_Check):
     equals: Number | str | None = Field(
         default=None, description="Just this number, or the first value of this SELECT."
     )
-    min: Number | None = Field(default=None, description="The least it may be.")
+    min: Number | None = Field(
+        default=None, description="The least it may be; beside a count, both hold."
+    )
     max: Number | None = Field(default=None, description="The most it may be.")
 
     @model_validator(mode="after")
     def _expects_something(self) -> SqlCheck:
         if self.count is self.equals is self.min is self.max is None:
             raise ValueError("an sql check needs a count, equals, min or max")
+        equals = None if isinstance(self.equals, str) else self.equals
+        _refuse_crossed(self.least, equals, self.max)
         return self
+
+    @property
+    def least(self) -> Number | None:
+        """What the value is at least: the greater of `count` and `min`, since both are to hold."""
+        return max((each for each in (self.count, self.min) if each is not None), default=None)
 
     @property
     def texts(self) -> list[str]:
@@ -120,6 +131,7 @@ class BoundsCheck(_Check):
     def _has_a_bound(self) -> BoundsCheck:
         if self.min is None and self.max is None:
             raise ValueError("a bounds check needs a min or a max")
+        _refuse_crossed(self.min, self.max)
         return self
 
     def _called(self) -> str:
@@ -141,6 +153,18 @@ class ChangeCheck(_Check):
 
     def _called(self) -> str:
         return f"change {self.change}"
+
+
+def _refuse_crossed(*rising: Number | date | None) -> None:
+    """Refuse limits that no value keeps: each is to be no greater than those after it."""
+    limits = [each for each in rising if each is not None]
+    if any(isinstance(each, float) and isnan(each) for each in limits):
+        raise ValueError("no value is at least, at most or just .nan")
+    for lower, upper in pairwise(limits):
+        if isinstance(lower, date) is not isinstance(upper, date):
+            raise ValueError("min and max are both dates, or both numbers")
+        if lower > upper:  # type: ignore[operator]
+            raise ValueError(f"no value is both at least {lower} and at most {upper}")
 
 
 _KINDS = {"sql", "not_null", "unique", "bounds", "change"}

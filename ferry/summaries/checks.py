@@ -196,8 +196,7 @@ def _sql(check: SqlCheck, side: Side, subject: Subject, capabilities: Capabiliti
 def _value(check: SqlCheck, answers: Sequence[Rows]) -> Verdict:
     found = _number(answers[0])
     equals = _number(answers[1]) if len(answers) > 1 else _decimal(check.equals)
-    least = _decimal(check.count if check.count is not None else check.min)
-    most = _decimal(check.max)
+    least, most = _decimal(check.least), _decimal(check.max)
     wanted = []
     if check.equals is not None:
         wanted.append("a number to compare with" if not _is_number(equals) else f"just {equals:,f}")

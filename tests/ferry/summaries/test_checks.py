@@ -52,6 +52,8 @@ def answer(given: dict[str, Any], *rows: Any) -> CheckResult:
         ({"equals": 0}, None, False, "just 0"),
         ({"min": 1, "max": 2}, 1.5, True, "1 to 2"),
         ({"min": 1, "max": 2}, 2.5, False, "1 to 2"),
+        ({"count": 1, "min": 100_000}, 5, False, "at least 100000"),
+        ({"count": 1, "min": 0.5}, 1, True, "at least 1"),
         ({"max": 2}, -5, True, "at most 2"),
         ({"max": 2}, INFINITE, False, "at most 2"),
         ({"equals": 0}, False, True, "just 0"),

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,30 @@ def test_a_misspelled_summary_is_refused_with_file_line_and_field(given, message
     with pytest.raises(SpecError) as caught:
         parsed(**given)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "limits", "message"),
+    [
+        ("count: 1", "min: 5\n    max: 1", "no value is both at least 5 and at most 1"),
+        ("count: 1", "count: 2\n    max: 1", "no value is both at least 2 and at most 1"),
+        ("count: 1", "equals: 3\n    max: 2", "no value is both at least 3 and at most 2"),
+        ("count: 1", "equals: 3\n    min: 4", "no value is both at least 4 and at most 3"),
+        ("count: 1", "equals: .nan", "no value is at least, at most or just .nan"),
+        ("min: 1", "min: 5\n    max: 1", "no value is both at least 5 and at most 1"),
+        ("min: 1", "max: .nan", "no value is at least, at most or just .nan"),
+        ("min: 1", "min: 2023-12-31\n    max: 2023-01-01", "at least 2023-12-31 and at most 2023"),
+        ("min: 1", "min: 1\n    max: 2023-12-31", "min and max are both dates, or both numbers"),
+    ],
+)
+def test_limits_that_no_value_keeps_are_refused(old: str, limits: str, message: str):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        parsed(**yaml_with(old, limits))
+
+
+def test_limits_that_one_value_keeps_are_not():
+    assert parsed(**yaml_with("count: 1", "count: 1\n    equals: 3\n    min: 3\n    max: 3"))
+    assert parsed(**yaml_with("    min: 1", "    min: 1\n    max: .inf"))
 
 
 BY_DAY = f"WITH by_day AS ({SQL})\nSELECT day, orders FROM by_day"
