@@ -21,6 +21,7 @@ output_check:                     # after it is built, before anybody sees it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from itertools import pairwise
 from math import isnan
@@ -31,6 +32,13 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 Number = int | float
 Severity = Literal["fail", "warn"]
 Direction = Literal["both", "up", "down"]
+
+GRAIN_NOT_NULL = "the grain has no NULL"
+GRAIN_UNIQUE = "one row for each of the grain"
+IN_WINDOW = "no row outside of the window"
+IN_PARTITION = "no row without its partition"
+BUILT_IN = (GRAIN_NOT_NULL, GRAIN_UNIQUE, IN_WINDOW, IN_PARTITION)
+"""What the checks are called that are made without being written: nobody lets them pass."""
 
 _TABLE = Field(
     default=None,
@@ -188,3 +196,19 @@ Check = Annotated[
         custom_error_message="a check is one of sql, not_null, unique, bounds or change",
     ),
 ]
+
+
+def told_apart(checks: Iterable[Check]) -> list[Check]:
+    """The checks, each called otherwise than the others and than those that nobody writes.
+
+    Of a label that was there before, the second one is numbered: whoever lets a check pass by its
+    label has to mean that one alone.
+    """
+    taken, found = set(BUILT_IN), list[Check]()
+    for check in checks:
+        label, number = check.label, 2
+        while label in taken:
+            label, number = f"{check.label} ({number})", number + 1
+        taken.add(label)
+        found.append(check if label == check.label else check.model_copy(update={"name": label}))
+    return found

@@ -17,6 +17,10 @@ from ferry.capabilities import Capabilities
 from ferry.schema import TableName
 from ferry.statements import Statement, column_list, quoted, table_sql
 from ferry.summaries.check_specs import (
+    GRAIN_NOT_NULL,
+    GRAIN_UNIQUE,
+    IN_PARTITION,
+    IN_WINDOW,
     BoundsCheck,
     ChangeCheck,
     Check,
@@ -84,17 +88,17 @@ def question(check: Check, side: Side, subject: Subject, capabilities: Capabilit
 def built_in(subject: Subject, grain: Sequence[str], capabilities: Capabilities) -> list[Question]:
     """What is asked of every summary: one row for each of its grain, and no row out of place."""
     checks: list[Check] = [
-        NotNullCheck(name="the grain has no NULL", not_null=tuple(grain)),
-        UniqueCheck(name="one row for each of the grain", unique=tuple(grain)),
+        NotNullCheck(name=GRAIN_NOT_NULL, not_null=tuple(grain)),
+        UniqueCheck(name=GRAIN_UNIQUE, unique=tuple(grain)),
     ]
     questions = [question(check, "output_check", subject, capabilities) for check in checks]
     partition = subject.partition
     if subject.by_window and partition is not None and not (subject.whole and partition in grain):
         assert subject.built is not None
-        label, found = "no row outside of the window", "rows outside"
+        label, found = IN_WINDOW, "rows outside"
         outside = f"{quoted(partition)} IS NULL"  # no later build of some partitions would find it
         if subject.whole:
-            label, found = "no row without its partition", "rows without"
+            label, found = IN_PARTITION, "rows without"
         else:
             outside += f" OR NOT ({subject.within()})"
         text = f"SELECT COUNT(*) FROM {table_sql(subject.built)} WHERE {outside}"  # noqa: S608

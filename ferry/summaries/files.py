@@ -15,6 +15,7 @@ from ferry.errors import RequestError, SpecError
 from ferry.reasons import reason_of
 from ferry.specs.yaml_file import YamlFile, read_yaml
 from ferry.summaries.across import looking_across
+from ferry.summaries.check_specs import told_apart
 from ferry.summaries.query import WRITTEN_IN, parse_query
 from ferry.summaries.specs import SummarySpec
 
@@ -197,7 +198,10 @@ def _parsed(
         raise read.spec_error(error, _fields()) from error
     _check_queries(spec, read)
     _check_checks(spec, read)
-    return spec
+    checks, inputs = told_apart((*spec.input_check, *spec.output_check)), len(spec.input_check)
+    return spec.model_copy(
+        update={"input_check": tuple(checks[:inputs]), "output_check": tuple(checks[inputs:])}
+    )
 
 
 def order_summaries(specs: Iterable[SummarySpec]) -> Summaries:

@@ -114,6 +114,33 @@ def test_limits_that_one_value_keeps_are_not():
     assert parsed(**yaml_with("    min: 1", "    min: 1\n    max: .inf"))
 
 
+def test_checks_that_would_be_called_the_same_are_numbered_so_that_one_alone_can_be_let_pass():
+    text = f"SELECT COUNT(1) FROM raw_data.orders WHERE {' OR '.join(['id IS NULL'] * 5)}"
+    begins = text[:80]
+    built_in = "one row for each of the grain"
+    checks = f"""\
+input_check:
+  - {{bounds: n, table: raw_data.orders, min: 0}}
+  - {{bounds: n, table: raw_data.orders, max: 9, name: bounds n}}
+  - {{sql: {text}, max: 0}}
+output_check:
+  - {{sql: {text} OR n > 9, max: 0}}
+  - {{sql: {text} OR n > 99, max: 0}}
+  - {{not_null: [orders], name: {built_in}}}
+  - {{unique: [day, orders]}}
+"""
+    spec = parsed(yaml=YAML[: YAML.index("output_check")] + checks)
+    assert [check.label for check in (*spec.input_check, *spec.output_check)] == [
+        "bounds n",
+        "bounds n (2)",
+        begins,
+        f"{begins} (2)",
+        f"{begins} (3)",
+        f"{built_in} (2)",
+        "unique day, orders",
+    ]
+
+
 BY_DAY = f"WITH by_day AS ({SQL})\nSELECT day, orders FROM by_day"
 TIED = "created_at >= :window_start AND created_at < :window_end"
 TOP = "(SELECT created_at, RANK() OVER (ORDER BY n) AS r FROM raw_data.orders) AS o"

@@ -1,0 +1,52 @@
+"""A person lets pass the check that they have named, and no other."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from flows.build_summary import build_summary
+from flows.sync_table import sync_table
+
+pytestmark = [
+    pytest.mark.usefixtures("plain_runs"),
+    pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True),
+]
+
+
+def test_of_two_checks_that_are_called_alike_only_the_one_that_is_named_is_let_pass(
+    survey: Any,
+) -> None:
+    once = "  - bounds: nps\n"
+    survey.edit("nps_summary", "summary.yaml", once, f"{once}    max: 50\n{once}")
+    survey.edit("nps_summary", "summary.yaml", "    max: 100\n", "    max: 60\n")
+    survey.answer(3, [9])
+
+    failed = sync_table(table="nps", mode="full", return_state=True)
+    assert "bounds nps; bounds nps (2)" in failed.message
+    held = build_summary(summary="nps_summary", accept=["bounds nps"], return_state=True)
+
+    assert "checks failed: bounds nps (2)" in held.message
+    assert survey.labels() == []
+    build_summary(summary="nps_summary", accept=["bounds nps", "bounds nps (2)"])
+    assert survey.published() == [(date(2023, 1, 3), Decimal("100.00"), 1)]
+
+
+def test_what_is_checked_without_being_written_is_not_let_pass_by_a_check_of_its_name(
+    survey: Any,
+) -> None:
+    built_in = "one row for each of the grain"
+    written = "  - not_null: [nps, responses]\n"
+    survey.edit("nps_summary", "summary.yaml", written, f"{written}    name: {built_in}\n")
+    survey.edit("nps_summary", "query.sql", "\n    day,", "\n    DATE '2023-01-03' AS day,")
+    for day in (3, 4):
+        survey.answer(day, [9])
+    sync_table(table="nps", mode="full", return_state=True)
+
+    state = build_summary(summary="nps_summary", accept=[built_in], return_state=True)
+
+    assert f"no check is called '{built_in}'" in state.message
+    assert survey.labels() == []
