@@ -22,7 +22,7 @@ output_check:                     # after it is built, before anybody sees it
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from math import isnan
 from typing import Annotated, Any, Literal
@@ -43,7 +43,8 @@ BUILT_IN = (GRAIN_NOT_NULL, GRAIN_UNIQUE, IN_WINDOW, IN_PARTITION)
 _TABLE = Field(
     default=None,
     description="input_check: which of the tables that the summary reads; of one that is tied to "
-    "its partitions, the rows of those that are built.",
+    "its partitions, the rows of those that are built, and those with NULL in the column that ties "
+    "it if `not_null` names that.",
 )
 
 
@@ -131,8 +132,12 @@ class BoundsCheck(_Check):
     """A column whose values lie within bounds, both included; NULL is outside of nothing."""
 
     bounds: str = Field(description="A column whose values lie within min and max.")
-    min: Number | date | None = Field(default=None, description="The lowest value allowed.")
-    max: Number | date | None = Field(default=None, description="The highest value allowed.")
+    min: Number | date | datetime | None = Field(
+        default=None, description="The lowest value allowed."
+    )
+    max: Number | date | datetime | None = Field(
+        default=None, description="The highest value allowed; of a time, a day is all of that day."
+    )
     table: str | None = _TABLE
 
     @model_validator(mode="after")
@@ -171,7 +176,11 @@ def _refuse_crossed(*rising: Number | date | None) -> None:
     for lower, upper in pairwise(limits):
         if isinstance(lower, date) is not isinstance(upper, date):
             raise ValueError("min and max are both dates, or both numbers")
-        if lower > upper:  # type: ignore[operator]
+        try:
+            crossed = lower > upper  # type: ignore[operator]
+        except TypeError:  # a day and a moment, or one with an offset: the warehouse compares them
+            continue
+        if crossed:
             raise ValueError(f"no value is both at least {lower} and at most {upper}")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from math import inf, isnan, nan
 from typing import Any, Literal, TypeGuard
@@ -126,7 +126,11 @@ def _asked(check: Check, side: Side, subject: Subject, capabilities: Capabilitie
     table, within = _place(check.table, subject)
     if isinstance(check, NotNullCheck):
         null = " OR ".join(f"{quoted(name)} IS NULL" for name in check.not_null)
-        text = f"SELECT COUNT(*) FROM {table} WHERE ({null}){within}"  # noqa: S608  # names
+        where = f"({null}){within}"
+        tie = subject.reads.get(check.table) if within and check.table else None
+        if tie and tie.lower() in map(str.lower, check.not_null):  # without it, in no partition
+            where = f"{quoted(tie)} IS NULL OR ({where})"
+        text = f"SELECT COUNT(*) FROM {table} WHERE {where}"  # noqa: S608  # names
         return [text], _none("rows with NULL")
     if isinstance(check, UniqueCheck):
         if check.table is None:  # also against the partitions that stay
@@ -142,7 +146,8 @@ def _asked(check: Check, side: Side, subject: Subject, capabilities: Capabilitie
     if check.min is not None:
         outside.append(f"{column} < {param('min')}")
     if check.max is not None:
-        outside.append(f"{column} > {param('max')}")
+        above = ">=" if _day_after(check.max) else ">"
+        outside.append(f"{column} {above} {param('max')}")
     text = f"SELECT COUNT(*) FROM {table} WHERE ({' OR '.join(outside)}){within}"  # noqa: S608
     return [text], _none(f"rows outside of {_range(check.min, check.max)}")
 
@@ -161,8 +166,15 @@ def _place(table: str | None, subject: Subject) -> tuple[str, str]:
 def _limits(check: Check) -> dict[str, Any]:
     if not isinstance(check, BoundsCheck):
         return {}
-    limits = {"min": check.min, "max": check.max}
+    limits = {"min": check.min, "max": _day_after(check.max) or check.max}
     return {n: Decimal(str(v)) if isinstance(v, float) else v for n, v in limits.items()}
+
+
+def _day_after(limit: object) -> date | None:
+    """Where a day that is the highest value ends, of a date or a time; None for another limit."""
+    if not isinstance(limit, date) or isinstance(limit, datetime) or limit == date.max:
+        return None
+    return limit + timedelta(days=1)
 
 
 def _none(of_what: str) -> Callable[[Sequence[Rows]], Verdict]:

@@ -241,6 +241,53 @@ def test_an_input_check_looks_at_the_window_of_a_table_that_is_tied_to_it():
     assert whole.values == (10,)
 
 
+def counted(given: dict[str, Any], about: Subject, table: str, *rows: tuple[Any, ...]) -> int:
+    """What the check's question finds in a table of these rows."""
+    connection = duckdb.connect()
+    connection.execute(f"CREATE SCHEMA raw; CREATE SCHEMA ferry; CREATE TABLE {table}")
+    places = ", ".join("?" * len(rows[0]))
+    connection.executemany(f"INSERT INTO {table.partition(' ')[0]} VALUES ({places})", rows)
+    (statement,) = ask(given, about, "input_check").statements
+    ((found,),) = run(connection, statement).fetchall()
+    return int(found)
+
+
+@pytest.mark.parametrize(
+    ("not_null", "found"),
+    [(["created_at"], 1), (["score"], 1), (["score", "Created_At"], 2), (["id"], 0)],
+)
+def test_a_row_without_the_column_that_ties_its_table_is_found_though_it_is_in_no_partition(
+    not_null: list[str], found: int
+):
+    rows = [(1, None, 9), (2, DAY.start, None), (3, LATER.start, None), (4, DAY.start, 9)]
+    check = {"not_null": not_null, "table": "raw.x"}
+    table = "raw.x (id INT, created_at TIMESTAMP, score INT)"
+    assert counted(check, subject(DAY), table, *rows) == found
+    of_all = found + sum(name == "score" for name in not_null)
+    assert counted(check, subject(), table, *rows) == of_all
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind", "outside"),
+    [
+        ({"max": date(2023, 12, 31)}, "TIMESTAMP", 1),
+        ({"max": date(2023, 12, 31)}, "DATE", 1),
+        ({"max": datetime(2023, 12, 31)}, "TIMESTAMP", 2),
+        ({"max": datetime(2023, 12, 31, 18)}, "TIMESTAMP", 1),
+        ({"min": datetime(2023, 12, 31, 18)}, "TIMESTAMP", 1),
+        ({"min": date(2023, 12, 31)}, "TIMESTAMP", 1),
+        ({"min": date(2023, 12, 31), "max": date(2023, 12, 31)}, "TIMESTAMP", 2),
+        ({"max": date.max}, "TIMESTAMP", 0),
+    ],
+)
+def test_a_day_that_is_the_highest_value_is_all_of_that_day(
+    limits: dict[str, Any], kind: str, outside: int
+):
+    rows = [("2023-12-30 23:59",), ("2023-12-31 18:00",), ("2024-01-01 00:00",), (None,)]
+    check = {"bounds": "seen", "table": "raw.y", **limits}
+    assert counted(check, subject(DAY), f"raw.y (seen {kind})", *rows) == outside
+
+
 @pytest.mark.parametrize(
     ("zone", "start", "end"),
     [

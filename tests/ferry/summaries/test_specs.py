@@ -1,9 +1,11 @@
 import re
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
 from ferry.errors import RequestError, SpecError
+from ferry.summaries.check_specs import BoundsCheck
 from ferry.summaries.files import order_summaries, parse_summary, summary_json_schema
 from ferry.summaries.specs import SummarySpec
 
@@ -101,6 +103,7 @@ def test_a_misspelled_summary_is_refused_with_file_line_and_field(given, message
         ("min: 1", "min: 5\n    max: 1", "no value is both at least 5 and at most 1"),
         ("min: 1", "max: .nan", "no value is at least, at most or just .nan"),
         ("min: 1", "min: 2023-12-31\n    max: 2023-01-01", "at least 2023-12-31 and at most 2023"),
+        ("min: 1", "min: 2023-12-31 18:00:00\n    max: 2023-12-31 17:00:00", "18:00:00 and at mos"),
         ("min: 1", "min: 1\n    max: 2023-12-31", "min and max are both dates, or both numbers"),
     ],
 )
@@ -112,6 +115,10 @@ def test_limits_that_no_value_keeps_are_refused(old: str, limits: str, message: 
 def test_limits_that_one_value_keeps_are_not():
     assert parsed(**yaml_with("count: 1", "count: 1\n    equals: 3\n    min: 3\n    max: 3"))
     assert parsed(**yaml_with("    min: 1", "    min: 1\n    max: .inf"))
+    moments = "    min: 2023-12-31\n    max: 2023-12-31 18:00:00"
+    (_, bounds) = parsed(**yaml_with("    min: 1", moments)).output_check
+    assert isinstance(bounds, BoundsCheck)
+    assert (bounds.min, bounds.max) == (date(2023, 12, 31), datetime(2023, 12, 31, 18))
 
 
 def test_checks_that_would_be_called_the_same_are_numbered_so_that_one_alone_can_be_let_pass():
