@@ -21,7 +21,7 @@ from ferry.errors import RequestError
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
-from ferry.windows import business_date
+from ferry.windows import business_date, zone_info
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import load_route, scheduled_start
 from flows.pipeline.notify import notify
@@ -88,6 +88,8 @@ def reconcile(
     Returns:
         What was found in the end, by table.
     """
+    if zone:
+        zone_info(zone)
     specs = chosen_specs(load_table_specs(), table)
     futures: dict[str, PrefectFuture[Audit]] = {}
     found = _Found()

@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from ferry.specs.tables import Mode
+from ferry.windows import zone_info
 from flows.pipeline.given_dates import Day, Moment
 from flows.pipeline.make_batch import Dates, load_route, make_batch
 from flows.pipeline.notify import notify
@@ -59,7 +60,13 @@ def sync_table(
 
     Returns:
         The batch's receipt.
+
+    Raises:
+        RequestError: An unknown table, dates that cannot be or a zone that there is not. No retry
+            helps.
     """
+    if zone:  # also where nothing asks for it, as for a table in mode full
+        zone_info(zone)
     spec = load_table_specs().named(table)
     dates = Dates(run_date, window_start, window_end, zone)
     batch, route = make_batch(spec, dates, mode), load_route(spec)

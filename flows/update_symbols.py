@@ -17,7 +17,7 @@ from blocks.sources import PriceAPISource
 from ferry.errors import ConfigurationError, RequestError
 from ferry.runs.window import PRICES as TABLE
 from ferry.specs.tables import TableSpec
-from ferry.windows import check_begun, day_window, days_until, local_midnight
+from ferry.windows import check_begun, day_window, days_until, local_midnight, zone_info
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.notify import notify
@@ -67,7 +67,7 @@ def update_symbols(
         The batch's receipt.
 
     Raises:
-        RequestError: Dates or symbols that cannot be. No retry helps.
+        RequestError: Dates or symbols that cannot be, or a zone that there is not. No retry helps.
         ConfigurationError: The table's source is none of prices. No retry helps.
     """
     if symbols == []:
@@ -76,6 +76,8 @@ def update_symbols(
             expected="some symbols, or no such parameter for all those of the source block",
             todo="Correct the parameter `symbols`, or leave it out.",
         )
+    if zone:
+        zone_info(zone)
     specs, asked = load_table_specs(), symbols or run_date or window_start or window_end
     # A name that is just misspelled is refused below.
     if TABLE not in specs and not asked and not get_close_matches(TABLE, specs, n=1, cutoff=0.9):

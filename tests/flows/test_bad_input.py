@@ -127,6 +127,12 @@ CASES = {
     "a window on a full-mode table": Case(
         RequestError, ["mode full takes no dates", "Leave the dates empty"], before=with_full
     ),
+    "a zone that there is not, of a full-mode table": Case(
+        RequestError,
+        ["no time zone 'Mars/Base'"],
+        run={"table": "orders", "zone": "Mars/Base"},
+        before=with_full,
+    ),
     "no such source block": Case(
         ConfigurationError,
         ["no source block named 'nowhere'", "register"],

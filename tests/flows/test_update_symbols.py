@@ -288,6 +288,9 @@ def test_the_dates_are_whole_days_in_any_zone(market: Journey) -> None:
         ("2024-03-08", "loaded", 2),
         ("2024-03-04T00:00+00:00/2024-03-06T00:00+00:00", "loaded", 4),
     ]
+    misspelled = {"window_start": WEEK[0], "window_end": WEEK[2], "zone": "Asia/Tokio"}
+    with pytest.raises(RequestError, match="no time zone 'Asia/Tokio'"):
+        update_symbols(**misspelled)
     for wrong in ({"window_start": FRIDAY}, {"run_date": FRIDAY, "window_end": FRIDAY}):
         with pytest.raises(RequestError):
             update_symbols(**wrong)

@@ -27,6 +27,12 @@ from ferry.errors import (
     RetriableError,
 )
 
+CHART = "/v8/finance/chart/"
+"""Where the API's answers are, behind `base_url`."""
+
+UNKNOWN_SYMBOL = "the API knows no such symbol"
+"""What is told of a symbol where it is the API itself that knows it not."""
+
 MAX_BODY_BYTES = 64_000_000
 _EARLIEST = date(1900, 1, 1)
 _MARGIN = timedelta(days=1)
@@ -113,7 +119,7 @@ class PriceCalls:
         raise AssertionError("there is at least one attempt")
 
     def _once(self, symbol: str, first: date | None, end: date | None) -> Fetched:
-        url = f"{self._options.base_url}/v8/finance/chart/{quote(symbol, safe='')}"
+        url = f"{self._options.base_url}{CHART}{quote(symbol, safe='')}"
         at = datetime.now(UTC)
         query: dict[str, str | int] = {
             "period1": _seconds((first or _EARLIEST) - _MARGIN),
@@ -184,7 +190,7 @@ def _check(response: httpx.Response, body: bytes) -> None:
     if error and error.description.startswith(NOT_YET_TRADED):
         return
     if status == httpx.codes.NOT_FOUND and error:
-        raise SymbolError("the API knows no such symbol")
+        raise SymbolError(UNKNOWN_SYMBOL)
     raise SymbolError(f"the API refused it with HTTP {status}")
 
 

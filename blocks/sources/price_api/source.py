@@ -19,7 +19,7 @@ from blocks.sources.batches import conform
 from blocks.sources.cursors import cursor_bounds
 from blocks.sources.names import carried, no_such_column
 from blocks.sources.price_api.answers import Days, SymbolError, read_days
-from blocks.sources.price_api.calls import CallOptions, PriceCalls
+from blocks.sources.price_api.calls import CHART, UNKNOWN_SYMBOL, CallOptions, PriceCalls
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import DataError, FatalError, IncompleteReadError, RequestError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema, arrow_type
@@ -62,7 +62,8 @@ class PriceAPISource(Source):
     _description = "A web API of the Yahoo Finance chart kind that Ferry reads daily prices from."
 
     base_url: str = Field(
-        description="Where the API is, without its path: `https://prices.example.com`."
+        description="Where the API is: `https://prices.example.com`, without `/v8/finance/chart`, "
+        "which is added."
     )
     symbols: list[str] = Field(min_length=1, description="The symbols to read, such as AAPL.")
     user_agent: str = Field(
@@ -93,6 +94,8 @@ class PriceAPISource(Source):
             raise ValueError("it begins with http:// or https:// and names a host")
         if parts.username or parts.query or parts.fragment:
             raise ValueError("it has no user, password, query or fragment")
+        if CHART in f"{parts.path}/":
+            raise ValueError(f"it goes without {CHART}, which is added to it")
         return url.rstrip("/")
 
     @field_validator("symbols")
@@ -237,11 +240,14 @@ def _batch(
 def _incomplete(refused: dict[str, str], asked: int, table: TableName) -> FatalError:
     reasons = "; ".join(f"{symbol}: {reason}" for symbol, reason in refused.items())
     kind: type[FatalError] = DataError if len(refused) == asked else IncompleteReadError
+    todo = "Correct `symbols` of the source block, or run it again if the API was at fault."
+    if len(refused) == asked and UNKNOWN_SYMBOL not in refused.values():
+        todo = f"Look at `base_url` of the source block: perhaps the API is not there. Else: {todo}"
     return kind(
         f"{len(refused)} of {asked} symbols could not be read ({reasons})",
         table=str(table),
         step="extract",
-        todo="Correct `symbols` of the source block, or run it again if the API was at fault.",
+        todo=todo,
     )
 
 

@@ -227,6 +227,7 @@ def test_without_a_single_usable_answer_nothing_was_read(prices: PriceAPISource)
     with pytest.raises(DataError, match="2 of 2 symbols could not be read") as caught:
         read(only(prices, "NOPE", "NADA"))
     assert not isinstance(caught.value, IncompleteReadError)
+    assert "base_url" not in str(caught.value)  # the API itself knows none of them
 
 
 @pytest.mark.seconds
@@ -307,7 +308,7 @@ def test_an_api_that_is_not_there_or_elsewhere_is_told_apart_from_a_symbol_that_
 ) -> None:
     with pytest.raises(ConnectionLostError, match="ConnectError"):
         read(prices.model_copy(update={"base_url": "http://127.0.0.1:1"}))
-    with pytest.raises(DataError, match="AAPL: the answer is HTML"):
+    with pytest.raises(DataError, match=r"AAPL: the answer is HTML.*Look at `base_url` of the"):
         read(only(prices, "AAPL", base_url=f"{api.url}/wrong"))
 
 
@@ -352,6 +353,8 @@ def test_bounds_nulls_and_estimate_are_those_of_the_rows(
     [
         {"base_url": "ftp://prices.example.com"},
         {"base_url": "https://me:s3cret@prices.example.com"},
+        {"base_url": "https://prices.example.com/v8/finance/chart"},
+        {"base_url": "https://prices.example.com/v8/finance/chart/AAPL"},
         {"symbols": []},
         {"symbols": ["AAPL", "../etc"]},
         {"symbols": ["."]},
@@ -365,6 +368,8 @@ def test_a_block_with_wrong_fields_is_refused(fields: dict[str, Any]) -> None:
 def test_symbols_are_upper_case_and_there_once() -> None:
     source = PriceAPISource(base_url="https://prices.example.com/", symbols=["aapl", " AAPL", "B"])
     assert (source.symbols, source.base_url) == (["AAPL", "B"], "https://prices.example.com")
+    gateway = "https://gateway.example.com/prices"  # a path of its own
+    assert PriceAPISource(base_url=gateway, symbols=["AAPL"]).base_url == gateway
 
 
 def test_the_block_says_what_it_is_and_survives_being_saved(prefect_server: object) -> None:

@@ -56,6 +56,13 @@ def in_target(shop: Any, statement: str) -> None:
 
 
 @ONE_ROUTE
+def test_a_zone_that_there_is_not_also_where_no_day_is_counted(shop: Any) -> None:
+    shop.write_specs(orders={"mode": "full", "key": ["id"]})
+    for given in ({"last_days": 7}, {}):
+        refused(shop, "there is no time zone 'Europe/Berln'", zone="Europe/Berln", **given)
+
+
+@ONE_ROUTE
 def test_a_table_without_a_key(shop: Any) -> None:
     shop.write_specs(orders={"mode": "full"})
     refused(shop, "orders: a table without a key", "Add `key`")
