@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
+from ferry.audits.table import AUDITS
+from ferry.coverage.table import COVERAGE
 from ferry.errors import FerryError
+from ferry.receipts.failures import FAILURES
+from ferry.receipts.receipt import RECEIPTS
 from ferry.schema import Column, TableName
+from ferry.summaries.publications import PUBLICATIONS, SUMMARIZED
+from ferry.target.key_index import create_index
 
 SECOND_TRY_SECONDS = 0.5
+INDEXED: Mapping[TableName, Sequence[tuple[str, ...]]] = {
+    RECEIPTS: [("table_name", "finished_at"), ("batch_id",)],
+    FAILURES: [("table_name",)],
+    AUDITS: [("table_name",)],
+    COVERAGE: [("table_name",)],
+    SUMMARIZED: [("summary", "batch_id")],
+    PUBLICATIONS: [("summary", "published_at")],
+}
+"""What each question names, where there are indexes: else it reads all that ever was written."""
 
 
 def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
@@ -22,8 +37,24 @@ def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehou
         return
     make_schema(warehouse, table.schema)
     required = [column.name for column in columns if not column.nullable]
-    statement = sql.create_table(table, columns, warehouse.native_type, required=required)
-    make(warehouse, statement, table)
+    create = sql.create_table(table, columns, warehouse.native_type, required=required)
+    if indexes := _indexes(table, warehouse):
+        _twice(partial(_execute_all, warehouse, [create, *indexes]), table)
+    else:
+        make(warehouse, create, table)
+
+
+def _indexes(table: TableName, warehouse: Warehouse) -> list[str]:
+    """What makes the indexes of one of Ferry's own tables: none where the engine has none."""
+    indexed = INDEXED.get(table, ()) if warehouse.capabilities.max_index_bytes else ()
+    return [create_index(f"{table.name}_by_{names[0]}", table, names) for names in indexed]
+
+
+def _execute_all(warehouse: Warehouse, statements: Sequence[str]) -> None:
+    """All or none: a table that is there is not given its indexes later."""
+    with warehouse.transaction() as tx:
+        for statement in statements:
+            tx.execute(statement)
 
 
 def is_made(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> bool:

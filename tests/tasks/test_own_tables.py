@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from blocks.warehouses import DuckDBWarehouse
+from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse
 from ferry.audits.outcome import Audit, AuditedBucket
+from ferry.audits.table import AUDIT_COLUMNS, AUDITS
 from ferry.batch import Batch
+from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS
 from ferry.errors import AccessError
+from ferry.receipts.failures import FAILURE_COLUMNS, FAILURES
 from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, void_receipt
 from ferry.receipts.table import write_receipts
 from ferry.schema import TableName
@@ -24,6 +27,22 @@ from tasks.own_tables import make_missing
 from tasks.plan_summary import make_own_tables
 from tasks.record_coverage import read_audits
 
+OWN = (
+    (RECEIPTS, RECEIPT_COLUMNS),
+    (FAILURES, FAILURE_COLUMNS),
+    (AUDITS, AUDIT_COLUMNS),
+    (COVERAGE, COVERAGE_COLUMNS),
+    *OWN_TABLES,
+)
+INDEXES = {
+    ("receipts", "receipts_by_table_name"),
+    ("receipts", "receipts_by_batch_id"),
+    ("failures", "failures_by_table_name"),
+    ("audits", "audits_by_table_name"),
+    ("coverage", "coverage_by_table_name"),
+    ("summarized", "summarized_by_summary"),
+    ("publications", "publications_by_summary"),
+}
 SPEC = TableSpec.model_validate({"name": "nps", "source": "shop", "mode": "full"})
 DAY = datetime(2023, 1, 1, tzinfo=UTC)
 
@@ -109,3 +128,20 @@ def test_a_column_of_the_publications_that_came_later_is_made(
         made = duckdb_warehouse.describe(table)
         assert made is not None
         assert made.column_names == tuple(column.name for column in columns)
+
+
+def test_a_question_about_one_table_does_not_read_what_was_written_of_the_others(
+    postgres_warehouse: PostgresWarehouse,
+) -> None:
+    name = f"{postgres_warehouse.database}_own_tables"
+    postgres_warehouse.execute(f"CREATE DATABASE {name}")
+    warehouse = postgres_warehouse.model_copy(update={"database": name})
+    for table, columns in OWN:
+        make_missing(table, columns, warehouse)
+    assert set(warehouse.indexes_in("ferry")) == INDEXES
+    with warehouse.transaction() as tx:
+        tx.execute("SET LOCAL enable_seqscan = off")  # there are no rows yet
+        for table in ("receipts", "failures", "audits", "coverage"):
+            question = f"EXPLAIN SELECT 1 FROM ferry.{table} WHERE table_name = 'raw.nps'"
+            plan = " ".join(line for (line,) in tx.fetch(question))
+            assert f"{table}_by_table_name" in plan and "Seq Scan" not in plan
