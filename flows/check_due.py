@@ -6,7 +6,9 @@ pool of the watch: it is not to depend on the worker that carries the tables.
 
 from __future__ import annotations
 
+import random
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,6 +52,9 @@ from tasks.step import explains
 
 SPECS = "the file of table specs"
 PAUSE_SECONDS = 5.0
+LONGEST_SECONDS = 240.0
+"""Less than the five minutes until the next look, which judges what this one has left."""
+
 TIME_LIMIT = "statement_timeout_seconds"
 LOCK_SECONDS = 60
 """A table that a batch is landing in is locked: it is looked at again five minutes later."""
@@ -91,36 +96,56 @@ class _Check:
     def __init__(self, client: SyncPrefectClient, slug: str, report: RunReport) -> None:
         self._client, self._slug, self._report = client, slug, report
         self._claims = all_claims(client)
+        self._told = {
+            name.removeprefix(PREFIX): state
+            for name, value in self._claims.items()
+            if (state := _noted(value))
+        }
+        self._warehouses: dict[str, Warehouse] = {}
         self._log = get_run_logger()
         self._unasked: set[str] = set()
         self._answered: set[str] = set()
 
     def all(self) -> None:
-        """Judge every table whose deadline has passed."""
+        """Judge every table whose deadline has passed, as far as there is time."""
+        until = time.monotonic() + LONGEST_SECONDS
         specs: list[TableSpec] = []
         try:
             specs += load_table_specs().values()
             self._answered.add(SPECS)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is told
             self._cannot_ask(SPECS, error)
-        for spec in specs:
-            self._table(spec)
+        due = self._due(specs)
+        for number, (spec, deadlines) in enumerate(due):
+            if time.monotonic() > until:
+                self._report.note(f"{len(due) - number:,} tables are left to the next look")
+                break
+            self._table(spec, deadlines)
         for what in self._answered - self._unasked:
             with self._report.telling(what):
                 if self._claims.pop(_unjudged(what), None) in (SENT, PERHAPS):
                     notify_over(NoticeClaim(self._client, _unjudged(what)), None, self._slug)
 
-    def _table(self, spec: TableSpec) -> None:
-        told = {
-            name.removeprefix(PREFIX): state
-            for name, value in self._claims.items()
-            if (state := _noted(value))
-        }
-        deadlines = deadlines_to_judge(spec, datetime.now(UTC), told)
-        if not deadlines or spec.warehouse in self._unasked:
+    def _due(self, specs: Sequence[TableSpec]) -> list[tuple[TableSpec, list[Deadline]]]:
+        """The tables to judge with their deadlines, first those of which nothing was told yet.
+
+        Else in no order: where there is never time for all, none of them is always the last.
+        """
+        now = datetime.now(UTC)
+        judged = ((spec, deadlines_to_judge(spec, now, self._told)) for spec in specs)
+        due = [each for each in judged if each[1]]
+        random.shuffle(due)
+        return sorted(due, key=lambda each: self._is_told(*each))
+
+    def _is_told(self, spec: TableSpec, deadlines: Sequence[Deadline]) -> bool:
+        late = all(each.key in self._told for each in deadlines)
+        return late or _unjudged(str(spec.target)) in self._claims
+
+    def _table(self, spec: TableSpec, deadlines: Sequence[Deadline]) -> None:
+        if spec.warehouse in self._unasked:
             return
         try:
-            warehouse = load_warehouse(spec.warehouse)
+            warehouse = self._warehouse(spec.warehouse)
             history = _asked_twice(spec, warehouse)
             if any(arrival(each, history.receipts, history.coverage).there for each in deadlines):
                 try:
@@ -141,6 +166,11 @@ class _Check:
                 self._judge(each, history)
             if spec.name in self._report.failures:
                 break  # what is later is judged when this has been told: nothing falls between
+
+    def _warehouse(self, name: str) -> Warehouse:
+        if name not in self._warehouses:
+            self._warehouses[name] = load_warehouse(name)
+        return self._warehouses[name]
 
     def _judge(self, deadline: Deadline, history: History) -> None:
         """Act on what is known by now, by the claim as it is by now: runs may overlap."""

@@ -153,10 +153,59 @@ def test_a_table_that_cannot_be_asked_keeps_no_other_of_its_warehouse_from_being
     told = [check().message or "" for _ in range(3)]
     assert "orders is there" in told[0]
     assert all(f"{shop.schema}.broken cannot be asked" in message for message in told)
-    assert subjects(slack_server) == [
+    assert sorted(subjects(slack_server)) == [
         f"Ferry: absent for {yesterday():%Y-%m-%d} is not loaded; due 00:00",
         f"Ferry: nobody knows whether tables are late: {shop.schema}.broken cannot be asked",
     ]
+
+
+def test_what_there_is_no_time_for_is_left_to_the_next_look(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_specs(orders=SPEC, visits=SPEC, undue={"mode": "full"})
+    with monkeypatch.context() as patch:
+        patch.setattr(check_due_module, "LONGEST_SECONDS", -1.0)
+        assert check().message == "2 tables are left to the next look"
+    assert slack_server.messages == []
+    assert "left" not in (check().message or "")
+    assert len(subjects(slack_server)) == 2
+
+
+def test_a_look_begins_with_the_tables_of_which_nothing_was_told(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {f"late_{number}": SPEC for number in range(5)}
+    shop.write_specs(**late)
+    check()
+    assert len(subjects(slack_server)) == 5
+    shop.write_specs(**late, new=SPEC)
+    judged: list[str] = []
+    monkeypatch.setattr(
+        check_due_module._Check, "_table", lambda _, spec, *__: judged.append(spec.name)
+    )
+    check()
+    assert judged[0] == "new" and sorted(judged[1:]) == sorted(late)
+
+
+def test_what_was_told_is_read_once_for_all_tables(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of tables there are claims of weeks: read for each one, that took minutes."""
+    shop.write_specs(**{f"t{number}": SPEC for number in range(4)})
+    check()
+    with get_client(sync_client=True) as client:
+        claims = all_claims(client)
+    noted, loaded = check_due_module._noted, check_due_module.load_warehouse
+    read, loads = [], []
+    monkeypatch.setattr(
+        check_due_module, "_noted", lambda value: read.append(value) or noted(value)
+    )
+    monkeypatch.setattr(
+        check_due_module, "load_warehouse", lambda name: loads.append(name) or loaded(name)
+    )
+    check()
+    assert len(read) == len(claims) + 4  # and what each one's own claim says by then
+    assert len(loads) == 1
 
 
 @pytest.mark.parametrize("at_target", [False, True])
