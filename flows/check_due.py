@@ -95,7 +95,7 @@ class _Check:
 
     def __init__(self, client: SyncPrefectClient, slug: str, report: RunReport) -> None:
         self._client, self._slug, self._report = client, slug, report
-        self._claims = all_claims(client)
+        self._claims = all_claims(client, "due_", "unjudged_")
         self._told = {
             name.removeprefix(PREFIX): state
             for name, value in self._claims.items()

@@ -17,7 +17,7 @@ from prefect.states import Completed
 from ferry.errors import OutcomeUnknownError
 from ferry.reasons import reason_of
 from flows.pipeline.notify import HOOK_SECONDS, NOBODY, OUTCOME_UNKNOWN, notifier_slug, send_notice
-from tasks.runs.notice_claims import NoticeClaim, forget_old_claims
+from tasks.runs.notice_claims import NoticeClaim
 from tasks.runs.own_flows import deployments_of_others
 from tasks.step import explains
 
@@ -45,7 +45,6 @@ def notify_failure(flow_run_id: UUID) -> Any:
     if not slug:
         return Completed(message=NOBODY)
     with get_client(sync_client=True) as client:
-        forget_old_claims(client)
         run = client.read_flow_run(flow_run_id)
         if run.state is None or not (run.state.is_failed() or run.state.is_crashed()):
             return Completed(message="nothing to tell: the run is not failed any more")

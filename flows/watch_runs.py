@@ -173,7 +173,7 @@ class _Watch:
         stuck = _stuck(seen, now, patience)
         if silent and not seen.heard:
             stuck[_DEAF] = deaf_notice()
-        claims = all_claims(self._client)
+        claims = all_claims(self._client, *_STANDING)
         sent = {key for key, value in claims.items() if value == SENT}
         perhaps = {key for key, value in claims.items() if value == PERHAPS}
         unsent = {key: notice for key, notice in stuck.items() if key not in sent}
@@ -250,3 +250,4 @@ def _late(deployment: str) -> str:
 
 
 _DEAF = claim_name("deaf")
+_STANDING = tuple(name.removeprefix(PREFIX) for name in (_no_worker(""), _late(""), _DEAF))

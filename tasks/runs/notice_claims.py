@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -24,6 +25,7 @@ from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from ferry.coverage.deadlines import KEPT_DAYS
 from tasks.runs.paging import PAGE, all_pages
 
 PREFIX = "ferry_told_"
@@ -33,6 +35,9 @@ SENDING_FOR = timedelta(seconds=60)
 """Longer than it takes to send a message: whoever took it before that has died."""
 
 KEPT = timedelta(days=30)
+DUE, DUE_KEPT = f"{PREFIX}due_", timedelta(days=KEPT_DAYS + 2)
+"""Each table with a deadline makes a claim a day: they are kept for no longer than it is judged."""
+
 MOST = 1_000
 
 
@@ -140,19 +145,13 @@ def claim_name(what: str) -> str:
 def forget_old_claims(client: SyncPrefectClient, now: datetime | None = None) -> int:
     """Delete claims that nobody will ask for any more, page by page; returns how many.
 
-    At most `MOST` of them: it is called before a message is sent, which is not to wait for it, and
-    each message comes with one claim.
+    At most `MOST` of them: the watch, which calls it, is not to wait for it.
     """
-    before = (now or datetime.now(UTC)) - KEPT
+    at = now or datetime.now(UTC)
     deleted = kept = 0
     while deleted < MOST:
-        page = _page(client, offset=kept)
-        old = [
-            claim
-            for claim in page
-            if claim["name"].startswith(PREFIX)
-            and datetime.fromisoformat(claim["updated"]) < before
-        ]
+        page = _page(client, kept, like_=PREFIX)
+        old = [claim for claim in page if _is_old(claim, at)]
         for claim in old:
             with suppress(ObjectNotFound):  # somebody else has just done it
                 client.delete_variable_by_name(claim["name"])
@@ -163,16 +162,38 @@ def forget_old_claims(client: SyncPrefectClient, now: datetime | None = None) ->
     return deleted
 
 
-def all_claims(client: SyncPrefectClient) -> dict[str, str]:
-    """What each claim says that there is, by its name."""
-    claims = all_pages(lambda offset: _page(client, offset))
+def _is_old(claim: dict[str, Any], at: datetime) -> bool:
+    name: str = claim["name"]
+    kept = DUE_KEPT if name.startswith(DUE) else KEPT
+    return name.startswith(PREFIX) and datetime.fromisoformat(claim["updated"]) < at - kept
+
+
+def all_claims(client: SyncPrefectClient, *whats: str) -> dict[str, str]:
+    """What each claim says that there is, by its name.
+
+    Args:
+        client: Prefect's.
+        whats: What their names begin with, after `PREFIX`; all claims if none is given. Those of
+            the deadlines are many: who is not about them is not to page through them.
+    """
+    claims = [
+        claim
+        for what in whats or [""]
+        for claim in all_pages(partial(_page, client, like_=PREFIX + what))
+    ]
     return {claim["name"]: str(claim["value"]) for claim in claims}
 
 
-def _page(client: SyncPrefectClient, offset: int) -> list[dict[str, Any]]:
+def claims_named(client: SyncPrefectClient, names: Iterable[str]) -> dict[str, str]:
+    """What each of these claims says that there is, by its name."""
+    claims = all_pages(partial(_page, client, any_=list(names)))
+    return {claim["name"]: str(claim["value"]) for claim in claims}
+
+
+def _page(client: SyncPrefectClient, offset: int, **name: Any) -> list[dict[str, Any]]:
     """Some of the claims, in the order of their names; other variables may be among them."""
     chosen = {
-        "variables": {"name": {"like_": PREFIX}},
+        "variables": {"name": name},
         "sort": "NAME_ASC",
         "offset": offset,
         "limit": PAGE,

@@ -8,7 +8,7 @@ another run has the place, the server cancels it: nobody asked for that, and no 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -23,7 +23,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from tasks.runs.notice_claims import SENDING, SENT, NoticeClaim, all_claims
+from ferry.bounded import in_groups
+from tasks.runs.notice_claims import SENDING, SENT, NoticeClaim, claims_named
 from tasks.runs.own_flows import deployments_of_others
 from tasks.runs.paging import PAGE, all_pages
 
@@ -53,7 +54,6 @@ def unreported_runs(
         flows: The names of the flows that are told of.
         older_than_seconds: Runs that ended later are left to their hook, and to the backstop.
     """
-    claims = all_claims(client)
     now = datetime.now(UTC)
     ended = FlowRunFilterEndTime(
         after_=now - LOOK_BACK,  # type: ignore[arg-type]
@@ -65,8 +65,17 @@ def unreported_runs(
         for run in _ended(client, flows, ended)
         if _is_told_of(run) and run.deployment_id not in others
     )
-    unreported = (run for run in failed if not _is_reported(NoticeClaim.of(run, client), claims))
-    return list(itertools.islice(unreported, MOST))
+    return list(itertools.islice(_unreported(failed, client), MOST))
+
+
+def _unreported(failed: Iterable[FlowRun], client: SyncPrefectClient) -> Iterator[FlowRun]:
+    for runs in in_groups(((run, 2) for run in failed), PAGE):  # each has two claims at most
+        claims = [NoticeClaim.of(run, client) for run in runs]
+        names = [name for claim in claims for name in (claim.name, claim.second.name)]
+        told = claims_named(client, names)
+        yield from (
+            run for run, claim in zip(runs, claims, strict=True) if not _is_reported(claim, told)
+        )
 
 
 def _is_reported(claim: NoticeClaim, claims: Mapping[str, str]) -> bool:

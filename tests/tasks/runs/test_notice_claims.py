@@ -10,9 +10,19 @@ from prefect.client.schemas.actions import VariableCreate
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Crashed, Failed, Pending, Running
 
+from flows import watch_runs
 from flows.sync_table import sync_table
 from tasks.runs import notice_claims
-from tasks.runs.notice_claims import KEPT, PREFIX, NoticeClaim, forget_old_claims
+from tasks.runs.notice_claims import (
+    DUE,
+    DUE_KEPT,
+    KEPT,
+    PREFIX,
+    NoticeClaim,
+    all_claims,
+    forget_old_claims,
+)
+from tasks.runs.unreported import unreported_runs
 from tests.harness.api import Api
 
 
@@ -62,6 +72,35 @@ def test_old_marks_are_forgotten_page_by_page_and_nothing_else(
     assert all(api.client.read_variable_by_name(name) is None for name in names)
     assert api.client.read_variable_by_name(foreign) is not None
     api.client.delete_variable_by_name(foreign)
+
+
+def test_claims_of_deadlines_go_as_soon_as_nobody_judges_these_any_more(api: Api) -> None:
+    while forget_old_claims(api.client, datetime.now(UTC) + KEPT + timedelta(hours=1)):
+        pass
+    for name in (f"{DUE}3_raw_nps_2026_11_26", f"{PREFIX}late_sync"):
+        api.client.create_variable(VariableCreate(name=name, value="sent"))
+    later = datetime.now(UTC) + DUE_KEPT
+    assert forget_old_claims(api.client, later - timedelta(hours=1)) == 0
+    assert forget_old_claims(api.client, later + timedelta(hours=1)) == 1
+    assert list(all_claims(api.client)) == [f"{PREFIX}late_sync"]
+
+
+def test_who_is_not_about_deadlines_does_not_page_through_their_claims(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of tables make a claim a day each: a look of the watch would wait for them all."""
+    run = api.client.create_flow_run(sync_table, parameters={"table": "orders"})
+    api.client.set_flow_run_state(run.id, Crashed(), force=True)
+    page, named = notice_claims._page, list[dict[str, Any]]()
+    monkeypatch.setattr(
+        notice_claims,
+        "_page",
+        lambda client, offset, **name: named.append(name) or page(client, offset, **name),
+    )
+    assert unreported_runs(api.client, [sync_table.name], older_than_seconds=-5)
+    assert any(NoticeClaim.of(api.flow_run(run.id), api.client).name in str(each) for each in named)
+    all_claims(api.client, *watch_runs._STANDING)
+    assert all("due" not in str(each) and each != {"like_": PREFIX} for each in named)
 
 
 def test_a_message_does_not_wait_until_all_old_marks_are_forgotten(
