@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
-from ferry.coverage.days import TableDays
+from ferry.coverage.days import TableDays, gaps_first
 from ferry.day_ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
@@ -94,15 +94,23 @@ def show_coverage(
             start=start_date,
         )
     told, errors = gather(futures)
-    found = {name: days.within(start_date, end_date) for name, days in told.items()}
+    shown = {name: days.within(start_date, end_date) for name, days in told.items()}
+    found = dict(sorted(shown.items(), key=lambda each: gaps_first(each[1])))
     unknown |= {name: reason_of(error) for name, error in errors.items()}
     _show(found, unknown, of_all=are_all(table), whole=not (start_date or end_date))
-    summary = "; ".join(first_of(map(str, found.values()), MAX_REASONS))
+    summary = "; ".join([*_total(found), *first_of(map(str, found.values()), MAX_REASONS)])
     if unknown:
         reasons = "; ".join(first_of(map(on_one_line, unknown.values()), MAX_REASONS))
         of = f"{len(unknown)} of {len(found) + len(unknown)} tables cannot be told"
         return Failed(message=f"{of}: {reasons}" + (f"; {summary}" if summary else ""))
     return Completed(message=summary, data=found)
+
+
+def _total(found: dict[str, TableDays]) -> list[str]:
+    """How many of them have gaps, where they are not all named."""
+    gaps = sum(bool(days.to_repair()) for days in found.values())
+    told = f"{gaps:,} of {len(found):,} tables have days that are missing or failed"
+    return [told] if len(found) > MAX_REASONS else []
 
 
 def _show(

@@ -164,6 +164,11 @@ class TableDays:
         return f"{name}: {days} loaded{also}" if self.days else f"{name}: no days yet"
 
 
+def gaps_first(table: TableDays) -> list[int]:
+    """Sorts tables: those with failed days first, then with missing ones, then with drifted."""
+    return [-table.count(each) for each in (Status.FAILED, Status.MISSING, Status.DRIFTED)]
+
+
 def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count:,} days"
 

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, date, datetime, timedelta
+from sys import modules
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from ferry.errors import FerryError
 from ferry.statements import PARAM, Statement, insert_rows
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+from tasks.pages import coverage as coverage_pages
 from tests.harness.api import Api
 from tests.harness.plain_runs import pages_of, run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")  # but for one that asks for `api`
 
+show_coverage_module = modules[show_coverage.fn.__module__]
 PLANTED = "p1anted"
 ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
@@ -135,6 +138,27 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any) -> None:
     ) in overview
     assert "full: last loaded" in found["selected-coverage-prices"]
     assert run(table=["visits"]).message == "visits: 1 day loaded"
+
+
+@EMBEDDED
+def test_of_more_tables_than_are_named_those_with_gaps_are(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show_coverage_module, "MAX_REASONS", 2)
+    monkeypatch.setattr(coverage_pages, "MAX_TABLES", 2)
+    names = ("alpha", "beta", "gamma")
+    shop.write_specs(**{name: {**ORDERS, "source_table": "orders"} for name in names})
+    for name, days in zip(names, ((4, 5), (4, 5), (4,)), strict=True):
+        for day in days:
+            sync_table(table=name, run_date=date(2023, 1, day))
+
+    state = run(start_date=DAY, end_date=date(2023, 1, 6))
+
+    assert state.message == (
+        "1 of 3 tables have days that are missing or failed; gamma: 1 day missing, 0 failed of 2; "
+        "alpha: 2 days loaded; and 1 more"
+    )
+    assert f"{shop.schema}.gamma" in pages_of(state)["selected-coverage"].splitlines()[2]
 
 
 @EMBEDDED
