@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
-from ferry.coverage.days import TableDays, gaps_first
+from ferry.coverage.days import TableTotals, gaps_first
 from ferry.day_ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
@@ -27,7 +27,7 @@ from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
 from tasks.gather import gather
 from tasks.pages.artifacts import cosmetic
-from tasks.pages.coverage import artifact_key, overview_page, table_page
+from tasks.pages.coverage import overview_page
 from tasks.record_coverage import record_coverage
 from tasks.step import explains, known, with_retries
 
@@ -68,7 +68,7 @@ def show_coverage(
         zone: Zone in which days are counted; by default each table's own.
 
     Returns:
-        The days shown, by table.
+        How many of the days shown stand how, by table.
     """
     table = ALL if table is None else table
     # What is told replaces what was told before, so that a retry tomorrow tells of today, too.
@@ -76,7 +76,7 @@ def show_coverage(
     check_ends(start_date, end_date)
     if zone:
         zone_info(zone)
-    futures: dict[str, PrefectFuture[TableDays]] = {}
+    futures: dict[str, PrefectFuture[TableTotals]] = {}
     unknown: dict[str, str] = {}
     warehouses: dict[str, Warehouse] = {}
     for spec in chosen_specs(load_table_specs(), table):
@@ -92,10 +92,10 @@ def show_coverage(
             zone=zone,
             now=now,
             start=start_date,
+            end=end_date,
         )
     told, errors = gather(futures)
-    shown = {name: days.within(start_date, end_date) for name, days in told.items()}
-    found = dict(sorted(shown.items(), key=lambda each: gaps_first(each[1])))
+    found = dict(sorted(told.items(), key=lambda each: gaps_first(each[1])))
     unknown |= {name: reason_of(error) for name, error in errors.items()}
     _show(found, unknown, of_all=are_all(table), whole=not (start_date or end_date))
     summary = "; ".join([*_total(found), *first_of(map(str, found.values()), MAX_REASONS)])
@@ -106,26 +106,20 @@ def show_coverage(
     return Completed(message=summary, data=found)
 
 
-def _total(found: dict[str, TableDays]) -> list[str]:
+def _total(found: dict[str, TableTotals]) -> list[str]:
     """How many of them have gaps, where they are not all named."""
-    gaps = sum(bool(days.to_repair()) for days in found.values())
+    gaps = sum(each.newest_gap is not None for each in found.values())
     told = f"{gaps:,} of {len(found):,} tables have days that are missing or failed"
     return [told] if len(found) > MAX_REASONS else []
 
 
 def _show(
-    found: dict[str, TableDays], unknown: dict[str, str], *, of_all: bool, whole: bool
+    found: dict[str, TableTotals], unknown: dict[str, str], *, of_all: bool, whole: bool
 ) -> None:
-    """Show them; pages of all tables, and of all days, stay as they are where it is not these."""
+    """Show them; the page of all tables stays as it is where it is not these, or not all days."""
     log = get_run_logger()
-    for days in found.values():
-        log.info("%s", days)
-        with cosmetic("the coverage"):
-            create_markdown_artifact(
-                key=artifact_key(days.spec.name, whole=whole),
-                description=str(days),
-                markdown=table_page(days),
-            )
+    for each in found.values():
+        log.info("%s", each)
     for reason in unknown.values():
         log.error("%s", reason)
     with cosmetic("the coverage"):

@@ -85,6 +85,44 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class TableTotals:
+    """How a table stands, without its days: of thousands of tables they are millions.
+
+    Attributes:
+        spec: The table's spec.
+        zone: The zone in which its days are counted.
+        counts: How many days are told of each status.
+        first: The first of them; None where there are none.
+        last: The last of them.
+        newest_gap: The last of them that are missing or failed; None where none are.
+        instead: What is told of a table that has no days.
+    """
+
+    spec: TableSpec
+    zone: str
+    counts: Mapping[Status, int]
+    first: date | None
+    last: date | None
+    newest_gap: Stretch | None
+    instead: str
+
+    def count(self, status: Status) -> int:
+        """How many of the days stand so."""
+        return self.counts.get(status, 0)
+
+    def __str__(self) -> str:
+        name, days = self.spec.name, sum(self.counts.values())
+        if self.instead:
+            return f"{name}: {self.instead}"
+        missing, failed = self.count(Status.MISSING), self.count(Status.FAILED)
+        drifted = self.count(Status.DRIFTED)
+        also = f", {drifted:,} drifted" if drifted else ""
+        if missing or failed:
+            return f"{name}: {_days(missing)} missing, {failed:,} failed{also} of {days:,}"
+        return f"{name}: {_days(days)} loaded{also}" if days else f"{name}: no days yet"
+
+
+@dataclass(frozen=True)
 class TableDays:
     """How a table stands, day by day.
 
@@ -149,22 +187,25 @@ class TableDays:
                 found.append(Stretch(each.day, each.day, status, reason))
         return found
 
+    @property
+    def totals(self) -> TableTotals:
+        """What is kept of it while other tables are told."""
+        gaps, days = self.to_repair(), self.days
+        return TableTotals(
+            self.spec,
+            self.zone,
+            Counter(each.standing.status for each in days),
+            first=days[0].day if days else None,
+            last=days[-1].day if days else None,
+            newest_gap=gaps[-1] if gaps else None,
+            instead=self.instead,
+        )
+
     def __str__(self) -> str:
-        name = self.spec.name
-        if self.instead:
-            return f"{name}: {self.instead}"
-        missing, failed = self.count(Status.MISSING), self.count(Status.FAILED)
-        drifted = self.count(Status.DRIFTED)
-        also = f", {drifted:,} drifted" if drifted else ""
-        if missing or failed:
-            return (
-                f"{name}: {_days(missing)} missing, {failed:,} failed{also} of {len(self.days):,}"
-            )
-        days = _days(len(self.days))
-        return f"{name}: {days} loaded{also}" if self.days else f"{name}: no days yet"
+        return str(self.totals)
 
 
-def gaps_first(table: TableDays) -> list[int]:
+def gaps_first(table: TableTotals) -> list[int]:
     """Sorts tables: those with failed days first, then with missing ones, then with drifted."""
     return [-table.count(each) for each in (Status.FAILED, Status.MISSING, Status.DRIFTED)]
 

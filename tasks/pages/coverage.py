@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from ferry.bounded import MAX_ROWS, first_of
 from ferry.coverage.calendar import SIGNS, calendar
-from ferry.coverage.days import ONE_DAY, Stretch, TableDays
+from ferry.coverage.days import ONE_DAY, Stretch, TableDays, TableTotals
 from ferry.coverage.standings import Status
 from ferry.specs.chosen import asked_as
 from tasks.pages.cells import short
@@ -40,7 +40,7 @@ def table_page(table: TableDays) -> str:
 
 
 def overview_page(
-    tables: Iterable[TableDays], untold: dict[str, str], *, whole: bool = True
+    tables: Iterable[TableTotals], untold: dict[str, str], *, whole: bool = True
 ) -> str:
     """The page of all tables, one line for each.
 
@@ -63,16 +63,16 @@ def overview_page(
     return "\n".join(lines) + "\n"
 
 
-def _line(table: TableDays, *, whole: bool) -> str:
+def _line(table: TableTotals, *, whole: bool) -> str:
     name = f"[{table.spec.target}](/artifacts/key/{artifact_key(table.spec.name, whole=whole)})"
-    if not table.days:
+    if not table.first:
         return f"| {name} | {short(table.instead or 'none yet')} | | | | |"
     counts = " | ".join(
         f"{table.count(status):,}" for status in (Status.LOADED, Status.MISSING, Status.FAILED)
     )
-    gaps = table.to_repair()
-    newest = f"{gaps[-1]}, {gaps[-1].status}" if gaps else ""
-    return f"| {name} | {table.days[0].day} to {table.days[-1].day} | {counts} | {newest} |"
+    gap = table.newest_gap
+    newest = f"{gap}, {gap.status}" if gap else ""
+    return f"| {name} | {table.first} to {table.last} | {counts} | {newest} |"
 
 
 def artifact_key(name: str, *, whole: bool = True) -> str:

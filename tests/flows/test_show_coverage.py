@@ -14,13 +14,16 @@ from ferry.errors import FerryError
 from ferry.statements import PARAM, Statement, insert_rows
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+from tasks.gather import gather
 from tasks.pages import coverage as coverage_pages
+from tasks.record_coverage import record_coverage
 from tests.harness.api import Api
 from tests.harness.plain_runs import pages_of, run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")  # but for one that asks for `api`
 
 show_coverage_module = modules[show_coverage.fn.__module__]
+record_coverage_module = modules[record_coverage.fn.__module__]
 PLANTED = "p1anted"
 ONE_ROUTE = pytest.mark.parametrize("route", ["mysql-folder-postgres"], indirect=True)
 EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
@@ -159,6 +162,29 @@ def test_of_more_tables_than_are_named_those_with_gaps_are(
         "alpha: 2 days loaded; and 1 more"
     )
     assert f"{shop.schema}.gamma" in pages_of(state)["selected-coverage"].splitlines()[2]
+
+
+@EMBEDDED
+def test_of_no_table_the_days_are_kept_until_the_last_one_is_told(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of tables they are millions: a page is there as soon as its table is told."""
+    sync_table(table="orders", run_date=DAY)
+    pages: list[str] = []
+    monkeypatch.setattr(
+        record_coverage_module,
+        "create_markdown_artifact",
+        lambda key, **_: pages.append(key),
+    )
+
+    def gathered(futures: Any) -> Any:
+        results, errors = gather(futures)
+        assert pages == ["selected-coverage-orders"]
+        assert "Day(" not in repr(results)
+        return results, errors
+
+    monkeypatch.setattr(show_coverage_module, "gather", gathered)
+    assert run(**JANUARY).message == "orders: 4 days missing, 0 failed of 5"
 
 
 @EMBEDDED

@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.flows import Flow
 
 from ferry.coverage.standings import Status
+from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.pipeline import make_batch
 from flows.reconcile_tables import reconcile
@@ -126,7 +127,12 @@ def test_a_day_that_a_zone_left_out_is_none_to_plan_tell_or_compare(journey: Any
 
     assert sorted(each.window_label for each in journey.receipts("orders")) == left
     (told,) = show_coverage(table="orders", **days).values()
-    assert [str(each.day) for each in told.days] == left
+    shown = Statement(
+        f"SELECT day FROM ferry.coverage WHERE table_name = {PARAM} AND day < '2012-01-02' "
+        "ORDER BY day",
+        (f"{journey.schema}.orders",),
+    )
+    assert [str(day) for (day,) in journey.warehouse.fetch(shown)] == left
     assert told.count(Status.LOADED) == 3
     (audit,) = reconcile(table="orders", **days).values()
     assert [bucket.label for bucket in audit.buckets] == left
