@@ -178,7 +178,7 @@ def day_windows(first: date, end: date, zone: str) -> list[Window]:
     return [window for day in days if (window := _whole_day(day, zone))]
 
 
-@lru_cache(maxsize=4096)  # eleven years: a run tells many tables' days, mostly the same ones
+@lru_cache(maxsize=65_536)  # 18 zones' ten years: a run tells many tables' days, mostly the same
 def _whole_day(day: date, zone: str) -> Window | None:
     start, after = local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone)
     return Window(start, after, zone) if start != after else None

@@ -85,12 +85,11 @@ def read_audits(spec: TableSpec, warehouse: Warehouse) -> dict[tuple[datetime, d
     """What was found last of each part of the table that was compared with its source."""
     if not is_made(AUDITS, AUDIT_COLUMNS, warehouse):
         return {}
-    found: dict[tuple[datetime, datetime], DayAudit] = {}
-    for start, end, at, text in map(read_found, warehouse.fetch(select_found(spec.target))):
-        key = (start.astimezone(UTC), end.astimezone(UTC))
-        if key not in found or found[key].at < at:
-            found[key] = DayAudit(at, text)
-    return found
+    found = map(read_found, warehouse.fetch(select_found(spec.target)))
+    return {
+        (start.astimezone(UTC), end.astimezone(UTC)): DayAudit(at, text)
+        for start, end, at, text in found
+    }
 
 
 def _write(days: TableDays, warehouse: Warehouse) -> None:

@@ -144,11 +144,13 @@ _FOUND = ("window_start", "window_end", "audited_at", "missing", "changed", "ext
 
 
 def select_found(table: TableName) -> Statement:
-    """What was found of the parts of a table that are stretches of time. For `read_found`."""
+    """What was found last of each part of a table that is a stretch of time. For `read_found`."""
     names = sql.column_list(_FOUND)
     return Statement(
-        f"SELECT {names} FROM {sql.table_sql(AUDITS)} "  # noqa: S608  # names of ours
-        f"WHERE table_name = {PARAM} AND window_start IS NOT NULL",
+        f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER ("  # noqa: S608  # names of ours
+        "PARTITION BY window_start, window_end ORDER BY audited_at DESC, flow_run_id) AS "
+        f"newest_first FROM {sql.table_sql(AUDITS)} WHERE table_name = {PARAM} "
+        "AND window_start IS NOT NULL) AS ranked WHERE newest_first = 1",
         (str(table),),
     )
 

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry import windows
 from ferry.errors import RequestError
 from ferry.windows import (
     Window,
     business_date,
     clamped,
     day_window,
+    day_windows,
     local_midnight,
     on_clock,
     read_stretch,
@@ -279,3 +281,12 @@ def test_a_moment_is_on_every_clock_where_the_calendar_ends(zone: str):
             wall_clock_bounds(aware, aware, zone)
     with pytest.raises(RequestError, match="where the calendar ends"):
         local_midnight(date.min, "Asia/Seoul")
+
+
+def test_the_days_of_tables_in_two_zones_in_turn_are_worked_out_once() -> None:
+    def ten_years() -> int:
+        for zone in ("Europe/Berlin", "Asia/Seoul"):
+            day_windows(date(2013, 1, 1), date(2023, 1, 1), zone)
+        return windows._whole_day.cache_info().misses
+
+    assert ten_years() == ten_years()

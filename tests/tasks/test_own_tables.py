@@ -9,7 +9,7 @@ import pytest
 
 from blocks.warehouses import DuckDBWarehouse, PostgresWarehouse
 from ferry.audits.outcome import Audit, AuditedBucket
-from ferry.audits.table import AUDIT_COLUMNS, AUDITS
+from ferry.audits.table import AUDIT_COLUMNS, AUDITS, select_found
 from ferry.batch import Batch
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS
 from ferry.errors import AccessError
@@ -104,6 +104,25 @@ def test_what_audits_found_is_read_from_a_table_that_lacks_a_column(
 
     (found,) = read_audits(SPEC, duckdb_warehouse).values()
     assert found.found == "3 rows in parts that differ"
+
+
+def test_of_each_stretch_only_what_was_found_last_is_read(
+    duckdb_warehouse: DuckDBWarehouse,
+) -> None:
+    """An hourly table that is compared every day for a week has 168 rows a day."""
+    one, other = (
+        Window(DAY + n * timedelta(days=1), DAY + (n + 1) * timedelta(days=1)) for n in (0, 1)
+    )
+    for number, window in ((1, one), (3, one), (2, one), (4, other)):
+        bucket = AuditedBucket(window.label, window, unclassified=number)
+        audit = Audit(str(SPEC.target), DAY + timedelta(days=number), (bucket,))
+        record_audit(audit, duckdb_warehouse, f"run {number}", after=DAY)
+    assert len(duckdb_warehouse.fetch(select_found(SPEC.target))) == 2
+    found = read_audits(SPEC, duckdb_warehouse)
+    assert [found[window.start, window.end].found for window in (one, other)] == [
+        "3 rows in parts that differ",
+        "4 rows in parts that differ",
+    ]
 
 
 @pytest.mark.parametrize("table", [table for table, _ in OWN_TABLES], ids=str)
