@@ -13,7 +13,7 @@ from ferry import statements as sql
 from ferry.cursors import find_cursor
 from ferry.errors import StaleReadError
 from ferry.receipts.losses import last_replaced
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt, from_row
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, Receipt
 from ferry.schema import TableName
 from ferry.specs.tables_file import TableSpecs
 from ferry.statements import Transaction
@@ -22,6 +22,7 @@ from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import EVERYTHING, Span, covered, from_text, merged
 from ferry.summaries.publications import (
     OWN_TABLES,
+    new_receipt_of,
     select_definition,
     select_new_publications,
     select_new_receipts,
@@ -218,7 +219,7 @@ def _read_unread(spec: SummarySpec, tx: Transaction) -> list[_Unread]:
         published = tx.fetch(select_new_publications(name, str(spec.target)))
         publications = [(publication_id, spans) for publication_id, spans in published]
         landed = tx.fetch(select_new_receipts(name, str(spec.target)))
-        batches = [from_row(row) for row in landed]
+        batches = [new_receipt_of(row) for row in landed]
         found.append(_Unread(name, publications, batches))
     return found
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from ferry import statements as sql
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA, VOID
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA, VOID, Receipt
 from ferry.schema import Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 from ferry.summaries.build import Build
@@ -158,14 +158,25 @@ def _cut(text: str, size_bytes: int) -> str:
     return text.encode()[:size_bytes].decode(errors="ignore")
 
 
+_NOT_READ = ("sums_read", "sums_staged", "columns_carried")
+"""Of a receipt that a summary takes in: long texts, and there may be years of receipts."""
+
+_READ = [column.name for column in RECEIPT_COLUMNS if column.name not in _NOT_READ]
+
+
+def new_receipt_of(row: tuple[Any, ...]) -> Receipt:
+    """The receipt of a row of `select_new_receipts`."""
+    return Receipt(**dict(zip(_READ, row, strict=True)))
+
+
 def select_new_receipts(table: str, summary: str) -> Statement:
-    """The receipts of a table that changed it and are not in a summary.
+    """The receipts of a table that changed it and are not in a summary, without their long texts.
 
     Where the table had lost its rows, or they had become void for another reason, so did the first
     receipt since of a window of before, whatever it brought, and a read of everything that found
     nothing: there may have been other rows.
     """
-    names, done = sql.column_list(column.name for column in RECEIPT_COLUMNS), _taken_in(summary)
+    names, done = sql.column_list(_READ), _taken_in(summary)
     receipts = sql.table_sql(RECEIPTS)
     void = (
         f"(SELECT MAX(finished_at) FROM {receipts} WHERE table_name = {PARAM} AND status = {PARAM})"  # noqa: S608
