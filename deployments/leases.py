@@ -1,13 +1,14 @@
-"""Leases at Prefect's server: whether they outlive its restart, and places that nobody holds.
+"""Prefect's server: whether it keeps what it has to, and no more; and places that nobody holds.
 
 A server keeps leases in its memory unless it is told otherwise. When it restarts, it has forgotten
 who holds what, and goes on counting it as taken: the next run waits for a place that nobody gives
-back.
+back. Of runs, their logs and their pages it keeps all that there ever were.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -36,22 +37,42 @@ IN_MEMORY = (
     "('Places among readers' in the runbook)"
 )
 
+TIDIED = "events,flow_runs"
+"""What `PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED` has to be on a server of one's own."""
+
+KEPT_FOR_GOOD = (
+    "Prefect's server keeps all runs that there ever were, with their logs and pages: after years "
+    "its disk is full, and then nobody tells of anything. Start it with "
+    f"PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED={TIDIED} "
+    "('The server's database' in the runbook)"
+)
+
 LOOKS = 4
 LOOK_EVERY_SECONDS = 1.0
 
 
 def lease_warning() -> str | None:
-    """What to tell whoever registers, if the server's leases do not outlive it; else None.
+    """What to tell whoever registers, if the server's leases do not outlive it; else None."""
+    storage = str(_server_setting("concurrency", "lease_storage", unknown=""))
+    return IN_MEMORY if storage.endswith(".memory") else None
 
-    Prefect Cloud, whose leases last, tells nothing about itself.
-    """
+
+def history_warning() -> str | None:
+    """What to tell whoever registers, if the server never removes old runs; else None."""
+    tidied = _server_setting("services", "db_vacuum", "enabled", unknown=True)
+    return None if tidied is True or "flow_runs" in (tidied or ()) else KEPT_FOR_GOOD
+
+
+def _server_setting(*names: str, unknown: Any) -> Any:
+    """What the server is set to; `unknown` of Prefect Cloud, which tells nothing about itself."""
     with get_client(sync_client=True) as client:
         try:
-            settings = client.request("GET", "/admin/settings").json()
-            storage = str(settings["server"]["concurrency"]["lease_storage"])
+            found = client.request("GET", "/admin/settings").json()["server"]
+            for name in names:
+                found = found[name]
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return None
-    return IN_MEMORY if storage.endswith(".memory") else None
+            return unknown
+    return found
 
 
 def free_places(names: list[str]) -> list[str]:

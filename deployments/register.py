@@ -39,7 +39,7 @@ from blocks.sources import SOURCES, MySQLSource, PriceAPISource, SQLiteSource
 from blocks.stages import STAGES, FolderStage, S3Stage
 from blocks.warehouses import WAREHOUSES, DuckDBWarehouse, RedshiftWarehouse
 from deployments.kept_fields import with_stored
-from deployments.leases import free_places, free_turns, lease_warning
+from deployments.leases import free_places, free_turns, history_warning, lease_warning
 from deployments.no_worker import (
     forget_former_watch,
     nobody_watches_yet,
@@ -296,7 +296,8 @@ def main() -> None:
         lines = [f"registered {name}" for name in register(profile)]
         if profile != "embedded":  # whose server lives no longer than its only process
             lines += free_what_nobody_holds()
-            for warning in filter(None, (lease_warning(), nobody_watches_yet(), muted_messages())):
+            warnings = (lease_warning(), history_warning(), nobody_watches_yet(), muted_messages())
+            for warning in filter(None, warnings):
                 sys.stderr.write(f"WARNING: {warning}\n")
     except ConfigurationError as error:
         sys.exit(str(error))

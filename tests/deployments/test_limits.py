@@ -16,8 +16,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, VariableCreate
 from prefect.exceptions import ObjectNotFound
 
-from deployments import register
-from deployments.leases import free_places, free_turns, lease_warning
+from deployments import leases, register
+from deployments.leases import free_places, free_turns, history_warning, lease_warning
 from deployments.reader_limits import register_limits
 from tasks.places import limits
 from tasks.places.limits import TAG, Lease, Limits, LimitState, UnreachableError
@@ -191,3 +191,19 @@ def test_a_turn_that_no_run_can_hold_is_freed(prefect_server: Any, tags: list[st
 def test_a_server_whose_leases_last_is_not_warned_of(prefect_server: Any) -> None:
     assert lease_warning() is None
     assert (prefect_server.home / "concurrency_leases").is_dir()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_server_that_removes_old_runs_is_not_warned_of() -> None:
+    assert history_warning() is None
+
+
+@pytest.mark.parametrize(
+    ("tidied", "warned"),
+    [(["events"], True), (False, True), (None, True), (True, False), (["flow_runs"], False)],
+)
+def test_a_server_that_keeps_all_runs_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, tidied: Any, warned: bool
+) -> None:
+    monkeypatch.setattr(leases, "_server_setting", lambda *_, **__: tidied)
+    assert (history_warning() or "").startswith("Prefect's server keeps all runs") is warned

@@ -119,6 +119,8 @@ class PrefectServer(Server):
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{LOOPBACK}:{port}",
             # In files of its home: else who holds which limit is forgotten when it stops.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LASTING_LEASES,
+            # Else all runs that there ever were stay in its database.
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             "DO_NOT_TRACK": "1",
             **as_copied,
             **(settings or {}),
