@@ -8,7 +8,7 @@ from datetime import date
 from prefect.artifacts import create_markdown_artifact
 
 from ferry.audits.outcome import DIFFERENCES, Audit, AuditedBucket, Difference
-from ferry.bounded import MAX_ROWS, first_of
+from ferry.bounded import MAX_ROWS, first_of, in_groups
 from ferry.day_ranges import DayRange
 from ferry.specs.chosen import asked_as
 from ferry.specs.tables import TableSpec
@@ -16,6 +16,9 @@ from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import escaped, short
 
 MAX_KEYS = 50
+MAX_CHARACTERS = 100_000
+"""Of what differs, table by table; `ferry.audits` has it all."""
+
 _NOT_JUDGED = (
     "No column tells when a row changed: what the source changed after the last copy differs, too."
 )
@@ -38,21 +41,23 @@ def show_audits(
         repaired: What was repaired, a line for each table.
     """
     by_table = {str(spec.target): spec for spec in specs}
+    found = sorted(audits.values(), key=lambda audit: not audit.different)
     parts = [
         "| table | compared | rows | missing | changed | extra | pending |\n"
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
-        + "\n".join(first_of(map(_line, audits.values()), MAX_ROWS, "| and {:,} more | | | | | |"))
+        + "\n".join(first_of(map(_line, found), MAX_ROWS, "| and {:,} more | | | | | |"))
     ]
-    parts += [f"- {done}" for done in repaired]
+    parts += first_of((f"- {done}" for done in repaired), MAX_ROWS, "- and {:,} more")
     parts += first_of(
         (f"- **{name} could not be compared**: {short(why)}" for name, why in failures.items()),
         MAX_ROWS,
         "- and {:,} more could not be compared",
     )
-    parts += [f"- {name} is left out: {short(why)}" for name, why in left_out.items()]
-    parts += [
-        _details(audit, by_table[name]) for name, audit in audits.items() if _has_details(audit)
-    ]
+    left = (f"- {name} is left out: {short(why)}" for name, why in left_out.items())
+    parts += first_of(left, MAX_ROWS, "- and {:,} more are left out")
+    details = [_details(each, by_table[each.table]) for each in found if _has_details(each)]
+    shown = next(in_groups(((text, len(text)) for text in details), MAX_CHARACTERS), [])
+    parts += first_of(details, len(shown), "and {:,} more tables: see `ferry.audits`")
     with cosmetic("what was compared"):
         create_markdown_artifact(key="reconcile", markdown="\n\n".join(parts))
 

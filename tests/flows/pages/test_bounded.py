@@ -9,6 +9,7 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.logging import disable_run_logger
 
+from ferry.audits.outcome import Audit, AuditedBucket
 from ferry.backfills.outcomes import Outcome, failed_lines, failures_of
 from ferry.backfills.plan import PlannedWindow, TablePlan
 from ferry.receipts.receipt import Receipt
@@ -16,6 +17,7 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows import backfill_tables, show_coverage, sync_all
 from flows.pipeline.summaries.published import Published
+from tasks.pages import audit as audit_page
 from tasks.pages import backfill as backfill_page
 from tasks.pages.coverage import overview_page
 
@@ -53,7 +55,7 @@ def receipt(number: int) -> Receipt:
 def pages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The artifacts, in place of the server that shows them."""
     shown: list[str] = []
-    for module in (sync_all, show_coverage, backfill_page):
+    for module in (sync_all, show_coverage, backfill_page, audit_page):
         monkeypatch.setattr(
             module, "create_markdown_artifact", lambda markdown, **_: shown.append(markdown)
         )
@@ -120,6 +122,21 @@ def test_summaries_of_which_all_fail() -> None:
     state = Published(failures=failures).after("carried")
     assert size(state.message) < MESSAGE_BYTES
     assert (state.message or "").endswith("and 4,980 more")
+
+
+def test_an_audit_of_many_tables_of_which_many_differ(pages: list[str]) -> None:
+    specs = [spec(f"t{n}") for n in range(MANY // 10)]
+    buckets = tuple(
+        AuditedBucket(f"{n} {REASON[:90]}", window(n), unclassified=5) for n in range(300)
+    )
+    audits = {str(each.target): Audit(str(each.target), START, buckets) for each in specs[1:]}
+    equal = Audit(str(specs[0].target), START, ())
+    names = {f"raw_data.t{n}": REASON for n in range(MANY)}
+    with disable_run_logger():
+        audit_page.show_audits({equal.table: equal} | audits, specs, names, names, names.values())
+    assert size(pages[0]) < 4 * PAGE_BYTES
+    assert "more tables: see `ferry.audits`" in pages[0]
+    assert equal.table not in pages[0].partition("| and 300 more |")[0]  # those that differ first
 
 
 def test_the_coverage_of_many_tables_of_which_none_can_be_told() -> None:
