@@ -39,6 +39,7 @@ from ferry.runs.watch_notice import (
     no_worker_notice,
     unanswered,
     undecided,
+    unheard_of,
     worker_back_notice,
 )
 from ferry.runs.window import WINDOW_OF
@@ -131,12 +132,13 @@ class _Watch:
         max_gap, probe = max(30.0, 3 * look_seconds), Probe()
         self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
         until, looks, heard = time.monotonic() + LONGEST_SECONDS, 0, True
-        doubts: list[str] = []
+        doubts: dict[str, float] = {}
         while True:
             try:
                 seen = look(self._client, probe, self._patience)
                 looks += 1
-                heard, doubts = seen.heard, self._judge(seen)
+                heard, at = seen.heard, time.monotonic()
+                doubts = {each: doubts.get(each, at) for each in self._judge(seen)}
                 if not doubts:
                     return
             except NOT_ANSWERED as error:
@@ -146,11 +148,15 @@ class _Watch:
             if time.monotonic() > until:
                 break
             time.sleep(look_seconds)
+        since = time.monotonic() - self._patience.observe_seconds - max_gap
+        unheard = [each for each, at in doubts.items() if at < since]
         if looks * max_gap < LONGEST_SECONDS:  # too far apart to have listened in between
             self._report.fail("looks", unanswered(looks, LONGEST_SECONDS))
         elif not heard:
             self._report.fail("events", DEAF)
-        else:  # the server was away for a while, or this came up late
+        elif unheard:  # so it may be for good
+            self._report.fail("looks", unheard_of(unheard, self._patience.observe_seconds, max_gap))
+        else:  # this came up late
             self._report.note(undecided(doubts, LONGEST_SECONDS))
 
     def notify_unreported(self, unreported_seconds: float) -> None:

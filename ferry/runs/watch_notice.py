@@ -38,6 +38,16 @@ def undecided(doubts: Collection[str], seconds: float) -> str:
     )
 
 
+def unheard_of(doubts: Collection[str], observe_seconds: float, gap_seconds: float) -> str:
+    """What is said where a run of the watch had the time to judge, and could not."""
+    return (
+        f"could not be judged: {', '.join(first_of(doubts, MAX_REASONS))}. Nothing was listened to "
+        f"for {observe_seconds:,.0f} s without a break: looks took longer than {gap_seconds:,.0f} "
+        "s or were not answered, or events were not given. Look at the server and its database; "
+        "the next run looks again."
+    )
+
+
 def no_worker_notice(pool: str) -> Notice:
     """No worker of a pool is alive: whatever is due in it waits."""
     return Notice(

@@ -6,8 +6,10 @@ or too slow cannot be had on purpose from a server that answers everything else.
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -99,12 +101,10 @@ def test_a_watch_that_could_not_look_says_so_instead_of_that_nothing_stands_stil
     assert "answered 0 of the watch's looks in 1 s" in (state.message or "")
 
 
-@pytest.mark.usefixtures("api")
-def test_a_watch_that_could_not_decide_in_time_says_of_what_instead_of_that_nothing_stands_still(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def silent_run() -> SeenRun:
+    """A run of which nothing is heard."""
     long_ago = datetime.now(UTC) - timedelta(hours=1)
-    silent = SeenRun(
+    return SeenRun(
         id=str(uuid.uuid4()),
         name="sync all tables",
         deployment="sync-all/daily",
@@ -116,7 +116,13 @@ def test_a_watch_that_could_not_decide_in_time_says_of_what_instead_of_that_noth
         sign="the last one",
         heard_at=long_ago,
     )
-    seen = watch_look.Look((silent,), {}, heard=True)
+
+
+@pytest.mark.usefixtures("api")
+def test_a_watch_that_could_not_decide_in_time_says_of_what_instead_of_that_nothing_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = watch_look.Look((silent_run(),), {}, heard=True)
     monkeypatch.setattr(watch_runs, "LONGEST_SECONDS", 1.0)
     monkeypatch.setattr(watch_runs, "look", lambda *_: seen)
 
@@ -126,6 +132,38 @@ def test_a_watch_that_could_not_decide_in_time_says_of_what_instead_of_that_noth
     assert "not decided within 1 s: sync-all/daily sync all tables. The next run" in str(
         state.message
     )
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize(
+    ("look_takes", "every_fifth"),
+    [(22, "heard"), (2, "not answered"), (2, "not heard")],
+    ids=["slow", "not answered", "not heard"],
+)
+def test_a_watch_that_never_listens_without_a_break_fails_instead_of_going_on_so_for_good(
+    monkeypatch: pytest.MonkeyPatch, look_takes: float, every_fifth: str
+) -> None:
+    run, looks, clock = silent_run(), itertools.count(1), [0.0]
+
+    def passes(seconds: float) -> None:
+        clock[0] += seconds
+
+    def look(*_: Any) -> watch_look.Look:
+        passes(look_takes)
+        fifth = next(looks) % 5 == 0
+        if fifth and every_fifth == "not answered":
+            fail()
+        heard = not (fifth and every_fifth == "not heard")
+        return watch_look.Look((run,), {}, heard=heard)
+
+    monkeypatch.setattr(watch_runs, "look", look)
+    fake = SimpleNamespace(monotonic=lambda: clock[0], sleep=passes)
+    monkeypatch.setattr(watch_runs, "time", fake)
+
+    state: State[Any] = watch_runs.watch_runs(return_state=True)
+
+    assert state.type is StateType.FAILED
+    assert "could not be judged: sync-all/daily sync all tables. Nothing was" in str(state.message)
 
 
 @pytest.mark.parametrize(
