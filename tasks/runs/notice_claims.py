@@ -62,7 +62,7 @@ class NoticeClaim:
     def of(cls, run: FlowRun, client: SyncPrefectClient) -> NoticeClaim:
         """The claim of the run's last attempt, made or not."""
         name = f"{PREFIX}{str(run.id).replace('-', '_')}_{run.run_count}"
-        if run.state and run.state.is_crashed():
+        if run.state and (run.state.is_crashed() or run.state.is_cancelled()):
             name += _not_begun(client.read_flow_run_states(run.id))
         return cls(client, name)
 
