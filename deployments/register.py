@@ -293,9 +293,9 @@ def main() -> None:
     parser.add_argument("--profile", choices=("embedded", "local", "aws"), required=True)
     profile = parser.parse_args().profile
     try:
-        lines = [f"registered {name}" for name in register(profile)]
+        _say([f"registered {name}" for name in register(profile)])
         if profile != "embedded":  # whose server lives no longer than its only process
-            lines += free_what_nobody_holds()
+            _say(free_what_nobody_holds())
             warnings = (lease_warning(), history_warning(), nobody_watches_yet(), muted_messages())
             for warning in filter(None, warnings):
                 sys.stderr.write(f"WARNING: {warning}\n")
@@ -306,10 +306,16 @@ def main() -> None:
         fields = ", ".join(".".join(map(str, each["loc"])) for each in problems)
         sys.exit(f"{error.title}: settings that do not fit: {fields}")
     except httpx.HTTPStatusError as error:  # its text holds what was sent: a block's fields
+        status = error.response.status_code
+        if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            sys.exit(f"Prefect's server could not do it: HTTP {status}. Register once more.")
         sys.exit(
-            f"Prefect's server refuses it: HTTP {error.response.status_code}. See that its version "
-            "is that of Prefect here, and that this machine may change blocks there."
+            f"Prefect's server refuses it: HTTP {status}. See that its version is that of Prefect "
+            "here, and that this machine may change blocks there."
         )
+
+
+def _say(lines: Sequence[str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 

@@ -87,8 +87,9 @@ _TODO: dict[type[FerryError], str] = {
     "granted.",
     BusyError: "Try again later; if it comes back, look at locks, queues and time limits.",
     ConflictError: "Repeat the whole transaction.",
-    ConnectionLostError: "Try again; if it comes back, check host, port and network, and read the "
-    "server's log: a time limit such as `idle_in_transaction_session_timeout` ends sessions, too.",
+    ConnectionLostError: "Try again; if it comes back, check host, port, database and network, "
+    "whether the user may log in, and the server's log: a time limit such as "
+    "`idle_in_transaction_session_timeout` ends sessions, too.",
     OutcomeUnknownError: "Look the batch up in the receipts before trying again.",
     SchemaError: "Compare the table's columns with what is loaded.",
     DataError: CORRECT,

@@ -36,8 +36,8 @@ COVERAGE_COLUMNS: tuple[Column, ...] = (
 """One row for each day of a table.
 
 `status` is loaded, failed, missing or drifted; `reason` why it is not loaded, as far as that is
-known; `happened_at` when it was loaded or failed, NULL if nothing happened; `as_of` when it was
-first told so; `audited_at` when the day was compared with the source last, NULL if it never was.
+known; `happened_at` when it was loaded or failed, NULL if nothing happened; `as_of` when the
+row was written; `audited_at` when the day was compared with the source last, NULL if it never was.
 """
 
 _DAY, _AS_OF = ([column.name for column in COVERAGE_COLUMNS].index(n) for n in ("day", "as_of"))

@@ -104,7 +104,7 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
     spec, route = batch.spec, load_route(batch.spec)
     windows = _to_catch_up(batch, route)
     if windows:
-        _refuse_never_carried(spec, windows[0], route)
+        _refuse_as_a_backfill(spec, windows[0], route)
     landed = _landed_before(batch, route) if windows else set[str]()
     batches = [replace(batch, window=window, backfill=True) for window in windows]
     batches = [
@@ -127,7 +127,7 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
     return tried
 
 
-def _refuse_never_carried(spec: TableSpec, window: Window, route: Route) -> None:
+def _refuse_as_a_backfill(spec: TableSpec, window: Window, route: Route) -> None:
     """Refuse what the plan of a backfill refuses, before anything moves.
 
     Where the source cannot be asked, the windows meet that, and tell; but whose rows the target

@@ -47,12 +47,20 @@ def own_flows() -> FlowFilter:
     return FlowFilter(name=FlowFilterName(any_=sorted(OWN_FLOWS)))
 
 
+def watched_and_others(
+    client: SyncPrefectClient,
+) -> tuple[list[DeploymentResponse], set[UUID]]:
+    """The deployments that are watched, each once, and those of others' flows named as Ferry's."""
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
+    named = list(_read(client, flow_filter=own_flows()))
+    others = {each.id for each in named if is_of_another(each)}
+    both = [*named, *_read(client, deployment_filter=tagged)]
+    return list({each.id: each for each in both if each.id not in others}.values()), others
+
+
 def watched_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
     """The deployments of Ferry's own flows, and any that has the tag; each once."""
-    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[WATCHED]))
-    named = (each for each in _read(client, flow_filter=own_flows()) if not is_of_another(each))
-    both = [*named, *_read(client, deployment_filter=tagged)]
-    return list({each.id: each for each in both}.values())
+    return watched_and_others(client)[0]
 
 
 def deployments_of_others(client: SyncPrefectClient) -> set[UUID]:

@@ -31,7 +31,7 @@ from prefect.logging import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
-from tasks.runs.own_flows import deployments_of_others, own_flows, watched_deployments
+from tasks.runs.own_flows import own_flows, watched_and_others
 from tasks.runs.paging import PAGE, all_pages
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -92,10 +92,9 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
         PrefectException, httpx.HTTPError: The server does not answer; a retry may help.
     """
     now = datetime.now(UTC)
-    watched = watched_deployments(client)
+    watched, others = watched_and_others(client)
     deployments = {each.id: each for each in watched}
     deployment_names = _deployment_names(client, watched)
-    others = deployments_of_others(client)
     begun = _runs(client, others, state=BEGUN)
     due_before = now - timedelta(seconds=patience.late_seconds)
     late = _runs(client, others, state=[StateType.SCHEDULED], due_before=due_before)

@@ -172,11 +172,17 @@ def test_places_that_nobody_holds_are_freed_and_those_that_are_held_stay(source:
     assert active(everyone) == 0
 
 
-@pytest.mark.parametrize("tags", [["ferry-watched"], []], ids=["tagged", "of one's own"])
-def test_a_turn_that_no_run_can_hold_is_freed(prefect_server: Any, tags: list[str]) -> None:
-    name = f"d-{uuid.uuid4().hex[:8]}"
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [("sync-all", ["ferry-watched"]), ("sync-all", []), ("nightly", ["ferry"])],
+    ids=["tagged", "of one's own", "of another flow"],
+)
+def test_a_turn_that_no_run_can_hold_is_freed(
+    prefect_server: Any, name: str, tags: list[str]
+) -> None:
     with get_client(sync_client=True) as client:
-        flow = client.create_flow_from_name("sync-all")
+        flow = client.create_flow_from_name(name)
+        name = f"d-{uuid.uuid4().hex[:8]}"
         deployment = client.create_deployment(flow, name, concurrency_limit=1, tags=tags)
         limit = client.read_deployment(deployment).global_concurrency_limit
         assert limit

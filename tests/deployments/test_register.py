@@ -182,8 +182,19 @@ def test_a_setting_that_no_block_takes_is_named_and_not_shown(
     assert TOKEN not in ended.error + ended.printed
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (422, "Prefect's server refuses it: HTTP 422. See that its version"),
+        (503, "Prefect's server could not do it: HTTP 503. Register once more."),
+    ],
+)
 def test_what_the_server_refuses_to_save_is_not_printed(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    status: int,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     """As one of another version does: it answers with all that it was sent."""
 
@@ -193,11 +204,11 @@ def test_what_the_server_refuses_to_save_is_not_printed(
         error = httpx.HTTPStatusError(
             f"Client error for {request.url}",
             request=request,
-            response=httpx.Response(422, json=body),
+            response=httpx.Response(status, json=body),
         )
         raise PrefectHTTPStatusError.from_httpx_error(error)
 
     monkeypatch.setattr(register, "register", refuse)
     ended = run_register(monkeypatch, capfd, FERRY_DATA=str(tmp_path))
-    assert "Prefect's server refuses it: HTTP 422." in ended.error
+    assert told in ended.error
     assert TOKEN not in ended.error + ended.printed

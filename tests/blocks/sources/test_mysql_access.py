@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from blocks.sources import MySQLSource
+from blocks.sources.mysql.connection import _KEEPALIVE
 from blocks.sources.mysql.errors import error_of_code
 from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
@@ -201,10 +202,7 @@ def test_a_silent_reader_asks_every_minute_whether_the_server_is_there(
 def test_a_silent_answer_is_kept_alive_too(shop: MySQLShop) -> None:
     with contextlib.closing(shop.source._server.connect()) as connection:
         sock = connection._sock  # type: ignore[attr-defined]
-        asked = [
-            sock.getsockopt(socket.IPPROTO_TCP, option)
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-        ]
+        asked = [sock.getsockopt(socket.IPPROTO_TCP, option) for option in _KEEPALIVE]
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
     assert asked == [60, 10, 6]

@@ -154,7 +154,7 @@ def test_the_primary_key_and_characters_are_described(postgres_engine: Any) -> N
         (
             {"sslmode": "verify-ca", "sslrootcert": "system", "password": None},
             AccessError,
-            "verify-f",
+            "needs an authority of its own",
         ),
         ({"port": 1, "password": PASSWORD}, ConnectionLostError, "connection"),
         ({"host": "no-such-host.invalid", "password": PASSWORD}, ConnectionLostError, "connection"),
