@@ -20,9 +20,10 @@ from prefect.client.schemas.schedules import IntervalSchedule
 
 from deployments.no_worker import register_nobody_watches
 from tests.harness.api import PATIENCE, eventually
-from tests.nights.night import BLOCK, ROOT, SHORT_WATCH, Night
+from tests.nights.night import BLOCK, ROOT, Night
 
 HERE = str(ROOT)
+WATCH = {"silent_seconds": 5.0, "observe_seconds": 31.0}
 
 
 @pytest.mark.nights
@@ -56,12 +57,12 @@ def test_looks_that_were_missed_are_dropped_and_what_somebody_started_runs(night
             work_pool_name=pool,
             entrypoint="flows.watch_runs.watch_runs",
             pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": HERE}}],
-            parameters=SHORT_WATCH,
+            parameters=WATCH,
             schedules=[DeploymentScheduleCreate(schedule=daily, active=True)],
         )
         night.deployments.append(deployment)
         missed = schedule_past(client, deployment)
-        asked = SHORT_WATCH | {"late_seconds": 7.0}
+        asked = WATCH | {"late_seconds": 7.0}
         own = client.create_flow_run_from_deployment(deployment, parameters=asked).id
     night.worker(pool, limit=1)
     assert eventually(lambda: all(over(night, run_id) for run_id in [*missed, own]), PATIENCE)
