@@ -10,25 +10,23 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.audits.table import AUDITS
-from ferry.coverage.table import COVERAGE
 from ferry.errors import FerryError
-from ferry.receipts.failures import FAILURES
-from ferry.receipts.receipt import RECEIPTS
 from ferry.schema import Column, TableName
-from ferry.summaries.publications import PUBLICATIONS, SUMMARIZED
 from ferry.target.key_index import create_index
 
 SECOND_TRY_SECONDS = 0.5
-INDEXED: Mapping[TableName, Sequence[tuple[str, ...]]] = {
-    RECEIPTS: [("table_name", "finished_at"), ("batch_id",)],
-    FAILURES: [("table_name",)],
-    AUDITS: [("table_name",)],
-    COVERAGE: [("table_name",)],
-    SUMMARIZED: [("summary", "batch_id")],
-    PUBLICATIONS: [("summary", "published_at")],
+INDEXED: Mapping[str, Sequence[tuple[str, ...]]] = {
+    "receipts": [("table_name", "finished_at"), ("batch_id",)],
+    "failures": [("table_name",)],
+    "audits": [("table_name",)],
+    "coverage": [("table_name",)],
+    "summarized": [("summary", "batch_id")],
+    "publications": [("summary", "published_at")],
 }
-"""What each question names, where there are indexes: else it reads all that ever was written."""
+"""What each question names, where there are indexes: else it reads all that ever was written.
+
+By the tables' names: who carries rows need not load what builds summaries.
+"""
 
 
 def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> None:
@@ -46,7 +44,7 @@ def make_missing(table: TableName, columns: Sequence[Column], warehouse: Warehou
 
 def _indexes(table: TableName, warehouse: Warehouse) -> list[str]:
     """What makes the indexes of one of Ferry's own tables: none where the engine has none."""
-    indexed = INDEXED.get(table, ()) if warehouse.capabilities.max_index_bytes else ()
+    indexed = INDEXED.get(table.name, ()) if warehouse.capabilities.max_index_bytes else ()
     return [create_index(f"{table.name}_by_{names[0]}", table, names) for names in indexed]
 
 
