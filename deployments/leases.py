@@ -25,7 +25,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from tasks.places.limits import correct, read_limits
 from tasks.runs.own_flows import watched_deployments
-from tasks.runs.paging import PAGE, all_pages
+from tasks.runs.paging import PAGE
 
 LASTING = "prefect.server.concurrency.lease_storage.filesystem"
 """What `PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE` has to be on a server of one's own."""
@@ -100,7 +100,7 @@ def free_places(names: list[str]) -> list[str]:
 
 
 def free_turns() -> list[str]:
-    """Give back turns that only ended runs could hold, of Ferry's deployments and watched ones.
+    """Give back turns of watched deployments that only runs which have ended could hold.
 
     Returns:
         What was done, a line for each deployment.
@@ -125,11 +125,9 @@ def free_turns() -> list[str]:
 def _surplus(client: SyncPrefectClient) -> dict[str, tuple[str, int]]:
     """By limit: its deployment, and how many turns are taken that no run can hold."""
     found = {}
-    watched = {each.id for each in watched_deployments(client)}
-    for deployment in all_pages(lambda offset: client.read_deployments(limit=PAGE, offset=offset)):
+    for deployment in watched_deployments(client):
         limit = deployment.global_concurrency_limit
-        ours = deployment.id in watched or any(tag.startswith("ferry") for tag in deployment.tags)
-        if ours and limit and limit.active_slots:
+        if limit and limit.active_slots:
             count = limit.active_slots - _under_way(client, deployment)
             if count > 0:
                 found[limit.name] = (deployment.name, count)

@@ -65,12 +65,19 @@ NOTIFYING_FLOWS = tuple(WINDOW_OF)
 """The flows whose failed runs are told of: those with the hook `notify`."""
 
 NOT_ANSWERED = (PrefectException, httpx.HTTPError)
+
+FORGETTING_MINUTES = 5
+"""In these, of each hour, one run of the watch forgets what nobody asks for any more."""
+
 LONGEST_SECONDS = 240.0
 """Less than the five minutes until the next run, which begins to listen anew."""
 
-ObserveSeconds = Annotated[float, Field(gt=HEARTBEAT_SECONDS, le=LONGEST_SECONDS - 30)]
+MAX_GAP_SECONDS = 30.0
+"""Two looks that are further apart have not listened in between."""
+
+ObserveSeconds = Annotated[float, Field(gt=HEARTBEAT_SECONDS, le=LONGEST_SECONDS - MAX_GAP_SECONDS)]
 """Below, a run that lives is ended between two heartbeats; above, none is ever ended."""
-LookSeconds = Annotated[float, Field(ge=0.1, le=60)]
+LookSeconds = Annotated[float, Field(ge=0.1, le=MAX_GAP_SECONDS / 3)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -108,7 +115,8 @@ def watch_runs(
         watch = _Watch(client, patience, slug, report)
         with suppress(*NOT_ANSWERED):  # the next run does
             drop_missed_looks(client, flow_run.id)
-            forget_old_claims(client)
+            if datetime.now(UTC).minute < FORGETTING_MINUTES:
+                forget_old_claims(client)
         watch.listen(look_seconds)
         watch.notify_unreported(unreported_seconds)
     if not slug:
@@ -129,15 +137,15 @@ class _Watch:
 
     def listen(self, look_seconds: float) -> None:
         """Look until nothing is in doubt any more, or it is the next run's turn."""
-        max_gap, probe = max(30.0, 3 * look_seconds), Probe()
+        max_gap, probe = MAX_GAP_SECONDS, Probe()
         self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
         until, looks, heard = time.monotonic() + LONGEST_SECONDS, 0, True
         doubts: dict[str, float] = {}
         while True:
             try:
+                at = time.monotonic()
                 seen = look(self._client, probe, self._patience)
-                looks += 1
-                heard, at = seen.heard, time.monotonic()
+                looks, heard = looks + 1, seen.heard
                 doubts = {each: doubts.get(each, at) for each in self._judge(seen)}
                 if not doubts:
                     return

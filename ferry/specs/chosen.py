@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 
 from ferry.bounded import first_of
@@ -22,8 +23,8 @@ MAX_NAMES = 5
 
 
 def asked_as(spec: TableSpec) -> str:
-    """How a run is asked for this table and no other, as in a command that is shown."""
-    return str(spec.target) if spec.name in _TAKEN else spec.name
+    """How a shell asks a run for this table and no other, as in a command that is shown."""
+    return shlex.quote(str(spec.target) if spec.name in _TAKEN else spec.name)
 
 
 def are_all(tables: str | Sequence[str]) -> bool:

@@ -38,7 +38,7 @@ LATE = ("settle", "lag")
 
 
 def in_vain(spec: TableSpec, own: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """Fields of `LATE` that nothing looks at, while rows that commit late are lost.
+    """Fields of `LATE` that no run of the spec's mode looks at, while late rows are lost.
 
     Beside what its mode's runs look at they may stand: a watermark's `settle` is for the windows
     that a backfill makes of it, and a window's `lag` for a run with `mode=watermark`.
@@ -49,7 +49,7 @@ def in_vain(spec: TableSpec, own: Collection[str]) -> Iterator[tuple[str, str, s
             mode.
 
     Yields:
-        The field, why nothing looks at it, and what to do.
+        The field, why no such run looks at it, and what to do.
     """
     if spec.mode == "watermark" and "settle" in own and spec.settle and not spec.lag:
         why = "is for windows; what commits late, a watermark reads again by `lag`"

@@ -22,14 +22,35 @@ output_check:                     # after it is built, before anybody sees it
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date, datetime
 from itertools import pairwise
 from math import isnan
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
-Number = int | float
+from ferry.specs.values import no_boolean
+
+
+def _as_written(value: Any) -> Any:
+    """A text with a time is that moment, and not, at midnight, all of its day."""
+    if isinstance(value, str) and ":" in value:
+        with suppress(ValueError):  # the field's own words are better
+            return datetime.fromisoformat(value)
+    return no_boolean(value)
+
+
+Number = Annotated[int | float, BeforeValidator(no_boolean)]
+Limit = Annotated[int | float | date | datetime | None, BeforeValidator(_as_written)]
 Severity = Literal["fail", "warn"]
 Direction = Literal["both", "up", "down"]
 
@@ -132,10 +153,8 @@ class BoundsCheck(_Check):
     """A column whose values lie within bounds, both included; NULL is outside of nothing."""
 
     bounds: str = Field(description="A column whose values lie within min and max.")
-    min: Number | date | datetime | None = Field(
-        default=None, description="The lowest value allowed."
-    )
-    max: Number | date | datetime | None = Field(
+    min: Limit = Field(default=None, description="The lowest value allowed.")
+    max: Limit = Field(
         default=None, description="The highest value allowed; of a time, a day is all of that day."
     )
     table: str | None = _TABLE
@@ -158,7 +177,9 @@ class ChangeCheck(_Check):
         description="`rows`, or a measure: compared, value by value of the partition column, with "
         "what is published now. A value that is not published yet is not compared."
     )
-    max_percent: float = Field(gt=0, description="The furthest that it may move, in percent.")
+    max_percent: Annotated[float, BeforeValidator(no_boolean)] = Field(
+        gt=0, description="The furthest that it may move, in percent."
+    )
     direction: Direction = Field(default="both", description="Which way: both, up or down.")
     aggregate: Literal["sum", "avg", "min", "max"] = Field(
         default="sum", description="What is taken of a measure, where a value has many rows."
@@ -210,13 +231,14 @@ Check = Annotated[
 def told_apart(checks: Iterable[Check]) -> list[Check]:
     """The checks, each called otherwise than the others and than those that nobody writes.
 
-    Of a label that was there before, the second one is numbered: whoever lets a check pass by its
-    label has to mean that one alone.
+    Of a label that was there before, the second one is numbered, and so is one that another check
+    has as its written name: whoever lets a check pass by its label has to mean that one alone.
     """
-    taken, found = set(BUILT_IN), list[Check]()
-    for check in checks:
+    taken, found, every = set(BUILT_IN), list[Check](), list(checks)
+    written = {check.name for check in every if check.name}
+    for check in every:
         label, number = check.label, 2
-        while label in taken:
+        while label in taken or (label in written and label != check.name):
             label, number = f"{check.label} ({number})", number + 1
         taken.add(label)
         found.append(check if label == check.label else check.model_copy(update={"name": label}))

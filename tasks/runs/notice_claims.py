@@ -145,7 +145,8 @@ def claim_name(what: str) -> str:
 def forget_old_claims(client: SyncPrefectClient, now: datetime | None = None) -> int:
     """Delete claims that nobody will ask for any more, page by page; returns how many.
 
-    At most `MOST` of them: the watch, which calls it, is not to wait for it.
+    At most `MOST` of them, so that the watch, which calls it, does not wait for that; but it reads
+    all claims that there are.
     """
     at = now or datetime.now(UTC)
     deleted = kept = 0

@@ -174,7 +174,7 @@ def test_places_that_nobody_holds_are_freed_and_those_that_are_held_stay(source:
 
 @pytest.mark.parametrize(
     ("name", "tags"),
-    [("sync-all", ["ferry-watched"]), ("sync-all", []), ("nightly", ["ferry"])],
+    [("sync-all", ["ferry-watched"]), ("sync-all", []), ("nightly", ["ferry-watched"])],
     ids=["tagged", "of one's own", "of another flow"],
 )
 def test_a_turn_that_no_run_can_hold_is_freed(

@@ -194,7 +194,7 @@ def test_what_was_told_is_read_once_for_all_tables(
     shop.write_specs(**{f"t{number}": SPEC for number in range(4)})
     check()
     with get_client(sync_client=True) as client:
-        claims = all_claims(client)
+        claims = all_claims(client, "due_", "unjudged_")
     noted, loaded = check_due_module._noted, check_due_module.load_warehouse
     read, loads = [], []
     monkeypatch.setattr(

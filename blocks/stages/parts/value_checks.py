@@ -69,7 +69,7 @@ def _checks(column: Column, capabilities: Capabilities, format: StageFormat) -> 
     if kind is Kind.TEXT and not capabilities.nul_in_text:
         checks.append(_nul)
     if kind is Kind.BINARY and format is StageFormat.CSV and not capabilities.empty_binary_in_csv:
-        checks.append(_empty(column))
+        checks.append(_empty(column, capabilities))
     limits = {Kind.TEXT: capabilities.max_text_bytes, Kind.BINARY: capabilities.max_binary_bytes}
     limit = limits.get(kind)
     if limit is not None and (column.type.max_bytes or limit) >= limit:
@@ -108,14 +108,17 @@ def _nul(values: pa.Array) -> tuple[int, DataError] | None:
     )
 
 
-def _empty(column: Column) -> Check:
+def _empty(column: Column, capabilities: Capabilities) -> Check:
+    unread = " and ".join(sorted(capabilities.not_in_parquet))
+    beside = f", with `as_text` for columns of {unread}, which keep it at CSV," if unread else ""
+
     def check(values: pa.Array) -> tuple[int, DataError] | None:
         row = _first(pc.equal(pc.binary_length(values), 0))
         if row is None:
             return None
         return row, DataError(
             "a binary value is empty, which the warehouse would load from CSV as NULL",
-            todo=f"Set `stage_format: parquet` for the table, or `exclude` {column.name!r}.",
+            todo=f"Set `stage_format: parquet` for the table{beside} or `exclude` {column.name!r}.",
         )
 
     return check

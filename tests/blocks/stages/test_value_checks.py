@@ -87,6 +87,11 @@ def test_what_fits_passes(tmp_path: Path):
     assert written([GOOD, (1, "a\0b", b"", '{"k": 1, "k": 2}')], tmp_path, roomy) == 2
 
 
+def test_an_empty_binary_value_is_told_with_what_keeps_its_table_at_csv(tmp_path: Path):
+    with pytest.raises(DataError, match="`as_text` for columns of json and time, which keep it"):
+        written([(1, "", b"", "{}")], tmp_path, RedshiftWarehouse.capabilities)
+
+
 @pytest.mark.parametrize("kind", UNDER_TEST)
 def test_each_warehouse_tells_what_it_can_hold(kind: Any, tmp_path: Path):
     holds = {

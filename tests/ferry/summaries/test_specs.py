@@ -119,6 +119,17 @@ def test_limits_that_one_value_keeps_are_not():
     (_, bounds) = parsed(**yaml_with("    min: 1", moments)).output_check
     assert isinstance(bounds, BoundsCheck)
     assert (bounds.min, bounds.max) == (date(2023, 12, 31), datetime(2023, 12, 31, 18))
+    (_, bounds) = parsed(**yaml_with("    min: 1", '    max: "2024-01-01 00:00:00"')).output_check
+    assert isinstance(bounds, BoundsCheck)
+    assert bounds.max == datetime(2024, 1, 1)
+    assert isinstance(bounds.max, datetime)  # else it were all of that day
+
+
+@pytest.mark.parametrize("limits", ["min: yes", "max: on"])
+@pytest.mark.parametrize("old", ["    min: 1", "count: 1"])
+def test_yes_is_no_number(old: str, limits: str):
+    with pytest.raises(SpecError, match="write a number"):
+        parsed(**yaml_with(old, f"    {limits}" if old.startswith(" ") else limits))
 
 
 def test_checks_that_would_be_called_the_same_are_numbered_so_that_one_alone_can_be_let_pass():
@@ -138,8 +149,8 @@ output_check:
 """
     spec = parsed(yaml=YAML[: YAML.index("output_check")] + checks)
     assert [check.label for check in (*spec.input_check, *spec.output_check)] == [
-        "bounds n",
         "bounds n (2)",
+        "bounds n",
         begins,
         f"{begins} (2)",
         f"{begins} (3)",

@@ -1,6 +1,7 @@
 """The page of a table: its totals, what is not loaded and why, and what repairs it."""
 
 import re
+import shlex
 from datetime import UTC, date, datetime
 
 import pytest
@@ -46,9 +47,9 @@ def test_it_says_what_repairs_it() -> None:
     assert "prefect deployment run" not in whole
 
 
-@pytest.mark.parametrize("name", ["all", "true"])
+@pytest.mark.parametrize("name", ["all", "true", "old$copy"])
 def test_what_repairs_a_table_of_such_a_name_repairs_no_other(name: str) -> None:
-    """`table=all` is every table; `true` is no text to Prefect's command line."""
+    """`table=all` is every table; `true` and `$copy` are no text to Prefect or a shell."""
     table, day = spec(name=name), date(2023, 3, 1)
     commands = [
         table_page(tell(table, *DAYS)),
@@ -57,4 +58,6 @@ def test_what_repairs_a_table_of_such_a_name_repairs_no_other(name: str) -> None
         command_for(table, day_window(day)),
     ]
     for command in commands:
-        assert re.findall(r"table=(\S+)", command) == [f"raw_data.{name}"]
+        (written,) = re.findall(r"table=\S+", command)
+        asked = name if "$" in name else f"raw_data.{name}"
+        assert shlex.split(written) == [f"table={asked}"]

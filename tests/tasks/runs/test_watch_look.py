@@ -118,38 +118,47 @@ def silent_run() -> SeenRun:
     )
 
 
+class Clock:
+    """What the watch takes for the time: it passes when it is let pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        fake = SimpleNamespace(monotonic=lambda: self.now, sleep=self.passes)
+        monkeypatch.setattr(watch_runs, "time", fake)
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.mark.usefixtures("api")
 def test_a_watch_that_could_not_decide_in_time_says_of_what_instead_of_that_nothing_stands_still(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = watch_look.Look((silent_run(),), {}, heard=True)
-    monkeypatch.setattr(watch_runs, "LONGEST_SECONDS", 1.0)
-    monkeypatch.setattr(watch_runs, "look", lambda *_: seen)
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(watch_runs, "look", lambda *_: watch_look.Look((), {}, heard=True))
+    monkeypatch.setattr(
+        watch_runs._Watch, "_judge", lambda *_: ["late" if clock.now > 200 else "early"]
+    )
 
-    state: State[Any] = watch_runs.watch_runs(look_seconds=0.2, return_state=True)
+    state: State[Any] = watch_runs.watch_runs(return_state=True)
 
     assert state.type is StateType.COMPLETED
-    assert "not decided within 1 s: sync-all/daily sync all tables. The next run" in str(
-        state.message
-    )
+    assert "not decided within 240 s: late. The next run" in str(state.message)
 
 
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize(
-    ("look_takes", "every_fifth"),
-    [(22, "heard"), (2, "not answered"), (2, "not heard")],
-    ids=["slow", "not answered", "not heard"],
+    ("look_takes", "every_fifth", "observe_seconds"),
+    [(22, "heard", 90), (22, "heard", 210), (2, "not answered", 90), (2, "not heard", 90)],
+    ids=["slow", "slow and patient", "not answered", "not heard"],
 )
 def test_a_watch_that_never_listens_without_a_break_fails_instead_of_going_on_so_for_good(
-    monkeypatch: pytest.MonkeyPatch, look_takes: float, every_fifth: str
+    monkeypatch: pytest.MonkeyPatch, look_takes: float, every_fifth: str, observe_seconds: float
 ) -> None:
-    run, looks, clock = silent_run(), itertools.count(1), [0.0]
-
-    def passes(seconds: float) -> None:
-        clock[0] += seconds
+    run, looks, clock = silent_run(), itertools.count(1), Clock(monkeypatch)
 
     def look(*_: Any) -> watch_look.Look:
-        passes(look_takes)
+        clock.passes(look_takes)
         fifth = next(looks) % 5 == 0
         if fifth and every_fifth == "not answered":
             fail()
@@ -157,10 +166,8 @@ def test_a_watch_that_never_listens_without_a_break_fails_instead_of_going_on_so
         return watch_look.Look((run,), {}, heard=heard)
 
     monkeypatch.setattr(watch_runs, "look", look)
-    fake = SimpleNamespace(monotonic=lambda: clock[0], sleep=passes)
-    monkeypatch.setattr(watch_runs, "time", fake)
 
-    state: State[Any] = watch_runs.watch_runs(return_state=True)
+    state: State[Any] = watch_runs.watch_runs(observe_seconds=observe_seconds, return_state=True)
 
     assert state.type is StateType.FAILED
     assert "could not be judged: sync-all/daily sync all tables. Nothing was" in str(state.message)
@@ -170,7 +177,7 @@ def test_a_watch_that_never_listens_without_a_break_fails_instead_of_going_on_so
     ("name", "wrong", "right"),
     [
         ("observe_seconds", (-1, 0, 30, 211, 300), (31, 90, 210)),
-        ("look_seconds", (-1, 0, 61), (0.5, 10, 60)),
+        ("look_seconds", (-1, 0, 11, 60), (0.5, 5, 10)),
         ("silent_seconds", (-1, float("nan")), (0, 3_600)),
         ("pending_seconds", (-1,), (0, 3_600)),
         ("late_seconds", (-1,), (0, 86_400)),
