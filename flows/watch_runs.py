@@ -140,13 +140,14 @@ class _Watch:
         max_gap, probe = MAX_GAP_SECONDS, Probe()
         self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
         until, looks, heard = time.monotonic() + LONGEST_SECONDS, 0, True
-        doubts: dict[str, float] = {}
+        doubts, words = dict[str, float](), dict[str, str]()
         while True:
             try:
                 at = time.monotonic()
                 seen = look(self._client, probe, self._patience)
                 looks, heard = looks + 1, seen.heard
-                doubts = {each: doubts.get(each, at) for each in self._judge(seen)}
+                words = self._judge(seen)
+                doubts = {key: doubts.get(key, at) for key in words}
                 if not doubts:
                     return
             except NOT_ANSWERED as error:
@@ -157,7 +158,7 @@ class _Watch:
                 break
             time.sleep(look_seconds)
         since = time.monotonic() - self._patience.observe_seconds - max_gap
-        unheard = [each for each, at in doubts.items() if at < since]
+        unheard = [words[key] for key, at in doubts.items() if at < since]
         if looks * max_gap < LONGEST_SECONDS:  # too far apart to have listened in between
             self._report.fail("looks", unanswered(looks, LONGEST_SECONDS))
         elif not heard:
@@ -165,7 +166,7 @@ class _Watch:
         elif unheard:  # so it may be for good
             self._report.fail("looks", unheard_of(unheard, self._patience.observe_seconds, max_gap))
         else:  # this came up late
-            self._report.note(undecided(doubts, LONGEST_SECONDS))
+            self._report.note(undecided(words.values(), LONGEST_SECONDS))
 
     def notify_unreported(self, unreported_seconds: float) -> None:
         """Send the messages that neither a run's hook nor the backstop has sent."""
@@ -175,8 +176,8 @@ class _Watch:
             for run in unreported_runs(self._client, NOTIFYING_FLOWS, unreported_seconds):
                 self._notify_of_run(run, wait_seconds=0)  # nobody is sending these any more
 
-    def _judge(self, seen: Look) -> list[str]:
-        """Act on what is decided by what was seen; what is still in doubt, in a few words each.
+    def _judge(self, seen: Look) -> dict[str, str]:
+        """Act on what is decided by what was seen; what is in doubt, by its key, in a few words.
 
         Whether a run is silent, only heartbeats tell: it counts while what is sent is kept. What
         stands still is read from the server's answers, and is decided by them alone.
@@ -196,14 +197,15 @@ class _Watch:
         at = time.monotonic()
         self._silence.saw(at, silent, heard=seen.heard)
         self._standstill.saw(at, stands, heard=True)
-        decided, doubts = set(), list[str]()
+        decided, doubts = set(), dict[str, str]()
         for observation, signs in ((self._silence, silent), (self._standstill, stands)):
             for key in signs:
                 if observation.silent_for(key) >= patience.observe_seconds:
                     decided.add(key)
                 elif not observation.was_heard(key):
                     run = suspects.get(key)
-                    doubts.append(f"{run.deployment} {run.name}" if run else unsent[key].subject)
+                    told = f"{run.deployment} {run.name}" if run else unsent[key].subject
+                    doubts[key] = told
         for key in decided & suspects.keys():
             self._end(suspects[key], ending_of(suspects[key], self._silence, now))
         for key in decided & unsent.keys():
