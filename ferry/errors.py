@@ -186,9 +186,15 @@ class SchemaError(FatalError):
 
 
 class DataError(FatalError):
-    """Values that the warehouse cannot hold as they are."""
+    """Values that the warehouse cannot hold as they are.
+
+    Attributes:
+        window_number: Which window the value is of, of those that travel together, where that is
+            known.
+    """
 
     code = "FERRY-DATA"
+    window_number: int | None = None
 
 
 class IncompleteReadError(FatalError):

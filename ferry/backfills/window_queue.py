@@ -96,12 +96,20 @@ class WindowQueue:
         with self._lock:
             self._apart = True
 
-    def smaller(self, batch: Batch) -> Sequence[Batch]:
-        """The batch in halves, or in its windows where they are kept apart, in the plan's order."""
+    def smaller(self, batch: Batch, at_fault: int | None = None) -> Sequence[Batch]:
+        """What a batch that failed is carried in, in the plan's order.
+
+        Its windows, where they are kept apart; the one at fault, those before and those after it,
+        where that is known; else halves.
+
+        Args:
+            batch: Several windows that travelled together.
+            at_fault: The number of the window that they failed by.
+        """
         each = batch.each
-        middle = len(each) // 2
-        halves = Batch.together(each[:middle]), Batch.together(each[middle:])
-        parts = each if self._apart else halves
+        cut = [len(each) // 2] if at_fault is None else [at_fault, at_fault + 1]
+        cuts = range(len(each) + 1) if self._apart else [0, *cut, len(each)]
+        parts = [Batch.together(each[a:b]) for a, b in pairwise(cuts) if a < b]
         return parts[::-1] if self._newest_first else parts
 
     def _limit(self) -> int:

@@ -16,7 +16,7 @@ from blocks.work_folder import work_folder
 from ferry.backfills.outcomes import NOT_BEGUN, Outcome, receipts_of
 from ferry.backfills.window_queue import WindowQueue
 from ferry.batch import Batch
-from ferry.errors import AccessError, ApartError, SchemaError, StoppedError
+from ferry.errors import AccessError, ApartError, DataError, SchemaError, StoppedError
 from ferry.reasons import explained, reason_of
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
@@ -192,10 +192,10 @@ def run_windows(
 def _carry(
     batch: Batch, route: Route, shared: Coordination, todo: WindowQueue
 ) -> Iterator[tuple[list[Outcome], Exception | None]]:
-    """Carry the batch; of windows that travel together and fail, in halves, until each has its own.
+    """Carry the batch; of windows that travel together and fail, in smaller batches.
 
-    So the others land, and the one at fault stands alone with its reason. What each of them would
-    meet is that of all. Those that have ended together come together, with their error.
+    Until the one at fault stands alone with its reason, and the others have landed. What each of
+    them would meet is that of all. Those that have ended together come together, with their error.
     """
     failure: Exception
     try:
@@ -215,7 +215,8 @@ def _carry(
         get_run_logger().info("%s is carried in smaller batches after: %s", batch, why)
         if isinstance(failure, ApartError):
             todo.keep_apart()
-        for part in todo.smaller(batch):
+        at_fault = failure.window_number if isinstance(failure, DataError) else None
+        for part in todo.smaller(batch, at_fault):
             yield from _carry(part, route, shared, todo)
     else:
         if batch.windows:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blocks.stages.parts.json_values import first_changed, first_long_text
-from ferry.batch import StageFormat
+from ferry.batch import WINDOW_NUMBER, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError
 from ferry.schema import Column, Kind
@@ -26,7 +26,8 @@ class ValueChecks:
     """What the values of some columns are held against; nothing where there is nothing to check.
 
     Args:
-        columns: The columns, in the batches' order.
+        columns: The columns, in the batches' order. With `WINDOW_NUMBER` among them, an error tells
+            the window, too.
         capabilities: What the warehouse can hold.
         format: The format of the files, of which one may tell less than the other.
     """
@@ -39,6 +40,7 @@ class ValueChecks:
             for position, column in enumerate(columns)
             for check in _checks(column, capabilities, format)
         ]
+        self._window = columns.index(WINDOW_NUMBER) if WINDOW_NUMBER in columns else None
 
     def refuse(self, batch: pa.RecordBatch, file: str, rows_before: int) -> None:
         """Refuse the first value that does not fit, without telling it.
@@ -56,6 +58,8 @@ class ValueChecks:
             if refused:
                 row, error = refused
                 error.found = f"column {column.name}, file {file}, row {rows_before + row + 1}"
+                if self._window is not None:
+                    error.window_number = batch.column(self._window)[row].as_py()
                 raise error
 
 

@@ -174,3 +174,25 @@ def test_a_batch_that_fails_is_halved_in_the_order_of_the_plan(newest: bool) -> 
     queue.keep_apart()
     order = some[::-1] if newest else some
     assert [each.label for each in queue.smaller(whole)] == [each.label for each in order]
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize(
+    ("at_fault", "parts"),
+    [
+        (0, ["2023-01-01", "2023-01-02 to 2023-01-05"]),
+        (2, ["2023-01-01 to 2023-01-02", "2023-01-03", "2023-01-04 to 2023-01-05"]),
+        (4, ["2023-01-01 to 2023-01-04", "2023-01-05"]),
+    ],
+)
+def test_where_the_window_at_fault_is_known_it_stands_alone_at_once(
+    newest: bool, at_fault: int, parts: list[str]
+) -> None:
+    some = batches(1)[:5]
+    queue = WindowQueue(some[::-1] if newest else some, 1)
+    whole = queue.take()
+    assert whole
+    labels = [each.label for each in queue.smaller(whole, at_fault)]
+    assert labels == sorted(parts, reverse=newest)
+    queue.keep_apart()
+    assert len(queue.smaller(whole, at_fault)) == 5

@@ -294,6 +294,29 @@ def test_of_a_month_with_a_bad_value_thirty_days_land_and_the_one_is_named(
     assert len(shop.target("nps")) == 62
 
 
+@REDSHIFT
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_the_days_before_and_after_a_value_that_is_refused_are_read_once_more_and_not_in_halves(
+    shop: Any, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.sql("ALTER TABLE nps ADD note VARCHAR(9) NOT NULL DEFAULT 'fine'")
+    shop.sql("UPDATE nps SET note = CONCAT('a', CHAR(0), 'b') WHERE id = 33")
+    read: list[str] = []
+    tried = carry_batch.extract.fn
+    monkeypatch.setattr(
+        carry_batch.extract,
+        "fn",
+        lambda batch, *rest: read.append(batch.label) or tried(batch, *rest),
+    )
+    state = backfill(**JULY, order=order, return_state=True)
+    assert state.type is StateType.FAILED
+    assert "1 window failed, 2023-07-17: FERRY-DATA: extract" in (state.message or "")
+    assert "column note" in (state.message or "")
+    assert len(shop.receipts("nps")) == 30
+    parts = ["2023-07-01 to 2023-07-16", "2023-07-17", "2023-07-18 to 2023-07-31"]
+    assert read == ["2023-07-01 to 2023-07-31", *(parts if order == "oldest" else parts[::-1])]
+
+
 @EMBEDDED
 def test_a_row_that_came_to_be_of_another_window_fails_the_batch_and_each_is_carried_alone(
     shop: Any, monkeypatch: pytest.MonkeyPatch
