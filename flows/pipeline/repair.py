@@ -144,13 +144,22 @@ def _kept(audit: Audit) -> list[AuditedBucket]:
 
 
 def _without(audit: Audit, kept: Sequence[AuditedBucket]) -> Audit:
-    """What was found, without some buckets; their rows stand in an older day's, too."""
+    """What was found, without some buckets; their rows stand in an older day's, too.
+
+    Of a bucket that was not looked at row by row nobody knows which these are: then no row of
+    another day is set back.
+    """
     keys = {row.key for bucket in kept for row in bucket.rows}
-    buckets = [
-        replace(bucket, rows=tuple(row for row in bucket.rows if row.key not in keys))
-        for bucket in audit.buckets
-        if bucket not in kept
-    ]
+    unknown = any(bucket.unclassified for bucket in kept)
+
+    def rows(bucket: AuditedBucket) -> tuple[DifferentRow, ...]:
+        return tuple(
+            row
+            for row in bucket.rows
+            if row.key not in keys and not (unknown and (row.ahead or row.marked))
+        )
+
+    buckets = [replace(each, rows=rows(each)) for each in audit.buckets if each not in kept]
     return replace(audit, buckets=tuple(buckets))
 
 

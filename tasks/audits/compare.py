@@ -39,6 +39,13 @@ LEAF_ROWS = 1000
 MOST_ROWS = 200_000
 """Of a bucket in which more rows stand in small parts that differ, the others are not looked at."""
 
+MOST_IN_ALL = 1_000_000
+"""Of an audit. Once so many rows were looked at, it is `LEAF_ROWS` of each bucket that is left.
+
+Each that differs is kept in memory, half a kilobyte and more. Of a table that another tool has
+written, with a column that it rounds otherwise, all rows do.
+"""
+
 _MOST_DIFFERING = 1000
 """So many parts that differ are parted again."""
 
@@ -88,11 +95,17 @@ def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
     return replace(audit, buckets=tuple(found), unit=unit)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Comparison:
-    """A comparison of a table, under way."""
+    """A comparison of a table, under way.
+
+    Attributes:
+        sides: Both sides.
+        looked_at: How many rows have been looked at one by one.
+    """
 
     sides: Sides
+    looked_at: int = 0
 
     def of_windows(self, parts: Sequence[Window], *, by_day: bool) -> list[AuditedBucket]:
         """A bucket for each window; with `by_day`, one for each day of those that differ."""
@@ -122,6 +135,7 @@ class _Comparison:
 
         count = max(here.fingerprint.rows, there.fingerprint.rows)
         if count <= LEAF_ROWS:
+            self.looked_at += count
             return replace(bucket, rows=tuple(self._rows(part)))
         return self._by_key(bucket, count, part)
 
@@ -140,14 +154,15 @@ class _Comparison:
             source, target = self._both(_by_key_within(within, parts))
             sizes = self._differing(source, target)
         found: list[DifferentRow] = []
-        looked_at = 0
+        room = min(MOST_ROWS, max(LEAF_ROWS, MOST_IN_ALL - self.looked_at))
         for positions in in_groups(sizes.items(), LEAF_ROWS):
             rows = sum(sizes[position] for position in positions)
-            if looked_at + rows > MOST_ROWS:
+            if rows > room:
                 left += rows
                 continue
             found += self._rows(_at_positions(part, parts, positions))
-            looked_at += rows
+            self.looked_at += rows
+            room -= rows
         if left and self._never_carried(bucket):
             left = 0  # all of its rows are pending, however many were looked at
         return replace(bucket, rows=tuple(found), unclassified=left)

@@ -14,12 +14,14 @@ from flows.backfill_tables import backfill
 from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
+from tasks.audits import compare
 from tasks.audits.remove import remove_rows
 from tests.harness.plain_runs import pages_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 JANUARY = {"start_date": date(2023, 1, 1), "end_date": date(2023, 1, 6)}
+EMBEDDED = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 ORDERS = {"mode": "window", "key": ["id"], "cursor": "modified", "insert_rows": 0}
 
 
@@ -246,6 +248,30 @@ def test_a_day_of_changed_rows_alone_does_not_go_back_to_older_versions_unasked(
     state = run(table="orders", **JANUARY, repair="all")
     assert state.type is StateType.FAILED
     assert "nothing at the source of 2023-01-02, of which the target has 10" in str(state.message)
+    assert shop.target("orders") == before
+
+
+@EMBEDDED
+@pytest.mark.parametrize("how", ["changed", "older at the source"])
+def test_of_more_rows_than_an_audit_looks_at_each_day_has_some_named_and_all_counted(
+    shop: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "LEAF_ROWS", 2)
+    monkeypatch.setattr(compare, "MOST_IN_ALL", 15)
+    monkeypatch.setattr(compare, "_ROWS_OF_A_PART", 1)
+    before = shop.target("orders")
+    if how == "changed":
+        shop.warehouse.execute(f'UPDATE "{shop.schema}"."orders" SET price = price + 1')
+    else:
+        shop.sql("UPDATE orders SET price = 7, modified = '2023-01-01 08:00:00' WHERE id >= 20")
+    state = run(table="orders", **JANUARY, repair="carry")
+    first = {bucket: sum(counts) for bucket, _, _, *counts, _ in audits(shop)[:5]}
+    if how == "changed":
+        assert list(first.values()) == [10, 4, 2, 2, 2]
+        assert state.type is StateType.COMPLETED, state.message
+    else:  # which of the first day's rows are of days that are left as they are, nobody knows
+        assert list(first.values()) == [15, 2, 2, 2, 2]
+        assert "of which the target has 40 rows" in str(state.message)
     assert shop.target("orders") == before
 
 
