@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from math import inf, isnan, nan
 from typing import Any, Literal, TypeGuard
@@ -80,7 +80,7 @@ class CheckResult:
 def question(check: Check, side: Side, subject: Subject, capabilities: Capabilities) -> Question:
     """What to ask for this check."""
     asked, judge = _asked(check, side, subject, capabilities)
-    values = {**subject.values, **_limits(check)}
+    values = {**subject.values, **_limits(check, subject)}
     statements = tuple(bound(text, values) for text in asked)
     return Question(check.label, side, check.severity, statements, judge)
 
@@ -163,11 +163,23 @@ def _place(table: str | None, subject: Subject) -> tuple[str, str]:
     return table_sql(read), within
 
 
-def _limits(check: Check) -> dict[str, Any]:
+def _limits(check: Check, subject: Subject) -> dict[str, Any]:
     if not isinstance(check, BoundsCheck):
         return {}
+    table = TableName(*check.table.split(".", 1)) if check.table else subject.target
+    zone = subject.zone if subject.has_zone(table, check.bounds.lower()) else None
     limits = {"min": check.min, "max": _day_after(check.max) or check.max}
-    return {n: Decimal(str(v)) if isinstance(v, float) else v for n, v in limits.items()}
+    return {name: _as_bound(limit, zone) for name, limit in limits.items()}
+
+
+def _as_bound(limit: Any, zone: str | None) -> Any:
+    """A limit as it is compared: in a zone's column, days and times are those of the zone."""
+    if isinstance(limit, float):
+        return Decimal(str(limit))
+    if zone is None or not isinstance(limit, date):
+        return limit
+    moment = limit if isinstance(limit, datetime) else datetime.combine(limit, time.min)
+    return on_clock(moment if moment.tzinfo else moment.replace(tzinfo=zone_info(zone)), UTC)
 
 
 def _day_after(limit: object) -> date | None:

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -308,6 +308,33 @@ def test_a_column_with_a_zone_is_compared_with_the_moments_of_the_summary_s_days
     assert without.values == (10, day.start, day.end)
     (whole,) = ask(bounds, replace(about, spans=(EVERYTHING,)), "input_check").statements
     assert whole.values == (10,)
+
+
+@pytest.mark.parametrize("side", ["input_check", "output_check"])
+@pytest.mark.parametrize(
+    ("limits", "zone", "expected"),
+    [
+        ({"min": date(2023, 1, 1)}, "Asia/Seoul", datetime(2022, 12, 31, 15)),
+        ({"max": date(2023, 12, 31)}, "Asia/Seoul", datetime(2023, 12, 31, 15)),
+        ({"max": date(2023, 3, 26)}, "Europe/Berlin", datetime(2023, 3, 26, 22)),
+        ({"max": datetime(2023, 1, 1, 9)}, "Asia/Seoul", datetime(2023, 1, 1)),
+        ({"max": datetime(2023, 1, 1, 9, tzinfo=UTC)}, "Asia/Seoul", datetime(2023, 1, 1, 9)),
+        ({"min": date.min}, "Asia/Seoul", datetime.min),
+    ],
+)
+def test_the_bounds_of_a_column_with_a_zone_are_days_and_times_of_the_summary_s_zone(
+    side: str, limits: dict[str, Any], zone: str, expected: datetime
+):
+    of_input = side == "input_check"
+    table = TableName("raw", "y") if of_input else TableName("s", "t")
+    about = replace(subject(), zoned={table: {"seen"}}, zone=zone)
+    given = {"bounds": "seen", **({"table": "raw.y"} if of_input else {}), **limits}
+    (asked,) = ask(given, about, side).statements
+    assert asked.values == (expected.replace(tzinfo=UTC),)
+    (without,) = ask(given, replace(about, zoned={}), side).statements
+    (limit,) = limits.values()
+    days = timedelta("max" in limits and not isinstance(limit, datetime))
+    assert without.values == (limit + days,)
 
 
 def test_every_summary_is_asked_for_its_grain_and_its_window():
