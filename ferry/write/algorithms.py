@@ -91,7 +91,7 @@ def replace_all(
 def replace_from(
     tx: Transaction, load: Load, start: CursorValue | None, capabilities: Capabilities
 ) -> Written:
-    """Make the target's rows at or after `start` be the batch.
+    """Make the target's rows at or after `start` be the batch; one without rows changes nothing.
 
     Without `start`, those at or after the batch's lowest cursor: what the target has before it, and
     where the batch is empty all that it has, the source has forgotten. Rows that are there before

@@ -261,3 +261,22 @@ def test_whatever_kind_of_time_the_cursor_is(kind: str, journey: Any) -> None:
     sync_table(table="days")
     assert journey.target("days", "id") == [(1,), (2,), (3,)]
     assert sync_table(table="days").changed == 0
+
+
+@TWO_ROUTES
+def test_without_a_key_rows_within_the_lag_are_taken_out_unless_none_at_all_is_read(
+    journey: Any,
+) -> None:
+    journey.sql("CREATE TABLE log (id BIGINT NOT NULL, at DATETIME NOT NULL)")
+    journey.sql("INSERT INTO log VALUES (?, ?)", [(n, ago(minutes=20 - n)) for n in (1, 2, 3)])
+    journey.write_specs(
+        log={"mode": "watermark", "cursor": "at", "lag": 3600, "max_shrink_percent": 50}
+    )
+    sync_table(table="log")
+    journey.sql("DELETE FROM log WHERE id = 2")
+    receipt = sync_table(table="log")
+    assert (receipt.rows_extracted, receipt.rows_deleted) == (2, 1)
+    journey.sql("DELETE FROM log")
+    receipt = sync_table(table="log")
+    assert (receipt.rows_extracted, receipt.rows_deleted) == (0, 0)
+    assert journey.target("log", "id") == [(1,), (3,)]
