@@ -225,15 +225,18 @@ def read_receipts_of(
     return [Receipt(**dict(zip(names, row, strict=True))) for row in tx.fetch(select)]
 
 
-def count_of_run(tx: Transaction, flow_run_id: str, table: TableName) -> tuple[int, int]:
-    """How many batches of the table one flow run has landed, and of how many rows.
+def count_of_run(
+    tx: Transaction, flow_run_id: str, table: TableName, since: datetime
+) -> tuple[int, int]:
+    """How many batches of the table one flow run has landed since, and of how many rows.
 
     One that landed once more, since its first receipt had become void, counts as two.
     """
     select = Statement(
         f"SELECT COUNT(*), SUM(rows_extracted) FROM {_RECEIPTS} "  # noqa: S608  # names of ours
-        f"WHERE flow_run_id = {PARAM} AND table_name = {PARAM} AND status <> {PARAM}",
-        (flow_run_id, str(table), VOID),
+        f"WHERE flow_run_id = {PARAM} AND table_name = {PARAM} AND status <> {PARAM} "
+        f"AND finished_at >= {PARAM}",
+        (flow_run_id, str(table), VOID, since),
     )
     ((batches, rows),) = tx.fetch(select)
     return int(batches), int(rows or 0)

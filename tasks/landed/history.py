@@ -217,14 +217,14 @@ def count_run(
     Args:
         flow_run_id: The run.
         table: The target.
-        since: When this attempt of it began: failures of earlier ones do not count.
+        since: When this attempt of it began: what was before does not count.
         warehouse: Where.
 
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     landed, rows = from_receipts(
-        lambda: count_of_run(warehouse, flow_run_id, table), (0, 0), warehouse
+        lambda: count_of_run(warehouse, flow_run_id, table, since), (0, 0), warehouse
     )
     if warehouse.describe(FAILURES) is None:
         return landed, 0, rows

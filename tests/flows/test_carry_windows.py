@@ -24,7 +24,7 @@ from flows.pipeline import carry_many, spread_windows
 from flows.pipeline.carry_many import window_batches
 from flows.pipeline.spread_windows import Group, Spread, make_groups
 from flows.pipeline.table_specs import load_table_specs
-from tasks.landed.history import landed_of_run, read_run
+from tasks.landed.history import count_run, landed_of_run, read_run
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -242,8 +242,16 @@ def groups_here(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @ONE_ROUTE
 def test_what_workers_have_landed_and_is_void_on_the_way_is_carried_once_more(
-    shop: Any, groups_here: SimpleNamespace
+    shop: Any, groups_here: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    counted = list[int]()
+
+    def count(*given: Any) -> tuple[int, int, int]:
+        counted.append(count_run(*given)[0])
+        return counted[-1], 0, 0
+
+    monkeypatch.setattr(spread_windows, "COUNT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(spread_windows, "count_run", count)
     rows = [(day.start.day, f"{day.label} 12:00:00") for day in SIX_DAYS[1:]]
     shop.sql("INSERT INTO nps VALUES (?, ?)", rows)
 
@@ -258,6 +266,7 @@ def test_what_workers_have_landed_and_is_void_on_the_way_is_carried_once_more(
     assert state.is_completed(), state.message
     assert "6 windows carried, 0 failed, 0 skipped" in state.message
     assert groups_here.handed == [4, 2, 4]
+    assert counted == [6, 4]  # of those that are carried once more, not of all
     assert shop.target("nps", "id") == [(number,) for number in range(1, 7)]
 
 

@@ -289,6 +289,7 @@ def test_how_far_a_run_is_is_counted_by_the_warehouse(people: Any) -> None:
     name, long_ago = TableName(people.schema, "people"), datetime(2023, 1, 1, tzinfo=UTC)
     landed = sync_table(table="people", run_date=FIRST)
     assert count_run(landed.flow_run_id, name, long_ago, people.warehouse) == (1, 0, 1)
+    assert count_run(landed.flow_run_id, name, datetime.now(UTC), people.warehouse) == (0, 0, 0)
     people.write_specs(people={**SPEC, "cursor": "nope"})
     assert sync_table(table="people", run_date=SECOND, return_state=True).is_failed()
     ((run_id,),) = people.warehouse.fetch(
