@@ -123,9 +123,12 @@ def _read_into_parts(
         lengths=spec.text_sums == "lengths",
     )
     sums = BatchSums(numbered, what, pieces.count if pieces else len(batch.windows))
-    progress = RowsProgress(
-        f"extract {batch}", f"extract-{batch.id[:8]}", lambda: source.estimate_rows(query)
-    )
+
+    def expected() -> int | None:
+        rows = source.estimate_rows(query)
+        return pieces.to_read(rows) if pieces else rows
+
+    progress = RowsProgress(f"extract {batch}", f"extract-{batch.id[:8]}", expected)
     with _reading(batch, query, source, watch, pieces) as read:
         reading = WholeOrPart(
             map(windows.add, read.batches) if windows else read.batches,

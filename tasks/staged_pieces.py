@@ -67,6 +67,10 @@ class StagedPieces:
         """How many pieces there are."""
         return self.record.cuts.pieces
 
+    def to_read(self, rows: int | None) -> int | None:
+        """About how many of the table's rows this attempt reads; None if that is not known."""
+        return rows and rows * (self.count - self.staged_before) // self.count
+
     def extract(
         self,
         write: Callable[..., Extract],

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from blocks.stages import FolderStage
+from ferry.errors import ConnectionLostError
 from tasks.pages import progress
 from tests.harness.api import Api, eventually
 
@@ -55,6 +57,37 @@ def test_a_long_extraction_tells_rows_rate_and_time_left(
     assert float(artifact.data) == 100.0
     assert str(artifact.description).endswith("full: done")
     assert str(artifact.key).startswith("extract-")
+
+
+@pytest.mark.usefixtures("plain_runs")
+def test_a_copy_that_goes_on_is_measured_by_what_it_still_reads(
+    sync: Callable[[], str], journey: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journey.source.batch_rows = 10
+    journey.source.save(journey.name, overwrite=True)
+    spec = {"mode": "full", "key": ["id"], "resume_rows": 100, "retries": 1}
+    journey.write_specs(orders={**spec, "retry_delay_seconds": 0})
+    put, interrupted, expected = FolderStage.put, list[str](), list[int | None]()
+
+    def fails_once(stage: FolderStage, part: Any, key: str) -> Any:
+        if "piece-00003" in key and not interrupted:
+            interrupted.append(key)
+            raise ConnectionLostError("the network is gone")
+        return put(stage, part, key)
+
+    def rows_line(rows: int, size_bytes: int, seconds: float, of: int | None) -> str:
+        if of not in expected:
+            expected.append(of)
+        return ""
+
+    monkeypatch.setattr(FolderStage, "put", fails_once)
+    monkeypatch.setattr(progress, "FIRST_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "rows_line", rows_line)
+    sync()
+
+    whole, rest = expected
+    assert interrupted and whole and rest
+    assert 0 < rest < whole
 
 
 @pytest.mark.timeout(90)
