@@ -17,6 +17,7 @@ from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.coverage.days import TableTotals, gaps_first
+from ferry.coverage.standings import Status
 from ferry.day_ranges import check_ends
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
@@ -111,7 +112,11 @@ def _total(found: dict[str, TableTotals]) -> list[str]:
     if len(found) <= MAX_REASONS:
         return []
     gaps = sum(each.newest_gap is not None for each in found.values())
-    return [f"{gaps:,} of {len(found):,} tables have days that are missing or failed"]
+    total = f"{gaps:,} of {len(found):,} tables have days that are missing or failed"
+    whole = sum(each.whole in (Status.MISSING, Status.FAILED) for each in found.values())
+    if whole:
+        total += f", and {whole:,} without days {'are' if whole > 1 else 'is'}"
+    return [total]
 
 
 def _show(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
@@ -96,6 +96,7 @@ class TableTotals:
         last: The last of them.
         newest_gap: The last of them that are missing or failed; None where none are.
         instead: What is told of a table that has no days.
+        whole: How a table that has no days stands itself; None for others.
     """
 
     spec: TableSpec
@@ -105,6 +106,7 @@ class TableTotals:
     last: date | None
     newest_gap: Stretch | None
     instead: str
+    whole: Status | None = None
 
     def count(self, status: Status) -> int:
         """How many of the days stand so."""
@@ -133,6 +135,8 @@ class TableDays:
         days: The days that are told, in order of time, without a gap: all that the zone has.
         instead: What is told of a table that has no days: one that is carried in full, or by a
             watermark over ids; or of one that has none in the range asked for. Empty for others.
+        whole: How a table stands itself that is carried in full, or by a watermark over ids: failed
+            if that happened last, missing if it is void or never was loaded. None for others.
     """
 
     spec: TableSpec
@@ -140,6 +144,7 @@ class TableDays:
     today: date
     days: tuple[Day, ...] = ()
     instead: str = ""
+    whole: Status | None = None
 
     def count(self, status: Status) -> int:
         """How many of the days stand so."""
@@ -153,7 +158,7 @@ class TableDays:
             if (start is None or start <= each.day) and (end is None or each.day < end)
         )
         why = self.instead or ("" if chosen else self._why_none(start, end))
-        return TableDays(self.spec, self.zone, self.today, chosen, why)
+        return replace(self, days=chosen, instead=why)
 
     def _why_none(self, start: date | None, end: date | None) -> str:
         """Why there is no day in `[start, end)`; empty where there is none at all, yet."""
@@ -199,15 +204,20 @@ class TableDays:
             last=days[-1].day if days else None,
             newest_gap=gaps[-1] if gaps else None,
             instead=self.instead,
+            whole=self.whole,
         )
 
     def __str__(self) -> str:
         return str(self.totals)
 
 
-def gaps_first(table: TableTotals) -> list[int]:
-    """Sorts tables: those with failed days first, then with missing ones, then with drifted."""
-    return [-table.count(each) for each in (Status.FAILED, Status.MISSING, Status.DRIFTED)]
+def gaps_first(table: TableTotals) -> list[tuple[bool, int]]:
+    """Sorts tables: with failed days first, then with missing ones, then with drifted.
+
+    Before those with such days are those that stand so as a whole.
+    """
+    worst_first = (Status.FAILED, Status.MISSING, Status.DRIFTED)
+    return [(table.whole is not each, -table.count(each)) for each in worst_first]
 
 
 def _days(count: int) -> str:
@@ -246,7 +256,8 @@ def table_days(
     """
     today = now.astimezone(zone_info(zone)).date()
     if spec.mode == "full" or _has_no_days(spec, receipts, cursor, cursor_kind):
-        return TableDays(spec, zone, today, instead=_instead(spec, receipts, failures))
+        whole, line = _instead(spec, receipts, failures)
+        return TableDays(spec, zone, today, instead=line, whole=whole)
     if start and start < EPOCH_DAY and not spec.start_date:  # a typo would be very many days
         raise RequestError(
             "coverage tells no day so long ago",
@@ -318,18 +329,21 @@ def _has_no_days(
 
 def _instead(
     spec: TableSpec, receipts: Sequence[TimeOfReceipt], failures: Sequence[Failure]
-) -> str:
+) -> tuple[Status, str]:
+    """How a table without days stands, and the line that is told of it."""
     what = "full" if spec.mode == "full" else "watermark without a time"
     own = (VOID, RECONCILE)
     loaded = max((r.finished_at for r in receipts if r.mode not in own), default=None)
     void = max((r for r in receipts if r.status == VOID), key=lambda r: r.finished_at, default=None)
     failed = max(failures, key=lambda failure: failure.failed_at, default=None)
     line = f"{what}: last loaded {_moment(loaded)}" if loaded else f"{what}: never loaded"
+    status = Status.LOADED if loaded else Status.MISSING
     if void and loaded and void.finished_at >= loaded:
-        line += f"; {void.window_label}"
+        status, line = Status.MISSING, f"{line}; {void.window_label}"
     if failed and (loaded is None or failed.failed_at > loaded):
+        status = Status.FAILED
         line += f"; failed {_moment(failed.failed_at)}: {failed.text}"
-    return line
+    return status, line
 
 
 def _moment(moment: datetime) -> str:

@@ -165,6 +165,25 @@ def test_of_more_tables_than_are_named_those_with_gaps_are(
 
 
 @EMBEDDED
+def test_of_more_tables_than_are_named_those_that_failed_as_a_whole_are(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show_coverage_module, "MAX_REASONS", 1)
+    shop.write_specs(orders=ORDERS, prices={"mode": "full"})
+    sync_table(table="orders", run_date=DAY)
+    with pytest.raises(FerryError):  # there is no such table
+        sync_table(table="prices")
+
+    state = run()
+
+    assert state.message is not None
+    total, first, _, *_ = state.message.split("; ")
+    assert total.endswith(" tables have days that are missing or failed, and 1 without days is")
+    assert first == "prices: full: never loaded"
+    assert "prices" in pages_of(state)["coverage"].splitlines()[2]
+
+
+@EMBEDDED
 def test_of_no_table_the_days_are_kept_until_the_last_one_is_told(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from ferry.coverage.calendar import calendar
-from ferry.coverage.days import Audits, DayAudit, Stretch, TableDays
+from ferry.coverage.days import Audits, DayAudit, Stretch, TableDays, gaps_first
 from ferry.coverage.standings import Status
 from ferry.coverage.table import to_rows
 from ferry.receipts.receipt import Receipt
@@ -87,6 +87,36 @@ def test_a_range_without_a_day_says_why_it_has_none() -> None:
         assert not table.within(date(2023, 3, 3), None).instead
     assert str(tell(spec()).within(date(2023, 3, 1), date(2023, 3, 2))) == "nps: no days yet"
     assert str(tell(spec()).within(date(2023, 3, 4), None)) == over
+
+
+def test_a_table_without_days_stands_itself_by_what_happened_to_it_last() -> None:
+    table, day = spec(mode="full"), date(2023, 3, 1)
+    copy = receipt(None, LATER, "full")
+    void = replace(copy, status="void", mode="void", window_label="the target is gone")
+    stands = {
+        None: tell(spec(), *loaded(day)),
+        Status.LOADED: tell(table, copy, failed=(replace(failure(day), failed_at=NOW),)),
+        Status.MISSING: tell(table, copy, replace(void, finished_at=LATER)),
+        Status.FAILED: tell(table, copy, failed=(failure(day),)),
+    }
+    assert {status: told.totals.whole for status, told in stands.items()} == {
+        status: status for status in stands
+    }
+    assert tell(table).totals.whole is Status.MISSING
+    assert stands[Status.FAILED].within(day, None).totals.whole is Status.FAILED
+
+
+def test_first_are_tables_that_failed_as_a_whole_and_then_those_with_failed_days() -> None:
+    day, failed = date(2023, 3, 1), (failure(date(2023, 3, 1)), failure(date(2023, 3, 2)))
+    full = spec(mode="full")
+    totals = [
+        tell(full, receipt(None, LATER, "full")).totals,
+        tell(spec(), *loaded(day)).totals,
+        tell(full).totals,
+        tell(spec(), failed=failed).totals,
+        tell(full, failed=(failure(day),)).totals,
+    ]
+    assert sorted(totals, key=gaps_first) == totals[::-1]
 
 
 KIND = "AccessError"
