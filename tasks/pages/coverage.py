@@ -51,13 +51,13 @@ def overview_page(
     """
     told = (_line(table, whole=whole) for table in tables)
     lines = [
-        "| table | days | loaded | missing | failed | newest gap |",
-        "| --- | --- | ---: | ---: | ---: | --- |",
-        *first_of(told, MAX_TABLES, "| and {:,} more tables | | | | | |"),
+        "| table | days | loaded | missing | failed | drifted | newest gap |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+        *first_of(told, MAX_TABLES, "| and {:,} more tables | | | | | | |"),
         *first_of(
-            (f"| {name} | **not told**: {short(why)} | | | | |" for name, why in untold.items()),
+            (f"| {name} | **not told**: {short(why)} | | | | | |" for name, why in untold.items()),
             MAX_ROWS,
-            "| and {:,} more | **not told** | | | | |",
+            "| and {:,} more | **not told** | | | | | |",
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -66,10 +66,9 @@ def overview_page(
 def _line(table: TableTotals, *, whole: bool) -> str:
     name = f"[{table.spec.target}](/artifacts/key/{artifact_key(table.spec.name, whole=whole)})"
     if not table.first:
-        return f"| {name} | {short(table.instead or 'none yet')} | | | | |"
-    counts = " | ".join(
-        f"{table.count(status):,}" for status in (Status.LOADED, Status.MISSING, Status.FAILED)
-    )
+        return f"| {name} | {short(table.instead or 'none yet')} | | | | | |"
+    shown = (Status.LOADED, Status.MISSING, Status.FAILED, Status.DRIFTED)
+    counts = " | ".join(f"{table.count(status):,}" for status in shown)
     gap = table.newest_gap
     newest = f"{gap}, {gap.status}" if gap else ""
     return f"| {name} | {table.first} to {table.last} | {counts} | {newest} |"

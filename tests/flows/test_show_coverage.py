@@ -137,7 +137,7 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any) -> None:
     assert set(found) == {f"selected-coverage-{name}" for name in told}
     assert (
         f"| [{shop.schema}.orders](/artifacts/key/selected-coverage-orders) "
-        "| 2023-01-04 to 2023-01-05 | 1 | 1 | 0 | 2023-01-05, missing |"
+        "| 2023-01-04 to 2023-01-05 | 1 | 1 | 0 | 0 | 2023-01-05, missing |"
     ) in overview
     assert "full: last loaded" in found["selected-coverage-prices"]
     assert run(table=["visits"]).message == "visits: 1 day loaded"

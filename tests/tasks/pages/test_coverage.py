@@ -2,16 +2,17 @@
 
 import re
 import shlex
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from ferry.audits.outcome import Audit
+from ferry.coverage.days import DayAudit
 from ferry.windows import day_window
 from tasks.landed.carried_otherwise import command_for
 from tasks.pages.audit import command_line
-from tasks.pages.coverage import table_page
-from tests.harness.told_days import failure, loaded, spec, tell
+from tasks.pages.coverage import overview_page, table_page
+from tests.harness.told_days import LATER, NOW, failure, loaded, receipt, spec, tell
 
 DAYS = loaded(date(2023, 2, 27), date(2023, 2, 28), date(2023, 3, 2))
 
@@ -45,6 +46,17 @@ def test_it_says_what_repairs_it() -> None:
     whole = table_page(tell(spec(), *loaded(date(2023, 3, 3))))
     assert "Nothing is missing" in whole
     assert "prefect deployment run" not in whole
+
+
+def test_the_page_of_all_tables_says_of_how_many_days_each_has_drifted() -> None:
+    day = day_window(date(2023, 3, 1))
+    audits = {(day.start, day.end): DayAudit(LATER, "1 changed")}
+    told = tell(spec(), receipt(day, NOW), audits=audits, now=NOW - timedelta(days=2))
+    head, _, line, untold, _ = overview_page([told.totals], {"raw_data.b": "lost"}).split("\n")
+    assert head == "| table | days | loaded | missing | failed | drifted | newest gap |"
+    assert line.endswith(" | 2023-03-01 to 2023-03-01 | 0 | 0 | 0 | 1 |  |")
+    dayless = overview_page([tell(spec(mode="full")).totals], {}).splitlines()[2]
+    assert [each.count("|") for each in (untold, dayless)] == [head.count("|")] * 2
 
 
 @pytest.mark.parametrize("name", ["all", "true", "old$copy"])
