@@ -33,7 +33,7 @@ from ferry.runs.watch import (
     late_runs,
 )
 from ferry.runs.watch_notice import (
-    DEAF,
+    deaf,
     deaf_notice,
     late_notice,
     no_worker_notice,
@@ -139,13 +139,13 @@ class _Watch:
         """Look until nothing is in doubt any more, or it is the next run's turn."""
         max_gap, probe = MAX_GAP_SECONDS, Probe()
         self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
-        until, looks, heard = time.monotonic() + LONGEST_SECONDS, 0, True
+        until, looks, heard, refused = time.monotonic() + LONGEST_SECONDS, 0, True, ""
         doubts, words = dict[str, float](), dict[str, str]()
         while True:
             try:
                 at = time.monotonic()
                 seen = look(self._client, probe, self._patience)
-                looks, heard = looks + 1, seen.heard
+                looks, heard, refused = looks + 1, seen.heard, seen.refused
                 words = self._judge(seen)
                 doubts = {key: doubts.get(key, at) for key in words}
                 if not doubts:
@@ -162,7 +162,7 @@ class _Watch:
         if looks * max_gap < LONGEST_SECONDS:  # too far apart to have listened in between
             self._report.fail("looks", unanswered(looks, LONGEST_SECONDS))
         elif not heard:
-            self._report.fail("events", DEAF)
+            self._report.fail("events", deaf(refused))
         elif unheard:  # so it may be for good
             self._report.fail("looks", unheard_of(unheard, self._patience.observe_seconds, max_gap))
         else:  # this came up late
@@ -187,7 +187,7 @@ class _Watch:
         silent = {key: run.sign for key, run in suspects.items() if run.state in HEARD_OF}
         stuck = _stuck(seen, now, patience)
         if silent and not seen.heard:
-            stuck[_DEAF] = deaf_notice()
+            stuck[_DEAF] = deaf_notice(seen.refused)
         claims = all_claims(self._client, *_STANDING)
         sent = {key for key, value in claims.items() if value == SENT}
         perhaps = {key for key, value in claims.items() if value == PERHAPS}

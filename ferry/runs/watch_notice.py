@@ -15,11 +15,21 @@ WATCHING = {
     "check-due": "nobody is told of tables that are late",
 }
 """The flows that watch, and what is so while one of them does not."""
-DEAF = (
-    "silent runs cannot be judged: what is sent to the server is not kept there as an event, or is "
-    "not given back, so that no heartbeat would be, either. Look at the server's log, and at its "
-    "setting PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
-)
+
+
+def deaf(refused: str) -> str:
+    """What is said where no heartbeat can be read; `refused` is how the server answered, if not."""
+    if refused:
+        return (
+            "silent runs cannot be judged: the server does not give its events to the watch "
+            f"({refused}), and so no heartbeat. Look at the server's log, and whether the watch "
+            "may read events there."
+        )
+    return (
+        "silent runs cannot be judged: what is sent to the server is not kept there as an event, "
+        "or comes back too late, as heartbeats would. Look at the server's log, and at its "
+        "setting PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED."
+    )
 
 
 def unanswered(looks: int, seconds: float) -> str:
@@ -96,11 +106,12 @@ def worker_back_notice(pool: str) -> Notice:
     )
 
 
-def deaf_notice() -> Notice:
+def deaf_notice(refused: str) -> Notice:
     """Runs are silent, and the watch cannot know whether they have died."""
+    why = deaf(refused)
     return Notice(
         "Ferry: runs are silent, and nobody can know whether they have died",
-        f"{DEAF[0].upper()}{DEAF[1:]}\nUntil then no silent run is ended: look whether those that "
+        f"{why[0].upper()}{why[1:]}\nUntil then no silent run is ended: look whether those that "
         "are Running still live.\n"
         f"What to look at: {RUNBOOK}, A worker was killed",
     )

@@ -39,6 +39,12 @@ FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 EVENTS = 50
 """The most events that it gives at once."""
 
+ASKED_OF = timedelta(days=6)
+"""So far back, and ahead, as clocks differ: Prefect Cloud gives 14 days at once and keeps some 7.
+
+Of a run that is silent for longer no heartbeat is found, and it is as silent.
+"""
+
 EVENTS_SECONDS = 5.0
 """It gives them in a fraction of that, or will not give them soon."""
 
@@ -54,11 +60,13 @@ class Look:
             of any deployment that has the tag.
         pools: The work pools of watched deployments, and whether a worker of each is alive.
         heard: Whether what the watch itself sent lately has come through.
+        refused: How the server answered where it gives no events, as `HTTP 403`; else empty.
     """
 
     runs: tuple[SeenRun, ...]
     pools: Mapping[str, bool]
     heard: bool
+    refused: str = ""
 
 
 class Probe:
@@ -99,7 +107,7 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     due_before = now - timedelta(seconds=patience.late_seconds)
     late = _runs(client, others, state=[StateType.SCHEDULED], due_before=due_before)
     running = [run.id for run in begun if run.state_type != StateType.PENDING]
-    heard, beats = _heard(client, probe, running)
+    heard, beats, refused = _heard(client, probe, running)
     probe.send()
     seen = []
     for run in begun + late:
@@ -110,23 +118,25 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
         seen.append(one)
     names = {each.work_pool_name for each in watched if each.work_pool_name}
     pools = {name: _has_worker(client, name) for name in sorted(names)}
-    return Look(tuple(seen), pools, heard)
+    return Look(tuple(seen), pools, heard, refused)
 
 
 def _heard(
     client: SyncPrefectClient, probe: Probe, running: Sequence[UUID]
-) -> tuple[bool, dict[UUID, dict[str, Any]]]:
+) -> tuple[bool, dict[UUID, dict[str, Any]], str]:
     """Whether what the watch has sent has come through, and the newest heartbeats of these runs.
 
-    A server that gives no events keeps nobody from seeing what stands still.
+    A server that gives no events keeps nobody from seeing what stands still: how it answered then.
     """
     try:
         # Tried once, and not for long: looks that are far apart decide nothing.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            return probe.came_through(client), _heartbeats(client, running)
+            return probe.came_through(client), _heartbeats(client, running), ""
     except (PrefectException, httpx.HTTPError) as error:
-        get_logger(__name__).warning("no events can be read just now: %s", type(error).__name__)
-        return False, {}
+        status = isinstance(error, httpx.HTTPStatusError) and error.response.status_code
+        why = f"HTTP {status}" if status else type(error).__name__
+        get_logger(__name__).warning("no events can be read just now: %s", why)
+        return False, {}, why
 
 
 def _deployment_names(
@@ -223,15 +233,15 @@ def _newest_events(
 ) -> list[dict[str, Any]]:
     """The newest event of this name of each resource, as `POST /events/filter` gives them.
 
-    Until the far future: a clock that was set back would hide what came before it.
+    Until some days from now: a clock that was set back would hide what came before it.
     """
     now = datetime.now(UTC)
     chosen = {
         "event": {"name": [name]},
         "resource": {"id": resources, "distinct": True},
         "occurred": {
-            "since": (now - timedelta(days=30)).isoformat(),
-            "until": (now + timedelta(days=3650)).isoformat(),
+            "since": (now - ASKED_OF).isoformat(),
+            "until": (now + ASKED_OF).isoformat(),
         },
         "order": "DESC",
     }

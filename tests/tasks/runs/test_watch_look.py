@@ -101,6 +101,59 @@ def test_a_watch_that_could_not_look_says_so_instead_of_that_nothing_stands_stil
     assert "answered 0 of the watch's looks in 1 s" in (state.message or "")
 
 
+class Events:
+    """A server's events, of which each query may be of 14 days at most, as Prefect Cloud's are."""
+
+    def __init__(self, status: int = 422, days: int = 14) -> None:
+        self.status, self.days = status, timedelta(days=days)
+
+    def request(self, *_: Any, json: dict[str, Any], **__: Any) -> httpx.Response:
+        occurred = {
+            name: datetime.fromisoformat(at) for name, at in json["filter"]["occurred"].items()
+        }
+        asked = httpx.Request("POST", "http://prefect/api/events/filter")
+        if occurred["until"] - occurred["since"] > self.days:
+            return httpx.Response(self.status, request=asked)
+        found = [
+            {
+                "id": f"of {resource}",
+                "resource": {"prefect.resource.id": resource},
+                "occurred": datetime.now(UTC).isoformat(),
+                "payload": {"look": 1},
+            }
+            for resource in json["filter"]["resource"]["id"]
+        ]
+        return httpx.Response(200, request=asked, json={"events": found, "total": len(found)})
+
+
+def test_a_server_that_gives_no_more_than_two_weeks_of_events_at_once_is_heard() -> None:
+    run = uuid.uuid4()
+    heard, beats, why = watch_look._heard(Events(), watch_look.Probe(), [run])  # type: ignore[arg-type]
+    assert (heard, list(beats), why) == (True, [run], "")
+
+
+def test_a_server_that_refuses_its_events_says_how() -> None:
+    refusing: Any = Events(403, days=0)
+    heard, beats, why = watch_look._heard(refusing, watch_look.Probe(), [uuid.uuid4()])
+    assert (heard, beats, why) == (False, {}, "HTTP 403")
+
+
+@pytest.mark.usefixtures("api")
+def test_a_watch_that_is_refused_all_events_does_not_send_anybody_to_look_how_they_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, clock = silent_run(), Clock(monkeypatch)
+    refused = watch_look.Look((run,), {}, heard=False, refused="HTTP 403")
+    monkeypatch.setattr(watch_runs, "look", lambda *_: refused)
+
+    state: State[Any] = watch_runs.watch_runs(return_state=True)
+
+    assert clock.now > 0
+    assert state.type is StateType.FAILED
+    assert "does not give its events to the watch (HTTP 403)" in str(state.message)
+    assert "EVENT_PERSISTER" not in str(state.message)
+
+
 def silent_run() -> SeenRun:
     """A run of which nothing is heard."""
     long_ago = datetime.now(UTC) - timedelta(hours=1)
