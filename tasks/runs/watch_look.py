@@ -184,7 +184,7 @@ def _seen(
 ) -> SeenRun:
     assert run.state is not None
     since = _plain(run.state.timestamp)
-    asked_for = deployment and (deployment.job_variables or {}).get("env", {}).get(FREQUENCY)
+    asked_for = next(filter(None, map(_frequency, (run, deployment))), None)
     return SeenRun(
         id=str(run.id),
         name=run.name,
@@ -199,6 +199,24 @@ def _seen(
         heard_at=datetime.fromisoformat(beat["occurred"]) if beat else since,
         beats=bool(beat or asked_for),
     )
+
+
+def _frequency(of: FlowRun | DeploymentResponse | None) -> Any:
+    """What its job variables say of how often it says that it lives; None if they do not say.
+
+    People give them any shape: the template of a pool of theirs may want a list of an environment.
+    """
+    given = of.job_variables if of else None
+    if not isinstance(given, Mapping):
+        return None
+    env = given.get("env")
+    entries = env if isinstance(env, list) else [env]
+    for each in (each for each in entries if isinstance(each, Mapping)):
+        if each.get(FREQUENCY):
+            return each[FREQUENCY]
+        if each.get("name") == FREQUENCY:
+            return each.get("value")
+    return given.get(f"env.{FREQUENCY}")
 
 
 def _due_at(run: FlowRun) -> datetime | None:

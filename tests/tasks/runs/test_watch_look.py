@@ -24,6 +24,8 @@ from flows import watch_runs
 from tasks.runs import watch_look
 from tests.harness.api import Api
 
+BEATS = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+
 
 def fail(*_: Any) -> Any:
     raise httpx.ReadTimeout("as planned")
@@ -99,6 +101,44 @@ def test_a_watch_that_could_not_look_says_so_instead_of_that_nothing_stands_stil
 
     assert state.type is StateType.FAILED
     assert "answered 0 of the watch's looks in 1 s" in (state.message or "")
+
+
+def seen_with(of_deployment: Any, of_run: Any = None) -> SeenRun:
+    """A run of which no heartbeat was ever heard, with these job variables."""
+    run: Any = SimpleNamespace(
+        id=uuid.uuid4(),
+        name="carries",
+        state=Running(),
+        state_name="Running",
+        work_pool_name="pool",
+        expected_start_time=None,
+        next_scheduled_start_time=None,
+        job_variables=of_run,
+    )
+    deployment: Any = SimpleNamespace(id=uuid.uuid4(), job_variables=of_deployment)
+    return watch_look._seen(run, deployment, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "beats"),
+    [
+        ({"env": {BEATS: "30"}}, True),
+        ({"env": [{"name": "OTHER", "value": "1"}, {"name": BEATS, "value": "30"}]}, True),
+        ({"env": [{"name": BEATS, "valueFrom": {"configMapKeyRef": {}}}]}, False),
+        ({"env": ["OTHER", None]}, False),
+        ({"env": None}, False),
+        ({"env": "{{ of the pool }}"}, False),
+        ({f"env.{BEATS}": "30"}, True),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_whether_a_run_says_that_it_lives_is_read_of_job_variables_of_any_shape(
+    variables: Any, beats: bool
+) -> None:
+    """A Kubernetes pool's template may want a list; the UI takes whatever is JSON."""
+    assert seen_with(variables).beats is beats
+    assert seen_with(None, variables).beats is beats  # what a run was given of its own
 
 
 class Events:
