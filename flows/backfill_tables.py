@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
+from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of, windows_of
 from ferry.backfills.plan import (
     Order,
     Reprocess,
@@ -214,7 +214,7 @@ def _ended(
         receipts[table] = landed
         superseded = sum(r.rows_superseded or 0 for r in landed)
         lines.append(
-            f"{table}: {len(landed)} windows carried, {len(failed)} failed, "
+            f"{table}: {len(landed)} windows carried, {windows_of(failed)} failed, "
             f"{skipped} skipped; "
             f"{sum(r.rows_extracted for r in landed):,} read, "
             f"{sum(r.rows_inserted for r in landed):,} inserted, "
@@ -229,7 +229,8 @@ def _ended(
     published = follow_tables(receipts)
     if failures or unplanned:
         reasons = failed_lines(failures)
-        reported = [f"{len(failures):,} windows failed:"] if len(reasons) > 1 else []
+        many = windows_of(failures)
+        reported = [f"{many:,} windows failed:"] if many and len(reasons) > 1 else []
         reported += [*reasons, *unplanned_lines(unplanned)]
         reported += map(on_one_line, published.failures.values())
         told = first_of(reported, 2 * MAX_REASONS)

@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of
+from ferry.backfills.outcomes import Outcome, failed_lines, failures_of, receipts_of, windows_of
 from ferry.batch import Batch
 from ferry.bounded import MAX_REASONS, MAX_ROWS, first_of, on_one_line
 from ferry.errors import IncompleteReadError, RequestError
@@ -154,7 +154,9 @@ def sync_all(
     late = failures_of(outcomes)
     if failures or late:
         counts = [f"{len(failures)} of {len(due)} tables failed"] if failures else []
-        counts += [f"{len(late):,} past window(s) could not be caught up"] if late else []
+        many = windows_of(late)
+        past = f"{many:,} past window(s)" if many else "past windows"
+        counts += [f"{past} could not be caught up"] if late else []
         behind = len(published.failures)
         counts += [f"{behind} summaries are not up to date"] if behind else []
         kinds = (failures.values(), published.failures.values())

@@ -40,6 +40,7 @@ class Outcome:
         receipt: The proof that it arrived; None if it did not.
         reason: Why it did not.
         begun: Whether it was tried at all.
+        windows: How many windows it stands for; 0 where it is not known, or is that of the table.
     """
 
     table: str
@@ -47,6 +48,7 @@ class Outcome:
     receipt: Receipt | None = None
     reason: str = ""
     begun: bool = True
+    windows: int = 1
 
 
 def receipts_of(outcomes: Iterable[Outcome]) -> list[Receipt]:
@@ -57,6 +59,11 @@ def receipts_of(outcomes: Iterable[Outcome]) -> list[Receipt]:
 def failures_of(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """Those that did not arrive, in their order."""
     return [outcome for outcome in outcomes if not outcome.receipt]
+
+
+def windows_of(outcomes: Iterable[Outcome]) -> int:
+    """How many windows they stand for."""
+    return sum(outcome.windows for outcome in outcomes)
 
 
 def failed_lines(failed: Iterable[Outcome], limit: int = MAX_REASONS) -> list[str]:

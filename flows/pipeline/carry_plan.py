@@ -87,7 +87,9 @@ def carry_plan(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> lis
             Outcome(table, each.window, landed.get(each.window.label), reason=why)
             for each in plan.to_run
         ]
-        return outcomes if failures_of(outcomes) else [*outcomes, Outcome(table, None, reason=why)]
+        if not failures_of(outcomes):  # all windows have landed, and the table has failed
+            outcomes.append(Outcome(table, None, reason=why, windows=0))
+        return outcomes
 
 
 def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:

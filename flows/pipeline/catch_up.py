@@ -61,7 +61,8 @@ def catch_up_tables(batches: Iterable[Batch]) -> dict[str, list[Outcome]]:
         stop.set()
         raise
     found |= {
-        table: [Outcome(table, None, reason=reason_of(error))] for table, error in errors.items()
+        table: [Outcome(table, None, reason=reason_of(error), windows=0)]
+        for table, error in errors.items()
     }
     return {table: outcomes for table, outcomes in found.items() if outcomes}
 
@@ -123,7 +124,7 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
     left = len(outcomes) - len(tried)
     if left:
         why = f"{batch.target}: {left:,} more windows are left to the next run"
-        tried.append(Outcome(str(batch.target), None, reason=why))
+        tried.append(Outcome(str(batch.target), None, reason=why, windows=left))
     return tried
 
 

@@ -336,7 +336,7 @@ def test_a_backfill_and_the_daily_run_at_once_end_with_the_right_table(shop: Any
 @ONE_ROUTE
 @pytest.mark.parametrize(("carried", "partial"), [(10, 0), (3, 0), (10, 3)])
 def test_a_table_that_ends_between_its_windows_stops_no_other(
-    shop: Any, monkeypatch: pytest.MonkeyPatch, carried: int, partial: int
+    shop: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any, carried: int, partial: int
 ) -> None:
     shop.sql("CREATE TABLE people AS SELECT * FROM nps WHERE id = 6")
     shop.write_specs(nps=WINDOW, people={**WINDOW, "insert_rows": 0})
@@ -353,6 +353,7 @@ def test_a_table_that_ends_between_its_windows_stops_no_other(
     told, left = failed(table=["nps", "people"]), 10 - carried + partial
     assert re.search(r"FERRY-UNKNOWN: .*nps: failed in a way .*: ConnectError", told)
     assert re.findall(r"(\d+) windows failed", told) == [str(left)] * bool(left)
+    assert f"nps: {10 - left} windows carried, {left} failed, 0 skipped" in caplog.text
     assert (len(shop.receipts("nps")), shop.target("people", "id")) == (carried, [(6,)])
 
 

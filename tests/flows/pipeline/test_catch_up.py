@@ -194,7 +194,7 @@ def test_while_the_source_refuses_the_rest_is_left_to_the_next_run(shop: Any, ap
 
     assert state.type is StateType.FAILED
     head, *reasons = (state.message or "").splitlines()
-    assert head == "1 of 1 tables failed and 4 past window(s) could not be caught up:"
+    assert head == "1 of 1 tables failed and 10 past window(s) could not be caught up:"
     own, late, left = reasons
     assert " 2023-01-11 " in own.replace(":", " ")
     assert late.startswith(f"{shop.schema}.orders: 3 windows failed, 2023-01-01 to 2023-01-03: ")
