@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from ferry.day_ranges import DayRange
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
 from ferry.windows import Window
 
 EQUAL = "equal"
+ONE_DAY = timedelta(days=1)
 
 
 class Difference(StrEnum):
@@ -80,6 +83,14 @@ class AuditedBucket:
     unclassified: int = 0
 
     @property
+    def unit(self) -> str:
+        """What it is: a day or a month; empty where it is parted by keys."""
+        if self.window is None:
+            return ""
+        days = DayRange.of(self.window)
+        return "day" if days.end - days.start <= ONE_DAY else "month"
+
+    @property
     def counts(self) -> Counter[Difference]:
         """How many rows there are of each class."""
         return Counter(row.how for row in self.rows)
@@ -117,7 +128,6 @@ class Audit:
         buckets: What was compared.
         not_exact: Columns that are not part of a row's number, with how they are compared.
         judges: Whether pending rows can be told: some column says when a row changed.
-        unit: What a bucket is: day or month; empty where the table is one.
         left: What could not be compared any more, and why; empty if all was.
     """
 
@@ -126,7 +136,6 @@ class Audit:
     buckets: tuple[AuditedBucket, ...]
     not_exact: tuple[str, ...] = ()
     judges: bool = True
-    unit: str = "day"
     left: str = ""
 
     @property
@@ -155,25 +164,37 @@ class Audit:
         """How many rows were compared: the greater number of both sides', of each bucket."""
         return sum(max(each.source.rows, each.target.rows) for each in self.buckets)
 
+    @property
+    def compared(self) -> str:
+        """What was compared: `35 months and 31 days`; of a table that is one bucket, all."""
+        return _units(self.buckets) or "all"
+
     def different_rows(self, *how: Difference) -> list[DifferentRow]:
         """The rows that differ so, each once."""
         rows = {row.key: row for bucket in self.buckets for row in bucket.rows}
         return [row for row in rows.values() if row.how in how]
 
     def __str__(self) -> str:
-        parts = _many(len(self.buckets), self.unit) if self.unit else "all"
-        line = f"{self.table}: {parts} compared, {self.rows:,} rows"
+        line = f"{self.table}: {self.compared} compared, {self.rows:,} rows"
         counts, different = self.counts, self.different
         words = [f"{counts[how]:,} {_WORDS[how]}" for how in Difference if counts[how]]
         if self.unclassified:
             words.append(f"{self.unclassified:,} rows in parts that differ as a whole")
         if different:
-            many = f"{_many(len(different), self.unit)} " if self.unit else ""
-            line += f", {many}{'differs' if len(different) == 1 else 'differ'}: {', '.join(words)}"
+            many = _units(different)
+            differ = "differs" if len(different) == 1 else "differ"
+            line += f", {many} {differ}" if many else f", {differ}"
+            line += f": {', '.join(words)}"
         else:
             line += f", {EQUAL}" + (f", {words[0]}" if words else "")
         return line + (f"; not compared: {self.left}" if self.left else "")
 
 
-def _many(count: int, unit: str) -> str:
-    return f"{count:,} {unit}" + ("" if count == 1 else "s")
+def _units(buckets: Iterable[AuditedBucket]) -> str:
+    """How many months and days they are; empty where the table is one bucket."""
+    counts = Counter(bucket.unit for bucket in buckets)
+    return " and ".join(
+        f"{counts[unit]:,} {unit}" + ("" if counts[unit] == 1 else "s")
+        for unit in ("month", "day")
+        if counts[unit]
+    )

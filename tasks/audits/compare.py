@@ -81,7 +81,7 @@ def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
     )
     comparison = _Comparison(sides)
     if days is None:
-        return replace(audit, buckets=(comparison.whole_table(),), unit="")
+        return replace(audit, buckets=(comparison.whole_table(),))
     unit = unit_of(days)
     found: list[AuditedBucket] = []
     for chunk in chunks(split_days(days, unit), AT_ONCE[unit]):
@@ -91,8 +91,8 @@ def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
             if not found:
                 raise
             left = f"from {chunk[0].start.date()} on, {reason_of(error)}"
-            return replace(audit, buckets=tuple(found), unit=unit, left=left)
-    return replace(audit, buckets=tuple(found), unit=unit)
+            return replace(audit, buckets=tuple(found), left=left)
+    return replace(audit, buckets=tuple(found))
 
 
 @dataclass

@@ -91,9 +91,8 @@ def command_line(spec: TableSpec, audit: Audit) -> str:
 
 def _line(audit: Audit) -> str:
     counts = audit.counts
-    parts = f"{len(audit.buckets):,} {audit.unit}s" if audit.unit else "all"
     columns = " | ".join(f"{counts[how]:,}" for how in Difference)
-    return f"| {audit.table} | {parts} | {audit.rows:,} | {columns} |"
+    return f"| {audit.table} | {audit.compared} | {audit.rows:,} | {columns} |"
 
 
 def _has_details(audit: Audit) -> bool:
@@ -109,7 +108,8 @@ def _details(audit: Audit, spec: TableSpec) -> str:
     if audit.different:
         rows = [_bucket_line(bucket) for bucket in audit.different]
         lines.append(
-            f"| {audit.unit or 'part'} | source | target | missing | changed | extra | pending |\n"
+            f"| {audit.different[0].unit or 'part'} "
+            "| source | target | missing | changed | extra | pending |\n"
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
             + "\n".join(first_of(rows, MAX_ROWS, "| and {:,} more | | | | | | |"))
         )
