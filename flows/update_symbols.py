@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from difflib import get_close_matches
 from textwrap import shorten
 from typing import Annotated, Any
@@ -16,8 +16,9 @@ from pydantic import Field, ValidationError
 from blocks.sources import PriceAPISource
 from ferry.errors import ConfigurationError, RequestError
 from ferry.runs.window import PRICES as TABLE
+from ferry.runs.window import price_days
 from ferry.specs.tables import TableSpec
-from ferry.windows import check_begun, day_window, days_until, local_midnight, zone_info
+from ferry.windows import check_begun, day_window, local_midnight, zone_info
 from flows.pipeline.given_dates import Day
 from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
 from flows.pipeline.notify import notify
@@ -123,9 +124,7 @@ def _dates(
         return Dates(run_date, midnight(window_start), midnight(window_end), spec.wall_clock_zone)
     if run_date:
         check_begun(day_window(run_date, zone or spec.wall_clock_zone), scheduled_start())
-    first, end = days_until(run_date, days, scheduled_start(), zone or spec.zone)
-    if spec.start_date:  # the days before the last one, but not before the table's first
-        first = max(first, min(spec.start_date, end - timedelta(days=1)))
+    first, end = price_days(spec, run_date, days, scheduled_start(), zone)
     return Dates(None, midnight(first), midnight(end), spec.wall_clock_zone)
 
 

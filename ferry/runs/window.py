@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 
 from ferry.lookback import own_window
 from ferry.plan import choose_window
-from ferry.specs.chosen import chosen_specs
+from ferry.specs.chosen import chosen_specs, may_write
+from ferry.specs.tables import Mode, TableSpec
 from ferry.specs.tables_file import TableSpecs
-from ferry.windows import Every, days_until, run_window
+from ferry.windows import days_until
 
 DATES = ("run_date", "window_start", "window_end", "start_date", "end_date")
 """The parameters by which a person gives a run its dates."""
@@ -49,44 +50,64 @@ def by_schedule(given: Given, scheduled_start: datetime) -> str | None:
     return f"of the run scheduled for {scheduled_start.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def price_days(
+    spec: TableSpec, run_date: date | None, days: int, scheduled_start: datetime, zone: str | None
+) -> tuple[date, date]:
+    """The days of prices that a run of update-symbols carries without a window, `[first, end)`.
+
+    Args:
+        spec: The table's spec: no day before its `start_date`, but for the last one, is among them.
+        run_date: The last day; None for the one before the scheduled start.
+        days: How many they are.
+        scheduled_start: When the run was to start, aware.
+        zone: The zone in which the day before the scheduled start is counted; None for the table's.
+
+    Raises:
+        RequestError: There is no such zone. No retry helps.
+    """
+    first, end = days_until(run_date, days, scheduled_start, zone or spec.zone)
+    if spec.start_date:
+        first = max(first, min(spec.start_date, end - timedelta(days=1)))
+    return first, end
+
+
 def _of_table(given: Given, scheduled_start: datetime, specs: Specs) -> str | None:
-    spec = specs().named(given["table"])
-    mode, window = choose_window(
-        spec,
-        scheduled_start=scheduled_start,
-        mode=given.get("mode"),
-        zone=given.get("zone"),
-        **_dates(given),
-    )
-    return str(own_window(spec, window, scheduled_start) if window else mode)
+    return _label(specs().named(given["table"]), given, scheduled_start, given.get("mode"))
 
 
 def _of_all(given: Given, scheduled_start: datetime, specs: Specs) -> str | None:
-    every: Every = "hour" if given.get("every") == "hour" else "day"
-    zones = [given["zone"]] if given.get("zone") else _zones(given.get("tables"), every, specs())
     labels = {
-        str(run_window(scheduled_start=scheduled_start, zone=zone, every=every, **_dates(given)))
-        for zone in zones
+        _label(spec, given, scheduled_start)
+        for spec in _due(given.get("tables"), given.get("every", "day"), specs())
+        if spec.mode == "window"
     }
     if len(labels) > 1 and given.get("window_start"):
         return f"{given['window_start']} to {given['window_end']}"
     return labels.pop() if len(labels) == 1 else None
 
 
-def _zones(tables: list[str] | None, every: str, specs: TableSpecs) -> list[str]:
-    """The zones in which the windows of a run of sync-all are counted: its tables' own."""
-    chosen = chosen_specs(specs, tables) if tables else specs.values()
-    due = [spec for spec in chosen if spec.mode == "window" and (tables or spec.every == every)]
-    return [spec.zone for spec in due]
+def _due(tables: list[str] | None, every: str, specs: TableSpecs) -> list[TableSpec]:
+    """The tables that a run of sync-all carries."""
+    if tables is None:
+        return [spec for spec in specs.values() if spec.every == every]
+    return [spec for spec in chosen_specs(specs, tables) if may_write(spec, tables)]
+
+
+def _label(
+    spec: TableSpec, given: Given, scheduled_start: datetime, mode: Mode | None = None
+) -> str:
+    """What a run carries of the table: its own window, else its mode."""
+    chosen, window = choose_window(
+        spec, scheduled_start=scheduled_start, mode=mode, zone=given.get("zone"), **_dates(given)
+    )
+    return str(own_window(spec, window, scheduled_start) if window else chosen)
 
 
 def _of_prices(given: Given, scheduled_start: datetime, specs: Specs) -> str | None:
     if given.get("window_start") or given.get("window_end"):
         return _days(_day(given["window_start"]), _day(given["window_end"]))
-    zone = given.get("zone") or specs().named(PRICES).zone
-    return _days(
-        *days_until(_day(given.get("run_date")), given.get("days", 7), scheduled_start, zone)
-    )
+    last, days, zone = _day(given.get("run_date")), given.get("days", 7), given.get("zone")
+    return _days(*price_days(specs().named(PRICES), last, days, scheduled_start, zone))
 
 
 def _of_range(given: Given, _scheduled_start: datetime, _specs: Specs) -> str | None:

@@ -19,7 +19,7 @@ tables:
   again: {lookback: 86400, every: never}
   hits: {every: hour}
   orders: {mode: full}
-  stock_prices: {every: never}
+  stock_prices: {every: never, start_date: 2019-12-30}
 """
 HOUR = {"window_start": "2026-11-20T03:00:00+00:00", "window_end": "2026-11-20T04:00:00+00:00"}
 HOUR_LABEL = "2026-11-20T03:00+00:00/2026-11-20T04:00+00:00"
@@ -42,10 +42,21 @@ TOLD: list[tuple[str, dict[str, Any], str | None]] = [
     ("sync-all", {"tables": ["nps", "seoul"], **HOUR}, " to ".join(HOUR.values())),
     ("sync-all", {"every": "day", **HOUR}, HOUR_LABEL),
     ("sync-all", {"tables": ["orders"]}, None),
+    ("sync-all", {"tables": ["orders", "nps"], "zone": "Asia/Seoul"}, "2026-11-26"),
+    ("sync-all", {"tables": ["hits"]}, "2026-11-26T15:00+00:00/2026-11-26T16:00+00:00"),
+    ("sync-all", {"tables": ["nps"], "every": "hour"}, "2026-11-25"),
+    ("sync-all", {"tables": ["nps", "hits"]}, None),
+    ("sync-all", {"tables": ["nps", "hits"], "zone": "UTC"}, None),
+    ("sync-all", {"tables": ["nps", "hits"], "run_date": "2020-02-29"}, "2020-02-29"),
+    ("sync-all", {"tables": ["nps", "again"]}, "2026-11-25"),
+    ("sync-all", {"tables": ["all"], "run_date": "2020-02-29"}, "2020-02-29"),
+    ("sync-all", {"tables": ["all"]}, None),
     ("update-symbols", {}, "2026-11-19 to 2026-11-25"),
     ("update-symbols", {"days": 1}, "2026-11-25"),
     ("update-symbols", {"zone": "Asia/Seoul", "days": 2}, "2026-11-25 to 2026-11-26"),
     ("update-symbols", {"run_date": "2020-03-01", "days": 2}, "2020-02-29 to 2020-03-01"),
+    ("update-symbols", {"run_date": "2020-01-01"}, "2019-12-30 to 2020-01-01"),
+    ("update-symbols", {"run_date": "2019-12-01"}, "2019-12-01"),
     (
         "update-symbols",
         {"window_start": "2020-01-01", "window_end": "2023-01-01"},
@@ -85,7 +96,7 @@ def specs() -> TableSpecs:
 
 
 @pytest.mark.parametrize(("flow", "given", "window"), TOLD)
-def test_the_window_of_every_flow_is_the_one_that_it_carries(
+def test_the_window_of_every_flow_is_told_as_people_say_it(
     flow: str, given: dict[str, Any], window: str | None
 ) -> None:
     assert window_text(flow, given, START, specs) == window
