@@ -47,6 +47,9 @@ _PREFECT_S = re.compile(
 )
 """What Prefect puts before a reason; the error's class as well, where its code says the same."""
 
+_MORE = re.compile(r"and ([0-9][0-9,]{0,12}) more\b")
+"""The line of `ferry.bounded.first_of` in place of others."""
+
 _LOOK_ALIKES = str.maketrans("<>`", "\u2039\u203a'")
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069]+")
@@ -127,8 +130,14 @@ def _reasons(message: str) -> list[str]:
         kept.append(reason)
     first, *others = kept or ["none was given"]
     shown = [f"Reason: {first}", *(f"- {line}" for line in others)]
-    left_out = len(lines) - len(kept)
-    return [*shown, f"and {left_out} more, on the run's page"] if left_out else shown
+    left_out = sum(map(_told_by, lines[len(kept) :]))
+    return [*shown, f"and {left_out:,} more, on the run's page"] if left_out else shown
+
+
+def _told_by(line: str) -> int:
+    """How many reasons the line stands for: a state's message counts those that it leaves out."""
+    counted = _MORE.match(line)
+    return int(counted[1].replace(",", "")) if counted else 1
 
 
 def _said(value: Any) -> str:

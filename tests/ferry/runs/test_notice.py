@@ -83,6 +83,15 @@ def test_of_many_reasons_the_first_are_told_and_the_others_counted():
     assert lines[12] == "and 15 more, on the run's page"
 
 
+@pytest.mark.parametrize("more", ["and 1,980 more", "and 1,980 more reasons"])
+def test_of_more_reasons_than_the_state_s_message_has_all_others_are_counted(more: str):
+    message = "\n".join(["2,000 windows failed:", *(f"why {n}" for n in range(20)), more, "late"])
+    lines = failure_notice(run(message=message)).body.splitlines()
+    assert "and 1,991 more, on the run's page" in lines
+    all_shown = failure_notice(run(message=f"two\nwhy\n{more}")).body.splitlines()
+    assert [line for line in all_shown if "more" in line] == [f"- {more}"]
+
+
 HOSTILE = [
     "<!channel>",
     "!channel>",
