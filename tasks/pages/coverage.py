@@ -7,14 +7,17 @@ off at the 21st.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from ferry.bounded import MAX_ROWS, first_of
 from ferry.coverage.calendar import SIGNS, calendar
 from ferry.coverage.days import ONE_DAY, Stretch, TableDays, TableTotals
 from ferry.coverage.standings import Status
+from ferry.day_ranges import MAX_WINDOWS
 from ferry.specs.chosen import asked_as
 from tasks.pages.cells import short
 
+ONE_HOUR = timedelta(hours=1)
 MAX_STRETCHES = 100
 MAX_TABLES = 1_000
 """Lines on the page of all tables; `ferry.coverage` has them all."""
@@ -138,7 +141,11 @@ def _audited(table: TableDays) -> str:
 
 
 def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:
-    """What repairs them: exactly them, as the backfill asks the receipts, too."""
+    """What repairs them: exactly them, as the backfill asks the receipts, too.
+
+    Of a table that is carried by the hour, the hours: a day of which one is missing has others that
+    are loaded. A backfill takes no more than so many; of more, it carries the whole days.
+    """
     spec = table.spec
     if not spec.key:
         command = _command("sync-table", table=asked_as(spec), mode="full")
@@ -150,8 +157,13 @@ def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:
         "zone": table.zone,
         "reprocess": "missing",
     }
-    command = _command("backfill", **dates)
-    return f"This carries them all, and nothing that is loaded:\n\n{command}"
+    how = "and nothing that is loaded"
+    if spec.every == "hour":
+        if (stretches[-1].last - stretches[0].first + ONE_DAY) // ONE_HOUR > MAX_WINDOWS:
+            how = "as whole days"
+        else:
+            dates["granularity"] = "hour"
+    return f"This carries them all, {how}:\n\n{_command('backfill', **dates)}"
 
 
 def _command(flow: str, **parameters: str) -> str:

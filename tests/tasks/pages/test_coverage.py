@@ -3,11 +3,15 @@
 import re
 import shlex
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ferry.audits.outcome import Audit
+from ferry.backfills.plan import plan_windows
 from ferry.coverage.days import DayAudit
+from ferry.coverage.standings import coverage_of
+from ferry.day_ranges import DayRange, split_days
 from ferry.windows import day_window
 from tasks.landed.carried_otherwise import command_for
 from tasks.pages.audit import command_line
@@ -46,6 +50,26 @@ def test_it_says_what_repairs_it() -> None:
     whole = table_page(tell(spec(), *loaded(date(2023, 3, 3))))
     assert "Nothing is missing" in whole
     assert "prefect deployment run" not in whole
+
+
+def test_of_a_table_carried_by_the_hour_it_repairs_the_hours_that_are_not_loaded() -> None:
+    table, range_ = spec(every="hour"), DayRange(date(2023, 3, 1), date(2023, 3, 4), "UTC")
+    hours = split_days(range_, "hour")
+    landed = [receipt(hour) for hour in hours[:30] + hours[31:]]
+    page = table_page(tell(table, *landed))
+    given = dict(re.findall(r"--param (\w+)=(\S+)", page))
+    assert (given["start_date"], given["end_date"]) == ("2023-03-02", "2023-03-03")
+    assert "This carries them all, and nothing that is loaded:" in page
+    cut: Any = given["granularity"]
+    planned = plan_windows(split_days(range_, cut), coverage_of(landed, []), "missing")
+    assert [each.window for each in planned if not each.skipped] == [hours[30]]
+
+
+def test_hours_that_are_too_many_for_one_backfill_are_repaired_in_whole_days() -> None:
+    page = table_page(tell(spec(every="hour", start_date=date(2020, 1, 1))))
+    assert "nothing that is loaded" not in page
+    assert "This carries them all, as whole days:" in page
+    assert "granularity" not in page
 
 
 def test_the_page_of_all_tables_says_of_how_many_days_each_has_drifted() -> None:
