@@ -59,7 +59,8 @@ class SeenRun:
         due_at: When it was to start.
         sign: Names its newest sign of life: another sign, another name.
         heard_at: When that was, by the clock of whoever gave it.
-        beats: Whether it is known to send heartbeats: of one that does not, silence tells nothing.
+        beats: Whether it is known to send heartbeats, and more often than is listened to: of one
+            that does not, silence tells nothing.
     """
 
     id: str

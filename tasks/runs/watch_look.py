@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
-from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPool, WorkPoolStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.events import emit_event
@@ -109,16 +110,18 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     running = [run.id for run in begun if run.state_type != StateType.PENDING]
     heard, beats, refused = _heard(client, probe, running)
     probe.send()
+    names = {each.work_pool_name for each in watched if each.work_pool_name}
+    pools = {name: client.read_work_pool(name) for name in sorted(names)}
     seen = []
     for run in begun + late:
         deployment = deployments.get(run.deployment_id) if run.deployment_id else None
-        one = _seen(run, deployment, deployment_names, beats.get(run.id))
+        pool, beat = pools.get(run.work_pool_name or ""), beats.get(run.id)
+        one = _seen(run, deployment, deployment_names, beat, pool, patience.observe_seconds)
         if one.state in ("RUNNING", "CANCELLING") and is_suspect(one, now, patience):
             one = _with_other_signs(client, one)
         seen.append(one)
-    names = {each.work_pool_name for each in watched if each.work_pool_name}
-    pools = {name: _has_worker(client, name) for name in sorted(names)}
-    return Look(tuple(seen), pools, heard, refused)
+    alive = {name: _has_worker(pool) for name, pool in pools.items()}
+    return Look(tuple(seen), alive, heard, refused)
 
 
 def _heard(
@@ -181,10 +184,13 @@ def _seen(
     deployment: DeploymentResponse | None,
     names: Mapping[UUID, str],
     beat: dict[str, Any] | None,
+    pool: WorkPool | None,
+    observe_seconds: float,
 ) -> SeenRun:
     assert run.state is not None
     since = _plain(run.state.timestamp)
-    asked_for = next(filter(None, map(_frequency, (run, deployment))), None)
+    variables = [run.job_variables, deployment and deployment.job_variables, _defaults_of(pool)]
+    asked_for = next(filter(None, map(_frequency, variables)), None)
     return SeenRun(
         id=str(run.id),
         name=run.name,
@@ -197,16 +203,15 @@ def _seen(
         # A run that waits for its turn is put into the same state anew every so often.
         sign=beat["id"] if beat else str(run.state.id) if run.state.type in BEGUN else "late",
         heard_at=datetime.fromisoformat(beat["occurred"]) if beat else since,
-        beats=bool(beat or asked_for),
+        beats=bool(beat or asked_for) and _seconds(asked_for) < observe_seconds,
     )
 
 
-def _frequency(of: FlowRun | DeploymentResponse | None) -> Any:
-    """What its job variables say of how often it says that it lives; None if they do not say.
+def _frequency(given: Any) -> Any:
+    """What job variables say of how often a run says that it lives; None if they do not say.
 
     People give them any shape: the template of a pool of theirs may want a list of an environment.
     """
-    given = of.job_variables if of else None
     if not isinstance(given, Mapping):
         return None
     env = given.get("env")
@@ -217,6 +222,21 @@ def _frequency(of: FlowRun | DeploymentResponse | None) -> Any:
         if each.get("name") == FREQUENCY:
             return each.get("value")
     return given.get(f"env.{FREQUENCY}")
+
+
+def _seconds(frequency: Any) -> float:
+    """So many seconds between two heartbeats; none if it is no number: then nothing is known."""
+    with suppress(TypeError, ValueError):
+        return float(frequency)
+    return 0.0
+
+
+def _defaults_of(pool: WorkPool | None) -> dict[str, Any]:
+    """The environment that the pool gives its runs, if they have none of their own."""
+    found: Any = pool.base_job_template if pool else None
+    for name in ("variables", "properties", "env", "default"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return {"env": found}
 
 
 def _due_at(run: FlowRun) -> datetime | None:
@@ -295,6 +315,6 @@ def _with_other_signs(client: SyncPrefectClient, run: SeenRun) -> SeenRun:
     return replace(run, sign=" ".join(signs), heard_at=max(moments))
 
 
-def _has_worker(client: SyncPrefectClient, pool: str) -> bool:
+def _has_worker(pool: WorkPool) -> bool:
     """Whether the server takes a worker of the pool for alive; a paused pool is somebody's wish."""
-    return client.read_work_pool(pool).status is not WorkPoolStatus.NOT_READY
+    return pool.status is not WorkPoolStatus.NOT_READY

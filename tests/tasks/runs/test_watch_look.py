@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Running, Scheduled
 
-from ferry.runs.watch import WATCHED, Patience, SeenRun
+from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
 from flows import watch_runs
 from tasks.runs import watch_look
 from tests.harness.api import Api
@@ -103,8 +103,10 @@ def test_a_watch_that_could_not_look_says_so_instead_of_that_nothing_stands_stil
     assert "answered 0 of the watch's looks in 1 s" in (state.message or "")
 
 
-def seen_with(of_deployment: Any, of_run: Any = None) -> SeenRun:
-    """A run of which no heartbeat was ever heard, with these job variables."""
+def seen_with(
+    of_deployment: Any, of_run: Any = None, beat: Any = None, pool_env: Any = None
+) -> SeenRun:
+    """A run with these job variables; of which no heartbeat was ever heard, if none is given."""
     run: Any = SimpleNamespace(
         id=uuid.uuid4(),
         name="carries",
@@ -116,7 +118,10 @@ def seen_with(of_deployment: Any, of_run: Any = None) -> SeenRun:
         job_variables=of_run,
     )
     deployment: Any = SimpleNamespace(id=uuid.uuid4(), job_variables=of_deployment)
-    return watch_look._seen(run, deployment, {}, None)
+    pool: Any = SimpleNamespace(
+        base_job_template={"variables": {"properties": {"env": {"default": pool_env}}}}
+    )
+    return watch_look._seen(run, deployment, {}, beat, pool, Patience().observe_seconds)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +144,31 @@ def test_whether_a_run_says_that_it_lives_is_read_of_job_variables_of_any_shape(
     """A Kubernetes pool's template may want a list; the UI takes whatever is JSON."""
     assert seen_with(variables).beats is beats
     assert seen_with(None, variables).beats is beats  # what a run was given of its own
+
+
+@pytest.mark.parametrize(
+    ("of_deployment", "of_run", "of_pool", "judged"),
+    [
+        ("30", None, None, True),
+        ("89", None, None, True),
+        ("600", None, None, False),
+        (90, None, None, False),
+        ("600", "30", None, True),  # what the run was given of its own
+        ("30", "600", None, False),
+        (None, None, "600", False),
+        ("30", None, "600", True),
+        (None, None, None, True),  # nobody says it, and it was heard
+        ("often", None, None, True),
+    ],
+)
+def test_a_run_that_says_so_more_seldom_than_is_listened_to_is_not_taken_for_dead(
+    of_deployment: Any, of_run: Any, of_pool: Any, judged: bool
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(seconds=200)
+    heard = {"id": "the last one", "occurred": long_ago.isoformat()}
+    ours, its_own = ({"env": {BEATS: said}} for said in (of_deployment, of_run))
+    run = seen_with(ours, its_own, heard, {BEATS: of_pool})
+    assert is_suspect(run, datetime.now(UTC), Patience()) is judged
 
 
 class Events:
