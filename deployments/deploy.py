@@ -30,11 +30,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 
 from deployments.kept_settings import (
+    JOB,
     Settings,
     digests,
     file_settings,
     fitting,
     kept,
+    overruled,
     server_settings,
     with_settings,
 )
@@ -55,6 +57,7 @@ class Planned:
         merged: What Prefect is given.
         there: What there is of it; None if it is new.
         left_out: Parameters that people have set, and that the flow does not take any more.
+        overruled: Settings that people have set, and of which the file says something new.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Planned:
     merged: dict[str, Any]
     there: DeploymentResponse | None
     left_out: tuple[str, ...] = ()
+    overruled: tuple[str, ...] = ()
 
     @property
     def variable(self) -> str:
@@ -108,10 +112,12 @@ def _plan(deployment: dict[str, Any], client: SyncPrefectClient) -> Planned:
     new = Planned(name, said, {}, {}, there)
     names = [trigger["name"] for trigger in deployment.get("triggers") or []]
     settings = server_settings(there, _automations(there, names, client))
-    last = client.read_variable_by_name(new.variable)
-    stay = kept(said, settings, last.value if last and isinstance(last.value, dict) else None)
+    variable = client.read_variable_by_name(new.variable)
+    last = variable.value if variable and isinstance(variable.value, dict) else None
+    stay = kept(said, settings, last)
+    lost = overruled(said, settings, last, stay)
     stay, left_out = fitting(stay, said, flow.parameters.properties.keys())
-    return Planned(name, said, stay, with_settings(deployment, stay), there, left_out)
+    return Planned(name, said, stay, with_settings(deployment, stay), there, left_out, lost)
 
 
 def _automations(
@@ -169,8 +175,12 @@ def main() -> None:
         for each in deploy():
             sys.stdout.write(f"deployed {each.name}\n")
             for name, value in each.stay.items():
-                shown = f": {json.dumps(value)}" if isinstance(value, bool | str) else ""
+                plain = isinstance(value, bool | str) and not name.startswith(JOB)  # a password
+                shown = f": {json.dumps(value)}" if plain else ""
                 sys.stdout.write(f"  as set in the UI, not as in the file: {name}{shown}\n")
+            for name in each.overruled:
+                line = "as the file says it now, not as set in the UI"
+                sys.stdout.write(f"  {line}: {name}\n")
             for parameter in each.left_out:
                 line = f"left out, since the flow takes no such parameter any more: {parameter}"
                 sys.stdout.write(f"  {line}\n")

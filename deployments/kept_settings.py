@@ -3,7 +3,8 @@
 `prefect deploy` makes everything as the file says: a pause is undone, a cron or a limit that
 somebody changed is the file's again, an automation that was turned off is on. Here a setting is a
 person's if it is not what the file said at the last deploy. It stays, unless the file says
-something else now.
+something else now. What the file leaves to be filled in, `{{ … }}`, is the file's: what Prefect has
+filled in looks as if somebody had set it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ ABSENT: Final = "absent"
 """What a setting is that is not there: a schedule that was deleted."""
 
 AUTOMATION = "automation "
+JOB = "job variables"
+ENV = "env"
+TEMPLATE = "{{"
 WHEN, ACTIVE, PARAMETERS = "when", "active", "parameters"
 _KINDS = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
 _PAUSES = {"paused": True, f": {ACTIVE}": False, ": enabled": False}
@@ -37,8 +41,8 @@ def file_settings(deployment: Mapping[str, Any]) -> Settings:
         "tags": sorted(deployment.get("tags") or []),
         "concurrency limit": _limit_in_file(deployment.get("concurrency_limit")),
         "work pool": [pool.get("name"), pool.get("work_queue_name") or "default"],
-        "job variables": pool.get("job_variables") or {},
     }
+    found |= _job_variables(pool.get("job_variables") or {})
     if deployment.get("description"):
         found["description"] = deployment["description"].strip()
     for schedule in deployment.get("schedules") or []:
@@ -63,9 +67,9 @@ def server_settings(deployment: DeploymentResponse, automations: Mapping[str, bo
         if limit is None
         else _limit(limit.limit, options.model_dump(mode="json") if options else {}),
         "work pool": [deployment.work_pool_name, deployment.work_queue_name],
-        "job variables": deployment.job_variables or {},
         "description": (deployment.description or "").strip(),
     }
+    found |= _job_variables(deployment.job_variables or {})
     for number, each in enumerate(deployment.schedules):
         slug = each.slug or f"without a name, number {number + 1}"
         found |= _schedule(slug, each.schedule, each.active, each.parameters)
@@ -87,9 +91,12 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
             stay, and schedules that the file does not know.
     """
     stay: Settings = {}
+    last = _of_each_variable(last, file) if last is not None else None
     for name in dict.fromkeys([*file, *there]):
         said, now = file.get(name, ABSENT), there.get(name, ABSENT)
         if _digest(said) == _digest(now) or (name == "description" and name not in file):
+            continue
+        if _is_filled_in(said):
             continue
         # Prefect deletes a deployment's automations and makes them anew: one that is not there was
         # perhaps never made again. People turn one off.
@@ -102,6 +109,31 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
         elif last.get(name, _digest(ABSENT)) == _digest(said):
             stay[name] = now
     return stay
+
+
+def overruled(
+    file: Settings, there: Settings, last: Mapping[str, str] | None, stay: Settings
+) -> tuple[str, ...]:
+    """The names of the settings that people have set and that are the file's again.
+
+    Args:
+        file: What the file says now.
+        there: What is set now.
+        last: The digests of what it said at the last deploy; None if nobody knows, nor who has set
+            what.
+        stay: The settings that stay.
+    """
+    last = _of_each_variable(last, file) if last is not None else digests(there)
+    return tuple(
+        name
+        for name in dict.fromkeys([*file, *there])
+        if name not in stay
+        and (name in file or name != "description")
+        and (name in there or not name.startswith(AUTOMATION))
+        and not _is_filled_in(file.get(name, ABSENT))
+        and (now := _digest(there.get(name, ABSENT))) != _digest(file.get(name, ABSENT))
+        and now != last.get(name, _digest(ABSENT))
+    )
 
 
 def fitting(
@@ -140,8 +172,9 @@ def with_settings(deployment: dict[str, Any], stay: Settings) -> dict[str, Any]:
             merged[name] = value
         elif name == "concurrency limit":
             merged["concurrency_limit"] = value
-        elif name == "job variables":
-            pool["job_variables"] = value
+        elif name.startswith(f"{JOB}: "):
+            variables = pool["job_variables"] = pool.get("job_variables") or {}
+            _set_variable(variables, name.removeprefix(f"{JOB}: "), value)
         elif name == "work pool":
             pool["name"], pool["work_queue_name"] = value
     merged["schedules"] = list(_schedules(merged.get("schedules") or [], stay))
@@ -150,6 +183,40 @@ def with_settings(deployment: dict[str, Any], stay: Settings) -> dict[str, Any]:
         trigger["enabled"] = stay.get(_automation(trigger["name"]), trigger.get("enabled", True))
     merged["triggers"] = triggers
     return merged
+
+
+def _job_variables(given: Mapping[str, Any]) -> Settings:
+    """Each of them by itself, of the environment too: who has set one has not set the others."""
+    each = dict(given)
+    if isinstance(each.get(ENV), dict):
+        each |= {f"{ENV}.{name}": value for name, value in each.pop(ENV).items()}
+    return {f"{JOB}: {name}": value for name, value in each.items()}
+
+
+def _set_variable(variables: dict[str, Any], name: str, value: Any) -> None:
+    if name.startswith(f"{ENV}.") and isinstance(variables.setdefault(ENV, {}), dict):
+        variables, name = variables[ENV], name.removeprefix(f"{ENV}.")
+    if value is ABSENT:
+        variables.pop(name, None)
+    else:
+        variables[name] = value
+
+
+def _of_each_variable(last: Mapping[str, str], file: Settings) -> Mapping[str, str]:
+    """What is remembered, of each job variable: an earlier version remembered them as one."""
+    if JOB not in last:
+        return last
+    named = {name: value for name, value in file.items() if name.startswith(f"{JOB}: ")}
+    said: dict[str, Any] = {}
+    for name, value in named.items():
+        _set_variable(said, name.removeprefix(f"{JOB}: "), value)
+    changed = _digest(said) != last[JOB]
+    return {**last, **(dict.fromkeys(named, "") if changed else digests(named))}
+
+
+def _is_filled_in(said: Any) -> bool:
+    """Whether what the file says is filled in by Prefect at each deploy."""
+    return TEMPLATE in json.dumps(said)
 
 
 def _schedules(in_file: list[dict[str, Any]], stay: Settings) -> Iterator[dict[str, Any]]:

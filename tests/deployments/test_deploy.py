@@ -141,11 +141,16 @@ def test_a_parameter_that_the_flow_takes_no_more_is_left_out_and_named(
     monkeypatch.setattr(deployer, "subprocess", FORKED)  # imports nothing
     deploy(file)
     backstop = client.read_deployment_by_name(BACKSTOP)
-    patch(client, f"/deployments/{backstop.id}", parameters={"former": 1})
+    theirs = {"parameters": {"former": 1}, "job_variables": {"env": {"THEIRS": "unt0ld"}}}
+    patch(client, f"/deployments/{backstop.id}", tags=["theirs"], **theirs)
+    change(file, "backstop", tags=["of the file"])
     monkeypatch.setattr(deployer, "deploy", lambda: deploy(file))
     deployer.main()
     printed = capsys.readouterr().out
     assert "  left out, since the flow takes no such parameter any more: former\n" in printed
+    assert "  as set in the UI, not as in the file: job variables: env.THEIRS\n" in printed
+    assert "unt0ld" not in printed
+    assert "  as the file says it now, not as set in the UI: tags\n" in printed
     assert client.read_deployment_by_name(BACKSTOP).parameters == {}
 
 

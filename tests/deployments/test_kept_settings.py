@@ -6,14 +6,25 @@ from typing import Any
 
 import pytest
 
-from deployments.kept_settings import ABSENT, digests, file_settings, fitting, kept, with_settings
+from deployments.kept_settings import (
+    ABSENT,
+    digests,
+    file_settings,
+    fitting,
+    kept,
+    overruled,
+    with_settings,
+)
 
 DEPLOYMENT: dict[str, Any] = {
     "name": "daily",
     "entrypoint": "flows.sync_all.sync_all",
     "parameters": {"every": "day"},
     "tags": ["ferry-watched"],
-    "work_pool": {"name": "ferry-pool", "job_variables": {"env": {"A": "1"}}},
+    "work_pool": {
+        "name": "ferry-pool",
+        "job_variables": {"image": "ferry", "env": {"A": "1"}},
+    },
     "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
     "schedules": [{"cron": "0 9 * * *", "timezone": "UTC", "slug": "every-morning"}],
     "triggers": [{"name": "of failed runs", "expect": ["x"]}],
@@ -28,7 +39,8 @@ CHANGED: dict[str, Any] = {
     "tags": ["mine"],
     "concurrency limit": {"limit": 3, "collision_strategy": "ENQUEUE"},
     "work pool": ["ferry-pool", "later"],
-    "job variables": {"env": {"A": "2"}},
+    "job variables: image": "theirs",
+    "job variables: env.A": "2",
     WHEN: {"cron": "0 8 * * *", "timezone": "UTC", "day_or": True},
     ACTIVE: False,
     "schedule every-morning: parameters": {"every": "hour"},
@@ -115,8 +127,57 @@ def test_a_parameter_that_the_flow_takes_no_more_does_not_stay() -> None:
     }
 
 
+def of_pool(**job_variables: Any) -> dict[str, Any]:
+    return {**DEPLOYMENT, "work_pool": {"name": "ferry-pool", "job_variables": job_variables}}
+
+
+def test_what_the_file_leaves_to_be_filled_in_is_the_file_s_at_each_deploy() -> None:
+    """The server has what it was filled in with: nobody has set that, and the next image is due."""
+    templates = of_pool(image="{{ build_image.image }}", env={"TAG": "{{ $TAG }}", "A": "1"})
+    templates |= {"parameters": {"zone": "{{ prefect.variables.zone }}"}}
+    templates["work_pool"]["name"] = "{{ $POOL }}"
+    filled = file_settings(of_pool(image="ferry:v1", env={"TAG": "v1", "A": "theirs"}))
+    filled |= {"parameters": {"zone": "UTC"}, "work pool": ["of-old", "default"]}
+    said = file_settings(templates)
+    stay = kept(said, filled, digests(said))
+    assert stay == {"job variables: env.A": "theirs"}
+    assert overruled(said, filled, digests(said), stay) == ()
+
+
+def test_a_job_variable_that_the_file_changes_leaves_the_others_as_people_have_set_them() -> None:
+    before = of_pool(env={"A": "1", "B": "1", "D": "1"})
+    now = of_pool(env={"A": "2", "B": "2", "D": "1"}, cpu=1)
+    theirs = file_settings(of_pool(image="theirs", env={"A": "1", "B": "theirs", "C": "theirs"}))
+    last = digests(file_settings(before))
+    stay = kept(file_settings(now), theirs, last)
+    assert with_settings(now, stay)["work_pool"]["job_variables"] == {
+        "image": "theirs",
+        "cpu": 1,
+        "env": {"A": "2", "B": "2", "C": "theirs"},  # D was deleted
+    }
+    assert overruled(file_settings(now), theirs, last, stay) == ("job variables: env.B",)
+
+
+@pytest.mark.parametrize("env", [None, [{"name": "A", "value": "2"}], "{{ of the pool }}"])
+def test_an_environment_of_another_shape_stays_whole(env: Any) -> None:
+    stay = kept(SAID, file_settings(of_pool(image="ferry", env=env)), LAST)
+    variables = with_settings(DEPLOYMENT, stay)["work_pool"]["job_variables"]
+    assert variables == {"image": "ferry", "env": env}
+
+
+def test_what_an_earlier_version_remembered_of_job_variables_is_understood() -> None:
+    """It remembered all of them as one."""
+    last = {name: each for name, each in LAST.items() if not name.startswith("job variables: ")}
+    last |= digests({"job variables": DEPLOYMENT["work_pool"]["job_variables"]})
+    name = "job variables: env.A"
+    assert kept(SAID, {**SAID, name: "2"}, last) == {name: "2"}
+    changed = file_settings(of_pool(image="ferry", env={"A": "3"}))
+    assert kept(changed, {**SAID, name: "2", "job variables: image": "theirs"}, last) == {}
+
+
 def test_one_deployment_s_settings_are_no_other_s() -> None:
     shared = {"env": {"A": "1"}}
     one = {**DEPLOYMENT, "work_pool": {"name": "p", "job_variables": shared}}
-    with_settings(one, {"job variables": {"env": {}}})["work_pool"]["job_variables"]["env"]["B"] = 1
+    with_settings(one, {})["work_pool"]["job_variables"]["env"]["B"] = 1
+    with_settings(one, {"job variables: env.B": "1"})
     assert shared == {"env": {"A": "1"}}
