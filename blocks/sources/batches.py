@@ -28,7 +28,7 @@ def conform(
     cast = []
     for array, column, field in zip(arrays, columns, schema, strict=True):
         try:
-            cast.append(array if array.type == field.type else array.cast(field.type, safe=True))
+            cast.append(array if array.type == field.type else _cast(array, field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             # Arrow's text tells the value, so only the error's name goes on.
             raise DataError(
@@ -41,3 +41,17 @@ def conform(
                 "in the source.",
             ) from RuntimeError(type(error).__name__)
     return pa.RecordBatch.from_arrays(cast, schema=schema)
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The same values as this type.
+
+    Raises:
+        pa.ArrowInvalid, pa.ArrowNotImplementedError: Not all of them can be.
+    """
+    cast = array.cast(kind, safe=True)
+    # Arrow takes these for safe, and rounds, leaves the time of day out, makes all but 0 true.
+    lossy = pa.types.is_float32(kind) or pa.types.is_date32(kind) or pa.types.is_boolean(kind)
+    if lossy and not cast.cast(array.type).equals(array):
+        raise pa.ArrowInvalid("not the same any more")
+    return cast

@@ -177,3 +177,37 @@ class TestEmptyWindow:
 
         assert sum(batch.num_rows for batch in shop.source.read(query)) == 0
         assert len(reading_processes()) == 1
+
+
+@only_on("mysql")
+def test_memory_stays_bounded(many: MySQLShop) -> None:
+    many.run(f"INSERT INTO many SELECT seq, REPEAT('x', 200) FROM {many.numbers(100001, 400000)}")
+    program = """
+import json, resource, sys
+sys.path.insert(0, sys.argv[1])
+from blocks.sources import MySQLSource
+from ferry.batch import ExtractQuery
+from ferry.schema import TableName
+from tests.harness.mysql_shop import read_in_part
+source = MySQLSource(**json.load(sys.stdin))
+schema = source.describe(TableName("", "many"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rows = sum(batch.num_rows for batch in source.read(ExtractQuery(schema)))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(rows, (after - before) // 1024, child // 1024)
+"""
+    fields = many.source.model_dump(exclude={"password"}, exclude_none=True, mode="json")
+    fields = {k: v for k, v in fields.items() if k in MySQLSource.model_fields}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path.cwd())],
+        input=json.dumps({**fields, "password": many.server.password}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows, grown_mb, child_mb = map(int, done.stdout.split())
+
+    assert rows == 400_000
+    assert grown_mb < 150  # the rows are 80 MB; all of them, held, would be more
+    assert child_mb < 250
