@@ -31,6 +31,7 @@ class Reading:
             connection reads, always from one.
         why: Why it is not as it was asked for, if it is not: by fewer, or not from one snapshot.
         shares: Which pieces each connection reads, one after the other; none if all is one piece.
+        begun: Whether, once a batch has come, all connections read: none opens the table later on.
     """
 
     batches: Iterator[pa.RecordBatch]
@@ -38,6 +39,7 @@ class Reading:
     snapshot: Snapshot | None = None
     why: str = ""
     shares: tuple[tuple[int, ...], ...] = ()
+    begun: bool = True
 
     def close(self) -> None:
         """End what still reads; nothing where all was read."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +28,7 @@ from ferry.cursors import cursor_line
 from ferry.errors import ApartError, IncompleteReadError, StaleReadError
 from ferry.fingerprints.sums import summed
 from ferry.plan import BatchPlan, range_count, window_bounds
+from ferry.specs.tables import TableSpec
 from ferry.watermark import CursorWatch
 from tasks.landed.cursor_watch import (
     check_ahead,
@@ -41,6 +43,9 @@ from tasks.plan_batch import describe_source
 from tasks.staged_pieces import StagedPieces, staged_pieces
 from tasks.step import STEP, explains, located, log_step
 
+QUICK_SECONDS = 1.0
+"""A read that found nothing in less has waited for no ALTER."""
+
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
 @explains
@@ -51,7 +56,8 @@ def extract(
 
     A large full copy goes to the stage while it is read (`tasks.staged_pieces`). Safe to
     repeat: the files belong to this run alone and are written anew. The source is described once
-    more: a table that was altered since the batch was planned is planned again.
+    more, before and while it is read: a table that was altered since the batch was planned is
+    planned again.
 
     Args:
         batch: What to carry.
@@ -71,11 +77,7 @@ def extract(
     spec, query = batch.spec, plan.query
     with located(batch, "extract", source):
         with place_among_readers(spec.source, backfill=batch.backfill):  # may have been waited for
-            if describe_source(spec, source) != query.schema:
-                raise StaleReadError(
-                    "the table was altered at the source since this batch was planned",
-                    todo="Run it again: it has to be planned again.",
-                )
+            _refuse_altered(spec, query, source)
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = watch_cursor(batch, query.schema, plan.watermark)
             pieces = None
@@ -98,6 +100,40 @@ def extract(
         if not extracted.rows:
             extracted = dataclasses.replace(extracted, snapshot=None)
         return extracted
+
+
+def _refuse_altered(spec: TableSpec, query: ExtractQuery, source: Source) -> None:
+    """Look at the source's table once more.
+
+    Raises:
+        StaleReadError: It is not what it was when the batch was planned.
+    """
+    if describe_source(spec, source) != query.schema:
+        raise StaleReadError(
+            "the table was altered at the source since this batch was planned",
+            todo="Run it again: it has to be planned again.",
+        )
+
+
+def _unaltered(reading: Reading, look: Callable[[], None]) -> Iterator[pa.RecordBatch]:
+    """The batches, if they are of the table that was looked at before they were asked for.
+
+    Looked at again as soon as all connections read, since from then on an ALTER waits for them; and
+    of nothing at all only where that took its time, so that an empty window costs no look.
+
+    Args:
+        reading: What is read.
+        look: Raises where the table is another one.
+    """
+    began, looked, empty = time.monotonic(), False, True
+    for batch in reading.batches:
+        empty = False
+        if reading.begun and not looked:
+            look()
+            looked = True
+        yield batch
+    if not looked and not (empty and time.monotonic() - began < QUICK_SECONDS):
+        look()
 
 
 def _read_into_parts(
@@ -130,8 +166,9 @@ def _read_into_parts(
 
     progress = RowsProgress(f"extract {batch}", f"extract-{batch.id[:8]}", expected)
     with _reading(batch, query, source, watch, pieces) as read:
+        batches = _unaltered(read, partial(_refuse_altered, spec, query, source))
         reading = WholeOrPart(
-            map(windows.add, read.batches) if windows else read.batches,
+            map(windows.add, batches) if windows else batches,
             in_parts=batch.mode == "window" and not windows,
             seen_by=(watch.see, sums.add) if watch else (sums.add,),
         )

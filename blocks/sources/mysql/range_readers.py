@@ -33,7 +33,7 @@ def read_together(
     """The batches of all ranges as they come, from one snapshot if that can be had.
 
     Args:
-        reading: Told of the snapshot.
+        reading: Told of the snapshot, and when all have begun.
         gate: Lets all begin at once.
         ranges: Each range's statement, and what reads it.
         rows: Reads one.
@@ -53,11 +53,13 @@ def read_together(
             team.start()
             reading.snapshot, reading.why = gate.open(team.is_late), gate.why
             if reading.snapshot == "one" or by_one is None:
-                yield from team.batches()
+                for batch in team.batches():
+                    reading.begun = team.all_begun
+                    yield batch
                 return
         finally:
             team.stop()
-    reading.snapshot, reading.connections = None, 1
+    reading.snapshot, reading.connections, reading.begun = None, 1, True
     yield from by_one()
 
 
@@ -69,8 +71,12 @@ class RangeReaders:
     """
 
     def __init__(self, ranges: Sequence[Rows]) -> None:
+        self.all_begun = False
+        """Whether each has given rows, or has none: before, one may still open the table."""
         # Two batches of each wait at most.
-        self._arrived: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(len(ranges))
+        self._arrived: queue.Queue[tuple[int, pa.RecordBatch | BaseException | None]] = queue.Queue(
+            len(ranges)
+        )
         self._stopped = threading.Event()
         self._begun = threading.Event()
         self._guard = threading.Lock()
@@ -97,9 +103,11 @@ class RangeReaders:
         Raises:
             FerryError: The first that one of them ends with: it ends them all.
         """
-        left = len(self._threads)
+        left, not_begun = len(self._threads), set(range(len(self._threads)))
         while left:
-            arrived = self._arrived.get()
+            position, arrived = self._arrived.get()
+            not_begun.discard(position)
+            self.all_begun = not not_begun
             if arrived is None:
                 left -= 1
             elif isinstance(arrived, BaseException):
@@ -130,18 +138,18 @@ class RangeReaders:
         try:
             with contextlib.closing(rows(on_process)) as batches:
                 for batch in batches:
-                    if not self._put(batch):
+                    if not self._put(position, batch):
                         return
-            self._put(None)
+            self._put(position, None)
         except BaseException as error:  # noqa: BLE001  # handed on to whoever reads
-            self._put(error)
+            self._put(position, error)
 
-    def _put(self, arrived: pa.RecordBatch | BaseException | None) -> bool:
+    def _put(self, position: int, arrived: pa.RecordBatch | BaseException | None) -> bool:
         """Hand it on; False if nobody is there any more."""
         self._begun.set()
         while not self._stopped.is_set():
             try:
-                self._arrived.put(arrived, timeout=_LOOK_SECONDS)
+                self._arrived.put((position, arrived), timeout=_LOOK_SECONDS)
             except queue.Full:
                 continue
             return True

@@ -229,7 +229,7 @@ class MySQLSource(Source):
         table, tag = selects[0].query.schema.name, selects[0].tag
         gate = Gate(self._server, table, self.database, len(selects), tag)
         ranges = [(select, replace(reader, sql=select.sql)) for select in selects]
-        reading = Reading(iter(()), connections=len(ranges))
+        reading = Reading(iter(()), connections=len(ranges), begun=False)
         reading.batches = read_together(reading, gate, ranges, self._rows, by_one)
         return reading
 

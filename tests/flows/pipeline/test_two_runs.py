@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from itertools import product
 from typing import Any
 
@@ -18,13 +19,15 @@ from flows.pipeline.table_specs import load_table_specs
 from flows.reconcile_tables import reconcile
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
+from tasks import extract
 from tasks.landed.history import read_coverage
 from tests.harness.reads import read_now_land_later
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
 EMBEDDED = "sqlite-folder-duckdb"
-SERVER_ROUTES = ("mysql-folder-postgres", "mysql-s3-redshift")
+MYSQL = "mysql-folder-postgres"
+SERVER_ROUTES = (MYSQL, "mysql-s3-redshift")
 SPEC = {"mode": "window", "key": ["id"], "insert_rows": 0}
 FIRST, SECOND = {"run_date": date(2023, 1, 1)}, {"run_date": date(2023, 1, 2)}
 
@@ -125,6 +128,52 @@ def test_a_column_dropped_in_the_source_is_not_emptied_in_the_target(shop: Any) 
     shop.write_specs(orders={**SPEC, "target_only": ["note"]})
     assert sync_table(table="orders", **SECOND).rows_updated == 1
     assert shop.target("orders", "note") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("route", "was", "alter", "values"),
+    [
+        (EMBEDDED, "DATE", "ADD COLUMN w INT DEFAULT 7", (None, 7)),
+        (MYSQL, "DATETIME", "MODIFY v TIMESTAMP NULL", (datetime(2023, 1, 1, 7, tzinfo=UTC),)),
+    ],
+    indirect=["route"],
+)
+def test_a_table_that_is_altered_behind_the_look_at_it_is_planned_again(
+    shop: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    was: str,
+    alter: str,
+    values: tuple[Any, ...],
+) -> None:
+    shop.sql(f"ALTER TABLE orders ADD COLUMN v {was}")
+    shop.sql("UPDATE orders SET modified = '2023-01-02 10:00:00'")
+    columns = ["v", "w"][: len(values)] if "RENAME" not in alter else ["w"]
+
+    def altered() -> None:
+        shop.sql(f"ALTER TABLE orders {alter}")
+        for column, value in zip(columns, values, strict=True):
+            shop.sql(f"UPDATE orders SET {column} = ?", [(value,)])
+
+    behind_the_look(monkeypatch, altered)
+    sync_table(table="orders", **SECOND)
+
+    known = shop.warehouse.describe(load_table_specs().named("orders").target)
+    assert {c.name for c in known.columns} & {"v", "w"} == set(columns)
+    assert shop.target("orders", ", ".join(["id", *columns])) == [(1, *values)]
+    assert caplog.text.count("is read again") == 1
+
+
+def behind_the_look(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
+    """It happens once, between extract's look at the source's table and its SELECT."""
+    watch, left = extract.watch_cursor, [then]
+
+    def behind_it(*given: Any) -> Any:
+        if left:
+            left.pop()()
+        return watch(*given)
+
+    monkeypatch.setattr(extract, "watch_cursor", behind_it)
 
 
 def fails(shop: Any) -> None:
