@@ -59,18 +59,7 @@ def show(
     if spec.time_column is None:  # nothing tells which rows are the newest
         return
     before, after, in_sight = _of_the_same_time(before, after, spec.time_column)
-    show_summary(
-        name=spec.name,
-        description=spec.description,
-        grain=spec.grain,
-        measures=spec.measures,
-        time_column=spec.time_column,
-        before=before,
-        after=after,
-        owner=spec.owner,
-        checks=results,
-        in_sight=in_sight,
-    )
+    show_summary(spec, before, after, results, in_sight=in_sight)
 
 
 def _of_the_same_time(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
+from ferry.summaries.specs import SummarySpec
 from tasks.pages.cells import cell, escaped, increase, table
 from tasks.pages.chart import LINES_PER_CHART, Form, draw_chart, is_thinned
 from tasks.pages.summary_rows import ComparedRow, Kind, SummaryRows
@@ -48,14 +49,9 @@ class CheckOutcome(Protocol):
 
 
 def show_summary(
-    name: str,
-    description: str,
-    grain: Sequence[str],
-    measures: Sequence[str],
-    time_column: str,
+    spec: SummarySpec,
     before: pd.DataFrame,
     after: pd.DataFrame,
-    owner: str = "",
     checks: Sequence[CheckOutcome] = (),
     *,
     in_sight: bool = True,
@@ -66,23 +62,19 @@ def show_summary(
     be shown is logged.
 
     Args:
-        name: The summary's name.
-        description: What it is, in its author's words.
-        grain: The columns that tell its rows apart.
-        measures: Its columns with figures; each has a chart.
-        time_column: The column of the charts' time axis: dates, times, or ISO 8601 text.
+        spec: The summary; each of its measures has a chart.
         before: The newest of what was published before the build, from the same time on as
             `after`: a row out of sight in one of them would be told as new or gone. Without rows
             if nothing was published.
         after: The newest of what is published now.
-        owner: Whom to ask about it.
         checks: How its checks went.
         in_sight: Whether enough of both is there to be compared.
     """
+    name, by = spec.name, spec.time_column or spec.grain[0]
     with _shown(f"summary {name}"):
-        rows = SummaryRows(tuple(grain), tuple(measures), time_column, before, after, in_sight)
-        charts = [_chart(name, rows, measure) for measure in measures]
-        facts = [description.strip(), f"Owner: {escaped(owner)}" if owner else ""]
+        rows = SummaryRows(spec.grain, spec.measures, by, before, after, in_sight)
+        charts = [_chart(name, rows, measure) for measure in spec.measures]
+        facts = [spec.description.strip(), f"Owner: {escaped(spec.owner)}"]
         parts = [f"# {escaped(name)}", *facts, *_newest(rows), *_checks(checks), *charts]
         create_markdown_artifact(
             "\n\n".join(filter(None, parts)) + "\n",

@@ -3,7 +3,7 @@
 import re
 import struct
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -17,8 +17,9 @@ from prefect import flow
 from prefect.client.schemas.objects import Artifact
 from prefect.runtime import flow_run
 
+from ferry.summaries.specs import SummarySpec
 from tasks.pages import summary as summary_page
-from tasks.pages.summary import show_summary, write_chart
+from tasks.pages.summary import CheckOutcome, show_summary, write_chart
 from tests.harness.api import Api, eventually
 
 IMAGE = re.compile(r"!\[(.+?)\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)")
@@ -49,25 +50,42 @@ class Page:
         return path.get("d", "").count("M")
 
 
-GIVEN = {
-    "name": "nps_summary",
-    "description": "How the shop is liked.",
-    "grain": ["day"],
-    "measures": ["nps", "responses"],
-    "time_column": "day",
-}
+TYPES = {"day": "date", "hour": "timestamp", "channel": "varchar(20)"}
+
+
+def spec_of(
+    grain: tuple[str, ...] = ("day",), measures: tuple[str, ...] = ("nps", "responses")
+) -> SummarySpec:
+    columns = {
+        name: {"type": TYPES.get(name, "bigint"), "description": f"What {name} tells."}
+        for name in (*grain, *measures)
+    }
+    return SummarySpec.model_validate(
+        {
+            "name": "nps_summary",
+            "description": "How the shop is liked.",
+            "owner": "Data team",
+            "grain": grain,
+            "columns": columns,
+            "reads": {"raw_data.nps": None},
+            "publish": "replace",
+        }
+    )
+
+
+NPS = spec_of()
 
 
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Show:
     """Shows a summary without a run: what cannot be shown is an error, as there is no log."""
 
-    def show(before: pd.DataFrame, after: pd.DataFrame, **asked: Any) -> Page:
+    def show(before: pd.DataFrame, after: pd.DataFrame, spec: SummarySpec = NPS) -> Page:
         texts: list[str] = []
         monkeypatch.setattr(
             summary_page, "create_markdown_artifact", lambda text, **_: texts.append(text)
         )
-        show_summary(before=before, after=after, **GIVEN | asked)
+        show_summary(spec, before, after)
         (text,) = texts
         return Page.of(text)
 
@@ -78,13 +96,15 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Show:
 def run_that_shows(api: Api) -> Callable[..., tuple[str, Artifact]]:
     """Shows a summary in a run of its own: its id, and the artifact that the server has."""
 
-    def show(before: pd.DataFrame, after: pd.DataFrame, **asked: Any) -> tuple[str, Artifact]:
+    def show(
+        before: pd.DataFrame, after: pd.DataFrame, checks: Sequence[CheckOutcome] = ()
+    ) -> tuple[str, Artifact]:
         ids: list[str] = []
 
         @flow
         def build() -> None:
             ids.append(str(flow_run.id))
-            show_summary(before=before, after=after, **GIVEN | asked)
+            show_summary(NPS, before, after, checks)
 
         build()
         (artifact,) = api.artifacts(ids[0])
@@ -113,7 +133,7 @@ def test_the_page_tells_newest_rows_differences_and_a_chart_of_each_measure(
     after[date(2023, 1, 3)] = (Decimal("3.50"), 2003)
     outcome = CheckResult("rows | scores", passed=False, expected="at least 1", found="0")
 
-    _, artifact = run_that_shows(nps(before), nps(after), owner="Data team", checks=[outcome])
+    _, artifact = run_that_shows(nps(before), nps(after), [outcome])
     page = Page.of(str(artifact.data))
 
     assert artifact.key == "summary-nps-summary"
@@ -205,7 +225,7 @@ def test_values_of_every_type_are_compared_by_what_they_mean(
     show: Show, was: tuple[Any, Any], now: tuple[Any, Any], shown: list[str]
 ) -> None:
     before, after = (pd.DataFrame([row], columns=["day", "nps"]) for row in (was, now))
-    assert show(before, after, measures=["nps"]).cells("2023-01-05") == shown
+    assert show(before, after, spec_of(measures=("nps",))).cells("2023-01-05") == shown
 
 
 def test_a_grain_of_more_than_the_time_has_a_line_for_each_of_its_values(show: Show) -> None:
@@ -215,7 +235,7 @@ def test_a_grain_of_more_than_the_time_has_a_line_for_each_of_its_values(show: S
         for name, size in (("a|b", 1), ("![x](http://x/y)", 3), *((f"c{n}", 2) for n in range(6)))
     ]
     frame = pd.DataFrame(rows, columns=["hour", "channel", "users"])
-    page = show(NOTHING, frame, grain=["hour", "channel"], measures=["users"], time_column="hour")
+    page = show(NOTHING, frame, spec_of(("hour", "channel"), ("users",)))
     words = re.findall(rb"<!-- (.*?) -->", page.images["users"])
     assert b"![x](http://x/y)" in words  # the largest is drawn, the smallest is not
     assert b"a|b" not in words
@@ -256,12 +276,14 @@ def test_a_page_that_cannot_be_shown_does_not_fail_the_run(prefect_server: Any, 
     @flow
     def build() -> str:
         ids.append(str(flow_run.id))
-        show_summary("nps", "", ["day"], ["absent"], "day", NOTHING, nps(january(1)))
+        show_summary(spec_of(measures=("absent",)), NOTHING, nps(january(1)))
         return "built"
 
     assert build() == "built"
     assert api.artifacts(ids[0]) == []
-    assert eventually(lambda: [x for x in api.log(ids[0]) if "summary nps could not be" in x])
+    assert eventually(
+        lambda: [x for x in api.log(ids[0]) if "summary nps_summary could not be" in x]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
