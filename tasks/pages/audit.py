@@ -19,6 +19,9 @@ MAX_KEYS = 50
 MAX_CHARACTERS = 100_000
 """Of what differs, table by table; `ferry.audits` has it all."""
 
+_CLASSES = "missing | changed | extra | pending | not looked at"
+"""The columns of what differs: not looked at are rows in parts that differ as a whole."""
+
 _NOT_JUDGED = (
     "No column tells when a row changed: what the source changed after the last copy differs, too."
 )
@@ -41,12 +44,16 @@ def show_audits(
         repaired: What was repaired, a line for each table.
     """
     by_table = {str(spec.target): spec for spec in specs}
-    found = sorted(audits.values(), key=lambda audit: not audit.different)
+    found = sorted(audits.values(), key=lambda audit: not (audit.different or audit.left))
     parts = [
-        "| table | compared | rows | missing | changed | extra | pending |\n"
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
-        + "\n".join(first_of(map(_line, found), MAX_ROWS, "| and {:,} more | | | | | |"))
+        f"| table | compared | rows | {_CLASSES} |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        + "\n".join(first_of(map(_line, found), MAX_ROWS, "| and {:,} more | | | | | | |"))
     ]
+    unknown = [
+        f"- **{each.table}: not compared**: {short(each.left)}" for each in found if each.left
+    ]
+    parts += first_of(unknown, MAX_ROWS, "- and {:,} more, not all of which was compared")
     parts += first_of((f"- {done}" for done in repaired), MAX_ROWS, "- and {:,} more")
     parts += first_of(
         (f"- **{name} could not be compared**: {short(why)}" for name, why in failures.items()),
@@ -90,9 +97,7 @@ def command_line(spec: TableSpec, audit: Audit) -> str:
 
 
 def _line(audit: Audit) -> str:
-    counts = audit.counts
-    columns = " | ".join(f"{counts[how]:,}" for how in Difference)
-    return f"| {audit.table} | {audit.compared} | {audit.rows:,} | {columns} |"
+    return f"| {audit.table} | {audit.compared} | {audit.rows:,} | {_counts(audit)} |"
 
 
 def _has_details(audit: Audit) -> bool:
@@ -108,10 +113,9 @@ def _details(audit: Audit, spec: TableSpec) -> str:
     if audit.different:
         rows = [_bucket_line(bucket) for bucket in audit.different]
         lines.append(
-            f"| {audit.different[0].unit or 'part'} "
-            "| source | target | missing | changed | extra | pending |\n"
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
-            + "\n".join(first_of(rows, MAX_ROWS, "| and {:,} more | | | | | | |"))
+            f"| {audit.different[0].unit or 'part'} | source | target | {_CLASSES} |\n"
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+            + "\n".join(first_of(rows, MAX_ROWS, "| and {:,} more | | | | | | | |"))
         )
         lines.append(advice(spec, audit))
         lines.append(_keys(audit) if spec.show_keys else "Keys are shown with `show_keys: true`.")
@@ -119,12 +123,14 @@ def _details(audit: Audit, spec: TableSpec) -> str:
 
 
 def _bucket_line(bucket: AuditedBucket) -> str:
-    counts = bucket.counts
-    if bucket.unclassified:
-        columns = f"{bucket.unclassified:,} rows in parts that differ as a whole | | | "
-    else:
-        columns = " | ".join(f"{counts[how]:,}" for how in Difference)
-    return f"| {bucket.label} | {bucket.source.rows:,} | {bucket.target.rows:,} | {columns} |"
+    rows = f"{bucket.source.rows:,} | {bucket.target.rows:,}"
+    return f"| {bucket.label} | {rows} | {_counts(bucket)} |"
+
+
+def _counts(of: Audit | AuditedBucket) -> str:
+    """The cells of `_CLASSES`."""
+    counts = [of.counts[how] for how in Difference]
+    return " | ".join(f"{count:,}" for count in (*counts, of.unclassified))
 
 
 def _keys(audit: Audit) -> str:
