@@ -54,7 +54,7 @@ class Repaired:
         removed: How many rows were marked or deleted.
         aligned: How many rows were given the source's version, or lost a mark, to be carried again.
         marked: Whether they were marked.
-        equal: Whether nothing differs any more.
+        equal: Whether nothing differs any more; None where it could not be compared again.
         reasons: Why something could not be repaired.
     """
 
@@ -63,7 +63,7 @@ class Repaired:
     removed: int = 0
     aligned: int = 0
     marked: bool = False
-    equal: bool = False
+    equal: bool | None = None
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -77,6 +77,8 @@ class Repaired:
         if self.removed:
             rows = "deletion" if self.removed == 1 else "deletions"
             line += f", {self.removed:,} {rows} {'marked' if self.marked else 'applied'}"
+        if self.equal is None:
+            return f"{line}; not compared again"
         return f"{line}; compared again: {'equal' if self.equal else 'still different'}"
 
 

@@ -7,12 +7,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from prefect import task
 from prefect.client.schemas.objects import State, StateType
 
 from blocks.sources import MySQLSource, SQLiteSource
 from ferry.errors import ConnectionLostError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
+from flows.pipeline import repair
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
 from tests.harness.plain_runs import pages_of
@@ -171,6 +173,22 @@ def test_a_source_that_is_gone_half_way(shop: Any, monkeypatch: pytest.MonkeyPat
     told = "orders: 64 days compared, 3 rows, equal; not compared: from 2023-03-06 on, "
     assert told in str(state.message)
     assert "the server went away" in str(state.message)
+
+
+@ONE_ROUTE
+def test_a_repair_that_cannot_be_compared_again_says_so(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionLostError("the server went away")
+
+    shop.write_specs(orders={**SPEC, "retries": 0})
+    monkeypatch.setattr(repair, "compare_again", task(away))
+    in_target(shop, "DELETE FROM {} WHERE id = 2")
+    state = run(table="orders", **DAYS, repair="carry")
+    assert "the server went away" in str(state.message)
+    assert "orders: 1 window carried again; not compared again" in pages_of(state)["reconcile"]
+    assert len(shop.target("orders")) == 3
 
 
 @ONE_ROUTE
