@@ -212,6 +212,7 @@ def _ended(
         tried = {each.window for each in outcomes}
         skipped = sum(each.window not in tried for each in plan.windows if each.skipped)
         receipts[table] = landed
+        deleted = sum(r.rows_deleted for r in landed)
         superseded = sum(r.rows_superseded or 0 for r in landed)
         lines.append(
             f"{table}: {len(landed)} windows carried, {windows_of(failed)} failed, "
@@ -219,7 +220,8 @@ def _ended(
             f"{sum(r.rows_extracted for r in landed):,} read, "
             f"{sum(r.rows_inserted for r in landed):,} inserted, "
             f"{sum(r.rows_updated for r in landed):,} updated, "
-            f"{sum(r.rows_unchanged for r in landed):,} unchanged"
+            + (f"{deleted:,} deleted, " if deleted else "")
+            + f"{sum(r.rows_unchanged for r in landed):,} unchanged"
             + (f", {superseded:,} superseded" if superseded else "")
         )
         failures += failed

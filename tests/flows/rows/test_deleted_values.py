@@ -9,6 +9,7 @@ import pytest
 
 from blocks.sources import MySQLSource
 from ferry.errors import SchemaError
+from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -71,3 +72,17 @@ def test_text_that_marks_rows_needs_the_values(journey: Any):
     journey.write_specs(users=SPEC)
     with pytest.raises(SchemaError, match=r"such as `deleted_values: \[Y\]`"):
         sync_table(table="users", **FIRST)
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_a_backfill_tells_how_many_were_deleted(journey: Any):
+    journey.sql("CREATE TABLE users (id INT PRIMARY KEY, state INT, modified DATETIME)")
+    spec = {**SPEC, "deleted_column": "state", "deleted_values": [2]}
+    journey.write_specs(users=spec)
+    put(journey, *((number, 1) for number in range(5)))
+    days = {"start_date": date(2023, 1, 5), "end_date": date(2023, 1, 6), "reprocess": "all"}
+    first: Any = backfill(table="users", **days, return_state=True)
+    assert first.message.endswith("; 5 read, 5 inserted, 0 updated, 0 unchanged")
+    put(journey, (0, 2), (1, 2), (2, 2))
+    again: Any = backfill(table="users", **days, return_state=True)
+    assert again.message.endswith("; 5 read, 0 inserted, 0 updated, 3 deleted, 2 unchanged")
