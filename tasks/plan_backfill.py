@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from datetime import datetime
+from itertools import accumulate, pairwise
 
 from prefect import task
 
@@ -113,8 +114,14 @@ def _with_rows(
     if in_all is None or any(rows is None for rows in guesses):
         return planned
     scale = min(1.0, in_all / max(1, sum(filter(None, guesses))))
-    return tuple(
-        dataclasses.replace(each, rows=round((rows or 0) * scale / len(stretch)))
+    shares = (
+        (rows or 0) * scale / len(stretch)
         for stretch, rows in zip(stretches, guesses, strict=True)
-        for each in stretch
+        for _ in stretch
+    )
+    # Their sums are rounded, not they: less than half a row of each window would come to none.
+    sums = [0, *map(round, accumulate(shares))]
+    return tuple(
+        dataclasses.replace(each, rows=after - before)
+        for each, (before, after) in zip(planned, pairwise(sums), strict=True)
     )

@@ -183,11 +183,14 @@ class PriceAPISource(Source):
         return datetime.now(UTC)
 
     def estimate_rows(self, query: ExtractQuery) -> int | None:
-        """Five days of trading a week for each symbol; None without both bounds."""
+        """A row for each symbol and day from Monday to Friday; None without both bounds."""
         first, end = _bounds(query)
         if first is None or end is None:
             return None
-        return (end - first).days * 5 // 7 * len(self.symbols)
+        # Its days are counted: of 5/7 of each, single days' would come to none, or to seven a week.
+        weeks, more = divmod((end - first).days, 7)
+        trading = 5 * weeks + sum((first.weekday() + day) % 7 < 5 for day in range(more))
+        return trading * len(self.symbols)
 
     def _values(self, table: TableName, column: str) -> list[Any]:
         schema = self.describe(table)
