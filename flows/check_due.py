@@ -187,7 +187,7 @@ class _Check:
             ):
                 self._report.note(f"{deadline.spec.name} is late")
         elif state is DeadlineState.ARRIVED:
-            notice = arrived_notice(deadline, arrived, datetime.now(UTC))
+            notice = arrived_notice(deadline, arrived)
             if notify_over(claim, notice, self._slug, DeadlineState.ARRIVED):
                 self._report.note(f"{deadline.spec.name} has arrived after all")
         elif state is DeadlineState.KEPT and claim.take(DeadlineState.KEPT):

@@ -30,14 +30,16 @@ def late_table_notice(deadline: Deadline, arrived: Arrival) -> Notice:
     )
 
 
-def arrived_notice(deadline: Deadline, arrived: Arrival, now: datetime) -> Notice:
-    """The table was told to be late, and is there now."""
-    late = now - deadline.due_at
+def arrived_notice(deadline: Deadline, arrived: Arrival) -> Notice:
+    """The table was told to be late, and is there now.
+
+    Since when it is there is not told: nobody may have looked for days.
+    """
     last = arrived.last_receipt
     return Notice(
         f"Ferry: {_what(deadline)} has arrived after all",
-        f"It was due {deadline.spec.due} {deadline.spec.zone} on {deadline.day}, and is there some "
-        f"{late.total_seconds() / 60:,.0f} min later.\n"
+        f"It was due {deadline.spec.due} {deadline.spec.zone} on {deadline.day}, and is there "
+        "now.\n"
         f"Last receipt: {_moment(last, deadline) if last else 'none'}",
     )
 
