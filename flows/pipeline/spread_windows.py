@@ -118,8 +118,8 @@ class Spread:
         """Carry the groups; one that fails does not stop the others, but three that are refused.
 
         A run that crashed is begun again; its windows that had landed
-        are not done again. When this run is cancelled, so are those under way; not when it was
-        begun once more, for then they are the new attempt's, which finds them.
+        are not done again. When this run is cancelled, so are those under way; not when it was, or
+        is to be, begun once more, for then they are the new attempt's, which finds them.
 
         Raises:
             ConfigurationError: There is no deployment to run.
@@ -129,7 +129,7 @@ class Spread:
             try:
                 self._feed(deque(groups), batches, own, report)
             except BaseException:
-                if not own.begun_again:
+                if not own.goes_on():
                     self._cancel()
                 raise
         outcomes = self._gather(batches)
@@ -192,11 +192,11 @@ class Spread:
     def _begin(self, group: Group) -> None:
         """Hand the group to the pool, or find the run that an earlier attempt of this one began.
 
-        One that is over is left behind, whatever its end: these windows have not landed, or have to
-        land once more.
+        One that is over, or is being cancelled, is left behind, whatever its end: these windows
+        have not landed, or have to land once more.
         """
         run = self._run(group)
-        while run.state and run.state.is_final():
+        while run.state and (run.state.is_final() or run.state.is_cancelling()):
             group = replace(group, attempt=group.attempt + 1)
             run = self._run(group)
         self._under_way[run.id] = group

@@ -17,12 +17,15 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import Abort, PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 LOOK_EVERY_SECONDS = 10.0
+TO_COME = (StateType.SCHEDULED, StateType.PENDING)
+"""What a run that was under way is in when another attempt of it is to come."""
 
 
 class OwnState:
@@ -52,6 +55,18 @@ class OwnState:
         if self._why:
             self._log.warning("this run stops: %s", self._why)
             raise Abort(self._why)
+
+    def goes_on(self) -> bool:
+        """Whether the run goes on as another attempt, or is to.
+
+        Its server is asked: whoever evicts a process puts its run off before. One that cannot be
+        asked leaves it at what is known.
+        """
+        if self._id and not self.begun_again:
+            with suppress(PrefectException, httpx.HTTPError), get_client(sync_client=True) as asked:
+                state = asked.read_flow_run(UUID(str(self._id))).state
+                self.begun_again = state is not None and state.type in TO_COME
+        return self.begun_again
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_EVERY_SECONDS):

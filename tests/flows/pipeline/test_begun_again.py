@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from prefect import flow
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import Abort, PrefectHTTPStatusError
+from prefect.exceptions import Abort, PrefectHTTPStatusError, TerminationSignal
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Running
+from prefect.states import (
+    AwaitingRetry,
+    Cancelled,
+    Cancelling,
+    Completed,
+    Pending,
+    Running,
+    Scheduled,
+)
 
 from flows.pipeline import spread_windows
 from flows.pipeline.spread_windows import Group, Spread
@@ -70,6 +79,56 @@ def test_an_old_process_cancels_what_it_began_only_if_the_run_does_not_go_on_els
     parent(return_state=True)
     found = api.flow_run(begun[0].id).state
     assert found and (found.is_cancelling() or found.is_cancelled()) is cancelled
+
+
+@pytest.mark.parametrize(
+    ("state", "cancelled"),
+    [(AwaitingRetry(), False), (Pending(), False), (Running(), True)],
+    ids=["to be begun again", "taken again", "not to be begun again"],
+)
+def test_a_process_that_is_evicted_leaves_what_it_began_to_the_attempt_that_is_to_come(
+    api: Api, monkeypatch: pytest.MonkeyPatch, state: State[Any], cancelled: bool
+) -> None:
+    """`prefect flow-run execute`, told to end, puts the run off before it ends the process."""
+    begun: list[FlowRun] = []
+
+    def evicted(*_: Any) -> None:
+        api.client.set_flow_run_state(UUID(str(flow_run.id)), state, force=True)
+        raise TerminationSignal(signal.SIGTERM)
+
+    monkeypatch.setattr(Spread, "_feed", evicted)
+
+    @flow
+    def parent() -> None:
+        spread = Spread("nps", str(flow_run.id), cast(Any, None), runs=1, max_concurrency=1)
+        begun.append(api.client.create_flow_run(group_of_windows))
+        spread._under_way[begun[0].id] = Group((), "2023-07-01")
+        with pytest.raises(TerminationSignal):
+            spread.carry([], lambda *counts: None)
+
+    parent(return_state=True)
+    found = api.flow_run(begun[0].id).state
+    assert found and (found.is_cancelling() or found.is_cancelled()) is cancelled
+
+
+@pytest.mark.parametrize("left", [Cancelling(), Cancelled(), Completed()], ids=lambda s: s.name)
+def test_a_run_that_is_being_cancelled_is_left_behind_and_its_windows_are_carried(
+    monkeypatch: pytest.MonkeyPatch, left: State[Any]
+) -> None:
+    """An earlier attempt cancelled it: it would carry none of what it has not carried yet."""
+    runs: dict[int, Any] = {
+        1: SimpleNamespace(id=uuid4(), state=left),
+        2: SimpleNamespace(id=uuid4(), state=Scheduled()),
+    }
+    monkeypatch.setattr(Spread, "_run", lambda self, group: runs[group.attempt])
+
+    @flow
+    def parent() -> None:
+        spread = Spread("nps", str(flow_run.id), cast(Any, None), runs=1, max_concurrency=1)
+        spread._begin(Group((), "2023-07-01"))
+        assert spread._under_way == {runs[2].id: Group((), "2023-07-01", attempt=2)}
+
+    parent()
 
 
 def test_a_group_is_handed_over_as_soon_as_prefect_can_be_asked_again(
