@@ -25,7 +25,7 @@ from blocks.stages.parts.windows import WindowNumbers
 from ferry.batch import PIECE_NUMBER, WINDOW_NUMBER, Batch, CursorValue, Extract, ExtractQuery
 from ferry.capabilities import Capabilities
 from ferry.cursors import cursor_line
-from ferry.errors import ApartError, IncompleteReadError, StaleReadError
+from ferry.errors import ApartError, DataError, IncompleteReadError, SchemaError, StaleReadError
 from ferry.fingerprints.sums import summed
 from ferry.plan import BatchPlan, range_count, window_bounds
 from ferry.specs.tables import TableSpec
@@ -81,9 +81,13 @@ def extract(
             shutil.rmtree(batch.folder, ignore_errors=True)
             watch = watch_cursor(batch, query.schema, plan.watermark)
             pieces = None
-            if not goes_on_by_ids(batch, watch):
-                pieces = staged_pieces(batch, plan, source, stage, capabilities)
-            extracted, read = _read_into_parts(batch, plan, source, capabilities, watch, pieces)
+            try:
+                if not goes_on_by_ids(batch, watch):
+                    pieces = staged_pieces(batch, plan, source, stage, capabilities)
+                extracted, read = _read_into_parts(batch, plan, source, capabilities, watch, pieces)
+            except (SchemaError, DataError):  # as of a column that is not there any more
+                _refuse_altered(spec, query, source)
+                raise
             if watch and plan.watermark:
                 log_ids_begun_anew(batch, watch, plan.watermark, source)
         if watch:

@@ -135,6 +135,10 @@ def test_a_column_dropped_in_the_source_is_not_emptied_in_the_target(shop: Any) 
     [
         (EMBEDDED, "DATE", "ADD COLUMN w INT DEFAULT 7", (None, 7)),
         (MYSQL, "DATETIME", "MODIFY v TIMESTAMP NULL", (datetime(2023, 1, 1, 7, tzinfo=UTC),)),
+        (MYSQL, "DATE", "MODIFY v DATETIME", (datetime(2023, 1, 1, 7),)),
+        (MYSQL, "FLOAT", "MODIFY v DOUBLE", (0.1,)),
+        (MYSQL, "FLOAT", "RENAME COLUMN v TO w", (0.5,)),
+        (MYSQL, "FLOAT", "DROP COLUMN v", ()),
     ],
     indirect=["route"],
 )
