@@ -58,7 +58,7 @@ def show_summary(
 ) -> None:
     """Show a summary on the page of the current run, as the artifact `summary-<name>`.
 
-    Only the columns of the grain and the measures are shown. It never fails the run: what cannot
+    Of values it shows only those of the grain and the measures. It never fails the run: what cannot
     be shown is logged.
 
     Args:
@@ -75,7 +75,14 @@ def show_summary(
         rows = SummaryRows(spec.grain, spec.measures, by, before, after, in_sight)
         charts = [_chart(name, rows, measure) for measure in spec.measures]
         facts = [spec.description.strip(), f"Owner: {escaped(spec.owner)}"]
-        parts = [f"# {escaped(name)}", *facts, *_newest(rows), *_checks(checks), *charts]
+        parts = [
+            f"# {escaped(name)}",
+            *facts,
+            *_newest(rows),
+            *_columns(spec),
+            *_checks(checks),
+            *charts,
+        ]
         create_markdown_artifact(
             "\n\n".join(filter(None, parts)) + "\n",
             key=re.sub("[^a-z0-9]+", "-", f"summary-{name}".lower()).strip("-"),
@@ -174,6 +181,13 @@ def _measure(row: ComparedRow, name: str) -> str:
     before = row.before[name]
     by = increase(before, now)
     return f"{cell(before)} → {cell(now)}" + (f" ({by})" if by else "")
+
+
+def _columns(spec: SummarySpec) -> Iterator[str]:
+    """What each column tells, in its author's words."""
+    yield "## Columns"
+    lines = [[escaped(name), escaped(each.description)] for name, each in spec.columns.items()]
+    yield table(["column", "what it tells"], lines)
 
 
 def _checks(checks: Sequence[CheckOutcome]) -> Iterator[str]:

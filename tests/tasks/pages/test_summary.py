@@ -244,6 +244,20 @@ def test_a_grain_of_more_than_the_time_has_a_line_for_each_of_its_values(show: S
     assert r"\!\[x\](http://x/y)" in page.text  # no image from elsewhere
 
 
+def test_what_each_column_tells_is_shown_as_its_author_describes_it(show: Show) -> None:
+    spec = spec_of(("day", "channel"), ("nps",))
+    told = "In percent | of *responses*,\nwithout those that gave none."
+    described = spec.columns["nps"].model_copy(update={"description": told})
+    spec = spec.model_copy(update={"columns": spec.columns | {"nps": described}})
+    page = show(NOTHING, NOTHING, spec)
+    _, columns = page.text.split("## Columns")
+    assert re.findall(r"^\| (\w+) \| (.*) \|$", columns, re.MULTILINE)[-3:] == [
+        ("day", "What day tells."),
+        ("channel", "What channel tells."),
+        ("nps", r"In percent \| of \*responses\*, without those that gave none."),
+    ]
+
+
 def test_only_the_summary_s_own_columns_are_shown(show: Show) -> None:
     after = nps(january(1, 2)).assign(email="p1anted@example.org")
     assert "p1anted" not in show(NOTHING, after).text
