@@ -107,7 +107,7 @@ def replace_from(
         return Written()
     if load.cursor is None:
         return replace_all(tx, load, capabilities)
-    if start is None and not load.into_empty and tx.fetch(sql.any_row(load.target)):
+    if start is None and not load.into_empty:
         start = tx.fetch(sql.lowest_and_highest(load.staging, load.cursor))[0][0]
         comparable = tx.fetch(sql.any_row(load.target, with_value_in=load.cursor))
         if start is None or not comparable:

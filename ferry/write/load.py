@@ -45,6 +45,7 @@ class Load:
         staging: The table that holds the batch; None for an empty batch.
         columns: The batch's columns.
         rows: Rows in the staging table.
+        into_empty: Whether the target has no rows.
         key: Columns that identify a row; empty if there are none.
         cursor: Column that the batch's bounds are on; None if there is none.
         version: Column that tells which version of a row is newer; None if it is the cursor.
@@ -54,7 +55,6 @@ class Load:
         deleted: How a row is marked as deleted, when deletions are to be applied; None to carry
             them over.
         others_landed: Whether other batches of the table have landed since this one was read.
-        into_empty: Whether the target has no rows; None if nobody has looked.
         allow_empty: Whether a copy of no rows may empty a target that has some.
         max_shrink_percent: By how much what replaces rows may shrink the target; None for no limit.
         any_may_win: Whether of rows of one key that differ, and of which none is newer, any one may
@@ -67,6 +67,7 @@ class Load:
     staging: TableName | None
     columns: tuple[Column, ...]
     rows: int
+    into_empty: bool
     key: tuple[Column, ...] = ()
     cursor: str | None = None
     version: str | None = None
@@ -74,7 +75,6 @@ class Load:
     unique_key: bool = False
     deleted: Deletion | None = None
     others_landed: bool = False
-    into_empty: bool | None = None
     allow_empty: bool = False
     max_shrink_percent: int | None = None
     any_may_win: bool = False

@@ -49,10 +49,7 @@ def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Writ
     whole = load.rows_by_window or (load.rows,)
     if load.staging is None:
         return [Written()] * len(whole)
-    empty = load.into_empty
-    if empty is None:
-        empty = not tx.fetch(sql.any_row(load.target))
-    if empty:
+    if load.into_empty:
         if load.unique_key and load.deleted is None:
             insert(tx, load, capabilities)
             return [Written(inserted=rows) for rows in whole]

@@ -71,6 +71,7 @@ def load(rows: Sequence[tuple[Any, ...]], **changes: Any) -> Load:
         "staging": STAGING if rows else None,
         "columns": COLUMNS,
         "rows": len(rows),
+        "into_empty": False,
         "key": KEY,
         "cursor": "modified",
         "any_may_win": True,
@@ -80,5 +81,6 @@ def load(rows: Sequence[tuple[Any, ...]], **changes: Any) -> Load:
 
 def upserted(engine: Engine, load: Load, capabilities: Capabilities) -> Written:
     """What became of a batch's rows, of all its windows together."""
+    load = replace(load, into_empty=not engine.fetch(sql.any_row(load.target)))
     each = upsert(engine, load, capabilities)
     return Written(*(sum(getattr(one, field.name) for one in each) for field in fields(Written)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from unittest.mock import call, patch
 
 import pytest
 
 from ferry.errors import DataError
 from ferry.schema import DataType, Kind
+from ferry.statements import any_row
 from ferry.write.algorithms import replace_all, replace_from
 from ferry.write.load import Written
 from tests.harness.write_engine import CAPABILITIES, COLUMNS, STAGING, TARGET, Engine, load
@@ -84,7 +86,16 @@ def test_append_of_all_there_is_keeps_what_the_source_has_forgotten(engine: Engi
     assert landed == Written(inserted=1, unchanged=1)
     assert engine.rows() == [*forgotten, *batch]
     engine.put(TARGET, [])
-    assert replace_from(engine, load(batch, key=()), None, CAPABILITIES) == Written(inserted=2)
+    first = load(batch, key=(), into_empty=True)
+    assert replace_from(engine, first, None, CAPABILITIES) == Written(inserted=2)
+
+
+def test_whether_the_target_has_rows_is_not_asked_again_under_the_lock(engine: Engine):
+    engine.put(TARGET, [(1, 0, 1, "a", None)])
+    engine.put(STAGING, batch := [(2, 0, 2, "b", None)])
+    with patch.object(engine, "fetch", wraps=engine.fetch) as asked:
+        replace_from(engine, load(batch, key=()), None, CAPABILITIES)
+    assert call(any_row(TARGET)) not in asked.mock_calls
 
 
 def test_append_by_a_cursor_that_no_row_of_the_target_has_is_refused(engine: Engine):
