@@ -70,8 +70,6 @@ def copy(
         ConnectionLostError, BusyError: A retry may help.
     """
     with located(batch, "copy", warehouse):
-        if staged.rows == 0:
-            return Copied(None, 0)
         table = new_staging_table(batch.id, batch.spec.name, warehouse)
         try:
             _make(table, staged.layout.columns, warehouse)

@@ -34,7 +34,7 @@ _NEEDS_COPY = (Kind.BINARY, Kind.JSON)
 @task(name="stage", task_run_name="stage {batch}", **STEP)
 @explains
 def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
-    """Upload the parts and, last, the manifest; an empty or tiny batch needs neither.
+    """Upload the parts and, last, the manifest; a tiny batch needs neither.
 
     Of a large full copy, extract has uploaded the parts already (`tasks.staged_pieces`). Safe
     to repeat: every attempt has keys of its own, and nothing reads a prefix.
@@ -81,13 +81,12 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
 
 def goes_by_insert(spec: TableSpec, extracted: Extract) -> bool:
     """Whether the rows are few, small and plain enough for one INSERT of bound values."""
-    if extracted.rows == 0 or extracted.staged:
-        return not extracted.rows
     columns = extracted.layout.columns
     plain = not any(column.type.kind in _NEEDS_COPY for column in columns)
     literals = extracted.rows * len(columns) * _LITERAL_BYTES
     small = extracted.content_bytes + literals <= INSERT_BYTES
-    return plain and small and extracted.rows <= spec.insert_rows
+    few = extracted.rows <= spec.insert_rows and not extracted.staged
+    return plain and small and few
 
 
 def prefix(spec: TableSpec) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect.logging import disable_run_logger
 
+from ferry.batch import Copied, Staged
 from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import Mode
 from flows.pipeline.make_batch import Dates, load_route, make_batch
@@ -46,8 +47,10 @@ def read_now_land_later(
         )
         if read_at:
             extracted = replace(extracted, read_at=read_at)
-        staged = stage.fn(batch, extracted, route.stage)
-        copied = copy.fn(batch, extracted, staged, route.stage, route.warehouse)
+        staged, copied = Staged((), None, extracted.layout, 0), Copied(None, 0)
+        if extracted.rows:
+            staged = stage.fn(batch, extracted, route.stage)
+            copied = copy.fn(batch, extracted, staged, route.stage, route.warehouse)
     meanwhile()
     with disable_run_logger():
         try:
