@@ -5,7 +5,7 @@ They keep within what every warehouse accepts, as those of `ferry.statements` do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ferry.schema import Column, Kind, TableName
 from ferry.statements import PARAM, Statement, column_list, quoted, table_sql
@@ -40,7 +40,7 @@ def _equal(left: str, right: str, column: Column, pads_text: bool) -> str:
     return equal
 
 
-def delete_known(
+def known(
     staging: TableName,
     target: TableName,
     columns: Sequence[Column],
@@ -48,71 +48,25 @@ def delete_known(
     version: str | None,
     *,
     pads_text: bool,
-    using: bool,
     repeated: Sequence[RepeatedTimes] = (),
     deleted: Statement | None = None,
-    narrowed: Callable[[Statement], Statement] = Statement.of,
 ) -> Statement:
-    """Take out of the staging table what the target has already: the same row, or a newer one.
+    """The condition that the target has a row of the staging table already, or a newer one.
 
     A row without a version is older than one that has one; of two versions within one stretch of
     `repeated` times neither is older. A row whose deletion is to be applied
-    (`deleted` is the condition for it) stays, even if the target has it. When a row was read makes
-    no difference. `narrowed` holds what ends with its conditions to a range of the target.
+    (`deleted` is the condition for it) is not known, even if the target has it. When a row was read
+    makes no difference. What is added at its end is a condition on the target's rows.
     """
-    known = _known(staging, target, columns, key, version, pads_text, deleted, repeated)
-    return _delete_joined(staging, target, narrowed(known), using)
-
-
-def count_unknown(
-    staging: TableName,
-    target: TableName,
-    columns: Sequence[Column],
-    key: Sequence[Column],
-    version: str | None,
-    *,
-    pads_text: bool,
-    repeated: Sequence[RepeatedTimes],
-    deleted: Statement | None,
-    narrowed: Callable[[Statement], Statement],
-) -> Statement:
-    """How many rows `delete_known`, of the same arguments, would leave in the staging table.
-
-    A key that the target has more than once counts no row twice. `narrowed` holds a statement that
-    ends with its conditions to a range of the target.
-    """
-    known = _known(staging, target, columns, key, version, pads_text, deleted, repeated)
-    joined = narrowed(
-        Statement(
-            f"SELECT COUNT(*) FROM {table_sql(staging)} "
-            f"LEFT JOIN {table_sql(target)} ON {known.sql}",
-            known.values,
-        )
-    )
-    name = f"{table_sql(target)}.{quoted(key[0].name)}"
-    return Statement(f"{joined.sql} WHERE {name} IS NULL", joined.values)
-
-
-def _known(
-    staging: TableName,
-    target: TableName,
-    columns: Sequence[Column],
-    key: Sequence[Column],
-    version: str | None,
-    pads_text: bool,
-    deleted: Statement | None,
-    repeated: Sequence[RepeatedTimes],
-) -> Statement:
-    """The condition that a row of the staging table is in the target already, or a newer one."""
     ours, theirs = table_sql(staging), table_sql(target)
     same = " AND ".join(
         same_value(f"{ours}.{quoted(c.name)}", f"{theirs}.{quoted(c.name)}", c, pads_text)
         for c in columns
         if c not in key and not c.read_time
     )
-    known = f"({same or '1 = 1'})"
+    alike = f"({same or '1 = 1'})"
     if deleted:
-        known = f"({known} AND NOT {deleted.sql})"
+        alike = f"({alike} AND NOT {deleted.sql})"
     values = deleted.values if deleted else ()
     if version:
         there, new = f"{theirs}.{quoted(version)}", f"{ours}.{quoted(version)}"
@@ -121,9 +75,23 @@ def _known(
             same_times = within_one(there, new, repeated)
             older += f" AND NOT {same_times.sql}"
             values = (*same_times.values, *values)
-        known = f"({older} OR ({there} IS NOT NULL AND {new} IS NULL) OR {known})"
+        alike = f"({older} OR ({there} IS NOT NULL AND {new} IS NULL) OR {alike})"
     one = same_key(staging, target, key, pads_text)
-    return Statement(f"{one} AND {known}", values)
+    return Statement(f"{one} AND {alike}", values)
+
+
+def count_unknown(
+    staging: TableName, target: TableName, known: Statement, key: Sequence[Column]
+) -> Statement:
+    """How many rows of the staging table are not `known`.
+
+    A key that the target has more than once counts no row twice.
+    """
+    return Statement(
+        f"SELECT COUNT(*) FROM {table_sql(staging)} LEFT JOIN {table_sql(target)} ON {known.sql} "
+        f"WHERE {table_sql(target)}.{quoted(key[0].name)} IS NULL",
+        known.values,
+    )
 
 
 def within_one(left: str, right: str, stretches: Sequence[RepeatedTimes]) -> Statement:
@@ -152,7 +120,7 @@ def count_undecided(
 ) -> Statement:
     """How many rows of the staging table have one in the target that is no older and no newer.
 
-    To be asked when those that are alike have been taken out of it (`delete_known`).
+    To be asked when those that are alike have been taken out of it (`known`).
     """
     sql = (
         f"SELECT COUNT(*) FROM {table_sql(target)}, {table_sql(staging)} "
@@ -206,11 +174,11 @@ def delete_matching(
     What is added at its end is a condition on the target's rows.
     """
     same = Statement(same_key(target, staging, key, pads_text))
-    return _delete_joined(target, staging, same, using)
+    return delete_joined(target, staging, same, using=using)
 
 
-def _delete_joined(
-    table: TableName, other: TableName, condition: Statement, using: bool
+def delete_joined(
+    table: TableName, other: TableName, condition: Statement, *, using: bool
 ) -> Statement:
     """Take out of a table the rows that meet a condition together with a row of the other."""
     head, joined = f"DELETE FROM {table_sql(table)}", table_sql(other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ferry import statements as sql
@@ -212,32 +213,13 @@ class _Overlap:
 
     def is_all_known(self) -> bool:
         """Whether the target has all rows already, as they are or newer."""
-        unknown = merge.count_unknown(
-            *self._tables,
-            self.load.columns,
-            self.load.key,
-            self._version,
-            pads_text=self.capabilities.pads_text,
-            repeated=self.load.repeated,
-            deleted=self.marked,
-            narrowed=self._narrowed,
-        )
+        unknown = merge.count_unknown(*self._tables, self._known, self.load.key)
         return not self.tx.fetch(unknown)[0][0]
 
     def take_out_known(self) -> int:
         """Take those rows out of the staging table; returns how many."""
-        known = merge.delete_known(
-            *self._tables,
-            self.load.columns,
-            self.load.key,
-            self._version,
-            pads_text=self.capabilities.pads_text,
-            using=self.capabilities.deletes_using,
-            repeated=self.load.repeated,
-            deleted=self.marked,
-            narrowed=self._narrowed,
-        )
-        return self.tx.execute(known)
+        using = self.capabilities.deletes_using
+        return self.tx.execute(merge.delete_joined(*self._tables, self._known, using=using))
 
     def refuse_undecided(self) -> None:
         """Refuse rows that differ from the target's, with nothing to tell which is newer.
@@ -277,6 +259,20 @@ class _Overlap:
             using=self.capabilities.deletes_using,
         )
         return count.agreed(removed, self.tx.execute(self._narrowed(ours))), gone
+
+    @cached_property
+    def _known(self) -> Statement:
+        """The condition that the target has one of its rows already, as it is or newer."""
+        known = merge.known(
+            *self._tables,
+            self.load.columns,
+            self.load.key,
+            self._version,
+            pads_text=self.capabilities.pads_text,
+            repeated=self.load.repeated,
+            deleted=self.marked,
+        )
+        return self._narrowed(known)
 
     @property
     def _tables(self) -> tuple[TableName, TableName]:

@@ -57,17 +57,10 @@ def test_values_stay_in_the_order_of_their_marks_when_statements_are_put_togethe
     using: bool,
 ) -> None:
     gone = Deletion(Column("gone", DataType(Kind.TEXT)), ("Y", "y")).condition(pads_text=True)
-    narrow = merge.delete_known(
-        STAGING,
-        TARGET,
-        (*ODD, Column("v", INT)),
-        ODD[:1],
-        "v",
-        pads_text=True,
-        using=using,
-        deleted=gone,
-        narrowed=lambda known: sql.only_within(known, TARGET, "%s", 10, 20),
-    )
+    columns = (*ODD, Column("v", INT))
+    known = merge.known(STAGING, TARGET, columns, ODD[:1], "v", pads_text=True, deleted=gone)
+    within = sql.only_within(known, TARGET, "%s", 10, 20)
+    narrow = merge.delete_joined(STAGING, TARGET, within, using=using)
     assert narrow.values == ("Y", 1, "y", 1, 10, 20)
     assert narrow.sql.index("OCTET_LENGTH") < narrow.sql.index("BETWEEN")
     assert sql.only_within("SELECT 1 WHERE 1 = 1", TARGET, "v", 1, 2).values == (1, 2)
@@ -77,16 +70,16 @@ def test_rows_known_by_another_table_are_deleted_by_what_the_engine_has() -> Non
     def ranged(whole: Statement) -> Statement:
         return sql.only_within(whole, TARGET, "%s", 1, 2)
 
-    rules = (STAGING, TARGET, ODD[:1], ODD[:1], None)
-    known = merge.delete_known(*rules, pads_text=False, using=False, narrowed=ranged)
+    known = ranged(merge.known(STAGING, TARGET, ODD[:1], ODD[:1], None, pads_text=False))
     same = """"ferry"."stg"."margin_%""\" = "raw"."t?%s"."margin_%""\""""
     within = '"raw"."t?%s"."%s" BETWEEN ? AND ?'
     # The condition on the other table's rows stays where that table is named.
-    assert known.rendered("?") == (
+    exists = merge.delete_joined(STAGING, TARGET, known, using=False)
+    assert exists.rendered("?") == (
         'DELETE FROM "ferry"."stg" WHERE EXISTS (SELECT 1 FROM "raw"."t?%s" '
         f"WHERE {same} AND (1 = 1) AND {within})"
     )
-    joined = merge.delete_known(*rules, pads_text=False, using=True, narrowed=ranged)
+    joined = merge.delete_joined(STAGING, TARGET, known, using=True)
     assert joined.rendered("?") == (
         f'DELETE FROM "ferry"."stg" USING "raw"."t?%s" WHERE {same} AND (1 = 1) AND {within}'
     )

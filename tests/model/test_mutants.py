@@ -24,10 +24,10 @@ from tests.model.world import Hazard, Kind, make_world
 
 def _an_older_row_wins() -> Any:
     """An upsert that does not look which version is newer."""
-    known = merge.delete_known
+    known = merge.known
     return patch.object(
         merge,
-        "delete_known",
+        "known",
         lambda s, t, columns, key, version, **how: known(s, t, columns, key, None, **how),
     )
 

@@ -138,11 +138,10 @@ def test_a_deletion_in_the_repeated_hour_is_applied() -> None:
 
 def test_without_repeated_times_no_statement_says_a_word_of_them() -> None:
     rules = (STAGING, TARGET, ORDERS, ORDERS[:1], "updated_at")
-    how: dict[str, Any] = {"pads_text": False, "using": True}
     there, new = '"main"."target"."updated_at"', '"main"."staging"."updated_at"'
     older = f"({there} > {new} OR ({there} IS NOT NULL AND {new} IS NULL) OR ("
-    assert older in merge.delete_known(*rules, **how).sql
-    assert older not in merge.delete_known(*rules, **how, repeated=BERLIN).sql
+    assert older in merge.known(*rules, pads_text=False).sql
+    assert older not in merge.known(*rules, pads_text=False, repeated=BERLIN).sql
     equal = f"AND ({there} = {new} OR ({there} IS NULL AND {new} IS NULL))"
     undecided = merge.count_undecided(STAGING, TARGET, ORDERS[:1], "updated_at", pads_text=False)
     assert undecided.sql.endswith(equal)
