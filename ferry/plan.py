@@ -90,11 +90,7 @@ def choose_window(
     """
     chosen: Mode = mode or spec.mode
     if chosen == "window" and not spec.key:
-        raise RequestError(
-            "mode window needs a key",
-            table=str(spec.target),
-            todo="Add `key` to the table's spec, or choose another mode.",
-        )
+        raise no_window_without_key(str(spec.target))
     if chosen != "window":
         if run_date or window_start or window_end:
             raise RequestError(
@@ -174,7 +170,6 @@ def plan_query(
         own: The window without the lookback (`ferry.lookback`); None if it has none.
 
     Raises:
-        RequestError: A window of a table without a key.
         SchemaError: A column that the spec names is missing, the cursor is of no use as one, or
             nobody says which of several columns it is.
     """
@@ -186,8 +181,6 @@ def plan_query(
     check_version(spec, columns)
     cursor = choose_cursor(spec, columns, mode)
     zone = spec.wall_clock_zone
-    if mode == "window" and not spec.key:
-        raise no_window_without_key(str(spec.target))
     if spec.cursor_unit and cursor:
         _refuse_no_unix_time(spec, cursor)
     if mode == "full":

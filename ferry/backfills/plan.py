@@ -11,7 +11,7 @@ from ferry.bounded import MAX_REASONS, first_of
 from ferry.coverage.standings import Coverage, Status
 from ferry.cursors import counts_no_time, find_cursor
 from ferry.day_ranges import DayRange, Granularity, check_ends, check_start_date
-from ferry.errors import RequestError
+from ferry.errors import RequestError, no_window_without_key
 from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import LOADED, Receipt
 from ferry.schema import Column, Kind
@@ -170,12 +170,7 @@ def check_table(spec: TableSpec) -> None:
             todo="It has no windows: one run of sync-table reloads all of it.",
         )
     if not spec.key:
-        raise RequestError(
-            "a table without a key cannot be backfilled",
-            table=str(spec.target),
-            expected="a key, so that a row that is there already is not doubled",
-            todo="Add `key` to the table's spec.",
-        )
+        raise no_window_without_key(str(spec.target))
 
 
 def why_no_windows(spec: TableSpec, columns: tuple[Column, ...], granularity: Granularity) -> str:

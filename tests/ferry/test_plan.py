@@ -51,7 +51,7 @@ def test_dates_for_a_table_that_takes_none_are_refused(dates: dict, mode: str):
 
 
 def test_mode_window_without_a_key_is_refused():
-    with pytest.raises(RequestError, match="mode window needs a key"):
+    with pytest.raises(RequestError, match="a table without a key has no windows"):
         choose_window(spec(mode="full", key=[]), scheduled_start=START, mode="window")
 
 

@@ -74,7 +74,7 @@ def test_a_zone_that_is_none_is_refused() -> None:
 def test_tables_without_windows_or_key_are_refused() -> None:
     with pytest.raises(RequestError, match="mode full cannot be backfilled"):
         check_table(spec(mode="full"))
-    with pytest.raises(RequestError, match="without a key cannot be backfilled"):
+    with pytest.raises(RequestError, match="a table without a key has no windows"):
         check_table(spec(mode="watermark", key=[]))
     check_table(spec(mode="watermark"))
 
