@@ -1,38 +1,23 @@
-"""What only S3 does: its errors, timeouts, encryption, and its block."""
+"""What only S3 does: timeouts, what is read back, encryption, and its block."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import os
-import re
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import (
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    ReadTimeoutError,
-    SSLError,
-    SSOTokenLoadError,
-    TokenRetrievalError,
-    UnauthorizedSSOTokenError,
-)
 from prefect_aws import AwsCredentials
 from pydantic import ValidationError
 
 from blocks.stages import S3Stage
 from blocks.stages.digests import Digests
-from blocks.stages.s3_errors import explain
 from deployments.local.servers import S3, PrefectServer, RcloneS3, free_port
 from ferry.batch import PartFile, StagedFile
 from ferry.errors import (
@@ -42,147 +27,8 @@ from ferry.errors import (
     ConnectionLostError,
     DataError,
     FatalError,
-    FerryError,
 )
-
-SECRET = "s3cr3t-Key/that+must=not-show"
-WITH_TOKEN = "AssumeRoleWithWebIdentity"
-
-
-def stage(endpoint: str, bucket: str = "b", secret: str = SECRET, **fields: Any) -> S3Stage:
-    return S3Stage(
-        bucket_name=bucket,
-        credentials=AwsCredentials(
-            aws_access_key_id="ferry",
-            aws_secret_access_key=secret,
-            region_name="us-east-1",
-            aws_client_parameters={
-                "endpoint_url": endpoint,
-                "config": {"s3": {"addressing_style": "path"}},
-            },
-        ),
-        **{"max_attempts": 1, **fields},
-    )
-
-
-def refusal(code: str, operation: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": SECRET}}, operation)
-
-
-@pytest.fixture
-def part(tmp_path: Path) -> PartFile:
-    content = b"0123456789" * 100
-    path = tmp_path / "part-00000.csv.zst"
-    path.write_bytes(content)
-    return PartFile(path, 10, len(content), hashlib.sha256(content).hexdigest())
-
-
-@contextmanager
-def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers every request in this way; yields its URL and the methods it saw."""
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            seen.append(self.command)
-            if self.headers.get("Expect"):  # the client waits for this, or for a second
-                self.send_response_only(100)
-                self.end_headers()
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer(self)
-            self.close_connection = True
-
-        do_GET = do_PUT = do_HEAD = do_POST = handle_any  # noqa: N815
-
-        def log_message(self, *_: Any) -> None: ...
-
-    http = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}", seen
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
-
-
-def refuse(status: int, code: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        body = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>".encode()
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
-
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "kind"),
-    [
-        (404, "NoSuchBucket", AccessError),
-        (403, "AccessDenied", AccessError),
-        (403, "InvalidAccessKeyId", AccessError),
-        (403, "SignatureDoesNotMatch", AccessError),
-        (400, "ExpiredToken", AccessError),
-        (400, "KMS.DisabledException", AccessError),
-        (403, "SomethingNew", AccessError),
-        (503, "SlowDown", BusyError),
-        (500, "InternalError", BusyError),
-        (503, "RequestLimitExceeded", BusyError),
-        (429, "SomethingNew", BusyError),
-        (400, "RequestTimeout", ConnectionLostError),
-        (400, "BadDigest", ConnectionLostError),
-        (400, "AuthorizationHeaderMalformed", ConfigurationError),
-        (400, "SomethingNew", ConfigurationError),
-    ],
-)
-def test_every_refusal_has_its_place_in_the_tree_and_a_message_without_secrets(
-    part: PartFile, status: int, code: str, kind: type[FerryError]
-) -> None:
-    with (
-        server(refuse(status, code)) as (endpoint, _),
-        pytest.raises(FerryError) as caught,
-    ):
-        stage(endpoint, "my-bucket").put(part, "t/part")
-    assert type(caught.value) is kind
-    assert "'my-bucket'" in str(caught.value)
-    assert code in str(caught.value) or code == "NoSuchBucket"
-    assert SECRET not in str(caught.value)
-    assert isinstance(caught.value.__cause__, ClientError)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "told"),
-    [
-        (NoCredentialsError(), AccessError, "Fill in the credentials"),
-        (SSLError(endpoint_url="https://x", error="x"), AccessError, "the CA's file"),
-        (EndpointConnectionError(endpoint_url="https://x"), ConnectionLostError, "network"),
-        (ConnectTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),
-        (ReadTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),
-        (ConnectionResetError(), ConnectionLostError, "network"),
-        (OSError(5, "x"), FatalError, "disk"),
-        (refusal("PermanentRedirect", "PutObject"), ConfigurationError, "bucket's region"),
-        (refusal("AccessDenied", "AssumeRole"), AccessError, "role .* assumed .*sts:AssumeRole"),
-        (refusal("InvalidIdentityToken", WITH_TOKEN), AccessError, "assumed .*WithWebIdentity"),
-        (refusal("InvalidClientTokenId", "AssumeRole"), AccessError, "assumed .*access key id"),
-        (refusal("ExpiredTokenException", "AssumeRole"), AccessError, "assumed .*Renew"),
-        (refusal("Throttling", "AssumeRole"), BusyError, "role's keys"),
-        (refusal("IDPCommunicationError", WITH_TOKEN), ConnectionLostError, "token"),
-        (UnauthorizedSSOTokenError(), AccessError, "aws sso login, or use a role"),
-        (SSOTokenLoadError(error_msg=SECRET), AccessError, "aws sso login"),
-        (TokenRetrievalError(provider="sso", error_msg=SECRET), AccessError, "aws sso login"),
-    ],
-)
-def test_every_failure_of_the_client_has_its_place_in_the_tree(
-    error: Exception, kind: type[FerryError], told: str
-) -> None:
-    explained = explain(error, "b", "storing 'k'")
-    assert type(explained) is kind
-    assert re.search(told, str(explained))
-    assert "s3:PutObject" not in str(explained)
-    assert SECRET not in str(explained)
+from tests.blocks.stages.s3_server import SECRET, answers, refuse, server, stage
 
 
 def test_a_server_that_cannot_be_reached_is_worth_a_retry(part: PartFile) -> None:
@@ -215,21 +61,6 @@ def test_a_stream_that_is_cut_does_not_end_as_if_it_were_whole() -> None:
 
     with server(cut) as (endpoint, _), pytest.raises(ConnectionLostError):
         stage(endpoint).open(StagedFile("k", "", 1000, 1)).read()
-
-
-def answers(stored: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Takes what comes, and has something else, perhaps."""
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        content = stored if request.command == "GET" else b""
-        request.send_response(200)
-        for name, value in headers.items():
-            request.send_header(name.replace("_", "-"), value)
-        request.send_header("Content-Length", str(len(content)))
-        request.end_headers()
-        request.wfile.write(content)
-
-    return answer
 
 
 def test_what_was_stored_is_read_back_where_its_digest_is_not_told(part: PartFile) -> None:

@@ -1,0 +1,97 @@
+"""What S3 refuses, and what fails on the way there, as Ferry's errors."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    SSLError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+from blocks.stages.s3_errors import explain
+from ferry.batch import PartFile
+from ferry.errors import (
+    AccessError,
+    BusyError,
+    ConfigurationError,
+    ConnectionLostError,
+    FatalError,
+    FerryError,
+)
+from tests.blocks.stages.s3_server import SECRET, WITH_TOKEN, refusal, refuse, server, stage
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (404, "NoSuchBucket", AccessError),
+        (403, "AccessDenied", AccessError),
+        (403, "InvalidAccessKeyId", AccessError),
+        (403, "SignatureDoesNotMatch", AccessError),
+        (400, "ExpiredToken", AccessError),
+        (400, "KMS.DisabledException", AccessError),
+        (403, "SomethingNew", AccessError),
+        (503, "SlowDown", BusyError),
+        (500, "InternalError", BusyError),
+        (503, "RequestLimitExceeded", BusyError),
+        (429, "SomethingNew", BusyError),
+        (400, "RequestTimeout", ConnectionLostError),
+        (400, "BadDigest", ConnectionLostError),
+        (400, "AuthorizationHeaderMalformed", ConfigurationError),
+        (400, "SomethingNew", ConfigurationError),
+    ],
+)
+def test_every_refusal_has_its_place_in_the_tree_and_a_message_without_secrets(
+    part: PartFile, status: int, code: str, kind: type[FerryError]
+) -> None:
+    with (
+        server(refuse(status, code)) as (endpoint, _),
+        pytest.raises(FerryError) as caught,
+    ):
+        stage(endpoint, "my-bucket").put(part, "t/part")
+    assert type(caught.value) is kind
+    assert "'my-bucket'" in str(caught.value)
+    assert code in str(caught.value) or code == "NoSuchBucket"
+    assert SECRET not in str(caught.value)
+    assert isinstance(caught.value.__cause__, ClientError)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (NoCredentialsError(), AccessError, "Fill in the credentials"),
+        (SSLError(endpoint_url="https://x", error="x"), AccessError, "the CA's file"),
+        (EndpointConnectionError(endpoint_url="https://x"), ConnectionLostError, "network"),
+        (ConnectTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),
+        (ReadTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),
+        (ConnectionResetError(), ConnectionLostError, "network"),
+        (OSError(5, "x"), FatalError, "disk"),
+        (refusal("PermanentRedirect", "PutObject"), ConfigurationError, "bucket's region"),
+        (refusal("AccessDenied", "AssumeRole"), AccessError, "role .* assumed .*sts:AssumeRole"),
+        (refusal("InvalidIdentityToken", WITH_TOKEN), AccessError, "assumed .*WithWebIdentity"),
+        (refusal("InvalidClientTokenId", "AssumeRole"), AccessError, "assumed .*access key id"),
+        (refusal("ExpiredTokenException", "AssumeRole"), AccessError, "assumed .*Renew"),
+        (refusal("Throttling", "AssumeRole"), BusyError, "role's keys"),
+        (refusal("IDPCommunicationError", WITH_TOKEN), ConnectionLostError, "token"),
+        (UnauthorizedSSOTokenError(), AccessError, "aws sso login, or use a role"),
+        (SSOTokenLoadError(error_msg=SECRET), AccessError, "aws sso login"),
+        (TokenRetrievalError(provider="sso", error_msg=SECRET), AccessError, "aws sso login"),
+    ],
+)
+def test_every_failure_of_the_client_has_its_place_in_the_tree(
+    error: Exception, kind: type[FerryError], told: str
+) -> None:
+    explained = explain(error, "b", "storing 'k'")
+    assert type(explained) is kind
+    assert re.search(told, str(explained))
+    assert "s3:PutObject" not in str(explained)
+    assert SECRET not in str(explained)
