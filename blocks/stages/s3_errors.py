@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from botocore import exceptions as aws  # type: ignore[import-untyped]
+from urllib3.exceptions import HTTPError
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from ferry.errors import (
     AccessError,
@@ -76,7 +79,8 @@ _LOGGED_OUT = (aws.SSOError, aws.TokenRetrievalError)
 _MAY_COME_LATER = (aws.NoCredentialsError, aws.CredentialRetrievalError)
 _NO_CONNECTION = (
     aws.ConnectionError,  # no such host, nobody listening, proxies
-    aws.HTTPClientError,  # timeouts, closed connections
+    aws.HTTPClientError,  # timeouts, closed connections, also within TLS
+    HTTPError,  # of a body, which boto hands on as it is where TLS fails
     aws.ResponseStreamingError,
     aws.IncompleteReadError,
     aws.FlexibleChecksumError,  # of what was read back
@@ -97,7 +101,7 @@ def explained(bucket: str, what: str, *, own_role: bool = False) -> Iterator[Non
     """
     try:
         yield
-    except (aws.BotoCoreError, aws.ClientError, OSError) as error:
+    except (aws.BotoCoreError, aws.ClientError, HTTPError, OSError) as error:
         raise explain(error, bucket, what, own_role=own_role) from error
 
 
@@ -135,7 +139,7 @@ def explain(error: Exception, bucket: str, what: str, *, own_role: bool = False)
         return explain_code(code, status, where, bucket) if of_s3 else _no_role(code, status, where)
     if isinstance(error, _NO_CREDENTIALS):
         return _no_credentials(error, where, own_role=own_role)
-    if isinstance(error, aws.SSLError):
+    if isinstance(error, aws.SSLError) and _does_not_verify(error):
         return AccessError(
             f"{where}: the server's certificate does not verify",
             todo="Check the endpoint, or name the CA's file in the AWS client parameters.",
@@ -154,6 +158,12 @@ def explain(error: Exception, bucket: str, what: str, *, own_role: bool = False)
         f"{where}: AWS's client refuses the settings ({type(error).__name__})",
         todo="Check bucket_name, and the region, profile and endpoint of the credentials.",
     )
+
+
+def _does_not_verify(error: aws.SSLError) -> bool:
+    """Whether it is the certificate: a connection that is cut within TLS has the same class."""
+    held = getattr(error.kwargs.get("error"), "args", ())
+    return any(isinstance(each, ssl.SSLCertVerificationError | CertificateError) for each in held)
 
 
 def _no_credentials(error: Exception, where: str, *, own_role: bool) -> FerryError:

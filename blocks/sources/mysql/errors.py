@@ -161,11 +161,18 @@ def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
         address: Server and database, for the message.
     """
     cause = getattr(error, "original_exception", None)
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLCertVerificationError):
         return AccessError(
             f"the certificate of {address} does not verify",
             found=getattr(cause, "verify_message", None) or cause.reason,
             todo="Set `ca_path` to the authority that signed it, and `host` to the name in it.",
+        )
+    if isinstance(cause, ssl.SSLError):
+        return ConnectionLostError(
+            f"the connection to {address} failed or was cut while TLS began",
+            found=cause.reason,
+            todo="It is tried again; if it stays so, check host, port and firewall, and which "
+            "versions of TLS the server takes.",
         )
     if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
         return AccessError(

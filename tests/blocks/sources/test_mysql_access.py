@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pymysql
 import pytest
 
 from blocks.sources import MySQLSource
 from blocks.sources.mysql.connection import _KEEPALIVE
-from blocks.sources.mysql.errors import error_of_code
+from blocks.sources.mysql.errors import error_of_code, mysql_error
 from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import (
@@ -224,6 +226,25 @@ def test_a_certificate_for_another_name_is_refused(
 
     with pytest.raises(AccessError, match="certificate"):
         source.describe(TableName("", "t"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "told"),
+    [
+        (ssl.SSLCertVerificationError, AccessError, "certificate of .* does not verify.*REASON"),
+        (ssl.SSLEOFError, ConnectionLostError, "TLS.*REASON"),
+        (ssl.SSLError, ConnectionLostError, "TLS.*REASON"),
+    ],
+)
+def test_only_a_certificate_that_does_not_verify_is_in_vain_to_try_again(
+    cause: type[ssl.SSLError], kind: type[FerryError], told: str
+) -> None:
+    error = pymysql.OperationalError(2003, "x")
+    error.original_exception = cause(1, "x")  # type: ignore[attr-defined]
+    error.original_exception.reason = "REASON"  # type: ignore[attr-defined]
+    explained = mysql_error(error, "h:3306/shop")
+    assert type(explained) is kind
+    assert re.search(told, str(explained))
 
 
 @pytest.mark.parametrize("gone", ["column", "table"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 
 import pytest
 from botocore.exceptions import (
@@ -16,6 +17,8 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from urllib3 import exceptions as urllib3
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from blocks.stages.s3_errors import explain
 from ferry.batch import PartFile
@@ -65,11 +68,18 @@ def test_every_refusal_has_its_place_in_the_tree_and_a_message_without_secrets(
     assert isinstance(caught.value.__cause__, ClientError)
 
 
+def of_tls(error: Exception) -> SSLError:
+    return SSLError(endpoint_url="https://x", error=urllib3.SSLError(error))
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "told"),
     [
         (NoCredentialsError(), AccessError, "Fill in the credentials"),
-        (SSLError(endpoint_url="https://x", error="x"), AccessError, "the CA's file"),
+        (of_tls(ssl.SSLCertVerificationError()), AccessError, "the CA's file"),
+        (of_tls(CertificateError()), AccessError, "the CA's file"),
+        (of_tls(ssl.SSLEOFError()), ConnectionLostError, "network"),
+        (of_tls(ssl.SSLError(1, "TLSV1_ALERT_INTERNAL_ERROR")), ConnectionLostError, "network"),
         (EndpointConnectionError(endpoint_url="https://x"), ConnectionLostError, "network"),
         (ConnectTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),
         (ReadTimeoutError(endpoint_url="https://x"), ConnectionLostError, "network"),

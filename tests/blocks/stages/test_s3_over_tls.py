@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from prefect_aws import AwsCredentials
 from blocks.stages import S3Stage
 from blocks.stages.digests import CHUNK_BYTES
 from deployments.local.servers.certificates import Certificates
-from ferry.batch import PartFile
+from ferry.batch import PartFile, StagedFile
+from ferry.errors import AccessError, ConnectionLostError
 
 REFUSAL = b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"
 """So does one such server call it."""
@@ -107,6 +109,23 @@ def plain(certificates: Certificates) -> Iterator[PlainServer]:
     server.http.server_close()
 
 
+def stage_at(endpoint: str, ca_path: str | Path) -> S3Stage:
+    return S3Stage(
+        bucket_name="b",
+        credentials=AwsCredentials(
+            aws_access_key_id="ferry",
+            aws_secret_access_key="secret",
+            region_name="us-east-1",
+            aws_client_parameters={
+                "endpoint_url": endpoint,
+                "verify_cert_path": ca_path,
+                "config": {"s3": {"addressing_style": "path"}},
+            },
+        ),
+        max_attempts=1,
+    )
+
+
 @pytest.mark.parametrize("size_bytes", [1000, 2 * CHUNK_BYTES + 1], ids=["whole", "in pieces"])
 def test_a_part_of_any_size_goes_to_a_server_that_knows_no_checksum_behind_a_body(
     plain: PlainServer, certificates: Certificates, tmp_path: Path, size_bytes: int
@@ -114,20 +133,7 @@ def test_a_part_of_any_size_goes_to_a_server_that_knows_no_checksum_behind_a_bod
     content = os.urandom(size_bytes)
     path = tmp_path / "part-00000.csv.zst"
     path.write_bytes(content)
-    stage = S3Stage(
-        bucket_name="b",
-        credentials=AwsCredentials(
-            aws_access_key_id="ferry",
-            aws_secret_access_key="secret",
-            region_name="us-east-1",
-            aws_client_parameters={
-                "endpoint_url": plain.endpoint,
-                "verify_cert_path": certificates.ca_path,
-                "config": {"s3": {"addressing_style": "path"}},
-            },
-        ),
-        max_attempts=1,
-    )
+    stage = stage_at(plain.endpoint, certificates.ca_path)
 
     stage.put(PartFile(path, 10, size_bytes, hashlib.sha256(content).hexdigest()), "k")
 
@@ -135,3 +141,48 @@ def test_a_part_of_any_size_goes_to_a_server_that_knows_no_checksum_behind_a_bod
     for _, headers in plain.asked:  # who knows it refuses other bytes all the same
         assert headers["x-amz-checksum-sha256"]
         assert "content-encoding" not in headers
+
+
+def test_a_certificate_of_another_authority_is_not_worth_a_retry(
+    plain: PlainServer, tmp_path: Path
+) -> None:
+    other = Certificates.make(tmp_path)
+    with pytest.raises(AccessError, match="certificate does not verify"):
+        stage_at(plain.endpoint, other.ca_path).now()
+
+
+def cut_at_once(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+
+
+def cut_in_a_body(connection: socket.socket) -> None:
+    """After a record that is none, as a middlebox may leave one."""
+    connection.recv(1 << 16)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+    with socket.socket(fileno=os.dup(connection.fileno())) as beneath:
+        beneath.sendall(bytes([23, 3, 3, 0, 40]) + b"z" * 40)
+        beneath.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("cut", [cut_at_once, cut_in_a_body])
+def test_a_connection_that_is_cut_within_tls_is_worth_a_retry(
+    certificates: Certificates, cut: Callable[[socket.socket], None]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.cert_path, certificates.key_path)
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            if cut is cut_at_once:
+                return cut(connection)
+            with context.wrap_socket(connection, server_side=True) as encrypted:
+                return cut(encrypted)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        stage = stage_at(f"https://127.0.0.1:{listening.getsockname()[1]}", certificates.ca_path)
+        with pytest.raises(ConnectionLostError, match="the connection failed"):
+            stage.open(StagedFile("k", "", 1000, 1)).read()
+        thread.join()
