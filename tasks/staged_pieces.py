@@ -31,10 +31,10 @@ from blocks.source import Reading, Source
 from blocks.stage import Stage
 from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.csv_lines import new_null_marker
-from blocks.stages.parts.pieces import OnPiece
+from blocks.stages.parts.pieces import LateRowsError, OnPiece
 from ferry.batch import Batch, Extract, PartFile, StagedFile
 from ferry.capabilities import Capabilities
-from ferry.errors import FatalError, FerryError
+from ferry.errors import FerryError
 from ferry.plan import BatchPlan
 from ferry.resume.cuts import MOST_PIECES
 from ferry.resume.own_code import OwnCode
@@ -114,9 +114,8 @@ class StagedPieces:
                     shares=read.shares,
                     on_piece=keeper.keep,
                 )
-        except FerryError as error:
-            if type(error) is FatalError:  # rows of a piece that is recorded as complete
-                _discard(self._stage, self.record, self._folder)
+        except LateRowsError:  # its record would have the retry go on without them
+            _discard(self._stage, self.record, self._folder)
             raise
         pieces = [piece for _, piece in sorted(self.record.pieces.items())]
         attempts = {piece.attempt for piece in pieces}

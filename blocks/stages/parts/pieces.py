@@ -19,6 +19,10 @@ OnPiece = Callable[[int, tuple[PartFile, ...], int], None]
 """Told a piece's number, its parts, and the bytes of its values as they were in memory."""
 
 
+class LateRowsError(FatalError):
+    """Rows of a piece that was complete: what is staged of it lacks them."""
+
+
 class InPieces:
     """The parts of several pieces, of which some may be written at a time.
 
@@ -59,7 +63,7 @@ class InPieces:
         """Append the batch's rows, whose last column is the number of their piece.
 
         Raises:
-            FatalError: A row is of a piece that was complete.
+            LateRowsError: A row is of a piece that was complete.
         """
         numbers = batch.column(batch.num_columns - 1).to_numpy()
         rows = pa.RecordBatch.from_arrays(batch.columns[:-1], names=batch.schema.names[:-1])
@@ -83,7 +87,7 @@ class InPieces:
         if piece not in self._open:
             share = next((share for share in self._left if piece in share), None)
             if share is None:
-                raise FatalError(
+                raise LateRowsError(
                     "the source gave rows of a piece of the table after those of the next one",
                     todo="Say `resume_rows: 0` in the table's spec: it is read as a whole then.",
                 )
