@@ -16,7 +16,10 @@ from typing import Any, BinaryIO, Literal, Self
 from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
 from botocore import UNSIGNED  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
-from botocore.exceptions import NoCredentialsError  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    FlexibleChecksumError,
+    NoCredentialsError,
+)
 from pydantic import Field, model_validator
 
 from blocks.little_memory import without_ecs_worker
@@ -304,7 +307,8 @@ class S3Stage(Stage):
         as the upload.
 
         Raises:
-            ConnectionLostError: It is something else; a retry may help.
+            ConnectionLostError: It is something else, or was cut while it was read, which says
+                nothing of what is stored; a retry may help.
         """
         what = f"reading {full_key!r}"
         try:
@@ -317,9 +321,10 @@ class S3Stage(Stage):
                     expected=f"{digests.size_bytes} bytes with SHA-256 {digests.whole.hex()}",
                     found=f"{found.size_bytes} bytes with SHA-256 {found.whole.hex()}",
                 )
-        except ConnectionLostError:
-            with suppress(FerryError):
-                self._delete([full_key])
+        except ConnectionLostError as error:
+            if isinstance(error.__cause__, FlexibleChecksumError | None):
+                with suppress(FerryError):
+                    self._delete([full_key])
             raise
 
     def _uri(self, full_key: str) -> str:

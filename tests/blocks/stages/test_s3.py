@@ -52,14 +52,15 @@ def test_a_busy_server_is_tried_as_often_as_the_block_says(part: PartFile) -> No
         assert len(seen) == 3
 
 
-def test_a_stream_that_is_cut_does_not_end_as_if_it_were_whole() -> None:
-    def cut(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.send_header("Content-Length", "1000")
-        request.end_headers()
-        request.wfile.write(b"half")
+def cut_short(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "1000")
+    request.end_headers()
+    request.wfile.write(b"half")
 
-    with server(cut) as (endpoint, _), pytest.raises(ConnectionLostError):
+
+def test_a_stream_that_is_cut_does_not_end_as_if_it_were_whole() -> None:
+    with server(cut_short) as (endpoint, _), pytest.raises(ConnectionLostError):
         stage(endpoint).open(StagedFile("k", "", 1000, 1)).read()
 
 
@@ -81,6 +82,18 @@ def test_a_server_that_has_other_bytes_than_were_sent_is_found_out(
     ):
         stage(endpoint).put(part, "k")
     assert seen == ["PUT", "GET", "POST"]  # it is removed
+
+
+def test_what_was_stored_stays_when_it_could_not_be_read_back(part: PartFile) -> None:
+    def cut(request: BaseHTTPRequestHandler) -> None:
+        answers(b"")(request) if request.command == "PUT" else cut_short(request)
+
+    with (
+        server(cut) as (endpoint, seen),
+        pytest.raises(ConnectionLostError, match="connection failed"),
+    ):
+        stage(endpoint).put(part, "k")
+    assert seen == ["PUT", "GET"]  # nobody knows if it is another one
 
 
 def test_a_server_that_answers_with_the_digest_is_asked_once(part: PartFile) -> None:
