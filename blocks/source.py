@@ -108,7 +108,8 @@ class Source(NamedBlock, ABC):
 
         Raises:
             AccessError, ConnectionLostError, BusyError: As for `describe`; reading raises what
-                `read` does.
+                `read` does, and a StaleReadError where another table took this one's place before
+                all had begun.
         """
         return Reading(self.read(query), why="this source is read by one connection")
 
@@ -149,7 +150,8 @@ class Source(NamedBlock, ABC):
             pieces: Which of the pieces, by their number from 0 on.
 
         Raises:
-            StaleReadError: The table is not `still_cut`.
+            StaleReadError: The table is not `still_cut`; reading raises it, too, as long as not all
+                have begun.
             RequestError: This source's tables are not cut.
             AccessError, ConnectionLostError, BusyError: As for `describe`; reading raises what
                 `read` does.

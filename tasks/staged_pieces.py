@@ -34,7 +34,7 @@ from blocks.stages.parts.csv_lines import new_null_marker
 from blocks.stages.parts.pieces import LateRowsError, OnPiece
 from ferry.batch import Batch, Extract, PartFile, StagedFile
 from ferry.capabilities import Capabilities
-from ferry.errors import FerryError
+from ferry.errors import FerryError, StaleReadError
 from ferry.plan import BatchPlan
 from ferry.resume.cuts import MOST_PIECES
 from ferry.resume.own_code import OwnCode
@@ -114,7 +114,8 @@ class StagedPieces:
                     shares=read.shares,
                     on_piece=keeper.keep,
                 )
-        except LateRowsError:  # its record would have the retry go on without them
+        # Rows of a piece that its record calls complete, or pieces of another table.
+        except (LateRowsError, StaleReadError):
             _discard(self._stage, self.record, self._folder)
             raise
         pieces = [piece for _, piece in sorted(self.record.pieces.items())]

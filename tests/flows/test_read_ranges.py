@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 
 import ferry.plan
+from blocks.sources import MySQLSource
 from blocks.sources.mysql import cuts
 from blocks.sources.mysql.snapshot import Gate
 from ferry.resume.cuts import Cuts
 from flows.backfill_tables import backfill
 from flows.sync_table import sync_table
 from tests.flows.pipeline.test_together import told
+from tests.flows.test_resume import AGAIN, Interrupted
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -178,3 +181,28 @@ def test_a_source_that_knows_no_ranges_is_read_by_one_connection(
 
     assert sync_table(table="orders").source_snapshot is None
     assert "by one connection: such a source is read by one connection" in caplog.text
+
+
+@MYSQL
+def test_a_copy_that_goes_on_is_of_one_table_though_another_takes_its_place(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does so behind the look at which table it is, and before the rest of it is read."""
+    time.sleep(1.1)  # tables tell their age in seconds
+    shop.sql("CREATE TABLE loaded LIKE orders")
+    shop.sql("INSERT INTO loaded SELECT id, ref, 'newer', modified FROM orders")
+    shop.write_specs(orders={"mode": "full", "key": ["id"], "resume_rows": 500, "retries": 0})
+    stage, rows = Interrupted(monkeypatch, 3), MySQLSource._rows
+
+    def swapped(*given: Any) -> Any:
+        if stage.struck:
+            monkeypatch.setattr(MySQLSource, "_rows", rows)
+            shop.sql("RENAME TABLE orders TO gone, loaded TO orders")
+        yield from rows(*given)
+
+    monkeypatch.setattr(MySQLSource, "_rows", swapped)
+    assert AGAIN(table="orders").rows_inserted == ROWS
+
+    assert "were staged by an earlier attempt" in caplog.text
+    assert "is read again" in caplog.text
+    assert shop.target("orders", "DISTINCT note", "note") == [("newer",)]

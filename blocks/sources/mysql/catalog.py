@@ -15,7 +15,7 @@ from pymysql.cursors import Cursor
 from blocks.sources.mysql.errors import no_right_to_read, number_of
 from blocks.sources.mysql.types import CatalogColumn, quote
 from blocks.sources.names import no_such_column, no_such_table
-from ferry.errors import SchemaError
+from ferry.errors import SchemaError, StaleReadError
 from ferry.schema import Column, TableName
 
 _BROKEN_VIEW, _NO_RIGHT = 1356, (1142, 1143)
@@ -223,6 +223,26 @@ def identity(cursor: Cursor, table: TableName, database: str) -> str:
     """
     rows = _rows(cursor, _IDENTITY, table, database)
     return str(rows[0][1]) if rows else ""
+
+
+def refuse_swapped(cursor: Cursor, table: TableName, database: str, of: str) -> None:
+    """See that the table is still that of which this was the `identity`, as far as it has one.
+
+    Another server, behind the same address, tells nothing of the one that was asked before.
+
+    Raises:
+        StaleReadError: It was rebuilt, or another table has its name.
+        pymysql.MySQLError: The caller turns it into Ferry's.
+    """
+    now = identity(cursor, table, database)
+    server, server_now = of.split(" ")[:3], now.split(" ")[:3]  # host, port, number
+    if of and now != of and (server_now == server or not now):
+        raise StaleReadError(
+            "the table was altered while it began to be read, or another table has taken its place",
+            table=str(table),
+            step="extract",
+            todo="Run it again: it is read from the beginning.",
+        )
 
 
 def indexes(cursor: Cursor, table: TableName, database: str) -> dict[str, tuple[IndexColumn, ...]]:

@@ -47,6 +47,12 @@ def expected_rows(cursor: Cursor, select: Select) -> int | None:
         raise
 
 
+def rows_to_fetch_by(cursor: Cursor, select: Select) -> int | None:
+    """About how many rows the server will touch; None, too, where `fetch_rows` does without."""
+    asks = select.query.cursor is not None or longest_row(select.query) is None
+    return expected_rows(cursor, select) if asks else None
+
+
 def is_empty(cursor: Cursor, select: Select, expected: int | None) -> bool:
     """Whether a window has no rows, if an index tells that at once; else False.
 

@@ -28,6 +28,7 @@ def read_together(
     gate: Gate,
     ranges: Sequence[tuple[Select, MySQLReader]],
     rows: Callable[[Select, MySQLReader, OnProcess], Generator[pa.RecordBatch]],
+    look: Callable[[], None],
     by_one: Callable[[], Iterator[pa.RecordBatch]] | None,
 ) -> Generator[pa.RecordBatch]:
     """The batches of all ranges as they come, from one snapshot if that can be had.
@@ -37,6 +38,7 @@ def read_together(
         gate: Lets all begin at once.
         ranges: Each range's statement, and what reads it.
         rows: Reads one.
+        look: Once all have begun, raises if they may not have opened the same table.
         by_one: Reads all of it by one connection, where that is preferred to several snapshots.
 
     Raises:
@@ -54,13 +56,34 @@ def read_together(
             reading.snapshot, reading.why = gate.open(team.is_late), gate.why
             if reading.snapshot == "one" or by_one is None:
                 for batch in team.batches():
-                    reading.begun = team.all_begun
+                    if team.all_begun and not reading.begun:
+                        look()
+                        reading.begun = True
                     yield batch
+                if not reading.begun:
+                    look()
                 return
         finally:
             team.stop()
     reading.snapshot, reading.connections, reading.begun = None, 1, True
     yield from by_one()
+
+
+def read_alone(
+    rows: Generator[pa.RecordBatch], look: Callable[[], None]
+) -> Generator[pa.RecordBatch]:
+    """The batches of one connection.
+
+    Args:
+        rows: Reads them.
+        look: Once it has begun, raises if it may have opened another table than was looked at.
+    """
+    with contextlib.closing(rows):
+        first = next(rows, None)
+        look()
+        if first is not None:
+            yield first
+        yield from rows
 
 
 class RangeReaders:

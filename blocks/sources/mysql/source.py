@@ -22,14 +22,13 @@ from blocks.sources.mysql.column_values import bounds, count_uncarried
 from blocks.sources.mysql.connection import MySQLServer, session_of
 from blocks.sources.mysql.cuts import conditions, cut, in_order
 from blocks.sources.mysql.estimates import (
-    expected_rows,
     explained_rows,
     fetch_rows,
     is_empty,
-    longest_row,
+    rows_to_fetch_by,
 )
 from blocks.sources.mysql.fingerprint import MySQLFingerprint, digests
-from blocks.sources.mysql.range_readers import read_together
+from blocks.sources.mysql.range_readers import read_alone, read_together
 from blocks.sources.mysql.reader_process import (
     BATCH_BYTES,
     MySQLReader,
@@ -146,7 +145,7 @@ class MySQLSource(Source):
             query.schema.name
         ) as cursor:  # also finds what ConnectorX takes 30 s to tell
             select = self._select(cursor, query)
-            expected = self._expected(cursor, select)
+            expected = rows_to_fetch_by(cursor, select)
             if is_empty(cursor, select, expected):
                 return
             reader = self._reader(cursor, select, expected)
@@ -178,9 +177,10 @@ class MySQLSource(Source):
             if not within:
                 return Reading(self.read(query), why=cuts.why)
             selects = [self._select(cursor, query, each) for each in within]
-            reader = self._reader(cursor, whole, self._expected(cursor, whole))
+            reader = self._reader(cursor, whole, rows_to_fetch_by(cursor, whole))
+            of = catalog.identity(cursor, query.schema.name, self.database)
         by_one = partial(self.read, query) if only_one_snapshot else None
-        return self._read_together(selects, reader, by_one)
+        return self._read_together(selects, reader, of, by_one)
 
     def cut(self, query: ExtractQuery, count: int) -> Cuts:
         """As `Source.cut`: in milliseconds where the key begins with an integer, else by a scan."""
@@ -212,11 +212,12 @@ class MySQLSource(Source):
                         "servers behind the address, name one of them, or set `resume_rows: 0`.",
                     )
                 selects.append(whole.in_pieces(how.number, how.within, how.order))
-            reader = self._reader(cursor, whole, self._expected(cursor, whole))
+            reader = self._reader(cursor, whole, rows_to_fetch_by(cursor, whole))
         if len(selects) > 1:
-            reading = self._read_together(selects, reader)
+            reading = self._read_together(selects, reader, cuts.of)
         else:
-            reading = Reading(self._rows(selects[0], replace(reader, sql=selects[0].sql)))
+            rows = self._rows(selects[0], replace(reader, sql=selects[0].sql))
+            reading = Reading(read_alone(rows, partial(self._refuse_swapped, whole, cuts.of)))
         reading.shares = shares
         return reading
 
@@ -224,19 +225,20 @@ class MySQLSource(Source):
         self,
         selects: Sequence[Select],
         reader: MySQLReader,
+        of: str,
         by_one: Callable[[], Iterator[pa.RecordBatch]] | None = None,
     ) -> Reading:
         table, tag = selects[0].query.schema.name, selects[0].tag
         gate = Gate(self._server, table, self.database, len(selects), tag)
         ranges = [(select, replace(reader, sql=select.sql)) for select in selects]
         reading = Reading(iter(()), connections=len(ranges), begun=False)
-        reading.batches = read_together(reading, gate, ranges, self._rows, by_one)
+        look = partial(self._refuse_swapped, selects[0], of)
+        reading.batches = read_together(reading, gate, ranges, self._rows, look, by_one)
         return reading
 
-    def _expected(self, cursor: Cursor, select: Select) -> int | None:
-        query = select.query
-        asks = query.cursor is not None or longest_row(query) is None
-        return expected_rows(cursor, select) if asks else None
+    def _refuse_swapped(self, select: Select, of: str) -> None:
+        with self._server.cursor(select.query.schema.name) as cursor:
+            catalog.refuse_swapped(cursor, select.query.schema.name, self.database, of)
 
     def _reader(self, cursor: Cursor, select: Select, expected: int | None) -> MySQLReader:
         row_bytes = catalog.row_bytes(cursor, select.query.schema.name, self.database)

@@ -19,7 +19,7 @@ import pytest
 from blocks.sources import MySQLSource
 from blocks.sources.mysql import snapshot
 from blocks.sources.mysql.reader_process import READERS
-from ferry.errors import ConnectionLostError, DataError, FerryError
+from ferry.errors import ConnectionLostError, DataError, FerryError, StaleReadError
 from ferry.schema import arrow_schema
 from tests.blocks.sources.test_mysql_cuts import KEYS, analyzed, query_of
 from tests.harness.api import eventually
@@ -247,6 +247,31 @@ def test_where_only_one_snapshot_will_do_one_connection_reads_without_it(
 
     assert _table(reading, query).num_rows == ROWS
     assert (reading.connections, reading.snapshot) == (1, None)
+
+
+def test_a_table_that_is_swapped_before_all_ranges_have_begun_is_not_read_in_halves(
+    wide: MySQLShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time.sleep(1.1)  # tables tell their age in seconds
+    wide.run("CREATE TABLE loaded LIKE t")
+    wide.run("INSERT INTO loaded SELECT id, v, 1 FROM t")
+    rows, first, done = MySQLSource._rows, threading.Lock(), threading.Event()
+
+    def one_after_the_other(*given: Any) -> Any:
+        if first.acquire(blocking=False):
+            yield from rows(*given)
+            done.set()
+        else:
+            assert done.wait(30)
+            wide.run("RENAME TABLE t TO gone, loaded TO t")
+            yield from rows(*given)
+
+    monkeypatch.setattr(MySQLSource, "_rows", one_after_the_other)
+    monkeypatch.setattr(snapshot, "READY_SECONDS", 0.1)
+    query = query_of(wide, "t")
+
+    with pytest.raises(StaleReadError, match="another table has taken its place"):
+        list(wide.source.read_at_once(query, 2).batches)
 
 
 def test_a_table_without_snapshots_says_so(shop: MySQLShop) -> None:
