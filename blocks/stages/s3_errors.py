@@ -62,7 +62,15 @@ _BUSY = {
     "OperationAborted",
     "ConditionalRequestConflict",
 }
-_CUT = {"RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"}
+_CUT = {
+    "RequestTimeout",
+    "IncompleteBody",
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",  # as MinIO calls it
+    "NoSuchUpload",  # completed, and the answer was lost; or aborted by a rule of the bucket
+    "InvalidPart",
+}
 _REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307", "TemporaryRedirect"}
 
 _ASSUME_ROLE = "AssumeRole"
