@@ -58,8 +58,9 @@ def show(
     """Put the newest rows, what changed in them, and the checks on the run's page."""
     if spec.time_column is None:  # nothing tells which rows are the newest
         return
+    cut_off = NEWEST_ROWS in (len(before), len(after))
     before, after, in_sight = _of_the_same_time(before, after, spec.time_column)
-    show_summary(spec, before, after, results, in_sight=in_sight)
+    show_summary(spec, before, after, results, in_sight=in_sight, cut_off=cut_off)
 
 
 def _of_the_same_time(

@@ -55,6 +55,7 @@ def show_summary(
     checks: Sequence[CheckOutcome] = (),
     *,
     in_sight: bool = True,
+    cut_off: bool = False,
 ) -> None:
     """Show a summary on the page of the current run, as the artifact `summary-<name>`.
 
@@ -69,10 +70,11 @@ def show_summary(
         after: The newest of what is published now.
         checks: How its checks went.
         in_sight: Whether enough of both is there to be compared.
+        cut_off: Whether there may be others, older than these.
     """
     name, by = spec.name, spec.time_column or spec.grain[0]
     with _shown(f"summary {name}"):
-        rows = SummaryRows(spec.grain, spec.measures, by, before, after, in_sight)
+        rows = SummaryRows(spec.grain, spec.measures, by, before, after, in_sight, cut_off)
         charts = [_chart(name, rows, measure) for measure in spec.measures]
         facts = [spec.description.strip(), f"Owner: {escaped(spec.owner)}"]
         parts = [
@@ -146,6 +148,8 @@ def _newest(rows: SummaryRows) -> Iterator[str]:
 def _line(rows: SummaryRows) -> str:
     """One sentence about what changed."""
     have = f"{len(rows.after):,} row{'' if len(rows.after) == 1 else 's'}"
+    if rows.cut_off:
+        have = f"the newest {have}" if len(rows.after) else "none of the newest rows"
     if not rows.in_sight:
         return f"{have}, too many of one time to be compared with what was published before."
     if not len(rows.before):

@@ -63,6 +63,7 @@ class SummaryRows:
         before: What was published before; without columns if nothing was.
         after: What is published now.
         in_sight: Whether enough of both is there to be compared.
+        cut_off: Whether there may be others, older than these.
     """
 
     grain: tuple[str, ...]
@@ -71,6 +72,7 @@ class SummaryRows:
     before: pd.DataFrame
     after: pd.DataFrame
     in_sight: bool = True
+    cut_off: bool = False
 
     @cached_property
     def compared(self) -> list[ComparedRow]:

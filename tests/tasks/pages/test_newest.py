@@ -79,6 +79,7 @@ def test_days_that_are_gone_are_told_though_older_ones_come_into_sight(
     before = newest_rows(spec, warehouse)
     warehouse.execute("DELETE FROM analytics.by_channel WHERE day > DATE '2023-01-04'")
     page = told(before, newest_rows(spec, warehouse))
+    assert "none of the newest rows; against what was published before: " in page
     assert "300 gone" in page
     assert "too many of one time" not in page
 
@@ -92,7 +93,9 @@ def test_a_day_of_which_rows_are_out_of_sight_is_not_compared(
     after = newest_rows(spec, warehouse)
     assert len(before) == len(after) == NEWEST_ROWS
     text = told(before, after)
-    assert "320 rows; against what was published before: 20 new, 0 changed, 0 gone." in text
+    assert (
+        "the newest 320 rows; against what was published before: 20 new, 0 changed, 0 gone." in text
+    )
 
 
 @pytest.mark.parametrize("days", [(5,), (4, 5)])
@@ -103,7 +106,10 @@ def test_of_days_that_are_all_out_of_sight_nothing_is_said_to_be_new_or_gone(
     before = newest_rows(spec, warehouse)
     fill(warehouse, *days, channels=500, first=250)
     text = told(before, newest_rows(spec, warehouse))
-    assert "400 rows, too many of one time to be compared with what was published before." in text
+    assert (
+        "the newest 400 rows, too many of one time to be compared with what was published before."
+        in text
+    )
     assert "**new**" not in text and "gone" not in text and "nothing was published" not in text
 
 
@@ -113,7 +119,7 @@ def test_what_is_published_first_is_shown_though_it_is_cut_off(
     before = newest_rows(spec, warehouse)
     fill(warehouse, 3, channels=500)
     text = told(before, newest_rows(spec, warehouse))
-    assert "400 rows; nothing was published before." in text
+    assert "the newest 400 rows; nothing was published before." in text
 
 
 def test_a_whole_number_beside_a_null_stays_what_it_is(
@@ -144,7 +150,7 @@ def test_what_was_published_before_is_compared_without_a_column_that_it_gains(
     )
     text = told(before, newest_rows(spec, warehouse))
     said = {
-        "users": "2 rows; against what was published before: 0 new, 0 changed, 0 gone.",
+        "users": "\n2 rows; against what was published before: 0 new, 0 changed, 0 gone.",
         "day": "2 rows; what was published before had another grain, and is not compared.",
     }
     assert said[gained] in text
