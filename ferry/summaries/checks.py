@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
+from itertools import count
 from math import inf, isnan, nan
 from typing import Any, Literal, TypeGuard
 
@@ -289,7 +290,10 @@ def _change(check: ChangeCheck, subject: Subject) -> Asked:
     def judge(answers: Sequence[Rows]) -> Verdict:
         before, after = ({row[0]: _decimal(row[1]) for row in rows} for rows in answers)
         moved = [
-            (inf if isnan(percent) else abs(percent), f"{_day(key, subject.zone)} {_by(percent)}")
+            (
+                inf if isnan(percent) else abs(percent),
+                f"{_day(key, subject.zone)} {_by(percent, check)}",
+            )
             for key, was in before.items()
             if was is not None
             and (percent := _moved(was, after.get(key))) is not None
@@ -333,8 +337,12 @@ def _is_too_far(percent: float, check: ChangeCheck) -> bool:
     return this_way and abs(percent) > check.max_percent
 
 
-def _by(percent: float) -> str:
-    return "to or from what is no number" if isnan(percent) else f"by {percent:+.1f} %"
+def _by(percent: float, check: ChangeCheck) -> str:
+    """By how much it is too far, with as many digits as show that it is."""
+    if isnan(percent):
+        return "to or from what is no number"
+    written = (f"{percent:+.{digits}f}" for digits in count(1))
+    return f"by {next(text for text in written if abs(float(text)) > check.max_percent)} %"
 
 
 def _day(key: object, zone: str) -> str:

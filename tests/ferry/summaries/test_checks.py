@@ -140,6 +140,8 @@ def test_a_partition_that_moves_too_far_is_told_and_a_new_one_is_not_compared():
     result = moved([(first, 100), (second, 10)], [(first, 121), (second, 5)])
     assert (result.passed, result.found) == (False, "2023-01-06 by -50.0 %, and 1 more")
     assert moved([(first, 100)], []).found == "2023-01-05 by -100.0 %"
+    assert moved([(first, 10_000)], [(first, 12_004)]).found == "2023-01-05 by +20.04 %"
+    assert moved([(first, 30_000)], [(first, 23_999)]).found == "2023-01-05 by -20.003 %"
     assert moved([(first, Decimal("-10"))], [(first, 10)]).found == "2023-01-05 by +200.0 %"
     assert moved([(first, 0)], [(first, 1)]).found == "2023-01-05 by +inf %"
     assert moved([(first, 0)], [(first, None)]).passed
