@@ -307,7 +307,8 @@ def main() -> None:
         sys.exit(f"{error.title}: settings that do not fit: {fields}")
     except httpx.HTTPStatusError as error:  # its text holds what was sent: a block's fields
         status = error.response.status_code
-        if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        busy = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+        if status in busy or status >= httpx.codes.INTERNAL_SERVER_ERROR:
             sys.exit(f"Prefect's server could not do it: HTTP {status}. Register once more.")
         sys.exit(
             f"Prefect's server refuses it: HTTP {status}. See that its version is that of Prefect "

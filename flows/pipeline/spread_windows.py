@@ -52,6 +52,9 @@ WARN_AFTER_SECONDS = 60.0
 SERVER_ERROR = 500
 """From here on an answer tells that the server is at fault, and may do better the next time."""
 
+BUSY = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+"""So may it after these."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -180,11 +183,10 @@ class Spread:
         try:
             self._begin(group)
         except (PrefectHTTPStatusError, httpx.TransportError) as error:
-            if (
-                isinstance(error, PrefectHTTPStatusError)
-                and error.response.status_code < SERVER_ERROR
-            ):
-                raise
+            if isinstance(error, PrefectHTTPStatusError):
+                status = error.response.status_code
+                if status < SERVER_ERROR and status not in BUSY:
+                    raise
             self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
             return False
         return True

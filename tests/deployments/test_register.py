@@ -187,6 +187,7 @@ def test_a_setting_that_no_block_takes_is_named_and_not_shown(
     [
         (422, "Prefect's server refuses it: HTTP 422. See that its version"),
         (503, "Prefect's server could not do it: HTTP 503. Register once more."),
+        (408, "Prefect's server could not do it: HTTP 408. Register once more."),
     ],
 )
 def test_what_the_server_refuses_to_save_is_not_printed(

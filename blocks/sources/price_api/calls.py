@@ -162,7 +162,8 @@ class _TryAgainError(Exception):
 def _check(response: httpx.Response, body: bytes) -> None:
     """Let an answer pass that holds days, or says that there are none."""
     status = response.status_code
-    if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+    busy = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+    if status in busy or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise _TryAgainError(
             BusyError(
                 "the price API is busy",

@@ -250,7 +250,7 @@ def in_seconds(seconds: int) -> str:
 
 
 def test_without_retry_after_the_wait_doubles(api: PriceAPI, prices: PriceAPISource) -> None:
-    api.faults["AAPL"] = [Fault(status, b"<html>busy</html>") for status in (429, 500, 502)]
+    api.faults["AAPL"] = [Fault(status, b"<html>busy</html>") for status in (429, 408, 502)]
     assert len(read(only(prices, "AAPL", backoff_seconds=0.1))) == 5
     waits = [later.at - earlier.at for earlier, later in pairwise(api.calls)]
     assert [wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True)] == [True] * 3

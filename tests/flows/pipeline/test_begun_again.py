@@ -138,7 +138,10 @@ def test_a_group_is_handed_over_as_soon_as_prefect_can_be_asked_again(
     request = httpx.Request("POST", "http://prefect")
     answers: list[Exception | None] = [
         httpx.ConnectError("refused"),
-        PrefectHTTPStatusError("busy", request=request, response=httpx.Response(503)),
+        *(
+            PrefectHTTPStatusError("busy", request=request, response=httpx.Response(status))
+            for status in (503, 429, 408)
+        ),
         None,
     ]
 
