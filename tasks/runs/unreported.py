@@ -2,7 +2,8 @@
 
 So can a run's turn. Where a deployment has a limit of one run at a time, and a run that is to begin
 has lost its turn (the server forgot it in a restart, or the run took too long to come up) while
-another run has the place, the server cancels it: nobody asked for that, and no hook is called.
+another run has the place, the server cancels it: nobody asked for that, and no hook is called. So
+it does with each run that finds the place taken, where the limit's strategy is CANCEL_NEW.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ MOST = 20
 """Messages in one look; the next look tells of more."""
 
 TURN_LOST = "Deployment concurrency slot lost"
-"""So begins what the server says of a run that it cancels because its turn is lost."""
+TURN_REFUSED = "Deployment concurrency limit reached"
+"""So begins what the server says of a run that it cancels: its turn is lost, or it gets none."""
 
 
 def is_dropped(state: State) -> bool:
     """Whether the server has cancelled the run by itself, as it was to begin."""
-    return state.is_cancelled() and (state.message or "").startswith(TURN_LOST)
+    return state.is_cancelled() and (state.message or "").startswith((TURN_LOST, TURN_REFUSED))
 
 
 def unreported_runs(

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import uuid
 from datetime import timedelta
+from types import ModuleType
 
 import pytest
-from prefect import flow
+from prefect import flow, flow_engine
 from prefect.client.schemas.objects import (
     ConcurrencyLimitStrategy,
     ConcurrencyOptions,
     FlowRun,
 )
+from prefect.server.models import deployments
+from prefect.server.orchestration import core_policy
 from prefect.states import Cancelled, Crashed, Pending, Running
 
 from ferry.runs.notice import Notice
 from flows.pipeline import notify
 from tasks.runs import notice_claims
 from tasks.runs.notice_claims import NoticeClaim
-from tasks.runs.unreported import unreported_runs
+from tasks.runs.unreported import TURN_LOST, TURN_REFUSED, unreported_runs
 from tests.harness.api import Api
 
 NAME = f"untold-{uuid.uuid4().hex[:8]}"
@@ -86,6 +90,40 @@ def dropped(api: Api) -> FlowRun:
     api.client.set_flow_run_state(other.id, Pending())
     api.client.set_flow_run_state(run.id, Running())
     return api.flow_run(run.id)
+
+
+def test_a_run_that_its_deployment_s_own_limit_drops_is_told_of(api: Api) -> None:
+    """CANCEL_NEW, which somebody has set in the UI: its dates would be lost without a word."""
+    deployment = api.client.create_deployment(
+        api.client.create_flow_from_name(NAME),
+        "drops-what-is-new",
+        concurrency_limit=1,
+        concurrency_options=ConcurrencyOptions(
+            collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+        ),
+    )
+    run, new = (api.client.create_flow_run_from_deployment(deployment) for _ in range(2))
+    for each in (run, new):
+        api.client.set_flow_run_state(each.id, Pending())
+    state = api.flow_run(new.id).state
+    assert state and state.name == "Cancelled"
+
+    found = [each.id for each in unreported_runs(api.client, [NAME], older_than_seconds=-5)]
+    assert new.id in found
+
+
+@pytest.mark.parametrize(
+    ("text", "module"),
+    [
+        *((f'"{text}', core_policy) for text in (TURN_LOST, TURN_REFUSED)),
+        ('name="AwaitingConcurrencySlot"', core_policy),
+        ('"auto-scheduled"', deployments),
+        ('"prefect.flow-run.heartbeat"', flow_engine),
+    ],
+)
+def test_prefect_still_says_what_it_is_known_by(text: str, module: ModuleType) -> None:
+    """No API promises these words: another version may say others, and nothing else would fail."""
+    assert text in inspect.getsource(module)
 
 
 def test_a_run_that_the_server_cancels_by_itself_is_told_of_with_what_carries_its_dates(
