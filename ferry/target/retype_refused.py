@@ -117,7 +117,9 @@ class Refusal:
         return SchemaError(
             f"the target has columns that the source has not: {', '.join(gone)}",
             table=str(self.target),
-            todo=f"If they were dropped in the source, drop them: {drops} "
+            todo="See first that the source's user may still SELECT them (MySQL: SHOW GRANTS): a "
+            "column without that right is as if it were not there. "
+            f"If they were dropped in the source, drop them: {drops} "
             + (f"If one was renamed, rename it: {renames} " if renames else "")
             + "If they are to stay, name them in `target_only` in the table's spec: rows that "
             "change will have NULL there.",

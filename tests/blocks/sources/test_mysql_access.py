@@ -259,6 +259,19 @@ def test_a_broken_view_is_no_missing_right(shop: MySQLShop, gone: str) -> None:
         shop.source.describe(TableName("", "over"))
 
 
+def test_a_column_whose_right_was_withdrawn_is_as_if_it_were_not_there(
+    shop: MySQLShop, poor: dict[str, str]
+) -> None:
+    """So that what is said of a column that is gone has to tell of rights."""
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY, a INT)")
+    source, right = shop.make_source(**poor), f"'{poor['user']}'@'%'"
+    with shop.as_root() as cursor:
+        cursor.execute(f"REVOKE SELECT ON `{shop.database}`.* FROM {right}")
+        cursor.execute(f"GRANT SELECT (id) ON `{shop.database}`.t TO {right}")
+
+    assert [c.name for c in source.describe(TableName("", "t")).columns] == ["id"]
+
+
 @pytest.fixture
 def asking_for() -> Iterator[Callable[[str], int]]:
     """Opens a port at which a server asks whoever comes to log in by a plugin."""
