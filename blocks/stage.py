@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import BinaryIO
 
@@ -33,8 +32,7 @@ class Stage(NamedBlock, ABC):
             RequestError: A file is listed twice.
             FerryError: As for `put`.
         """
-        stored = self.write_record(_manifest_text(files), key)
-        return replace(stored, rows=sum(file.rows for file in files))
+        return self.write_record(_manifest_text(files), key)
 
     @abstractmethod
     def open(self, file: StagedFile) -> BinaryIO:
@@ -66,8 +64,8 @@ class Stage(NamedBlock, ABC):
         """
 
     @abstractmethod
-    def discard(self, files: Sequence[StagedFile]) -> None:
-        """Remove these files; one that is gone already is no error."""
+    def discard(self, keys: Sequence[str]) -> None:
+        """Remove the files of these keys; one that is gone already is no error."""
 
     @abstractmethod
     def now(self) -> datetime:

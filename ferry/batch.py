@@ -296,7 +296,7 @@ class Extract:
         snapshot: Whether several connections read one snapshot; None where one connection read.
         staged: The same files in the stage, where they went there piece by piece while they were
             read, some perhaps by an earlier attempt; none if they have still to go there.
-        record: Where it is recorded which of them are there.
+        record_key: The key under which it is recorded which of them are there.
     """
 
     parts: tuple[PartFile, ...]
@@ -308,7 +308,7 @@ class Extract:
     by_window: tuple[RowsAndSums, ...] = ()
     snapshot: Snapshot | None = None
     staged: tuple[StagedFile, ...] = ()
-    record: StagedFile | None = None
+    record_key: str | None = None
 
     @property
     def rows(self) -> int:
@@ -345,15 +345,15 @@ class Staged:
         manifest: The manifest, written last; None when nothing was staged.
         layout: How rows stand in the files.
         rows: Rows on their way: in the staged files, or in the parts that go by INSERT.
-        record: Where it is recorded which files of a large full copy are there; another attempt of
-            the run goes on from them.
+        record_key: The key under which it is recorded which files of a large full copy are there;
+            another attempt of the run goes on from them.
     """
 
     files: tuple[StagedFile, ...]
     manifest: StagedFile | None
     layout: FileLayout
     rows: int
-    record: StagedFile | None = None
+    record_key: str | None = None
 
     @property
     def manifest_uri(self) -> str | None:

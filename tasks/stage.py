@@ -64,7 +64,7 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
                 parts = [files[number] for number in range(len(extracted.parts))]
             manifest = stage.write_manifest(parts, f"{where}/manifest.json")
             rows = sum(file.rows for file in parts)
-            staged = Staged(tuple(parts), manifest, extracted.layout, rows, extracted.record)
+            staged = Staged(tuple(parts), manifest, extracted.layout, rows, extracted.record_key)
             if staged.rows != extracted.rows:
                 raise CountMismatchError(
                     "rows staged are not the rows extracted",
@@ -74,7 +74,8 @@ def stage(batch: Batch, extracted: Extract, stage: Stage) -> Staged:
                 )
         except Exception:
             with _quietly():
-                stage.discard([*files.values(), *([manifest] if manifest else [])])
+                made = [*files.values(), *([manifest] if manifest else [])]
+                stage.discard([file.key for file in made])
             raise
         return staged
 
@@ -106,16 +107,15 @@ def discard(spec: TableSpec, staged: Staged, stage: Stage) -> None:
     logged and does not fail the run: the rows have landed, and `discard_forgotten` removes the
     files later.
     """
-    used = [staged.record] if staged.record else []
+    used = [staged.record_key] if staged.record_key else []
     if staged.manifest and not spec.keep_staged_days:
-        used += [*staged.files, staged.manifest]
+        used += [file.key for file in (*staged.files, staged.manifest)]
     if not used:
         return
     with _quietly():
         stage.discard(used)
-        if staged.record and staged.manifest and not spec.keep_staged_days:
-            left = stage.stored_under(staged.record.key.rpartition("/")[0])
-            stage.discard(list(left.values()))
+        if staged.record_key and staged.manifest and not spec.keep_staged_days:
+            stage.discard(list(stage.stored_under(staged.record_key.rpartition("/")[0])))
 
 
 def discard_forgotten(spec: TableSpec, stage: Stage) -> int:

@@ -32,7 +32,7 @@ from blocks.stage import Stage
 from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.csv_lines import new_null_marker
 from blocks.stages.parts.pieces import LateRowsError, OnPiece
-from ferry.batch import Batch, Extract, PartFile, StagedFile
+from ferry.batch import Batch, Extract, PartFile
 from ferry.capabilities import Capabilities
 from ferry.errors import FerryError, StaleReadError
 from ferry.plan import BatchPlan
@@ -128,7 +128,7 @@ class StagedPieces:
             sums=reduce(operator.add, (piece.sums for piece in pieces)),
             snapshot=pieces[0].snapshot if len(attempts) == 1 else "not one",
             staged=self.record.files,
-            record=StagedFile(_key(self._folder), "", 0, 0),
+            record_key=_key(self._folder),
         )
 
     def _keep(
@@ -267,9 +267,8 @@ def _key(where: str) -> str:
 def _discard(stage: Stage, record: StagedRecord, where: str) -> None:
     """First the record, so that nobody goes on from files that are gone."""
     with suppress(FerryError):  # else it is tidied away after some days
-        stage.discard([StagedFile(_key(where), "", 0, 0)])
-        own = [file for file in record.files if file.key.startswith(f"{where}/")]
-        stage.discard(own)
+        stage.discard([_key(where)])
+        stage.discard([file.key for file in record.files if file.key.startswith(f"{where}/")])
 
 
 def _read(stage: Stage, where: str) -> StagedRecord | None:

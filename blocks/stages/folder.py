@@ -109,15 +109,15 @@ class FolderStage(Stage):
             content = self._at(file.key).open("rb", buffering=0)
         return io.BufferedReader(_Content(content, explained), _CHUNK_BYTES)
 
-    def discard(self, files: Sequence[StagedFile]) -> None:
-        """Remove these files, and folders that are empty then; one that is gone is no error.
+    def discard(self, keys: Sequence[str]) -> None:
+        """Remove the files of these keys, and folders that are empty then; one may be gone already.
 
         Raises:
             AccessError: No such folder, or no permission.
         """
-        for file in files:
-            with self._explained(f"removing {file.key!r}"):
-                self._remove(self._at(file.key))
+        for key in keys:
+            with self._explained(f"removing {key!r}"):
+                self._remove(self._at(key))
 
     def now(self) -> datetime:
         """The moment by the file system's clock: on a disk that machines share, its server's.

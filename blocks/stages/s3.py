@@ -175,13 +175,13 @@ class S3Stage(Stage):
             answer = self._client().get_object(Bucket=self.bucket_name, Key=full_key)
         return explained_body(answer["Body"], self.bucket_name, f"reading {full_key!r}")
 
-    def discard(self, files: Sequence[StagedFile]) -> None:
-        """Remove these files; one that is gone already is no error.
+    def discard(self, keys: Sequence[str]) -> None:
+        """Remove the files of these keys; one that is gone already is no error.
 
         Raises:
             FerryError: As for `put`; some of the files may be gone by then.
         """
-        self._delete([self._full_key(file.key) for file in files])
+        self._delete([self._full_key(key) for key in keys])
 
     def now(self) -> datetime:
         """The moment by S3's own clock, to the second.

@@ -219,7 +219,7 @@ def _steps(
         batch, planned, route.source, route.stage, route.warehouse.capabilities
     )
     go_on()
-    staged = Staged((), None, extracted.layout, 0, extracted.record)
+    staged = Staged((), None, extracted.layout, 0, extracted.record_key)
     if extracted.rows:  # an empty window has nothing to stage and to copy
         staged = step(stage, spec)(batch, extracted, route.stage)
     with _staged_files(batch, staged, route.stage):
@@ -259,13 +259,13 @@ def _staged_files(batch: Batch, staged: Staged, files: Stage) -> Iterator[None]:
     except Exception as error:
         # Files that are not as they were staged would fail every attempt that goes on from them.
         of_use = isinstance(error, (StoppedError, *NOT_THE_WINDOWS_FAULT))
-        if staged.record and not of_use:
+        if staged.record_key and not of_use:
             get_run_logger().warning(
                 "%s: what is staged is not used again: all is read anew", batch
             )
         raise
     finally:
-        if not (staged.record and of_use):
+        if not (staged.record_key and of_use):
             discard(batch.spec, staged, files)
 
 

@@ -209,7 +209,7 @@ def test_more_files_than_one_request_takes_are_discarded(s3: S3, bucket: str) ->
     keys = [f"k{n}" for n in range(1003)]
     for key in (keys[0], keys[-1], "other"):
         client.put_object(Bucket=bucket, Key=key, Body=b"x")
-    stage(s3.endpoint, bucket).discard([StagedFile(key, "", 1, 1) for key in keys])
+    stage(s3.endpoint, bucket).discard(keys)
     left = client.list_objects_v2(Bucket=bucket)["Contents"]
     assert [item["Key"] for item in left] == ["other"]
 

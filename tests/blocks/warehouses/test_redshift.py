@@ -133,7 +133,7 @@ def test_a_staged_file_that_cannot_be_decompressed_loads_nothing_and_no_retry_he
 def test_a_missing_manifest_or_another_stage_is_told(redshift_engine: Any) -> None:
     table = redshift_engine.create(TWO)
     staged = redshift_engine.stage_rows(TWO, [(1, "a")])
-    redshift_engine.stage.discard([staged.manifest])
+    redshift_engine.stage.discard([staged.manifest.key])
     with pytest.raises(FatalError, match="a staged file is gone"):
         redshift_engine.warehouse.copy_in(table, staged, redshift_engine.stage)
     import dataclasses
