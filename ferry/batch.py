@@ -20,15 +20,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ferry.schema import Column, DataType, Kind, TableName, TableSchema
+from ferry.schema import OWN_SCHEMA, Column, DataType, Kind, TableName, TableSchema
 from ferry.windows import Window, read_stretch, same_clock
 
 if TYPE_CHECKING:
     from ferry.fingerprints.sums import ValueSums
     from ferry.specs.tables import Mode, TableSpec
-
-STAGING_SCHEMA = "ferry"
-"""The schema of the staging tables, beside the receipts."""
 
 STAGING_NAME = re.compile(r"stg_(\d{8})_[0-9a-f]{12}_[0-9a-f]{6}_")
 """How the names of staging tables begin: the day they were made, the batch, the attempt."""
@@ -46,7 +43,7 @@ def staging_table(made_on: date, made_by: str, token: str, name: str) -> TableNa
         name: The table's or summary's.
     """
     short = made_by.replace("-", "")[:12]
-    return TableName(STAGING_SCHEMA, f"stg_{made_on:%Y%m%d}_{short}_{token}_{name[:23]}")
+    return TableName(OWN_SCHEMA, f"stg_{made_on:%Y%m%d}_{short}_{token}_{name[:23]}")
 
 
 WINDOW_NUMBER = Column("ferry__window", DataType(Kind.INT32), nullable=False)

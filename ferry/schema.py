@@ -15,6 +15,9 @@ import pyarrow as pa
 
 from ferry.errors import SchemaError
 
+OWN_SCHEMA = "ferry"
+"""The schema of Ferry's own tables, in the warehouse: staging tables, receipts and the others."""
+
 
 class Kind(StrEnum):
     """The kinds of value that travel."""

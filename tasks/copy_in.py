@@ -15,7 +15,7 @@ from blocks.stages.parts.batch_sums import BatchSums
 from blocks.stages.parts.files import read_batches, read_rows
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_SCHEMA, WINDOW_NUMBER, Batch, Copied, Extract, RowsAndSums, Staged
+from ferry.batch import WINDOW_NUMBER, Batch, Copied, Extract, RowsAndSums, Staged
 from ferry.errors import (
     ConnectionLostError,
     CountMismatchError,
@@ -35,7 +35,7 @@ from ferry.fingerprints.sums import (
     select_sums_by,
     summed,
 )
-from ferry.schema import Column, TableName
+from ferry.schema import OWN_SCHEMA, Column, TableName
 from tasks.own_tables import make_schema
 from tasks.staging_tables import drop_quietly, emptied_is_told, new_staging_table
 from tasks.step import STEP, explains, located, log_step
@@ -103,7 +103,7 @@ def _make(table: TableName, columns: Sequence[Column], warehouse: Warehouse) -> 
     try:
         warehouse.execute(statement)
     except SchemaError:
-        make_schema(warehouse, STAGING_SCHEMA)
+        make_schema(warehouse, OWN_SCHEMA)
         warehouse.execute(statement)
 
 

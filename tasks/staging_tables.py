@@ -15,9 +15,9 @@ from prefect.logging import get_run_logger
 
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_NAME, STAGING_SCHEMA, staging_table
+from ferry.batch import STAGING_NAME, staging_table
 from ferry.errors import FatalError, FerryError, SchemaError
-from ferry.schema import TableName
+from ferry.schema import OWN_SCHEMA, TableName
 from tasks.stage import FORGOTTEN_DAYS
 
 DAY_IS_KNOWN_SECONDS = 600
@@ -126,10 +126,10 @@ def today(warehouse: Warehouse) -> date:
 
 def drop_forgotten(warehouse: Warehouse) -> int:
     """Drop staging tables that killed runs left behind a week ago; returns how many."""
-    found = warehouse.tables_in(STAGING_SCHEMA)
+    found = warehouse.tables_in(OWN_SCHEMA)
     matches = [match for name in found if (match := STAGING_NAME.match(name))]
     if not matches:
         return 0
     oldest = f"{today(warehouse) - timedelta(days=FORGOTTEN_DAYS):%Y%m%d}"
-    forgotten = [TableName(STAGING_SCHEMA, match.string) for match in matches if match[1] < oldest]
+    forgotten = [TableName(OWN_SCHEMA, match.string) for match in matches if match[1] < oldest]
     return drop_quietly(warehouse, *forgotten)

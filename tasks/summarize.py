@@ -11,9 +11,8 @@ from prefect.logging import get_run_logger
 import ferry
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
-from ferry.batch import STAGING_SCHEMA
 from ferry.errors import CheckFailedError, SchemaError, StaleReadError
-from ferry.schema import Kind, TableName
+from ferry.schema import OWN_SCHEMA, Kind, TableName
 from ferry.summaries.build import Build, Built
 from ferry.summaries.check_specs import SqlCheck
 from ferry.summaries.check_subject import Subject
@@ -62,7 +61,7 @@ def build_aside(build: Build, warehouse: Warehouse) -> Built:
     with error_context(str(build.spec.target), build.label, "build", warehouse):
         check_limits(spec.target, spec.schema_columns, capabilities)
         table = new_staging_table(build.id, spec.table, warehouse)
-        make_schema(warehouse, STAGING_SCHEMA)
+        make_schema(warehouse, OWN_SCHEMA)
         kind = capabilities.staging_table_kind
         create = sql.create_table(table, spec.schema_columns, warehouse.native_type, kind=kind)
         warehouse.execute(create)

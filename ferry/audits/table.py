@@ -11,12 +11,10 @@ from typing import Any
 import ferry
 from ferry import statements as sql
 from ferry.audits.outcome import Audit, AuditedBucket, Difference
-from ferry.receipts.receipt import RECEIPTS_SCHEMA
-from ferry.schema import Column, DataType, Kind, TableName
+from ferry.schema import OWN_SCHEMA, Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 
-AUDITS = TableName(RECEIPTS_SCHEMA, "audits")
-ROWS_AT_ONCE = 200
+AUDITS = TableName(OWN_SCHEMA, "audits")
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)
 _COUNT = DataType(Kind.INT64)
@@ -115,9 +113,8 @@ def record_of(
 
 def insert_records(records: Iterable[AuditRecord]) -> Iterator[Statement]:
     """Statements that add the records, some hundred rows in each."""
-    rows: list[tuple[Any, ...]] = [dataclasses.astuple(record) for record in records]
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        yield sql.insert_rows(AUDITS, AUDIT_COLUMNS, rows[start : start + ROWS_AT_ONCE])
+    for rows in sql.rows_at_once(map(dataclasses.astuple, records)):
+        yield sql.insert_rows(AUDITS, AUDIT_COLUMNS, rows)
 
 
 def any_record(audit: Audit, flow_run_id: str, after: datetime) -> Statement:

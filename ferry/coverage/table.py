@@ -13,11 +13,10 @@ from typing import Any
 
 from ferry import statements as sql
 from ferry.coverage.days import TableDays
-from ferry.receipts.receipt import RECEIPTS_SCHEMA
-from ferry.schema import Column, DataType, Kind, TableName
+from ferry.schema import OWN_SCHEMA, Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement, Transaction
 
-COVERAGE = TableName(RECEIPTS_SCHEMA, "coverage")
+COVERAGE = TableName(OWN_SCHEMA, "coverage")
 REASON_BYTES = 1024
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)

@@ -15,11 +15,11 @@ from ferry.batch import Batch
 from ferry.errors import CODE_BEGINS
 from ferry.lookback import own_window
 from ferry.reasons import reason_of
-from ferry.receipts.receipt import RECEIPTS, RECEIPTS_SCHEMA
-from ferry.schema import Column, DataType, Kind, TableName
+from ferry.receipts.receipt import RECEIPTS
+from ferry.schema import OWN_SCHEMA, Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 
-FAILURES = TableName(RECEIPTS_SCHEMA, "failures")
+FAILURES = TableName(OWN_SCHEMA, "failures")
 REASON_BYTES = 4096
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)

@@ -19,10 +19,9 @@ from typing import Any
 
 import ferry
 from ferry.fingerprints.sums import TEXT_BYTES
-from ferry.schema import Column, DataType, Kind, TableName
+from ferry.schema import OWN_SCHEMA, Column, DataType, Kind, TableName
 
-RECEIPTS_SCHEMA = "ferry"
-RECEIPTS = TableName(RECEIPTS_SCHEMA, "receipts")
+RECEIPTS = TableName(OWN_SCHEMA, "receipts")
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)
 _LONG_TEXT = DataType(Kind.TEXT, max_bytes=2048)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from ferry.batch import STAGING_SCHEMA
 from ferry.errors import RequestError
+from ferry.schema import OWN_SCHEMA
 from ferry.specs.source_names import parse_source_name
 from ferry.windows import zone_info
 
@@ -80,7 +80,7 @@ Identifier = Annotated[str, AfterValidator(_identifier)]
 
 
 def _not_ours(value: str) -> str:
-    if value == STAGING_SCHEMA:
+    if value == OWN_SCHEMA:
         raise ValueError(f"the schema {value} is for Ferry's own tables, such as its receipts")
     return value
 

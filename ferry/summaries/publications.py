@@ -15,16 +15,16 @@ from datetime import datetime
 from typing import Any
 
 from ferry import statements as sql
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, RECEIPTS_SCHEMA, VOID, Receipt
-from ferry.schema import Column, DataType, Kind, TableName
+from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, VOID, Receipt
+from ferry.schema import OWN_SCHEMA, Column, DataType, Kind, TableName
 from ferry.statements import PARAM, Statement
 from ferry.summaries.build import Build
 from ferry.summaries.checks import CheckResult
 from ferry.summaries.partitions import EVERYTHING, to_text
 
-PUBLICATIONS = TableName(RECEIPTS_SCHEMA, "publications")
-SUMMARIZED = TableName(RECEIPTS_SCHEMA, "summarized")
-CHECK_RESULTS = TableName(RECEIPTS_SCHEMA, "check_results")
+PUBLICATIONS = TableName(OWN_SCHEMA, "publications")
+SUMMARIZED = TableName(OWN_SCHEMA, "summarized")
+CHECK_RESULTS = TableName(OWN_SCHEMA, "check_results")
 
 _TEXT = DataType(Kind.TEXT, max_bytes=256)
 _LONG_TEXT = DataType(Kind.TEXT, max_bytes=4096)

@@ -25,7 +25,7 @@ from flows.reconcile_tables import reconcile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference.md").read_text()
-OWN = re.compile(r"^\w+ = TableName\(RECEIPTS_SCHEMA, \"(\w+)\"\)$", re.MULTILINE)
+OWN = re.compile(r"^\w+ = TableName\(OWN_SCHEMA, \"(\w+)\"\)$", re.MULTILINE)
 
 
 def section(title: str) -> dict[str, list[str]]:

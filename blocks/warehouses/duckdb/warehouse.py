@@ -24,11 +24,11 @@ from blocks.warehouses.duckdb.errors import translated
 from blocks.warehouses.duckdb.fingerprint import DuckDBFingerprint
 from blocks.warehouses.information_schema import StandardCatalog
 from blocks.work_folder import work_folder
-from ferry.batch import STAGING_SCHEMA, FileLayout, Staged, StagedFile, StageFormat
+from ferry.batch import FileLayout, Staged, StagedFile, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import AccessError, BusyError, ConfigurationError
 from ferry.fingerprints.dialect import SumDialect
-from ferry.schema import Column, DataType, Kind, TableName, TableSchema
+from ferry.schema import OWN_SCHEMA, Column, DataType, Kind, TableName, TableSchema
 from ferry.statements import PARAM, Statement, Transaction, column_list, quoted, table_sql
 from ferry.target.retype import HeldColumns
 
@@ -165,7 +165,7 @@ class DuckDBWarehouse(StandardCatalog):
         if not path.name or str(path) == ":memory:":
             raise ValueError("the database has to be a file: every call opens it anew")
         # DuckDB names the database by the file, up to the first dot within it.
-        if path.name.lstrip(".").partition(".")[0].lower() == STAGING_SCHEMA:
+        if path.name.lstrip(".").partition(".")[0].lower() == OWN_SCHEMA:
             raise ConfigurationError(
                 "the database would have the name of Ferry's own schema, and `ferry.receipts` two "
                 "meanings",
