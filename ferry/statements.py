@@ -100,9 +100,9 @@ def table_sql(table: TableName) -> str:
     return f"{quoted(table.schema)}.{quoted(table.name)}" if table.schema else quoted(table.name)
 
 
-def column_list(names: Iterable[str], prefix: str = "") -> str:
+def column_list(names: Iterable[str]) -> str:
     """Quoted column names, separated by commas."""
-    return ", ".join(prefix + quoted(name) for name in names)
+    return ", ".join(map(quoted, names))
 
 
 def create_schema(schema: str) -> str:
@@ -247,11 +247,6 @@ def delete_all(table: TableName) -> str:
 def delete_from(table: TableName, column: str, start: object) -> Statement:
     """Take out the rows at or after a bound."""
     return Statement(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} >= {PARAM}", (start,))
-
-
-def delete_where(table: TableName, column: str, value: object) -> Statement:
-    """Take out the rows whose column has this value."""
-    return Statement(f"DELETE FROM {table_sql(table)} WHERE {quoted(column)} = {PARAM}", (value,))
 
 
 def delete_between(table: TableName, column: str, start: object, end: object) -> Statement:

@@ -138,8 +138,6 @@ def a_day_passes(
     connection: sqlite3.Connection | pymysql.Connection[Any],
     day: date,
     *,
-    nps_rows: int = 5_000,
-    orders_rows: int = 300,
     changed_rows: int = 40,
     deleted_rows: int = 10,
 ) -> DayCounts:
@@ -151,11 +149,10 @@ def a_day_passes(
     Args:
         connection: To the shop, of `sqlite3` or pymysql.
         day: The day to which all new times belong.
-        nps_rows: Rows to add to ``nps``.
-        orders_rows: Rows to add to ``orders``.
         changed_rows: Orders to change.
         deleted_rows: Orders to delete.
     """
+    nps_rows, orders_rows = 5_000, 300
     span, seed = Span(day, 1), day.toordinal()
     rng = np.random.default_rng(seed)
     known = _fetch(

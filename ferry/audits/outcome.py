@@ -149,9 +149,10 @@ class Audit:
         rows = {row.key: row.how for bucket in self.buckets for row in bucket.rows}
         return Counter(rows.values())
 
-    def counts_only(self, how: Difference) -> bool:
-        """Whether there is no other difference than this one, and all was compared."""
-        others = [each for each in DIFFERENCES if each is not how and self.counts[each]]
+    @property
+    def counts_only_extra(self) -> bool:
+        """Whether no rows differ but extra ones, and all was compared."""
+        others = [how for how in DIFFERENCES if how is not Difference.EXTRA and self.counts[how]]
         return not (others or self.unclassified or self.left)
 
     @property

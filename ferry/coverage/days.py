@@ -90,7 +90,6 @@ class TableTotals:
 
     Attributes:
         spec: The table's spec.
-        zone: The zone in which its days are counted.
         counts: How many days are told of each status.
         first: The first of them; None where there are none.
         last: The last of them.
@@ -100,7 +99,6 @@ class TableTotals:
     """
 
     spec: TableSpec
-    zone: str
     counts: Mapping[Status, int]
     first: date | None
     last: date | None
@@ -198,7 +196,6 @@ class TableDays:
         gaps, days = self.to_repair(), self.days
         return TableTotals(
             self.spec,
-            self.zone,
             Counter(each.standing.status for each in days),
             first=days[0].day if days else None,
             last=days[-1].day if days else None,

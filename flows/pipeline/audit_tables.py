@@ -10,7 +10,7 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from ferry.audits.outcome import Audit, Difference
+from ferry.audits.outcome import Audit
 from ferry.batch import Batch
 from ferry.bounded import on_one_line
 from ferry.day_ranges import DayRange
@@ -86,7 +86,7 @@ def _repaired(batch: Batch, audit: Audit) -> Audited:
         )
     except Exception as error:  # noqa: BLE001  # the other tables are repaired, whatever it is
         return Audited(reason=reason_of(known(error, table=str(spec.target))))
-    if repair.equal or (again.counts_only(Difference.EXTRA) and spec.hard_deletes == "report"):
+    if repair.equal or (again.counts_only_extra and spec.hard_deletes == "report"):
         return Audited(str(repair) if repair.equal else str(again), repair.changed)
     left = "; ".join([str(again), *repair.reasons])
     return Audited(str(repair), repair.changed, on_one_line(left))

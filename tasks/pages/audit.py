@@ -71,7 +71,7 @@ def show_audits(
 
 def advice(spec: TableSpec, audit: Audit) -> str:
     """What repairs what an audit has found: a command, of just the days that differ."""
-    only_extra, full = audit.counts_only(Difference.EXTRA), spec.mode == "full"
+    only_extra, full = audit.counts_only_extra, spec.mode == "full"
     if only_extra and spec.hard_deletes == "report" and not full:
         return (
             "To take these rows out, or mark them: `hard_deletes: delete` or `mark` in the table's "

@@ -44,12 +44,12 @@ def test_text_without_values_is_a_statement_and_one_with_a_mark_is_not() -> None
 
 
 def test_a_statement_that_is_printed_does_not_tell_its_values() -> None:
-    assert "s3cret" not in f"{sql.delete_where(TARGET, 'note', 's3cret')!r}"
+    assert "s3cret" not in f"{sql.delete_from(TARGET, 'note', 's3cret')!r}"
 
 
 def test_no_name_can_hold_a_mark() -> None:
     with pytest.raises(SchemaError, match="a name has a NUL character in it"):
-        sql.delete_where(TARGET, f"a{PARAM}b", 1)
+        sql.delete_from(TARGET, f"a{PARAM}b", 1)
 
 
 @pytest.mark.parametrize("using", [True, False])

@@ -7,6 +7,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from botocore.config import Config
 from prefect.client.orchestration import SyncPrefectClient
 
 from deployments.local.servers import ServerProcess, StartError
-from deployments.local.servers.process import accepts
+from deployments.local.servers.process import LOOPBACK
 from deployments.local.stack import Stack, up
 from tests.harness.slack import WEBHOOK, Slack
 
@@ -81,7 +82,7 @@ class Program:
                 stop_signal=self.stop_signal,
             )
             try:
-                process.wait_until(lambda: self.port is None or accepts(self.port), 120)
+                process.wait_until(lambda: self.port is None or _accepts(self.port), 120)
             except StartError:
                 if attempt == 4:  # PostgreSQL: the old one's sessions may still be ending
                     raise
@@ -89,6 +90,14 @@ class Program:
             else:
                 return process
         raise AssertionError
+
+
+def _accepts(port: int) -> bool:
+    """Whether something accepts connections on this loopback port."""
+    with suppress(OSError):
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+        return True
+    return False
 
 
 @dataclass

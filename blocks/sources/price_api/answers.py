@@ -89,12 +89,10 @@ class Days:
     Attributes:
         days: The days with prices that are over, by date.
         without_prices: Days left out because a price is null.
-        not_over: Days left out because their exchange has not seen their end.
     """
 
     days: list[Day] = field(default_factory=list)
     without_prices: int = 0
-    not_over: int = 0
 
 
 def read_days(
@@ -133,11 +131,9 @@ def read_days(
         bars[datetime.fromtimestamp(stamp, zone).date()] = values
     found = Days()
     for day, (opened, high, low, close, volume) in sorted(bars.items()):
-        if (first and day < first) or (end and day >= end):
+        if day >= today or (first and day < first) or (end and day >= end):
             continue
-        if day >= today:
-            found.not_over += 1
-        elif opened is None or high is None or low is None or close is None:
+        if opened is None or high is None or low is None or close is None:
             found.without_prices += 1
         else:
             found.days.append(Day(day, opened, high, low, close, volume))

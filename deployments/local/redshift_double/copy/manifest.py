@@ -17,12 +17,10 @@ class StagedFile:
 
     Attributes:
         uri: Where it is.
-        size_bytes: Its size.
         content: All of it, if it is small.
     """
 
     uri: str
-    size_bytes: int
     content: bytes | None = field(default=None, repr=False)
 
 
@@ -38,7 +36,7 @@ def resolve_files(command: CopyCommand, s3: S3Reader) -> list[StagedFile]:
             raise Refusal(
                 f"The specified S3 prefix '{command.uri.split('/', 3)[-1]}' does not exist", "XX000"
             )
-        return [StagedFile(uri, *s3.look(uri)) for uri in uris]
+        return [StagedFile(uri, s3.look(uri)[1]) for uri in uris]
     found: list[StagedFile] = []
     for entry in _entries(command, s3):
         uri = entry["url"]
@@ -54,7 +52,7 @@ def resolve_files(command: CopyCommand, s3: S3Reader) -> list[StagedFile]:
             continue
         if command.format == "parquet":
             _check_length(entry, size)
-        found.append(StagedFile(uri, size, content))
+        found.append(StagedFile(uri, content))
     return found
 
 
