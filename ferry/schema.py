@@ -81,6 +81,12 @@ class TableName:
     schema: str
     name: str
 
+    @classmethod
+    def parse(cls, text: str) -> TableName:
+        """The table of this full name, `schema.table`."""
+        schema, _, name = text.partition(".")
+        return cls(schema, name)
+
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 

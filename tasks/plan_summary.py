@@ -44,7 +44,7 @@ def missing_tables(spec: SummarySpec, warehouse: Warehouse) -> list[str]:
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    return [name for name in spec.reads if warehouse.describe(_table(name)) is None]
+    return [name for name in spec.reads if warehouse.describe(TableName.parse(name)) is None]
 
 
 @task(name="is there", **STEP)
@@ -245,15 +245,10 @@ def _changes(
             found += [Change(publication_id, each.name, span) for span in touches]
         if not each.receipts:
             continue
-        table, schema = carried.get(each.name), warehouse.describe(_table(each.name))
+        table, schema = carried.get(each.name), warehouse.describe(TableName.parse(each.name))
         cursor = find_cursor(table, schema.columns) if table and schema else None
         name, kind = (cursor.name, cursor.type.kind) if cursor else (None, None)
         for receipt in each.receipts:
             span = touched(receipt, spec, table, name, kind)
             found.append(Change(receipt.batch_id, each.name, span))
     return found
-
-
-def _table(name: str) -> TableName:
-    schema, _, table = name.partition(".")
-    return TableName(schema, table)

@@ -7,12 +7,11 @@ from decimal import Decimal
 
 from ferry.batch import CursorValue, ExtractQuery
 from ferry.errors import RequestError
-from ferry.schema import Column, Kind
+from ferry.schema import NUMBERS, TIMES, Column, Kind
 from ferry.windows import clamped, local_midnight, on_clock, wall_clock_bounds, zone_info
 
 ONE_DAY = timedelta(days=1)
-_NUMBERS = (Kind.INT16, Kind.INT32, Kind.INT64, Kind.DECIMAL)
-CURSOR_KINDS = (*_NUMBERS, Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMPTZ, Kind.TEXT)
+CURSOR_KINDS = (*NUMBERS, *TIMES, Kind.TEXT)
 """The kinds of column that can bound a read: those with an exact order."""
 
 
@@ -60,7 +59,7 @@ def cursor_bound(  # noqa: PLR0911  # one return for each kind
         RequestError: The value cannot bound such a column. No retry helps.
     """
     kind = column.type.kind
-    if kind in _NUMBERS:
+    if kind in NUMBERS:
         if isinstance(value, Decimal) and value.is_finite():
             return value
         if isinstance(value, int) and not isinstance(value, bool):

@@ -211,8 +211,8 @@ def failed_event(failure: Failure) -> Event | None:
 def events_of(
     receipts: Iterable[TimeOfReceipt],
     failures: Iterable[Failure],
-    cursor: str | None = None,
-    spec: TableSpec | None = None,
+    cursor: str | None,
+    spec: TableSpec | None,
 ) -> list[Event]:
     """What the receipts and the failures of one table tell of times, as `loaded_event` does."""
     loads = [loaded_event(receipt, cursor, spec) for receipt in receipts]

@@ -91,7 +91,7 @@ def value_text(value: Any) -> str:  # noqa: PLR0911  # one return for each kind
     raise TypeError(f"no canonical text for a {type(value).__name__}")
 
 
-def digest(content: str | bytes, algorithm: Digest = "md5") -> str:
+def digest(content: str | bytes, algorithm: Digest) -> str:
     """Its digest in lower-case hexadecimal digits: no secret, but something to compare."""
     content = content.encode() if isinstance(content, str) else content
     return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
@@ -115,7 +115,7 @@ def item(value: Any, *, hashed: bool = False, algorithm: Digest = "md5") -> str:
     return f"{len(text.encode())}:{text}" if isinstance(value, str) else text
 
 
-def number(text: str, algorithm: Digest = "md5") -> int:
+def number(text: str, algorithm: Digest) -> int:
     """The first 60 bits of the text's digest."""
     return int(digest(text, algorithm)[:HEX_DIGITS], 16)
 

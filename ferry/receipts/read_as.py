@@ -120,7 +120,7 @@ def refuse_rows_of_others(
     spec: TableSpec,
     mode: Mode,
     cursor: str | None,
-    key: Iterable[Column | None] = (),
+    key: Iterable[Column | None],
 ) -> None:
     """Refuse to add to a target what other rows in it would hide, or would be taken out by it.
 

@@ -158,8 +158,7 @@ def _place(table: str | None, subject: Subject) -> tuple[str, str]:
     if table is None:
         assert subject.built is not None
         return table_sql(subject.built), ""
-    schema, _, name = table.partition(".")
-    read, tie = TableName(schema, name), subject.reads.get(table)
+    read, tie = TableName.parse(table), subject.reads.get(table)
     within = f" AND ({subject.within_read(read, tie)})" if tie and not subject.whole else ""
     return table_sql(read), within
 
@@ -167,7 +166,7 @@ def _place(table: str | None, subject: Subject) -> tuple[str, str]:
 def _limits(check: Check, subject: Subject) -> dict[str, Any]:
     if not isinstance(check, BoundsCheck):
         return {}
-    table = TableName(*check.table.split(".", 1)) if check.table else subject.target
+    table = TableName.parse(check.table) if check.table else subject.target
     zone = subject.zone if subject.has_zone(table, check.bounds.lower()) else None
     limits = {"min": check.min, "max": _day_after(check.max) or check.max}
     return {name: _as_bound(limit, zone) for name, limit in limits.items()}

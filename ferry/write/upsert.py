@@ -10,7 +10,7 @@ from ferry import statements as sql
 from ferry.batch import WINDOW_NUMBER
 from ferry.capabilities import Capabilities
 from ferry.errors import ApartError, CountMismatchError, DataError
-from ferry.schema import Column, Kind, TableName
+from ferry.schema import NUMBERS, TIMES, Column, TableName
 from ferry.statements import Statement, Transaction
 from ferry.write import merge, repeated_keys
 from ferry.write.load import Load, Written, expect, insert
@@ -19,16 +19,6 @@ from ferry.write.refusals import refuse_stale
 MANY_ROWS = 100_000
 """From so many rows on it is asked first whether the target has all of them already: to take them
 all out of the staging table would cost several times the question."""
-
-_ORDERED = (
-    Kind.INT16,
-    Kind.INT32,
-    Kind.INT64,
-    Kind.DECIMAL,
-    Kind.DATE,
-    Kind.TIMESTAMP,
-    Kind.TIMESTAMPTZ,
-)
 
 
 def upsert(tx: Transaction, load: Load, capabilities: Capabilities) -> list[Written]:
@@ -292,7 +282,7 @@ class _Overlap:
 
 def _ranged(load: Load) -> Column | None:
     """The first column of the key whose order is the same everywhere, and agrees with equality."""
-    return next((column for column in load.key if column.type.kind in _ORDERED), None)
+    return next((column for column in load.key if column.type.kind in NUMBERS + TIMES), None)
 
 
 def _occupied(tx: Transaction, load: Load, key_range: _KeyRange) -> bool:

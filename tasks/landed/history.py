@@ -72,7 +72,7 @@ def read_history(spec: TableSpec, warehouse: Warehouse, *, look_at_target: bool 
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
     table = spec.target
-    found = _times_of_receipts(table, warehouse)
+    found = times_of_receipts(table, warehouse)
     if found is None:
         return History([], read_failures(table, warehouse))
     target = warehouse.describe(table) if look_at_target else None
@@ -83,7 +83,7 @@ def read_history(spec: TableSpec, warehouse: Warehouse, *, look_at_target: bool 
     )
 
 
-def _times_of_receipts(table: TableName, warehouse: Warehouse) -> list[ReceiptTimes] | None:
+def times_of_receipts(table: TableName, warehouse: Warehouse) -> list[ReceiptTimes] | None:
     """What receipts tell of the table's time; None if nothing has landed of any.
 
     The catalog is asked only where an older Ferry has made the receipts' table, or nobody: on

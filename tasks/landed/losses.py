@@ -12,7 +12,6 @@ from ferry.coverage.standings import ALWAYS
 from ferry.cursors import find_cursor
 from ferry.errors import CheckFailedError
 from ferry.receipts.losses import last_loss
-from ferry.receipts.receipt import RECEIPT_COLUMNS, RECEIPTS, ReceiptTimes, times_columns
 from ferry.receipts.table import holds_rows
 from ferry.schema import TIMES, Kind, TableName
 from ferry.specs.tables import TableSpec
@@ -22,6 +21,7 @@ from ferry.summaries.partitions import EVERYTHING, Span, from_text, spans_label
 from ferry.summaries.publications import count_known_voids, select_built_since
 from ferry.summaries.publish import rows_held as rows_published
 from ferry.summaries.specs import SummarySpec
+from tasks.landed.history import times_of_receipts
 
 _ALL: Interval = ALWAYS, datetime.max.replace(tzinfo=UTC)
 
@@ -47,7 +47,7 @@ def refuse_lost_inputs(
     """
     by_target = {str(t.target): t for t in tables.values() if t.warehouse == spec.warehouse}
     for name in spec.reads:
-        target = TableName(*name.split(".", 1))
+        target = TableName.parse(name)
         _refuse_emptied(spec, target, spans, warehouse)
         loss = last_loss(warehouse, target)
         if loss is None or _built_whole_since(spec, name, loss.at, warehouse):
@@ -109,9 +109,7 @@ def _not_back(
     lost_at: datetime,
     warehouse: Warehouse,
 ) -> list[Interval]:
-    columns = times_columns([column.name for column in RECEIPT_COLUMNS])
-    select = sql.select_where(RECEIPTS, columns, "table_name", str(target))
-    receipts = [ReceiptTimes(*row) for row in warehouse.fetch(select)]
+    receipts = times_of_receipts(target, warehouse) or []
     there, read = warehouse.describe(target), spec.reads[str(target)]
     cursor = find_cursor(table, there.columns) if table and there else None
     bounds = [_ALL]
