@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from io import BytesIO
 from typing import Any, BinaryIO, Literal, Self
 
 from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
-from botocore import UNSIGNED  # type: ignore[import-untyped]
-from botocore.config import Config  # type: ignore[import-untyped]
-from botocore.exceptions import (  # type: ignore[import-untyped]
-    FlexibleChecksumError,
-    NoCredentialsError,
-)
+from botocore.exceptions import FlexibleChecksumError  # type: ignore[import-untyped]
 from pydantic import Field, model_validator
 
 from blocks.little_memory import without_ecs_worker
@@ -31,6 +23,7 @@ from blocks.stages.keys import (
     checked_moment,
     open_part,
 )
+from blocks.stages.s3_client import CLIENT_SECONDS, new_client
 from blocks.stages.s3_errors import explain_code, explained, explained_body
 from ferry.batch import PartFile, StagedFile
 from ferry.errors import ConfigurationError, ConnectionLostError, FerryError
@@ -39,8 +32,6 @@ with without_ecs_worker():
     from prefect_aws import AwsCredentials
 
 _DELETE_AT_ONCE = 1000  # what DeleteObjects takes
-_CLIENT_SECONDS = 600
-"""Clients are made anew every ten minutes: the keys of an assumed role expire, and stay in one."""
 
 
 class S3Stage(Stage):
@@ -345,55 +336,10 @@ class S3Stage(Stage):
 
     def _client(self) -> Any:
         """A client with this block's timeouts; what the credentials block sets itself wins."""
-        return _new_client(
+        return new_client(
             self.credentials,
             self.connect_timeout_seconds,
             self.read_timeout_seconds,
             self.max_attempts,
-            int(time.monotonic() // _CLIENT_SECONDS),
+            int(time.monotonic() // CLIENT_SECONDS),
         )
-
-
-@lru_cache(maxsize=8)
-def _new_client(
-    credentials: AwsCredentials,
-    connect_timeout_seconds: float,
-    read_timeout_seconds: float,
-    max_attempts: int,
-    _age: int,
-) -> Any:
-    config = Config(
-        connect_timeout=connect_timeout_seconds,
-        read_timeout=read_timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": max_attempts},
-    )
-    settings = credentials.aws_client_parameters.get_params_override()
-    settings["config"] = config.merge(settings["config"]) if "config" in settings else config
-    settings = {"region_name": credentials.region_name, **settings}
-    try:
-        session = credentials.get_boto3_session()
-        # A client keeps what it was made with, even nothing; an error is not kept in the cache.
-        if settings["config"].signature_version is not UNSIGNED and not session.get_credentials():
-            raise NoCredentialsError
-        client = session.client("s3", **settings)
-    except ValueError as error:  # an endpoint that is no URL
-        raise ConfigurationError(
-            "AWS's client refuses the settings", todo="Check the endpoint of the credentials."
-        ) from error
-    client.meta.events.register("before-parameter-build.s3.UploadPart", _checksum_in_front)
-    return client
-
-
-def _checksum_in_front(params: dict[str, Any], **_: Any) -> None:
-    """Give a piece its SHA-256 in a header, as `_put` does.
-
-    Over TLS, boto would send it behind the content, which not every server that speaks S3 knows:
-    they take small files, and call the first large one wrongly signed, cut or without a length.
-    https://github.com/boto/botocore/issues/3352
-    """
-    if params.pop("ChecksumAlgorithm", None) == "SHA256":
-        piece, digest = params["Body"], hashlib.sha256()
-        while block := piece.read(1 << 20):
-            digest.update(block)
-        piece.seek(0)
-        params["ChecksumSHA256"] = base64.b64encode(digest.digest()).decode()
