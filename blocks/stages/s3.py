@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any, BinaryIO, Literal, Self
 
 from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
-from botocore.exceptions import FlexibleChecksumError  # type: ignore[import-untyped]
+from botocore.exceptions import ClientError, FlexibleChecksumError  # type: ignore[import-untyped]
 from pydantic import Field, model_validator
 
 from blocks.little_memory import without_ecs_worker
@@ -24,7 +24,7 @@ from blocks.stages.keys import (
     open_part,
 )
 from blocks.stages.s3_client import CLIENT_SECONDS, new_client
-from blocks.stages.s3_errors import explain_code, explained, explained_body
+from blocks.stages.s3_errors import code_of, explain_code, explained, explained_body
 from ferry.batch import PartFile, StagedFile
 from ferry.errors import ConfigurationError, ConnectionLostError, FerryError
 
@@ -32,6 +32,14 @@ with without_ecs_worker():
     from prefect_aws import AwsCredentials
 
 _DELETE_AT_ONCE = 1000  # what DeleteObjects takes
+_NOT_AT_ONCE = {
+    "MissingContentMD5",  # boto sends a CRC32 instead, which older servers do not know
+    "NotImplemented",  # Google's
+    "InvalidRequest",
+    "MethodNotAllowed",
+    "405",
+}
+"""How servers that only speak S3 refuse DeleteObjects as such: each file is removed by itself."""
 
 
 class S3Stage(Stage):
@@ -245,11 +253,19 @@ class S3Stage(Stage):
 
     def _delete(self, full_keys: Sequence[str]) -> None:
         for start in range(0, len(full_keys), _DELETE_AT_ONCE):
-            some = [{"Key": key} for key in full_keys[start : start + _DELETE_AT_ONCE]]
-            with self._explained(f"removing {len(some)} files"):
-                answer = self._client().delete_objects(
-                    Bucket=self.bucket_name, Delete={"Objects": some, "Quiet": True}
-                )
+            keys = full_keys[start : start + _DELETE_AT_ONCE]
+            some = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            with self._explained(f"removing {len(keys)} files"):
+                client = self._client()
+                try:
+                    answer = client.delete_objects(Bucket=self.bucket_name, Delete=some)
+                except ClientError as refused:
+                    if code_of(refused) not in _NOT_AT_ONCE:
+                        raise
+                    answer = {}
+                    for key in keys:
+                        with suppress(client.exceptions.NoSuchKey):
+                            client.delete_object(Bucket=self.bucket_name, Key=key)
             for error in answer.get("Errors", ()):
                 if error.get("Code") not in ("NoSuchKey", "NoSuchVersion"):
                     where = f"removing {error.get('Key')!r} in bucket {self.bucket_name!r}"

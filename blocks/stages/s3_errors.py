@@ -142,7 +142,7 @@ def explain(error: Exception, bucket: str, what: str, *, own_role: bool = False)
     """What happened, told without secrets."""
     where = f"{what} in bucket {bucket!r}"
     if isinstance(error, aws.ClientError):
-        code, status = _code(error), _status(error)
+        code, status = code_of(error), _status(error)
         of_s3 = not error.operation_name.startswith(_ASSUME_ROLE)
         return explain_code(code, status, where, bucket) if of_s3 else _no_role(code, status, where)
     if isinstance(error, _NO_CREDENTIALS):
@@ -238,7 +238,8 @@ def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
     return ConfigurationError(f"{where}: S3 refuses the request ({code})")
 
 
-def _code(error: aws.ClientError) -> str:
+def code_of(error: aws.ClientError) -> str:
+    """The code of a refusal; where the answer has no text, its HTTP status."""
     return str(error.response.get("Error", {}).get("Code", "unknown"))
 
 

@@ -52,7 +52,7 @@ def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[s
             answer(self)
             self.close_connection = True
 
-        do_GET = do_PUT = do_HEAD = do_POST = handle_any  # noqa: N815
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any  # noqa: N815
 
         def log_message(self, *_: Any) -> None: ...
 

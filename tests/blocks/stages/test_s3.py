@@ -214,6 +214,36 @@ def test_more_files_than_one_request_takes_are_discarded(s3: S3, bucket: str) ->
     assert [item["Key"] for item in left] == ["other"]
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "MissingContentMD5"), (501, "NotImplemented"), (405, "405")]
+)
+def test_where_several_files_are_not_removed_at_once_each_is_by_itself(
+    status: int, code: str
+) -> None:
+    """As by servers that want an MD5, which boto sends no more, and by Google's."""
+
+    def some(request: BaseHTTPRequestHandler) -> None:
+        if request.command == "POST":
+            refuse(status, code)(request)
+        elif "gone" in request.path:
+            refuse(404, "NoSuchKey")(request)
+        else:
+            answers(b"")(request)
+
+    with server(some) as (endpoint, seen):
+        stage(endpoint).discard([StagedFile(key, "", 1, 1) for key in ("a", "gone", "b")])
+    assert seen == ["POST", "DELETE", "DELETE", "DELETE"]
+
+
+def test_a_file_that_nobody_may_remove_is_told() -> None:
+    with (
+        server(refuse(403, "AccessDenied")) as (endpoint, seen),
+        pytest.raises(AccessError, match="removing 1 files"),
+    ):
+        stage(endpoint).discard([StagedFile("a", "", 1, 1)])
+    assert seen == ["POST"]
+
+
 def test_a_whole_bucket_is_never_searched_for_old_files(s3: S3, bucket: str) -> None:
     from datetime import UTC, datetime
 
