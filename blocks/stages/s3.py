@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
@@ -24,7 +24,7 @@ from blocks.stages.keys import (
     open_part,
 )
 from blocks.stages.s3_client import CLIENT_SECONDS, new_client
-from blocks.stages.s3_errors import code_of, explain_code, explained, explained_body
+from blocks.stages.s3_errors import code_of, explain_code, explained, explained_body, have_expired
 from ferry.batch import PartFile, StagedFile
 from ferry.errors import ConfigurationError, ConnectionLostError, FerryError
 
@@ -345,10 +345,19 @@ class S3Stage(Stage):
         chosen = {"ServerSideEncryption": self.server_side_encryption}
         return {k: v for k, v in {**chosen, "SSEKMSKeyId": self.kms_key_id}.items() if v}
 
-    def _explained(self, what: str) -> AbstractContextManager[None]:
-        """What S3 answers to this, as Ferry's errors; the machine's own role may be late."""
-        own_role = not (self.credentials.aws_access_key_id or self.credentials.profile_name)
-        return explained(self.bucket_name, what, own_role=own_role)
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """What S3 answers to this, as Ferry's errors; keys of the machine's own may come late."""
+        keys, profile = self.credentials.aws_access_key_id, self.credentials.profile_name
+        try:
+            with explained(
+                self.bucket_name, what, own_role=not (keys or profile), renewed=not keys
+            ):
+                yield
+        except ConnectionLostError as error:
+            if have_expired(error.__cause__):  # a client keeps those that a file had
+                new_client.cache_clear()
+            raise
 
     def _client(self) -> Any:
         """A client with this block's timeouts; what the credentials block sets itself wins."""

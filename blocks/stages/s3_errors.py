@@ -98,7 +98,9 @@ _NO_CONNECTION = (
 
 
 @contextmanager
-def explained(bucket: str, what: str, *, own_role: bool = False) -> Iterator[None]:
+def explained(
+    bucket: str, what: str, *, own_role: bool = False, renewed: bool = False
+) -> Iterator[None]:
     """Turns what boto raises into Ferry's errors, with the original chained.
 
     Args:
@@ -106,11 +108,13 @@ def explained(bucket: str, what: str, *, own_role: bool = False) -> Iterator[Non
         what: What was being done, as in "storing stage/part-00000.csv.zst".
         own_role: Whether the credentials are this machine's own: its metadata service, which gives
             them, may not answer once and do so a moment later.
+        renewed: Whether the keys are not the block's own, so that others may be there when these
+            have expired.
     """
     try:
         yield
     except (aws.BotoCoreError, aws.ClientError, HTTPError, OSError) as error:
-        raise explain(error, bucket, what, own_role=own_role) from error
+        raise explain(error, bucket, what, own_role=own_role, renewed=renewed) from error
 
 
 def explained_body(body: Any, bucket: str, what: str) -> BinaryIO:
@@ -138,13 +142,13 @@ class _Body(io.RawIOBase):
         super().close()
 
 
-def explain(error: Exception, bucket: str, what: str, *, own_role: bool = False) -> FerryError:
+def explain(
+    error: Exception, bucket: str, what: str, *, own_role: bool = False, renewed: bool = False
+) -> FerryError:
     """What happened, told without secrets."""
     where = f"{what} in bucket {bucket!r}"
     if isinstance(error, aws.ClientError):
-        code, status = code_of(error), _status(error)
-        of_s3 = not error.operation_name.startswith(_ASSUME_ROLE)
-        return explain_code(code, status, where, bucket) if of_s3 else _no_role(code, status, where)
+        return _refused(error, where, bucket, renewed=renewed)
     if isinstance(error, _NO_CREDENTIALS):
         return _no_credentials(error, where, own_role=own_role)
     if isinstance(error, aws.SSLError) and _does_not_verify(error):
@@ -166,6 +170,19 @@ def explain(error: Exception, bucket: str, what: str, *, own_role: bool = False)
         f"{where}: AWS's client refuses the settings ({type(error).__name__})",
         todo="Check bucket_name, and the region, profile and endpoint of the credentials.",
     )
+
+
+def _refused(error: aws.ClientError, where: str, bucket: str, *, renewed: bool) -> FerryError:
+    code, status = code_of(error), _status(error)
+    if error.operation_name.startswith(_ASSUME_ROLE):
+        return _no_role(code, status, where)
+    if renewed and have_expired(error):
+        return ConnectionLostError(
+            f"{where}: the keys that this machine has for AWS have expired ({code})",
+            todo="They are looked up anew when it is tried again; if it stays so, look at what"
+            " renews them.",
+        )
+    return explain_code(code, status, where, bucket)
 
 
 def _does_not_verify(error: aws.SSLError) -> bool:
@@ -241,6 +258,14 @@ def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
 def code_of(error: aws.ClientError) -> str:
     """The code of a refusal; where the answer has no text, its HTTP status."""
     return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def have_expired(error: BaseException | None) -> bool:
+    """Whether it is a refusal of keys that were good for a time."""
+    if not isinstance(error, aws.ClientError):
+        return False
+    code = code_of(error)
+    return _SAME_AS.get(code, code) == "ExpiredToken"
 
 
 def _status(error: aws.ClientError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from blocks.stages.s3_errors import explain
 from deployments.local.servers import S3
 from ferry.batch import PartFile
 from ferry.errors import AccessError, ConnectionLostError, FerryError, is_retriable
+from tests.blocks.stages.s3_server import answers, refuse, server
 
 
 @pytest.fixture
@@ -123,3 +125,38 @@ def test_the_clock_is_asked_within_the_folder_that_a_policy_allows(
         stubbed.add_response("list_objects_v2", {"ResponseMetadata": date}, expected)
         found = S3Stage(bucket_name="b", prefix=prefix).now()
     assert found == datetime(2023, 1, 5, 3, 4, 5, tzinfo=UTC)
+
+
+def test_keys_that_were_renewed_in_a_file_are_taken_up_by_the_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file := tmp_path / "credentials"))
+
+    def renew(key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id={key}\naws_secret_access_key=s\n")
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        expired = expires and "Credential=OLD/" in request.headers["Authorization"]
+        (refuse(400, "ExpiredToken") if expired else answers(b"{}"))(request)
+
+    expires: list[bool] = []
+    renew("OLD")
+    with server(answer) as (endpoint, _):
+        stage = S3Stage(
+            bucket_name="b",
+            credentials=AwsCredentials(
+                region_name="us-east-1",
+                aws_client_parameters={
+                    "endpoint_url": endpoint,
+                    "config": {"s3": {"addressing_style": "path"}},
+                },
+            ),
+        )
+        assert stage.read_record("k") == b"{}"
+        renew("NEW")
+        expires.append(True)
+        with pytest.raises(ConnectionLostError, match="have expired"):
+            stage.read_record("k")
+        assert stage.read_record("k") == b"{}"
