@@ -29,7 +29,22 @@ from ferry.errors import AccessError, BusyError, FatalError, RequestError
 
 _CHUNK_BYTES = 1 << 20
 _TEMPORARY = ".storing-"
-_BUSY = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE}
+_BUSY = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ETIMEDOUT,
+    errno.ESTALE,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ENOTCONN,
+    errno.ECONNRESET,
+    getattr(errno, "EREMOTEIO", errno.EIO),  # Linux alone has it
+}
+"""Also of a disk whose server, or the network to it, is away."""
 
 
 class FolderStage(Stage):
@@ -239,7 +254,10 @@ class FolderStage(Stage):
         except OSError as error:
             problem = f"{what} in {str(self.path)!r}: {os.strerror(error.errno or errno.EIO)}"
             if error.errno in _BUSY:
-                raise BusyError(problem, todo="Check the disk, and its free space.") from error
+                raise BusyError(
+                    problem,
+                    todo="Check the disk, its free space, and its server if it is on another one.",
+                ) from error
             raise FatalError(problem, todo="Check the path in the stage's block.") from error
 
 

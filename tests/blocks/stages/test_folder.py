@@ -41,7 +41,34 @@ def test_a_part_that_changed_on_its_way_is_not_kept(stage: FolderStage, part: Pa
     assert files(stage) == ["t"]
 
 
-@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
+AWAY = [
+    errno.ESTALE,
+    errno.EIO,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ENOTCONN,
+    errno.ECONNRESET,
+    errno.EBUSY,
+    getattr(errno, "EREMOTEIO", errno.EIO),  # Linux alone has it
+]
+"""How a disk answers whose server, or the network to it, is away."""
+
+
+@pytest.mark.parametrize("code", AWAY)
+def test_a_disk_that_fails_while_a_file_is_written_may_be_tried_again(
+    stage: FolderStage, part: PartFile, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(BusyError, match=f"storing 't/k' in .*: {os.strerror(code)}"):
+        stage.put(part, "t/k")
+
+
+@pytest.mark.parametrize("code", AWAY)
 def test_a_disk_that_fails_while_a_file_is_read_may_be_tried_again(
     stage: FolderStage, part: PartFile, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
