@@ -71,7 +71,18 @@ _CUT = {
     "NoSuchUpload",  # completed, and the answer was lost; or aborted by a rule of the bucket
     "InvalidPart",
 }
-_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307", "TemporaryRedirect"}
+_SETTINGS: dict[str, tuple[str, str]] = dict.fromkeys(
+    ("PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307", "TemporaryRedirect"),
+    ("the bucket is in another region", "Set the bucket's region in the credentials block."),
+)
+_SETTINGS |= dict.fromkeys(
+    ("NotImplemented", "501"),
+    (
+        "the server does not have what was asked for",
+        "Leave out server_side_encryption of the block, and look at the config in the AWS client"
+        " parameters of the credentials, such as request_checksum_calculation.",
+    ),
+)
 
 _ASSUME_ROLE = "AssumeRole"
 """How the operations of STS begin that give a role's keys: also `AssumeRoleWithWebIdentity`."""
@@ -233,7 +244,7 @@ def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
     code = _SAME_AS.get(code, code)
     if code in _CUT:
         return ConnectionLostError(f"{where}: not all bytes arrived ({code})")
-    if code in _BUSY or status >= 500 or status == 429:
+    if code in _BUSY or (status >= 500 and status != 501) or status == 429:
         return BusyError(f"{where}: S3 is busy ({code})")
     if code in _GONE:
         return FatalError(
@@ -247,12 +258,8 @@ def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
             f"{where}: {problem}",
             todo=_TODO_ACCESS.get(code, "Check the credentials and the bucket's policy."),
         )
-    if code in _REGION:
-        return ConfigurationError(
-            f"{where}: the bucket is in another region ({code})",
-            todo="Set the bucket's region in the credentials block.",
-        )
-    return ConfigurationError(f"{where}: S3 refuses the request ({code})")
+    problem, todo = _SETTINGS.get(code, ("S3 refuses the request", None))
+    return ConfigurationError(f"{where}: {problem} ({code})", todo=todo)
 
 
 def code_of(error: aws.ClientError) -> str:

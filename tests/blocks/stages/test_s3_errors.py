@@ -51,6 +51,7 @@ from tests.blocks.stages.s3_server import SECRET, WITH_TOKEN, refusal, refuse, s
         (400, "BadDigest", ConnectionLostError),
         (400, "XAmzContentChecksumMismatch", ConnectionLostError),
         (404, "NoSuchUpload", ConnectionLostError),
+        (501, "NotImplemented", ConfigurationError),
         (400, "InvalidPart", ConnectionLostError),
         (400, "AuthorizationHeaderMalformed", ConfigurationError),
         (400, "SomethingNew", ConfigurationError),
