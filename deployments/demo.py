@@ -21,21 +21,26 @@ from typing import Any
 FOLDER = Path(".ferry/demo").resolve()
 
 FOLDER.mkdir(parents=True, exist_ok=True)
-# Before Prefect is imported: a server of the demo's own, and a quiet log.
+# Before Prefect is imported: a server of the demo's own, whatever this machine is set up for, and a
+# quiet log. Blocks are saved in place of others, which may be those of production.
+_LOG_LEVEL = os.environ.get("PREFECT_LOGGING_LEVEL", "ERROR")
+for _name in [name for name in os.environ if name.upper().startswith("PREFECT_")]:
+    del os.environ[_name]
 os.environ.update(
     FERRY_DATA=str(FOLDER),
     FERRY_TABLES=str(Path(__file__).with_name("tables.yaml")),
     PREFECT_HOME=str(FOLDER / "prefect"),
+    PREFECT_PROFILES_PATH=os.devnull,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="true",
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
-    PREFECT_LOGGING_LEVEL=os.environ.get("PREFECT_LOGGING_LEVEL", "ERROR"),
+    PREFECT_LOGGING_LEVEL=_LOG_LEVEL,
 )
-for _name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
-    os.environ.pop(_name, None)
+os.chdir(FOLDER)  # Prefect also reads `.env` and TOML files of the folder that it runs in
 
 import duckdb  # noqa: E402  # after the environment is set, like everything that imports Prefect
 from prefect.client.schemas.objects import StateType  # noqa: E402
+from prefect.settings import PREFECT_API_URL  # noqa: E402
 
 from deployments.local.shop import a_day_passes, make_sqlite  # noqa: E402
 from deployments.register import register  # noqa: E402
@@ -57,7 +62,13 @@ def say(text: str = "") -> None:
 
 
 def main() -> None:
-    """Run the demo."""
+    """Run the demo.
+
+    Raises:
+        SystemExit: Something is not as the story says, or Prefect would ask another server.
+    """
+    if PREFECT_API_URL.value():
+        sys.exit("Prefect is set up for another Prefect server, where the demo saves no blocks.")
     begun = time.monotonic()
     for leftover in ("source.sqlite", "warehouse.duckdb", "warehouse.duckdb.wal"):
         (FOLDER / leftover).unlink(missing_ok=True)
@@ -106,7 +117,7 @@ def main() -> None:
     for line in summary_lines("nps_summary"):
         say(f"     {line}")
     chart = draw_summary("nps_summary", "nps", FOLDER / "nps_summary.svg")
-    say(f"     Its chart, also on the runs' pages: {chart.relative_to(Path.cwd())}")
+    say(f"     Its chart, also on the runs' pages: .ferry/demo/{chart.name}")
     _drift_and_repair()
     say(f"\nDone in {time.monotonic() - begun:.0f} s. Look around:")
     say(
