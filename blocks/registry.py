@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import BlockDocument
+from prefect.exceptions import PrefectException
 from pydantic import TypeAdapter, ValidationError
 
 from blocks.source import Source
@@ -21,7 +23,7 @@ from blocks.stage import Stage
 from blocks.stages import STAGES
 from blocks.warehouse import Warehouse
 from blocks.warehouses import WAREHOUSES
-from ferry.errors import ConfigurationError
+from ferry.errors import AccessError, ConfigurationError, ConnectionLostError, FerryError
 
 B = TypeVar("B", bound=Block)
 
@@ -31,6 +33,8 @@ def load_blocks(source: str, stage: str, warehouse: str) -> tuple[Source, Stage,
 
     Raises:
         ConfigurationError: There is none of a name, or there are two.
+        AccessError: Prefect's server refuses to give them.
+        ConnectionLostError: It does not answer, or not well; a retry may help.
     """
     stored = _read((*SOURCES, *STAGES, *WAREHOUSES), {source, stage, warehouse})
     return (
@@ -41,7 +45,7 @@ def load_blocks(source: str, stage: str, warehouse: str) -> tuple[Source, Stage,
 
 
 def load_warehouse(name: str) -> Warehouse:
-    """The warehouse block of this name. Raises ConfigurationError if there is none, or two."""
+    """The warehouse block of this name; with the errors of `load_blocks`."""
     return _only("warehouse", WAREHOUSES, name, _read(WAREHOUSES, {name}))
 
 
@@ -55,9 +59,32 @@ def _read(kinds: Iterable[type[Block]], names: Iterable[str]) -> list[BlockDocum
         "block_types": {"slug": {"any_": [kind.get_block_type_slug() for kind in kinds]}},
         "include_secrets": True,
     }
-    with get_client(sync_client=True) as client:
-        answer = client.request("POST", "/block_documents/filter", json=asked)
+    try:
+        with get_client(sync_client=True) as client:
+            answer = client.request("POST", "/block_documents/filter", json=asked)
+    except (httpx.HTTPError, PrefectException) as error:
+        raise _not_given(error) from error
+    except RuntimeError as error:  # so Prefect says that it does not reach the server
+        if not isinstance(error.__cause__, httpx.HTTPError):
+            raise
+        raise _not_given(error.__cause__) from error
     return TypeAdapter(list[BlockDocument]).validate_python(answer.json())
+
+
+def _not_given(error: Exception) -> FerryError:
+    status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return AccessError(
+            "Prefect's server refuses to give blocks",
+            found=f"HTTP {status}",
+            todo="Check PREFECT_API_URL, and PREFECT_API_KEY or PREFECT_API_AUTH_STRING of this "
+            "worker, and whether it may read blocks there.",
+        )
+    return ConnectionLostError(
+        "Prefect's server gives no blocks just now",
+        found=f"HTTP {status}" if status else type(error).__name__,
+        todo="See that the server is up, and that PREFECT_API_URL names it.",
+    )
 
 
 def _only(role: str, kinds: Sequence[type[B]], name: str, stored: Iterable[BlockDocument]) -> B:

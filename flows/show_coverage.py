@@ -30,7 +30,7 @@ from tasks.gather import gather
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.coverage import overview_page
 from tasks.record_coverage import record_coverage
-from tasks.step import explains, known, with_retries
+from tasks.step import explains, known, retried, with_retries
 
 MAX_TABLES_AT_ONCE = 4
 
@@ -83,7 +83,7 @@ def show_coverage(
     for spec in chosen_specs(load_table_specs(), table):
         try:
             if spec.warehouse not in warehouses:
-                warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
+                warehouses[spec.warehouse] = retried(load_warehouse, spec)(spec.warehouse)
         except Exception as error:  # noqa: BLE001  # the others are told, whatever it is
             unknown[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
             continue

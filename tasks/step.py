@@ -174,16 +174,33 @@ def in_place(
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         token = _quiet.set(quiet)
         try:
-            for _ in range(spec.retries):
-                try:
-                    return step.fn(*args, **kwargs)
-                except RetriableError as error:
-                    pause = spec.retry_delay_seconds * (1 + RETRY_JITTER * random.random())
-                    get_run_logger().warning("once more in %.0f s after: %s", pause, error)
-                    _wait(pause, go_on)
-            return step.fn(*args, **kwargs)
+            return retried(step.fn, spec, go_on)(*args, **kwargs)
         finally:
             _quiet.reset(token)
+
+    return run
+
+
+def retried(
+    function: Callable[P, R], spec: Retries, go_on: Callable[[], None] = lambda: None
+) -> Callable[P, R]:
+    """The function, done once more after a retriable error, as often as the spec says.
+
+    Args:
+        function: What is done.
+        spec: What says how often it is tried again.
+        go_on: Raises once it is not to be tried again; asked all the while that it waits for that.
+    """
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(spec.retries):
+            try:
+                return function(*args, **kwargs)
+            except RetriableError as error:
+                pause = spec.retry_delay_seconds * (1 + RETRY_JITTER * random.random())
+                get_run_logger().warning("once more in %.0f s after: %s", pause, error)
+                _wait(pause, go_on)
+        return function(*args, **kwargs)
 
     return run
 

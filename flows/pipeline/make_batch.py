@@ -19,6 +19,7 @@ from ferry.errors import RequestError
 from ferry.plan import choose_window
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
+from tasks.step import retried
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,13 @@ class Route:
 
 
 def load_route(spec: TableSpec) -> Route:
-    """The blocks that the spec names. Raises ConfigurationError if one is missing."""
-    return Route(*load_blocks(spec.source, spec.stage, spec.warehouse))
+    """The blocks that the spec names, asked for once more as often as it says of retries.
+
+    Raises:
+        ConfigurationError: One is missing.
+        AccessError, ConnectionLostError: Prefect's server does not give them.
+    """
+    return Route(*retried(load_blocks, spec)(spec.source, spec.stage, spec.warehouse))
 
 
 class Routes:

@@ -6,13 +6,15 @@ import re
 import uuid
 from typing import Any
 
+import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
 from blocks.registry import load_blocks, load_warehouse
 from blocks.stages import FolderStage
 from deployments import register
-from ferry.errors import ConfigurationError
+from ferry.errors import AccessError, ConfigurationError, ConnectionLostError, FerryError
 from tests.harness.saved_blocks import save
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -66,3 +68,49 @@ def test_a_block_of_another_role_is_none_of_that_name(name: str, folder_stage: F
     assert "--profile aws" in str(caught.value)
     for made in (register.SOURCE, register.STAGE, register.WAREHOUSE, register.PRICES):
         assert re.search(rf"\b{made}\b", str(caught.value.todo))
+
+
+def answered(status: int) -> PrefectHTTPStatusError:
+    request = httpx.Request("POST", "http://prefect/api/block_documents/filter")
+    return PrefectHTTPStatusError("no", request=request, response=httpx.Response(status))
+
+
+def not_reached() -> RuntimeError:
+    """What Prefect's client says when it does not even get the server's version."""
+    error = RuntimeError("Failed to reach API at http://prefect/api")
+    error.__cause__ = httpx.ConnectError("refused")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("met", "told", "found"),
+    [
+        (answered(401), AccessError, "HTTP 401"),
+        (answered(403), AccessError, "HTTP 403"),
+        (answered(500), ConnectionLostError, "HTTP 500"),
+        (answered(429), ConnectionLostError, "HTTP 429"),
+        (httpx.ReadTimeout("late"), ConnectionLostError, "ReadTimeout"),
+        (PrefectException("of its own"), ConnectionLostError, "PrefectException"),
+        (not_reached(), ConnectionLostError, "ConnectError"),
+    ],
+    ids=lambda each: str(each) if isinstance(each, str) else "",
+)
+def test_a_prefect_server_that_gives_no_blocks_is_no_mistake_of_ferry_s(
+    met: Exception, told: type[FerryError], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise met
+
+    monkeypatch.setattr(SyncPrefectClient, "request", refuse)
+    with pytest.raises(told, match="Prefect's server") as caught:
+        load_warehouse("warehouse")
+    assert f"found {found}" in str(caught.value)
+
+
+def test_a_mistake_is_not_taken_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("incompatible versions")
+
+    monkeypatch.setattr(SyncPrefectClient, "request", mistaken)
+    with pytest.raises(RuntimeError, match="incompatible versions"):
+        load_warehouse("warehouse")

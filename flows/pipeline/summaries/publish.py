@@ -23,7 +23,7 @@ from flows.pipeline.summaries.published import ANY_WAREHOUSE, Published
 from tasks.pages.newest import newest_rows, show
 from tasks.plan_summary import changed_since, is_there, missing_tables, plan_summary
 from tasks.staging_tables import drop_quietly
-from tasks.step import in_place, log_failure, with_retries
+from tasks.step import in_place, log_failure, retried, with_retries
 from tasks.summarize import build_aside, check, publish
 
 STALE_ATTEMPTS = 3
@@ -81,7 +81,7 @@ def publish_summaries(
             continue
         try:
             if spec.warehouse not in warehouses:
-                warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
+                warehouses[spec.warehouse] = retried(load_warehouse, spec)(spec.warehouse)
             warehouse = warehouses[spec.warehouse]
             _refuse_carried(spec, tables)
             missing = in_place(missing_tables, spec)(spec, warehouse)
