@@ -282,7 +282,10 @@ def _number(name: str, default: str | None = None) -> int:
         raise ConfigurationError(
             f"the setting {name} is no number that can be taken",
             expected="a whole number, 1 or more",
-            todo=f"Correct {name}.",
+            todo="It is a link to a service of Kubernetes: say `enableServiceLinks: false` in the "
+            "pod's spec, or set it there."
+            if value.startswith("tcp://")
+            else f"Correct {name}.",
         )
     return int(value)
 

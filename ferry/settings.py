@@ -11,6 +11,8 @@ from ferry.errors import ConfigurationError
 PREFIX = "FERRY_"
 _BLOCK = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 """As Prefect takes the names of its blocks."""
+_OF_SERVICE = "_SERVICE_HOST"
+"""So ends the first of the names by which Kubernetes links a service to each pod."""
 
 REGISTERED = {
     "FERRY_MYSQL": ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "CA"),
@@ -77,14 +79,21 @@ def notifier_name(environment: Mapping[str, str]) -> str | None:
 def refuse_misspelled(names: Iterable[str]) -> None:
     """Refuse the first name that begins like a setting and is none.
 
+    What Kubernetes sets of a service `ferry` or `ferry-…` in each pod of its namespace is let pass.
+
     Args:
         names: The names in the environment.
 
     Raises:
         ConfigurationError: It is misspelled; the message says which was meant, and no value.
     """
+    names = set(names)
+    services = [each.removesuffix(_OF_SERVICE) for each in names if each.endswith(_OF_SERVICE)]
+    links = tuple(f"{each}_{what}_" for each in services for what in ("PORT", "SERVICE"))
     for name in sorted(names):
-        if name.startswith(PREFIX) and name not in (*SETTINGS, *ELSEWHERE):
+        if not name.startswith(PREFIX) or name in (*SETTINGS, *ELSEWHERE):
+            continue
+        if not f"{name}_".startswith(links):
             ours = {known.removeprefix(PREFIX): known for known in SETTINGS}
             meant = get_close_matches(name.removeprefix(PREFIX), ours, n=1)
             raise ConfigurationError(

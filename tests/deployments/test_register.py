@@ -213,3 +213,11 @@ def test_what_the_server_refuses_to_save_is_not_printed(
     ended = run_register(monkeypatch, capfd, FERRY_DATA=str(tmp_path))
     assert told in ended.error
     assert TOKEN not in ended.error + ended.printed
+
+
+def test_a_link_of_kubernetes_that_has_a_setting_s_name_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FERRY_WAREHOUSE_PORT", "tcp://10.0.0.7:80")
+    with pytest.raises(ConfigurationError, match="`enableServiceLinks: false`"):
+        register._number("FERRY_WAREHOUSE_PORT", "5439")

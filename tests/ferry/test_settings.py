@@ -36,6 +36,27 @@ def test_one_that_is_like_none_says_which_there_are() -> None:
         refuse_misspelled(["FERRY_XYZZY"])
 
 
+def links(*services: str) -> dict[str, str]:
+    """What Kubernetes sets in each pod of a namespace that has these services."""
+    found = {}
+    for service in services:
+        address = {"ADDR": "10.0.0.7", "PORT": "80", "PROTO": "tcp"}
+        found |= {f"{service}_SERVICE_HOST": "10.0.0.7", f"{service}_SERVICE_PORT": "80"}
+        found |= {f"{service}_SERVICE_PORT_HTTP": "80", f"{service}_PORT": "tcp://10.0.0.7:80"}
+        found |= {f"{service}_PORT_80_TCP": "tcp://10.0.0.7:80"}
+        found |= {f"{service}_PORT_80_TCP_{name}": value for name, value in address.items()}
+    return found
+
+
+def test_the_links_to_a_service_of_kubernetes_are_no_misspelled_settings() -> None:
+    """A service `ferry` or `ferry-server` in the namespace puts them into each pod."""
+    check_settings(links("FERRY", "FERRY_SERVER"))
+    with pytest.raises(ConfigurationError, match="no setting FERRY_TABELS; expected FERRY_TABLES"):
+        check_settings(links("FERRY") | {"FERRY_TABELS": "tables.yaml"})
+    with pytest.raises(ConfigurationError, match="no setting FERRY_SERVER_PORT"):
+        check_settings(links("FERRY") | {"FERRY_SERVER_PORT": "80"})
+
+
 def test_what_is_known_or_not_ours_is_let_pass() -> None:
     refuse_misspelled([*SETTINGS, *ELSEWHERE, "PATH", "FERRYBOAT", "MY_FERRY_TABLES"])
 
