@@ -25,6 +25,7 @@ from blocks.sources.mysql.errors import (
     login_error,
     mysql_error,
     no_answer_in_time,
+    tell_lock,
 )
 from ferry.errors import ConfigurationError, FerryError
 from ferry.schema import TableName
@@ -212,10 +213,14 @@ class MySQLServer:
         except pymysql.MySQLError as error:
             if asking is None or not is_read_timeout(error):
                 raise mysql_error(error, self.address).at(table=where) from error
-            self._kill("ID = %s AND LEFT(INFO, 200) = LEFT(%s, 200)", asking.thread, asking.asked)
-            raise no_answer_in_time(
+            late = no_answer_in_time(
                 self.address, self.read_timeout_seconds, "answer", "it answers"
-            ).at(table=where) from error
+            ).at(table=where)
+            thread, asked = asking.thread, asking.asked
+            tell_lock(
+                late, self._kill("ID = %s AND LEFT(INFO, 200) = LEFT(%s, 200)", thread, asked)
+            )
+            raise late from error
 
     def connect(self, client_flag: int = 0) -> pymysql.Connection[Any]:
         """A connection of the caller's own, who closes it.
@@ -282,33 +287,42 @@ class MySQLServer:
             f"/{_quote(self.database)}?"
         ) + "&".join(f"{name}={_quote(value)}" for name, value in options.items())
 
-    def kill(self, tag: str) -> None:
+    def kill(self, tag: str, late: FerryError) -> None:
         """End the statement that has this tag, if the server can be reached.
 
         A user may see and end their own statements without any further right.
         https://dev.mysql.com/doc/refman/8.4/en/kill.html
-        """
-        self._kill("INFO LIKE %s", f"%{tag}%")
 
-    def _kill(self, condition: str, *values: object) -> None:
+        Args:
+            tag: The tag.
+            late: What is raised for it: told of a lock that it waited for.
+        """
+        tell_lock(late, self._kill("INFO LIKE %s", f"%{tag}%"))
+
+    def _kill(self, condition: str, *values: object) -> list[str]:
         """End the statements of which this is true in the process list, if it can be reached.
+
+        What they did is returned, in the server's words.
 
         That the text is the same, too, keeps a thread's number from meaning another statement of
         this user's where the next connection leads to another server.
         """
         quick = dataclasses.replace(self, read_timeout_seconds=self.connect_timeout_seconds)
+        states: list[str] = []
         with (
             contextlib.suppress(FerryError, pymysql.MySQLError, OSError),
             contextlib.closing(quick.connect()) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(
-                "SELECT ID FROM information_schema.PROCESSLIST "  # noqa: S608  # our own condition
+                "SELECT ID, STATE FROM information_schema.PROCESSLIST "  # noqa: S608  # our own condition
                 f"WHERE {condition} AND ID <> CONNECTION_ID()",
                 values,
             )
-            for (thread,) in cursor.fetchall():
+            for thread, state in cursor.fetchall():
+                states.append(str(state))
                 cursor.execute("KILL %s", (thread,))
+        return states
 
     def _verifies(self) -> bool | None:
         """Whether TLS is verified; None when there is to be no TLS."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from collections.abc import Collection
 
 import pymysql
 
@@ -137,6 +138,9 @@ _CHECK_ALL = (
     "Check user, password and database in the source block, TLS, and that the user may connect "
     "from here and SELECT from the table."
 )
+
+_LOCKED = "Waiting for table metadata lock"
+"""https://dev.mysql.com/doc/refman/8.4/en/metadata-locking.html"""
 
 _CLIENT_ERRORS = 2000
 """Numbers below are the server's own; from here on, the connection failed."""
@@ -291,6 +295,21 @@ def no_answer_in_time(
         todo=f"It is tried again. If the statement needs longer before {before}, put an index on "
         "the cursor column or raise `read_timeout_seconds`.",
     )
+
+
+def tell_lock(error: FerryError, states: Collection[str]) -> None:
+    """Say of a statement that waited in vain that it waited for a lock, if that is why.
+
+    Args:
+        error: What is raised for it.
+        states: What the server's process list said of it.
+    """
+    if _LOCKED in states:
+        error.found = _LOCKED
+        error.todo = (
+            "It is tried again. An ALTER TABLE or a long transaction holds the table, or waits for "
+            "it: see SHOW PROCESSLIST, and let it end."
+        )
 
 
 def no_right_to_read(table: str, address: str) -> AccessError:

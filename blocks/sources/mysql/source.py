@@ -270,7 +270,7 @@ class MySQLSource(Source):
                     rows += result.num_rows
             except FerryError as error:
                 if isinstance(error.__cause__, ReadTimeoutError):
-                    self._server.kill(select.tag)
+                    self._server.kill(select.tag, error)
                 if isinstance(error.__cause__, UnreadableError):
                     self._refuse_invalid(select)
                 error.at(table=str(select.query.schema.name), step="extract")

@@ -364,12 +364,18 @@ def test_an_error_of_the_driver_s_without_a_number_is_a_lost_connection(
         list(shop.source.read_at_once(query, 2).batches)
 
 
-def test_a_lock_that_is_not_given_is_retriable(shop: MySQLShop) -> None:
-    shop.run("CREATE TABLE t (id INT)")
+@pytest.mark.parametrize("cursor", ["id", None], ids=["asked for its plan", "read"])
+def test_a_lock_that_is_not_given_is_retriable_and_told_as_one(
+    shop: MySQLShop, cursor: str | None
+) -> None:
+    shop.run("CREATE TABLE t (id INT PRIMARY KEY)")
     schema = shop.source.describe(TableName("", "t"))
     shop.run("LOCK TABLES t WRITE")
     try:
-        with pytest.raises(ConnectionLostError):
-            list(shop.make_source(read_timeout_seconds=1).read(ExtractQuery(schema)))
+        with pytest.raises(ConnectionLostError) as caught:
+            list(shop.make_source(read_timeout_seconds=1).read(ExtractQuery(schema, cursor)))
     finally:
         shop.run("UNLOCK TABLES")
+    assert caught.value.found == "Waiting for table metadata lock"
+    assert "ALTER TABLE or a long transaction holds" in str(caught.value)
+    assert "index" not in str(caught.value)
