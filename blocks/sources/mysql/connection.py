@@ -121,8 +121,9 @@ class _Connection(pymysql.Connection):
         """Begin the session: as every one, and without limits that the server sets for it.
 
         A long read would end at the same place whenever it is tried again; how long Ferry waits is
-        `read_timeout_seconds`. A long list in a view would be cut. Who has no such limit is sent
-        nothing: a proxy may not know the setting.
+        `read_timeout_seconds`. A long list in a view would be cut, without an error: that is lifted
+        whatever this server says, since another one behind the address may read. Who has no other
+        such limit is sent nothing: a proxy may not know the setting.
 
         Raises:
             pymysql.MySQLError: The caller turns it into Ferry's.
@@ -150,10 +151,8 @@ def _goes(cursor: Cursor, statement: str) -> bool:
 def _lifted(name: str, limit: str) -> str:
     """The statement that lifts this limit; nothing where there is none."""
     if name.lower() == "group_concat_max_len":
-        wanted = _LONGEST_BYTES if int(limit) < _LONGEST_BYTES else None
-    else:
-        wanted = 0 if float(limit) else None
-    return "" if wanted is None else f"SET SESSION {name} = {wanted}"
+        return f"SET SESSION {name} = {max(int(limit), _LONGEST_BYTES)}"
+    return f"SET SESSION {name} = 0" if float(limit) else ""
 
 
 def session_of(cursor: Cursor) -> tuple[str, ...]:
