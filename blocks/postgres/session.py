@@ -277,6 +277,10 @@ class PostgresSession(NamedBlock):
                 keepalives_idle=60,
                 keepalives_interval=10,
                 keepalives_count=6,
+                # Keepalives do not count while something is sent: without an answer to that, the
+                # operating system would go on for a quarter of an hour. It holds for a server, too,
+                # that is there and takes none of a COPY's rows for so long. Ignored on macOS.
+                tcp_user_timeout=120_000,  # milliseconds: as long as the keepalives wait
                 client_encoding="UTF8",  # as are the files that COPY reads
                 application_name="ferry",
                 connection_factory=Connection,
