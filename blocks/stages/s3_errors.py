@@ -1,8 +1,12 @@
-"""What S3's errors mean for Ferry: in one place, by code, without any text that S3 sends back."""
+"""What S3's errors mean for Ferry: in one place, by code, without the text that S3 sends back.
+
+Of a denial's text an action and a kind of policy are shown, which are words of AWS's own.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +42,18 @@ _TODO_ACCESS = {
     "AllAccessDisabled": "Ask who runs the AWS account.",
     "InvalidObjectState": "The file was moved to an archive; check the bucket's lifecycle rules.",
 }
+_TODO_DENIED = (
+    "A Deny holds whatever else allows it: see what that policy asks for. Often it is an encryption"
+    " (server_side_encryption, kms_key_id of the block), or a way that the request has to come by,"
+    " such as an endpoint of the VPC."
+)
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+_ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
+_KIND = (
+    r"(?:(?:identity-based|resource-based|session|VPC endpoint|service control|resource control)"
+    r" policy|permissions boundary)"
+)
+_POLICY = re.compile(rf"with (an explicit deny in an? {_KIND})|because (no {_KIND} allows)")
 _SAME_AS = {
     "403": "AccessDenied",
     "Forbidden": "AccessDenied",
@@ -193,7 +209,7 @@ def _refused(error: aws.ClientError, where: str, bucket: str, *, renewed: bool) 
             todo="They are looked up anew when it is tried again; if it stays so, look at what"
             " renews them.",
         )
-    return explain_code(code, status, where, bucket)
+    return explain_code(code, status, where, bucket, _text(error))
 
 
 def _does_not_verify(error: aws.SSLError) -> bool:
@@ -239,8 +255,16 @@ def _no_role(code: str, status: int, where: str) -> FerryError:
     )
 
 
-def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
-    """What an S3 error code means; unknown ones are judged by the HTTP status."""
+def explain_code(code: str, status: int, where: str, bucket: str, said: str = "") -> FerryError:
+    """What an S3 error code means; unknown ones are judged by the HTTP status.
+
+    Args:
+        code: The code.
+        status: The HTTP status; 0 if there is none, as of one of several files.
+        where: What was being done, and in which bucket.
+        bucket: The bucket.
+        said: The server's text, of which a denial's action and policy are shown.
+    """
     code = _SAME_AS.get(code, code)
     if code in _CUT:
         return ConnectionLostError(f"{where}: not all bytes arrived ({code})")
@@ -254,12 +278,27 @@ def explain_code(code: str, status: int, where: str, bucket: str) -> FerryError:
         problem = (
             f"there is no bucket {bucket!r}" if code == "NoSuchBucket" else f"refused ({code})"
         )
+        denied, found = _denied(said)
         return AccessError(
             f"{where}: {problem}",
-            todo=_TODO_ACCESS.get(code, "Check the credentials and the bucket's policy."),
+            found=found,
+            todo=_TODO_DENIED
+            if denied
+            else _TODO_ACCESS.get(code, "Check the credentials and the bucket's policy."),
         )
     problem, todo = _SETTINGS.get(code, ("S3 refuses the request", None))
     return ConfigurationError(f"{where}: {problem} ({code})", todo=todo)
+
+
+def _denied(said: str) -> tuple[bool, str | None]:
+    """Whether a policy denies it outright; what was refused, and by which kind of policy."""
+    found, outright = [], False
+    if action := _ACTION.search(said):
+        found.append(action[1])
+    if policy := _POLICY.search(said):
+        outright = policy[1] is not None
+        found.append(policy[1] if outright else f"{policy[2]} it")
+    return outright, ", ".join(found) or None
 
 
 def code_of(error: aws.ClientError) -> str:
@@ -273,6 +312,10 @@ def have_expired(error: BaseException | None) -> bool:
         return False
     code = code_of(error)
     return _SAME_AS.get(code, code) == "ExpiredToken"
+
+
+def _text(error: aws.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message", ""))
 
 
 def _status(error: aws.ClientError) -> int:

@@ -72,6 +72,38 @@ def test_every_refusal_has_its_place_in_the_tree_and_a_message_without_secrets(
     assert isinstance(caught.value.__cause__, ClientError)
 
 
+USER = f"User: arn:aws:sts::1:assumed-role/{SECRET} is not authorized to perform: "
+BUCKET = f'on resource: "arn:aws:s3:::{SECRET}" '
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Access Denied", r"\(AccessDenied\)\. Allow s3:PutObject"),
+        (
+            f"{USER}s3:PutObject {BUCKET}with an explicit deny in a resource-based policy",
+            r"found s3:PutObject, an explicit deny in a resource-based policy\. .*"
+            "server_side_encryption, kms_key_id.* endpoint",
+        ),
+        (
+            f"{USER}kms:GenerateDataKey {BUCKET}because no identity-based policy allows the"
+            " kms:GenerateDataKey action",
+            r"found kms:GenerateDataKey, no identity-based policy allows it\. Allow",
+        ),
+        (
+            f"{USER}s3:GetObject {BUCKET}because no VPC endpoint policy allows the action",
+            "found s3:GetObject, no VPC endpoint policy allows it",
+        ),
+    ],
+)
+def test_a_denial_says_which_action_and_which_policy_and_no_names(said: str, told: str) -> None:
+    error = ClientError({"Error": {"Code": "AccessDenied", "Message": said}}, "PutObject")
+    explained = explain(error, "b", "storing 'k'")
+    assert type(explained) is AccessError
+    assert re.search(told, str(explained)), str(explained)
+    assert SECRET not in str(explained)
+
+
 def of_tls(error: Exception) -> SSLError:
     return SSLError(endpoint_url="https://x", error=urllib3.SSLError(error))
 
