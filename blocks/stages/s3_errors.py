@@ -100,8 +100,9 @@ _SETTINGS |= dict.fromkeys(
     ),
 )
 
-_ASSUME_ROLE = "AssumeRole"
-"""How the operations of STS begin that give a role's keys: also `AssumeRoleWithWebIdentity`."""
+_BY_SSO = "GetRoleCredentials"
+_FOR_KEYS = ("AssumeRole", _BY_SSO)
+"""How the operations begin that give a role's keys: also `AssumeRoleWithWebIdentity`."""
 
 _NO_CREDENTIALS = (
     aws.NoCredentialsError,
@@ -109,7 +110,10 @@ _NO_CREDENTIALS = (
     aws.CredentialRetrievalError,
     aws.SSOError,
     aws.TokenRetrievalError,
+    EOFError,
+    aws.RefreshWithMFAUnsupportedError,
 )
+_ASKS_SOMEBODY = (EOFError, aws.RefreshWithMFAUnsupportedError)
 _LOGGED_OUT = (aws.SSOError, aws.TokenRetrievalError)
 _MAY_COME_LATER = (aws.NoCredentialsError, aws.CredentialRetrievalError)
 _NO_CONNECTION = (
@@ -140,7 +144,7 @@ def explained(
     """
     try:
         yield
-    except (aws.BotoCoreError, aws.ClientError, HTTPError, OSError) as error:
+    except (aws.BotoCoreError, aws.ClientError, HTTPError, OSError, EOFError) as error:
         raise explain(error, bucket, what, own_role=own_role, renewed=renewed) from error
 
 
@@ -191,7 +195,9 @@ def explain(
     if isinstance(error, OSError):
         return FatalError(
             f"{where}: a local file cannot be read ({type(error).__name__})",
-            todo="Check this machine's disk.",
+            found=error.filename,
+            todo="Check this machine's disk. If it is the token by which a role is assumed:"
+            " web_identity_token_file of the profile, or AWS_WEB_IDENTITY_TOKEN_FILE.",
         )
     return ConfigurationError(
         f"{where}: AWS's client refuses the settings ({type(error).__name__})",
@@ -201,8 +207,8 @@ def explain(
 
 def _refused(error: aws.ClientError, where: str, bucket: str, *, renewed: bool) -> FerryError:
     code, status = code_of(error), _status(error)
-    if error.operation_name.startswith(_ASSUME_ROLE):
-        return _no_role(code, status, where)
+    if error.operation_name.startswith(_FOR_KEYS):
+        return _no_role(code, status, where, by_sso=error.operation_name == _BY_SSO)
     if renewed and have_expired(error):
         return ConnectionLostError(
             f"{where}: the keys that this machine has for AWS have expired ({code})",
@@ -219,6 +225,11 @@ def _does_not_verify(error: aws.SSLError) -> bool:
 
 
 def _no_credentials(error: Exception, where: str, *, own_role: bool) -> FerryError:
+    if isinstance(error, _ASKS_SOMEBODY):
+        return AccessError(
+            f"{where}: the profile wants a code (mfa_serial), for which a worker cannot be asked",
+            todo="Use a profile or a role that needs none.",
+        )
     if own_role and isinstance(error, _MAY_COME_LATER):
         return ConnectionLostError(
             f"{where}: this machine's own role gave no credentials for AWS",
@@ -230,22 +241,36 @@ def _no_credentials(error: Exception, where: str, *, own_role: bool) -> FerryErr
             f"{where}: nobody is logged in to AWS, or no longer ({type(error).__name__})",
             todo="Log in again: aws sso login, or use a role.",
         )
+    if isinstance(error, aws.CredentialRetrievalError):
+        return AccessError(
+            f"{where}: what is to give the credentials for AWS gave none",
+            found=error.kwargs.get("provider"),
+            todo="Try it by hand, as the user that runs Ferry and on its machine: the profile's"
+            " credential_process, or whatever else it names.",
+        )
     return AccessError(
         f"{where}: there are no credentials for AWS, or only a part of them",
         todo="Fill in the credentials block, or give the machine a role.",
     )
 
 
-def _no_role(code: str, status: int, where: str) -> FerryError:
+def _no_role(code: str, status: int, where: str, *, by_sso: bool) -> FerryError:
     """Why AWS gives no keys of the role: S3 was not asked yet.
 
     https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+    https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html
     """
     if code == "IDPCommunicationError":
         return ConnectionLostError(f"{where}: AWS cannot reach who signed the token ({code})")
     if code in _BUSY or status >= 500 or status == 429:
         return BusyError(f"{where}: AWS is too busy to give the role's keys ({code})")
     same = _SAME_AS.get(code, code)
+    if by_sso:
+        return AccessError(
+            f"{where}: the role of the stage's profile cannot be had by SSO ({code})",
+            todo="Check sso_account_id and sso_role_name of the profile, and have the permission"
+            " set assigned to who logs in; then log in again: aws sso login.",
+        )
     return AccessError(
         f"{where}: the role of the stage's credentials cannot be assumed ({code})",
         todo=_TODO_ACCESS[same]

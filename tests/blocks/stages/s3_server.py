@@ -15,6 +15,7 @@ from blocks.stages import S3Stage
 
 SECRET = "s3cr3t-Key/that+must=not-show"
 WITH_TOKEN = "AssumeRoleWithWebIdentity"
+BY_SSO = "GetRoleCredentials"
 
 
 def stage(endpoint: str, bucket: str = "b", secret: str = SECRET, **fields: Any) -> S3Stage:

@@ -127,6 +127,16 @@ def test_the_clock_is_asked_within_the_folder_that_a_policy_allows(
     assert found == datetime(2023, 1, 5, 3, 4, 5, tzinfo=UTC)
 
 
+def test_a_profile_that_wants_a_code_of_somebody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asks(_: AwsCredentials) -> None:
+        raise EOFError  # of the prompt, as a worker has nobody to ask
+
+    monkeypatch.setattr(AwsCredentials, "get_boto3_session", asks)
+    credentials = AwsCredentials(profile_name="guarded", region_name="us-east-1")
+    with pytest.raises(AccessError, match="cannot be asked"):
+        S3Stage(bucket_name="b", credentials=credentials).now()
+
+
 def test_keys_that_were_renewed_in_a_file_are_taken_up_by_the_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,11 @@ import pytest
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
     ReadTimeoutError,
+    RefreshWithMFAUnsupportedError,
     SSLError,
     SSOTokenLoadError,
     TokenRetrievalError,
@@ -30,7 +32,7 @@ from ferry.errors import (
     FatalError,
     FerryError,
 )
-from tests.blocks.stages.s3_server import SECRET, WITH_TOKEN, refusal, refuse, server, stage
+from tests.blocks.stages.s3_server import BY_SSO, SECRET, WITH_TOKEN, refusal, refuse, server, stage
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,16 @@ def of_tls(error: Exception) -> SSLError:
         (refusal("ExpiredTokenException", "AssumeRole"), AccessError, "assumed .*Renew"),
         (refusal("Throttling", "AssumeRole"), BusyError, "role's keys"),
         (refusal("IDPCommunicationError", WITH_TOKEN), ConnectionLostError, "token"),
+        (refusal("ForbiddenException", BY_SSO), AccessError, "had by SSO.*permission set"),
+        (refusal("TooManyRequestsException", BY_SSO), BusyError, "role's keys"),
+        (
+            CredentialRetrievalError(provider="custom-process", error_msg=SECRET),
+            AccessError,
+            "gave none; found custom-process.*by hand",
+        ),
+        (FileNotFoundError(2, "x", "/run/token"), FatalError, "found /run/token.*token_file"),
+        (EOFError(), AccessError, "mfa_serial.*cannot be asked"),
+        (RefreshWithMFAUnsupportedError(), AccessError, "mfa_serial.*cannot be asked"),
         (UnauthorizedSSOTokenError(), AccessError, "aws sso login, or use a role"),
         (SSOTokenLoadError(error_msg=SECRET), AccessError, "aws sso login"),
         (TokenRetrievalError(provider="sso", error_msg=SECRET), AccessError, "aws sso login"),
