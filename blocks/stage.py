@@ -35,6 +35,15 @@ class Stage(NamedBlock, ABC):
         return self.write_record(_manifest_text(files), key)
 
     @abstractmethod
+    def uri(self, key: str) -> str:
+        """Where a file of this key is, as warehouses are told.
+
+        Raises:
+            AccessError: There is no such folder.
+            RequestError: The key leads out of the stage.
+        """
+
+    @abstractmethod
     def open(self, file: StagedFile) -> BinaryIO:
         """The file's bytes as a stream, for warehouses that do not fetch from the stage."""
 

@@ -77,6 +77,15 @@ class Warehouse(NamedBlock, ABC):
         """
         return ()
 
+    def refuse_stage(self, stage: Stage) -> None:
+        """Refuse a stage that the warehouse cannot load from, before anything is read.
+
+        A warehouse that is sent the files takes any.
+
+        Raises:
+            ConfigurationError: Another stage, or another setting of it, is needed.
+        """
+
     def declared_key(self, table: TableName) -> DeclaredKey | None:  # noqa: ARG002
         """The primary key that a table declares, where the engine trusts it without enforcing it.
 

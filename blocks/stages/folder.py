@@ -86,7 +86,7 @@ class FolderStage(Stage):
         if found != (part.size_bytes, part.sha256):
             self._at(key).unlink(missing_ok=True)
             raise changed_part(part)
-        return StagedFile(key, self._uri(key), part.size_bytes, part.rows)
+        return StagedFile(key, self.uri(key), part.size_bytes, part.rows)
 
     def write_record(self, text: bytes, key: str) -> StagedFile:
         """Store what Ferry notes for itself, in the place of what was there; whole or not at all.
@@ -95,7 +95,7 @@ class FolderStage(Stage):
             FerryError: As for `put`.
         """
         self._store(io.BytesIO(text), key)
-        return StagedFile(key, self._uri(key), len(text), 0)
+        return StagedFile(key, self.uri(key), len(text), 0)
 
     def read_record(self, key: str) -> bytes | None:
         """What was stored under the key by `write_record`; None if nothing is there.
@@ -162,7 +162,7 @@ class FolderStage(Stage):
             for path in sorted(self._at(prefix).rglob("*")):
                 if path.is_file() and not path.name.startswith(_TEMPORARY):
                     key = path.relative_to(root).as_posix()
-                    found[key] = StagedFile(key, self._uri(key), path.stat().st_size, 0)
+                    found[key] = StagedFile(key, self.uri(key), path.stat().st_size, 0)
         return found
 
     def discard_older(self, prefix: str, before: datetime) -> int:
@@ -234,7 +234,13 @@ class FolderStage(Stage):
             raise RequestError(f"the key {key!r} leads out of the stage's folder by a link")
         return path
 
-    def _uri(self, key: str) -> str:
+    def uri(self, key: str) -> str:
+        """`file://` and the absolute path as it is.
+
+        Raises:
+            AccessError: There is no such folder.
+            RequestError: The key leads out of the folder.
+        """
         return f"file://{self._at(key)}"
 
     @contextmanager

@@ -334,6 +334,14 @@ class S3Stage(Stage):
                     self._delete([full_key])
             raise
 
+    def uri(self, key: str) -> str:
+        """`s3://`, the bucket and the whole key.
+
+        Raises:
+            RequestError: The key leads out of the stage.
+        """
+        return self._uri(self._full_key(key))
+
     def _uri(self, full_key: str) -> str:
         return f"s3://{self.bucket_name}/{full_key}"
 

@@ -46,7 +46,7 @@ from tasks.landed.receipts import already_landed
 from tasks.pages.receipt import receipt_line, show_receipt
 from tasks.plan_batch import plan
 from tasks.stage import discard, stage
-from tasks.step import in_place, with_retries
+from tasks.step import in_place, located, with_retries
 from tasks.upsert import drop_staging, upsert
 
 SMALL_TABLE_ROWS = 10_000
@@ -215,6 +215,8 @@ def _steps(
     if how is TaskRuns.SMALL_IN_PLACE and not _is_small(planned, route.source):
         step = with_retries
     go_on()
+    with located(batch, "stage", route.warehouse):
+        route.warehouse.refuse_stage(route.stage)
     extracted = step(extract, spec)(
         batch, planned, route.source, route.stage, route.warehouse.capabilities
     )

@@ -8,7 +8,8 @@ import pytest
 from prefect.flow_engine import run_flow_sync
 from prefect.states import AwaitingRetry
 
-from ferry.errors import DataError, RequestError
+from blocks.stages import S3Stage
+from ferry.errors import ConfigurationError, DataError, RequestError
 from ferry.statements import PARAM, Statement
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -226,6 +227,18 @@ def test_staged_files_are_kept_when_the_spec_asks(shop):
     sync_table(table="orders", mode="full")
     prefix = f"{shop.schema}.orders/"
     assert shop.stage.discard_older(prefix, datetime(2099, 1, 1, tzinfo=UTC)) == 2
+
+
+@pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)
+def test_a_stage_that_the_warehouse_cannot_load_from_is_refused_before_rows_are_read(
+    shop, monkeypatch
+):
+    monkeypatch.setattr(
+        S3Stage, "uri", lambda *_: "s3://arn:aws:s3:x:1:accesspoint/a/manifest.json"
+    )
+    monkeypatch.setattr("flows.pipeline.carry_batch.extract", None)
+    with pytest.raises(ConfigurationError, match=r"orders.*alias"):
+        sync_table(table="orders", run_date=date(2023, 1, 2))
 
 
 @pytest.mark.parametrize("route", ["mysql-s3-redshift"], indirect=True)

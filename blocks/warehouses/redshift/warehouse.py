@@ -227,6 +227,15 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
         keys = [each for each in constraints(self.fetch, table) if each.kind == "p"]
         return DeclaredKey(keys[0].name, keys[0].columns) if keys else None
 
+    def refuse_stage(self, stage: Stage) -> None:
+        """Refuse a stage outside of S3, and one whose files COPY cannot name.
+
+        Raises:
+            ConfigurationError: A folder, an access point's ARN for a bucket, a backslash.
+            AccessError: A folder that is not there.
+        """
+        _refuse_uri(stage.uri("manifest.json"))
+
     def copy_in(
         self,
         staging_table: TableName,
@@ -285,13 +294,7 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
 
     def _copy_text(self, connection: Connection, table: TableName, staged: Staged) -> str:
         manifest = staged.manifest_uri or ""
-        if not manifest.startswith("s3://"):
-            raise ConfigurationError(
-                "Redshift loads from S3 only",
-                expected="a manifest in S3",
-                found=manifest or "no manifest",
-                todo="Use an S3 stage with this warehouse.",
-            )
+        _refuse_uri(manifest)
         layout = staged.layout
         if layout.format is StageFormat.PARQUET:
             _refuse_in_parquet(layout)
@@ -311,6 +314,28 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
         return text.as_string(connection)
 
 
+def _refuse_uri(manifest: str) -> None:
+    if not manifest.startswith("s3://"):
+        raise ConfigurationError(
+            "Redshift loads from S3 only",
+            expected="a manifest in S3",
+            found=manifest or "no manifest",
+            todo="Use an S3 stage with this warehouse.",
+        )
+    if manifest.startswith("s3://arn:"):
+        raise ConfigurationError(
+            "Redshift takes no ARN for a bucket",
+            found=manifest,
+            todo="Set `bucket_name` of the stage block to the access point's alias.",
+        )
+    if "\\" in manifest:
+        raise ConfigurationError(
+            "COPY takes no backslash in the name of a file",
+            found=manifest,
+            todo="Take it out of `prefix` of the stage block.",
+        )
+
+
 def _plain(value: str) -> sql.Composable:
     """A literal as COPY takes it.
 
@@ -318,7 +343,7 @@ def _plain(value: str) -> sql.Composable:
     which is no literal to COPY.
     """
     if "\\" in value:  # means itself or not, as the server is set
-        raise ConfigurationError("a backslash in the manifest's key or in the NULL marker")
+        raise ConfigurationError("a backslash in the block or in the NULL marker")
     quoted: Any = psycopg2.extensions.QuotedString(value)
     quoted.encoding = "utf8"
     return sql.SQL(quoted.getquoted().decode())

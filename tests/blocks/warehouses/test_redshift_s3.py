@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from blocks.stage import Stage
+from blocks.stages import FolderStage, S3Stage
+from blocks.warehouses import RedshiftWarehouse
 from deployments.local.redshift_double import Fault, RedshiftDouble
 from ferry.errors import AccessError, BusyError, ConfigurationError, FatalError, FerryError
 from ferry.schema import Column, DataType, Kind
@@ -31,6 +36,32 @@ NO_ACTION = (
 NO_KEY = "The specified key does not exist.,Status 404,Error NoSuchKey,Rid 4F"
 MAY_READ = f"iam_role.*{ROLE} reads.*s3:GetObject.*s3:ListBucket.*kms:Decrypt"
 MAY_TAKE = f"GRANT ASSUMEROLE ON '{ROLE}' TO \"\\w+\" FOR COPY;"
+
+
+ACCESS_POINT = "arn:aws:s3:eu-central-1:123456789012:accesspoint/ferry"
+
+
+@pytest.mark.parametrize(
+    ("stage", "told"),
+    [
+        (lambda folder: FolderStage(path=folder), "from S3 only.*Use an S3 stage"),
+        (lambda _: S3Stage(bucket_name=ACCESS_POINT), "access point's alias"),
+        (lambda _: S3Stage(bucket_name="lake", prefix="team\\x"), "backslash"),
+    ],
+    ids=["folder", "access point", "backslash"],
+)
+def test_a_stage_that_redshift_cannot_load_from_is_refused_before_anything_is_read(
+    stage: Callable[[Path], Stage], told: str, tmp_path: Path
+) -> None:
+    warehouse = RedshiftWarehouse(host="h", database="d", user="u", password="p")
+    with pytest.raises(ConfigurationError, match=told):
+        warehouse.refuse_stage(stage(tmp_path))
+
+
+@pytest.mark.parametrize("prefix", ["", "ferry/stage"])
+def test_any_other_stage_in_s3_is_taken(prefix: str) -> None:
+    warehouse = RedshiftWarehouse(host="h", database="d", user="u", password="p")
+    warehouse.refuse_stage(S3Stage(bucket_name="lake", prefix=prefix))
 
 
 CASES: tuple[tuple[str, str, type[FerryError], str], ...] = (
