@@ -47,7 +47,14 @@ def test_the_first_table_arrives_by_the_commands_on_its_page(
     done = subprocess.run(
         ["/bin/bash", "-euc", "\n".join(commands)],
         cwd=tmp_path,
-        env={**env, **customers, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        env={
+            **env,
+            **customers,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": "utf-8",
+            "PREFECT_API_URL": "http://127.0.0.1:9/api",  # what the shell was set up for
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+        },
         capture_output=True,
         text=True,
         timeout=300,

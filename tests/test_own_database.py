@@ -90,7 +90,12 @@ def test_two_sources_arrive_in_a_warehouse_by_the_commands_on_their_page(
     done = subprocess.run(
         ["/bin/bash", "-euc", commands],
         cwd=tmp_path,
-        env={**env, "PYTHONIOENCODING": "utf-8"},
+        env={
+            **env,
+            "PYTHONIOENCODING": "utf-8",
+            "PREFECT_API_URL": "http://127.0.0.1:9/api",  # what the shell was set up for
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+        },
         capture_output=True,
         text=True,
         timeout=800,
