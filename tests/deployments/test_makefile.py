@@ -1,0 +1,41 @@
+"""`make` sets up what it needs on machines that are set up otherwise."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the Makefile, where nothing has to be installed into the environment."""
+    shutil.copy(MAKEFILE, tmp_path)
+    (tmp_path / "requirements.lock").touch()
+    return tmp_path
+
+
+def run_make(folder: Path, *arguments: str, **settings: str) -> str:
+    """What it says; fails where it fails."""
+    done = subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_an_environment_that_was_left_without_pip_is_made_once_more(checkout: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
+    run_make(checkout, ".venv/.installed", f"PYTHON={sys.executable}")
