@@ -8,6 +8,11 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 4
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
+# All servers are on this machine: a proxy elsewhere reaches none of them.
+THEIRS := $(or $(no_proxy),$(NO_PROXY))
+COMMA := ,
+export NO_PROXY := $(if $(THEIRS),$(THEIRS)$(COMMA))127.0.0.1,localhost
+export no_proxy := $(NO_PROXY)
 # What is compiled once is kept, whatever this machine says: the tests' own processes are hundreds.
 export PYTHONDONTWRITEBYTECODE :=
 

@@ -39,3 +39,21 @@ def run_make(folder: Path, *arguments: str, **settings: str) -> str:
 def test_an_environment_that_was_left_without_pip_is_made_once_more(checkout: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
     run_make(checkout, ".venv/.installed", f"PYTHON={sys.executable}")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "meant"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "a.test"}, "a.test,127.0.0.1,localhost"),
+        ({"NO_PROXY": "a.test", "no_proxy": "b.test"}, "b.test,127.0.0.1,localhost"),
+    ],
+)
+def test_a_proxy_is_not_asked_for_this_machine(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, str], meant: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (checkout / "shown.mk").write_text("shown:\n\t@echo $$NO_PROXY $$no_proxy\n")
+    shown = run_make(checkout, "-f", "Makefile", "-f", "shown.mk", "shown", **theirs)
+    assert shown.split() == [meant, meant]
