@@ -41,6 +41,14 @@ def test_an_environment_that_was_left_without_pip_is_made_once_more(checkout: Pa
     run_make(checkout, ".venv/.installed", f"PYTHON={sys.executable}")
 
 
+def test_it_installs_where_pip_is_set_up_to_install_for_the_user(checkout: Path) -> None:
+    (checkout / "requirements-dev.lock").touch()
+    (python := checkout / ".venv" / "bin" / "python").parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')  # an environment that has pip
+    python.chmod(0o755)
+    run_make(checkout, ".venv/.installed-dev", f"PYTHON={sys.executable}", PIP_USER="1")
+
+
 @pytest.mark.parametrize(
     ("theirs", "meant"),
     [
