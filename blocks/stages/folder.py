@@ -68,7 +68,8 @@ class FolderStage(Stage):
 
     path: Path = Field(
         title="Folder",
-        description="The folder. It must exist, so that a disk that is not mounted is noticed.",
+        description="The folder, which must exist. On a disk that is mounted: a folder within it, "
+        "so that it is noticed when the disk is not there.",
     )
 
     def put(self, part: PartFile, key: str) -> StagedFile:
@@ -159,10 +160,11 @@ class FolderStage(Stage):
         found = {}
         with self._explained(f"listing {prefix!r}"):
             root = self._root()
-            for path in sorted(self._at(prefix).rglob("*")):
-                if path.is_file() and not path.name.startswith(_TEMPORARY):
-                    key = path.relative_to(root).as_posix()
-                    found[key] = StagedFile(key, self.uri(key), path.stat().st_size, 0)
+            for path in _files(self._at(prefix)):
+                with suppress(FileNotFoundError):  # somebody else removed it meanwhile
+                    if path.is_file() and not path.name.startswith(_TEMPORARY):
+                        key = path.relative_to(root).as_posix()
+                        found[key] = StagedFile(key, self.uri(key), path.stat().st_size, 0)
         return found
 
     def discard_older(self, prefix: str, before: datetime) -> int:
@@ -179,7 +181,7 @@ class FolderStage(Stage):
         removed = 0
         with self._explained(f"removing old files under {prefix!r}"):
             folder = self._at(prefix.strip("/")) if prefix.strip("/") else self._root()
-            for path in sorted(folder.rglob("*")):
+            for path in _files(folder):
                 with suppress(FileNotFoundError):  # somebody else removed it meanwhile
                     if stat.S_ISREG((found := path.lstat()).st_mode) and found.st_mtime < moment:
                         self._remove(path)
@@ -287,6 +289,21 @@ class _Content(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _files(folder: Path) -> list[Path]:
+    """All that is no folder, in it and below.
+
+    A folder that goes meanwhile has nothing in it; one that nobody lets Ferry into is not its own,
+    such as `lost+found`.
+    """
+
+    def skip(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            raise error
+
+    found = os.walk(folder, onerror=skip)
+    return sorted(Path(within, name) for within, _, names in found for name in names)
 
 
 def _sync(folder: Path) -> None:

@@ -68,6 +68,13 @@ _REFUSALS: tuple[tuple[re.Pattern[str], type[FerryError], str, str], ...] = (
         "Check `bucket_name` of the stage block, and that the cluster reaches the same S3.",
     ),
     (
+        re.compile(r"InvalidObjectState", re.IGNORECASE),
+        FatalError,
+        "a staged file was moved to an archive",
+        "Carry the window again. Look at the lifecycle rules of the stage's bucket: they have to"
+        " leave out its prefix, or to wait for longer than a batch and its retries take.",
+    ),
+    (
         re.compile(r"not authorized to (?:assume|get credentials)", re.IGNORECASE),
         AccessError,
         "Redshift may not take the role that reads the staged files",
@@ -99,7 +106,7 @@ _REFUSALS: tuple[tuple[re.Pattern[str], type[FerryError], str, str], ...] = (
     ),
 )
 # What is shown of the text: an action, codes, the file's URI, in which Ferry has put names only.
-_SHOWN = re.compile(r"(?<=perform: )\w+:\w+|\b(?:Status \d+|Error \w+)|s3://[^\s,;'\"]+")
+_SHOWN = re.compile(r"(?<=perform: )\w+:\w+|\b(?:Status \d+|Error \w+(?:\.\w+)*)|s3://[^\s,;'\"]+")
 
 
 def s3_refusal(error: psycopg2.Error, iam_role: str, user: str) -> FerryError | None:

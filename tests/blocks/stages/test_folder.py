@@ -6,9 +6,11 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +108,31 @@ def test_what_a_killed_put_left_behind_goes_with_the_old_files(stage: FolderStag
     (stage.path / "t/.storing-1").write_bytes(b"half")
     assert stage.discard_older("t", datetime.now(UTC) + timedelta(hours=1)) == 0
     assert files(stage) == []
+
+
+@pytest.mark.parametrize("tidy", [True, False], ids=["removed", "listed"])
+def test_a_folder_that_somebody_else_removes_meanwhile_is_no_error(
+    stage: FolderStage, monkeypatch: pytest.MonkeyPatch, tidy: bool
+) -> None:
+    for name in ("t/a", "t/gone", "t/z"):
+        stage.write_record(b"x", f"{name}/k")
+    scandir = os.scandir
+
+    def remove_and_list(path: Any = ".") -> Any:
+        if str(path).endswith("gone"):
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", remove_and_list)
+    if tidy:
+        assert stage.discard_older("t", datetime.now(UTC) + timedelta(hours=1)) == 2
+    else:
+        assert list(stage.stored_under("t")) == ["t/a/k", "t/z/k"]
+
+
+@pytest.mark.parametrize("tidy", [True, False], ids=["removed", "listed"])
+def test_of_a_folder_that_never_was_nothing_is_listed(stage: FolderStage, tidy: bool) -> None:
+    assert not (stage.discard_older("t", datetime.now(UTC)) if tidy else stage.stored_under("t"))
 
 
 def test_empty_folders_go_with_their_last_file(stage: FolderStage, part: PartFile) -> None:

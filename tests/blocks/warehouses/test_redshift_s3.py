@@ -136,6 +136,19 @@ CASES: tuple[tuple[str, str, type[FerryError], str], ...] = (
         "role's session ended during COPY.*Status 400, Error ExpiredToken.*session",
     ),
     (
+        "S3ServiceException:The operation is not valid for the object's storage class,Status 403,"
+        "Error InvalidObjectState,Rid 4F,CanRetry 1",
+        "",
+        FatalError,
+        "archive.*Error InvalidObjectState.*lifecycle rules",
+    ),
+    (
+        "S3ServiceException:The key is disabled.,Status 400,Error KMS.DisabledException,Rid 4F",
+        "",
+        AccessError,
+        "S3 refuses.*Error KMS.DisabledException",
+    ),
+    (
         "S3ServiceException:Bad Request,Status 400,Error InvalidRequest,Rid 4F,CanRetry 1",
         "",
         AccessError,
