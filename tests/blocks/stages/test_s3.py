@@ -231,7 +231,7 @@ def test_where_several_files_are_not_removed_at_once_each_is_by_itself(
             answers(b"")(request)
 
     with server(some) as (endpoint, seen):
-        stage(endpoint).discard([StagedFile(key, "", 1, 1) for key in ("a", "gone", "b")])
+        stage(endpoint).discard(["a", "gone", "b"])
     assert seen == ["POST", "DELETE", "DELETE", "DELETE"]
 
 
@@ -240,7 +240,7 @@ def test_a_file_that_nobody_may_remove_is_told() -> None:
         server(refuse(403, "AccessDenied")) as (endpoint, seen),
         pytest.raises(AccessError, match="removing 1 files"),
     ):
-        stage(endpoint).discard([StagedFile("a", "", 1, 1)])
+        stage(endpoint).discard(["a"])
     assert seen == ["POST"]
 
 
