@@ -221,7 +221,11 @@ def _start_time(pid: int) -> str | None:
             return None
         return None if fields[0] in "ZX" else fields[19]
     shown = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        env=os.environ | {"LC_ALL": "C", "TZ": "UTC"},  # whoever asks later may have others
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     state, _, started = shown.partition(" ")
     return None if not shown or state.startswith("Z") else started.strip()

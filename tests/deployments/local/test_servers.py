@@ -76,6 +76,27 @@ class TestServerProcess:
             bystander.kill()
             bystander.wait()
 
+    def test_where_ps_tells_when_it_started_another_time_zone_and_language_know_it_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ps = tmp_path / "ps"
+        ps.write_text(
+            f"#!{sys.executable}\nimport os, time\n"
+            "print('Ss  ', time.strftime('%c', time.localtime(1e9)), os.environ['LC_ALL'])"
+        )
+        ps.chmod(0o700)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        monkeypatch.setattr(sys, "platform", "darwin")
+        for name, value in {"TZ": "Asia/Seoul", "LC_ALL": "ko_KR.UTF-8"}.items():
+            monkeypatch.setenv(name, value)
+        process = ServerProcess.launch("sleeper", SLEEP, tmp_path)
+        for name, value in {"TZ": "America/New_York", "LC_ALL": "en_US.UTF-8"}.items():
+            monkeypatch.setenv(name, value)
+        known = ServerProcess.from_record(process.record()).alive()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(5)
+        assert known
+
     @pytest.mark.skipif(sys.platform != "linux", reason="a parent-death signal is Linux's")
     def test_it_ends_with_a_launcher_that_was_killed(self, tmp_path: Path) -> None:
         code = (
