@@ -15,7 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deployments.local.programs import ProgramsMissingError, install_packages
+from deployments.local import programs
+from deployments.local.programs import ProgramsMissingError, install_packages, newest_first
 
 FOLDER = Path(__file__).parents[2] / ".ferry" / "mysql"
 """Where it is unpacked: some 500 MB, which ``make clean`` leaves."""
@@ -27,11 +28,12 @@ The tests of the MySQL source run on MySQL, too. Set FERRY_MYSQLD to the path of
 (`mysqld`; MariaDB's is not one), or put it on the PATH:
 Debian as root:  python3 -m deployments.local.mysql_program
 Fedora:          sudo dnf install mysql-server   (or mysql8.4-server)
-macOS:           brew install mysql"""
+macOS:           brew install mysql
+Ubuntu, and where its package excludes MariaDB's: unpack the tar.gz of MySQL's own site"""
 
 
 def find() -> Path:
-    """The path of MySQL's server program: FERRY_MYSQLD's, the PATH's, or the unpacked one.
+    """The path of MySQL's server program: FERRY_MYSQLD's, the PATH's, Homebrew's, or the unpacked.
 
     Raises:
         ProgramsMissingError: It is nowhere, or FERRY_MYSQLD names something else.
@@ -41,9 +43,10 @@ def find() -> Path:
             raise ProgramsMissingError(f"FERRY_MYSQLD is no MySQL server: {named}\n{_TODO}")
         return Path(named)
     places = [*os.environ.get("PATH", "").split(os.pathsep), *_SYSTEM_FOLDERS]
-    for path in [*(Path(place) / "mysqld" for place in places if place), FOLDER / "mysqld"]:
-        if _is_mysql(path):
-            return path
+    brewed = [folder for brew in programs.BREW for folder in brew.glob("opt/mysql*/bin")]
+    for folder in [*map(Path, filter(None, places)), *newest_first(brewed), FOLDER]:
+        if _is_mysql(folder / "mysqld"):
+            return folder / "mysqld"
     raise ProgramsMissingError(f"There is no MySQL server on this machine.\n{_TODO}")
 
 

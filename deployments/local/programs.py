@@ -21,6 +21,9 @@ MARIADB = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
 POSTGRES = ("postgres", "initdb")
 """PostgreSQL's programs; taken from one folder, so that their versions agree."""
 
+BREW = (Path("/opt/homebrew"), Path("/usr/local"), Path("/home/linuxbrew/.linuxbrew"))
+"""Where Homebrew may be; what it cannot link beside another lies in ``opt`` alone."""
+
 # mariadb-server-core holds mariadbd and mariadb-install-db without the service that
 # mariadb-server adds; mariadb-dump is in mariadb-client, not in mariadb-client-core.
 _APT_PACKAGES = {
@@ -92,15 +95,17 @@ def _folders() -> Iterable[Path]:
     """Where programs may lie, the preferred places first and new PostgreSQL versions before old."""
     yield from (Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry)
     yield from (Path("/usr/sbin"), Path("/usr/local/sbin"), Path("/usr/libexec"))
-    yield from _newest_first(Path("/usr/lib/postgresql").glob("*/bin"))
-    yield from _newest_first(Path("/usr").glob("pgsql-*/bin"))
-    for brew in (Path("/opt/homebrew"), Path("/usr/local"), Path("/home/linuxbrew/.linuxbrew")):
+    yield from newest_first(Path("/usr/lib/postgresql").glob("*/bin"))
+    yield from newest_first(Path("/usr").glob("pgsql-*/bin"))
+    for brew in BREW:
         yield brew / "bin"
-        yield from _newest_first(brew.glob("opt/postgresql*/bin"))
-        yield from _newest_first(brew.glob("opt/mariadb*/bin"))
+        yield from newest_first(brew.glob("opt/postgresql*/bin"))
+        yield from newest_first(brew.glob("opt/mariadb*/bin"))
 
 
-def _newest_first(folders: Iterable[Path]) -> list[Path]:
+def newest_first(folders: Iterable[Path]) -> list[Path]:
+    """The folders, those of higher versions first."""
+
     def version(folder: Path) -> int:
         digits = "".join(filter(str.isdigit, folder.parent.name))
         return int(digits) if digits else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import mysql_program
+from deployments.local import mysql_program, programs
 from deployments.local.programs import ProgramsMissingError
 
 
@@ -24,6 +24,7 @@ def nothing_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
     monkeypatch.setattr(mysql_program, "FOLDER", tmp_path / "unpacked")
     monkeypatch.setattr(mysql_program, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(programs, "BREW", (), raising=False)
     monkeypatch.setattr(mysql_program, "_mirror", lambda: None)
 
 
@@ -50,6 +51,18 @@ def test_the_one_that_is_named_wins_over_the_path_and_that_over_the_unpacked_one
     assert mysql_program.ensure() == named
 
 
+def test_homebrews_is_found_that_is_not_linked_since_mariadbs_is(
+    monkeypatch: pytest.MonkeyPatch, nothing_found: None, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(programs, "BREW", (tmp_path / "brew",))
+    make_program(tmp_path / "brew" / "bin" / "mysqld", "mysqld Ver 11.8.2-MariaDB")
+    for release in ("8.0", "9.4"):
+        brewed = make_program(
+            tmp_path / "brew" / "opt" / f"mysql@{release}" / "bin" / "mysqld", f"Ver {release}.1"
+        )
+    assert mysql_program.find() == brewed
+
+
 def test_mariadbs_program_of_that_name_is_no_mysql(
     monkeypatch: pytest.MonkeyPatch, nothing_found: None, tmp_path: Path
 ) -> None:
@@ -68,7 +81,7 @@ def test_where_none_can_be_had_it_ends_and_says_loudly_what_to_do(
     assert mysql_program.main() == 1
     told = capsys.readouterr().err
     assert told.startswith("\n*** There is no MySQL server")
-    for way in ("FERRY_MYSQLD", "Debian as root", "dnf install", "brew install"):
+    for way in ("FERRY_MYSQLD", "Debian as root", "tar.gz", "dnf install", "brew install"):
         assert way in told
 
 

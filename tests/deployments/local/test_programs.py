@@ -56,7 +56,7 @@ def test_the_programs_of_postgres_come_from_one_folder_the_newest(
         make_program(folder / "postgres")
         if version != "17":
             make_program(folder / "initdb")
-    folders = programs._newest_first(tmp_path.glob("*/bin"))
+    folders = programs.newest_first(tmp_path.glob("*/bin"))
     monkeypatch.setattr(programs, "_folders", lambda: folders)
     assert programs.find("initdb") == tmp_path / "15" / "bin" / "initdb"
     assert programs.find("postgres") == tmp_path / "15" / "bin" / "postgres"
