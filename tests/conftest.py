@@ -7,6 +7,7 @@ or for a `journey` over a route. The servers are in `harness/servers.py`.
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from tests.harness.embedded import (
     mark_embedded,
     refuse_outside,
 )
-from tests.harness.shared import keep_files_in_memory, trust_one_authority
+from tests.harness.shared import forget_settings, keep_files_in_memory, trust_one_authority
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from pymysql import Connection
@@ -43,6 +44,7 @@ ROUTES = (EMBEDDED_ROUTE, "mysql-folder-postgres", "mysql-s3-redshift")
 
 def pytest_configure(config: pytest.Config) -> None:
     choose_examples(config)
+    forget_settings(os.environ)
     keep_files_in_memory()
     trust_one_authority()
 

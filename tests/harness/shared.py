@@ -8,11 +8,14 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import MutableMapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import certifi
+
+from ferry.settings import ELSEWHERE
 
 if TYPE_CHECKING:
     from deployments.local.servers import MariaDB
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 _IN_MEMORY = Path("/dev/shm")  # Linux's folder for it
 _NEEDED_BYTES = 8 << 30
 """What the servers and tests of a run put there, 3 GB, with plenty left for everything else."""
+
+_FORGOTTEN = ("FERRY_", "PREFECT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_NOT_FORGOTTEN = {*ELSEWHERE, "PREFECT_SERVER_ANALYTICS_ENABLED"}
 
 WITHOUT_SERVICES = {
     "PREFECT_UI_ENABLED": "false",
@@ -32,6 +38,18 @@ WITHOUT_SERVICES = {
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT60S",
 }
 """No test looks at the shared server's pages, or waits for what these find every few seconds."""
+
+
+def forget_settings(environment: MutableMapping[str, str]) -> None:
+    """Take out what this machine is set up for: a Prefect server, table specs, webhooks, a proxy.
+
+    The first process of a run does it for all.
+    """
+    if "PYTEST_XDIST_WORKER" in environment:
+        return
+    for name in set(environment) - _NOT_FORGOTTEN:
+        if name.upper().startswith(_FORGOTTEN):
+            del environment[name]
 
 
 def keep_files_in_memory() -> None:
