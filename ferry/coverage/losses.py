@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ferry.coverage.standings import coverage_of
-from ferry.receipts.receipt import LOADED, PARTIAL, VOID, ReceiptTimes
+from ferry.receipts.receipt import LOADED, PARTIAL, RECONCILE, VOID, ReceiptTimes
 from ferry.specs.tables import TableSpec
 from ferry.windows import union
 
@@ -47,7 +47,8 @@ def not_back(
 
 
 def _as_loaded(receipt: ReceiptTimes) -> ReceiptTimes:
-    return replace(receipt, status=LOADED) if receipt.status == PARTIAL else receipt
+    in_part = receipt.status == PARTIAL and receipt.mode != RECONCILE  # a repair brings no rows
+    return replace(receipt, status=LOADED) if in_part else receipt
 
 
 def _within(stretches: Iterable[Interval], bounds: Sequence[Interval]) -> list[Interval]:

@@ -7,7 +7,7 @@ import pytest
 
 from ferry.coverage.losses import Interval, not_back
 from ferry.coverage.standings import ALWAYS
-from ferry.receipts.receipt import LOADED, PARTIAL, VOID, ReceiptTimes
+from ferry.receipts.receipt import LOADED, PARTIAL, RECONCILE, VOID, ReceiptTimes
 from ferry.windows import day_window
 
 LOST = datetime(2023, 6, 2, tzinfo=UTC)
@@ -66,6 +66,16 @@ def test_a_part_of_an_hour_that_is_back_leaves_the_rest_of_its_day() -> None:
 def test_what_was_only_ever_there_in_part_is_back_in_part() -> None:
     had = [day(3, -1, PARTIAL), day(4, -1, PARTIAL), VOID_TIMES]
     assert not_back([*had, day(4, 1, PARTIAL)], LOST, EVER) == [of(3, 4)]
+
+
+def test_a_repair_has_carried_nothing_before_a_loss_and_brings_nothing_back_after_it() -> None:
+    at = LOST - timedelta(hours=2)
+    before = replace(day(4, 0, PARTIAL), mode=RECONCILE, started_at=at, finished_at=at)
+    again = [day(number, 1) for number in (3, 4, 5, 6)]
+    assert not_back([*HAD, before, *again], LOST, EVER) == []
+    in_part = [day(3, -1, PARTIAL), day(4, -1, PARTIAL), VOID_TIMES]
+    after = replace(day(3, 1, PARTIAL), mode=RECONCILE)
+    assert not_back([*in_part, after], LOST, EVER) == [of(3, 5)]
 
 
 def test_what_was_carried_before_an_earlier_loss_counts_too() -> None:
