@@ -39,6 +39,8 @@ def read_by_others(
 ) -> tuple[list[ReadAlike], datetime | None, bool]:
     """The windows that were read by another cursor, or as what receipts say in other words.
 
+    A repair is none of them: it carries no rows.
+
     Args:
         tx: Where to ask.
         table: The target.
@@ -52,14 +54,15 @@ def read_by_others(
     """
     reaches, moments = "1 = 0", []
     if start:
-        reaches = f"(window_start < {PARAM} AND window_end >= {PARAM} AND mode <> {PARAM})"
-        moments = [start, start, RECONCILE]
+        reaches = f"(window_start < {PARAM} AND window_end >= {PARAM})"
+        moments = [start, start]
     select = Statement(
         "SELECT cursor_name, read_as, COUNT(*), MIN(window_start), MAX(window_end), "  # noqa: S608
         f"MAX(finished_at), MAX(CASE WHEN {reaches} THEN 1 ELSE 0 END) FROM {_RECEIPTS} "
         f"WHERE table_name = {PARAM} AND (cursor_name <> {PARAM} OR read_as <> {PARAM} "
-        f"OR {reaches}) AND window_end IS NOT NULL GROUP BY cursor_name, read_as",
-        (*moments, str(table), cursor, read_as, *moments),
+        f"OR {reaches}) AND window_end IS NOT NULL AND mode <> {PARAM} "
+        "GROUP BY cursor_name, read_as",
+        (*moments, str(table), cursor, read_as, *moments, RECONCILE),
     )
     found = [(ReadAlike(*row[:-1]), bool(row[-1])) for row in tx.fetch(select)]
     reached = any(each for _, each in found)

@@ -17,8 +17,10 @@ from ferry.receipts.losses import Loss, last_loss, last_replaced
 from ferry.receipts.other_windows import carried_up_to, read_by_others
 from ferry.receipts.receipt import (
     LOADED,
+    PARTIAL,
     RECEIPT_COLUMNS,
     RECEIPTS,
+    RECONCILE,
     TARGET_LOST_ROWS,
     Receipt,
     to_row,
@@ -140,6 +142,31 @@ def test_what_nobody_has_read_before_a_window_is_seen() -> None:
     assert not read_by_others(engine, TABLE, "modified", "as it is", start)[-1]
     assert carried_up_to(engine, TABLE, start) == day(DAYS - 1)[1]
     assert carried_up_to(engine, TABLE, FIRST - DAY) is None
+
+
+def repair(number: int, read_as: str, landed: datetime) -> Receipt:
+    start, end = day(number)
+    made = void_receipt(TABLE, str(start), flow_run_id="run", started_at=landed, at=landed)
+    return replace(
+        made,
+        mode=RECONCILE,
+        status=PARTIAL,
+        window_start=start,
+        window_end=end,
+        cursor_name="modified",
+        read_as=read_as,
+    )
+
+
+def test_a_repair_is_no_window_that_was_read_by_another_cursor_or_otherwise() -> None:
+    """By its spec it may have been read as the table is now, so that nobody warned of windows."""
+    engine = Engine()
+    engine.add("created_at", range(7, 10))
+    found = read_by_others(engine, TABLE, "modified", "as it is", day(8)[1])
+    for number, text in ((7, "as it was"), (8, "as it is"), (9, "in other words")):
+        engine.put(repair(number, text, FIRST + DAY))
+    assert read_by_others(engine, TABLE, "modified", "as it is", day(8)[1]) == found
+    assert [each.windows for each in found[0]] == [3]
 
 
 def test_a_void_is_dated_after_receipts_of_a_clock_that_is_ahead_and_is_a_loss() -> None:
