@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, Kind, TableName, TableSchema
+from ferry.windows import same_clock
 
 _LONGEST_WHOLE = 1024
 _LONGEST_BINARY = 512
@@ -98,10 +99,11 @@ def pair_columns(
     pairs: list[Pair] = []
     length = 0
     keys = {name.lower() for name in key}
+    in_utc = same_clock(wall_clock_zone, "UTC")
     for column in source.columns:
         there = target.column(column.name)
         assert there is not None
-        how = _how(column, there, target.name, in_utc=wall_clock_zone == "UTC")
+        how = _how(column, there, target.name, in_utc=in_utc)
         lengthy = column.type.kind in _LENGTHY
         longest = column.type.max_bytes if lengthy else 40
         if column.type.kind is Kind.BINARY and longest is not None:

@@ -69,7 +69,8 @@ def test_types_that_cannot_be_compared_are_refused_by_the_column_s_name(
 
 def test_a_wall_clock_is_a_moment_only_where_it_is_utc_s() -> None:
     sides = (schema(c=Kind.TIMESTAMP), schema(c=Kind.TIMESTAMPTZ))
-    assert pair_columns(*sides)[0].how is ComparedBy.EXACTLY
+    for utc in ("UTC", "Etc/UTC"):
+        assert pair_columns(*sides, wall_clock_zone=utc)[0].how is ComparedBy.EXACTLY
     with pytest.raises(SchemaError, match="cannot be compared"):
         pair_columns(*sides, wall_clock_zone="Europe/Berlin")
 
