@@ -18,6 +18,7 @@ from ferry.receipts.receipt import (
     LOADED,
     RECEIPT_COLUMNS,
     RECEIPTS,
+    RECONCILE,
     TARGET_LOST_ROWS,
     TARGET_MADE_ANEW,
     VOID,
@@ -142,8 +143,8 @@ def read_to(tx: Transaction, table: TableName) -> datetime | None:
     """Up to which moment anything was carried, by a window or otherwise."""
     select = Statement(
         f"SELECT MAX(COALESCE(window_end, read_at, started_at)) FROM {_RECEIPTS} "  # noqa: S608
-        f"WHERE table_name = {PARAM} AND status <> {PARAM}",
-        (str(table), VOID),
+        f"WHERE table_name = {PARAM} AND status <> {PARAM} AND mode <> {PARAM}",
+        (str(table), VOID, RECONCILE),
     )
     moment: datetime | None = tx.fetch(select)[0][0]
     return moment

@@ -169,6 +169,14 @@ def test_a_repair_is_no_window_that_was_read_by_another_cursor_or_otherwise() ->
     assert [each.windows for each in found[0]] == [3]
 
 
+def test_a_repair_has_carried_nothing_up_to_its_own_date() -> None:
+    engine = Engine()
+    as_a_whole = repair(8, "as it is", FIRST + 2 * DAYS * DAY)
+    engine.put(replace(as_a_whole, window_start=None, window_end=None))
+    assert receipts_table.read_to(engine, TABLE) == day(DAYS - 1)[1]
+    assert carried_up_to(engine, TABLE, day(DAYS)[1]) == day(DAYS - 1)[1]
+
+
 def test_a_void_is_dated_after_receipts_of_a_clock_that_is_ahead_and_is_a_loss() -> None:
     """Of one with the same date as a full copy nobody would tell that it is younger."""
     engine = Engine()
