@@ -26,7 +26,7 @@ from ferry.fingerprints.columns import ComparedBy, Pair, pair_columns, short_flo
 from ferry.fingerprints.queries import Bucket, Part, Row, Side
 from ferry.fingerprints.sums import RELATIVE_ERROR
 from ferry.plan import check_version, find_deleted
-from ferry.receipts.receipt import VOID
+from ferry.receipts.receipt import RECONCILE, VOID
 from ferry.receipts.table import rows_held
 from ferry.schema import EXACT, NUMBERS, TIMES, Column, Kind, TableSchema
 from ferry.specs.tables import TableSpec
@@ -279,7 +279,6 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
         return Carried()
     kind = source.ordering.type.kind
     history = read_history.fn(spec, warehouse)
-    not_void = [receipt for receipt in history.receipts if receipt.status != VOID]
     # A run that failed later has changed no row.
     coverage = coverage_of(history.receipts, (), history.cursor, history.spec)
     loaded = coverage.loaded
@@ -294,9 +293,10 @@ def _carried(spec: TableSpec, source: Side, target: Side, warehouse: Warehouse) 
             assert coverage.read_until is not None  # something is loaded
             until = stored(coverage.read_until, source.version.type.kind, spec)
         return Carried(tuple(stretches), until, spec.mode == "full")
-    if by_time and history.receipts and spec.every != "never":
+    told = {receipt.status for receipt in history.receipts if receipt.mode != RECONCILE}
+    if by_time and told and spec.every != "never":
         # Nothing of it is valid any more: what had been carried is missing, if anything had.
-        return Carried() if not_void else Carried(())
+        return Carried(() if told == {VOID} else None)
     highest = sql.lowest_and_highest(spec.target, target.ordering.name)
     (_, last) = warehouse.fetch(highest)[0]
     if last is None:

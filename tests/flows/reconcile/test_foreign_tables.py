@@ -222,3 +222,21 @@ def test_no_change_of_an_application_that_writes_is_taken_for_a_difference(
         assert state.type is StateType.COMPLETED, state.message
     assert written[0] > 200
     assert set(found(shop).values()) == {"pending"}
+
+
+def test_what_is_still_to_come_is_so_after_a_repair_that_only_takes_rows_out(journey: Any) -> None:
+    """Of a table that Ferry is yet to carry, the repair's is the only receipt."""
+    table = "CREATE TABLE {} (id INT NOT NULL PRIMARY KEY, modified TIMESTAMP(6) NOT NULL)"
+    rows = "INSERT INTO {} VALUES (1, '2023-01-01 12:00:00'), (2, '2023-01-02 12:00:00')"
+    journey.warehouse.execute(f'CREATE SCHEMA "{journey.schema}"')
+    for statement in (table, rows):
+        journey.sql(statement.format("orders").replace("TIMESTAMP", "DATETIME"))
+        journey.warehouse.execute(statement.format(f'"{journey.schema}"."orders"'))
+    journey.sql("DELETE FROM orders WHERE id = 1")
+    journey.sql("INSERT INTO orders VALUES (3, '2023-01-03 12:00:00')")
+    spec = {"mode": "window", "key": ["id"], "cursor": "modified", "hard_deletes": "delete"}
+    journey.write_specs(orders={**spec, "max_delete_percent": 100})
+    assert found(journey) == {"1": "extra", "3": "pending"}
+    state: Any = reconcile(table="orders", repair="all", return_state=True)
+    assert state.type is StateType.COMPLETED, state.message
+    assert found(journey) == {"3": "pending"}
