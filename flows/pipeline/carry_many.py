@@ -197,35 +197,37 @@ def _carry(
     Until the one at fault stands alone with its reason, and the others have landed. What each of
     them would meet is that of all. Those that have ended together come together, with their error.
     """
-    failure: Exception
-    try:
-        receipts = carry_together(batch, route, shared)
-    except StoppedError as stopped:
-        failure = stopped
-    except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
-        failure = error
-    else:
-        todo.read(batch, sum(receipt.rows_extracted for receipt in receipts))
-        yield [_outcome(*each) for each in zip(batch.each, receipts, strict=True)], None
-        return
-    if isinstance(failure, StoppedError):
-        yield [_outcome(each, reason=str(failure)) for each in batch.each], failure
-    elif batch.windows and not is_no_windows_fault(failure):
-        why = reason_of(explained(failure))
-        get_run_logger().info("%s is carried in smaller batches after: %s", batch, why)
-        if isinstance(failure, ApartError):
-            todo.keep_apart()
-        at_fault = failure.window_number if isinstance(failure, DataError) else None
-        for part in todo.smaller(batch, at_fault):
-            yield from _carry(part, route, shared, todo)
-    else:
-        if batch.windows:
-            record_failures(batch.each, failure, route.warehouse)
-        failed = [
-            _outcome(each, reason=log_failure(failure, str(each.target), each.label))
-            for each in batch.each
-        ]
-        yield failed, failure
+    waiting = [batch]  # no recursion: each of a thousand windows may be at fault
+    while waiting:
+        one = waiting.pop()
+        failure: Exception
+        try:
+            receipts = carry_together(one, route, shared)
+        except StoppedError as stopped:
+            failure = stopped
+        except Exception as error:  # noqa: BLE001  # the other windows go on, whatever it is
+            failure = error
+        else:
+            todo.read(one, sum(receipt.rows_extracted for receipt in receipts))
+            yield [_outcome(*each) for each in zip(one.each, receipts, strict=True)], None
+            continue
+        if isinstance(failure, StoppedError):
+            yield [_outcome(each, reason=str(failure)) for each in one.each], failure
+        elif one.windows and not is_no_windows_fault(failure):
+            why = reason_of(explained(failure))
+            get_run_logger().info("%s is carried in smaller batches after: %s", one, why)
+            if isinstance(failure, ApartError):
+                todo.keep_apart()
+            at_fault = failure.window_number if isinstance(failure, DataError) else None
+            waiting += reversed(todo.smaller(one, at_fault))
+        else:
+            if one.windows:
+                record_failures(one.each, failure, route.warehouse)
+            failed = [
+                _outcome(each, reason=log_failure(failure, str(each.target), each.label))
+                for each in one.each
+            ]
+            yield failed, failure
 
 
 def _outcome(batch: Batch, receipt: Receipt | None = None, reason: str = "") -> Outcome:

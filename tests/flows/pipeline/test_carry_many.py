@@ -20,6 +20,7 @@ from prefect.exceptions import Abort
 from prefect.logging import disable_run_logger
 
 from ferry.backfills.outcomes import Outcome
+from ferry.backfills.window_queue import FIRST_WINDOWS
 from ferry.batch import Batch
 from ferry.errors import AccessError, ApartError, BusyError, DataError, SchemaError, StoppedError
 from ferry.specs.tables import TableSpec
@@ -65,9 +66,10 @@ def run(
     give_up: GiveUp = never,
     stop: Event | None = None,
     together: bool = False,
+    days: int = 6,
     report: Report = lambda *_: None,
 ) -> list[Outcome]:
-    """Six days, each carried by the function, which is told its number."""
+    """So many days, each carried by the function, which is told its number."""
 
     seen.clear()
     tried.clear()
@@ -85,7 +87,7 @@ def run(
         carry_many, "record_failures", lambda batches, *_: recorded.append(len(batches))
     )
     now = datetime(2023, 2, 1, tzinfo=UTC)
-    windows = [day_window(FIRST + timedelta(days=n), "UTC") for n in range(6)]
+    windows = [day_window(FIRST + timedelta(days=n), "UTC") for n in range(days)]
     spec = SPEC if together else SPEC.model_copy(update={"batch_rows": 0})
     rows = 10 if together else None
     batches = [
@@ -198,6 +200,29 @@ def test_of_windows_that_travel_together_the_one_at_fault_stands_alone(
 ) -> None:
     assert ends(run(monkeypatch, failing(4), together=True)) == "ccccfc"
     assert tried == ["012345", "012", "345", "3", "45", "4", "5"]
+
+
+@pytest.fixture
+def shallow() -> Iterator[int]:
+    """Fewer frames than Python lets be, by its own default."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(250)
+    yield 250
+    sys.setrecursionlimit(before)
+
+
+def test_each_window_of_a_large_batch_may_be_at_fault(
+    monkeypatch: pytest.MonkeyPatch, shallow: int
+) -> None:
+    def first_at_fault(problem: str) -> DataError:
+        error = DataError(problem)
+        error.window_number = 0
+        return error
+
+    days = FIRST_WINDOWS + shallow
+    carry = failing(*range(FIRST_WINDOWS, days), error=first_at_fault)
+    outcomes = run(monkeypatch, carry, together=True, days=days)
+    assert ends(outcomes) == FIRST_WINDOWS * "c" + shallow * "f"
 
 
 def test_in_strict_order_none_begins_after_the_one_at_fault(
