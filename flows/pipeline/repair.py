@@ -148,11 +148,11 @@ def _kept(audit: Audit) -> list[AuditedBucket]:
 def _without(audit: Audit, kept: Sequence[AuditedBucket]) -> Audit:
     """What was found, without some buckets; their rows stand in an older day's, too.
 
-    Of a bucket that was not looked at row by row nobody knows which these are: then no row of
-    another day is set back.
+    Of a bucket that was not looked at row by row nobody knows which these are: where the source has
+    older versions of some, no row of another day is set back.
     """
     keys = {row.key for bucket in kept for row in bucket.rows}
-    unknown = any(bucket.unclassified for bucket in kept)
+    unknown = any(each.unclassified and any(row.ahead for row in each.rows) for each in kept)
 
     def rows(bucket: AuditedBucket) -> tuple[DifferentRow, ...]:
         return tuple(

@@ -275,6 +275,20 @@ def test_of_more_rows_than_an_audit_looks_at_each_day_has_some_named_and_all_cou
     assert shop.target("orders") == before
 
 
+@EMBEDDED
+def test_beside_a_day_that_is_emptied_and_too_large_to_look_at_others_are_repaired(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("LEAF_ROWS", 2), ("MOST_ROWS", 2), ("_ROWS_OF_A_PART", 1)):
+        monkeypatch.setattr(compare, name, value)
+    shop.sql("DELETE FROM orders WHERE id >= 20 AND id < 30")
+    before = shop.target("orders")
+    moved = datetime(2023, 1, 5, 23)
+    in_target(shop, f"UPDATE {{}} SET modified = {PARAM}, note = 'x' WHERE id = 12", moved)
+    run(table="orders", **JANUARY, repair="carry")
+    assert shop.target("orders") == before
+
+
 def test_what_the_source_changed_after_it_was_carried_is_pending(shop: Any) -> None:
     later = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
     shop.sql("UPDATE orders SET note = 'new', modified = ? WHERE id = 23", [(later,)])
