@@ -24,7 +24,7 @@ FOLDER.mkdir(parents=True, exist_ok=True)
 # Before Prefect is imported: a server of the demo's own, whatever this machine is set up for, and a
 # quiet log. Blocks are saved in place of others, which may be those of production.
 _LOG_LEVEL = os.environ.get("PREFECT_LOGGING_LEVEL", "ERROR")
-for _name in [name for name in os.environ if name.upper().startswith("PREFECT_")]:
+for _name in [name for name in os.environ if name.upper().startswith(("PREFECT_", "FERRY_"))]:
     del os.environ[_name]
 os.environ.update(
     FERRY_DATA=str(FOLDER),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deployments.bench.measured import Measured, run
 from deployments.bench.servers import BenchServers
-from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.servers.prefect_server import without_settings
 
 INSTALL_SECONDS = 600
 EXECUTE_SECONDS = 300
@@ -97,7 +97,7 @@ def sql_to_s3(python: Path, servers: BenchServers, table: str) -> Measured:
             "extra": {"endpoint_url": lake.endpoint, "region_name": lake.region},
         },
     }
-    env = without_prefect_settings(os.environ) | {
+    env = without_settings(os.environ) | {
         "AIRFLOW_HOME": str(servers.folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         **{f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()},

@@ -25,7 +25,7 @@ from deployments.local import shop
 from deployments.local.redshift_double import Fault, RedshiftDouble
 from deployments.local.redshift_double.faults import order
 from deployments.local.servers import S3, Certificates, MariaDB, Postgres, PrefectServer
-from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.servers.prefect_server import without_settings
 from deployments.local.shop_rows import Span
 from deployments.local.stack.double import DoubleServer
 from deployments.reader_limits import register_limits
@@ -208,7 +208,7 @@ def start_servers(folder: Path, nps_rows: int, orders_rows: int) -> Iterator[Ben
             s3,
             postgres,
             prefect,
-            without_prefect_settings(os.environ)
+            without_settings(os.environ)
             | prefect.client_env
             | {
                 "FERRY_TABLES": str(_write_specs(folder)),

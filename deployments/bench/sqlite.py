@@ -30,7 +30,7 @@ from deployments.bench.servers import READERS, REPOSITORY, YEAR
 from deployments.bench.table import Results, Row, row
 from deployments.local import shop
 from deployments.local.servers import PrefectServer
-from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.servers.prefect_server import without_settings
 from deployments.register import register_guards
 
 ROWS, QUICK_ROWS = 1_500_000, 150_000
@@ -82,7 +82,7 @@ def _measure(folder: Path, rounds: int, rows: int) -> Found:
             {PREFECT_API_URL: prefect.api_url, PREFECT_API_AUTH_STRING: prefect.auth_string}
         ):
             _register(folder)
-        env = without_prefect_settings(os.environ) | prefect.client_env
+        env = without_settings(os.environ) | prefect.client_env
         env |= {"FERRY_TABLES": str(_write_specs(folder)), "FERRY_DATA": str(folder / "data")}
         env |= {"TMPDIR": str(folder / "tmp"), "DO_NOT_TRACK": "1"}
 

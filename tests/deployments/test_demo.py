@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9/api"
 
 OF_THE_ENVIRONMENT = {
+    "FERRY_NOTIFY": "slack-webhook/ferry",
+    "FERRY_SUMMARIES": "/of/theirs",
     "PREFECT_API_URL": NOBODY,
     "prefect_api_key": "by-the-environment",  # Prefect reads small letters, too
     "PREFECT_PROFILES_PATH": "their-profiles.toml",
@@ -54,16 +56,20 @@ def run_in_a_checkout(folder: Path, code: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_it_knows_no_server_but_its_own(tmp_path: Path) -> None:
+def test_it_knows_no_server_and_no_setting_but_its_own(tmp_path: Path) -> None:
     done = run_in_a_checkout(
         tmp_path,
-        "import json; import deployments.demo; from prefect.settings import get_current_settings\n"
-        "print(json.dumps(get_current_settings().to_environment_variables(exclude_unset=True)))",
+        "import json, os; import deployments.demo; from prefect.settings import "
+        "get_current_settings\n"
+        "print(json.dumps(get_current_settings().to_environment_variables(exclude_unset=True)))\n"
+        "print(*sorted(name for name in os.environ if name.startswith('FERRY_')))",
     )
     assert done.returncode == 0, done.stderr
-    settings = json.loads(done.stdout)
+    prefect_s, ferry_s = done.stdout.splitlines()
+    settings = json.loads(prefect_s)
     assert set(settings) - OWN == set()
     assert settings["PREFECT_HOME"] == str(tmp_path / ".ferry/demo/prefect")
+    assert ferry_s == "FERRY_DATA FERRY_TABLES"
 
 
 def test_it_saves_no_block_where_another_server_is_named_all_the_same(tmp_path: Path) -> None:

@@ -115,14 +115,14 @@ class Servers:
         """Bring the stack up, with its own temporary folder, table specs and receiver."""
         for name in ("tmp", "summaries"):
             (folder / name).mkdir()
-        os.environ |= slack.env | {
+        settings = {
             "FERRY_TABLES": str(folder / "tables.yaml"),
             "FERRY_SUMMARIES": str(folder / "summaries"),
             "FERRY_NOTIFY": "slack-webhook/ferry",
             "FERRY_NOTIFY_SLACK_URL": WEBHOOK,
-            "TMPDIR": str(folder / "tmp"),
         }
-        stack = up(folder / "stack", nps_rows=1, orders_rows=1)
+        os.environ |= slack.env | settings | {"TMPDIR": str(folder / "tmp")}
+        stack = up(folder / "stack", nps_rows=1, orders_rows=1, settings=settings)
         return cls(folder, slack, stack, {each.name: Program.of(each) for each in stack.processes})
 
     def end(self) -> None:

@@ -17,7 +17,7 @@ from deployments.bench import peer
 from deployments.bench.measured import Measured, run
 from deployments.bench.servers import SCHEMA, BenchServers
 from deployments.local.servers import MariaDB, Postgres
-from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.servers.prefect_server import without_settings
 
 CARRY_SECONDS = 600
 
@@ -76,7 +76,7 @@ def carry(each: Peer, python: Path, servers: BenchServers, table: str) -> Measur
     Raises:
         MeasuredError: It failed, or took too long.
     """
-    env = without_prefect_settings(os.environ) | {"TMPDIR": servers.env["TMPDIR"]}
+    env = without_settings(os.environ) | {"TMPDIR": servers.env["TMPDIR"]}
     env.pop("PYTHONPATH", None)
     return run(
         [python, "-I", Path(__file__).with_name(each.tool.program), table, SCHEMA, *each.settings],

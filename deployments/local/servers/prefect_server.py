@@ -16,6 +16,7 @@ from typing import Self
 
 from deployments.local.servers.process import LOOPBACK, ServerProcess, free_port
 from deployments.local.servers.server import Server
+from ferry.settings import PREFIX
 
 _EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 """How often the worker looks for runs: Prefect's own 10 s are long for a person who waits."""
@@ -109,7 +110,7 @@ class PrefectServer(Server):
         home.chmod(0o700)  # its database holds the blocks, and the key to their secrets
         port = free_port(port)
         auth_string = auth_string or f"ferry:{secrets.token_urlsafe(18)}"
-        env = without_prefect_settings(os.environ) | {
+        env = without_settings(os.environ) | {
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             # Else the pages ask port 4200, whatever the --port.
@@ -170,7 +171,8 @@ class ProcessWorker(Server):
             folder: Where its log goes.
             server: The Prefect server to work for.
             pool: The work pool to poll.
-            env: What its flow runs find in their environment besides this process's.
+            env: What its flow runs find in their environment besides this process's, of which
+                they see no setting of Prefect's or Ferry's.
             cwd: Where flow runs without a pull step find their code.
             run_once: Poll once, execute what is due, and end.
             limit: How many flow runs at a time; no limit if None.
@@ -191,7 +193,7 @@ class ProcessWorker(Server):
             name,
             [*command, "--name", known_as],
             folder.resolve(),
-            env=without_prefect_settings(os.environ) | server.client_env | _EAGER | dict(env or {}),
+            env=without_settings(os.environ) | server.client_env | _EAGER | dict(env or {}),
             cwd=cwd,
             outlive=outlive,
         )
@@ -205,9 +207,10 @@ class ProcessWorker(Server):
         return self.process.wait(timeout_seconds)
 
 
-def without_prefect_settings(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without Prefect's settings, so that no other server is meant by them."""
-    return {name: value for name, value in env.items() if not name.startswith("PREFECT_")}
+def without_settings(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without settings of Prefect's or Ferry's: a person's may mean production."""
+    ours = ("PREFECT_", PREFIX)
+    return {name: value for name, value in env.items() if not name.upper().startswith(ours)}
 
 
 def _workers(server: PrefectServer, pool: str) -> set[str]:

@@ -8,6 +8,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from deployments.local import programs, shop
@@ -19,7 +20,7 @@ from deployments.local.servers import (
     PrefectServer,
     ProcessWorker,
 )
-from deployments.local.servers.prefect_server import without_prefect_settings
+from deployments.local.servers.prefect_server import without_settings
 from deployments.local.stack.double import DoubleServer
 from deployments.local.stack.prices import SYMBOLS, PriceServer
 from deployments.local.stack.state import Stack, write_private
@@ -51,13 +52,21 @@ class StackError(RuntimeError):
     """A step of ``up`` failed, or the stack is not up; says what to do."""
 
 
-def up(folder: Path, *, nps_rows: int = 150_000, orders_rows: int = 10_000) -> Stack:
+def up(
+    folder: Path,
+    *,
+    nps_rows: int = 150_000,
+    orders_rows: int = 10_000,
+    settings: Mapping[str, str] | None = None,
+) -> Stack:
     """The stack in the folder, with all of its servers up; those that run already stay.
 
     Args:
         folder: Where it keeps everything.
         nps_rows: Rows of the shop's ``nps``, when the shop is first made.
         orders_rows: Rows of the shop's ``orders``, when the shop is first made.
+        settings: Ferry's settings for registration and runs besides `environment`; this process's
+            own, which may be a person's for production, reach neither.
 
     Raises:
         StartError: A server did not come up; what had come up is stopped again.
@@ -74,14 +83,14 @@ def up(folder: Path, *, nps_rows: int = 150_000, orders_rows: int = 10_000) -> S
     programs.ensure()
     stack = Stack(folder)
     try:
-        _start(stack, nps_rows, orders_rows)
+        _start(stack, nps_rows, orders_rows, settings or {})
     except BaseException:
         stack.down()
         raise
     return stack
 
 
-def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
+def _start(stack: Stack, nps_rows: int, orders_rows: int, settings: Mapping[str, str]) -> None:
     folder, passwords = stack.folder, _passwords(stack.folder)
     tls = Certificates.make(folder / "tls")
     mariadb = MariaDB.start(
@@ -123,6 +132,7 @@ def _start(stack: Stack, nps_rows: int, orders_rows: int) -> None:
     stack.add(server)
     _write_exports(stack.prefect_env_path, server)
     stack.env = environment(mariadb, s3, postgres, double, prices) | server.client_env
+    stack.env |= settings
     stack.save()
     worker = ProcessWorker.start(
         folder / "worker", server=server, pool=POOL, env=stack.env, outlive=True
@@ -202,7 +212,7 @@ def _run(what: str, stack: Stack, module: str, *arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=REPOSITORY,
-        env=without_prefect_settings(os.environ) | stack.env,
+        env=without_settings(os.environ) | stack.env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -36,6 +36,12 @@ from tests.flows.pipeline import forks
 from tests.harness.api import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).parents[3]
+OF_THE_SHELL = {
+    "FERRY_TABLES": "/of/theirs",
+    "FERRY_NOTIFY_SLACK_URL": "of theirs",
+    "PREFECT_API_URL": "http://127.0.0.1:9/api",
+}
+"""What a person has set for production; nothing of it is to reach the stack."""
 SECRETS = ("MYSQL_PASSWORD", "S3_SECRET_KEY", "WAREHOUSE_PASSWORD")
 
 
@@ -116,6 +122,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "deployments.local.stack", "--folder", str(folder), *arguments],
         cwd=REPOSITORY,
+        env={**os.environ, **OF_THE_SHELL},
         capture_output=True,
         text=True,
         check=False,
