@@ -1,7 +1,7 @@
 """`make demo`: the real flows carry a small shop from SQLite to DuckDB, and tell the story.
 
-Everything stays in `.ferry/demo`: the source, the stage, the warehouse and Prefect's own ephemeral
-server. It can be run again and again; each time begins anew.
+Everything stays in `.ferry/demo`: the source, part files, the stage, the warehouse and Prefect's
+own ephemeral server. It can be run again and again; each time begins anew.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 FOLDER = Path(".ferry/demo").resolve()
 
-FOLDER.mkdir(parents=True, exist_ok=True)
+(FOLDER / "tmp").mkdir(parents=True, exist_ok=True)
 # Before Prefect is imported: a server of the demo's own, whatever this machine is set up for, and a
 # quiet log. Blocks are saved in place of others, which may be those of production.
 _LOG_LEVEL = os.environ.get("PREFECT_LOGGING_LEVEL", "ERROR")
@@ -29,6 +29,8 @@ for _name in [name for name in os.environ if name.upper().startswith(("PREFECT_"
 os.environ.update(
     FERRY_DATA=str(FOLDER),
     FERRY_TABLES=str(Path(__file__).with_name("tables.yaml")),
+    TMPDIR=str(FOLDER / "tmp"),
+    MPLCONFIGDIR=str(FOLDER / "matplotlib"),
     PREFECT_HOME=str(FOLDER / "prefect"),
     PREFECT_PROFILES_PATH=os.devnull,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE="true",

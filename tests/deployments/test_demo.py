@@ -72,6 +72,17 @@ def test_it_knows_no_server_and_no_setting_but_its_own(tmp_path: Path) -> None:
     assert ferry_s == "FERRY_DATA FERRY_TABLES"
 
 
+def test_it_writes_nowhere_but_in_its_folder(tmp_path: Path) -> None:
+    done = run_in_a_checkout(
+        tmp_path,
+        "import deployments.demo; import matplotlib; from blocks.work_folder import work_folder\n"
+        "print(work_folder(), matplotlib.get_cachedir(), matplotlib.get_configdir())",
+    )
+    assert done.returncode == 0, done.stderr
+    for place in done.stdout.split():
+        assert Path(place).is_relative_to(tmp_path / ".ferry/demo")
+
+
 def test_it_saves_no_block_where_another_server_is_named_all_the_same(tmp_path: Path) -> None:
     done = run_in_a_checkout(
         tmp_path,
