@@ -144,7 +144,8 @@ def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:
     """What repairs them: exactly them, as the backfill asks the receipts, too.
 
     Of a table that is carried by the hour, the hours: a day of which one is missing has others that
-    are loaded. A backfill takes no more than so many; of more, it carries the whole days.
+    are loaded. A backfill takes no more than so many; of more, it carries the whole days, and so it
+    does of a watermark, whose cursor may be a date.
     """
     spec = table.spec
     if not spec.key:
@@ -159,10 +160,11 @@ def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:
     }
     how = "and nothing that is loaded"
     if spec.every == "hour":
-        if (stretches[-1].last - stretches[0].first + ONE_DAY) // ONE_HOUR > MAX_WINDOWS:
-            how = "as whole days"
-        else:
+        hours = (stretches[-1].last - stretches[0].first + ONE_DAY) // ONE_HOUR
+        if spec.mode == "window" and hours <= MAX_WINDOWS:
             dates["granularity"] = "hour"
+        else:
+            how = "as whole days"
     return f"This carries them all, {how}:\n\n{_command('backfill', **dates)}"
 
 

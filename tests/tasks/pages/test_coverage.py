@@ -65,8 +65,13 @@ def test_of_a_table_carried_by_the_hour_it_repairs_the_hours_that_are_not_loaded
     assert [each.window for each in planned if not each.skipped] == [hours[30]]
 
 
-def test_hours_that_are_too_many_for_one_backfill_are_repaired_in_whole_days() -> None:
-    page = table_page(tell(spec(every="hour", start_date=date(2020, 1, 1))))
+@pytest.mark.parametrize(
+    "fields", [{"start_date": date(2020, 1, 1)}, {"mode": "watermark", "start_date": date(2023, 3, 1)}]
+)
+def test_hours_that_a_backfill_does_not_take_are_repaired_in_whole_days(
+    fields: dict[str, Any],
+) -> None:
+    page = table_page(tell(spec(every="hour", **fields)))
     assert "nothing that is loaded" not in page
     assert "This carries them all, as whole days:" in page
     assert "granularity" not in page
