@@ -291,7 +291,7 @@ def range_count(spec: TableSpec, rows: int | None) -> int:
         spec: The table's spec.
         rows: About how many rows there are; None if nobody can tell.
     """
-    if spec.read_ranges == 1 or rows is None:
+    if rows is None:
         return 1
     if spec.read_ranges == "auto":
         return min(AUTO_RANGES, max(1, -(-rows // AUTO_ROWS)))

@@ -159,7 +159,7 @@ class CursorWatch:
         """
         rows = sum(stretch.rows for stretch in self._stretches)
         above = rows
-        for stretch in self._stretches[:-1]:
+        for stretch in self._stretches:
             above -= stretch.rows
             if self._known is not None or above < rows - above:
                 return above

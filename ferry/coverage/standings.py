@@ -81,7 +81,7 @@ class Coverage:
     """The last event for each moment of a table's time."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self._segments = _last_wins([event for event in events if event.start < event.end])
+        self._segments = _last_wins(list(events))
         self._starts = [start for start, _, _ in self._segments]
 
     @property
