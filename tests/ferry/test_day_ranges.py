@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.backfills.plan import days_label
-from ferry.day_ranges import DayRange, Granularity, check_ends, check_first_day, split_days
+from ferry.day_ranges import (
+    DayRange,
+    Granularity,
+    check_ends,
+    check_first_day,
+    check_start_date,
+    split_days,
+)
 from ferry.errors import RequestError
 from ferry.windows import local_midnight
 
@@ -72,6 +79,16 @@ def test_too_many_windows_are_refused_with_the_step_that_would_do() -> None:
     )
 
 
+def test_where_no_step_would_do_a_shorter_range_does() -> None:
+    ages = DayRange(date(2, 1, 1), date(9998, 1, 1), "UTC")
+    with pytest.raises(RequestError, match="Use granularity=month, or a shorter range"):
+        split_days(ages, "day")
+    with pytest.raises(RequestError, match=r"\. Use a shorter range"):
+        split_days(ages, "month")
+    most = DayRange(date(1970, 1, 1), date(1970, 1, 1) + timedelta(days=20_000), "UTC")
+    assert len(split_days(most, "day")) == 20_000
+
+
 def test_a_day_that_a_zone_left_out_is_no_window() -> None:
     apia = DayRange(date(2011, 12, 28), date(2012, 1, 2), "Pacific/Apia")  # it had no 30 December
     windows = split_days(apia, "day")
@@ -89,6 +106,16 @@ def test_a_range_without_days_is_refused() -> None:
     check_ends(date(2023, 1, 2), date(2023, 1, 3))
     with pytest.raises(RequestError, match="not after its start"):
         check_ends(date(2023, 1, 2), date(2023, 1, 2), "raw_data.t")
+    with pytest.raises(RequestError, match="not after its start"):
+        split_days(DayRange(date(2023, 1, 2), date(2023, 1, 2), "UTC"), "day")
+
+
+def test_the_table_s_first_day_can_be_asked_for() -> None:
+    first = date(2023, 7, 1)
+    check_start_date("range", first, first, "raw_data.t")
+    check_start_date("range", first, None, "raw_data.t")
+    with pytest.raises(RequestError):
+        check_start_date("range", first - timedelta(days=1), first, "raw_data.t")
 
 
 def test_a_range_whose_first_day_is_not_over_is_refused() -> None:

@@ -41,7 +41,9 @@ def test_the_zone_of_the_deployment_wins_over_the_tables():
     assert window == day_window(date(2023, 1, 5), "Europe/Berlin")
 
 
-@pytest.mark.parametrize("dates", [{"run_date": date(2023, 1, 5)}, {"window_start": START}])
+@pytest.mark.parametrize(
+    "dates", [{"run_date": date(2023, 1, 5)}, {"window_start": START}, {"window_end": START}]
+)
 @pytest.mark.parametrize("mode", ["full", "watermark"])
 def test_dates_for_a_table_that_takes_none_are_refused(dates: dict, mode: str):
     with pytest.raises(RequestError, match=f"mode {mode} takes no dates") as caught:
@@ -169,11 +171,15 @@ def test_a_watermark_reads_from_the_highest_cursor_less_the_lag():
 
 def test_a_cursor_of_dates_takes_whole_days_only():
     dated = replace(SCHEMA, columns=(*SCHEMA.columns, Column("day", DataType(Kind.DATE))))
-    hour = Window(START, START + timedelta(hours=1))
-    with pytest.raises(SchemaError, match=r"orders .*: column 'day' has no time of day"):
-        plan_query(spec(cursor="day"), "window", hour, dated)
-    day = plan_query(spec(cursor="day"), "window", day_window(date(2023, 1, 5)), dated)
-    assert day.cursor == "day"
+    day, hour = day_window(date(2023, 1, 5)), timedelta(hours=1)
+    for start, end in (
+        (START, START + hour),
+        (day.start, day.end - hour),
+        (day.start, day.end + hour),
+    ):
+        with pytest.raises(SchemaError, match=r"orders .*: column 'day' has no time of day"):
+            plan_query(spec(cursor="day"), "window", Window(start, end), dated)
+    assert plan_query(spec(cursor="day"), "window", day, dated).cursor == "day"
 
 
 @pytest.mark.parametrize("kind", [Kind.TEXT, Kind.FLOAT64, Kind.JSON, Kind.BINARY])
@@ -189,6 +195,10 @@ def test_a_bound_is_stored_as_the_column_holds_it():
     assert stored_bound(moment, Kind.TIMESTAMPTZ, "Asia/Seoul") == moment
     assert stored_bound(moment, Kind.DATE, "Asia/Seoul") == date(2023, 1, 6)
     assert stored_bound(7, Kind.INT64, "UTC") == 7
+    for zone in ("Asia/Seoul", "America/New_York"):  # what has no zone is on its clock already
+        late, early = datetime(2023, 1, 5, 23, 30), datetime(2023, 1, 5, 0, 30)
+        assert stored_bound(late, Kind.DATE, zone) == date(2023, 1, 5)
+        assert stored_bound(early, Kind.TIMESTAMP, zone) == early
 
 
 def test_two_names_that_fold_to_one_are_refused():
@@ -271,6 +281,7 @@ def test_that_a_column_is_the_time_of_reading_survives_its_renaming():
     ("asked", "rows", "count"),
     [
         (1, 10**9, 1),
+        (2, 40_000, 2),
         (4, None, 1),  # nobody knows whether it is worth it
         (4, 0, 1),
         (4, 19_999, 1),

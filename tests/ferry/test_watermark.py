@@ -57,6 +57,8 @@ def test_a_watermark_less_its_lag_is_seconds_days_or_ids_earlier():
     assert less_lag(1_672_912_800_000, 10, "UTC", "ms") == 1_672_912_790_000
     assert less_lag(date(2023, 1, 5), 3600, "UTC") == date(2023, 1, 4)
     assert less_lag(None, 10, "UTC") is None
+    moment = datetime(2023, 1, 5, 12, tzinfo=UTC)
+    assert less_lag(moment, 3600, "America/New_York") == moment - timedelta(hours=1)
 
 
 @pytest.mark.parametrize("lag", [0, 10])
@@ -115,6 +117,10 @@ def test_rows_that_are_dated_ahead_are_counted(kind: Kind, clock: object, values
     assert seen(Column("modified", DataType(kind)), values, clock=clock).ahead == 2
 
 
+def test_of_rows_without_a_value_none_is_dated_ahead():
+    assert seen(Column("modified", DataType(Kind.TIMESTAMP)), [], [None], clock=NOON).ahead == 0
+
+
 def test_rows_of_unix_time_that_are_dated_ahead_are_counted():
     watch = CursorWatch(0, ID, counts_no_time=False)
     watch.begin(1_672_912_800)
@@ -155,6 +161,8 @@ def test_most_rows_beyond_a_gap_are_no_stray_rows_though_they_have_one_number():
 def test_most_ids_beyond_a_gap_are_no_stray_ones_where_the_target_has_none():
     sparse_beginning = [1, *range(100_000, 100_050)]
     assert jumped(sparse_beginning) == 0
+    assert jumped([1, 2, 2**40, 2**40 + 1]) == 0  # as many
+    assert jumped([1, 2, 3, 2**40, 2**40 + 1]) == 2
 
 
 @pytest.mark.parametrize("stray", [99, 100, 150, 100_000])
@@ -178,6 +186,13 @@ def test_unsigned_and_decimal_numbers_are_looked_at_exactly():
     assert seen(big, [*low, Decimal(2**64 - 1)]).jumped == 1
     known = Watermark(low[0], low[0])
     assert seen(big, low[1:], [Decimal(2**64 - 1), Decimal(2**64 - 2)], known=known).jumped == 2
+    assert jumped([-(2**63), -(2**63) + 1, -(2**63) + 2, 2**63 - 1]) == 1
+    longer = Column("id", DataType(Kind.DECIMAL, 38, 0))
+    assert seen(longer, [Decimal(2**70 + n) for n in range(3)] + [Decimal(2**80)]).jumped == 1
+
+
+def test_the_highest_number_of_all_batches_is_kept():
+    assert seen(ID, [1, 5], [2, 9], [3]).highest == 9
 
 
 ids_of_any_size = st.integers(0, 62).flatmap(lambda bits: st.integers(-(2**bits), 2**bits))

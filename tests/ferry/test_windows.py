@@ -18,6 +18,7 @@ from ferry.windows import (
     read_stretch,
     repeated_times,
     run_window,
+    same_clock,
     scheduled_window,
     wall_clock_bounds,
     zone_info,
@@ -79,6 +80,11 @@ def test_hours_cover_the_repeated_hour_twice_and_the_skipped_one_never():
     assert len({window.label for window in windows}) == 5
 
 
+def test_an_hour_is_the_full_one_before_whatever_second_the_run_starts_at():
+    window = scheduled_window(datetime(2023, 3, 1, 9, 59, 59, 999_999, tzinfo=UTC), every="hour")
+    assert (window.start, window.end) == (utc(2023, 3, 1, 8), utc(2023, 3, 1, 9))
+
+
 def test_an_explicit_date_wins_over_the_schedule():
     window = run_window(scheduled_start=utc(2026, 1, 1), run_date=date(2023, 1, 5))
     assert window == day_window(date(2023, 1, 5))
@@ -95,6 +101,17 @@ def test_a_bound_without_a_zone_is_meant_in_the_runs_zone():
     assert window.start == utc(2023, 1, 4, 18)
     assert window.label == "2023-01-05T03:00+09:00/2023-01-05T04:00+09:00"
     assert not set(":/+") & set(window.slug)
+
+
+def test_a_bound_with_a_zone_of_its_own_keeps_its_moment():
+    start = datetime(2023, 1, 5, 3, tzinfo=zone_info("Asia/Seoul"))
+    window = run_window(
+        scheduled_start=utc(2026, 1, 1),
+        zone="Europe/Berlin",
+        window_start=start,
+        window_end=start + timedelta(hours=1),
+    )
+    assert window.start == start
 
 
 @pytest.mark.parametrize(
@@ -131,6 +148,12 @@ def test_wrong_dates_are_refused_with_what_to_do(wrong: dict, message: str):
 def test_a_window_without_a_zone_is_refused():
     with pytest.raises(RequestError, match="need a zone"):
         Window(datetime(2023, 1, 1), datetime(2023, 1, 2))
+    for start, end in (
+        (utc(2023, 1, 1), datetime(2023, 1, 2)),
+        (datetime(2023, 1, 1), utc(2023, 1, 2)),
+    ):
+        with pytest.raises(RequestError, match="need a zone"):
+            Window(start, end)
     with pytest.raises(RequestError, match="needs a zone"):
         business_date(datetime(2023, 1, 1))
 
@@ -248,6 +271,11 @@ def test_days_where_the_calendar_ends_are_refused_as_windows(day: date, zone: st
         run_window(scheduled_start=utc(2026, 1, 1), zone=zone, **bounds)
 
 
+def test_a_window_that_only_ends_where_the_calendar_does_is_refused() -> None:
+    with pytest.raises(RequestError, match="where the calendar ends"):
+        Window(utc(2023, 1, 1), datetime(9999, 12, 31, tzinfo=UTC))
+
+
 @pytest.mark.parametrize("zone", ENDS)
 def test_the_first_and_the_last_window_can_be_named_compared_and_put_on_any_clock(zone: str):
     for window in (
@@ -290,3 +318,9 @@ def test_the_days_of_tables_in_two_zones_in_turn_are_worked_out_once() -> None:
         return windows._whole_day.cache_info().misses
 
     assert ten_years() == ten_years()
+
+
+def test_two_zones_are_one_clock_only_where_they_never_differ() -> None:
+    assert same_clock("UTC", "Etc/UTC")
+    assert not same_clock("UTC", "Europe/London")  # alike each winter
+    assert not same_clock("UTC", "Europe/Nowhere")

@@ -34,6 +34,7 @@ def test_hours_are_those_that_the_schedule_carries() -> None:
     own = scheduled_window(datetime(2023, 3, 26, 4, 5, tzinfo=UTC), "Europe/Berlin", "hour")
     past = past_windows(date(2023, 3, 26), own, "hour")
     assert [window.start.astimezone(UTC).hour for window in past] == [23, 0, 1, 2]
+    assert [window.end for window in past] == [window.start for window in (*past[1:], own)]
     # In India, midnight is at half past six.
     own = scheduled_window(datetime(2023, 3, 26, 21, 5, tzinfo=UTC), "Asia/Kolkata", "hour")
     past = past_windows(date(2023, 3, 27), own, "hour")

@@ -94,6 +94,7 @@ def test_missing_failed_and_all_choose_their_windows_and_tell_why_others_are_ski
     assert skipped("missing") == ["loaded", "", "", ""]
     assert skipped("failed") == ["loaded", "", "missing", "missing"]
     assert skipped("all") == ["", "", "", ""]
+    assert not any(planned.again for planned in plan_windows(days, coverage, "all"))
 
 
 @pytest.mark.parametrize("reprocess", ["missing", "failed", "all"])
@@ -130,6 +131,19 @@ def test_what_an_earlier_attempt_has_landed_and_is_lost_since_is_landed_once_mor
     since = Coverage([event(1, loaded=True), event(3, loaded=True)])
     (lost,) = lost_since(plan, reprocess, since, (), frozenset({"2023-07-01"}))
     assert (lost.window.label, lost.skipped, lost.again) == ("2023-07-02", "", False)
+
+
+def test_what_the_run_has_carried_is_lost_where_it_is_void_since_and_what_failed_in_it_is_not() -> (
+    None
+):
+    days = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 4), "UTC"), "day")
+    plan = TablePlan(spec(), plan_windows(days, Coverage([]), "missing"))
+    since = Coverage([event(1, loaded=True), event(3, loaded=False)])
+    (lost,) = lost_since(plan, "missing", since, {days[1]}, frozenset())
+    assert (lost.window, lost.again) == (days[1], False)
+    one_failed = Coverage([event(1, loaded=False)])
+    plan = TablePlan(spec(), plan_windows(days, one_failed, "failed"))
+    assert lost_since(plan, "failed", Coverage([]), (), frozenset()) == []
 
 
 def test_windows_begin_oldest_or_newest_first() -> None:

@@ -8,6 +8,7 @@ from ferry.coverage.calendar import calendar
 from ferry.coverage.days import Audits, DayAudit, Stretch, TableDays, gaps_first
 from ferry.coverage.standings import Status
 from ferry.coverage.table import to_rows
+from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import Receipt
 from ferry.schema import Kind
 from ferry.windows import day_window
@@ -165,6 +166,22 @@ def test_a_day_that_was_equal_with_others_since_has_drifted_no_more() -> None:
     half = (month[0] + timedelta(hours=1), month[1])
     told = tell(table, *landed, zone=zone, audits={half: DayAudit(later, "")})
     assert [each.audited_at for each in told.days] == [None] + [later] * 27 + [None] * 3
+
+
+def test_a_day_that_has_drifted_is_loaded_again_or_failed_by_what_happened_since() -> None:
+    day = date(2023, 3, 2)
+    landed = replace(receipt(day_window(day)), finished_at=NOW)
+    audits = {bounds_of(day, day, "UTC"): DayAudit(LATER, "1 changed")}
+
+    def status(*receipts: Receipt, failed: tuple[Failure, ...] = ()) -> Status:
+        told = tell(spec(start_date=day), *receipts, failed=failed, audits=audits)
+        return told.days[0].standing.status
+
+    hour = timedelta(hours=1)
+    assert status(landed) is Status.DRIFTED
+    assert status(landed, replace(landed, finished_at=LATER + hour)) is Status.LOADED
+    failed = replace(failure(day), failed_at=NOW + hour)
+    assert status(landed, failed=(failed,)) is Status.FAILED
 
 
 def bounds_of(first: date, last: date, zone: str) -> tuple[datetime, datetime]:

@@ -176,6 +176,12 @@ class TestArrival:
         arrived = self.arrived(spec(mode=mode), old)
         assert arrived == Arrival(False, utc("2026-11-26T08:00"))
 
+    def test_a_copy_is_there_whatever_has_landed_since(self) -> None:
+        copy = receipt(None, utc("2026-11-26T05:00"), "full")
+        since = receipt(day_window(date(2025, 1, 1), BERLIN), utc("2026-11-26T06:00"))
+        arrived = self.arrived(spec(mode="full"), copy, since)
+        assert arrived == Arrival(True, utc("2026-11-26T06:00"))
+
     def test_what_was_lost_since_is_not_there(self) -> None:
         at = utc("2026-11-26T05:00")
         void = void_receipt(

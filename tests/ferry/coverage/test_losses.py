@@ -43,6 +43,7 @@ HAD = [day(number, -1) for number in (3, 4, 5, 6)] + [VOID_TIMES]
         ([day(4, 1)], [of(4, 5)], []),
         ([day(4, 1)], [of(4, 6)], [of(5, 6)]),
         ([day(9, 1)], [of(9, 10)], []),
+        ([day(9, 1)], EVER, [of(3, 7)]),
         ([day(3, 1, PARTIAL)], [of(3, 4)], [of(3, 4)]),
         ([carried(None, None, 1)], EVER, []),
         ([day(number, 1) for number in (6, 5, 4, 3)], EVER, []),

@@ -110,9 +110,33 @@ def test_a_failure_counts_until_the_window_is_loaded_again_and_says_why() -> Non
     assert mended.of(day_window(DAY)).status is Status.LOADED
 
 
+def test_a_window_stands_since_the_last_thing_that_happened_to_any_part_of_it() -> None:
+    day, noon = day_window(DAY), datetime(2023, 1, 5, 12, tzinfo=UTC)
+    halves = [Window(day.start, noon), Window(noon, day.end)]
+    earlier, later = JUNE, JUNE + timedelta(hours=2)
+    for ats in ((earlier, later), (later, earlier)):
+        parts = list(zip(halves, ats, strict=True))
+        loaded = coverage_of([receipt(half, at) for half, at in parts], []).of(day)
+        assert loaded.at == later + timedelta(minutes=1)
+        failures = [replace(failure(half, at), reason=str(at)) for half, at in parts]
+        failed = coverage_of([], failures).of(day)
+        assert (failed.at, str(later) in failed.reason) == (later, True)
+
+
 def test_a_full_copy_has_loaded_everything_up_to_when_it_was_read() -> None:
     coverage = coverage_of([receipt(None, datetime(2023, 1, 5, 9, tzinfo=UTC), "full")], [])
     assert statuses(coverage, 1, 4, 5) == [Status.LOADED, Status.LOADED, Status.MISSING]
+
+
+def test_a_full_copy_has_loaded_no_more_because_of_what_was_carried_since() -> None:
+    copy = receipt(None, datetime(2023, 1, 5, 9, tzinfo=UTC), "full")
+    coverage = coverage_of([copy, receipt(day_window(date(2023, 1, 9)), JUNE)], [])
+    assert statuses(coverage, 4, 5, 8, 9) == [
+        Status.LOADED,
+        Status.MISSING,
+        Status.MISSING,
+        Status.LOADED,
+    ]
 
 
 def test_a_watermark_has_loaded_from_its_bound_to_when_it_was_read() -> None:
@@ -196,6 +220,21 @@ def test_windows_that_another_cursor_carried_do_not_count_as_loaded():
     standing = coverage_of([by_created], [], "modified").of(window)
     assert standing.status is Status.MISSING
     assert standing.reason.startswith("it was carried by the cursor created_at, and the cursor is")
+
+
+def test_what_another_cursor_carried_takes_back_no_day_but_its_own() -> None:
+    carried = ((6, "modified"), (7, "modified"), (5, "created_at"))
+    told = [
+        replace(
+            receipt(day_window(date(2023, 1, day)), JUNE + timedelta(hours=n)), cursor_name=cursor
+        )
+        for n, (day, cursor) in enumerate(carried)
+    ]
+    assert statuses(coverage_of(told, [], "modified"), 5, 6, 7) == [
+        Status.MISSING,
+        Status.LOADED,
+        Status.LOADED,
+    ]
 
 
 def test_a_void_is_of_all_before_it_whatever_the_clocks_say():
