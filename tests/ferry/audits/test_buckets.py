@@ -41,6 +41,7 @@ def test_a_moment_is_stored_as_each_column_holds_it() -> None:
     ("value", "more", "day"),
     [
         (datetime(2023, 1, 1, 23, tzinfo=UTC), {}, date(2023, 1, 2)),
+        (datetime(2023, 1, 1, 23, tzinfo=UTC), {"source_zone": "Asia/Seoul"}, date(2023, 1, 2)),
         (datetime(2023, 1, 1, 23), {"source_zone": BERLIN}, date(2023, 1, 1)),
         (date(2023, 1, 1), {}, date(2023, 1, 1)),
         (Decimal(1_672_614_000), {"cursor": "at", "cursor_unit": "s"}, date(2023, 1, 2)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.audits.carried import Carried
-from ferry.audits.classify import classify, refuse_repeated, same_bucket, same_row, suspects
+from ferry.audits.classify import (
+    classify,
+    refuse_incomplete,
+    refuse_repeated,
+    same_bucket,
+    same_row,
+    suspects,
+)
 from ferry.audits.outcome import Difference
 from ferry.errors import DataError
 from ferry.fingerprints.canonical import Fingerprint
@@ -46,6 +53,10 @@ def judge(source: Row | None, target: Row | None, deleted: Row | None = None) ->
         (row("a", nearly=(1.0,)), row("a", nearly=(1.0 + 1e-9,)), []),
         (row("a", nearly=(1.0,)), row("a", nearly=(1.1,)), ["changed"]),
         (row("a", nearly=(None,)), row("a", nearly=(0.0,)), ["changed"]),
+        (row("a", nearly=(0.0,)), row("a", nearly=(None,)), ["changed"]),
+        (row("a", nearly=(None,)), row("a", nearly=(None,)), []),
+        (row("a", nearly=(1.0, 2.0)), row("a", nearly=(1.0, 2.5)), ["changed"]),
+        (row("a", nearly=(1.0, 2.0)), row("a", nearly=(1.5, 2.0)), ["changed"]),
     ],
 )
 def test_what_a_row_is(source: Row | None, target: Row | None, how: list[str]) -> None:
@@ -75,6 +86,7 @@ def test_a_version_that_came_after_all_that_was_carried_is_pending() -> None:
     old, new = row("a", at=5, version=99), row("a", at=5, version=100)
     assert carried.holds(old)
     assert not carried.holds(new)
+    assert carried.holds(row("a", at=5, version=None))  # it has come by its cursor
 
 
 def test_a_row_that_is_newer_in_the_target_is_known() -> None:
@@ -96,6 +108,28 @@ def test_a_version_that_is_none_is_older_than_any() -> None:
     assert not found.ahead
 
 
+def test_a_version_as_new_as_the_source_s_is_not_ahead_whatever_its_zone() -> None:
+    at = datetime(2023, 1, 2, tzinfo=UTC)
+    korea = at.astimezone(timezone(timedelta(hours=9)))
+    for ours, theirs in ((at, korea), (korea, at), (at.replace(tzinfo=None), korea), (at, at)):
+        here, there = row("a", version=ours), row("a", 2, version=theirs)
+        (found,) = classify(["a"], {"a": here}, {}, {"a": there}, Carried())
+        assert not found.ahead
+
+
+def test_a_row_that_only_the_target_marks_as_deleted_differs() -> None:
+    same = {"a": row("a")}
+    (found,) = classify(["a"], same, {}, same, CARRIED, ["a"])
+    assert (found.how, found.marked, found.target_key) == (Difference.CHANGED, True, ("a",))
+    assert classify(["a"], same, {}, same, CARRIED, ["b"]) == []
+
+
+def test_of_a_row_whose_deletion_is_applied_both_versions_are_told() -> None:
+    gone, there = row("a", version=7), row("a", version=9)
+    (found,) = classify(["a"], {}, {"a": gone}, {"a": there}, CARRIED)
+    assert (found.versions, found.ahead, found.target_key) == ((7, 9), True, ("a",))
+
+
 def test_a_full_copy_has_carried_rows_without_a_time() -> None:
     assert Carried(((None, 10),), unordered=True).holds(row("a", at=None))
     assert not Carried(((None, 10),)).holds(row("a", at=None))
@@ -108,6 +142,14 @@ def test_a_key_that_is_not_unique_is_refused_with_both_sides_and_without_the_key
     assert told in str(caught.value)
     assert "secret" not in str(caught.value)
     refuse_repeated([row("a"), row("b")], [row("a")], "raw_data.t")
+
+
+def test_rows_without_a_full_key_are_refused_on_either_side() -> None:
+    whole, part = row("a"), Row("x", 1, (1, None), 5)
+    refuse_incomplete([whole], [whole], "raw_data.t")
+    for sides in (([part], [whole]), ([whole], [part])):
+        with pytest.raises(DataError, match="without a full key"):
+            refuse_incomplete(*sides, "raw_data.t")
 
 
 def test_suspects_are_what_is_not_alike_on_either_side() -> None:
@@ -129,6 +171,22 @@ def test_buckets_are_alike_up_to_the_order_in_which_floats_were_added() -> None:
     rounded = Bucket(Fingerprint(2, 7), ((2, 0.3 + 1e-8, 0.3),), (1,))
     assert same_bucket(one, rounded, (1e-6,)) and not same_bucket(one, rounded, errors)
     assert not same_row(row("a"), row("a", 2))
+
+
+def test_one_column_that_differs_makes_a_bucket_differ_however_alike_another_is() -> None:
+    one = Bucket(Fingerprint(2, 7), ((2, 0.3, 0.3), (2, 5.0, 5.0)), (1, 1))
+    for nearly in (((2, 0.3, 0.3), (2, 6.0, 6.0)), ((2, 0.4, 0.4), (2, 5.0, 5.0))):
+        assert not same_bucket(one, Bucket(Fingerprint(2, 7), nearly, (1, 1)), (1e-9, 1e-9))
+
+
+def test_sums_may_differ_by_a_part_of_the_numbers_and_not_of_the_sum() -> None:
+    def alike(one: float, other: float, numbers: float, error: float) -> bool:
+        buckets = (Bucket(Fingerprint(2, 7), ((2, each, numbers),), (1,)) for each in (one, other))
+        return same_bucket(*buckets, (error,))
+
+    assert alike(0.0, 1e-4, 2e6, 1e-9)  # they cancel out
+    assert not alike(0.0, 1e-4, 2e6, 1e-12)
+    assert not alike(1e9, 1e9 + 0.5, 1e9, 1e-12)
 
 
 STRETCHES = st.lists(

@@ -29,6 +29,7 @@ def columns(*names: str) -> list[Column]:
 
 def test_columns_are_kept_by_name() -> None:
     assert names_of(columns_text(columns("b", 'a, "é"'))) == {"b", 'a, "é"'}
+    assert columns_text(columns("b", "a")) == columns_text(columns("a", "b"))
 
 
 def test_too_many_columns_are_not_kept() -> None:
@@ -75,6 +76,8 @@ def test_one_that_landed_by_a_clock_that_is_behind_is_seen() -> None:
 def test_who_began_before_they_landed_has_not() -> None:
     assert begun_to_carry("ab", [landed("a", 1, 3), landed("a b", 2, 4)]) == {"b"}
     assert begun_to_carry("ab", [landed("a b", 1, 2), landed("a", 3, 4)]) == {"b"}
+    two = [landed("a", 1, 2), landed("a c", 3, 6)]
+    assert begun_to_carry("ab", [*two, landed("a b", 4, 7)]) == {"b"}  # before the last of them
 
 
 @pytest.mark.parametrize(

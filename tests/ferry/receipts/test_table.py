@@ -90,7 +90,7 @@ def day(number: int) -> tuple[datetime, datetime]:
 Ask = Callable[[Transaction], Any]
 ASKED: list[Ask] = [
     lambda tx: receipts_table.read_landed_before(tx, TABLE, day(2000), "modified"),
-    lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", "none"),
+    lambda tx: receipts_table.read_landed_now(tx, TABLE, day(2000), "modified", ["none"]),
     lambda tx: read_by_others(tx, TABLE, "modified", "as it is", day(2000)[0]),
 ]
 

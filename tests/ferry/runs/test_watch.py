@@ -90,6 +90,16 @@ class TestObservation:
         observation.saw(70 if how == "asleep" else 20, {"a": "first"}, heard=how != "deaf")
         assert observation.silent_for("a") == 0.0
 
+    def test_a_look_that_was_not_answered_leaves_nobody_silent(self) -> None:
+        observation = Observation(MAX_GAP)
+        for at in (0, 20):
+            observation.saw(at, {"a": "first"}, heard=True)
+        assert observation.silent_for("a") == 20
+        observation.missed()
+        assert observation.silent_for("a") == 0
+        observation.saw(40, {"a": "first"}, heard=True)
+        assert observation.silent_for("a") == 0
+
     def test_nothing_is_known_of_what_was_not_seen(self) -> None:
         observation = Observation(MAX_GAP)
         assert observation.silent_for("a") == 0.0
@@ -144,6 +154,9 @@ class TestLateRuns:
     def test_one_behind_a_pool_that_is_at_work_waits_for_its_turn_but_not_for_ever(self) -> None:
         other = run(deployment="backfill/on-demand")
         assert late_runs([self.late, other], [], NOW, PATIENCE) == []
+        for state in ("PENDING", "CANCELLING"):
+            at_work = run(state, deployment="backfill/on-demand")
+            assert late_runs([self.late, at_work], [], NOW, PATIENCE) == []
         old = run("SCHEDULED", age=7 * 3_600, state_name="Late")
         assert len(late_runs([old, other], [], NOW, PATIENCE)) == 1
 
@@ -158,6 +171,8 @@ class TestLateRuns:
         assert "cancel it" in text
 
     def test_one_that_waits_for_a_place_that_nobody_holds_is_told(self) -> None:
+        (told,) = late_runs([self.waiting, self.late], [], NOW, PATIENCE)
+        assert not told.waits_for_place  # not all of them do
         (told,) = late_runs([self.waiting], [], NOW, PATIENCE)
         assert told.waits_for_place and told.behind is None
         assert "no other run of it is there to hold one" in late_notice(told, NOW).body

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import RequestError
+from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import Receipt
 from ferry.schema import Kind
 from ferry.specs.tables import TableSpec
@@ -20,6 +21,8 @@ from ferry.summaries.partitions import (
     MAX_SPANS,
     Span,
     asked_span,
+    check_begun,
+    covered,
     from_text,
     merged,
     spans_label,
@@ -98,6 +101,22 @@ def test_what_a_person_asks_for_is_widened_to_whole_partitions():
         asked_span(date(2023, 1, 5), date(2023, 1, 5), "day")
 
 
+def test_a_span_is_covered_by_one_that_has_both_its_ends():
+    assert JANUARY.covers(DAY) and DAY.covers(DAY) and JANUARY.covers(JANUARY)
+    assert not DAY.covers(JANUARY) and not days("2023-01-01", "2023-01-05").covers(DAY)
+    for part in (days("2023-01-01", "2023-01-10"), days("2023-01-10", "2023-02-10")):
+        assert not part.covers(JANUARY)
+    assert covered(DAY, [days("2023-02-01", "2023-03-01"), JANUARY])
+    assert not covered(JANUARY, [DAY])
+
+
+def test_a_day_has_begun_where_it_has_on_any_clock():
+    at = datetime(2023, 1, 4, 16, tzinfo=UTC)
+    check_begun(DAY, ["UTC", "Asia/Seoul"], at)
+    with pytest.raises(RequestError, match="in the future"):
+        check_begun(DAY, ["UTC"], at)
+
+
 def receipt(**given: Any) -> Receipt:
     values: dict[str, Any] = {
         "batch_id": "1",
@@ -169,6 +188,11 @@ def test_what_cannot_tell_the_days_touches_everything():
     assert of(receipt(), cursor="modified") == EVERYTHING
     assert of(receipt(), kind=Kind.TEXT) == EVERYTHING
     assert of(receipt(), table=None) == EVERYTHING
+    assert of(receipt(cursor_name="created_at")) == DAY
+    assert of(receipt(cursor_name="modified")) == EVERYTHING
+    for zone, span in (("UTC", DAY), ("Asia/Seoul", EVERYTHING)):
+        text = read_as(table(zone=zone), "window", Kind.TIMESTAMP)
+        assert of(receipt(read_as=text)) == span
     assert of(receipt(), loose) == DAY
     assert of(receipt(rows_updated=1), loose) == EVERYTHING
     assert of(receipt(rows_deleted=1), loose) == EVERYTHING
@@ -192,6 +216,14 @@ def test_a_summary_of_a_summary_is_touched_where_that_was_published():
     assert touched_by_summary(parsed(), (DAY,), monthly) == [JANUARY]
     assert touched_by_summary(parsed(), (EVERYTHING,), monthly) == [EVERYTHING]
     assert touched_by_summary(None, (DAY,), monthly) == [EVERYTHING]
+    other = parsed(
+        yaml=YAML.replace(
+            "raw_data.orders: {column: created_at", "analytics.sales: {column: due"
+        ).replace("FROM analytics.sales", "FROM analytics.other"),
+        sql=SQL.replace("raw_data.orders", "analytics.sales").replace("created_at", "due"),
+        name="other",
+    )
+    assert touched_by_summary(parsed(), (DAY,), other) == [EVERYTHING]
 
 
 @pytest.mark.parametrize(
