@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from time import tzset
 from typing import Any
 
 import pytest
@@ -75,6 +76,20 @@ def test_a_hashed_text_has_the_length_of_its_digits() -> None:
     digest = hashlib.md5("é".encode()).hexdigest()
     assert item("é", hashed=True) == f"32:{digest}"
     assert item(b"\0", hashed=True) == hashlib.md5(b"\0").hexdigest()
+
+
+def test_a_time_is_written_as_it_is_whatever_the_worker_s_zone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", "Asia/Seoul")
+            tzset()
+            for zone in (None, UTC):
+                noon = datetime(2023, 1, 1, 12, tzinfo=zone)
+                assert value_text(noon) == "2023-01-01 12:00:00.000000"
+    finally:
+        tzset()
 
 
 def test_fingerprints_add_up() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from ferry.errors import SchemaError
 from ferry.schema import Column, DataType, Kind, TableName, TableSchema
-from ferry.target.declared_key import kept_key
+from ferry.target.declared_key import DeclaredKey, kept_key, refuse_untrue_key
 
 NAMES = ("Id", "a", "n")
 COLUMNS = tuple(Column(name, DataType(Kind.INT32), nullable=name == "n") for name in NAMES)
@@ -24,6 +25,8 @@ COLUMNS = tuple(Column(name, DataType(Kind.INT32), nullable=name == "n") for nam
         (("Id",), None, {"id"}),
         (("n",), None, set()),
         (("gone",), None, set()),
+        (("Id", "gone"), None, set()),
+        (("Id", "n"), None, set()),
         ((), None, set()),
     ],
 )
@@ -33,3 +36,13 @@ def test_a_full_copy_and_an_upsert_by_a_part_of_the_source_s_primary_key_keep_to
     table = TableName("shop", "t")
     assert kept_key(TableSchema(table, COLUMNS, key), upsert_by) == kept
     assert kept_key(TableSchema(table, COLUMNS, key, unique=False), upsert_by) == set()
+
+
+def test_a_declared_key_has_to_hold_all_columns_of_one_that_is_kept() -> None:
+    table, declared = TableName("raw", "t"), DeclaredKey("t_pkey", ("id", "a"))
+    for kept in ({"id", "a"}, {"id"}):
+        refuse_untrue_key(table, declared, frozenset(kept))
+    refuse_untrue_key(table, None, frozenset())
+    for kept in (set(), {"b"}, {"id", "a", "b"}):
+        with pytest.raises(SchemaError, match="need not keep to"):
+            refuse_untrue_key(table, declared, frozenset(kept))

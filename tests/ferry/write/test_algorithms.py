@@ -239,11 +239,27 @@ def test_a_staging_table_that_holds_other_rows_than_were_copied_is_refused(
             refused()
 
 
-def test_a_null_in_the_key_is_refused_without_its_row(engine: Engine):
+@pytest.mark.parametrize("there", [[], [(2, 2, 1, "b", None)]])
+def test_a_null_in_the_key_is_refused_without_its_row(engine: Engine, there: list):
+    engine.put(TARGET, there)
     engine.put(STAGING, [(1, None, 1, "secret", None)])
     with pytest.raises(DataError, match="rows without a full key") as caught:
         upserted(engine, load([()]), CAPABILITIES)
     assert "secret" not in str(caught.value)
+    assert engine.rows() == there
+
+
+def test_rows_whose_keys_the_source_vouches_for_are_counted_in_an_empty_target(engine: Engine):
+    rows = [(1, 1, 1, "a", None), (2, 1, 1, "gone", 1)]
+    for deleted, landed, left in (
+        (None, Written(inserted=2), rows),
+        (Deletion(COLUMNS[4]), Written(inserted=1, unchanged=1), rows[:1]),
+    ):
+        engine.put(TARGET, [])
+        engine.put(STAGING, rows)
+        batch = load(rows, unique_key=True, deleted=deleted)
+        assert upserted(engine, batch, CAPABILITIES) == landed
+        assert engine.rows() == left
 
 
 def test_a_window_without_a_key_is_refused_and_the_target_is_as_it_was(engine: Engine):

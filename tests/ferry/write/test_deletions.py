@@ -21,6 +21,7 @@ def column(kind: Kind) -> Column:
         (Kind.INT16, (2, 3), (2, 3)),
         (Kind.DECIMAL, (2,), (2,)),
         (Kind.BOOLEAN, (0,), (False,)),
+        (Kind.BOOLEAN, (1,), (True,)),
         (Kind.BOOLEAN, (), ()),
         (Kind.TIMESTAMP, (), ()),
         (Kind.INT64, (), ()),
@@ -35,7 +36,10 @@ def test_values_are_as_the_column_holds_them(kind: Kind, given: tuple, held: tup
     [
         (Kind.TEXT, (), "the values that mark a row, such as `deleted_values: [Y]`"),
         (Kind.INT32, ("Y",), "whole numbers in `deleted_values`"),
+        (Kind.INT32, (1, "Y"), "whole numbers in `deleted_values`"),
         (Kind.BOOLEAN, (2,), "0 or 1"),
+        (Kind.BOOLEAN, (1, 2), "0 or 1"),
+        (Kind.BOOLEAN, ("Y",), "0 or 1"),
         (Kind.TIMESTAMP, ("2023-01-01",), "text, a whole number"),
         (Kind.JSON, ("Y",), "text, a whole number"),
         (Kind.FLOAT64, (), "text, a whole number"),
@@ -59,3 +63,20 @@ def test_values_are_bound_and_compared_to_the_last_blank():
     padded = marked.condition(pads_text=True)
     assert padded.sql.count(f'"gone" = {PARAM} AND OCTET_LENGTH("gone") = {PARAM}') == 2
     assert padded.values == ("Ä", 2, "gone' OR 1=1 --", 15)
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks"),
+    [
+        (Kind.BOOLEAN, '("gone" IS NOT NULL AND "gone" = TRUE)'),
+        (Kind.INT32, '("gone" IS NOT NULL AND "gone" <> 0)'),
+        (Kind.TIMESTAMP, '("gone" IS NOT NULL)'),
+    ],
+)
+def test_without_values_it_is_marked_by_any_that_means_yes(kind: Kind, marks: str):
+    assert Deletion(column(kind)).condition(pads_text=True).sql == marks
+
+
+def test_numbers_have_no_blanks_to_compare():
+    marked = Deletion(column(Kind.INT32), (1,)).condition(pads_text=True)
+    assert marked.sql == f'("gone" IS NOT NULL AND ("gone" = {PARAM}))'

@@ -10,8 +10,9 @@ import pytest
 
 from ferry.errors import DataError
 from ferry.schema import DataType, Kind
-from ferry.statements import any_row
+from ferry.statements import any_row, table_sql
 from ferry.write.algorithms import replace_all, replace_from
+from ferry.write.deletions import Deletion
 from ferry.write.load import Written
 from tests.harness.write_engine import CAPABILITIES, COLUMNS, STAGING, TARGET, Engine, load
 
@@ -22,6 +23,20 @@ def test_full_replaces_everything(engine: Engine):
     engine.put(STAGING, [new, new])
     assert replace_all(engine, load([new, new]), CAPABILITIES) == Written(inserted=2, deleted=1)
     assert engine.rows() == [new, new]
+
+
+def test_a_full_copy_counts_what_it_leaves_out_and_alters_the_target_while_it_is_empty(
+    engine: Engine,
+):
+    rows = [(1, 1, 1, "a", None), (2, 1, 1, "gone", 1)]
+    engine.put(TARGET, rows)
+    engine.put(STAGING, rows)
+    name = table_sql(TARGET)
+    emptied = [f"INSERT INTO {name} SELECT 9, 9, COUNT(*), NULL, NULL FROM {name}"]
+    batch = load(rows, deleted=Deletion(COLUMNS[4]))
+    landed = replace_all(engine, batch, CAPABILITIES, emptied)
+    assert landed == Written(inserted=1, deleted=2, unchanged=1)
+    assert engine.rows() == [rows[0], (9, 9, 0, None, None)]
 
 
 def test_a_full_copy_of_no_rows_empties_the_target_only_where_the_spec_says_so(engine: Engine):
