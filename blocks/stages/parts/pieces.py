@@ -22,6 +22,8 @@ OnPiece = Callable[[int, tuple[PartFile, ...], int], None]
 class LateRowsError(FatalError):
     """Rows of a piece that was complete: what is staged of it lacks them."""
 
+    code = "FERRY-PIECES"
+
 
 class InPieces:
     """The parts of several pieces, of which some may be written at a time.
