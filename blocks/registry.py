@@ -27,12 +27,16 @@ from ferry.errors import AccessError, ConfigurationError, ConnectionLostError, F
 
 B = TypeVar("B", bound=Block)
 
+PASSES = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+"""Refusals that are over by themselves."""
+
 
 def load_blocks(source: str, stage: str, warehouse: str) -> tuple[Source, Stage, Warehouse]:
     """The blocks of these names, in one request to the server.
 
     Raises:
-        ConfigurationError: There is none of a name, or there are two.
+        ConfigurationError: There is none of a name, or there are two, or what answers does not know
+            what is asked, as where PREFECT_API_URL is wrong.
         AccessError: Prefect's server refuses to give them.
         ConnectionLostError: It does not answer, or not well; a retry may help.
     """
@@ -72,13 +76,20 @@ def _read(kinds: Iterable[type[Block]], names: Iterable[str]) -> list[BlockDocum
 
 
 def _not_given(error: Exception) -> FerryError:
-    status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+    status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return AccessError(
             "Prefect's server refuses to give blocks",
             found=f"HTTP {status}",
             todo="Check PREFECT_API_URL, and PREFECT_API_KEY or PREFECT_API_AUTH_STRING of this "
             "worker, and whether it may read blocks there.",
+        )
+    if httpx.codes.is_client_error(status) and status not in PASSES:
+        return ConfigurationError(
+            "what answers as Prefect's server cannot be asked for blocks",
+            found=f"HTTP {status}",
+            todo="Correct PREFECT_API_URL of this worker, which ends in /api, or update the "
+            "server: its version does not fit the worker's.",
         )
     return ConnectionLostError(
         "Prefect's server gives no blocks just now",

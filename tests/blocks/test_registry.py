@@ -89,6 +89,9 @@ def not_reached() -> RuntimeError:
         (answered(403), AccessError, "HTTP 403"),
         (answered(500), ConnectionLostError, "HTTP 500"),
         (answered(429), ConnectionLostError, "HTTP 429"),
+        (answered(408), ConnectionLostError, "HTTP 408"),
+        (answered(404), ConfigurationError, "HTTP 404"),  # as where PREFECT_API_URL is wrong
+        (answered(422), ConfigurationError, "HTTP 422"),
         (httpx.ReadTimeout("late"), ConnectionLostError, "ReadTimeout"),
         (PrefectException("of its own"), ConnectionLostError, "PrefectException"),
         (not_reached(), ConnectionLostError, "ConnectError"),
