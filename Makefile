@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 # All servers are on this machine: a proxy elsewhere reaches none of them.
 THEIRS := $(or $(no_proxy),$(NO_PROXY))
 COMMA := ,
-export NO_PROXY := $(if $(THEIRS),$(THEIRS)$(COMMA))127.0.0.1,localhost
+export NO_PROXY := $(if $(filter *,$(THEIRS)),*,$(if $(THEIRS),$(THEIRS)$(COMMA))127.0.0.1,localhost)
 export no_proxy := $(NO_PROXY)
 # What is compiled once is kept, whatever this machine says: the tests' own processes are hundreds.
 export PYTHONDONTWRITEBYTECODE :=

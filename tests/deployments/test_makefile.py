@@ -55,6 +55,7 @@ def test_it_installs_where_pip_is_set_up_to_install_for_the_user(checkout: Path)
         ({}, "127.0.0.1,localhost"),
         ({"NO_PROXY": "a.test"}, "a.test,127.0.0.1,localhost"),
         ({"NO_PROXY": "a.test", "no_proxy": "b.test"}, "b.test,127.0.0.1,localhost"),
+        ({"NO_PROXY": "*"}, "*"),  # which counts alone: in a list it means nothing to pip
     ],
 )
 def test_a_proxy_is_not_asked_for_this_machine(
@@ -62,6 +63,6 @@ def test_a_proxy_is_not_asked_for_this_machine(
 ) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    (checkout / "shown.mk").write_text("shown:\n\t@echo $$NO_PROXY $$no_proxy\n")
+    (checkout / "shown.mk").write_text('shown:\n\t@echo "$$NO_PROXY $$no_proxy"\n')
     shown = run_make(checkout, "-f", "Makefile", "-f", "shown.mk", "shown", **theirs)
     assert shown.split() == [meant, meant]
