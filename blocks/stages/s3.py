@@ -37,7 +37,8 @@ _NOT_AT_ONCE = {
     "NotImplemented",  # Google's
     "InvalidRequest",
     "MethodNotAllowed",
-    "405",
+    "405",  # as an answer without a text is called
+    "501",
 }
 """How servers that only speak S3 refuse DeleteObjects as such: each file is removed by itself."""
 

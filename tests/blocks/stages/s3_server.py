@@ -69,8 +69,11 @@ def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[s
 
 
 def refuse(status: int, code: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Refuses with this code; without one, by the status alone."""
+    told = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>" if code else ""
+
     def answer(request: BaseHTTPRequestHandler) -> None:
-        body = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>".encode()
+        body = told.encode()
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
