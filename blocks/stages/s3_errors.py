@@ -140,7 +140,7 @@ def explained(
         own_role: Whether the credentials are this machine's own: its metadata service, which gives
             them, may not answer once and do so a moment later.
         renewed: Whether the keys are not the block's own, so that others may be there when these
-            have expired.
+            have expired, or are gone.
     """
     try:
         yield
@@ -207,14 +207,15 @@ def explain(
 
 def _refused(error: aws.ClientError, where: str, bucket: str, *, renewed: bool) -> FerryError:
     code, status = code_of(error), _status(error)
-    if error.operation_name.startswith(_FOR_KEYS):
-        return _no_role(code, status, where, by_sso=error.operation_name == _BY_SSO)
-    if renewed and have_expired(error):
+    by_sso = error.operation_name == _BY_SSO
+    if renewed and have_expired(error) and not by_sso:
         return ConnectionLostError(
-            f"{where}: the keys that this machine has for AWS have expired ({code})",
+            f"{where}: the keys that this machine has for AWS have expired, or are gone ({code})",
             todo="They are looked up anew when it is tried again; if it stays so, look at what"
-            " renews them.",
+            " renews them, or where they are written.",
         )
+    if error.operation_name.startswith(_FOR_KEYS):
+        return _no_role(code, status, where, by_sso=by_sso)
     return explain_code(code, status, where, bucket, _text(error))
 
 
@@ -332,11 +333,11 @@ def code_of(error: aws.ClientError) -> str:
 
 
 def have_expired(error: BaseException | None) -> bool:
-    """Whether it is a refusal of keys that were good for a time."""
+    """Whether it is a refusal of keys that were good for a time: over, or removed since."""
     if not isinstance(error, aws.ClientError):
         return False
     code = code_of(error)
-    return _SAME_AS.get(code, code) == "ExpiredToken"
+    return _SAME_AS.get(code, code) in ("ExpiredToken", "InvalidAccessKeyId")
 
 
 def _text(error: aws.ClientError) -> str:

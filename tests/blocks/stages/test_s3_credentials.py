@@ -21,7 +21,7 @@ from blocks.stages.s3_errors import explain
 from deployments.local.servers import S3
 from ferry.batch import PartFile
 from ferry.errors import AccessError, ConnectionLostError, FerryError, is_retriable
-from tests.blocks.stages.s3_server import answers, refuse, server
+from tests.blocks.stages.s3_server import BY_SSO, WITH_TOKEN, answers, refusal, refuse, server
 
 
 @pytest.fixture
@@ -137,8 +137,11 @@ def test_a_profile_that_wants_a_code_of_somebody_is_told(monkeypatch: pytest.Mon
         S3Stage(bucket_name="b", credentials=credentials).now()
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "ExpiredToken"), (403, "InvalidAccessKeyId")], ids=["over", "gone"]
+)
 def test_keys_that_were_renewed_in_a_file_are_taken_up_by_the_retry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: str
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -149,7 +152,7 @@ def test_keys_that_were_renewed_in_a_file_are_taken_up_by_the_retry(
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         expired = expires and "Credential=OLD/" in request.headers["Authorization"]
-        (refuse(400, "ExpiredToken") if expired else answers(b"{}"))(request)
+        (refuse(status, code) if expired else answers(b"{}"))(request)
 
     expires: list[bool] = []
     renew("OLD")
@@ -170,3 +173,19 @@ def test_keys_that_were_renewed_in_a_file_are_taken_up_by_the_retry(
         with pytest.raises(ConnectionLostError, match="have expired"):
             stage.read_record("k")
         assert stage.read_record("k") == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("code", "operation", "kind"),
+    [
+        ("ExpiredToken", "AssumeRole", ConnectionLostError),
+        ("InvalidClientTokenId", "AssumeRole", ConnectionLostError),
+        ("ExpiredTokenException", WITH_TOKEN, ConnectionLostError),
+        ("ExpiredTokenException", BY_SSO, AccessError),  # somebody has to log in
+    ],
+)
+def test_keys_by_which_a_role_is_had_may_have_been_renewed_too(
+    code: str, operation: str, kind: type[FerryError]
+) -> None:
+    explained = explain(refusal(code, operation), "b", "storing 'k'", renewed=True)
+    assert type(explained) is kind
