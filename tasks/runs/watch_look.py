@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -29,14 +30,20 @@ from prefect.client.schemas.sorting import LogSort, TaskRunSort
 from prefect.events import emit_event
 from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import (
+    PREFECT_CLIENT_MAX_RETRIES,
+    get_current_settings,
+    temporary_settings,
+)
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
 from tasks.runs.own_flows import own_flows, watched_and_others
 from tasks.runs.paging import PAGE, all_pages
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
-FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+FREQUENCIES = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "PREFECT_RUNNER_HEARTBEAT_FREQUENCY"
+"""The setting's name and its former one, in the order in which Prefect looks for them."""
+
 EVENTS = 50
 """The most events that it gives at once."""
 
@@ -190,7 +197,8 @@ def _seen(
     assert run.state is not None
     since = _plain(run.state.timestamp)
     variables = [run.job_variables, deployment and deployment.job_variables, _defaults_of(pool)]
-    asked_for = next(filter(None, map(_frequency, variables)), None)
+    said = (_frequency(given, name) for name in FREQUENCIES for given in variables)
+    asked_for = next(filter(None, said), None)
     return SeenRun(
         id=str(run.id),
         name=run.name,
@@ -207,8 +215,8 @@ def _seen(
     )
 
 
-def _frequency(given: Any) -> Any:
-    """What job variables say of how often a run says that it lives; None if they do not say.
+def _frequency(given: Any, name: str) -> Any:
+    """What job variables say under this name of how often a run says that it lives, or None.
 
     People give them any shape: the template of a pool of theirs may want a list of an environment.
     """
@@ -217,18 +225,22 @@ def _frequency(given: Any) -> Any:
     env = given.get("env")
     entries = env if isinstance(env, list) else [env]
     for each in (each for each in entries if isinstance(each, Mapping)):
-        if each.get(FREQUENCY):
-            return each[FREQUENCY]
-        if each.get("name") == FREQUENCY:
+        if each.get(name):
+            return each[name]
+        if each.get("name") == name:
             return each.get("value")
-    return given.get(f"env.{FREQUENCY}")
+    return given.get(f"env.{name}")
 
 
 def _seconds(frequency: Any) -> float:
-    """So many seconds between two heartbeats; none if it is no number: then nothing is known."""
+    """So many seconds between two heartbeats: Prefect's own default where nobody says it.
+
+    Not what is set here: that is of the watch's own job variables.
+    """
+    default = type(get_current_settings().flows).model_fields["heartbeat_frequency"].default
     with suppress(TypeError, ValueError):
         return float(frequency)
-    return 0.0
+    return float(default or inf)
 
 
 def _defaults_of(pool: WorkPool | None) -> dict[str, Any]:

@@ -17,14 +17,16 @@ import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ParameterTypeError
+from prefect.settings.models.flows import FlowsSettings
 from prefect.states import Running, Scheduled
+from pydantic import AliasChoices
 
 from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
 from flows import watch_runs
 from tasks.runs import watch_look
 from tests.harness.api import Api
 
-BEATS = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+BEATS, FORMERLY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "PREFECT_RUNNER_HEARTBEAT_FREQUENCY"
 
 
 def fail(*_: Any) -> Any:
@@ -104,7 +106,11 @@ def test_a_watch_that_could_not_look_says_so_instead_of_that_nothing_stands_stil
 
 
 def seen_with(
-    of_deployment: Any, of_run: Any = None, beat: Any = None, pool_env: Any = None
+    of_deployment: Any,
+    of_run: Any = None,
+    beat: Any = None,
+    pool_env: Any = None,
+    observe_seconds: float = 90,
 ) -> SeenRun:
     """A run with these job variables; of which no heartbeat was ever heard, if none is given."""
     run: Any = SimpleNamespace(
@@ -121,7 +127,7 @@ def seen_with(
     pool: Any = SimpleNamespace(
         base_job_template={"variables": {"properties": {"env": {"default": pool_env}}}}
     )
-    return watch_look._seen(run, deployment, {}, beat, pool, Patience().observe_seconds)
+    return watch_look._seen(run, deployment, {}, beat, pool, observe_seconds)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +140,10 @@ def seen_with(
         ({"env": None}, False),
         ({"env": "{{ of the pool }}"}, False),
         ({f"env.{BEATS}": "30"}, True),
+        ({"env": {FORMERLY: "30"}}, True),
+        ({"env": [{"name": FORMERLY, "value": "30"}]}, True),
+        ({f"env.{FORMERLY}": "30"}, True),
+        ({"env": {FORMERLY: "30", BEATS: "600"}}, False),  # as Prefect takes them
         ({}, False),
         (None, False),
     ],
@@ -157,8 +167,8 @@ def test_whether_a_run_says_that_it_lives_is_read_of_job_variables_of_any_shape(
         ("30", "600", None, False),
         (None, None, "600", False),
         ("30", None, "600", True),
-        (None, None, None, True),  # nobody says it, and it was heard
-        ("often", None, None, True),
+        (None, None, None, False),  # nobody says it: each 180 s, unless its worker says otherwise
+        ("often", None, None, False),
     ],
 )
 def test_a_run_that_says_so_more_seldom_than_is_listened_to_is_not_taken_for_dead(
@@ -169,6 +179,23 @@ def test_a_run_that_says_so_more_seldom_than_is_listened_to_is_not_taken_for_dea
     ours, its_own = ({"env": {BEATS: said}} for said in (of_deployment, of_run))
     run = seen_with(ours, its_own, heard, {BEATS: of_pool})
     assert is_suspect(run, datetime.now(UTC), Patience()) is judged
+
+
+def test_a_run_of_which_nobody_says_how_often_is_listened_to_for_longer_than_prefect_s_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the watch's own job variables say: those of the run do not."""
+    monkeypatch.setenv(BEATS, "30")
+    heard = {"id": "the last one", "occurred": datetime.now(UTC).isoformat()}
+    assert seen_with({}, beat=heard, observe_seconds=200).beats
+    assert not seen_with({}, beat=heard, observe_seconds=180).beats
+
+
+def test_prefect_still_asks_for_heartbeats_by_these_names() -> None:
+    names = FlowsSettings.model_fields["heartbeat_frequency"].validation_alias
+    assert isinstance(names, AliasChoices)
+    given = [each.upper() for each in names.choices if isinstance(each, str)]
+    assert given == list(watch_look.FREQUENCIES)
 
 
 class Events:
