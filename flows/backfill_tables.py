@@ -28,7 +28,7 @@ from ferry.specs.chosen import are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
 from flows.pipeline.carry_plan import BackfillOptions, carry_plan
 from flows.pipeline.given_dates import Day
-from flows.pipeline.make_batch import load_route, scheduled_start
+from flows.pipeline.make_batch import Route, Routes, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.summaries.follow import follow_tables
 from flows.pipeline.table_specs import load_table_specs
@@ -121,10 +121,10 @@ def backfill(
         for spec, one in zip(specs, days, strict=True):  # all of them, before any server is asked
             check_table(spec)
             check_range(one, spec, scheduled_start())
-    plans = []
+    plans, routes = [], Routes()
     for spec, one in zip(specs, days, strict=True):
         try:
-            plan = _plan(spec, one, granularity, reprocess, of_all=are_all(table))
+            plan = _plan(spec, routes.of(spec), one, granularity, reprocess, of_all=are_all(table))
         except Exception as error:
             if len(specs) == 1:
                 raise
@@ -141,8 +141,10 @@ def backfill(
         return _planned(plans, unplanned, left_out)
     options = BackfillOptions(order, max_concurrency, workers, reprocess)
     alone = len(specs) == 1
-    carried = [(plan, carry_plan(plan, options, alone=alone)) for plan in plans]
-    return _ended(carried, unplanned, left_out)
+    carried = [
+        (plan, carry_plan(plan, options, routes.of(plan.spec), alone=alone)) for plan in plans
+    ]
+    return _ended(carried, routes, unplanned, left_out)
 
 
 def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
@@ -171,9 +173,14 @@ def _chosen(table: str | list[str]) -> tuple[list[TableSpec], dict[str, str]]:
 
 
 def _plan(
-    spec: TableSpec, days: DayRange, granularity: Granularity, reprocess: Reprocess, *, of_all: bool
+    spec: TableSpec,
+    route: Route,
+    days: DayRange,
+    granularity: Granularity,
+    reprocess: Reprocess,
+    *,
+    of_all: bool,
 ) -> TablePlan:
-    route = load_route(spec)
     return with_retries(plan_backfill, spec)(
         spec,
         days,
@@ -201,6 +208,7 @@ def _planned(
 
 def _ended(
     carried: Sequence[tuple[TablePlan, list[Outcome]]],
+    routes: Routes,
     unplanned: Mapping[str, str],
     left_out: Mapping[str, str],
 ) -> Any:
@@ -226,7 +234,7 @@ def _ended(
         )
         failures += failed
         get_run_logger().info("%s", lines[-1])
-        left += _left(plan.spec, outcomes)
+        left += _left(plan.spec, outcomes, routes)
     show_carried([*lines, *left], failures, unplanned)
     published = follow_tables(receipts)
     if failures or unplanned:
@@ -241,11 +249,11 @@ def _ended(
     return published.after("; ".join(told), receipts)
 
 
-def _left(spec: TableSpec, outcomes: Sequence[Outcome]) -> list[str]:
+def _left(spec: TableSpec, outcomes: Sequence[Outcome], routes: Routes) -> list[str]:
     """The line about rows that the source no longer has, if there are any."""
     carried = [(o.window, o.receipt) for o in outcomes if o.window and o.receipt]
     try:
-        rows = count_left(spec, carried, load_route(spec).warehouse) if carried else None
+        rows = count_left(spec, carried, routes.of(spec).warehouse) if carried else None
     except Exception as error:  # noqa: BLE001  # what has been carried is to be told all the same
         reason = reason_of(known(error, table=str(spec.target)))
         return [f"{spec.target}: rows that the source has no more were not counted: {reason}"]

@@ -23,7 +23,7 @@ from ferry.specs.chosen import ALL, are_all, chosen_specs, may_write, some_names
 from ferry.specs.tables import TableSpec
 from ferry.windows import business_date, zone_info
 from flows.pipeline.given_dates import Day
-from flows.pipeline.make_batch import load_route, scheduled_start
+from flows.pipeline.make_batch import Route, Routes, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.repair import Repaired, repair_table
 from flows.pipeline.summaries.follow import follow_tables
@@ -92,12 +92,12 @@ def reconcile(
         zone_info(zone)
     specs = chosen_specs(load_table_specs(), table)
     futures: dict[str, PrefectFuture[Audit]] = {}
-    found = _Found()
+    found, routes = _Found(), Routes()
     for spec in specs:
         name = str(spec.target)
         try:
             days = _days(spec, start_date, end_date, last_days, zone)
-            route = load_route(spec)
+            route = routes.of(spec)
             if are_all(table) and (why := _why_left_out(spec, route.source.fingerprints is None)):
                 found.left_out[name] = why
                 continue
@@ -122,7 +122,8 @@ def reconcile(
         for spec in specs:
             audit = found.audits.get(str(spec.target))
             if audit and audit.different and may_write(spec, table):
-                _repair(spec, audit, found, zone or spec.zone, repair, max_delete_percent)
+                route = routes.of(spec)
+                _repair(spec, route, audit, found, zone or spec.zone, repair, max_delete_percent)
     repaired = [str(done) for done in found.repaired.values()]
     show_audits(found.audits, specs, found.failures, found.left_out, repaired)
     published = follow_tables(name for name, done in found.repaired.items() if done.changed)
@@ -196,6 +197,7 @@ def _days(
 
 def _repair(
     spec: TableSpec,
+    route: Route,
     audit: Audit,
     found: _Found,
     zone: str,
@@ -205,7 +207,7 @@ def _repair(
     name = str(spec.target)
     limit = spec.max_delete_percent if max_delete_percent is None else max_delete_percent
     try:
-        done, again = repair_table(spec, audit, zone, remove=repair == "all", limit=limit)
+        done, again = repair_table(spec, audit, route, zone, remove=repair == "all", limit=limit)
     except Exception as error:  # noqa: BLE001  # the other tables are repaired, whatever it is
         found.failures[name] = reason_of(known(error, table=name))
         return

@@ -13,8 +13,6 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from blocks.registry import load_warehouse
-from blocks.warehouse import Warehouse
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
 from ferry.coverage.days import TableTotals, gaps_first
 from ferry.coverage.standings import Status
@@ -23,14 +21,14 @@ from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, some_names
 from ferry.windows import zone_info
 from flows.pipeline.given_dates import Day
-from flows.pipeline.make_batch import scheduled_start
+from flows.pipeline.make_batch import Warehouses, scheduled_start
 from flows.pipeline.notify import notify
 from flows.pipeline.table_specs import load_table_specs
 from tasks.gather import gather
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.coverage import overview_page
 from tasks.record_coverage import record_coverage
-from tasks.step import explains, known, retried, with_retries
+from tasks.step import explains, known, with_retries
 
 MAX_TABLES_AT_ONCE = 4
 
@@ -79,17 +77,16 @@ def show_coverage(
         zone_info(zone)
     futures: dict[str, PrefectFuture[TableTotals]] = {}
     unknown: dict[str, str] = {}
-    warehouses: dict[str, Warehouse] = {}
+    warehouses = Warehouses()
     for spec in chosen_specs(load_table_specs(), table):
         try:
-            if spec.warehouse not in warehouses:
-                warehouses[spec.warehouse] = retried(load_warehouse, spec)(spec.warehouse)
+            warehouse = warehouses.of(spec)
         except Exception as error:  # noqa: BLE001  # the others are told, whatever it is
             unknown[str(spec.target)] = reason_of(known(error, table=str(spec.target)))
             continue
         futures[str(spec.target)] = with_retries(record_coverage, spec).submit(
             spec,
-            warehouses[spec.warehouse],
+            warehouse,
             zone=zone,
             now=now,
             start=start_date,

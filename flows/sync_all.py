@@ -62,7 +62,7 @@ def sync_one(batch: Batch, routes: Routes, *, stop: Event, settle: bool) -> Rece
         stop: Once it is set, nothing waits any more.
         settle: Whether the window has to settle first.
     """
-    route = routes.of(batch.spec)
+    route = routes.of(batch.spec, stop)
     if settle:
         wait_until_settled(batch, route.source, stop)
     with tidied(batch.spec, route.stage, route.warehouse, scratch=False):
@@ -141,9 +141,9 @@ def sync_all(
     tidy_scratch(routes.warehouses, "sync-all")
     failures |= {name: reason_of(error) for name, error in errors.items()}
     partly = [name for name, error in errors.items() if isinstance(error, IncompleteReadError)]
-    caught_up = {} if dates.given else catch_up_tables(batches)
+    caught_up = {} if dates.given else catch_up_tables(batches, routes)
     landed = [batch for batch in batches if str(batch.target) in receipts]
-    audited = {} if dates.given else audit_tables(landed)
+    audited = {} if dates.given else audit_tables(landed, routes)
     failures |= {name: each.reason for name, each in audited.items() if each.reason}
     _show(receipts, failures, caught_up)
     outcomes = [outcome for each in caught_up.values() for outcome in each]

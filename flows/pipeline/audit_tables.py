@@ -17,7 +17,7 @@ from ferry.day_ranges import DayRange
 from ferry.lookback import own_window
 from ferry.reasons import reason_of
 from ferry.windows import zone_info
-from flows.pipeline.make_batch import load_route
+from flows.pipeline.make_batch import Route, Routes
 from flows.pipeline.repair import repair_table
 from tasks.audits.compare_table import compare_table
 from tasks.gather import gather
@@ -39,26 +39,30 @@ class Audited:
     reason: str = ""
 
 
-def audit_tables(batches: Iterable[Batch]) -> dict[str, Audited]:
+def audit_tables(batches: Iterable[Batch], routes: Routes) -> dict[str, Audited]:
     """Compare the tables whose spec asks for it (`audit_days`), several at once, and repair them.
 
     Call it inside a flow, when what these tables' batches carry has landed.
+
+    Args:
+        batches: The run's own batches.
+        routes: The routes of the run's tables.
     """
     chosen = {str(b.target): b for b in batches if b.spec.audit_days and b.window}
     futures: dict[str, PrefectFuture[Audit]] = {}
     done: dict[str, Audited] = {}
     for name, batch in chosen.items():
         try:
-            futures[name] = _submit(batch)
+            futures[name] = _submit(batch, routes.of(batch.spec))
         except Exception as error:  # noqa: BLE001  # the others are compared, whatever it is
             done[name] = Audited(reason=reason_of(known(error, table=name)))
     audits, errors = gather(futures)
     done |= {name: Audited(reason=reason_of(error)) for name, error in errors.items()}
-    return done | {name: _repaired(chosen[name], audit) for name, audit in audits.items()}
+    return done | {name: _repaired(chosen[name], audit, routes) for name, audit in audits.items()}
 
 
-def _submit(batch: Batch) -> PrefectFuture[Audit]:
-    spec, route = batch.spec, load_route(batch.spec)
+def _submit(batch: Batch, route: Route) -> PrefectFuture[Audit]:
+    spec = batch.spec
     assert batch.window is not None
     own = own_window(spec, batch.window, batch.scheduled_start)
     # To the end of the day that has the window's last moment: of an hour, the day is not over.
@@ -75,14 +79,19 @@ def _submit(batch: Batch) -> PrefectFuture[Audit]:
     )
 
 
-def _repaired(batch: Batch, audit: Audit) -> Audited:
+def _repaired(batch: Batch, audit: Audit, routes: Routes) -> Audited:
     spec = batch.spec
     if not audit.different:
         return Audited(reason=str(audit) if audit.left else "")
     get_run_logger().warning("%s", audit)
     try:
         repair, again = repair_table(
-            spec, audit, spec.zone, remove=True, limit=spec.max_delete_percent
+            spec,
+            audit,
+            routes.of(spec),
+            spec.zone,
+            remove=True,
+            limit=spec.max_delete_percent,
         )
     except Exception as error:  # noqa: BLE001  # the other tables are repaired, whatever it is
         return Audited(reason=reason_of(known(error, table=str(spec.target))))

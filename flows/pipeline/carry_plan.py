@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from blocks.warehouse import Warehouse
 from ferry.backfills.outcomes import Outcome, failures_of
 from ferry.backfills.plan import (
     Order,
@@ -24,7 +25,7 @@ from ferry.receipts.read_as import as_it_is_now
 from ferry.receipts.receipt import LOADED, Receipt
 from ferry.windows import Window
 from flows.pipeline.carry_many import at_first_failure, carry_many, when_refused, window_batches
-from flows.pipeline.make_batch import load_route, scheduled_start
+from flows.pipeline.make_batch import Route, scheduled_start
 from flows.pipeline.spread_windows import Spread, make_groups
 from flows.pipeline.tidy import tidied
 from tasks.landed.history import read_history, read_run
@@ -47,7 +48,9 @@ class BackfillOptions:
     reprocess: Reprocess
 
 
-def carry_plan(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> list[Outcome]:
+def carry_plan(
+    plan: TablePlan, options: BackfillOptions, route: Route, *, alone: bool
+) -> list[Outcome]:
     """Carry the windows of a table's plan; what became of each, in the order they were carried in.
 
     Call it inside a flow. Windows that were loaded, and are not any more when all is done, are
@@ -57,22 +60,22 @@ def carry_plan(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> lis
     Args:
         plan: What is to be carried.
         options: How.
+        route: The table's blocks.
         alone: Whether no other table waits. Of several, what ends a table between its windows is
             logged, and told by the outcomes of what has not landed.
 
     Raises:
-        Exception: What ends an only table between its windows, such as a block that is not there.
+        Exception: What ends an only table between its windows.
     """
     try:
-        return _carry(plan, options)
+        return _carry(plan, options, route)
     except Exception as error:
         if alone:
             raise
         table = str(plan.spec.target)
         why, landed = log_failure(error, table), dict[str, Receipt]()
         with suppress(Exception):  # it may be as far away as what has just failed
-            warehouse = load_route(plan.spec).warehouse
-            receipts = read_run.fn(str(flow_run.id), plan.spec.target, warehouse).receipts
+            receipts = read_run.fn(str(flow_run.id), plan.spec.target, route.warehouse).receipts
             left = {
                 b.label for b in _batches(plan, plan.to_run) if b.again and b.id not in receipts
             }
@@ -92,9 +95,9 @@ def carry_plan(plan: TablePlan, options: BackfillOptions, *, alone: bool) -> lis
         return outcomes
 
 
-def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
+def _carry(plan: TablePlan, options: BackfillOptions, route: Route) -> list[Outcome]:
     """Carry what is to run, and then whatever is not loaded any more."""
-    outcomes = _by_window(_carry_windows(plan, plan.to_run, options))
+    outcomes = _by_window(_carry_windows(plan, plan.to_run, options, route))
     if not outcomes:
         return []
     for last in (False, True):
@@ -103,7 +106,7 @@ def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
         if not all(outcome.begun for outcome in outcomes.values()):
             break
         try:
-            lost = _lost(plan, outcomes, options)
+            lost = _lost(plan, outcomes, options, route.warehouse)
         except Exception as error:  # noqa: BLE001  # what has landed is to be told all the same
             why = log_failure(error, str(plan.spec.target))
             left_out = (each.window for each in plan.windows if each.window not in outcomes)
@@ -124,14 +127,17 @@ def _carry(plan: TablePlan, options: BackfillOptions) -> list[Outcome]:
                 Outcome(str(plan.spec.target), each.window, reason=LOST) for each in lost
             )
         else:
-            outcomes |= _by_window(_carry_windows(plan, lost, options))
+            outcomes |= _by_window(_carry_windows(plan, lost, options, route))
     return list(outcomes.values())
 
 
 def _lost(
-    plan: TablePlan, outcomes: Mapping[Window, Outcome], options: BackfillOptions
+    plan: TablePlan,
+    outcomes: Mapping[Window, Outcome],
+    options: BackfillOptions,
+    warehouse: Warehouse,
 ) -> list[PlannedWindow]:
-    spec, warehouse = plan.spec, load_route(plan.spec).warehouse
+    spec = plan.spec
     coverage = with_retries(read_history, spec)(spec, warehouse).coverage
     landed = with_retries(read_run, spec)(
         str(flow_run.id), spec.target, warehouse
@@ -159,10 +165,9 @@ def _batches(plan: TablePlan, planned: Iterable[PlannedWindow]) -> list[Batch]:
 
 
 def _carry_windows(
-    plan: TablePlan, planned: Sequence[PlannedWindow], options: BackfillOptions
+    plan: TablePlan, planned: Sequence[PlannedWindow], options: BackfillOptions, route: Route
 ) -> list[Outcome]:
     spec, run_id = plan.spec, str(flow_run.id)
-    route = load_route(spec)
     if not planned:
         return []
     batches = _batches(plan, in_order(planned, options.order))

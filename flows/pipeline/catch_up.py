@@ -24,7 +24,7 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import NOT_THE_WINDOWS_FAULT
 from flows.pipeline.carry_many import InARow, run_windows
-from flows.pipeline.make_batch import Route, load_route
+from flows.pipeline.make_batch import Route, Routes
 from tasks.gather import gather
 from tasks.landed.history import read_coverage, read_run
 from tasks.landed.receipts import whose_rows
@@ -38,11 +38,12 @@ GIVE_UP_AFTER = 3
 """So many batches in a row that fail by what is no window's fault: the others would, too."""
 
 
-def catch_up_tables(batches: Iterable[Batch]) -> dict[str, list[Outcome]]:
+def catch_up_tables(batches: Iterable[Batch], routes: Routes) -> dict[str, list[Outcome]]:
     """Catch up the tables whose spec asks for it, several at once; call it inside a flow.
 
     Args:
         batches: The run's own batches.
+        routes: The routes of the run's tables.
 
     Returns:
         What became of the windows, oldest first, by table: of those that had any to catch up.
@@ -52,7 +53,9 @@ def catch_up_tables(batches: Iterable[Batch]) -> dict[str, list[Outcome]]:
     """
     stop = Event()
     futures: dict[str, PrefectFuture[list[Outcome]]] = {
-        str(batch.target): catch_up.submit(batch, stop) for batch in batches if batch.spec.catch_up
+        str(batch.target): catch_up.submit(batch, routes, stop)
+        for batch in batches
+        if batch.spec.catch_up
     }
     try:
         with while_running(stop):
@@ -84,7 +87,7 @@ def caught_up_lines(caught_up: Mapping[str, Sequence[Outcome]]) -> list[str]:
     persist_result=False,
 )
 @explains
-def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
+def catch_up(batch: Batch, routes: Routes, stop: Event) -> list[Outcome]:
     """Carry what is not loaded between the table's `start_date` and the batch, oldest first.
 
     Neighbours travel together, as in a backfill, and each window has a receipt of its own. One that
@@ -93,7 +96,8 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
 
     Args:
         batch: The run's own batch of the table; it is not carried here.
-        stop: Once it is set, no window begins another step.
+        routes: The routes of the run's tables.
+        stop: Once it is set, no window begins another step, and blocks are not waited for.
 
     Returns:
         What became of them, in their order. Those that were not tried any more are one `Outcome`
@@ -102,7 +106,7 @@ def catch_up(batch: Batch, stop: Event) -> list[Outcome]:
     Raises:
         FerryError: The receipts cannot be read, or rows have a cursor that no window takes.
     """
-    spec, route = batch.spec, load_route(batch.spec)
+    spec, route = batch.spec, routes.of(batch.spec, stop)
     windows = _to_catch_up(batch, route)
     if windows:
         _refuse_as_a_backfill(spec, windows[0], route)

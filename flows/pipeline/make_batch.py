@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Generic, TypeVar
 
 from prefect.runtime import flow_run
 
-from blocks.registry import load_blocks
+from blocks.registry import load_blocks, load_warehouse
 from blocks.source import Source
 from blocks.stage import Stage
 from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.batch import Batch
 from ferry.day_ranges import check_start_date
-from ferry.errors import RequestError
+from ferry.errors import FerryError, RequestError, StoppedError
 from ferry.plan import choose_window
 from ferry.specs.tables import Mode, TableSpec
+from ferry.summaries.specs import SummarySpec
 from ferry.windows import check_begun
-from tasks.step import retried
+from tasks.step import Retries, retried
+
+L = TypeVar("L")
 
 
 @dataclass(frozen=True)
@@ -35,34 +41,80 @@ def load_route(spec: TableSpec) -> Route:
     """The blocks that the spec names, asked for once more as often as it says of retries.
 
     Raises:
-        ConfigurationError: One is missing.
+        ConfigurationError: One is missing, or what answers is no server of Prefect's.
         AccessError, ConnectionLostError: Prefect's server does not give them.
     """
-    return Route(*retried(load_blocks, spec)(spec.source, spec.stage, spec.warehouse))
+    return Routes().of(spec)
 
 
-class Routes:
-    """Routes that the tables of one run share: each is loaded once."""
+class _Shared(Generic[L]):
+    """What the tables or summaries of one run share, by the names of its blocks.
+
+    Each is loaded once. Where it cannot be, that stands for all that ask for the same: each would
+    wait anew for a server that gives nothing.
+    """
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, str, str], Route] = {}
+        self._found: dict[tuple[str, ...], L | FerryError] = {}
         self._lock = threading.Lock()
 
-    def of(self, spec: TableSpec) -> Route:
-        """The table's. Raises ConfigurationError if a block is missing."""
-        names = (spec.source, spec.stage, spec.warehouse)
+    def _of(
+        self,
+        load: Callable[..., L],
+        names: tuple[str, ...],
+        spec: Retries,
+        stop: threading.Event | None = None,
+    ) -> L:
+        def go_on() -> None:
+            if stop and stop.is_set():
+                raise StoppedError("stopped while its blocks were waited for")
+
         with self._lock:
-            if names not in self._loaded:
-                self._loaded[names] = load_route(spec)
-            return self._loaded[names]
+            if names not in self._found:
+                try:
+                    self._found[names] = retried(load, spec, go_on)(*names)
+                except FerryError as error:
+                    self._found[names] = error
+            found = self._found[names]
+        if isinstance(found, FerryError):
+            raise copy(found)  # each table says of its own that it happened there
+        return found
+
+
+class Routes(_Shared[Route]):
+    """Routes that the tables of one run share: each is loaded once."""
+
+    def of(self, spec: TableSpec, stop: threading.Event | None = None) -> Route:
+        """The table's, asked for once more as often as the first spec says that needs it.
+
+        Args:
+            spec: The table's spec.
+            stop: Once it is set, blocks are not waited for any more.
+
+        Raises:
+            ConfigurationError: A block is missing, or what answers is no server of Prefect's.
+            AccessError, ConnectionLostError: Prefect's server does not give them, or has not when
+                the run asked for them before.
+            StoppedError: `stop` was set meanwhile.
+        """
+        names = (spec.source, spec.stage, spec.warehouse)
+        return self._of(lambda *names: Route(*load_blocks(*names)), names, spec, stop)
 
     @property
     def warehouses(self) -> list[Warehouse]:
         """Those of the routes that were loaded, each once."""
         with self._lock:
-            return list(
-                {names[2]: route.warehouse for names, route in self._loaded.items()}.values()
-            )
+            found = self._found.items()
+            routes = {names[2]: each for names, each in found if isinstance(each, Route)}
+        return [route.warehouse for route in routes.values()]
+
+
+class Warehouses(_Shared[Warehouse]):
+    """Warehouses that the tables or summaries of one run share: each is loaded once."""
+
+    def of(self, spec: TableSpec | SummarySpec) -> Warehouse:
+        """The table's or summary's, with the errors of `Routes.of`."""
+        return self._of(load_warehouse, (spec.warehouse,), spec)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import carry
 from flows.pipeline.carry_many import carry_many, window_batches
-from flows.pipeline.make_batch import Dates, Route, load_route, make_batch, scheduled_start
+from flows.pipeline.make_batch import Dates, Route, make_batch, scheduled_start
 from flows.pipeline.tidy import tidied
 from tasks.audits.compare_table import compare_again
 from tasks.audits.prepare_repair import prepare_repair
@@ -83,7 +83,7 @@ class Repaired:
 
 
 def repair_table(
-    spec: TableSpec, audit: Audit, zone: str, *, remove: bool, limit: int
+    spec: TableSpec, audit: Audit, route: Route, zone: str, *, remove: bool, limit: int
 ) -> tuple[Repaired, Audit]:
     """Repair what an audit has found, and compare again what differed; call it inside a flow.
 
@@ -92,6 +92,7 @@ def repair_table(
     Args:
         spec: The table's spec.
         audit: What was found.
+        route: The table's blocks.
         zone: The zone in which its days are counted.
         remove: Whether rows that the source has no more are marked or deleted, as the spec says.
         limit: The most percent of the target's rows that may be.
@@ -113,7 +114,6 @@ def repair_table(
     if to_carry is None:  # a full copy also takes out what the source has no more
         _refuse_partial(spec, audit)
         to_take_out = len(audit.different_rows(Difference.EXTRA)) + audit.unclassified
-    route = load_route(spec)
     sides = with_retries(prepare_repair, spec)(
         spec,
         route.source,

@@ -341,8 +341,8 @@ def test_a_table_that_ends_between_its_windows_stops_no_other(
     shop.sql("CREATE TABLE people AS SELECT * FROM nps WHERE id = 6")
     shop.write_specs(nps=WINDOW, people={**WINDOW, "insert_rows": 0})
 
-    def away(plan: Any, options: Any, carry: Any = carry_plan._carry) -> Any:
-        done = carry(replace(plan, windows=plan.windows[:carried]), options)
+    def away(plan: Any, options: Any, route: Any, carry: Any = carry_plan._carry) -> Any:
+        done = carry(replace(plan, windows=plan.windows[:carried]), options, route)
         days = f"table_name = '{shop.schema}.nps' AND window_label < '2023-07-0{partial + 1}'"
         shop.warehouse.execute(f"UPDATE ferry.receipts SET status = 'partial' WHERE {days}")
         if plan.spec.name == "people":

@@ -42,7 +42,6 @@ from tests.model.turns import Turns
 from tests.model.world import Hazard
 
 _flow_run: ContextVar[SimpleNamespace] = ContextVar("_flow_run")
-_route: ContextVar[Route] = ContextVar("_route")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,6 @@ class Runs:
             stack.enter_context(
                 patch("flows.pipeline.settle.time", SimpleNamespace(monotonic=monotonic))
             )
-            stack.enter_context(patch("flows.pipeline.catch_up.load_route", lambda _: _route.get()))
             yield
 
     @property
@@ -190,7 +188,6 @@ class Runs:
             Place(self._scene.stage, watch, "stage"),  # type: ignore[arg-type]
             WatchedWarehouse(self._scene.warehouse, watch, "warehouse"),  # type: ignore[arg-type]
         )
-        _route.set(route)
         try:
             if job.days:
                 return self._carry_days(job, route)
@@ -201,7 +198,8 @@ class Runs:
                 wait_until_settled(batch, route.source, self._nobody_stops())  # type: ignore[arg-type]
             carry_together(batch, route, Coordination())
             if self._spec.catch_up and not job.explicit and not job.mode:
-                caught = catch_up.fn(batch, Event())
+                routes: Any = SimpleNamespace(of=lambda *_: route)
+                caught = catch_up.fn(batch, routes, Event())
                 for reason in (each.reason for each in failures_of(caught)):
                     self._scene.outcome.refused[f"catch up: {reason[:80]}"] += 1
         except KilledError:

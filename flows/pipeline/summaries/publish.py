@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.errors import CheckFailedError, FerryError, SchemaError, SpecError, StaleReadError
 from ferry.specs.tables_file import TableSpecs
@@ -19,11 +18,12 @@ from ferry.summaries.files import Summaries
 from ferry.summaries.partitions import Span
 from ferry.summaries.publications import Publication
 from ferry.summaries.specs import SummarySpec
+from flows.pipeline.make_batch import Warehouses
 from flows.pipeline.summaries.published import ANY_WAREHOUSE, Published
 from tasks.pages.newest import newest_rows, show
 from tasks.plan_summary import changed_since, is_there, missing_tables, plan_summary
 from tasks.staging_tables import drop_quietly
-from tasks.step import in_place, log_failure, retried, with_retries
+from tasks.step import in_place, log_failure, with_retries
 from tasks.summarize import build_aside, check, publish
 
 STALE_ATTEMPTS = 3
@@ -68,7 +68,7 @@ def publish_summaries(
     failures = published.failures
     for reason in unreadable.values():
         log.error("%s", reason)
-    warehouses: dict[str, Warehouse] = {}
+    warehouses = Warehouses()
     _warn_of_not_followed(requests, summaries, tables, warehouses)
     for request in requests:
         spec, target = request.spec, str(request.spec.target)
@@ -80,9 +80,7 @@ def publish_summaries(
             log.error("%s", failures[place])
             continue
         try:
-            if spec.warehouse not in warehouses:
-                warehouses[spec.warehouse] = retried(load_warehouse, spec)(spec.warehouse)
-            warehouse = warehouses[spec.warehouse]
+            warehouse = warehouses.of(spec)
             _refuse_carried(spec, tables)
             missing = in_place(missing_tables, spec)(spec, warehouse)
             new = bool(missing) and not in_place(is_there, spec)(spec, warehouse)
@@ -103,7 +101,7 @@ def _warn_of_not_followed(
     requests: Sequence[BuildRequest],
     summaries: Summaries,
     tables: TableSpecs,
-    warehouses: dict[str, Warehouse],
+    warehouses: Warehouses,
 ) -> None:
     """Name what summaries read whose changes no run tells them, if they are, or are being, built.
 
@@ -113,11 +111,8 @@ def _warn_of_not_followed(
     carried = [(table.warehouse, str(table.target)) for table in tables.values()]
     for spec, names in summaries.not_followed(carried):
         with suppress(Exception):
-            if spec.name not in wanted:
-                if spec.warehouse not in warehouses:
-                    warehouses[spec.warehouse] = load_warehouse(spec.warehouse)
-                if not is_there.fn(spec, warehouses[spec.warehouse]):
-                    continue
+            if spec.name not in wanted and not is_there.fn(spec, warehouses.of(spec)):
+                continue
             get_run_logger().warning(
                 "%s reads %s, neither a table of the specs nor a summary: changes there are not "
                 "followed; read the tables behind it, or emit ferry.table.changed",

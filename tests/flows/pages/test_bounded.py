@@ -16,6 +16,7 @@ from ferry.receipts.receipt import Receipt
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows import backfill_tables, show_coverage, sync_all
+from flows.pipeline.make_batch import Routes
 from flows.pipeline.summaries.published import Published
 from tasks.pages import audit as audit_page
 from tasks.pages import backfill as backfill_page
@@ -77,7 +78,7 @@ def test_a_backfill_of_which_all_windows_fail(
     ]
     plan = TablePlan(spec(), tuple(PlannedWindow(o.window) for o in outcomes))
     with disable_run_logger():
-        state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 3, {}, {})
+        state: State[Any] = backfill_tables._ended([(plan, outcomes)] * 3, Routes(), {}, {})
     assert size(state.message) < MESSAGE_BYTES
     assert "it does not fit | at all" in (state.message or "")
     assert "more | | |" in pages[0]

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from ferry.errors import BusyError, DataError
 from ferry.statements import PARAM, Statement
 from flows.pipeline.catch_up import catch_up
-from flows.pipeline.make_batch import Dates, make_batch
+from flows.pipeline.make_batch import Dates, Routes, make_batch
 from flows.pipeline.table_specs import load_table_specs
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
@@ -179,7 +179,7 @@ def test_a_run_that_is_cancelled_while_a_step_waits_to_be_tried_again_lands_noth
 
     monkeypatch.setattr(upsert, "fn", busy_once)
     with disable_run_logger():
-        outcomes = catch_up.fn(own, shared)
+        outcomes = catch_up.fn(own, Routes(), shared)
 
     assert [each.receipt for each in outcomes if each.receipt] == []
     assert carried(shop) == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import pytest
 from prefect.logging import disable_run_logger
 
-from ferry.errors import AccessError, ConnectionLostError, FerryError
+from ferry.errors import AccessError, ConnectionLostError, FerryError, StoppedError
 from ferry.specs.tables import TableSpec
 from flows.pipeline import make_batch
 
@@ -47,3 +48,43 @@ def test_the_blocks_of_a_route_are_asked_for_as_often_as_the_spec_says(
             with pytest.raises(type(error)):
                 make_batch.load_route(SPEC)
     assert blocks.asked == asked
+
+
+def test_blocks_that_are_not_given_are_waited_for_once_in_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of many tables would wait anew, and a server that never gives them holds the run."""
+    blocks, routes, told = Blocks(ConnectionLostError("away"), 100), make_batch.Routes(), []
+    monkeypatch.setattr(make_batch, "load_blocks", blocks)
+    with disable_run_logger():
+        for name in ("orders", "visits", "users"):
+            with pytest.raises(ConnectionLostError) as caught:
+                routes.of(SPEC.model_copy(update={"name": name}))
+            told.append(str(caught.value.at(table=name)))
+        assert blocks.asked == 1 + SPEC.retries
+        assert told == [f"FERRY-CONNECTION: {name}: away" for name in ("orders", "visits", "users")]
+        with pytest.raises(ConnectionLostError):
+            routes.of(SPEC.model_copy(update={"source": "another"}))
+    assert blocks.asked == 2 * (1 + SPEC.retries)
+    assert routes.warehouses == []
+
+
+def test_a_warehouse_that_is_not_given_is_waited_for_once_in_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks, warehouses = Blocks(ConnectionLostError("away"), 100), make_batch.Warehouses()
+    monkeypatch.setattr(make_batch, "load_warehouse", blocks)
+    with disable_run_logger():
+        for _ in range(3):
+            with pytest.raises(ConnectionLostError):
+                warehouses.of(SPEC)
+    assert blocks.asked == 1 + SPEC.retries
+
+
+def test_a_run_that_is_stopped_waits_for_no_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks, stop = Blocks(ConnectionLostError("away"), 100), Event()
+    monkeypatch.setattr(make_batch, "load_blocks", blocks)
+    stop.set()
+    with disable_run_logger(), pytest.raises(StoppedError):
+        make_batch.Routes().of(SPEC.model_copy(update={"retry_delay_seconds": 600}), stop)
+    assert blocks.asked == 1
