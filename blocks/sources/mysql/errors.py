@@ -139,8 +139,8 @@ _CHECK_ALL = (
     "from here and SELECT from the table."
 )
 
-_LOCKED = "Waiting for table metadata lock"
-"""https://dev.mysql.com/doc/refman/8.4/en/metadata-locking.html"""
+_LOCKED = re.compile(r"Waiting for [\w ]*(lock|flush)")
+"""https://dev.mysql.com/doc/refman/8.4/en/general-thread-states.html"""
 
 _CLIENT_ERRORS = 2000
 """Numbers below are the server's own; from here on, the connection failed."""
@@ -304,11 +304,11 @@ def tell_lock(error: FerryError, states: Collection[str]) -> None:
         error: What is raised for it.
         states: What the server's process list said of it.
     """
-    if _LOCKED in states:
-        error.found = _LOCKED
+    if state := next(filter(_LOCKED.fullmatch, states), None):
+        error.found = state
         error.todo = (
-            "It is tried again. An ALTER TABLE or a long transaction holds the table, or waits for "
-            "it: see SHOW PROCESSLIST, and let it end."
+            "It is tried again. An ALTER TABLE, a FLUSH, a backup or a long transaction holds the "
+            "table, or waits for it: see SHOW PROCESSLIST, and let it end."
         )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
-from blocks.sources.mysql.errors import error_of_code
+from blocks.sources.mysql.errors import error_of_code, no_answer_in_time, tell_lock
 from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import (
@@ -377,5 +377,22 @@ def test_a_lock_that_is_not_given_is_retriable_and_told_as_one(
     finally:
         shop.run("UNLOCK TABLES")
     assert caught.value.found == "Waiting for table metadata lock"
-    assert "ALTER TABLE or a long transaction holds" in str(caught.value)
+    assert "ALTER TABLE, a FLUSH, a backup or a long transaction holds" in str(caught.value)
     assert "index" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "is_lock"),
+    [
+        ("Waiting for table flush", True),
+        ("Waiting for table level lock", True),
+        ("Waiting for backup lock", True),
+        ("Sending data", False),
+        ("", False),
+    ],
+)
+def test_each_lock_that_a_statement_waits_for_is_told(state: str, is_lock: bool) -> None:
+    late = no_answer_in_time("db.example:3306/shop", 60)
+    tell_lock(late, ["executing", state])
+    assert (late.found == state) is is_lock
+    assert ("index" in str(late)) is not is_lock
