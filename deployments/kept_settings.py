@@ -91,12 +91,11 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
             stay, and schedules that the file does not know.
     """
     stay: Settings = {}
+    there = _but_for_what_is_filled_in(there, file)
     last = _of_each_variable(last, file) if last is not None else None
     for name in dict.fromkeys([*file, *there]):
         said, now = file.get(name, ABSENT), there.get(name, ABSENT)
         if _digest(said) == _digest(now) or (name == "description" and name not in file):
-            continue
-        if _is_filled_in(said):
             continue
         # Prefect deletes a deployment's automations and makes them anew: one that is not there was
         # perhaps never made again. People turn one off.
@@ -123,6 +122,7 @@ def overruled(
             what.
         stay: The settings that stay.
     """
+    there = _but_for_what_is_filled_in(there, file)
     last = _of_each_variable(last, file) if last is not None else digests(there)
     return tuple(
         name
@@ -130,7 +130,6 @@ def overruled(
         if name not in stay
         and (name in file or name != "description")
         and (name in there or not name.startswith(AUTOMATION))
-        and not _is_filled_in(file.get(name, ABSENT))
         and (now := _digest(there.get(name, ABSENT))) != _digest(file.get(name, ABSENT))
         and now != last.get(name, _digest(ABSENT))
     )
@@ -214,8 +213,20 @@ def _of_each_variable(last: Mapping[str, str], file: Settings) -> Mapping[str, s
     return {**last, **(dict.fromkeys(named, "") if changed else digests(named))}
 
 
+def _but_for_what_is_filled_in(there: Settings, file: Settings) -> Settings:
+    """What is there; as the file says it what Prefect fills in at each deploy."""
+    filled = {name: said for name, said in file.items() if _is_filled_in(said)}
+    return {**there, **{name: _as_in_file(said, there.get(name)) for name, said in filled.items()}}
+
+
+def _as_in_file(said: Any, now: Any) -> Any:
+    if not (isinstance(said, dict) and isinstance(now, dict)):
+        return said
+    filled = {name: each for name, each in said.items() if _is_filled_in(each)}
+    return {**now, **{name: _as_in_file(each, now.get(name)) for name, each in filled.items()}}
+
+
 def _is_filled_in(said: Any) -> bool:
-    """Whether what the file says is filled in by Prefect at each deploy."""
     return TEMPLATE in json.dumps(said)
 
 

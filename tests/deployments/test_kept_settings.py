@@ -144,6 +144,23 @@ def test_what_the_file_leaves_to_be_filled_in_is_the_file_s_at_each_deploy() -> 
     assert overruled(said, filled, digests(said), stay) == ()
 
 
+def test_beside_what_is_filled_in_parameters_stay_as_people_have_set_them() -> None:
+    def told(retries: int) -> dict[str, Any]:
+        return {**DEPLOYMENT, "parameters": {"table": "{{ t }}", "retries": retries}}
+
+    there = {**SAID, "parameters": {"table": "orders", "retries": 5}}
+    said, last = file_settings(told(1)), digests(file_settings(told(1)))
+    stay = kept(said, there, last)
+    assert stay == {"parameters": {"table": "{{ t }}", "retries": 5}}
+    assert with_settings(told(1), stay)["parameters"] == stay["parameters"]
+    assert overruled(said, there, last, stay) == ()
+
+    anew = file_settings(told(2))
+    assert kept(anew, there, last) == {}
+    assert overruled(anew, there, last, {}) == ("parameters",)
+    assert overruled(anew, there, None, {}) == ()  # nobody knows who has set what
+
+
 def test_a_job_variable_that_the_file_changes_leaves_the_others_as_people_have_set_them() -> None:
     before = of_pool(env={"A": "1", "B": "1", "D": "1"})
     now = of_pool(env={"A": "2", "B": "2", "D": "1"}, cpu=1)
