@@ -92,7 +92,7 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
     """
     stay: Settings = {}
     there = _but_for_what_is_filled_in(there, file)
-    last = _of_each_variable(last, file) if last is not None else None
+    last = _of_each_variable(last, file, there) if last is not None else None
     for name in dict.fromkeys([*file, *there]):
         said, now = file.get(name, ABSENT), there.get(name, ABSENT)
         if _digest(said) == _digest(now) or (name == "description" and name not in file):
@@ -123,7 +123,7 @@ def overruled(
         stay: The settings that stay.
     """
     there = _but_for_what_is_filled_in(there, file)
-    last = _of_each_variable(last, file) if last is not None else digests(there)
+    last = _of_each_variable(last, file, there) if last is not None else digests(there)
     return tuple(
         name
         for name in dict.fromkeys([*file, *there])
@@ -201,16 +201,22 @@ def _set_variable(variables: dict[str, Any], name: str, value: Any) -> None:
         variables[name] = value
 
 
-def _of_each_variable(last: Mapping[str, str], file: Settings) -> Mapping[str, str]:
+def _of_each_variable(
+    last: Mapping[str, str], file: Settings, there: Settings
+) -> Mapping[str, str]:
     """What is remembered, of each job variable: an earlier version remembered them as one."""
     if JOB not in last:
         return last
-    named = {name: value for name, value in file.items() if name.startswith(f"{JOB}: ")}
-    said: dict[str, Any] = {}
-    for name, value in named.items():
-        _set_variable(said, name.removeprefix(f"{JOB}: "), value)
-    changed = _digest(said) != last[JOB]
-    return {**last, **(dict.fromkeys(named, "") if changed else digests(named))}
+    of_both: dict[str, str] = {}
+    for settings in (file, there):
+        said: dict[str, Any] = {}
+        named = {name: value for name, value in settings.items() if name.startswith(f"{JOB}: ")}
+        for name, value in named.items():
+            _set_variable(said, name.removeprefix(f"{JOB}: "), value)
+        if _digest(said) == last[JOB]:
+            return {**last, **digests(named)}
+        of_both |= dict.fromkeys(named, "")
+    return {**last, **of_both}
 
 
 def _but_for_what_is_filled_in(there: Settings, file: Settings) -> Settings:

@@ -191,6 +191,13 @@ def test_what_an_earlier_version_remembered_of_job_variables_is_understood() -> 
     changed = file_settings(of_pool(image="ferry", env={"A": "3"}))
     assert kept(changed, {**SAID, name: "2", "job variables: image": "theirs"}, last) == {}
 
+    dropped = file_settings(of_pool(image="ferry"))  # by the file, and nobody has set any
+    assert kept(dropped, SAID, last) == {}
+    assert overruled(dropped, SAID, last, {}) == ()
+    theirs = {**SAID, "job variables: env.B": "theirs"}
+    assert kept(dropped, theirs, last) == {}
+    assert "job variables: env.B" in overruled(dropped, theirs, last, {})
+
 
 def test_one_deployment_s_settings_are_no_other_s() -> None:
     shared = {"env": {"A": "1"}}
