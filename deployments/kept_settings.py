@@ -222,6 +222,8 @@ def _of_each_variable(
 def _but_for_what_is_filled_in(there: Settings, file: Settings) -> Settings:
     """What is there; as the file says it what Prefect fills in at each deploy."""
     filled = {name: said for name, said in file.items() if _is_filled_in(said)}
+    parts = tuple(f"{name}." for name in filled)  # of an environment that is filled in whole
+    there = {name: now for name, now in there.items() if not name.startswith(parts)}
     return {**there, **{name: _as_in_file(said, there.get(name)) for name, said in filled.items()}}
 
 

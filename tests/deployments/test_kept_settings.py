@@ -144,6 +144,12 @@ def test_what_the_file_leaves_to_be_filled_in_is_the_file_s_at_each_deploy() -> 
     assert overruled(said, filled, digests(said), stay) == ()
 
 
+def test_an_environment_that_is_filled_in_whole_is_the_file_s() -> None:
+    said = file_settings(of_pool(image="ferry", env="{{ $ENVS }}"))
+    assert kept(said, SAID, digests(said)) == {}
+    assert overruled(said, SAID, digests(said), {}) == ()
+
+
 def test_beside_what_is_filled_in_parameters_stay_as_people_have_set_them() -> None:
     def told(retries: int) -> dict[str, Any]:
         return {**DEPLOYMENT, "parameters": {"table": "{{ t }}", "retries": retries}}
