@@ -41,6 +41,7 @@ def test_values_are_as_the_column_holds_them(kind: Kind, given: tuple, held: tup
         (Kind.BOOLEAN, (1, 2), "0 or 1"),
         (Kind.BOOLEAN, ("Y",), "0 or 1"),
         (Kind.TIMESTAMP, ("2023-01-01",), "text, a whole number"),
+        (Kind.TIMESTAMP, (1,), "text, a whole number"),
         (Kind.JSON, ("Y",), "text, a whole number"),
         (Kind.FLOAT64, (), "text, a whole number"),
     ],
