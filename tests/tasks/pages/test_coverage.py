@@ -66,7 +66,8 @@ def test_of_a_table_carried_by_the_hour_it_repairs_the_hours_that_are_not_loaded
 
 
 @pytest.mark.parametrize(
-    "fields", [{"start_date": date(2020, 1, 1)}, {"mode": "watermark", "start_date": date(2023, 3, 1)}]
+    "fields",
+    [{"start_date": date(2020, 1, 1)}, {"mode": "watermark", "start_date": date(2023, 3, 1)}],
 )
 def test_hours_that_a_backfill_does_not_take_are_repaired_in_whole_days(
     fields: dict[str, Any],
