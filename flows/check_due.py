@@ -145,11 +145,10 @@ class _Check:
         if spec.warehouse in self._unasked:
             return
         try:
-            warehouse = self._warehouse(spec.warehouse)
-            history = _asked_twice(spec, warehouse)
+            history = self._asked_twice(spec)
             if any(arrival(each, history.receipts, history.coverage).there for each in deadlines):
                 try:
-                    history = read_history.fn(spec, _impatient(warehouse))
+                    history = read_history.fn(spec, self._warehouse(spec.warehouse))
                 except BusyError as error:  # as while a batch lands: the next looks ask again
                     last = max(each.finished_at for each in history.receipts)
                     if datetime.now(UTC) - max(last, deadlines[-1].due_at) > LOCKED_FOR:
@@ -169,8 +168,22 @@ class _Check:
 
     def _warehouse(self, name: str) -> Warehouse:
         if name not in self._warehouses:
-            self._warehouses[name] = load_warehouse(name)
+            self._warehouses[name] = _impatient(load_warehouse(name))
         return self._warehouses[name]
+
+    def _asked_twice(self, spec: TableSpec) -> History:
+        """What the receipts say; a connection that was just lost is no reason for a message.
+
+        Nor is one to Prefect's server, of which the warehouse's block is asked.
+        """
+        try:
+            return self._asked(spec)
+        except RetriableError:
+            time.sleep(PAUSE_SECONDS)
+            return self._asked(spec)
+
+    def _asked(self, spec: TableSpec) -> History:
+        return read_history.fn(spec, self._warehouse(spec.warehouse), look_at_target=False)
 
     def _judge(self, deadline: Deadline, history: History) -> None:
         """Act on what is known by now, by the claim as it is by now: runs may overlap."""
@@ -217,16 +230,6 @@ def _impatient(warehouse: Warehouse) -> Warehouse:
     if TIME_LIMIT not in type(warehouse).model_fields:
         return warehouse
     return warehouse.model_copy(update={TIME_LIMIT: LOCK_SECONDS})
-
-
-def _asked_twice(spec: TableSpec, warehouse: Warehouse) -> History:
-    """What the receipts say; a connection that was just lost is no reason for a message."""
-    impatient = _impatient(warehouse)
-    try:
-        return read_history.fn(spec, impatient, look_at_target=False)
-    except RetriableError:
-        time.sleep(PAUSE_SECONDS)
-        return read_history.fn(spec, impatient, look_at_target=False)
 
 
 def _answers(warehouse: str) -> bool:

@@ -16,7 +16,7 @@ from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.objects import State, StateType
 from pydantic import SecretStr
 
-from ferry.errors import AccessError, BusyError
+from ferry.errors import AccessError, BusyError, ConnectionLostError
 from ferry.schema import TableName
 from flows.check_due import check_due
 from flows.pipeline.run_report import RunReport
@@ -134,6 +134,26 @@ def test_a_warehouse_that_cannot_be_asked_is_told_once_and_may_be_told_anew(
         )
         path.rmdir()
         check()  # it answers
+
+
+def test_a_prefect_server_that_gives_no_block_for_a_second_is_no_reason_for_a_message(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+    load, asked = check_due_module.load_warehouse, list[str]()
+
+    def away_once(name: str) -> Any:
+        asked.append(name)
+        if len(asked) == 1:
+            raise ConnectionLostError("as planned")
+        return load(name)
+
+    monkeypatch.setattr(check_due_module, "load_warehouse", away_once)
+    monkeypatch.setattr(check_due_module, "PAUSE_SECONDS", 0.0)
+    state = check()
+    assert state.type is StateType.COMPLETED, state.message
+    assert slack_server.messages == []
 
 
 def test_a_table_that_cannot_be_asked_keeps_no_other_of_its_warehouse_from_being_judged(
