@@ -50,7 +50,8 @@ EVENTS = 50
 ASKED_OF = timedelta(days=6)
 """So far back, and ahead, as clocks differ: Prefect Cloud gives 14 days at once and keeps some 7.
 
-Of a run that is silent for longer no heartbeat is found, and it is as silent.
+Of a run that is silent for longer no heartbeat is found: it is judged only where its job variables,
+or those of its deployment or pool, say how often it sends them.
 """
 
 EVENTS_SECONDS = 5.0
