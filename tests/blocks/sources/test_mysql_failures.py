@@ -373,7 +373,7 @@ def test_a_lock_that_is_not_given_is_retriable_and_told_as_one(
     shop.run("LOCK TABLES t WRITE")
     try:
         with pytest.raises(ConnectionLostError) as caught:
-            list(shop.make_source(read_timeout_seconds=1).read(ExtractQuery(schema, cursor)))
+            list(shop.make_source(read_timeout_seconds=3).read(ExtractQuery(schema, cursor)))
     finally:
         shop.run("UNLOCK TABLES")
     assert caught.value.found == "Waiting for table metadata lock"
