@@ -134,11 +134,11 @@ def with_retries(step: Task[P, R], spec: Retries) -> Task[P, R]:
 
     Up to half of that comes on top of it at random.
     """
-    return _retried(step, spec.retries, float(spec.retry_delay_seconds))  # type: ignore[return-value]
+    return _with_options(step, spec.retries, float(spec.retry_delay_seconds))  # type: ignore[return-value]
 
 
 @cache
-def _retried(step: Task[..., object], retries: int, delay_seconds: float) -> Task[..., object]:
+def _with_options(step: Task[..., object], retries: int, delay_seconds: float) -> Task[..., object]:
     """Made once for all batches: Prefect reads and parses a task's source whenever it makes one."""
     return step.with_options(retries=retries, retry_delay_seconds=delay_seconds)
 
