@@ -14,6 +14,31 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "first-table.md"
+FENCES = re.findall(r"```\n(.*?)```", PAGE.read_text(), re.S)
+NOBODY = "http://127.0.0.1:9"
+
+
+def run(folder: Path, settings: dict[str, str], *commands: str) -> subprocess.CompletedProcess[str]:
+    """Run the commands in a shell that is set up for another Prefect server."""
+    (folder / ".venv").symlink_to(sys.prefix)
+    known = ("PATH", "HOME", "TMPDIR", "LANG")
+    env = {name: os.environ[name] for name in known if name in os.environ}
+    return subprocess.run(
+        ["/bin/bash", "-euc", "\n".join(commands)],
+        cwd=folder,
+        env={
+            **env,
+            **settings,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": "utf-8",
+            "prefect_api_url": f"{NOBODY}/api",  # Prefect reads small letters, too
+            "PREFECT_CLIENT_MAX_RETRIES": "0",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -38,27 +63,16 @@ def customers(mariadb: Any, mysql_database: str) -> dict[str, str]:
 def test_the_first_table_arrives_by_the_commands_on_its_page(
     customers: dict[str, str], tmp_path: Path
 ) -> None:
-    where, *commands = re.findall(r"```\n(.*?)```", PAGE.read_text(), re.S)
+    where = FENCES[0]
     assert set(re.findall(r"(FERRY_MYSQL_\w+)=", where)) == set(customers)
     (shown,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.S)
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    known = ("PATH", "HOME", "TMPDIR", "LANG")
-    env = {name: os.environ[name] for name in known if name in os.environ}
-    done = subprocess.run(
-        ["/bin/bash", "-euc", "\n".join(commands)],
-        cwd=tmp_path,
-        env={
-            **env,
-            **customers,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONIOENCODING": "utf-8",
-            "PREFECT_API_URL": "http://127.0.0.1:9/api",  # what the shell was set up for
-            "PREFECT_CLIENT_MAX_RETRIES": "0",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run(tmp_path, customers, *FENCES[1:])
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == shown.strip()
+
+
+def test_no_block_is_saved_where_a_file_names_another_server(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[tool.prefect.api]\nurl = "{NOBODY}/api"\n')
+    done = run(tmp_path, {}, FENCES[1])
+    assert done.returncode != 0
+    assert "another Prefect server" in done.stderr
