@@ -19,7 +19,7 @@ NOBODY = "http://127.0.0.1:9"
 
 
 def run(folder: Path, settings: dict[str, str], *commands: str) -> subprocess.CompletedProcess[str]:
-    """Run the commands in a shell that is set up for another Prefect server."""
+    """Run the commands in a shell that is set up for another Prefect server, behind a proxy."""
     (folder / ".venv").symlink_to(sys.prefix)
     known = ("PATH", "HOME", "TMPDIR", "LANG")
     env = {name: os.environ[name] for name in known if name in os.environ}
@@ -33,6 +33,7 @@ def run(folder: Path, settings: dict[str, str], *commands: str) -> subprocess.Co
             "PYTHONIOENCODING": "utf-8",
             "prefect_api_url": f"{NOBODY}/api",  # Prefect reads small letters, too
             "PREFECT_CLIENT_MAX_RETRIES": "0",
+            "HTTP_PROXY": NOBODY,
         },
         capture_output=True,
         text=True,

@@ -94,6 +94,7 @@ def test_two_sources_arrive_in_a_warehouse_by_the_commands_on_their_page(
             **env,
             "PYTHONIOENCODING": "utf-8",
             "prefect_api_url": "http://127.0.0.1:9/api",  # Prefect reads small letters, too
+            "HTTP_PROXY": "http://127.0.0.1:9",
             "PREFECT_CLIENT_MAX_RETRIES": "0",
         },
         capture_output=True,
