@@ -372,8 +372,13 @@ def test_a_lock_that_is_not_given_is_retriable_and_told_as_one(
     schema = shop.source.describe(TableName("", "t"))
     shop.run("LOCK TABLES t WRITE")
     try:
-        with pytest.raises(ConnectionLostError) as caught:
-            list(shop.make_source(read_timeout_seconds=3).read(ExtractQuery(schema, cursor)))
+        for _ in range(
+            5
+        ):  # MariaDB may see sooner that nobody waits any more, and end it by itself
+            with pytest.raises(ConnectionLostError) as caught:
+                list(shop.make_source(read_timeout_seconds=1).read(ExtractQuery(schema, cursor)))
+            if caught.value.found:
+                break
     finally:
         shop.run("UNLOCK TABLES")
     assert caught.value.found == "Waiting for table metadata lock"
@@ -381,18 +386,11 @@ def test_a_lock_that_is_not_given_is_retriable_and_told_as_one(
     assert "index" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("state", "is_lock"),
-    [
-        ("Waiting for table flush", True),
-        ("Waiting for table level lock", True),
-        ("Waiting for backup lock", True),
-        ("Sending data", False),
-        ("", False),
-    ],
-)
-def test_each_lock_that_a_statement_waits_for_is_told(state: str, is_lock: bool) -> None:
+@pytest.mark.parametrize("state", ["table flush", "table level lock", "backup lock", ""])
+def test_each_lock_that_a_statement_waits_for_is_told(state: str) -> None:
+    state = f"Waiting for {state}" if state else "Sending data"
     late = no_answer_in_time("db.example:3306/shop", 60)
     tell_lock(late, ["executing", state])
+    is_lock = state != "Sending data"
     assert (late.found == state) is is_lock
     assert ("index" in str(late)) is not is_lock
