@@ -77,7 +77,8 @@ class _Shared(Generic[L]):
                     self._found[names] = error
             found = self._found[names]
         if isinstance(found, FerryError):
-            raise copy(found)  # each table says of its own that it happened there
+            # Each table says of its own that it happened there.
+            raise copy(found) from found.__cause__
         return found
 
 

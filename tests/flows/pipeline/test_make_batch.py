@@ -24,7 +24,7 @@ class Blocks:
     def __call__(self, *names: str) -> Any:
         self.asked += 1
         if self.asked <= self.times:
-            raise self.error
+            raise self.error from OSError("no route to host")
         return names
 
 
@@ -61,6 +61,7 @@ def test_blocks_that_are_not_given_are_waited_for_once_in_a_run(
             with pytest.raises(ConnectionLostError) as caught:
                 routes.of(SPEC.model_copy(update={"name": name}))
             told.append(str(caught.value.at(table=name)))
+            assert isinstance(caught.value.__cause__, OSError)
         assert blocks.asked == 1 + SPEC.retries
         assert told == [f"FERRY-CONNECTION: {name}: away" for name in ("orders", "visits", "users")]
         with pytest.raises(ConnectionLostError):
