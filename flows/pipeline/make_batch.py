@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prefect.runtime import flow_run
 
@@ -21,9 +21,11 @@ from ferry.day_ranges import check_start_date
 from ferry.errors import FerryError, RequestError, StoppedError
 from ferry.plan import choose_window
 from ferry.specs.tables import Mode, TableSpec
-from ferry.summaries.specs import SummarySpec
 from ferry.windows import check_begun
 from tasks.step import Retries, retried
+
+if TYPE_CHECKING:
+    from ferry.summaries.specs import SummarySpec
 
 L = TypeVar("L")
 

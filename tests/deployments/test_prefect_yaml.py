@@ -187,7 +187,7 @@ def test_the_page_s_deployment_of_one_s_own_is_one_whose_runs_can_be_ended():
     own = yaml.safe_load((ROOT / "prefect.yaml").read_text() + lines)["deployments"][-1]
     assert own["name"] == "orders-at-six"
     assert set(own) <= DEPLOYMENT_KEYS
-    assert own["work_pool"]["job_variables"]["env"][watch_look.FREQUENCY]
+    assert own["work_pool"]["job_variables"]["env"][watch_look.FREQUENCIES[0]]
     flow = load_flow_from_entrypoint(own["entrypoint"], use_placeholder_flow=False)
     flow.validate_parameters(own["parameters"])
     assert flow.name in OWN_FLOWS
