@@ -23,12 +23,15 @@ from blocks.stage import Stage
 from blocks.stages import STAGES
 from blocks.warehouse import Warehouse
 from blocks.warehouses import WAREHOUSES
-from ferry.errors import AccessError, ConfigurationError, ConnectionLostError, FerryError
+from ferry.errors import (
+    PASSING_STATUS,
+    AccessError,
+    ConfigurationError,
+    ConnectionLostError,
+    FerryError,
+)
 
 B = TypeVar("B", bound=Block)
-
-PASSES = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
-"""Refusals that are over by themselves."""
 
 
 def load_blocks(source: str, stage: str, warehouse: str) -> tuple[Source, Stage, Warehouse]:
@@ -84,7 +87,7 @@ def _not_given(error: Exception) -> FerryError:
             todo="Check PREFECT_API_URL, and PREFECT_API_KEY or PREFECT_API_AUTH_STRING of this "
             "worker, and whether it may read blocks there.",
         )
-    if httpx.codes.is_client_error(status) and status not in PASSES:
+    if httpx.codes.is_client_error(status) and status not in PASSING_STATUS:
         return ConfigurationError(
             "what answers as Prefect's server cannot be asked for blocks",
             found=f"HTTP {status}",

@@ -31,7 +31,13 @@ from prefect.states import Cancelling
 from blocks.warehouse import Warehouse
 from ferry.backfills.outcomes import NOT_BEGUN, Outcome
 from ferry.batch import Batch
-from ferry.errors import AccessError, ConfigurationError, FerryError, RetriableError
+from ferry.errors import (
+    PASSING_STATUS,
+    AccessError,
+    ConfigurationError,
+    FerryError,
+    RetriableError,
+)
 from ferry.windows import Window
 from flows.pipeline.carry_many import REFUSED_IN_A_ROW, Report, counts
 from tasks.landed.history import count_run, landed_of_run, read_run
@@ -51,9 +57,6 @@ COUNT_EVERY_SECONDS = 10.0
 WARN_AFTER_SECONDS = 60.0
 SERVER_ERROR = 500
 """From here on an answer tells that the server is at fault, and may do better the next time."""
-
-BUSY = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
-"""So may it after these."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ class Spread:
         except (PrefectHTTPStatusError, httpx.TransportError) as error:
             if isinstance(error, PrefectHTTPStatusError):
                 status = error.response.status_code
-                if status < SERVER_ERROR and status not in BUSY:
+                if status < SERVER_ERROR and status not in PASSING_STATUS:
                     raise
             self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
             return False

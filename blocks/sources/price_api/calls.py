@@ -20,6 +20,7 @@ import httpx
 
 from blocks.sources.price_api.answers import NOT_YET_TRADED, SymbolError, read_chart
 from ferry.errors import (
+    PASSING_STATUS,
     AccessError,
     BusyError,
     ConfigurationError,
@@ -162,8 +163,7 @@ class _TryAgainError(Exception):
 def _check(response: httpx.Response, body: bytes) -> None:
     """Let an answer pass that holds days, or says that there are none."""
     status = response.status_code
-    busy = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
-    if status in busy or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if status in PASSING_STATUS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise _TryAgainError(
             BusyError(
                 "the price API is busy",
