@@ -207,8 +207,8 @@ def test_a_small_table_has_one_task_run_with_the_lines_and_retries_of_its_steps(
     assert state.type is StateType.COMPLETED, state.message
     assert (reads, len(loads)) == (4, 1)
     run_id = state.state_details.flow_run_id
-    names = [task_run.name for task_run in api.task_runs(run_id)]
-    assert sorted(names) == sorted(f"sync {shop.schema}.{name} 2023-01-02" for name in TABLES)
+    expected = sorted(f"sync {shop.schema}.{name} 2023-01-02" for name in TABLES)
+    assert eventually(lambda: sorted(run.name for run in api.task_runs(run_id)) == expected)
     assert [a.key for a in api.artifacts(run_id)] == ["sync-all"]
     for name in TABLES:
         for line in (f"extract {shop.schema}.{name} 2023-01-02: 1 rows", f"upsert {shop.schema}."):
@@ -225,8 +225,10 @@ def test_a_larger_table_has_a_task_run_for_each_step_and_a_page(
     state = run(run_date=DAY, tables=["nps"])
     assert state.type is StateType.COMPLETED, state.message
     run_id = state.state_details.flow_run_id
-    begun = {task_run.name.partition(" ")[0] for task_run in api.task_runs(run_id)}
-    assert begun == {"sync", "extract", "stage", "copy", "upsert"}
+    steps = {"sync", "extract", "stage", "copy", "upsert"}
+    assert eventually(
+        lambda: {task_run.name.partition(" ")[0] for task_run in api.task_runs(run_id)} == steps
+    )
     keys = {artifact.key for artifact in api.artifacts(run_id)}
     assert any(key and key.startswith("receipt-") for key in keys)
 

@@ -65,6 +65,7 @@ class Api:
         return self.client.read_flow_run(UUID(str(flow_run_id)))
 
     def task_runs(self, flow_run_id: str | UUID) -> list[TaskRun]:
+        """As far as the server has recorded them: it does after their events, their names last."""
         chosen = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(flow_run_id))]))
         return self.client.read_task_runs(flow_run_filter=chosen)
 

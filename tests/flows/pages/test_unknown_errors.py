@@ -122,6 +122,9 @@ def test_its_text_is_in_no_state_log_artifact_or_failure_and_its_class_is(
     log = "\n".join(api.log(flow_run_id))
     assert PLANTED not in log
     assert "DriverError" in log
+    assert eventually(
+        lambda: all(run.state and run.state.is_final() for run in api.task_runs(flow_run_id))
+    )
     states = [task.state and task.state.message for task in api.task_runs(flow_run_id)]
     pages = [artifact.data for artifact in api.artifacts(flow_run_id)]
     assert PLANTED not in f"{states} {pages}"
