@@ -36,7 +36,7 @@ from ferry.statements import any_row
 from flows.pipeline.notify import NOBODY, notifier_slug
 from flows.pipeline.run_report import RunReport
 from flows.pipeline.table_specs import load_table_specs
-from tasks.landed.history import History, read_history
+from tasks.landed.history import History, look_for_rows, read_history
 from tasks.runs.missed_looks import drop_missed_looks
 from tasks.runs.notice_claims import (
     PERHAPS,
@@ -148,7 +148,8 @@ class _Check:
             history = self._asked_twice(spec)
             if any(arrival(each, history.receipts, history.coverage).there for each in deadlines):
                 try:
-                    history = read_history.fn(spec, self._warehouse(spec.warehouse))
+                    warehouse = self._warehouse(spec.warehouse)
+                    history = look_for_rows(history, spec.target, warehouse)
                 except BusyError as error:  # as while a batch lands: the next looks ask again
                     last = max(each.finished_at for each in history.receipts)
                     if datetime.now(UTC) - max(last, deadlines[-1].due_at) > LOCKED_FOR:

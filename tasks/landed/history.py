@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prefect import task
@@ -76,10 +76,32 @@ def read_history(spec: TableSpec, warehouse: Warehouse, *, look_at_target: bool 
     if found is None:
         return History([], read_failures(table, warehouse))
     target = warehouse.describe(table) if look_at_target else None
-    gone = _gone(table, target, found, warehouse) if look_at_target else None
+    gone = _gone(table, found, warehouse) if look_at_target else []
     cursor, kind = _present_cursor(spec, target)
-    return History(
-        [*found, gone] if gone else found, read_failures(table, warehouse), cursor, spec, kind
+    return History([*found, *gone], read_failures(table, warehouse), cursor, spec, kind)
+
+
+def look_for_rows(history: History, table: TableName, warehouse: Warehouse) -> History:
+    """The history of receipts alone, and whether their rows are still there.
+
+    A cursor that the spec does not name is the one by which the last window was read: the catalog
+    is asked only where there seems to be no target. On Redshift it waits for whoever holds a table
+    under a late-binding view.
+
+    Args:
+        history: What was read without a look at the target.
+        table: The target.
+        warehouse: Where.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
+    """
+    by_cursor = (each for each in history.receipts if each.mode == "window" and each.cursor_name)
+    last = max(by_cursor, key=lambda each: each.finished_at, default=None)
+    return replace(
+        history,
+        receipts=[*history.receipts, *_gone(table, history.receipts, warehouse)],
+        cursor=history.cursor or (last.cursor_name if last else None),
     )
 
 
@@ -112,19 +134,16 @@ def _present_cursor(spec: TableSpec, target: TableSchema | None) -> tuple[str | 
 
 
 def _gone(
-    table: TableName,
-    target: TableSchema | None,
-    receipts: list[ReceiptTimes],
-    warehouse: Warehouse,
-) -> ReceiptTimes | None:
-    """What says that the rows which receipts tell of are there no more; None if they are."""
+    table: TableName, receipts: Sequence[ReceiptTimes], warehouse: Warehouse
+) -> list[ReceiptTimes]:
+    """What says that the rows which receipts tell of are there no more; nothing if they are."""
     if not any(receipt.status != VOID for receipt in receipts):
-        return None
-    why = why_gone(table, target, warehouse)
+        return []
+    why = why_gone(table, warehouse)
     if not why:
-        return None
+        return []
     at = max(datetime.now(UTC), *(receipt.finished_at for receipt in receipts))
-    return ReceiptTimes(VOID, None, None, why, VOID, at, at)
+    return [ReceiptTimes(VOID, None, None, why, VOID, at, at)]
 
 
 def read_coverage(spec: TableSpec, warehouse: Warehouse) -> Coverage:

@@ -22,7 +22,7 @@ from ferry.receipts.table import (
     read_readings,
     rows_held,
 )
-from ferry.schema import Column, TableName, TableSchema
+from ferry.schema import Column, TableName
 from tasks.own_tables import make_missing
 
 R = TypeVar("R")
@@ -79,19 +79,25 @@ def already_landed(batch: Batch, warehouse: Warehouse) -> Receipt | None:
     return None if empty and rows_held(warehouse, batch.target) > 0 else receipt
 
 
-def why_gone(table: TableName, target: TableSchema | None, warehouse: Warehouse) -> str:
+def why_gone(table: TableName, warehouse: Warehouse) -> str:
     """Why the rows that the table's receipts tell of are not there any more; empty if they are.
+
+    The catalog is asked only where there seems to be no target.
 
     Args:
         table: The target.
-        target: What it is now; None if there is none.
         warehouse: Where.
+
+    Raises:
+        ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    if target is None:
-        return "the target is gone"
-    if not warehouse.fetch(sql.any_row(table)) and holds_rows(warehouse, table):
-        return "the target has lost its rows"
-    return ""
+    try:
+        some = warehouse.fetch(sql.any_row(table))
+    except SchemaError:
+        if warehouse.describe(table) is None:
+            return "the target is gone"
+        raise
+    return "" if some or not holds_rows(warehouse, table) else "the target has lost its rows"
 
 
 def readings(table: TableName, warehouse: Warehouse) -> list[PastReading]:

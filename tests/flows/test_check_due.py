@@ -16,6 +16,7 @@ from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.objects import State, StateType
 from pydantic import SecretStr
 
+from blocks.warehouses import DuckDBWarehouse
 from ferry.errors import AccessError, BusyError, ConnectionLostError
 from ferry.schema import TableName
 from flows.check_due import check_due
@@ -280,6 +281,35 @@ def test_the_target_is_not_looked_at_for_a_table_that_is_late_by_its_receipts(
     monkeypatch.setattr(history, "why_gone", locked)
     assert check().type is StateType.COMPLETED
     assert len(subjects(slack_server)) == 1
+
+
+def test_the_catalog_is_not_asked_for_a_table_that_is_there(
+    shop: Any, slack_server: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Redshift it waits while another table lands: this one could not be judged meanwhile."""
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+    describe, asked = DuckDBWarehouse.describe, list[str]()
+
+    def noted(warehouse: DuckDBWarehouse, table: TableName, *tx: Any) -> Any:
+        asked.append(table.name)
+        return describe(warehouse, table, *tx)
+
+    monkeypatch.setattr(DuckDBWarehouse, "describe", noted)
+    assert "orders is there" in (check().message or "")
+    assert "orders" not in asked
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE", "DELETE FROM"])
+def test_a_table_whose_rows_are_gone_is_late(
+    shop: Any, slack_server: Slack, statement: str
+) -> None:
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+    shop.warehouse.execute(f"{statement} {shop.schema}.orders")
+    check()
+    late = f"Ferry: orders for {yesterday():%Y-%m-%d} is not loaded; due 00:00"
+    assert subjects(slack_server) == [late]
 
 
 def test_specs_that_cannot_be_read_are_told_once(shop: Any, slack_server: Slack) -> None:
