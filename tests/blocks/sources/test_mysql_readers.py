@@ -108,24 +108,26 @@ class TestReaderThatWaits:
         assert len(reading_processes()) == 1
 
     @only_on("mysql")
-    def test_it_ends_when_the_process_that_asks_it_is_killed(self, many: MySQLShop) -> None:
+    @pytest.mark.parametrize("at_work", [False, True])
+    def test_it_ends_when_the_process_that_asks_it_is_killed(
+        self, many: MySQLShop, at_work: bool
+    ) -> None:
+        statement = f"SELECT SLEEP({20 if at_work else 0}) AS c0"
         program = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from blocks.sources import MySQLSource
-from blocks.sources.mysql.reader_process import READERS
-from ferry.batch import ExtractQuery
-from ferry.schema import TableName
+from blocks.sources.mysql.reader_process import MySQLReader
 source = MySQLSource(**json.load(sys.stdin))
-list(source.read(ExtractQuery(source.describe(TableName("", "many")))))
-((lease,),) = READERS._waiting.values()
-print(lease.thing.pid, flush=True)
+reader = MySQLReader(source._server.url(), sys.argv[2], (), 9, 60, "there", source.ca_path)
+list(reader.batches(lambda process: process and print(process.pid, flush=True)))
+print("read", flush=True)
 time.sleep(60)
 """
         fields = many.source.model_dump(exclude={"password"}, exclude_none=True, mode="json")
         fields = {k: v for k, v in fields.items() if k in MySQLSource.model_fields}
         with subprocess.Popen(
-            [sys.executable, "-c", program, str(Path.cwd())],
+            [sys.executable, "-c", program, str(Path.cwd()), statement],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -135,12 +137,28 @@ time.sleep(60)
             parent.stdin.close()
             reader = Path("/proc") / parent.stdout.readline().strip()
             assert b"mysql/reader" in (reader / "cmdline").read_bytes()
+            if at_work:
+                _wait_for(many, statement)
+            else:
+                assert parent.stdout.readline() == "read\n"
             parent.kill()
         deadline = time.monotonic() + 5
         while reader.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
 
         assert not reader.exists()
+
+
+def _wait_for(shop: MySQLShop, statement: str) -> None:
+    """Wait until the server is at this statement."""
+    asked = (
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+        "WHERE INFO LIKE %s AND ID <> CONNECTION_ID()"
+    )
+    deadline = time.monotonic() + 10
+    while not shop.run(asked, [f"%{statement}%"])[0][0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN])
