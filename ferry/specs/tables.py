@@ -256,7 +256,8 @@ class TableSpec(BaseModel):
         default=1_000_000,
         ge=0,
         description="A full copy of twice as many rows or more is staged in pieces of about so "
-        "many; the same run, retried, reads only those that are missing; 0: it begins anew.",
+        "many, 200 at most; the same run, retried, reads only those that are missing; 0: it begins "
+        "anew.",
     )
     insert_rows: int = Field(
         default=50, ge=0, le=1000, description="Up to this many rows go in by INSERT, not COPY."
