@@ -93,7 +93,7 @@ def backfill(
         reprocess: missing: what is not loaded, whether it failed or was never tried. failed: only
             what failed. all: everything, also what is loaded.
         order: oldest or newest windows first; or strict: strictly one after the other, oldest
-            first, ending at the first failure (Airflow's depends_on_past).
+            first, each table ending at its first failure (Airflow's depends_on_past).
         max_concurrency: How many batches of windows are under way at a time, in each worker. They
             are read in parallel and written in turn: with two, one is read while another lands.
         workers: 1: this run carries all windows itself. More: groups of windows become runs on the
