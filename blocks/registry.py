@@ -24,11 +24,11 @@ from blocks.stages import STAGES
 from blocks.warehouse import Warehouse
 from blocks.warehouses import WAREHOUSES
 from ferry.errors import (
-    PASSING_STATUS,
     AccessError,
     ConfigurationError,
     ConnectionLostError,
     FerryError,
+    may_pass,
 )
 
 B = TypeVar("B", bound=Block)
@@ -87,7 +87,7 @@ def _not_given(error: Exception) -> FerryError:
             todo="Check PREFECT_API_URL, and PREFECT_API_KEY or PREFECT_API_AUTH_STRING of this "
             "worker, and whether it may read blocks there.",
         )
-    if httpx.codes.is_client_error(status) and status not in PASSING_STATUS:
+    if httpx.codes.is_client_error(status) and not may_pass(status):
         return ConfigurationError(
             "what answers as Prefect's server cannot be asked for blocks",
             found=f"HTTP {status}",

@@ -47,7 +47,7 @@ from deployments.no_worker import (
 )
 from deployments.reader_limits import register_limits
 from deployments.silent_watch import muted_messages, register_silent_watch
-from ferry.errors import PASSING_STATUS, ConfigurationError
+from ferry.errors import ConfigurationError, may_pass
 from ferry.settings import check_settings, notifier_name
 from flows.pipeline.table_specs import load_table_specs
 from tasks.places.readers import backfill_limit, readers_limit
@@ -310,7 +310,7 @@ def main() -> None:
         sys.exit(f"{error.title}: settings that do not fit: {fields}")
     except httpx.HTTPStatusError as error:  # its text holds what was sent: a block's fields
         status = error.response.status_code
-        if status in PASSING_STATUS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if may_pass(status):
             sys.exit(f"Prefect's server could not do it: HTTP {status}. Register once more.")
         sys.exit(
             f"Prefect's server refuses it: HTTP {status}. See that its version is that of Prefect "

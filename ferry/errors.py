@@ -38,11 +38,13 @@ from ferry.bounded import shortened
 CODE_BEGINS = "FERRY-"
 """What every code begins with. A code is never changed and never given to another error."""
 
-PASSING_STATUS = (408, 429)
-"""HTTP's refusals that are over by themselves: a request that took too long, and too many."""
-
 MAX_TODO_CHARACTERS = 10_000
 """Of what is to be done: statements to run, as a rule for a few columns."""
+
+
+def may_pass(status: int) -> bool:
+    """Whether this status of HTTP is over by itself: took too long, too many, a server at fault."""
+    return status in (408, 429) or status >= 500
 
 
 class FerryError(Exception):

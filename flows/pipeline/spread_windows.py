@@ -32,11 +32,11 @@ from blocks.warehouse import Warehouse
 from ferry.backfills.outcomes import NOT_BEGUN, Outcome
 from ferry.batch import Batch
 from ferry.errors import (
-    PASSING_STATUS,
     AccessError,
     ConfigurationError,
     FerryError,
     RetriableError,
+    may_pass,
 )
 from ferry.windows import Window
 from flows.pipeline.carry_many import REFUSED_IN_A_ROW, Report, counts
@@ -55,8 +55,6 @@ MAX_CRASHES = 3
 POLL_SECONDS = 2.0
 COUNT_EVERY_SECONDS = 10.0
 WARN_AFTER_SECONDS = 60.0
-SERVER_ERROR = 500
-"""From here on an answer tells that the server is at fault, and may do better the next time."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +184,10 @@ class Spread:
         try:
             self._begin(group)
         except (PrefectHTTPStatusError, httpx.TransportError) as error:
-            if isinstance(error, PrefectHTTPStatusError):
-                status = error.response.status_code
-                if status < SERVER_ERROR and status not in PASSING_STATUS:
-                    raise
+            if isinstance(error, PrefectHTTPStatusError) and not may_pass(
+                error.response.status_code
+            ):
+                raise
             self._log.warning("Prefect cannot be asked just now: %s", type(error).__name__)
             return False
         return True

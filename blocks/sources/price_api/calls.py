@@ -20,12 +20,12 @@ import httpx
 
 from blocks.sources.price_api.answers import NOT_YET_TRADED, SymbolError, read_chart
 from ferry.errors import (
-    PASSING_STATUS,
     AccessError,
     BusyError,
     ConfigurationError,
     ConnectionLostError,
     RetriableError,
+    may_pass,
 )
 
 CHART = "/v8/finance/chart/"
@@ -163,7 +163,7 @@ class _TryAgainError(Exception):
 def _check(response: httpx.Response, body: bytes) -> None:
     """Let an answer pass that holds days, or says that there are none."""
     status = response.status_code
-    if status in PASSING_STATUS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if may_pass(status):
         raise _TryAgainError(
             BusyError(
                 "the price API is busy",
