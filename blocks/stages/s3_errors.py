@@ -23,6 +23,7 @@ from ferry.errors import (
     ConnectionLostError,
     FatalError,
     FerryError,
+    may_pass,
 )
 
 # Source: Amazon S3 API Reference, "List of error codes"; HEAD answers carry the status alone.
@@ -263,7 +264,7 @@ def _no_role(code: str, status: int, where: str, *, by_sso: bool) -> FerryError:
     """
     if code == "IDPCommunicationError":
         return ConnectionLostError(f"{where}: AWS cannot reach who signed the token ({code})")
-    if code in _BUSY or status >= 500 or status == 429:
+    if code in _BUSY or may_pass(status):
         return BusyError(f"{where}: AWS is too busy to give the role's keys ({code})")
     same = _SAME_AS.get(code, code)
     if by_sso:
@@ -294,7 +295,7 @@ def explain_code(code: str, status: int, where: str, bucket: str, said: str = ""
     code = _SAME_AS.get(code, code)
     if code in _CUT:
         return ConnectionLostError(f"{where}: not all bytes arrived ({code})")
-    if code in _BUSY or (status >= 500 and status != 501) or status == 429:
+    if code in _BUSY or (may_pass(status) and status != 501):
         return BusyError(f"{where}: S3 is busy ({code})")
     if code in _GONE:
         return FatalError(
@@ -328,8 +329,8 @@ def _denied(said: str) -> tuple[bool, str | None]:
 
 
 def code_of(error: aws.ClientError) -> str:
-    """The code of a refusal; where the answer has no text, its HTTP status."""
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
+    """The code of a refusal; where the answer has none, its HTTP status."""
+    return str(error.response.get("Error", {}).get("Code") or _status(error) or "unknown")
 
 
 def have_expired(error: BaseException | None) -> bool:

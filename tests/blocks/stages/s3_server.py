@@ -34,8 +34,10 @@ def stage(endpoint: str, bucket: str = "b", secret: str = SECRET, **fields: Any)
     )
 
 
-def refusal(code: str, operation: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": SECRET}}, operation)
+def refusal(code: str, operation: str, status: int = 0) -> ClientError:
+    answered = {"HTTPStatusCode": status} if status else {}
+    told = {"Error": {"Code": code, "Message": SECRET}, "ResponseMetadata": answered}
+    return ClientError(told, operation)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from botocore.exceptions import (
@@ -49,6 +50,7 @@ from tests.blocks.stages.s3_server import BY_SSO, SECRET, WITH_TOKEN, refusal, r
         (500, "InternalError", BusyError),
         (503, "RequestLimitExceeded", BusyError),
         (429, "SomethingNew", BusyError),
+        (408, "SomethingNew", BusyError),
         (400, "RequestTimeout", ConnectionLostError),
         (400, "BadDigest", ConnectionLostError),
         (400, "XAmzContentChecksumMismatch", ConnectionLostError),
@@ -72,6 +74,20 @@ def test_every_refusal_has_its_place_in_the_tree_and_a_message_without_secrets(
     assert code in str(caught.value) or code == "NoSuchBucket"
     assert SECRET not in str(caught.value)
     assert isinstance(caught.value.__cause__, ClientError)
+
+
+def test_a_page_of_a_proxy_s_is_judged_by_its_status(part: PartFile) -> None:
+    def late(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(408)
+        request.end_headers()
+        request.wfile.write(f"<html><p>{SECRET}</p></html>".encode())
+
+    with (
+        server(late) as (endpoint, _),
+        pytest.raises(BusyError, match=r"S3 is busy \(408\)") as caught,
+    ):
+        stage(endpoint).put(part, "t/part")
+    assert SECRET not in str(caught.value)
 
 
 USER = f"User: arn:aws:sts::1:assumed-role/{SECRET} is not authorized to perform: "
@@ -129,6 +145,7 @@ def of_tls(error: Exception) -> SSLError:
         (refusal("InvalidClientTokenId", "AssumeRole"), AccessError, "assumed .*access key id"),
         (refusal("ExpiredTokenException", "AssumeRole"), AccessError, "assumed .*Renew"),
         (refusal("Throttling", "AssumeRole"), BusyError, "role's keys"),
+        (refusal("", "AssumeRole", 408), BusyError, r"role's keys \(408\)"),
         (refusal("IDPCommunicationError", WITH_TOKEN), ConnectionLostError, "token"),
         (refusal("ForbiddenException", BY_SSO), AccessError, "had by SSO.*permission set"),
         (refusal("TooManyRequestsException", BY_SSO), BusyError, "role's keys"),
