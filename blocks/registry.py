@@ -14,7 +14,6 @@ import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import BlockDocument
-from prefect.exceptions import PrefectException
 from pydantic import TypeAdapter, ValidationError
 
 from blocks.source import Source
@@ -69,16 +68,12 @@ def _read(kinds: Iterable[type[Block]], names: Iterable[str]) -> list[BlockDocum
     try:
         with get_client(sync_client=True) as client:
             answer = client.request("POST", "/block_documents/filter", json=asked)
-    except (httpx.HTTPError, PrefectException) as error:
+    except httpx.HTTPError as error:
         raise _not_given(error) from error
-    except RuntimeError as error:  # so Prefect says that it does not reach the server
-        if not isinstance(error.__cause__, httpx.HTTPError):
-            raise
-        raise _not_given(error.__cause__) from error
     return TypeAdapter(list[BlockDocument]).validate_python(answer.json())
 
 
-def _not_given(error: Exception) -> FerryError:
+def _not_given(error: httpx.HTTPError) -> FerryError:
     status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return AccessError(

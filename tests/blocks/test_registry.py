@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+import socket
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.exceptions import PrefectException, PrefectHTTPStatusError
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 
 from blocks.registry import load_blocks, load_warehouse
 from blocks.stages import FolderStage
 from deployments import register
+from deployments.local.servers import free_port
 from ferry.errors import AccessError, ConfigurationError, ConnectionLostError, FerryError
+from tests.blocks.stages.s3_server import refuse, server
 from tests.harness.saved_blocks import save
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -70,50 +79,50 @@ def test_a_block_of_another_role_is_none_of_that_name(name: str, folder_stage: F
         assert re.search(rf"\b{made}\b", str(caught.value.todo))
 
 
-def answered(status: int) -> PrefectHTTPStatusError:
-    request = httpx.Request("POST", "http://prefect/api/block_documents/filter")
-    return PrefectHTTPStatusError("no", request=request, response=httpx.Response(status))
-
-
-def not_reached() -> RuntimeError:
-    """What Prefect's client says when it does not even get the server's version."""
-    error = RuntimeError("Failed to reach API at http://prefect/api")
-    error.__cause__ = httpx.ConnectError("refused")
-    return error
+@contextmanager
+def prefect_at(url: str) -> Iterator[None]:
+    """Another server, which Prefect's client asks once and gives half a second."""
+    with temporary_settings(
+        {
+            PREFECT_API_URL: f"{url}/api",
+            PREFECT_API_REQUEST_TIMEOUT: 0.5,
+            PREFECT_CLIENT_MAX_RETRIES: 0,
+        }
+    ):
+        yield
 
 
 @pytest.mark.parametrize(
-    ("met", "told", "found"),
+    ("status", "told"),
     [
-        (answered(401), AccessError, "HTTP 401"),
-        (answered(403), AccessError, "HTTP 403"),
-        (answered(500), ConnectionLostError, "HTTP 500"),
-        (answered(429), ConnectionLostError, "HTTP 429"),
-        (answered(408), ConnectionLostError, "HTTP 408"),
-        (answered(404), ConfigurationError, "HTTP 404"),  # as where PREFECT_API_URL is wrong
-        (answered(422), ConfigurationError, "HTTP 422"),
-        (httpx.ReadTimeout("late"), ConnectionLostError, "ReadTimeout"),
-        (PrefectException("of its own"), ConnectionLostError, "PrefectException"),
-        (not_reached(), ConnectionLostError, "ConnectError"),
+        (401, AccessError),
+        (403, AccessError),
+        (500, ConnectionLostError),
+        (429, ConnectionLostError),
+        (408, ConnectionLostError),
+        (404, ConfigurationError),  # as where PREFECT_API_URL is wrong
+        (422, ConfigurationError),
     ],
-    ids=lambda each: str(each) if isinstance(each, str) else "",
 )
 def test_a_prefect_server_that_gives_no_blocks_is_no_mistake_of_ferry_s(
-    met: Exception, told: type[FerryError], found: str, monkeypatch: pytest.MonkeyPatch
+    status: int, told: type[FerryError]
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise met
-
-    monkeypatch.setattr(SyncPrefectClient, "request", refuse)
-    with pytest.raises(told, match="Prefect's server") as caught:
+    with (
+        server(refuse(status, "")) as (url, seen),
+        prefect_at(url),
+        pytest.raises(told, match="Prefect's server") as caught,
+    ):
         load_warehouse("warehouse")
-    assert f"found {found}" in str(caught.value)
+    assert f"found HTTP {status}" in str(caught.value)
+    assert seen == ["POST"]
 
 
-def test_a_mistake_is_not_taken_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    def mistaken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("incompatible versions")
-
-    monkeypatch.setattr(SyncPrefectClient, "request", mistaken)
-    with pytest.raises(RuntimeError, match="incompatible versions"):
-        load_warehouse("warehouse")
+@pytest.mark.parametrize(("silent", "found"), [(False, "ConnectError"), (True, "ReadTimeout")])
+def test_a_prefect_server_that_does_not_answer_is_worth_a_retry(silent: bool, found: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1] if silent else free_port()
+        with (
+            prefect_at(f"http://127.0.0.1:{port}"),
+            pytest.raises(ConnectionLostError, match=f"Prefect's server.*found {found}"),
+        ):
+            load_warehouse("warehouse")
