@@ -32,15 +32,19 @@ from ferry.errors import (
 
 B = TypeVar("B", bound=Block)
 
+_IN_ITS_PLACE = (404, 405, 421)
+"""What stands before a server that is away answers so: an ingress, a proxy, a page of its own."""
+
 
 def load_blocks(source: str, stage: str, warehouse: str) -> tuple[Source, Stage, Warehouse]:
     """The blocks of these names, in one request to the server.
 
     Raises:
-        ConfigurationError: There is none of a name, or there are two, or what answers does not know
-            what is asked, as where PREFECT_API_URL is wrong.
+        ConfigurationError: There is none of a name, or there are two, or the server does not
+            understand what is asked, as one of another version.
         AccessError: Prefect's server refuses to give them.
-        ConnectionLostError: It does not answer, or not well; a retry may help.
+        ConnectionLostError: It does not answer, or not well, or something else does in its place; a
+            retry may help, but where PREFECT_API_URL is wrong.
     """
     stored = _read((*SOURCES, *STAGES, *WAREHOUSES), {source, stage, warehouse})
     return (
@@ -82,7 +86,8 @@ def _not_given(error: httpx.HTTPError) -> FerryError:
             todo="Check PREFECT_API_URL, and PREFECT_API_KEY or PREFECT_API_AUTH_STRING of this "
             "worker, and whether it may read blocks there.",
         )
-    if httpx.codes.is_client_error(status) and not may_pass(status):
+    passes = may_pass(status) or status in _IN_ITS_PLACE
+    if httpx.codes.is_client_error(status) and not passes:
         return ConfigurationError(
             "what answers as Prefect's server cannot be asked for blocks",
             found=f"HTTP {status}",
@@ -92,7 +97,8 @@ def _not_given(error: httpx.HTTPError) -> FerryError:
     return ConnectionLostError(
         "Prefect's server gives no blocks just now",
         found=f"HTTP {status}" if status else type(error).__name__,
-        todo="See that the server is up, and that PREFECT_API_URL names it.",
+        todo="See that the server is up and that nothing before it, such as an ingress or a login, "
+        "answers in its place. PREFECT_API_URL of this worker has to name it, and ends in /api.",
     )
 
 

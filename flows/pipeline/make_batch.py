@@ -43,7 +43,7 @@ def load_route(spec: TableSpec) -> Route:
     """The blocks that the spec names, asked for once more as often as it says of retries.
 
     Raises:
-        ConfigurationError: One is missing, or what answers is no server of Prefect's.
+        ConfigurationError: One is missing, or Prefect's server is of another version.
         AccessError, ConnectionLostError: Prefect's server does not give them.
     """
     return Routes().of(spec)
@@ -95,7 +95,7 @@ class Routes(_Shared[Route]):
             stop: Once it is set, blocks are not waited for any more.
 
         Raises:
-            ConfigurationError: A block is missing, or what answers is no server of Prefect's.
+            ConfigurationError: A block is missing, or Prefect's server is of another version.
             AccessError, ConnectionLostError: Prefect's server does not give them, or has not when
                 the run asked for them before.
             StoppedError: `stop` was set meanwhile.

@@ -100,7 +100,10 @@ def prefect_at(url: str) -> Iterator[None]:
         (500, ConnectionLostError),
         (429, ConnectionLostError),
         (408, ConnectionLostError),
-        (404, ConfigurationError),  # as where PREFECT_API_URL is wrong
+        (404, ConnectionLostError),  # of an ingress whose server is away
+        (405, ConnectionLostError),
+        (421, ConnectionLostError),
+        (400, ConfigurationError),
         (422, ConfigurationError),
     ],
 )
@@ -114,6 +117,9 @@ def test_a_prefect_server_that_gives_no_blocks_is_no_mistake_of_ferry_s(
     ):
         load_warehouse("warehouse")
     assert f"found HTTP {status}" in str(caught.value)
+    assert "PREFECT_API_URL" in str(caught.value.todo)
+    if told is ConnectionLostError:
+        assert "ingress" in str(caught.value.todo)
     assert seen == ["POST"]
 
 
