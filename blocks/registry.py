@@ -69,16 +69,19 @@ def _read(kinds: Iterable[type[Block]], names: Iterable[str]) -> list[BlockDocum
         "block_types": {"slug": {"any_": [kind.get_block_type_slug() for kind in kinds]}},
         "include_secrets": True,
     }
-    try:
-        with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client:
+        try:
             answer = client.request("POST", "/block_documents/filter", json=asked)
-    except httpx.HTTPError as error:
-        raise _not_given(error) from error
-    return TypeAdapter(list[BlockDocument]).validate_python(answer.json())
+            return TypeAdapter(list[BlockDocument]).validate_python(answer.json())
+        except httpx.HTTPStatusError as error:
+            raise _refused(error.response.status_code) from error
+        except httpx.HTTPError as error:
+            raise _not_given(type(error).__name__) from error
+        except ValueError:  # its text holds some of the answer, perhaps a secret
+            raise _not_given("an answer that is not Prefect's") from None
 
 
-def _not_given(error: httpx.HTTPError) -> FerryError:
-    status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
+def _refused(status: int) -> FerryError:
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return AccessError(
             "Prefect's server refuses to give blocks",
@@ -94,9 +97,13 @@ def _not_given(error: httpx.HTTPError) -> FerryError:
             todo="Correct PREFECT_API_URL of this worker, which ends in /api, or update the "
             "server: its version does not fit the worker's.",
         )
+    return _not_given(f"HTTP {status}")
+
+
+def _not_given(found: str) -> ConnectionLostError:
     return ConnectionLostError(
         "Prefect's server gives no blocks just now",
-        found=f"HTTP {status}" if status else type(error).__name__,
+        found=found,
         todo="See that the server is up and that nothing before it, such as an ingress or a login, "
         "answers in its place. PREFECT_API_URL of this worker has to name it, and ends in /api.",
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import (
     PREFECT_API_REQUEST_TIMEOUT,
     PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
     PREFECT_CLIENT_MAX_RETRIES,
     temporary_settings,
 )
@@ -121,6 +124,29 @@ def test_a_prefect_server_that_gives_no_blocks_is_no_mistake_of_ferry_s(
     if told is ConnectionLostError:
         assert "ingress" in str(caught.value.todo)
     assert seen == ["POST"]
+
+
+@pytest.mark.parametrize("page", [b"<html>Log in: s3cr3t</html>", b'[{"name": "s3cr3t"}]'])
+@pytest.mark.parametrize("asks_first", [False, True], ids=["", "for a token"])
+def test_an_answer_that_is_not_prefect_s_is_worth_a_retry_and_not_shown(
+    page: bytes, asks_first: bool
+) -> None:
+    """As of a login that answers in its place."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(page)
+
+    with (
+        server(answer) as (url, seen),
+        prefect_at(url),
+        temporary_settings({PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: asks_first}),
+        pytest.raises(ConnectionLostError, match="found an answer that is not Prefect's") as caught,
+    ):
+        load_warehouse("warehouse")
+    assert seen == ["GET" if asks_first else "POST"]
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(("silent", "found"), [(False, "ConnectError"), (True, "ReadTimeout")])
