@@ -85,7 +85,8 @@ class FolderStage(Stage):
         with open_part(part) as file:
             found = self._store(file, key)
         if found != (part.size_bytes, part.sha256):
-            self._at(key).unlink(missing_ok=True)
+            with self._explained(f"removing {key!r}"):
+                self._at(key).unlink(missing_ok=True)
             raise changed_part(part)
         return StagedFile(key, self.uri(key), part.size_bytes, part.rows)
 
@@ -222,12 +223,13 @@ class FolderStage(Stage):
 
     def _root(self) -> Path:
         root = self.path.expanduser().resolve()
-        if not root.is_dir():
-            raise AccessError(
-                f"there is no folder {str(root)!r}",
-                todo="Make it, or correct the path in the stage's block.",
-            )
-        return root
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISDIR(root.stat().st_mode):  # `is_dir` takes a disk that is away for none
+                return root
+        raise AccessError(
+            f"there is no folder {str(root)!r}",
+            todo="Make it, or correct the path in the stage's block.",
+        )
 
     def _at(self, key: str) -> Path:
         root = self._root()
@@ -240,10 +242,12 @@ class FolderStage(Stage):
         """`file://` and the absolute path as it is.
 
         Raises:
-            AccessError: There is no such folder.
+            AccessError: No such folder, or no permission.
             RequestError: The key leads out of the folder.
+            BusyError: The disk fails; a retry may help.
         """
-        return f"file://{self._at(key)}"
+        with self._explained(f"looking for {key!r}"):
+            return f"file://{self._at(key)}"
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,44 @@ def test_a_disk_that_fails_while_a_file_is_read_may_be_tried_again(
         pytest.raises(BusyError, match=f"reading 't/k' in .*: {os.strerror(code)}"),
     ):
         content.read(4)
+
+
+def put(stage: FolderStage, part: PartFile) -> None:
+    stage.put(part, "t/k")
+
+
+def put_changed(stage: FolderStage, part: PartFile) -> None:
+    part.path.write_bytes(b"012345678X")
+    stage.put(part, "t/k")
+
+
+def write_record(stage: FolderStage, _: PartFile) -> None:
+    stage.write_record(b"{}", "t/k")
+
+
+@pytest.mark.parametrize("code", AWAY)
+@pytest.mark.parametrize("ask", [put, put_changed, write_record])
+@pytest.mark.parametrize("when", ["before", "once it is stored"])
+def test_a_disk_that_is_away_is_not_taken_for_a_folder_that_is_not_there(
+    stage: FolderStage,
+    part: PartFile,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    ask: Callable[[FolderStage, PartFile], None],
+    code: int,
+) -> None:
+    found = os.stat
+
+    def fail(path: Any, **how: Any) -> os.stat_result:
+        stored = os.path.lexists(stage.path / "t/k")
+        if path == stage.path and (stored or when == "before"):
+            raise OSError(code, os.strerror(code))
+        return found(path, **how)
+
+    monkeypatch.setattr(os, "stat", fail)
+    for asked in (lambda: ask(stage, part), lambda: stage.uri("t/k")):
+        with pytest.raises(BusyError, match=f" 't/k' in .*: {os.strerror(code)}"):
+            asked()
 
 
 def test_a_file_appears_only_when_it_is_whole(
