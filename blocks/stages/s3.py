@@ -119,8 +119,8 @@ class S3Stage(Stage):
             ConfigurationError: Wrong region, or settings that boto3 refuses.
             FatalError: The part file is gone from this machine.
             DataError: It is not as it was written; extract has to run again.
-            ConnectionLostError: The network failed, not all bytes arrived, or the machine's own
-                role gave no credentials; a retry may help.
+            ConnectionLostError: The network failed, not all bytes arrived, or what is to give the
+                keys gave none, or none that are still good; a retry may help.
             BusyError: S3 throttles; a retry may help.
         """
         full_key = self._full_key(key)
@@ -357,11 +357,9 @@ class S3Stage(Stage):
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         """What S3 answers to this, as Ferry's errors; keys of the machine's own may come late."""
-        keys, profile = self.credentials.aws_access_key_id, self.credentials.profile_name
+        renewed = not self.credentials.aws_access_key_id
         try:
-            with explained(
-                self.bucket_name, what, own_role=not (keys or profile), renewed=not keys
-            ):
+            with explained(self.bucket_name, what, renewed=renewed):
                 yield
         except ConnectionLostError as error:
             if have_expired(error.__cause__):  # a client keeps those that a file had

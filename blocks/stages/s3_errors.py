@@ -116,7 +116,8 @@ _NO_CREDENTIALS = (
 )
 _ASKS_SOMEBODY = (EOFError, aws.RefreshWithMFAUnsupportedError)
 _LOGGED_OUT = (aws.SSOError, aws.TokenRetrievalError)
-_MAY_COME_LATER = (aws.NoCredentialsError, aws.CredentialRetrievalError)
+_OWN_ROLE = ("iam-role", "container-role")
+"""How botocore calls what asks the metadata service of a machine or a container."""
 _NO_CONNECTION = (
     aws.ConnectionError,  # no such host, nobody listening, proxies
     aws.HTTPClientError,  # timeouts, closed connections, also within TLS
@@ -130,23 +131,19 @@ _NO_CONNECTION = (
 
 
 @contextmanager
-def explained(
-    bucket: str, what: str, *, own_role: bool = False, renewed: bool = False
-) -> Iterator[None]:
+def explained(bucket: str, what: str, *, renewed: bool = False) -> Iterator[None]:
     """Turns what boto raises into Ferry's errors, with the original chained.
 
     Args:
         bucket: For the message.
         what: What was being done, as in "storing stage/part-00000.csv.zst".
-        own_role: Whether the credentials are this machine's own: its metadata service, which gives
-            them, may not answer once and do so a moment later.
-        renewed: Whether the keys are not the block's own, so that others may be there when these
-            have expired, or are gone.
+        renewed: Whether the keys are not the block's own, so that there may be others when these
+            have expired, or are gone, and some where there were none.
     """
     try:
         yield
     except (aws.BotoCoreError, aws.ClientError, HTTPError, OSError, EOFError) as error:
-        raise explain(error, bucket, what, own_role=own_role, renewed=renewed) from error
+        raise explain(error, bucket, what, renewed=renewed) from error
 
 
 def explained_body(body: Any, bucket: str, what: str) -> BinaryIO:
@@ -174,15 +171,13 @@ class _Body(io.RawIOBase):
         super().close()
 
 
-def explain(
-    error: Exception, bucket: str, what: str, *, own_role: bool = False, renewed: bool = False
-) -> FerryError:
+def explain(error: Exception, bucket: str, what: str, *, renewed: bool = False) -> FerryError:
     """What happened, told without secrets."""
     where = f"{what} in bucket {bucket!r}"
     if isinstance(error, aws.ClientError):
         return _refused(error, where, bucket, renewed=renewed)
     if isinstance(error, _NO_CREDENTIALS):
-        return _no_credentials(error, where, own_role=own_role)
+        return _no_credentials(error, where, renewed=renewed)
     if isinstance(error, aws.SSLError) and _does_not_verify(error):
         return AccessError(
             f"{where}: the server's certificate does not verify",
@@ -226,17 +221,17 @@ def _does_not_verify(error: aws.SSLError) -> bool:
     return any(isinstance(each, ssl.SSLCertVerificationError | CertificateError) for each in held)
 
 
-def _no_credentials(error: Exception, where: str, *, own_role: bool) -> FerryError:
+def _no_credentials(error: Exception, where: str, *, renewed: bool) -> FerryError:
     if isinstance(error, _ASKS_SOMEBODY):
         return AccessError(
             f"{where}: the profile wants a code (mfa_serial), for which a worker cannot be asked",
             todo="Use a profile or a role that needs none.",
         )
-    if own_role and isinstance(error, _MAY_COME_LATER):
+    if renewed and isinstance(error, aws.NoCredentialsError):
         return ConnectionLostError(
-            f"{where}: this machine's own role gave no credentials for AWS",
-            todo="Either the metadata service did not answer, which a retry helps, or the machine"
-            " has no role: give it one, or fill in the credentials block.",
+            f"{where}: this machine gave no credentials for AWS",
+            todo="Either its role's metadata service did not answer, which a retry helps, or it"
+            " has no role: give it one, or fill in the credentials block or the profile.",
         )
     if isinstance(error, _LOGGED_OUT):
         return AccessError(
@@ -244,11 +239,14 @@ def _no_credentials(error: Exception, where: str, *, own_role: bool) -> FerryErr
             todo="Log in again: aws sso login, or use a role.",
         )
     if isinstance(error, aws.CredentialRetrievalError):
-        return AccessError(
-            f"{where}: what is to give the credentials for AWS gave none",
-            found=error.kwargs.get("provider"),
-            todo="Try it by hand, as the user that runs Ferry and on its machine: the profile's"
-            " credential_process, or whatever else it names.",
+        provider = error.kwargs.get("provider")
+        giver = "this machine's own role" if provider in _OWN_ROLE else "what is to give them"
+        return ConnectionLostError(
+            f"{where}: {giver} gave no credentials for AWS",
+            found=provider,
+            todo="It is asked again. If it stays so, try it by hand, on the machine and as the user"
+            " that runs Ferry: the metadata service, the profile's credential_process, or whatever"
+            " else it names.",
         )
     return AccessError(
         f"{where}: there are no credentials for AWS, or only a part of them",

@@ -12,11 +12,12 @@ import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
+from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.stub import Stubber
 from prefect_aws import AwsCredentials
 
 from blocks.stages import S3Stage
+from blocks.stages.s3_client import new_client
 from blocks.stages.s3_errors import explain
 from deployments.local.servers import S3
 from ferry.batch import PartFile
@@ -57,40 +58,36 @@ def test_one_answer_missed_by_the_metadata_service_costs_one_attempt(
     assert stage.put(part, "k").size_bytes == 10
 
 
-@pytest.mark.parametrize(
-    "error",
-    [NoCredentialsError(), CredentialRetrievalError(provider="iam-role", error_msg="secret")],
-)
-@pytest.mark.parametrize(
-    ("its_own", "kind"), [(True, ConnectionLostError), (False, AccessError)], ids=["own", "given"]
-)
-def test_only_credentials_of_the_machines_own_may_come_later(
-    error: Exception, its_own: bool, kind: type[FerryError]
-) -> None:
-    explained = explain(error, "b", "storing 'k'", own_role=its_own)
-    assert type(explained) is kind
+@pytest.mark.parametrize("provider", ["iam-role", "container-role", "custom-process"])
+def test_what_gives_no_keys_is_named_and_asked_again(provider: str) -> None:
+    error = CredentialRetrievalError(provider=provider, error_msg="secret")
+    explained = explain(error, "b", "storing 'k'")
+    assert type(explained) is ConnectionLostError
+    assert explained.found == provider
+    assert ("own role" in str(explained)) is provider.endswith("role")
     assert "secret" not in str(explained)
 
 
 @pytest.mark.parametrize(
-    ("given", "its_own"),
+    ("given", "come_later"),
     [
         ({}, True),
+        ({"profile_name": "p"}, True),
         ({"aws_access_key_id": "k", "aws_secret_access_key": "s"}, False),
-        ({"profile_name": "p"}, False),
     ],
 )
-def test_a_key_or_a_profile_in_the_block_is_not_the_machines_own(
+def test_keys_come_later_but_for_those_of_the_block(
     given: dict[str, Any],
-    its_own: bool,
+    come_later: bool,
     part: PartFile,
+    own: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(AwsCredentials, "get_boto3_session", lambda _: NoKeys())
     stage = S3Stage(bucket_name="b", credentials=AwsCredentials(region_name="us-west-1", **given))
     with pytest.raises(FerryError) as caught:
         stage.put(part, "k")
-    assert is_retriable(caught.value) is its_own
+    assert is_retriable(caught.value) is come_later
 
 
 def test_a_bucket_that_takes_unsigned_requests_needs_no_credentials(
@@ -137,41 +134,67 @@ def test_a_profile_that_wants_a_code_of_somebody_is_told(monkeypatch: pytest.Mon
         S3Stage(bucket_name="b", credentials=credentials).now()
 
 
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the files in which this machine has its keys; it has no others."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    new_client.cache_clear()
+    return tmp_path
+
+
+def write_keys(own: Path, key: str, profile: str = "default") -> None:
+    text = f"[{profile}]\naws_access_key_id={key}\naws_secret_access_key=s\n"
+    (own / "credentials").write_text(text)
+
+
+def without_keys(endpoint: str, **given: Any) -> S3Stage:
+    """A stage whose block has no more than these."""
+    parameters = {"endpoint_url": endpoint, "config": {"s3": {"addressing_style": "path"}}}
+    credentials = AwsCredentials(region_name="us-east-1", aws_client_parameters=parameters, **given)
+    return S3Stage(bucket_name="b", credentials=credentials)
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [(400, "ExpiredToken"), (403, "InvalidAccessKeyId")], ids=["over", "gone"]
 )
 def test_keys_that_were_renewed_in_a_file_are_taken_up_by_the_retry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: str
+    own: Path, status: int, code: str
 ) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file := tmp_path / "credentials"))
-
-    def renew(key: str) -> None:
-        file.write_text(f"[default]\naws_access_key_id={key}\naws_secret_access_key=s\n")
-
     def answer(request: BaseHTTPRequestHandler) -> None:
         expired = expires and "Credential=OLD/" in request.headers["Authorization"]
         (refuse(status, code) if expired else answers(b"{}"))(request)
 
     expires: list[bool] = []
-    renew("OLD")
+    write_keys(own, "OLD")
     with server(answer) as (endpoint, _):
-        stage = S3Stage(
-            bucket_name="b",
-            credentials=AwsCredentials(
-                region_name="us-east-1",
-                aws_client_parameters={
-                    "endpoint_url": endpoint,
-                    "config": {"s3": {"addressing_style": "path"}},
-                },
-            ),
-        )
+        stage = without_keys(endpoint)
         assert stage.read_record("k") == b"{}"
-        renew("NEW")
+        write_keys(own, "NEW")
         expires.append(True)
         with pytest.raises(ConnectionLostError, match="have expired"):
             stage.read_record("k")
+        assert stage.read_record("k") == b"{}"
+
+
+@pytest.mark.parametrize("profile", ["default", "p"])
+def test_a_program_that_fails_to_give_keys_for_a_second_is_asked_again(
+    own: Path, profile: str
+) -> None:
+    program, keys = own / "program", own / "keys"
+    keys.write_text('{"Version": 1, "AccessKeyId": "k", "SecretAccessKey": "s"}')
+    program.write_text(f"test -e {own}/failed && exec cat {keys}\n>{own}/failed\nexit 1\n")
+    section = profile if profile == "default" else f"profile {profile}"
+    (own / "config").write_text(f"[{section}]\ncredential_process = sh {program}\n")
+    given = {} if profile == "default" else {"profile_name": profile}
+    with server(answers(b"{}")) as (endpoint, _):
+        stage = without_keys(endpoint, **given)
+        with pytest.raises(ConnectionLostError, match="found custom-process") as caught:
+            stage.read_record("k")
+        assert "role" not in str(caught.value)
         assert stage.read_record("k") == b"{}"
 
 

@@ -151,8 +151,8 @@ def of_tls(error: Exception) -> SSLError:
         (refusal("TooManyRequestsException", BY_SSO), BusyError, "role's keys"),
         (
             CredentialRetrievalError(provider="custom-process", error_msg=SECRET),
-            AccessError,
-            "gave none; found custom-process.*by hand",
+            ConnectionLostError,
+            "gave no credentials.*; found custom-process.*by hand",
         ),
         (FileNotFoundError(2, "x", "/run/token"), FatalError, "found /run/token.*token_file"),
         (EOFError(), AccessError, "mfa_serial.*cannot be asked"),
