@@ -23,8 +23,13 @@ from blocks.stages.keys import (
     checked_moment,
     open_part,
 )
-from blocks.stages.s3_client import CLIENT_SECONDS, new_client
-from blocks.stages.s3_errors import code_of, explain_code, explained, explained_body, have_expired
+from blocks.stages.s3_client import (
+    CLIENT_SECONDS,
+    keys_are_renewed,
+    new_client,
+    with_new_keys,
+)
+from blocks.stages.s3_errors import code_of, explain_code, explained, explained_body
 from ferry.batch import PartFile, StagedFile
 from ferry.errors import ConfigurationError, ConnectionLostError, FerryError
 
@@ -108,6 +113,7 @@ class S3Stage(Stage):
             checked_key(self.prefix.strip("/"))
         return self
 
+    @with_new_keys
     def put(self, part: PartFile, key: str) -> StagedFile:
         """Store the part under the key, whole or not at all; storing it again changes nothing.
 
@@ -134,6 +140,7 @@ class S3Stage(Stage):
             upload(file, full_key, digests, settings)
         return StagedFile(key, self._uri(full_key), part.size_bytes, part.rows)
 
+    @with_new_keys
     def write_record(self, text: bytes, key: str) -> StagedFile:
         """Store what Ferry notes for itself, as JSON, in the place of what was there.
 
@@ -146,6 +153,7 @@ class S3Stage(Stage):
             self._put(BytesIO(text), full_key, Digests.of(BytesIO(text)), settings)
         return StagedFile(key, self._uri(full_key), len(text), 0)
 
+    @with_new_keys
     def read_record(self, key: str) -> bytes | None:
         """What was stored under the key by `write_record`; None if nothing is there.
 
@@ -163,6 +171,7 @@ class S3Stage(Stage):
         with explained_body(answer["Body"], self.bucket_name, what) as content:
             return content.read()
 
+    @with_new_keys
     def open(self, file: StagedFile) -> BinaryIO:
         """The file's bytes as a stream; S3's errors while reading it are Ferry's errors, too.
 
@@ -183,6 +192,7 @@ class S3Stage(Stage):
         """
         self._delete([self._full_key(key) for key in keys])
 
+    @with_new_keys
     def now(self) -> datetime:
         """The moment by S3's own clock, to the second.
 
@@ -205,6 +215,7 @@ class S3Stage(Stage):
                 todo="Old files are not removed: nobody can tell how old they are.",
             ) from error
 
+    @with_new_keys
     def stored_under(self, prefix: str) -> dict[str, StagedFile]:
         """The files in a folder of the stage by their keys, each with its size; their rows are 0.
 
@@ -241,17 +252,23 @@ class S3Stage(Stage):
                 f"old files are not discarded from the whole bucket {self.bucket_name!r}",
                 todo="Give the stage a prefix.",
             )
+        old = self._older(folder, before)
+        self._delete(old)
+        return len(old)
+
+    @with_new_keys
+    def _older(self, folder: str, before: datetime) -> list[str]:
+        """The whole keys of the files in the folder that were stored before that moment."""
         with self._explained(f"listing {folder!r}"):
             pages = self._client().get_paginator("list_objects_v2")
-            old = [
+            return [
                 item["Key"]
                 for page in pages.paginate(Bucket=self.bucket_name, Prefix=f"{folder}/")
                 for item in page.get("Contents", ())
                 if item["LastModified"] < before
             ]
-        self._delete(old)
-        return len(old)
 
+    @with_new_keys
     def _delete(self, full_keys: Sequence[str]) -> None:
         for start in range(0, len(full_keys), _DELETE_AT_ONCE):
             keys = full_keys[start : start + _DELETE_AT_ONCE]
@@ -356,15 +373,9 @@ class S3Stage(Stage):
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """What S3 answers to this, as Ferry's errors; keys of the machine's own may come late."""
-        renewed = not self.credentials.aws_access_key_id
-        try:
-            with explained(self.bucket_name, what, renewed=renewed):
-                yield
-        except ConnectionLostError as error:
-            if have_expired(error.__cause__):  # a client keeps those that a file had
-                new_client.cache_clear()
-            raise
+        """What S3 answers to this, as Ferry's errors."""
+        with explained(self.bucket_name, what, renewed=keys_are_renewed(self.credentials)):
+            yield
 
     def _client(self) -> Any:
         """A client with this block's timeouts; what the credentials block sets itself wins."""

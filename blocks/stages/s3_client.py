@@ -1,24 +1,65 @@
-"""The client by which an S3 stage asks: made of its credentials, and kept for some minutes."""
+"""The client by which an S3 stage asks: made of its credentials, and kept for some minutes.
+
+What keys it was made with it keeps, also where others have been written to a file meanwhile.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from functools import lru_cache
-from typing import Any
+import os
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from botocore import UNSIGNED  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import NoCredentialsError  # type: ignore[import-untyped]
 
 from blocks.little_memory import without_ecs_worker
-from ferry.errors import ConfigurationError
+from blocks.stages.s3_errors import keys_are_refused
+from ferry.errors import ConfigurationError, FerryError
 
 with without_ecs_worker():
     from prefect_aws import AwsCredentials
 
 CLIENT_SECONDS = 600
 """Clients are made anew every ten minutes: the keys of an assumed role expire, and stay in one."""
+
+
+class _Asking(Protocol):
+    credentials: AwsCredentials
+
+
+S = TypeVar("S", bound=_Asking)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_new_keys(ask: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Lets a stage ask once more, with keys looked up anew, where those that it had are refused."""
+
+    @wraps(ask)
+    def asked(stage: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return ask(stage, *args, **kwargs)
+        except FerryError as error:
+            refused = keys_are_refused(error.__cause__)
+            if not (refused and keys_are_renewed(stage.credentials)):
+                raise
+        new_client.cache_clear()
+        return ask(stage, *args, **kwargs)
+
+    return asked
+
+
+def keys_are_renewed(credentials: AwsCredentials) -> bool:
+    """Whether other keys may be there later: of a file, a program or a role.
+
+    Those of the block, and of the environment, this process has for as long as it lives.
+    """
+    of_environment = os.environ.get("AWS_ACCESS_KEY_ID") and not credentials.profile_name
+    return not (credentials.aws_access_key_id or of_environment)
 
 
 @lru_cache(maxsize=8)

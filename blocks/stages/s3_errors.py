@@ -34,7 +34,10 @@ _TODO_ACCESS = {
         " prefix and s3:ListBucket on the bucket (for aws:kms also kms:GenerateDataKey and"
         " kms:Decrypt)."
     ),
-    "InvalidAccessKeyId": "Check the access key id in the credentials block.",
+    "InvalidAccessKeyId": (
+        "Check the access key id in the credentials block or, where that has none, the worker's"
+        " AWS_ACCESS_KEY_ID."
+    ),
     "SignatureDoesNotMatch": "Check the secret access key in the credentials block.",
     "ExpiredToken": "Renew the temporary credentials, or use a role.",
     "InvalidToken": "Check the session token in the credentials block.",
@@ -65,6 +68,7 @@ _SAME_AS = {
     "TokenRefreshRequired": "ExpiredToken",
     "InvalidClientTokenId": "InvalidAccessKeyId",  # as STS calls it
 }
+_EXPIRED, _UNKNOWN = "ExpiredToken", "InvalidAccessKeyId"
 _GONE = {"404", "NotFound", "NoSuchKey"}
 _BUSY = {
     "SlowDown",
@@ -137,8 +141,8 @@ def explained(bucket: str, what: str, *, renewed: bool = False) -> Iterator[None
     Args:
         bucket: For the message.
         what: What was being done, as in "storing stage/part-00000.csv.zst".
-        renewed: Whether the keys are not the block's own, so that there may be others when these
-            have expired, or are gone, and some where there were none.
+        renewed: Whether the keys are of a file, a program or a role, so that there may be others
+            when these have expired, and some where there were none.
     """
     try:
         yield
@@ -204,11 +208,18 @@ def explain(error: Exception, bucket: str, what: str, *, renewed: bool = False) 
 def _refused(error: aws.ClientError, where: str, bucket: str, *, renewed: bool) -> FerryError:
     code, status = code_of(error), _status(error)
     by_sso = error.operation_name == _BY_SSO
-    if renewed and have_expired(error) and not by_sso:
+    if renewed and _kind(error) == _EXPIRED and not by_sso:
         return ConnectionLostError(
-            f"{where}: the keys that this machine has for AWS have expired, or are gone ({code})",
+            f"{where}: the keys that this machine has for AWS have expired ({code})",
             todo="They are looked up anew when it is tried again; if it stays so, look at what"
-            " renews them, or where they are written.",
+            " renews them.",
+        )
+    if renewed and _kind(error) == _UNKNOWN:
+        return AccessError(
+            f"{where}: the server does not know the keys that this machine has for AWS ({code})",
+            todo="Correct them where they are written: the profile, or what gives it its keys. A"
+            " server that only speaks S3 has keys of its own: write them into the credentials"
+            " block, beside its endpoint.",
         )
     if error.operation_name.startswith(_FOR_KEYS):
         return _no_role(code, status, where, by_sso=by_sso)
@@ -331,12 +342,14 @@ def code_of(error: aws.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code") or _status(error) or "unknown")
 
 
-def have_expired(error: BaseException | None) -> bool:
-    """Whether it is a refusal of keys that were good for a time: over, or removed since."""
-    if not isinstance(error, aws.ClientError):
-        return False
+def keys_are_refused(error: BaseException | None) -> bool:
+    """Whether it is a refusal of the keys as such: they have expired, or nobody knows them."""
+    return isinstance(error, aws.ClientError) and _kind(error) in (_EXPIRED, _UNKNOWN)
+
+
+def _kind(error: aws.ClientError) -> str:
     code = code_of(error)
-    return _SAME_AS.get(code, code) in ("ExpiredToken", "InvalidAccessKeyId")
+    return _SAME_AS.get(code, code)
 
 
 def _text(error: aws.ClientError) -> str:

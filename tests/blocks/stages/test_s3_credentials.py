@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -20,7 +21,7 @@ from blocks.stages import S3Stage
 from blocks.stages.s3_client import new_client
 from blocks.stages.s3_errors import explain
 from deployments.local.servers import S3
-from ferry.batch import PartFile
+from ferry.batch import PartFile, StagedFile
 from ferry.errors import AccessError, ConnectionLostError, FerryError, is_retriable
 from tests.blocks.stages.s3_server import BY_SSO, WITH_TOKEN, answers, refusal, refuse, server
 
@@ -69,20 +70,25 @@ def test_what_gives_no_keys_is_named_and_asked_again(provider: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "come_later"),
+    ("given", "environment", "come_later"),
     [
-        ({}, True),
-        ({"profile_name": "p"}, True),
-        ({"aws_access_key_id": "k", "aws_secret_access_key": "s"}, False),
+        ({}, {}, True),
+        ({"profile_name": "p"}, {}, True),
+        ({"profile_name": "p"}, {"AWS_ACCESS_KEY_ID": "k"}, True),  # which boto does not look at
+        ({}, {"AWS_ACCESS_KEY_ID": "k"}, False),
+        ({"aws_access_key_id": "k", "aws_secret_access_key": "s"}, {}, False),
     ],
 )
-def test_keys_come_later_but_for_those_of_the_block(
+def test_keys_come_later_but_for_those_of_the_block_and_of_the_environment(
     given: dict[str, Any],
+    environment: dict[str, str],
     come_later: bool,
     part: PartFile,
     own: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(AwsCredentials, "get_boto3_session", lambda _: NoKeys())
     stage = S3Stage(bucket_name="b", credentials=AwsCredentials(region_name="us-west-1", **given))
     with pytest.raises(FerryError) as caught:
@@ -161,23 +167,58 @@ def without_keys(endpoint: str, **given: Any) -> S3Stage:
 @pytest.mark.parametrize(
     ("status", "code"), [(400, "ExpiredToken"), (403, "InvalidAccessKeyId")], ids=["over", "gone"]
 )
-def test_keys_that_were_renewed_in_a_file_are_taken_up_by_the_retry(
-    own: Path, status: int, code: str
+def test_keys_that_were_renewed_in_a_file_are_taken_up_at_once(
+    own: Path, part: PartFile, status: int, code: str
 ) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
         expired = expires and "Credential=OLD/" in request.headers["Authorization"]
-        (refuse(status, code) if expired else answers(b"{}"))(request)
+        (refuse(status, code) if expired else answers(b"0123456789"))(request)
 
     expires: list[bool] = []
-    write_keys(own, "OLD")
     with server(answer) as (endpoint, _):
         stage = without_keys(endpoint)
-        assert stage.read_record("k") == b"{}"
-        write_keys(own, "NEW")
-        expires.append(True)
-        with pytest.raises(ConnectionLostError, match="have expired"):
-            stage.read_record("k")
-        assert stage.read_record("k") == b"{}"
+        asked: list[Callable[[], object]] = [
+            lambda: stage.put(part, "k"),
+            lambda: stage.write_record(b"0123456789", "k"),
+            lambda: stage.read_record("k"),
+            lambda: stage.open(StagedFile("k", "", 10, 1)).read(),
+            lambda: stage.discard(["k"]),
+        ]
+        for ask in asked:
+            expires.clear()
+            new_client.cache_clear()
+            write_keys(own, "OLD")
+            ask()
+            write_keys(own, "NEW")
+            expires.append(True)
+            ask()
+
+
+@pytest.mark.parametrize("of", ["file", "profile", "environment", "block"])
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "ExpiredToken"), (403, "InvalidAccessKeyId")], ids=["over", "wrong"]
+)
+def test_keys_that_nobody_knows_are_not_waited_for(
+    own: Path, monkeypatch: pytest.MonkeyPatch, of: str, status: int, code: str
+) -> None:
+    """Three batches that are refused access end a backfill; each would read, and wait, in vain."""
+    given: dict[str, Any] = {}
+    if of == "block":
+        given = {"aws_access_key_id": "WRONG", "aws_secret_access_key": "s"}
+    elif of == "environment":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "WRONG")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    else:
+        write_keys(own, "WRONG", "p" if of == "profile" else "default")
+        given = {"profile_name": "p"} if of == "profile" else {}
+    renewed = of in ("file", "profile")
+    with server(refuse(status, code)) as (endpoint, seen), pytest.raises(FerryError) as caught:
+        without_keys(endpoint, **given).read_record("k")
+    assert len(seen) == (2 if renewed else 1)
+    kind = ConnectionLostError if renewed and code == "ExpiredToken" else AccessError
+    assert type(caught.value) is kind
+    if kind is AccessError:
+        assert ("the server does not know" in str(caught.value)) is renewed
 
 
 @pytest.mark.parametrize("profile", ["default", "p"])
@@ -202,7 +243,7 @@ def test_a_program_that_fails_to_give_keys_for_a_second_is_asked_again(
     ("code", "operation", "kind"),
     [
         ("ExpiredToken", "AssumeRole", ConnectionLostError),
-        ("InvalidClientTokenId", "AssumeRole", ConnectionLostError),
+        ("InvalidClientTokenId", "AssumeRole", AccessError),
         ("ExpiredTokenException", WITH_TOKEN, ConnectionLostError),
         ("ExpiredTokenException", BY_SSO, AccessError),  # somebody has to log in
     ],
