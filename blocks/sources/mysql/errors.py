@@ -87,6 +87,8 @@ _REFUSED[3955] = (  # https://dev.mysql.com/doc/refman/8.4/en/password-managemen
     "ACCOUNT UNLOCK, or wait for as many days as its PASSWORD_LOCK_TIME says." + _BEGIN_AGAIN,
 )
 _PLUGIN_UNKNOWN = 2059
+_NO_TLS_IN_COMMON = ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION")
+"""OpenSSL's words, where the server has but older versions: its answer's, or its refusal's."""
 _LOST = {
     1053, 1077, 1079, 1080, 1152, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1189, 1190, 1927,
     2002, 2003, 2006, 2013, 2014, 2027, 2055, 3169, 4031,
@@ -171,12 +173,18 @@ def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
             found=getattr(cause, "verify_message", None) or cause.reason,
             todo="Set `ca_path` to the authority that signed it, and `host` to the name in it.",
         )
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS_IN_COMMON:
+        return AccessError(
+            f"{address} has no version of TLS that this machine takes",
+            found=cause.reason,
+            todo="Have TLS 1.2 or a later version enabled there: `tls_version`.",
+        )
     if isinstance(cause, ssl.SSLError):
         return ConnectionLostError(
             f"the connection to {address} failed or was cut while TLS began",
             found=cause.reason,
-            todo="It is tried again; if it stays so, check host, port and firewall, and which "
-            "versions of TLS the server takes.",
+            todo="It is tried again; if it stays so, check host, port and firewall, and what the "
+            "server's log says of TLS.",
         )
     if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
         return AccessError(

@@ -23,6 +23,7 @@ from blocks.sources import MySQLSource
 from blocks.sources.mysql.connection import _KEEPALIVE
 from blocks.sources.mysql.errors import error_of_code, mysql_error
 from blocks.sources.mysql.reader_process import MySQLReader
+from deployments.local.servers.certificates import Certificates
 from ferry.batch import ExtractQuery
 from ferry.errors import (
     AccessError,
@@ -236,7 +237,7 @@ def test_a_certificate_for_another_name_is_refused(
         (ssl.SSLError, ConnectionLostError, "TLS.*REASON"),
     ],
 )
-def test_only_a_certificate_that_does_not_verify_is_in_vain_to_try_again(
+def test_a_certificate_that_does_not_verify_is_in_vain_to_try_again_and_a_cut_is_not(
     cause: type[ssl.SSLError], kind: type[FerryError], told: str
 ) -> None:
     error = pymysql.OperationalError(2003, "x")
@@ -245,6 +246,37 @@ def test_only_a_certificate_that_does_not_verify_is_in_vain_to_try_again(
     explained = mysql_error(error, "h:3306/shop")
     assert type(explained) is kind
     assert re.search(told, str(explained))
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_a_server_that_has_but_an_older_tls_is_in_vain_to_try_again(tmp_path: Path) -> None:
+    certificates = Certificates.make(tmp_path)
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.load_cert_chain(certificates.cert_path, certificates.key_path)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client, contextlib.suppress(ssl.SSLError):
+            client.sendall(_greeting(_CAN | _SSL))
+            client.recv(36)  # https://dev.mysql.com/doc/dev/mysql-server/latest/: SSLRequest
+            old.wrap_socket(client, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        source = MySQLSource(
+            host="127.0.0.1",
+            port=listener.getsockname()[1],
+            database="d",
+            user="u",
+            password=SECRET,
+            ca_path=str(certificates.ca_path),
+        )
+        with pytest.raises(AccessError, match=r"no version of TLS.*TLS 1\.2"):
+            source.describe(TableName("", "t"))
+        thread.join()
 
 
 @pytest.mark.parametrize("gone", ["column", "table"])
@@ -285,7 +317,7 @@ def asking_for() -> Iterator[Callable[[str], int]]:
                     while True:
                         client, _ = listener.accept()
                         with client:
-                            client.sendall(_packet(0, _GREETING))
+                            client.sendall(_greeting())
                             client.recv(4096)
                             client.sendall(_packet(2, b"\xfe%s\0" % plugin.encode() + b"x" * 32))
                             client.recv(4096)
@@ -301,11 +333,16 @@ def asking_for() -> Iterator[Callable[[str], int]]:
 
 # https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html
 _CAN = 0x8 | 0x200 | 0x8000 | 0x80000  # with a database, protocol 4.1, its salt, plugins
-_GREETING = (
-    b"\x0a8.4.0\0" + struct.pack("<I8sx", 7, b"saltsalt")
-    + struct.pack("<HBHHB10x13s", _CAN & 0xFFFF, 45, 2, _CAN >> 16, 21, b"saltsaltsalt\0")
-    + b"mysql_native_password\0"
-)  # fmt: skip
+_SSL = 0x800
+
+
+def _greeting(can: int = _CAN) -> bytes:
+    return _packet(
+        0,
+        b"\x0a8.4.0\0" + struct.pack("<I8sx", 7, b"saltsalt")
+        + struct.pack("<HBHHB10x13s", can & 0xFFFF, 45, 2, can >> 16, 21, b"saltsaltsalt\0")
+        + b"mysql_native_password\0",
+    )  # fmt: skip
 
 
 def _packet(number: int, payload: bytes) -> bytes:
