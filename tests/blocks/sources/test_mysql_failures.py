@@ -272,18 +272,18 @@ def test_a_table_that_is_gone_since_it_was_described_is_a_schema_error(shop: MyS
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes", "value"),
+    ("was", "becomes", "value", "shown"),
     [
-        ("SMALLINT", "INT", "70123"),
-        ("FLOAT", "DOUBLE", "1.701230000001"),
-        ("FLOAT", "DOUBLE", "7.0123e300"),
-        ("DATE", "DATETIME", "'2023-01-02 07:01:23'"),
-        ("BIT(1)", "INT", "70123"),
-        ("BIT(1)", "BIT(8)", "b'101'"),
+        ("SMALLINT", "INT", "70123", "70123"),
+        ("FLOAT", "DOUBLE", "1.701230000001", r"1\.7012"),
+        ("FLOAT", "DOUBLE", "7.0123e300", r"7\.0123"),
+        ("DATE", "DATETIME", "'2023-01-02 07:01:23'", "07:01:23|7, 1, 23"),
+        ("BIT(1)", "INT", "70123", "70123"),
+        ("BIT(1)", "BIT(16)", "b'1111011110010011'", "1111011110010011|63379|f793|xf7"),
     ],
 )
 def test_a_column_that_was_widened_since_it_was_described_is_never_cut(
-    shop: MySQLShop, was: str, becomes: str, value: str
+    shop: MySQLShop, was: str, becomes: str, value: str, shown: str
 ) -> None:
     shop.run(f"CREATE TABLE t (id {was}, c DECIMAL(5,2))")
     schema = shop.source.describe(TableName("", "t"))
@@ -292,7 +292,8 @@ def test_a_column_that_was_widened_since_it_was_described_is_never_cut(
 
     with pytest.raises(DataError, match="'id'") as caught:
         list(shop.source.read(ExtractQuery(schema)))
-    assert "7012" not in "".join(traceback.format_exception(caught.value))
+    assert re.search(shown, value)
+    assert not re.search(shown, "".join(traceback.format_exception(caught.value)))
 
 
 @pytest.mark.parametrize(
