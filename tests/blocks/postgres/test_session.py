@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such limit")
-def test_a_server_that_vanishes_under_what_is_sent_is_given_up_as_soon_as_a_silent_one(
+def test_what_is_sent_has_as_long_to_be_acknowledged_as_a_silent_server_to_answer(
     postgres_warehouse: PostgresWarehouse, redshift_warehouse: RedshiftWarehouse
 ) -> None:
     for warehouse in (postgres_warehouse, redshift_warehouse):
