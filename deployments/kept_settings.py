@@ -3,8 +3,8 @@
 `prefect deploy` makes everything as the file says: a pause is undone, a cron or a limit that
 somebody changed is the file's again, an automation that was turned off is on. Here a setting is a
 person's if it is not what the file said at the last deploy. It stays, unless the file says
-something else now. What the file leaves to be filled in, `{{ … }}`, is the file's: what Prefect has
-filled in looks as if somebody had set it.
+something else now. What the file leaves to be filled in, `{{ … }}`, or did at the last deploy, is
+the file's: what Prefect has filled in looks as if somebody had set it.
 """
 
 from __future__ import annotations
@@ -77,8 +77,12 @@ def server_settings(deployment: DeploymentResponse, automations: Mapping[str, bo
 
 
 def digests(settings: Settings) -> dict[str, str]:
-    """What is remembered of the settings that a file had, to see what has changed since."""
-    return {name: _digest(value) for name, value in settings.items()}
+    """What is remembered of the settings that a file had, to see what has changed since.
+
+    What was to be filled in is marked as that.
+    """
+    marks = {name: TEMPLATE if _is_filled_in(value) else "" for name, value in settings.items()}
+    return {name: marks[name] + _digest(value) for name, value in settings.items()}
 
 
 def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Settings:
@@ -91,7 +95,7 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
             stay, and schedules that the file does not know.
     """
     stay: Settings = {}
-    there = _but_for_what_is_filled_in(there, file)
+    there = _but_for_what_is_filled_in(there, file, last)
     last = _of_each_variable(last, file, there) if last is not None else None
     for name in dict.fromkeys([*file, *there]):
         said, now = file.get(name, ABSENT), there.get(name, ABSENT)
@@ -105,7 +109,7 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
             paused = any(name.endswith(end) and now is value for end, value in _PAUSES.items())
             if paused or said is ABSENT:
                 stay[name] = now
-        elif last.get(name, _digest(ABSENT)) == _digest(said):
+        elif _last(name, last) == _digest(said):
             stay[name] = now
     return stay
 
@@ -122,7 +126,7 @@ def overruled(
             what.
         stay: The settings that stay.
     """
-    there = _but_for_what_is_filled_in(there, file)
+    there = _but_for_what_is_filled_in(there, file, last)
     last = _of_each_variable(last, file, there) if last is not None else digests(there)
     return tuple(
         name
@@ -131,7 +135,8 @@ def overruled(
         and (name in file or name != "description")
         and (name in there or not name.startswith(AUTOMATION))
         and (now := _digest(there.get(name, ABSENT))) != _digest(file.get(name, ABSENT))
-        and now != last.get(name, _digest(ABSENT))
+        and now != _last(name, last)
+        and (_is_filled_in(file.get(name)) or not _was_filled_in(name, last))
     )
 
 
@@ -219,12 +224,42 @@ def _of_each_variable(
     return {**last, **of_both}
 
 
-def _but_for_what_is_filled_in(there: Settings, file: Settings) -> Settings:
-    """What is there; as the file says it what Prefect fills in at each deploy."""
+def _but_for_what_is_filled_in(
+    there: Settings, file: Settings, last: Mapping[str, str] | None
+) -> Settings:
+    """What is there; as the file says it what Prefect fills in at each deploy.
+
+    Not where the file said something of its own at the last deploy: then somebody may have set it.
+    """
     filled = {name: said for name, said in file.items() if _is_filled_in(said)}
     parts = tuple(f"{name}." for name in filled)  # of an environment that is filled in whole
     there = {name: now for name, now in there.items() if not name.startswith(parts)}
-    return {**there, **{name: _as_in_file(said, there.get(name)) for name, said in filled.items()}}
+    for name, said in filled.items():
+        if (
+            last is None
+            or (JOB in last and name.startswith(JOB))  # remembered as one
+            or _was_filled_in(name, last)
+            or _last(name, last) == _digest(said)
+        ):
+            there[name] = _as_in_file(said, there.get(name))
+    return there
+
+
+def _last(name: str, last: Mapping[str, str]) -> str:
+    """The digest of what the file said at the last deploy; none of a part of what was filled in."""
+    return _remembered(name, last).removeprefix(TEMPLATE)
+
+
+def _was_filled_in(name: str, last: Mapping[str, str]) -> bool:
+    return _remembered(name, last).startswith(TEMPLATE)
+
+
+def _remembered(name: str, last: Mapping[str, str]) -> str:
+    environment = f"{JOB}: {ENV}"
+    is_part = name.startswith(f"{environment}.")
+    if is_part and last.get(environment, "").startswith(TEMPLATE):
+        return TEMPLATE
+    return last.get(name, _digest(ABSENT))
 
 
 def _as_in_file(said: Any, now: Any) -> Any:

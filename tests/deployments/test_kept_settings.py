@@ -150,6 +150,49 @@ def test_an_environment_that_is_filled_in_whole_is_the_file_s() -> None:
     assert overruled(said, SAID, digests(said), {}) == ()
 
 
+FILLED = {"A": "filled", "B": "filled"}
+
+
+@pytest.mark.parametrize(
+    ("before", "there", "now"),
+    [
+        ({"env": "{{ $ENVS }}"}, {"env": FILLED}, {"env": {"A": "1"}}),
+        ({"env": "{{ $ENVS }}"}, {"env": FILLED}, {"env": {"A": "{{ $A }}"}}),
+        ({"env": "{{ $ENVS }}"}, {"env": FILLED}, {}),
+        ({"env": {"A": "{{ $A }}", "B": "{{ $B }}"}}, {"env": FILLED}, {"env": {"B": "2"}}),
+        ({"image": "{{ image }}"}, {"image": "filled"}, {"image": "ferry:v2"}),
+        ({"image": "{{ image }}"}, {"image": "filled"}, {"image": "{{ other }}"}),
+        ({"image": "{{ image }}"}, {"image": "filled"}, {}),
+        ({"env": {"A": "1"}}, {"env": {"A": "1"}}, {"env": "{{ $ENVS }}"}),
+        ({"env": {"A": "1"}}, {"env": {"A": "1"}}, {"env": {"A": "{{ $A }}"}}),
+        ({"image": "ferry:v1"}, {"image": "ferry:v1"}, {"image": "{{ image }}"}),
+    ],
+)
+def test_what_was_filled_in_is_nobody_s_when_the_file_says_another_thing(
+    before: dict[str, Any], there: dict[str, Any], now: dict[str, Any]
+) -> None:
+    last, said = digests(file_settings(of_pool(**before))), file_settings(of_pool(**now))
+    stay = kept(said, file_settings(of_pool(**there)), last)
+    assert stay == {}
+    assert overruled(said, file_settings(of_pool(**there)), last, stay) == ()
+
+
+def test_what_people_have_set_is_named_when_the_file_leaves_it_to_be_filled_in() -> None:
+    last = digests(file_settings(of_pool(image="ferry", env={"A": "1", "B": "1"})))
+    there = file_settings(of_pool(image="theirs", env={"A": "theirs", "B": "1"}))
+    said = file_settings(of_pool(image="{{ image }}", env={"A": "{{ $A }}", "B": "{{ $B }}"}))
+    assert kept(said, there, last) == {}
+    assert overruled(said, there, last, {}) == ("job variables: image", "job variables: env.A")
+
+
+def test_an_earlier_version_did_not_remember_what_was_filled_in() -> None:
+    said = file_settings(of_pool(image="{{ image }}"))
+    last = {name: each.removeprefix("{{") for name, each in digests(said).items()}
+    filled = file_settings(of_pool(image="ferry:v1"))
+    assert kept(said, filled, last) == {}
+    assert overruled(said, filled, last, {}) == ()
+
+
 def test_beside_what_is_filled_in_parameters_stay_as_people_have_set_them() -> None:
     def told(retries: int) -> dict[str, Any]:
         return {**DEPLOYMENT, "parameters": {"table": "{{ t }}", "retries": retries}}
