@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 
 Settings = dict[str, Any]
 """A deployment's settings by what they are called: `paused`, `schedule every-hour: active`."""
@@ -79,10 +80,14 @@ def server_settings(deployment: DeploymentResponse, automations: Mapping[str, bo
 def digests(settings: Settings) -> dict[str, str]:
     """What is remembered of the settings that a file had, to see what has changed since.
 
-    What was to be filled in is marked as that.
+    What was to be filled in is marked as that. Where it is more than one of Prefect's variables
+    holds, as of some seventy variables of the environment, all job variables have one digest.
     """
-    marks = {name: TEMPLATE if _is_filled_in(value) else "" for name, value in settings.items()}
-    return {name: marks[name] + _digest(value) for name, value in settings.items()}
+    each = _digest_of_each(settings)
+    if len(json.dumps(each)) <= MAX_VARIABLE_VALUE_LENGTH:
+        return each
+    others = {name: one for name, one in each.items() if not name.startswith(f"{JOB}: ")}
+    return others | {JOB: _digest(_together(settings))}
 
 
 def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Settings:
@@ -127,7 +132,7 @@ def overruled(
         stay: The settings that stay.
     """
     there = _but_for_what_is_filled_in(there, file, last)
-    last = _of_each_variable(last, file, there) if last is not None else digests(there)
+    last = _of_each_variable(last, file, there) if last is not None else _digest_of_each(there)
     return tuple(
         name
         for name in dict.fromkeys([*file, *there])
@@ -209,19 +214,33 @@ def _set_variable(variables: dict[str, Any], name: str, value: Any) -> None:
 def _of_each_variable(
     last: Mapping[str, str], file: Settings, there: Settings
 ) -> Mapping[str, str]:
-    """What is remembered, of each job variable: an earlier version remembered them as one."""
+    """What is remembered, of each job variable: many are remembered as one.
+
+    So that is known of each where the file, or what is there, is as it was at the last deploy.
+    """
     if JOB not in last:
         return last
     of_both: dict[str, str] = {}
     for settings in (file, there):
-        said: dict[str, Any] = {}
         named = {name: value for name, value in settings.items() if name.startswith(f"{JOB}: ")}
-        for name, value in named.items():
-            _set_variable(said, name.removeprefix(f"{JOB}: "), value)
-        if _digest(said) == last[JOB]:
-            return {**last, **digests(named)}
+        if _digest(_together(settings)) == last[JOB]:
+            return {**last, **_digest_of_each(named)}
         of_both |= dict.fromkeys(named, "")
     return {**last, **of_both}
+
+
+def _together(settings: Settings) -> dict[str, Any]:
+    """The job variables as one."""
+    variables: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name.startswith(f"{JOB}: "):
+            _set_variable(variables, name.removeprefix(f"{JOB}: "), value)
+    return variables
+
+
+def _digest_of_each(settings: Settings) -> dict[str, str]:
+    marks = {name: TEMPLATE if _is_filled_in(value) else "" for name, value in settings.items()}
+    return {name: marks[name] + _digest(value) for name, value in settings.items()}
 
 
 def _but_for_what_is_filled_in(

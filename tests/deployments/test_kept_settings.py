@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prefect.types import check_variable_value
 
 from deployments.kept_settings import (
     ABSENT,
@@ -232,7 +233,7 @@ def test_an_environment_of_another_shape_stays_whole(env: Any) -> None:
 
 
 def test_what_an_earlier_version_remembered_of_job_variables_is_understood() -> None:
-    """It remembered all of them as one."""
+    """It remembered all of them as one, as this one does where they are many."""
     last = {name: each for name, each in LAST.items() if not name.startswith("job variables: ")}
     last |= digests({"job variables": DEPLOYMENT["work_pool"]["job_variables"]})
     name = "job variables: env.A"
@@ -246,6 +247,23 @@ def test_what_an_earlier_version_remembered_of_job_variables_is_understood() -> 
     theirs = {**SAID, "job variables: env.B": "theirs"}
     assert kept(dropped, theirs, last) == {}
     assert "job variables: env.B" in overruled(dropped, theirs, last, {})
+
+
+def test_of_five_hundred_variables_what_people_have_changed_stays_too() -> None:
+    many = of_pool(env={f"NAME_OF_A_VARIABLE_{number}": "1" for number in range(500)})
+    said = file_settings(many)
+    check_variable_value(last := digests(said))
+    name = "job variables: env.NAME_OF_A_VARIABLE_7"
+    assert kept(said, {**said, name: "theirs"}, last) == {name: "theirs"}
+
+    changed = {**said, "job variables: env.NAME_OF_A_VARIABLE_8": "2"}
+    assert kept(changed, said, last) == {}
+    assert overruled(changed, said, last, {}) == ()
+    assert kept(changed, {**said, name: "theirs"}, last) == {}
+    assert overruled(changed, {**said, name: "theirs"}, last, {}) == (
+        name,
+        "job variables: env.NAME_OF_A_VARIABLE_8",
+    )
 
 
 def test_one_deployment_s_settings_are_no_other_s() -> None:
