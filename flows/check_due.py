@@ -22,6 +22,7 @@ from blocks.registry import load_warehouse
 from blocks.warehouse import Warehouse
 from ferry.coverage.deadline_notice import arrived_notice, late_table_notice, unjudged_notice
 from ferry.coverage.deadlines import (
+    Arrival,
     Deadline,
     DeadlineState,
     arrival,
@@ -146,7 +147,7 @@ class _Check:
             return
         try:
             history = self._asked_twice(spec)
-            if any(arrival(each, history.receipts, history.coverage).there for each in deadlines):
+            if any(_arrival(each, history).there for each in deadlines):
                 try:
                     warehouse = self._warehouse(spec.warehouse)
                     history = look_for_rows(history, spec.target, warehouse)
@@ -188,7 +189,7 @@ class _Check:
 
     def _judge(self, deadline: Deadline, history: History) -> None:
         """Act on what is known by now, by the claim as it is by now: runs may overlap."""
-        arrived = arrival(deadline, history.receipts, history.coverage)
+        arrived = _arrival(deadline, history)
         claim = NoticeClaim(self._client, PREFIX + deadline.key)
         if claim.is_being_sent():
             return  # the next look knows what came of it
@@ -217,6 +218,10 @@ class _Check:
         with self._report.telling(what):
             notice = unjudged_notice(what, reason)
             notify_once(NoticeClaim(self._client, _unjudged(what)), notice, self._slug)
+
+
+def _arrival(deadline: Deadline, history: History) -> Arrival:
+    return arrival(deadline, history.receipts, history.coverage, history.cursor)
 
 
 def _noted(value: str | None) -> DeadlineState | None:

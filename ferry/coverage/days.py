@@ -14,10 +14,11 @@ from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
 from ferry.coverage.standings import ALWAYS, Coverage, Event, Standing, Status, events_of
+from ferry.coverage.whole import last_whole_failure, whole_loads
 from ferry.errors import RequestError
 from ferry.receipts.failures import Failure
 from ferry.receipts.read_as import by_another_cursor
-from ferry.receipts.receipt import RECONCILE, VOID, TimeOfReceipt
+from ferry.receipts.receipt import TimeOfReceipt
 from ferry.schema import NUMBERS, Kind
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window, day_windows, on_clock, zone_info
@@ -253,7 +254,7 @@ def table_days(
     """
     today = now.astimezone(zone_info(zone)).date()
     if spec.mode == "full" or _has_no_days(spec, receipts, cursor, cursor_kind):
-        whole, line = _instead(spec, receipts, failures)
+        whole, line = _instead(spec, receipts, failures, cursor)
         return TableDays(spec, zone, today, instead=line, whole=whole)
     if start and start < EPOCH_DAY and not spec.start_date:  # a typo would be very many days
         raise RequestError(
@@ -325,19 +326,22 @@ def _has_no_days(
 
 
 def _instead(
-    spec: TableSpec, receipts: Sequence[TimeOfReceipt], failures: Sequence[Failure]
+    spec: TableSpec,
+    receipts: Sequence[TimeOfReceipt],
+    failures: Sequence[Failure],
+    cursor: str | None,
 ) -> tuple[Status, str]:
     """How a table without days stands, and the line that is told of it."""
     what = "full" if spec.mode == "full" else "watermark without a time"
-    own = (VOID, RECONCILE)
-    loaded = max((r.finished_at for r in receipts if r.mode not in own), default=None)
-    void = max((r for r in receipts if r.status == VOID), key=lambda r: r.finished_at, default=None)
-    failed = max(failures, key=lambda failure: failure.failed_at, default=None)
-    line = f"{what}: last loaded {_moment(loaded)}" if loaded else f"{what}: never loaded"
-    status = Status.LOADED if loaded else Status.MISSING
-    if void and loaded and void.finished_at >= loaded:
-        status, line = Status.MISSING, f"{line}; {void.window_label}"
-    if failed and (loaded is None or failed.failed_at > loaded):
+    loads = whole_loads(receipts, spec, cursor)
+    failed = last_whole_failure(failures, spec)
+    if loads.last is None:
+        status, line = Status.MISSING, f"{what}: never loaded"
+    else:
+        line = f"{what}: last loaded {_moment(loads.last.finished_at)}"
+        status = Status.LOADED if loads.counting else Status.MISSING
+        line += "" if loads.counting else f"; {loads.void}"
+    if failed and (loads.last is None or failed.failed_at > loads.last.finished_at):
         status = Status.FAILED
         line += f"; failed {_moment(failed.failed_at)}: {failed.text}"
     return status, line

@@ -5,7 +5,7 @@ failed, one that was never made, a worker that takes none.
 
 At 09:30 in the table's zone, a table in mode `window` has to have loaded the whole day before,
 every hour of it where it is carried hourly; one in mode `full` or `watermark` has to have a receipt
-of the day that has begun, and not one of a window: a backfill of old days makes it no newer. A
+of the day that has begun that counts for all of it (`ferry.coverage.whole`). A
 receipt is dated by its worker's clock, which may be days ahead: so what it landed has to have been
 read, by the source's clock, in that day or not long before it.
 """
@@ -18,7 +18,8 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from ferry.coverage.standings import Coverage, Status
-from ferry.receipts.receipt import LOADED, VOID, TimeOfReceipt
+from ferry.coverage.whole import whole_loads
+from ferry.receipts.receipt import VOID, TimeOfReceipt
 from ferry.specs.due_time import due_moment
 from ferry.specs.tables import TableSpec
 from ferry.windows import day_window, local_midnight, zone_info
@@ -131,6 +132,7 @@ def arrival(
     deadline: Deadline,
     receipts: Sequence[TimeOfReceipt],
     coverage: Coverage,
+    cursor: str | None = None,
 ) -> Arrival:
     """Whether what the deadline asks for is there by now.
 
@@ -138,21 +140,21 @@ def arrival(
         deadline: The table and its day.
         receipts: All receipts of the table.
         coverage: What they, and the failures, tell of its windows.
+        cursor: The cursor that the table has now, if that is known.
     """
     spec = deadline.spec
     last = max((each.finished_at for each in receipts if each.status != VOID), default=None)
     if spec.mode == "window":
         standing = coverage.of(day_window(deadline.business_day, spec.zone))
         return Arrival(standing.status is Status.LOADED, last, standing.reason)
-    voids = (each.finished_at for each in receipts if each.status == VOID)
     midnight = local_midnight(deadline.day, spec.zone)
-    since, read_since = max([midnight, *voids]), midnight - BEGUN_BEFORE
-    whole = (each for each in receipts if each.status == LOADED and each.mode != "window")
+    read_since = midnight - BEGUN_BEFORE
+    loads = whole_loads(receipts, spec, cursor)
     there = any(
-        each.finished_at >= since and (each.read_at is None or each.read_at >= read_since)
-        for each in whole
+        each.finished_at >= midnight and (each.read_at is None or each.read_at >= read_since)
+        for each in loads.counting
     )
-    return Arrival(there, last)
+    return Arrival(there, last, "" if loads.counting else loads.void)
 
 
 def next_state(before: DeadlineState | None, arrived: Arrival) -> DeadlineState | None:

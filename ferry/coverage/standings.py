@@ -179,9 +179,7 @@ def loaded_event(
         start, end = ALWAYS, until
     else:
         return None
-    otherwise = by_another_cursor(receipt.cursor_name, cursor) or (
-        read_otherwise(receipt.read_as, spec, cursor=receipt.cursor_name) if spec else ""
-    )
+    otherwise = read_as_not_now(receipt, cursor, spec)
     if spec and replaced_others(receipt.read_as, spec):
         start, end = ALWAYS, receipt.finished_at
     return Event(
@@ -192,6 +190,19 @@ def loaded_event(
         void=bool(otherwise),
         reason=otherwise,
         read_until=until,
+    )
+
+
+def read_as_not_now(receipt: TimeOfReceipt, cursor: str | None, spec: TableSpec | None) -> str:
+    """In what a receipt's rows were read otherwise than its table is now; empty if in nothing.
+
+    Args:
+        receipt: The receipt.
+        cursor: The cursor that the table has now; None if it is not known.
+        spec: The table's spec; None to compare the cursor alone.
+    """
+    return by_another_cursor(receipt.cursor_name, cursor) or (
+        read_otherwise(receipt.read_as, spec, cursor=receipt.cursor_name) if spec else ""
     )
 
 

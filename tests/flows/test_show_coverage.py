@@ -10,8 +10,9 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from ferry.coverage.table import COVERAGE, COVERAGE_COLUMNS
-from ferry.errors import FerryError
+from ferry.errors import DataError, FerryError
 from ferry.statements import PARAM, Statement, insert_rows
+from flows.backfill_tables import backfill
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 from tasks.gather import gather
@@ -231,6 +232,26 @@ def test_a_watermark_over_ids_that_became_one_over_a_time_has_days(shop: Any) ->
     sync_table(table="orders")
     assert run(**JANUARY).message == "orders: 5 days loaded"
     assert in_warehouse(shop) == january(*["loaded"] * 5)
+
+
+@EMBEDDED
+def test_a_day_that_was_backfilled_does_not_hide_that_a_watermark_over_dates_failed(
+    shop: Any,
+) -> None:
+    shop.sql("CREATE TABLE visits (id INT NOT NULL PRIMARY KEY, day DATE)")
+    shop.sql("INSERT INTO visits VALUES (?, ?)", [(1, "2020-01-01"), (2, None)])
+    shop.write_specs(visits={"mode": "watermark", "key": ["id"], "cursor": "day"})
+    with pytest.raises(DataError):
+        sync_table(table="visits")
+    shop.sql("DELETE FROM visits WHERE id = 2")
+    backfill(table="visits", start_date=date(2020, 1, 1), end_date=date(2020, 1, 2))
+    assert shop.target("visits", "id") == [(1,)]
+    told = str(run(table="visits").message)
+    assert told.startswith("visits: watermark without a time: never loaded; failed 20")
+    sync_table(table="visits")
+    told = str(run(table="visits").message)
+    assert told.startswith("visits: watermark without a time: last loaded 20")
+    assert "failed" not in told
 
 
 @ONE_ROUTE

@@ -9,6 +9,7 @@ from ferry.coverage.days import Audits, DayAudit, Stretch, TableDays, gaps_first
 from ferry.coverage.standings import Status
 from ferry.coverage.table import to_rows
 from ferry.receipts.failures import Failure
+from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import Receipt
 from ferry.schema import Kind
 from ferry.windows import day_window
@@ -90,21 +91,67 @@ def test_a_range_without_a_day_says_why_it_has_none() -> None:
     assert str(tell(spec()).within(date(2023, 3, 4), None)) == over
 
 
+def failed_run(mode: str, at: datetime) -> Failure:
+    """A run that was to carry all of a table, or all that was new, and failed."""
+    no_window = {"window_start": None, "window_end": None, "window_label": mode}
+    return replace(failure(date(2023, 3, 1)), mode=mode, failed_at=at, **no_window)
+
+
 def test_a_table_without_days_stands_itself_by_what_happened_to_it_last() -> None:
-    table, day = spec(mode="full"), date(2023, 3, 1)
+    table, day, hour = spec(mode="full"), date(2023, 3, 1), timedelta(hours=1)
     copy = receipt(None, LATER, "full")
     void = replace(copy, status="void", mode="void", window_label="the target is gone")
     stands = {
         None: tell(spec(), *loaded(day)),
-        Status.LOADED: tell(table, copy, failed=(replace(failure(day), failed_at=NOW),)),
+        Status.LOADED: tell(table, copy, failed=(failed_run("full", NOW),)),
         Status.MISSING: tell(table, copy, replace(void, finished_at=LATER)),
-        Status.FAILED: tell(table, copy, failed=(failure(day),)),
+        Status.FAILED: tell(table, copy, failed=(failed_run("full", LATER + hour),)),
     }
     assert {status: told.totals.whole for status, told in stands.items()} == {
         status: status for status in stands
     }
     assert tell(table).totals.whole is Status.MISSING
     assert stands[Status.FAILED].within(day, None).totals.whole is Status.FAILED
+
+
+def test_a_window_neither_loads_a_table_without_days_nor_hides_that_its_own_run_failed() -> None:
+    dates, day = {"cursor": "day", "cursor_kind": Kind.DATE}, date(2020, 1, 1)
+    watermark, failed = spec(mode="watermark"), failed_run("watermark", NOW)
+    told = tell(watermark, *loaded(day), failed=(failed,), **dates)
+    assert told.whole is Status.FAILED
+    assert told.instead.startswith("watermark without a time: never loaded; failed 2023-03-04")
+    carried = receipt(None, NOW - timedelta(hours=1), "watermark")
+    told = tell(watermark, carried, failed=(failure(day),), **dates)
+    assert told.instead == "watermark without a time: last loaded 2023-03-04 07:00 UTC"
+    full = spec(mode="full")
+    for never in (*loaded(day), carried, replace(receipt(None, mode="full"), status="partial")):
+        told = tell(full, never, failed=(failure(day),))
+        assert (told.whole, told.instead) == (Status.MISSING, "full: never loaded")
+
+
+def test_a_table_without_days_is_not_loaded_by_what_was_read_otherwise_than_it_says_now() -> None:
+    table = spec(mode="full")
+    here, there = (read_as(spec(source_table=name), "full", None) for name in ("nps", "shop.nps"))
+    copies = [
+        replace(receipt(None, NOW + timedelta(hours=hour), "full"), read_as=each)
+        for hour, each in enumerate((here, there, here))
+    ]
+    assert tell(table, copies[0]).whole is Status.LOADED
+    told = tell(table, *copies[:2])
+    assert told.whole is Status.MISSING
+    assert told.instead == (
+        "full: last loaded 2023-03-04 09:00 UTC; "
+        "it was carried with source_table shop.nps, and source_table is now nps"
+    )
+    assert tell(table, *copies).whole is Status.LOADED
+
+    by_id = replace(receipt(None, NOW, "watermark"), cursor_name="id")
+    now = {"cursor": "number", "cursor_kind": Kind.INT64}
+    told = tell(spec(mode="watermark"), by_id, **now)
+    assert told.whole is Status.MISSING
+    assert told.instead.endswith("it was carried by the cursor id, and the cursor is now number")
+    by_number = replace(by_id, cursor_name="number", finished_at=LATER)
+    assert tell(spec(mode="watermark"), by_id, by_number, **now).whole is Status.LOADED
 
 
 def test_first_are_tables_that_failed_as_a_whole_and_then_those_with_failed_days() -> None:
@@ -115,7 +162,7 @@ def test_first_are_tables_that_failed_as_a_whole_and_then_those_with_failed_days
         tell(spec(), *loaded(day)).totals,
         tell(full).totals,
         tell(spec(), failed=failed).totals,
-        tell(full, failed=(failure(day),)).totals,
+        tell(full, failed=(failed_run("full", LATER),)).totals,
     ]
     assert sorted(totals, key=gaps_first) == totals[::-1]
 

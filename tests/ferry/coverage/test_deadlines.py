@@ -21,6 +21,7 @@ from ferry.coverage.deadlines import (
 )
 from ferry.coverage.standings import coverage_of
 from ferry.receipts.failures import Failure
+from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import Receipt, void_receipt
 from ferry.schema import TableName
 from ferry.specs.due_time import due_moment
@@ -175,6 +176,27 @@ class TestArrival:
         old = receipt(day_window(date(2025, 1, 1), BERLIN), utc("2026-11-26T08:00"))
         arrived = self.arrived(spec(mode=mode), old)
         assert arrived == Arrival(False, utc("2026-11-26T08:00"))
+
+    def test_a_copy_of_another_table_than_the_spec_names_now_is_not_there(self) -> None:
+        table = spec(mode="full", source_table="shop.orders")
+        copies = [
+            replace(receipt(None, utc(f"2026-11-26T0{hour}:00"), "full"), read_as=read)
+            for hour, read in (
+                (4, read_as(table, "full", None)),
+                (5, read_as(spec(), "full", None)),
+            )
+        ]
+        assert self.arrived(table, copies[0]).there
+        late = self.arrived(table, *copies)
+        assert not late.there and "source_table is now shop.orders" in late.reason
+
+    @pytest.mark.parametrize(("name", "there"), [("modified", True), ("created_at", False)])
+    def test_a_watermark_by_another_cursor_than_it_has_now_is_not_there(
+        self, name: str, there: bool
+    ) -> None:
+        landed = replace(receipt(None, utc("2026-11-26T05:00"), "watermark"), cursor_name=name)
+        due = deadline(spec(mode="watermark"))
+        assert arrival(due, [landed], coverage_of([], []), "modified").there is there
 
     def test_a_copy_is_there_whatever_has_landed_since(self) -> None:
         copy = receipt(None, utc("2026-11-26T05:00"), "full")
