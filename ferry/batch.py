@@ -222,6 +222,7 @@ class ExtractQuery:
             the cursor, whose order they have no place in, they are refused all the same.
         null_cursors: What becomes of rows with such a cursor: "error" refuses them, "ignore" leaves
             them out.
+        unix_time: Whether the cursor counts Unix time: then 0 is such a cursor, too.
     """
 
     schema: TableSchema
@@ -231,6 +232,7 @@ class ExtractQuery:
     zone: str = "UTC"
     zero_dates: str = "error"
     null_cursors: str = "error"
+    unix_time: bool = False
 
 
 @dataclass(frozen=True)

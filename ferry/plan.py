@@ -215,6 +215,7 @@ def plan_query(
         zone=zone,
         zero_dates=spec.zero_dates,
         null_cursors=spec.null_cursors,
+        unix_time=spec.cursor_unit is not None,
     )
     if window is None:
         watermark = less_lag(watermark, spec.lag, zone, spec.cursor_unit)

@@ -39,6 +39,17 @@ def cursor_bounds(
     return low, high
 
 
+def leaves_zeros_out(query: ExtractQuery, low: CursorValue | None) -> bool:
+    """Whether rows whose cursor is 0 are to be left out, and the lower bound does not do that.
+
+    Args:
+        query: The query.
+        low: Its lower bound, as `cursor_bounds` gives it.
+    """
+    above = isinstance(low, int | Decimal) and low > 0
+    return query.unix_time and query.null_cursors == "ignore" and not above
+
+
 def cursor_bound(  # noqa: PLR0911  # one return for each kind
     value: CursorValue, column: Column, zone: str
 ) -> CursorValue:

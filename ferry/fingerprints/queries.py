@@ -126,6 +126,8 @@ class Side:
         ordering: The column that orders the rows; None if no column does.
         version: The column that tells which version of a row is newer, if it is another one.
         only: A condition that its rows meet; the others are left out.
+        zero_is_none: Whether 0 in the ordering column counts as no value, as of Unix time: such a
+            row is in no range of it.
     """
 
     dialect: FingerprintDialect
@@ -137,6 +139,7 @@ class Side:
     ordering: Column | None = None
     version: Column | None = None
     only: Statement | None = None
+    zero_is_none: bool = False
 
     @classmethod
     def of(
@@ -231,11 +234,14 @@ class Side:
         near = tuple(None if value is None else float(value) for value in rest[: len(self.nearly)])
         present = tuple(int(value) for value in rest[len(self.nearly) :])
         newest = self.version or self.ordering
+        found = as_kind(ordering, self.ordering.type.kind) if self.ordering else None
+        if self.zero_is_none and found == 0:
+            ordering = found = None
         return Row(
             str(key),
             int(number),
             values,
-            as_kind(ordering, self.ordering.type.kind) if self.ordering else None,
+            found,
             as_kind(version if self.version else ordering, newest.type.kind) if newest else None,
             near,
             present,
@@ -322,6 +328,8 @@ class Side:
                 name = self.dialect.ordered(self.ordering)
                 value = self.dialect.bound(bound, self.ordering)
                 conditions.append(Statement(f"{name} {operator} {PARAM}", (value,)))
+        if self.zero_is_none and self.ordering and (part.start, part.end) != (None, None):
+            conditions.append(Statement(f"{self.dialect.ordered(self.ordering)} <> 0"))
         if part.divisor:
             found = self.dialect.modulo(self._key_number(), part.divisor)
             which = ", ".join(str(int(each)) for each in part.remainders)

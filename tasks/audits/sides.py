@@ -169,8 +169,14 @@ def both_sides(spec: TableSpec, source: Source, warehouse: Warehouse) -> Sides:
     dialect = replace(source.fingerprints, algorithm=algorithm, ignored=_ignored(spec, cursor))
     there = replace(warehouse.fingerprints, algorithm=algorithm)
     columns = (pairs, spec.key, cursor.name if cursor else None, spec.version)
-    source_side = Side.of(*columns, dialect, spec.source_name, is_target=False)
-    target_side = Side.of(*columns, there, spec.target, is_target=True)
+    zero_is_none = spec.cursor_unit is not None and spec.null_cursors == "ignore"
+    source_side, target_side = (
+        replace(side, zero_is_none=zero_is_none)
+        for side in (
+            Side.of(*columns, dialect, spec.source_name, is_target=False),
+            Side.of(*columns, there, spec.target, is_target=True),
+        )
+    )
     deleted = None
     applied = find_deleted(spec, schema.columns)
     if applied:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blocks.sources.batches import conform
-from blocks.sources.cursors import cursor_bounds
+from blocks.sources.cursors import cursor_bounds, leaves_zeros_out
 from blocks.sources.mysql.characters import lossy_columns, masks, refuse_lost
 from blocks.sources.mysql.types import (
     ZERO_DATE_TYPES,
@@ -97,6 +97,8 @@ def _bounded(query: ExtractQuery, cursor: Column) -> list[str]:
     ]
     if query.null_cursors == "ignore" and bare_type(cursor) in _IMPOSSIBLE_DATE_TYPES:
         conditions.append(f"{select_expression(cursor)} IS NOT NULL")
+    if leaves_zeros_out(query, low):
+        conditions.append(f"{name} <> 0")
     return conditions or ([f"{name} IS NOT NULL"] if cursor.nullable else [])
 
 

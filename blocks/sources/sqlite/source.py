@@ -16,7 +16,7 @@ from pydantic import Field
 
 from blocks.source import Source
 from blocks.sources.batches import conform
-from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds
+from blocks.sources.cursors import CURSOR_KINDS, cursor_bounds, leaves_zeros_out
 from blocks.sources.names import carried, no_such_column, no_such_table
 from blocks.sources.sqlite.cursors import add_carries, carried_condition
 from blocks.sources.sqlite.errors import ferry_error
@@ -290,6 +290,8 @@ def _select(
         if high is not None:
             conditions.append(f"{quoted(cursor.name)} < ?")
             parameters.append(_day(high, 1) if cursor.type.kind in _TIMES else _stored(high))
+        if leaves_zeros_out(query, low):
+            conditions.append(f"{quoted(cursor.name)} <> 0")
     if cursor is None or cursor.type.kind is Kind.TEXT:
         bounds = (None, None)  # text in the column's own order, which only SQLite knows
     sql = f"SELECT {', '.join(names)} FROM {quoted(query.schema.name.name)}"  # noqa: S608  # quoted

@@ -13,6 +13,7 @@ from ferry.batch import ExtractQuery
 from ferry.errors import DataError, SchemaError
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
+from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_table import sync_table
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("plain_runs")
 NOON = int(datetime(2023, 1, 5, 12, tzinfo=UTC).timestamp())
 DAY = 86_400
 MIDNIGHT = NOON - DAY // 2
+HOUR = 3_600
 UNITS = {"s": ("INT UNSIGNED", 1), "ms": ("BIGINT", 1_000), "us": ("BIGINT UNSIGNED", 1_000_000)}
 ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 WINDOW = {"mode": "window", "key": ["id"], "cursor": "created_at", "insert_rows": 0}
@@ -29,6 +31,8 @@ WINDOW = {"mode": "window", "key": ["id"], "cursor": "created_at", "insert_rows"
 def make(journey: Any, *moments: float, unit: str = "s", **spec: Any) -> None:
     """A table `hits` of these moments, in seconds, numbered from 1."""
     declared, each = UNITS[unit]
+    if min(moments) < 0:
+        declared = "BIGINT"
     if not isinstance(journey.source, MySQLSource):
         declared = "INTEGER"
     journey.sql(f"CREATE TABLE hits (id INT NOT NULL PRIMARY KEY, created_at {declared} NULL)")
@@ -100,16 +104,38 @@ def test_a_table_without_a_key_is_appended_to_and_no_row_doubled(journey: Any):
 
 @pytest.mark.parametrize("mode", ["window", "watermark"])
 def test_rows_without_a_time_are_refused_or_left_behind_as_the_spec_says(journey: Any, mode: str):
-    make(journey, NOON, 0, mode=mode)
-    journey.sql("INSERT INTO hits VALUES (3, NULL)")
-    dates = {"run_date": date(2023, 1, 5)} if mode == "window" else {}
+    make(journey, NOON, 0, HOUR, -HOUR, mode=mode)
+    journey.sql("INSERT INTO hits VALUES (5, NULL)")
+    days = (date(2023, 1, 5), date(1970, 1, 1), date(1969, 12, 31))
+    dates = {"run_date": days[0]} if mode == "window" else {}
     with pytest.raises(DataError, match=r"NULL, 0.* would never be carried") as refused:
         sync_table(table="hits", **dates)
     assert "found 2 rows" in str(refused.value)
 
     journey.write_specs(hits={**WINDOW, "mode": mode, "cursor_unit": "s", "null_cursors": "ignore"})
     assert sync_table(table="hits", **dates).status == "loaded"
-    assert (1,) in journey.target("hits", "id")
+    if mode == "window":
+        assert journey.target("hits", "id") == [(1,)]
+        for day in days:
+            sync_table(table="hits", run_date=day)
+    assert journey.target("hits", "id") == [(1,), (3,), (4,)]
+
+
+def test_rows_that_are_left_behind_without_a_time_are_compared_by_no_day(journey: Any):
+    make(journey, HOUR, 0, 2 * HOUR, null_cursors="ignore")
+    day = {"start_date": date(1970, 1, 1), "end_date": date(1970, 1, 2)}
+    backfill(table="hits", **day)
+
+    def compared() -> str:
+        state = reconcile(table="hits", **day, repair="carry", return_state=True)
+        return str(state.message).partition("hits: ")[2]
+
+    assert compared() == "1 day compared, 2 rows, equal"
+    journey.sql("UPDATE hits SET created_at = 0 WHERE id = 1")
+    assert compared() == "1 day compared, 2 rows, equal, 1 pending"
+    sync_table(table="hits", mode="full")  # which carries rows without a time as well
+    assert compared() == "1 day compared, 1 rows, equal"
+    assert len(journey.target("hits")) == 3
 
 
 @ONE_ROUTE
