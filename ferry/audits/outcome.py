@@ -73,6 +73,8 @@ class AuditedBucket:
         rows: The rows that differ, or are pending.
         unclassified: How many rows are in parts that differ as a whole and are too many to be
             looked at one by one.
+        unclassified_extra: About how many of them the source has no more: the same share as of the
+            rows that were looked at, and no fewer than the target has more of them.
     """
 
     label: str
@@ -81,6 +83,7 @@ class AuditedBucket:
     target: Fingerprint = NOTHING
     rows: tuple[DifferentRow, ...] = ()
     unclassified: int = 0
+    unclassified_extra: int = 0
 
     @property
     def unit(self) -> str:
@@ -159,6 +162,11 @@ class Audit:
     def unclassified(self) -> int:
         """How many rows were too many to be looked at one by one."""
         return sum(bucket.unclassified for bucket in self.buckets)
+
+    @property
+    def unclassified_extra(self) -> int:
+        """About how many of them the source has no more."""
+        return sum(bucket.unclassified_extra for bucket in self.buckets)
 
     @property
     def rows(self) -> int:

@@ -110,16 +110,20 @@ def repair_table(
     kept = [] if spec.mode == "full" or limit >= 100 else _kept(audit)
     repairing = _without(audit, kept)
     to_carry = _windows(spec, repairing, zone)
-    to_take_out = len(repairing.different_rows(Difference.EXTRA)) if removes else 0
+    to_take_out, of_them_estimated = 0, 0
     if to_carry is None:  # a full copy also takes out what the source has no more
         _refuse_partial(spec, audit)
-        to_take_out = len(audit.different_rows(Difference.EXTRA)) + audit.unclassified
+        of_them_estimated = audit.unclassified_extra
+        to_take_out = len(audit.different_rows(Difference.EXTRA)) + of_them_estimated
+    elif removes:
+        to_take_out = len(repairing.different_rows(Difference.EXTRA))
     sides = with_retries(prepare_repair, spec)(
         spec,
         route.source,
         route.warehouse,
         carries=bool(to_carry),
         to_take_out=to_take_out,
+        of_them_estimated=of_them_estimated,
         limit=limit,
         command=command_line(spec, repairing),
     )

@@ -22,7 +22,7 @@ from ferry.audits.classify import (
     same_bucket,
     suspects,
 )
-from ferry.audits.outcome import Audit, AuditedBucket, DifferentRow
+from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.bounded import in_groups
 from ferry.day_ranges import DayRange, split_days
 from ferry.errors import FerryError
@@ -146,26 +146,33 @@ class _Comparison:
         parts = max(1, min(_MOST_PARTS, -(-rows // _ROWS_OF_A_PART)))
         source, target = self._both(lambda end: end.by_key(part(end), parts))
         bucket = replace(bucket, source=_sum(source.values()), target=_sum(target.values()))
-        sizes, left = self._differing(source, target), 0
+        sizes, left, surplus = self._differing(source, target), 0, 0
         while sizes and max(sizes.values()) > 2 * _ROWS_OF_A_PART and parts < _MOST_PARTS**2:
             sizes, more = _first(sizes, _MOST_DIFFERING)
-            left += more
+            left += sum(more.values())
+            surplus += _surplus(more, source, target)
             within, parts = _at_positions(part, parts, list(sizes)), parts * _PARTED_AGAIN
             source, target = self._both(_by_key_within(within, parts))
             sizes = self._differing(source, target)
         found: list[DifferentRow] = []
+        looked_at = 0
         room = min(MOST_ROWS, max(LEAF_ROWS, MOST_IN_ALL - self.looked_at))
         for positions in in_groups(sizes.items(), LEAF_ROWS):
             rows = sum(sizes[position] for position in positions)
             if rows > room:
                 left += rows
+                surplus += _surplus(positions, source, target)
                 continue
             found += self._rows(_at_positions(part, parts, positions))
-            self.looked_at += rows
+            looked_at += rows
             room -= rows
+        self.looked_at += looked_at
+        extra = sum(row.how is Difference.EXTRA for row in found)
+        # Parts are made by digests, so those that were looked at are a fair sample of the others.
+        surplus = max(surplus, -(-left * extra // looked_at) if looked_at else 0)
         if left and self._never_carried(bucket):
             left = 0  # all of its rows are pending, however many were looked at
-        return replace(bucket, rows=tuple(found), unclassified=left)
+        return replace(bucket, rows=tuple(found), unclassified=left, unclassified_extra=surplus)
 
     def _never_carried(self, bucket: AuditedBucket) -> bool:
         """Whether the target has nothing of the bucket, and no run was to carry any of it."""
@@ -235,10 +242,22 @@ class _Comparison:
         return Bucket(NOTHING, ((0, 0.0, 0.0),) * len(side.nearly), (0,) * len(side.presence))
 
 
-def _first(sizes: Mapping[int, int], limit: int) -> tuple[dict[int, int], int]:
-    """The first so many of these positions, and how many rows the others have."""
-    kept = dict(list(sizes.items())[:limit])
-    return kept, sum(sizes.values()) - sum(kept.values())
+def _first(sizes: Mapping[int, int], limit: int) -> tuple[dict[int, int], dict[int, int]]:
+    """The first so many of these positions, and the others."""
+    items = list(sizes.items())
+    return dict(items[:limit]), dict(items[limit:])
+
+
+def _surplus(
+    positions: Iterable[int], source: Mapping[int, Bucket], target: Mapping[int, Bucket]
+) -> int:
+    """How many rows the target has more than the source, in those parts where it has more."""
+    nothing = Bucket()
+    rows = (
+        [side.get(position, nothing).fingerprint.rows for side in (source, target)]
+        for position in positions
+    )
+    return sum(max(0, there - here) for here, there in rows)
 
 
 def _at_positions(

@@ -24,6 +24,7 @@ def prepare_repair(
     *,
     carries: bool,
     to_take_out: int,
+    of_them_estimated: int,
     limit: int,
     command: str,
 ) -> Sides:
@@ -37,6 +38,7 @@ def prepare_repair(
         warehouse: Where the target is.
         carries: Whether windows are to be carried again.
         to_take_out: How many rows the repair is to mark or delete.
+        of_them_estimated: How many of these were not looked at one by one.
         limit: The most percent of the target's rows that may be.
         command: What repairs just the days that differ.
 
@@ -56,12 +58,16 @@ def prepare_repair(
             landed = whose_rows(spec.target, warehouse)
             refuse_rows_of_others(landed, spec, "window", None, key)
         if to_take_out:
-            _refuse_too_many(to_take_out, spec, warehouse, limit, command)
+            found = f"{to_take_out:,} rows"
+            if of_them_estimated:
+                found = f"about {found}, of which {of_them_estimated:,} were not looked at: the "
+                found += "same share as of those that were, or as many as the target has more"
+            _refuse_too_many(to_take_out, found, spec, warehouse, limit, command)
         return sides
 
 
 def _refuse_too_many(
-    rows: int, spec: TableSpec, warehouse: Warehouse, limit: int, command: str
+    rows: int, found: str, spec: TableSpec, warehouse: Warehouse, limit: int, command: str
 ) -> None:
     """Refuse to take out more than a share of the target.
 
@@ -73,7 +79,7 @@ def _refuse_too_many(
         raise RequestError(
             "too many rows of the target are not at the source any more to take them out unasked",
             expected=f"at most {limit} % of {int(there):,} rows (`max_delete_percent`)",
-            found=f"{rows:,} rows",
+            found=found,
             todo="Nothing was changed. If the source is what it should be, raise "
             f"`max_delete_percent` in the table's spec, or for once: {command} --param "
             "max_delete_percent=…",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from flows.backfill_tables import backfill
 from flows.pipeline import repair
 from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
+from tasks.audits import compare
 from tests.harness.plain_runs import pages_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -245,6 +247,41 @@ def test_clocks_that_disagree_make_no_difference(
     journey.sql("INSERT INTO orders VALUES (4, '2023-01-03 19:00:00')")
     journey.sql("INSERT INTO orders VALUES (5, '2023-01-03 17:00:00')")
     assert "1 missing, 1 pending" in str(run(table="orders").message)
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+@pytest.mark.parametrize(
+    ("changes", "refuses"),
+    [
+        (["UPDATE many SET n = n + 1"], False),
+        (["UPDATE many SET n = n + 1", "DELETE FROM many WHERE id % 50 = 0"], False),
+        (["DELETE FROM many WHERE id % 500"], True),
+        (["UPDATE many SET id = id + 100000"], True),
+    ],
+    ids=["all changed", "few gone", "all but emptied", "other keys"],
+)
+def test_a_full_copy_of_a_table_of_which_most_rows_were_not_looked_at_counts_what_is_gone(
+    journey: Any, monkeypatch: pytest.MonkeyPatch, changes: list[str], refuses: bool
+) -> None:
+    for name, rows in (("LEAF_ROWS", 20), ("MOST_ROWS", 200)):
+        monkeypatch.setattr(compare, name, rows)
+    journey.sql("CREATE TABLE many (id INT NOT NULL PRIMARY KEY, n INT)")
+    journey.sql("INSERT INTO many VALUES (?, ?)", [(n, n) for n in range(2_000)])
+    journey.write_specs(many={"mode": "full", "key": ["id"]})
+    sync_table(table="many")
+    before = journey.target("many")
+    for change in changes:
+        journey.sql(change)
+    state = run(table="many", repair="carry")
+    if not refuses:
+        assert state.type is StateType.COMPLETED, state.message
+        assert "compared again: equal" in str(state.message)
+        return
+    assert state.type is StateType.FAILED
+    assert re.search(
+        r"percent`\); found about [12],\d{3} rows, of which 1,\d{3} ", str(state.message)
+    )
+    assert journey.target("many") == before
 
 
 @ONE_ROUTE
