@@ -34,6 +34,7 @@ from tasks.pages.audit import advice, show_audits
 from tasks.step import explains, known, with_retries
 
 MAX_TABLES_AT_ONCE = 4
+NEVER_CARRIED = "no run has carried it yet"
 
 Repair = Literal["none", "carry", "all"]
 LastDays = Annotated[int, Field(ge=1, le=36_500)]
@@ -91,7 +92,7 @@ def reconcile(
     if zone:
         zone_info(zone)
     specs = chosen_specs(load_table_specs(), table)
-    futures: dict[str, PrefectFuture[Audit]] = {}
+    futures: dict[str, PrefectFuture[Audit | None]] = {}
     found, routes = _Found(), Routes()
     for spec in specs:
         name = str(spec.target)
@@ -113,8 +114,11 @@ def reconcile(
             flow_run_id=str(flow_run.id),
             begun_at=datetime.now(UTC),
             whole_without_days=last_days is not None or are_all(table),
+            may_be_new=are_all(table),
         )
-    found.audits, errors = gather(futures)
+    audits, errors = gather(futures)
+    found.audits = {name: audit for name, audit in audits.items() if audit}
+    found.left_out |= {name: NEVER_CARRIED for name, audit in audits.items() if not audit}
     found.failures |= {name: reason_of(error) for name, error in errors.items()}
     for each in found.audits.values():
         get_run_logger().info("%s", each)

@@ -257,6 +257,7 @@ def compare_days(table: str, last_days: str) -> dict[str, float]:
         flow_run_id=str(this_run.id),
         begun_at=datetime.now(UTC),
     )
+    assert audit is not None
     seconds = time.perf_counter() - begun
     wire = _loopback_bytes() - before
     differ = len(audit.different_rows(*DIFFERENCES))

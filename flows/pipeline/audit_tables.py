@@ -49,7 +49,7 @@ def audit_tables(batches: Iterable[Batch], routes: Routes) -> dict[str, Audited]
         routes: The routes of the run's tables.
     """
     chosen = {str(b.target): b for b in batches if b.spec.audit_days and b.window}
-    futures: dict[str, PrefectFuture[Audit]] = {}
+    futures: dict[str, PrefectFuture[Audit | None]] = {}
     done: dict[str, Audited] = {}
     for name, batch in chosen.items():
         try:
@@ -58,10 +58,12 @@ def audit_tables(batches: Iterable[Batch], routes: Routes) -> dict[str, Audited]
             done[name] = Audited(reason=reason_of(known(error, table=name)))
     audits, errors = gather(futures)
     done |= {name: Audited(reason=reason_of(error)) for name, error in errors.items()}
-    return done | {name: _repaired(chosen[name], audit, routes) for name, audit in audits.items()}
+    return done | {
+        name: _repaired(chosen[name], audit, routes) for name, audit in audits.items() if audit
+    }
 
 
-def _submit(batch: Batch, route: Route) -> PrefectFuture[Audit]:
+def _submit(batch: Batch, route: Route) -> PrefectFuture[Audit | None]:
     spec = batch.spec
     assert batch.window is not None
     own = own_window(spec, batch.window, batch.scheduled_start)

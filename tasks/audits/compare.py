@@ -25,7 +25,7 @@ from ferry.audits.classify import (
 from ferry.audits.outcome import Audit, AuditedBucket, Difference, DifferentRow
 from ferry.bounded import in_groups
 from ferry.day_ranges import DayRange, split_days
-from ferry.errors import FerryError
+from ferry.errors import DataError, FerryError, RequestError, SchemaError
 from ferry.fingerprints.canonical import NOTHING, Fingerprint
 from ferry.fingerprints.columns import ComparedBy
 from ferry.fingerprints.queries import Bucket, Part, Row
@@ -61,7 +61,8 @@ T = TypeVar("T")
 def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
     """The table, or these days of it, compared.
 
-    If a side cannot be asked any more after some of it, what was compared stands.
+    If a side cannot be asked any more after some of it, what was compared stands. Rows that cannot
+    be told apart are refused wherever they are found: no other day is repaired then.
 
     Args:
         sides: Both sides.
@@ -69,7 +70,8 @@ def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
         at: When it is compared.
 
     Raises:
-        DataError: The key is not unique on a side. No retry helps.
+        DataError: The key is not unique on a side, or rows have none, with their day. No retry
+            helps.
         ConnectionLostError, BusyError: Nothing was compared; a retry may help.
     """
     audit = Audit(
@@ -88,7 +90,7 @@ def compare(sides: Sides, days: DayRange | None, at: datetime) -> Audit:
         try:
             found += comparison.of_windows(chunk, by_day=unit == "month")
         except FerryError as error:
-            if not found:
+            if not found or isinstance(error, SchemaError | RequestError | DataError):
                 raise
             left = f"from {chunk[0].start.date()} on, {reason_of(error)}"
             return replace(audit, buckets=tuple(found), left=left)
@@ -134,10 +136,14 @@ class _Comparison:
             return end.part(window)
 
         count = max(here.fingerprint.rows, there.fingerprint.rows)
-        if count <= LEAF_ROWS:
-            self.looked_at += count
-            return replace(bucket, rows=tuple(self._rows(part)))
-        return self._by_key(bucket, count, part)
+        try:
+            if count <= LEAF_ROWS:
+                self.looked_at += count
+                return replace(bucket, rows=tuple(self._rows(part)))
+            return self._by_key(bucket, count, part)
+        except FerryError as error:
+            error.at(window=bucket.label)
+            raise
 
     def _by_key(
         self, bucket: AuditedBucket, rows: int, part: Callable[[End], Part]

@@ -24,6 +24,7 @@ from ferry.errors import RequestError
 from ferry.specs.tables import TableSpec
 from tasks.audits.compare import compare
 from tasks.audits.sides import Sides, all_days, both_sides, has_days
+from tasks.landed.history import times_of_receipts
 from tasks.own_tables import make_missing
 from tasks.places.readers import place_among_readers
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
@@ -42,7 +43,8 @@ def compare_table(
     flow_run_id: str,
     begun_at: datetime,
     whole_without_days: bool = False,
-) -> Audit:
+    may_be_new: bool = False,
+) -> Audit | None:
     """The table compared with its source, where their rows are; nothing is changed.
 
     Safe to repeat: it reads, and what it keeps in `ferry.audits` takes the place of what an earlier
@@ -57,6 +59,10 @@ def compare_table(
         flow_run_id: The run, for the record.
         begun_at: When the run came to this step, the same in all attempts at it.
         whole_without_days: Whether a table that takes no days is compared as a whole instead.
+        may_be_new: Whether a table that no run has carried yet is passed over.
+
+    Returns:
+        What was found; None for a table that is passed over.
 
     Raises:
         RequestError: The table has no key or takes no days, or the source no SQL. No retry helps.
@@ -68,6 +74,8 @@ def compare_table(
         error_context(str(spec.target), None, "reconcile"),
         place_among_readers(spec.source, backfill=True),
     ):
+        if may_be_new and _never_carried(spec, warehouse):
+            return None
         sides = both_sides(spec, source, warehouse)
         if days is not None:
             check_ends(days.start, days.end)
@@ -81,6 +89,11 @@ def compare_table(
         audit = compare(sides, days or all_days(sides, zone), datetime.now(UTC))
         record_audit(audit, warehouse, flow_run_id, after=begun_at)
         return audit
+
+
+def _never_carried(spec: TableSpec, warehouse: Warehouse) -> bool:
+    """Whether there is no target, and no receipt that there was one."""
+    return warehouse.describe(spec.target) is None and not times_of_receipts(spec.target, warehouse)
 
 
 @task(name="compare again", task_run_name="compare {audit.table} again", **STEP)

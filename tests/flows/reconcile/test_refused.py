@@ -79,6 +79,16 @@ def test_a_key_that_is_not_unique_on_one_side(shop: Any) -> None:
 
 
 @ONE_ROUTE
+def test_a_key_that_is_not_unique_on_a_day_long_after_others_that_differ(shop: Any) -> None:
+    shop.sql("INSERT INTO orders VALUES (4, 'note 4', '2023-05-10 12:00:00')")
+    backfill(table="orders", start_date=date(2023, 5, 10), end_date=date(2023, 5, 11))
+    in_target(shop, "INSERT INTO {} SELECT * FROM {0} WHERE id = 4".replace("{}", "{0}"))
+    in_target(shop, "UPDATE {} SET note = 'by hand' WHERE id = 1")
+    half_a_year = {"start_date": date(2023, 1, 1), "end_date": date(2023, 6, 1)}
+    refused(shop, "orders 2023-05-10: the key is not unique", **half_a_year)
+
+
+@ONE_ROUTE
 def test_a_column_on_one_side_only(shop: Any) -> None:
     in_target(shop, "ALTER TABLE {} ADD COLUMN own INT")
     shop.sql("ALTER TABLE orders ADD COLUMN more INT")
@@ -286,10 +296,20 @@ def test_a_full_copy_of_a_table_of_which_most_rows_were_not_looked_at_counts_wha
 
 @ONE_ROUTE
 def test_all_tables_leaves_out_what_cannot_be_compared(shop: Any) -> None:
-    shop.write_specs(orders=SPEC, heap={"mode": "full"})
+    new = {**SPEC, "source_table": "orders"}
+    shop.write_specs(orders=SPEC, heap={"mode": "full"}, new=new)
     state = run()
     assert state.type is StateType.COMPLETED, state.message
-    assert "heap is left out: it has no key" in str(state.message)
     (page,) = pages_of(state).values()
-    assert f"{shop.schema}.heap is left out: it has no key" in page
+    for left_out in ("heap is left out: it has no key", "new is left out: no run has carried it"):
+        assert left_out in str(state.message)
+        assert f"{shop.schema}.{left_out}" in page
     assert shop.warehouse.describe(TableName(shop.schema, "heap")) is None
+
+
+@ONE_ROUTE
+def test_all_tables_leaves_out_none_that_was_there(shop: Any) -> None:
+    in_target(shop, "DROP TABLE {}")
+    state = run()
+    assert state.type is StateType.FAILED
+    assert "there is no such table in the warehouse" in str(state.message)
