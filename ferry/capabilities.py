@@ -32,6 +32,7 @@ class Capabilities:
         declares_keys: Whether CREATE TABLE is to name a primary key that the source vouches for:
             the engine does not enforce it, but plans with it.
         max_index_bytes: The most bytes a key can have in an index; 0 where there are no indexes.
+        not_grouped: Kinds that GROUP BY is not known to take.
         pads_text: Whether comparing text ignores trailing blanks, so that equality alone does not
             see a change in them.
         widens_text: Whether a column's VARCHAR length can be raised, and has to be.
@@ -68,6 +69,7 @@ class Capabilities:
     sort_and_dist_keys: bool = False
     declares_keys: bool = False
     max_index_bytes: int = 0
+    not_grouped: frozenset[Kind] = frozenset()
     pads_text: bool = False
     widens_text: bool = False
     alters_types: bool = False

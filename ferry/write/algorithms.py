@@ -19,15 +19,11 @@ from ferry import statements as sql
 from ferry.batch import CursorValue
 from ferry.capabilities import Capabilities
 from ferry.errors import no_window_without_key
-from ferry.schema import Kind
 from ferry.statements import Transaction
 from ferry.write import merge
 from ferry.write.load import Load, Written, insert
 from ferry.write.refusals import no_cursor_in_target, refuse_emptying, refuse_shrinking
 from ferry.write.upsert import upsert
-
-_NOT_GROUPED = (Kind.JSON, Kind.BINARY)
-"""Kinds that not every engine can group by: Redshift groups by no SUPER."""
 
 
 def write(
@@ -95,8 +91,8 @@ def replace_from(
 
     Without `start`, those at or after the batch's lowest cursor: what the target has before it, and
     where the batch is empty all that it has, the source has forgotten. Rows that are there before
-    and after are counted as unchanged, the others as deleted and inserted; where a column's values
-    cannot be grouped, all are.
+    and after are counted as unchanged, the others as deleted and inserted; all are where the
+    warehouse is not known to group by a column's kind.
 
     Raises:
         DataError: The target would shrink by more than it may, or has rows, and none with a cursor:
@@ -118,7 +114,7 @@ def replace_from(
     if load.max_shrink_percent is not None:
         before = int(tx.fetch(sql.count_rows(load.target))[0][0])
     same = 0
-    if not any(column.type.kind in _NOT_GROUPED for column in load.columns):
+    if not any(column.type.kind in capabilities.not_grouped for column in load.columns):
         count = merge.count_equal_rows(
             load.staging, load.target, load.columns, load.cursor, start, capabilities.pads_text
         )

@@ -128,6 +128,7 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
         sort_and_dist_keys=True,
         declares_keys=True,
         digests_bytes=False,  # a text of a value's digits ends at 65,535 bytes
+        not_grouped=frozenset({Kind.JSON, Kind.BINARY}),  # no page of AWS's says that it does
         pads_text=True,
         widens_text=True,
         # "Empty fields for other data types, such as INT, are always loaded with NULL":

@@ -130,10 +130,16 @@ def test_append_shrinks_the_target_by_no_more_than_the_spec_says(engine: Engine)
             replace_from(engine, loaded, 0, CAPABILITIES)
 
 
-def test_append_of_values_that_cannot_be_grouped_counts_all_as_replaced(engine: Engine):
+@pytest.mark.parametrize(
+    ("not_grouped", "counts"),
+    [((), Written(unchanged=1)), ((Kind.JSON,), Written(inserted=1, deleted=1))],
+)
+def test_append_of_values_that_cannot_be_grouped_counts_all_as_replaced(
+    engine: Engine, not_grouped: tuple[Kind, ...], counts: Written
+):
     document = replace(COLUMNS[3], type=DataType(Kind.JSON))
     columns = (*COLUMNS[:3], document, COLUMNS[4])
     engine.put(TARGET, rows := [(1, 0, 6, "{}", None)])
     engine.put(STAGING, rows)
-    landed = replace_from(engine, load(rows, key=(), columns=columns), 6, CAPABILITIES)
-    assert landed == Written(inserted=1, deleted=1)
+    can = replace(CAPABILITIES, not_grouped=frozenset(not_grouped))
+    assert replace_from(engine, load(rows, key=(), columns=columns), 6, can) == counts

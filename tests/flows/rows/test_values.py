@@ -268,6 +268,22 @@ def test_an_empty_binary_value_is_refused_in_csv_and_arrives_by_parquet(journey:
     assert [value if value is None else bytes(value) for _, value in found] == [b"\0", b"", None]
 
 
+@pytest.mark.parametrize("route", ["mysql-folder-postgres", "sqlite-folder-duckdb"], indirect=True)
+def test_a_watermark_without_a_key_counts_json_and_binary_that_are_there_as_unchanged(
+    journey: Any,
+) -> None:
+    journey.sql("CREATE TABLE notes (id INT NOT NULL, note JSON, photo BLOB)")
+    rows = [(1, '{"a": 1}', b"\0"), (2, '{"b": [1]}', b"x"), (2, None, None)]
+    journey.sql("INSERT INTO notes VALUES (?, ?, ?)", rows)
+    journey.write_specs(notes={"mode": "watermark", "cursor": "id", "lag": 9, "insert_rows": 0})
+    sync_table(table="notes")
+    again = sync_table(table="notes")
+    assert (again.changed, again.rows_unchanged) == (0, 3)
+    journey.sql("INSERT INTO notes VALUES (?, ?, ?)", [(2, '{"b": [2]}', b"x")])
+    more = sync_table(table="notes")
+    assert (more.rows_inserted, more.rows_deleted, more.rows_unchanged) == (1, 0, 3)
+
+
 @ON_REDSHIFT
 def test_json_arrives_though_the_spec_says_parquet(journey: Any) -> None:
     """It was refused by COPY, when all rows were read and uploaded."""
