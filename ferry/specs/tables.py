@@ -209,7 +209,7 @@ class TableSpec(BaseModel):
     as_text: tuple[str, ...] = Field(
         default=(),
         description="Columns that become text in the warehouse, exactly as the source writes them: "
-        "JSON, or decimals of more digits than the warehouse has.",
+        "JSON, times of day, or decimals of more digits than the warehouse has.",
     )
     target_only: tuple[str, ...] = Field(
         default=(),

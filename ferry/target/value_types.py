@@ -34,7 +34,7 @@ def carried_as_text(schema: TableSchema, names: Sequence[str]) -> TableSchema:
 
 
 def _text_type(column: Column, table: TableName) -> DataType:
-    if column.type.kind in (Kind.JSON, Kind.TEXT):
+    if column.type.kind in (Kind.JSON, Kind.TEXT, Kind.TIME):
         return DataType(Kind.TEXT, max_bytes=column.type.max_bytes)
     precision = column.type.precision or 0
     if column.type.kind is Kind.DECIMAL and precision > ARROW_DECIMAL_DIGITS:
@@ -42,7 +42,7 @@ def _text_type(column: Column, table: TableName) -> DataType:
     raise SchemaError(
         f"column {column.name!r} does not become text",
         table=str(table),
-        expected=f"JSON, or a decimal of more than {ARROW_DECIMAL_DIGITS} digits",
+        expected=f"JSON, a time of day, or a decimal of more than {ARROW_DECIMAL_DIGITS} digits",
         found=column.native or str(column.type),
         todo="Take it out of `as_text` in the table's spec, or read a view that makes text of it.",
     )

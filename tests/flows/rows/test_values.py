@@ -12,6 +12,7 @@ import pytest
 
 from ferry.errors import DataError
 from ferry.schema import TableName
+from flows.reconcile_tables import reconcile
 from flows.sync_table import sync_table
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -266,6 +267,23 @@ def test_an_empty_binary_value_is_refused_in_csv_and_arrives_by_parquet(journey:
     sync_table(table="photos")
     found = journey.target("photos", '"id", "photo"')
     assert [value if value is None else bytes(value) for _, value in found] == [b"\0", b"", None]
+
+
+@pytest.mark.parametrize("route", ["sqlite-s3-redshift"], indirect=True)
+def test_beside_json_and_times_it_arrives_when_these_go_as_text(journey: Any) -> None:
+    journey.sql("CREATE TABLE photos (id INT PRIMARY KEY, photo BLOB, at TIME, about JSON)")
+    rows = [(1, b"", "12:30", '{"a": 1}'), (2, b"\0", "12:30:00.5", None), (3, None, None, "[]")]
+    journey.sql("INSERT INTO photos VALUES (?, ?, ?, ?)", rows)
+    spec = {"mode": "full", "key": ["id"], "insert_rows": 0, "stage_format": "parquet"}
+    journey.write_specs(photos=spec)
+    with pytest.raises(DataError, match="with `as_text` for columns of json and time"):
+        sync_table(table="photos")
+    journey.write_specs(photos={**spec, "as_text": ["at", "about"]})
+    sync_table(table="photos")
+    found = [(n, p and bytes(p), *more) for n, p, *more in journey.target("photos")]
+    assert found == rows
+    state: Any = reconcile(table="photos", return_state=True)
+    assert "all compared, 3 rows, equal" in str(state.message)
 
 
 @pytest.mark.parametrize("route", ["mysql-folder-postgres", "sqlite-folder-duckdb"], indirect=True)
