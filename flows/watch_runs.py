@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 from prefect import flow
@@ -24,13 +24,16 @@ from ferry.runs.notice import Notice
 from ferry.runs.watch import (
     HEARD_OF,
     HEARTBEAT_SECONDS,
+    LONGEST_LISTENING_SECONDS,
     Ending,
     Observation,
     Patience,
     SeenRun,
     ending_of,
+    is_silent,
     is_suspect,
     late_runs,
+    unjudged_runs,
 )
 from ferry.runs.watch_notice import (
     deaf,
@@ -40,6 +43,7 @@ from ferry.runs.watch_notice import (
     unanswered,
     undecided,
     unheard_of,
+    unjudged_notice,
     worker_back_notice,
 )
 from ferry.runs.window import WINDOW_OF
@@ -69,13 +73,13 @@ NOT_ANSWERED = (PrefectException, httpx.HTTPError)
 FORGETTING_MINUTES = 5
 """In these, of each hour, one run of the watch forgets what nobody asks for any more."""
 
-LONGEST_SECONDS = 240.0
-"""Less than the five minutes until the next run, which begins to listen anew."""
-
 MAX_GAP_SECONDS = 30.0
 """Two looks that are further apart have not listened in between."""
 
-ObserveSeconds = Annotated[float, Field(gt=HEARTBEAT_SECONDS, le=LONGEST_SECONDS - MAX_GAP_SECONDS)]
+LONGEST_SECONDS = LONGEST_LISTENING_SECONDS + MAX_GAP_SECONDS
+"""Less than the five minutes until the next run, which begins to listen anew."""
+
+ObserveSeconds = Annotated[float, Field(gt=HEARTBEAT_SECONDS, le=LONGEST_LISTENING_SECONDS)]
 """Below, a run that lives is ended between two heartbeats; above, none is ever ended."""
 LookSeconds = Annotated[float, Field(ge=0.1, le=MAX_GAP_SECONDS / 3)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -99,7 +103,8 @@ def watch_runs(
     Args:
         silent_seconds: A run without a sign of life for so long is listened to.
         observe_seconds: For so long; then it is ended. Three heartbeats; more than one, and no
-            more than a run of the watch can listen for.
+            more than a run of the watch can listen for. A run whose heartbeats are rarer is waited
+            for, and listened to, for longer.
         pending_seconds: A run that a worker has taken begins within this, or is ended.
         late_seconds: A run that is due is taken within this, or is told of.
         unreported_seconds: A failed run that is older and was not told of, is.
@@ -124,6 +129,13 @@ def watch_runs(
     return report.ended("nothing stands still")
 
 
+class _Doubt(NamedTuple):
+    """What is not decided yet, in a few words, and for how long it is listened to or looked at."""
+
+    words: str
+    seconds: float
+
+
 class _Watch:
     """What one run of the watch does."""
 
@@ -140,14 +152,14 @@ class _Watch:
         max_gap, probe = MAX_GAP_SECONDS, Probe()
         self._silence, self._standstill = Observation(max_gap), Observation(max_gap)
         until, looks, heard, refused = time.monotonic() + LONGEST_SECONDS, 0, True, ""
-        doubts, words = dict[str, float](), dict[str, str]()
+        doubts, since = dict[str, _Doubt](), dict[str, float]()
         while True:
             try:
                 at = time.monotonic()
                 seen = look(self._client, probe, self._patience)
                 looks, heard, refused = looks + 1, seen.heard, seen.refused
-                words = self._judge(seen)
-                doubts = {key: doubts.get(key, at) for key in words}
+                doubts = self._judge(seen)
+                since = {key: since.get(key, at) for key in doubts}
                 if not doubts:
                     return
             except NOT_ANSWERED as error:
@@ -157,16 +169,17 @@ class _Watch:
             if time.monotonic() > until:
                 break
             time.sleep(look_seconds)
-        since = time.monotonic() - self._patience.observe_seconds - max_gap
-        unheard = [words[key] for key, at in doubts.items() if at < since]
+        begun_before = time.monotonic() - max_gap
+        unheard = [each for key, each in doubts.items() if since[key] + each.seconds < begun_before]
         if looks * max_gap < LONGEST_SECONDS:  # too far apart to have listened in between
             self._report.fail("looks", unanswered(looks, LONGEST_SECONDS))
         elif not heard:
             self._report.fail("events", deaf(refused))
         elif unheard:  # so it may be for good
-            self._report.fail("looks", unheard_of(unheard, self._patience.observe_seconds, max_gap))
+            words, seconds = [each.words for each in unheard], max(each.seconds for each in unheard)
+            self._report.fail("looks", unheard_of(words, seconds, max_gap))
         else:  # this came up late
-            self._report.note(undecided(words.values(), LONGEST_SECONDS))
+            self._report.note(undecided([each.words for each in doubts.values()], LONGEST_SECONDS))
 
     def notify_unreported(self, unreported_seconds: float) -> None:
         """Send the messages that neither a run's hook nor the backstop has sent."""
@@ -176,36 +189,42 @@ class _Watch:
             for run in unreported_runs(self._client, NOTIFYING_FLOWS, unreported_seconds):
                 self._notify_of_run(run, wait_seconds=0)  # nobody is sending these any more
 
-    def _judge(self, seen: Look) -> dict[str, str]:
-        """Act on what is decided by what was seen; what is in doubt, by its key, in a few words.
+    def _judge(self, seen: Look) -> dict[str, _Doubt]:
+        """Act on what is decided by what was seen; what is in doubt, by its key.
 
         Whether a run is silent, only heartbeats tell: it counts while what is sent is kept. What
         stands still is read from the server's answers, and is decided by them alone.
         """
         now, patience = datetime.now(UTC), self._patience
-        suspects = {run.id: run for run in seen.runs if is_suspect(run, now, patience)}
-        silent = {key: run.sign for key, run in suspects.items() if run.state in HEARD_OF}
+        runs = {run.id: run for run in seen.runs}
+        suspects = {key: run for key, run in runs.items() if is_suspect(run, now, patience)}
+        silent = _listened_to(seen, now, patience)
         stuck = _stuck(seen, now, patience)
         if silent and not seen.heard:
             stuck[_DEAF] = deaf_notice(seen.refused)
         claims = all_claims(self._client, *_STANDING)
         sent = {key for key, value in claims.items() if value == SENT}
         perhaps = {key for key, value in claims.items() if value == PERHAPS}
-        unsent = {key: notice for key, notice in stuck.items() if key not in sent}
-        stands = {key: run.sign for key, run in suspects.items() if key not in silent}
+        unsent = {
+            key: notice
+            for key, notice in stuck.items()
+            if key not in sent and (seen.heard or not key.startswith(_unjudged("")))
+        }
+        stands = {key: run.sign for key, run in suspects.items() if run.state not in HEARD_OF}
         stands |= dict.fromkeys(unsent, "stuck")
         at = time.monotonic()
         self._silence.saw(at, silent, heard=seen.heard)
         self._standstill.saw(at, stands, heard=True)
-        decided, doubts = set(), dict[str, str]()
+        decided, doubts = set(), dict[str, _Doubt]()
         for observation, signs in ((self._silence, silent), (self._standstill, stands)):
             for key in signs:
-                if observation.silent_for(key) >= patience.observe_seconds:
+                run = runs.get(key)
+                seconds = patience.listening_to(run) if run else patience.observe_seconds
+                if observation.silent_for(key) >= seconds:
                     decided.add(key)
                 elif not observation.was_heard(key):
-                    run = suspects.get(key)
-                    told = f"{run.deployment} {run.name}" if run else unsent[key].subject
-                    doubts[key] = told
+                    words = f"{run.deployment} {run.name}" if run else unsent[key].subject
+                    doubts[key] = _Doubt(words, seconds)
         for key in decided & suspects.keys():
             self._end(suspects[key], ending_of(suspects[key], self._silence, now))
         for key in decided & unsent.keys():
@@ -242,19 +261,32 @@ class _Watch:
         """What was told of and is over may be told anew; of a worker it is told that it is back."""
         back = {_no_worker(pool): worker_back_notice(pool) for pool in seen.pools}
         for key in over:
-            if key.startswith((_no_worker(""), _late(""))) or (key == _DEAF and seen.heard):
+            read = key.startswith((_no_worker(""), _late(""), _unjudged("")))
+            if read or (key == _DEAF and seen.heard):
                 with self._report.telling(key):
                     if notify_over(NoticeClaim(self._client, key), back.get(key), self._slug):
                         self._report.note(f"over: {key.removeprefix(PREFIX)}")
+
+
+def _listened_to(seen: Look, now: datetime, patience: Patience) -> dict[str, str]:
+    """The signs of the silent runs that can be judged; of all of them, while nothing is heard."""
+    return {
+        run.id: run.sign
+        for run in seen.runs
+        if is_silent(run, now, patience) and (patience.can_judge(run) or not seen.heard)
+    }
 
 
 def _stuck(seen: Look, now: datetime, patience: Patience) -> dict[str, Notice]:
     """What stands still, by the name of the claim that it was told."""
     idle = [pool for pool, alive in seen.pools.items() if not alive]
     late = late_runs(seen.runs, idle, now, patience)
-    return {_no_worker(pool): no_worker_notice(pool) for pool in idle} | {
-        _late(each.deployment): late_notice(each, now) for each in late
-    }
+    unjudged = unjudged_runs(seen.runs, now, patience)
+    return (
+        {_no_worker(pool): no_worker_notice(pool) for pool in idle}
+        | {_late(each.deployment): late_notice(each, now) for each in late}
+        | {_unjudged(name): unjudged_notice(name, runs) for name, runs in unjudged.items()}
+    )
 
 
 def _no_worker(pool: str) -> str:
@@ -265,5 +297,11 @@ def _late(deployment: str) -> str:
     return claim_name(f"late_{deployment}")
 
 
+def _unjudged(deployment: str) -> str:
+    return claim_name(f"silent_{deployment}")
+
+
 _DEAF = claim_name("deaf")
-_STANDING = tuple(name.removeprefix(PREFIX) for name in (_no_worker(""), _late(""), _DEAF))
+_STANDING = tuple(
+    name.removeprefix(PREFIX) for name in (_no_worker(""), _late(""), _unjudged(""), _DEAF)
+)

@@ -2,7 +2,9 @@
 
 A clock only says whom to look at. A run is ended when nothing new was heard of it for three
 heartbeats *while the watch was listening*: the server answered all the while, and what the watch
-itself sent came through. So a server that was away, or a clock that was set back, ends nobody.
+itself sent came through. So a server that was away, or a clock that was set back, ends nobody. One
+that sends them more seldom is listened to for one heartbeat, after three that did not come; and one
+that nobody can listen to for so long is not ended: its deployment is told of.
 """
 
 from __future__ import annotations
@@ -18,6 +20,12 @@ WATCHED = "ferry-watched"
 HEARTBEAT_SECONDS = 30
 """How often a run says that it lives; Prefect allows nothing shorter."""
 
+BELATED_SECONDS = 30.0
+"""So much later a heartbeat may be there: its sender finds the server again, which keeps it."""
+
+LONGEST_LISTENING_SECONDS = 210.0
+"""For no longer one run of the watch can listen without a break: then the next one begins anew."""
+
 BUSY_FACTOR = 12
 """A late run whose pool is at work waits for its turn: so many times longer before it is told."""
 
@@ -31,6 +39,9 @@ EndState = Literal["Crashed", "Cancelled"]
 class Patience:
     """How long something may go on before anybody is told.
 
+    What is said of heartbeats is said of runs that send one every 30 s; `silence_of` and
+    `listening_to` say it of a run that sends them more seldom, too.
+
     Attributes:
         silent_seconds: Since the last sign of life of a run, before it is listened to.
         observe_seconds: For which it is then listened to, without a new sign.
@@ -42,6 +53,19 @@ class Patience:
     observe_seconds: float = 3.0 * HEARTBEAT_SECONDS
     pending_seconds: float = 600.0
     late_seconds: float = 1_800.0
+
+    def silence_of(self, run: SeenRun) -> float:
+        """Seconds since its last sign of life, before it counts as silent."""
+        return max(self.silent_seconds, 3 * run.rare_seconds)
+
+    def listening_to(self, run: SeenRun) -> float:
+        """Seconds for which it is listened to, if it is silent: more than one heartbeat."""
+        late = BELATED_SECONDS if run.rare_seconds else 0.0
+        return max(self.observe_seconds, run.rare_seconds + late)
+
+    def can_judge(self, run: SeenRun) -> bool:
+        """Whether its silence tells that it has died: else no run of the watch could ever know."""
+        return run.is_known and self.listening_to(run) <= LONGEST_LISTENING_SECONDS
 
 
 @dataclass(frozen=True)
@@ -59,8 +83,10 @@ class SeenRun:
         due_at: When it was to start.
         sign: Names its newest sign of life: another sign, another name.
         heard_at: When that was, by the clock of whoever gave it.
-        beats: Whether it is known to send heartbeats, and more often than is listened to: of one
-            that does not, silence tells nothing.
+        heartbeat_seconds: Between two of its heartbeats, as somebody says, or as is Prefect's
+            default.
+        is_known: Whether somebody says so, or heartbeats have told: of a run that perhaps sends
+            none, or more seldom, silence tells nothing.
     """
 
     id: str
@@ -73,7 +99,14 @@ class SeenRun:
     due_at: datetime
     sign: str
     heard_at: datetime
-    beats: bool = True
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    is_known: bool = True
+
+    @property
+    def rare_seconds(self) -> float:
+        """Between two of its heartbeats, if they are rarer than what is asked for; else 0."""
+        rare = self.state in HEARD_OF and self.heartbeat_seconds > HEARTBEAT_SECONDS
+        return self.heartbeat_seconds if rare else 0.0
 
 
 @dataclass(frozen=True)
@@ -131,16 +164,21 @@ class Observation:
 
 
 def is_suspect(run: SeenRun, now: datetime, patience: Patience) -> bool:
-    """Whether to listen to the run: nothing is known yet.
-
-    A heartbeat that seems to come from the future is as suspect as an old one: a clock was set.
-    """
+    """Whether to listen to the run: nothing is known yet."""
     if run.state in HEARD_OF:
-        apart = abs((now - run.heard_at).total_seconds())
-        return run.beats and apart > patience.silent_seconds
+        return is_silent(run, now, patience) and patience.can_judge(run)
     if run.state == "PENDING":
         return (now - run.since).total_seconds() > patience.pending_seconds
     return False
+
+
+def is_silent(run: SeenRun, now: datetime, patience: Patience) -> bool:
+    """Whether a run that sends heartbeats in this state was not heard of for long.
+
+    A heartbeat that seems to come from the future is as suspect as an old one: a clock was set.
+    """
+    apart = abs((now - run.heard_at).total_seconds())
+    return run.state in HEARD_OF and apart > patience.silence_of(run)
 
 
 def ending_of(run: SeenRun, observation: Observation, now: datetime) -> Ending:
@@ -165,6 +203,20 @@ def ending_of(run: SeenRun, observation: Observation, now: datetime) -> Ending:
         f"{heard[0].upper()}{heard[1:]}: its process or its machine has died, or does not reach "
         "the server. What had landed is in the receipts; the same run again carries the rest.",
     )
+
+
+def unjudged_runs(
+    runs: Iterable[SeenRun], now: datetime, patience: Patience
+) -> dict[str, list[SeenRun]]:
+    """The silent runs that are never ended, by deployment: no run of the watch could judge them.
+
+    A person who is told of them looks, and cancels what has died.
+    """
+    found: dict[str, list[SeenRun]] = {}
+    for run in runs:
+        if is_silent(run, now, patience) and not patience.can_judge(run):
+            found.setdefault(run.deployment, []).append(run)
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ferry.bounded import MAX_REASONS, first_of
 from ferry.runs.notice import Notice, plain
-from ferry.runs.watch import LateRuns
+from ferry.runs.watch import LateRuns, SeenRun
 
 RUNBOOK = "docs/runbook.md"
 WATCHING = {
@@ -113,6 +113,27 @@ def deaf_notice(refused: str) -> Notice:
         "Ferry: runs are silent, and nobody can know whether they have died",
         f"{why[0].upper()}{why[1:]}\nUntil then no silent run is ended: look whether those that "
         "are Running still live.\n"
+        f"What to look at: {RUNBOOK}, A worker was killed",
+    )
+
+
+def unjudged_notice(deployment: str, runs: Sequence[SeenRun]) -> Notice:
+    """Runs of a deployment are silent, and no run of the watch can listen to them for so long."""
+    first = min(runs, key=lambda run: run.heard_at)
+    others = f", and {len(runs) - 1:,} more" if len(runs) > 1 else ""
+    rare = (
+        f"It says that it lives every {first.heartbeat_seconds:,.0f} s, which is more seldom than "
+        "the watch can listen for."
+        if first.is_known
+        else "Nobody knows how often it says that it lives."
+    )
+    return Notice(
+        f"Ferry: {plain(deployment)} is silent, and nobody can know whether it has died",
+        f"Its run {plain(first.name)}{others}: nothing was heard since {_utc(first.heard_at)}. "
+        f"{rare} It is not ended: look whether it still lives, and cancel it if it does not, as it "
+        "stays Running and may hold the place of the next ones.\n"
+        "Silent runs are ended by the watch if they say so every 30 s: give the deployment the "
+        "environment variable PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 in its job variables.\n"
         f"What to look at: {RUNBOOK}, A worker was killed",
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from math import inf
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -36,7 +36,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from ferry.runs.watch import WATCHED, Patience, SeenRun, is_suspect
+from ferry.runs.watch import WATCHED, Patience, SeenRun, is_silent
 from tasks.runs.own_flows import own_flows, watched_and_others
 from tasks.runs.paging import PAGE, all_pages
 
@@ -47,11 +47,17 @@ FREQUENCIES = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "PREFECT_RUNNER_HEARTBEAT_FRE
 EVENTS = 50
 """The most events that it gives at once."""
 
+CLOSE_SECONDS = 5.0
+"""So much more between two heartbeats is the sender's delay, and not another frequency."""
+
+LAST_BEATS = 10
+"""Of them, two that are as close as Prefect's default tell that a run sends them so often."""
+
 ASKED_OF = timedelta(days=6)
 """So far back, and ahead, as clocks differ: Prefect Cloud gives 14 days at once and keeps some 7.
 
-Of a run that is silent for longer no heartbeat is found: it is judged only where its job variables,
-or those of its deployment or pool, say how often it sends them.
+Of a run that is silent for longer no heartbeat is found: it is ended only where its job variables,
+or those of its deployment or pool, say how often it sends them, and else told of.
 """
 
 EVENTS_SECONDS = 5.0
@@ -124,9 +130,11 @@ def look(client: SyncPrefectClient, probe: Probe, patience: Patience) -> Look:
     for run in begun + late:
         deployment = deployments.get(run.deployment_id) if run.deployment_id else None
         pool, beat = pools.get(run.work_pool_name or ""), beats.get(run.id)
-        one = _seen(run, deployment, deployment_names, beat, pool, patience.observe_seconds)
-        if one.state in ("RUNNING", "CANCELLING") and is_suspect(one, now, patience):
+        one = _seen(run, deployment, deployment_names, beat, pool)
+        if is_silent(one, now, patience):
             one = _with_other_signs(client, one)
+            if heard and not one.is_known:
+                one = replace(one, is_known=_sends_by_default(client, one))
         seen.append(one)
     alive = {name: _has_worker(pool) for name, pool in pools.items()}
     return Look(tuple(seen), alive, heard, refused)
@@ -193,13 +201,12 @@ def _seen(
     names: Mapping[UUID, str],
     beat: dict[str, Any] | None,
     pool: WorkPool | None,
-    observe_seconds: float,
 ) -> SeenRun:
     assert run.state is not None
     since = _plain(run.state.timestamp)
     variables = [run.job_variables, deployment and deployment.job_variables, _defaults_of(pool)]
     said = (_frequency(given, name) for name in FREQUENCIES for given in variables)
-    asked_for = next(filter(None, said), None)
+    asked_for = next((seconds for each in said if (seconds := _seconds(each))), None)
     return SeenRun(
         id=str(run.id),
         name=run.name,
@@ -212,7 +219,8 @@ def _seen(
         # A run that waits for its turn is put into the same state anew every so often.
         sign=beat["id"] if beat else str(run.state.id) if run.state.type in BEGUN else "late",
         heard_at=datetime.fromisoformat(beat["occurred"]) if beat else since,
-        beats=bool(beat or asked_for) and _seconds(asked_for) < observe_seconds,
+        heartbeat_seconds=asked_for or default_seconds(),
+        is_known=asked_for is not None,
     )
 
 
@@ -233,15 +241,20 @@ def _frequency(given: Any, name: str) -> Any:
     return given.get(f"env.{name}")
 
 
-def _seconds(frequency: Any) -> float:
-    """So many seconds between two heartbeats: Prefect's own default where nobody says it.
+def _seconds(frequency: Any) -> float | None:
+    """So many seconds between two heartbeats, if that is what is said."""
+    with suppress(TypeError, ValueError):
+        return float(frequency)
+    return None
+
+
+def default_seconds() -> float:
+    """So many seconds between two heartbeats where nobody says it, by Prefect's own default.
 
     Not what is set here: that is of the watch's own job variables.
     """
     default = type(get_current_settings().flows).model_fields["heartbeat_frequency"].default
-    with suppress(TypeError, ValueError):
-        return float(frequency)
-    return float(default or inf)
+    return float(default or 180)
 
 
 def _defaults_of(pool: WorkPool | None) -> dict[str, Any]:
@@ -270,7 +283,7 @@ def _plain(moment: datetime) -> datetime:
 
 def _heartbeats(client: SyncPrefectClient, run_ids: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
     """The newest heartbeat of each run that has sent one."""
-    resources = {f"prefect.flow-run.{run_id}": run_id for run_id in run_ids}
+    resources = {_resource(run_id): run_id for run_id in run_ids}
     names = list(resources)
     found = {}
     for start in range(0, len(names), EVENTS):
@@ -279,24 +292,53 @@ def _heartbeats(client: SyncPrefectClient, run_ids: Sequence[UUID]) -> dict[UUID
     return found
 
 
+def _sends_by_default(client: SyncPrefectClient, run: SeenRun) -> bool:
+    """Whether two of its last heartbeats were as close as Prefect's default, or closer.
+
+    Nobody says how often it sends them, but perhaps its image does, which is seen nowhere. Only of
+    this attempt: another one begins with one at once, however rare they are. While the server was
+    away some are lost, so one distance that is longer tells nothing.
+    """
+    try:
+        events = _newest_events(client, HEARTBEAT, [_resource(run.id)], each=LAST_BEATS)
+    except (PrefectException, httpx.HTTPError):  # the next look asks again
+        return False
+    moments = sorted(datetime.fromisoformat(event["occurred"]) for event in events)
+    of_this_attempt = [moment for moment in moments if moment >= run.since]
+    closest = default_seconds() + CLOSE_SECONDS
+    return any(
+        (later - moment).total_seconds() <= closest for moment, later in pairwise(of_this_attempt)
+    )
+
+
+def _resource(run_id: UUID | str) -> str:
+    return f"prefect.flow-run.{run_id}"
+
+
 def _newest_events(
-    client: SyncPrefectClient, name: str, resources: list[str]
+    client: SyncPrefectClient, name: str, resources: list[str], each: int = 1
 ) -> list[dict[str, Any]]:
     """The newest event of this name of each resource, as `POST /events/filter` gives them.
 
     Until some days from now: a clock that was set back would hide what came before it.
+
+    Args:
+        client: Asks Prefect's server.
+        name: The events' name.
+        resources: What they are of.
+        each: How many of them are wanted, of one resource alone.
     """
     now = datetime.now(UTC)
     chosen = {
         "event": {"name": [name]},
-        "resource": {"id": resources, "distinct": True},
+        "resource": {"id": resources, "distinct": each == 1},
         "occurred": {
             "since": (now - ASKED_OF).isoformat(),
             "until": (now + ASKED_OF).isoformat(),
         },
         "order": "DESC",
     }
-    asked = {"filter": chosen, "limit": EVENTS}
+    asked = {"filter": chosen, "limit": EVENTS if each == 1 else each}
     response = client.request("POST", "/events/filter", json=asked, timeout=EVENTS_SECONDS)
     response.raise_for_status()
     events: list[dict[str, Any]] = response.json()["events"]

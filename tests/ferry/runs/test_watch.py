@@ -17,8 +17,14 @@ from ferry.runs.watch import (
     ending_of,
     is_suspect,
     late_runs,
+    unjudged_runs,
 )
-from ferry.runs.watch_notice import late_notice, no_worker_notice, nobody_watches_notice
+from ferry.runs.watch_notice import (
+    late_notice,
+    no_worker_notice,
+    nobody_watches_notice,
+    unjudged_notice,
+)
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 PATIENCE = Patience()
@@ -54,7 +60,13 @@ class TestSuspects:
             (run(age=121), True),
             (run("CANCELLING", age=121), True),
             (run(age=-121), True),  # its clock is ahead, or ours was set back
-            (run(age=100_000, beats=False), False),
+            (run(age=100_000, is_known=False), False),
+            (run(age=179, heartbeat_seconds=60), False),
+            (run(age=181, heartbeat_seconds=60), True),
+            (run(age=539, heartbeat_seconds=180), False),
+            (run("CANCELLING", age=541, heartbeat_seconds=180), True),
+            (run(age=100_000, heartbeat_seconds=181), False),  # nobody can listen for so long
+            (run("PENDING", age=601, heartbeat_seconds=600), True),
             (run("PENDING", age=599), False),
             (run("PENDING", age=601), True),
             (run("PENDING", age=-601), False),
@@ -63,6 +75,20 @@ class TestSuspects:
     )
     def test_a_clock_says_only_whom_to_listen_to(self, seen: SeenRun, suspect: bool) -> None:
         assert is_suspect(seen, NOW, PATIENCE) is suspect
+
+    def test_of_whom_nobody_can_judge_it_is_said_once_silent_for_three_heartbeats(self) -> None:
+        silent = run(age=541, is_known=False, heartbeat_seconds=180)
+        rare = run(age=1_801, heartbeat_seconds=600, deployment="sync-all/rare")
+        others = [
+            run(age=1_000),  # which is ended
+            run(age=539, is_known=False, heartbeat_seconds=180),
+            run(age=1_799, heartbeat_seconds=600),
+            run("PENDING", age=5_000, is_known=False),
+        ]
+        found = unjudged_runs([silent, rare, silent, *others], NOW, PATIENCE)
+        assert found == {"sync-all/daily": [silent, silent], "sync-all/rare": [rare]}
+        notice = unjudged_notice("sync-all/daily", [silent, silent])
+        assert "and 1 more: nothing was heard since 2026-11-26 08:50 UTC." in notice.body
 
 
 class TestObservation:
@@ -195,8 +221,8 @@ class World:
 
     HOURS = 6
 
-    def __init__(self, seed: int, runs: int) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, seed: int, runs: int, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        self.random, self.heartbeat_seconds = random.Random(seed), heartbeat_seconds
         length = self.HOURS * 3_600.0
         outages = sorted(
             (start, start + self.random.choice([9, 60, 150, 400, 1_000]))
@@ -219,14 +245,14 @@ class World:
         self.beats[name] = [beat for beat in self.beats[name] if beat < at]
 
     def _beats(self, length: float) -> list[float]:
-        beats, at = [0.0], self.random.uniform(0, HEARTBEAT_SECONDS)
+        beats, at = [0.0], self.random.uniform(0, self.heartbeat_seconds)
         lost = False
         while at < length + 1_000:
             away = self.away(at)
             if not away:
                 beats.append(at + (self.random.uniform(0, 20) if lost else 0))
             lost = away
-            at += HEARTBEAT_SECONDS + self.random.uniform(0, 2)
+            at += self.heartbeat_seconds + self.random.uniform(0, 2)
         return beats
 
     def away(self, at: float) -> bool:
@@ -270,31 +296,43 @@ class World:
                 continue
             newest = bisect_right(beats, at) - 1
             beat = beats[newest]
-            seen = replace(RUNNING, id=name, heard_at=self.wall(beat), sign=str(newest))
+            seen = replace(
+                RUNNING,
+                id=name,
+                heard_at=self.wall(beat),
+                sign=str(newest),
+                heartbeat_seconds=self.heartbeat_seconds,
+            )
             if is_suspect(seen, now, PATIENCE):
                 suspects.append(seen)
                 signs[name] = seen.sign
         observation.saw(at, signs, heard=heard)
         for seen in suspects:
-            if observation.silent_for(seen.id) >= PATIENCE.observe_seconds:
+            if observation.silent_for(seen.id) >= PATIENCE.listening_to(seen):
                 looks = sum(when > self.died.get(seen.id, 0) for when in answered)
                 ended[seen.id] = (at, looks)
         return any(seen.id not in ended and not observation.was_heard(seen.id) for seen in suspects)
 
 
 @pytest.mark.seconds
+@pytest.mark.parametrize("heartbeat_seconds", [HEARTBEAT_SECONDS, 89, 180])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_of_a_thousand_healthy_runs_and_ten_outages_none_is_ended(seed: int) -> None:
-    assert World(seed, runs=1_000).watch() == {}
+def test_of_a_thousand_healthy_runs_and_ten_outages_none_is_ended(
+    seed: int, heartbeat_seconds: float
+) -> None:
+    assert World(seed, 1_000, heartbeat_seconds).watch() == {}
 
 
+@pytest.mark.parametrize(("heartbeat_seconds", "most"), [(HEARTBEAT_SECONDS, 60), (180, 120)])
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_has_died_is_ended_within_a_bounded_number_of_looks(seed: int) -> None:
-    world = World(seed, runs=30)
+def test_whatever_has_died_is_ended_within_a_bounded_number_of_looks(
+    seed: int, heartbeat_seconds: float, most: int
+) -> None:
+    world = World(seed, 30, heartbeat_seconds)
     dead = [f"run {number}" for number in range(10)]
     for name in dead:
         world.kill(name)
     ended = world.watch()
     assert set(ended) == set(dead)
     assert all(at > world.died[name] for name, (at, _) in ended.items())
-    assert max(looks for _, looks in ended.values()) <= 60
+    assert max(looks for _, looks in ended.values()) <= most
