@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -34,7 +35,7 @@ def carry_windows(
     table: str,
     windows: list[tuple[datetime, datetime]],
     zone: str,
-    backfill_run_id: str,
+    backfill_run_id: UUID,
     scheduled_start: datetime,
     max_concurrency: int = 2,
     planned_spec: dict[str, Any] | None = None,
@@ -42,7 +43,8 @@ def carry_windows(
 ) -> Any:
     """Carry a group of a backfill's windows. The flow `backfill` starts it; you need not.
 
-    What the backfill has landed already, here or elsewhere, is not done again.
+    What the backfill has landed already, here or elsewhere, is not done again. It ends when the
+    backfill is cancelled, also where no process of that one is left.
 
     Args:
         table: Name of the table, as in the table specs.
@@ -72,9 +74,9 @@ def carry_windows(
         raise error.at(table=str(spec.target)) from None
     route = load_route(spec)
     once_more = dict.fromkeys(bounded, again)
-    batches = window_batches(spec, bounded, backfill_run_id, scheduled_start, again=once_more)
+    batches = window_batches(spec, bounded, str(backfill_run_id), scheduled_start, again=once_more)
     landed = with_retries(landed_of_run, spec)(
-        backfill_run_id, spec.target, bounded, route.warehouse
+        str(backfill_run_id), spec.target, bounded, route.warehouse
     )
     left = [batch for batch in batches if batch.id not in landed]
     with (
@@ -87,6 +89,7 @@ def carry_windows(
             at_once=max_concurrency,
             report=progress.report,
             give_up=when_refused(),
+            begun_by=backfill_run_id,
         )
     failed = failures_of(outcomes)
     if failed:

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
+from uuid import UUID
 
 from prefect.logging import get_run_logger
 
@@ -86,17 +87,18 @@ def carry_many(
     at_once: int,
     report: Report,
     give_up: GiveUp = never,
+    begun_by: UUID | None = None,
 ) -> list[Outcome]:
     """Carry windows of one table for the current flow run, as `run_windows` does.
 
-    When the run is cancelled, also where nobody is left to end its process, no window begins
-    another step: each has landed as a whole or not at all.
+    When the run is cancelled, or the one that has begun it, also where nobody is left to end its
+    process, no window begins another step: each has landed as a whole or not at all.
 
     Raises:
         Abort: The run is over already, by its state.
     """
     stop = Event()
-    with while_running(stop) as own:
+    with while_running(stop, begun_by) as own:
 
         def look(done: int, failed: int, rows: int) -> None:
             own.raise_if_ended()

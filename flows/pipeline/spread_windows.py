@@ -123,7 +123,8 @@ class Spread:
 
         A run that crashed is begun again; its windows that had landed
         are not done again. When this run is cancelled, so are those under way; not when it was, or
-        is to be, begun once more, for then they are the new attempt's, which finds them.
+        is to be, begun once more, for then they are the new attempt's, which finds them. Where it
+        is cancelled before there is one, they end by themselves.
 
         Raises:
             ConfigurationError: There is no deployment to run.

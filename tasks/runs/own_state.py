@@ -2,7 +2,8 @@
 
 Its worker ends a run that is cancelled. Of a run whose worker is gone nobody does: it would go on
 for hours, while the UI says Cancelled. So does a run that was ended as Crashed though it lives, and
-may have been begun once more elsewhere.
+may have been begun once more elsewhere; and a run that was begun for another one, where that one is
+cancelled while no process of it is left to cancel the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort, PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -31,14 +32,19 @@ TO_COME = (StateType.SCHEDULED, StateType.PENDING)
 class OwnState:
     """Says when the current flow run is not to go on; made inside it, by `while_running`.
 
+    Args:
+        stop: Set once it is not to go on.
+        begun_by: The run that has begun this one and waits for it, if there is one.
+
     Attributes:
         stop: Set once it is not; who works for the run looks at it before each step.
         begun_again: Whether that is because the run goes on elsewhere, as another attempt: what was
             begun for it is then that one's.
     """
 
-    def __init__(self, stop: Event) -> None:
+    def __init__(self, stop: Event, begun_by: UUID | None = None) -> None:
         self.stop = stop
+        self._begun_by = begun_by
         self.begun_again = False
         self._id = flow_run.id
         self._attempt: int | None = None
@@ -57,15 +63,18 @@ class OwnState:
             raise Abort(self._why)
 
     def goes_on(self) -> bool:
-        """Whether the run goes on as another attempt, or is to.
+        """Whether the run goes on as another attempt, or is to, as far as its server knows.
 
-        Its server is asked: whoever evicts a process puts its run off before. One that cannot be
-        asked leaves it at what is known.
+        Whoever evicts a process and puts its run off does that before. Where it is left to the
+        infrastructure to begin the run once more (`relinquish`), the server does not know: the run
+        stays Running, as one that ends for good. A server that cannot be asked leaves it at what is
+        known.
         """
         if self._id and not self.begun_again:
             with suppress(PrefectException, httpx.HTTPError), get_client(sync_client=True) as asked:
-                state = asked.read_flow_run(UUID(str(self._id))).state
-                self.begun_again = state is not None and state.type in TO_COME
+                run = asked.read_flow_run(UUID(str(self._id)))
+                to_come = run.state is not None and run.state.type in TO_COME
+                self.begun_again = to_come or self._is_later(run)
         return self.begun_again
 
     def _watch(self) -> None:
@@ -87,25 +96,42 @@ class OwnState:
             return "it was cancelled"
         if self._attempt is None:  # not what the process was told: an answer may have been lost
             self._attempt = run.run_count
-        if run.run_count > self._attempt:
+        if self._is_later(run):
             self.begun_again = True
             return f"it was begun once more, as attempt {run.run_count}"
-        return f"its state is {state.name}" if state.is_final() else ""
+        if state.is_final():
+            return f"its state is {state.name}"
+        return self._look_at_the_other(client, run)
+
+    def _is_later(self, run: FlowRun) -> bool:
+        """Whether it is another attempt by now than when it was first looked at."""
+        return self._attempt is not None and run.run_count > self._attempt
+
+    def _look_at_the_other(self, client: SyncPrefectClient, run: FlowRun) -> str:
+        """Whether the run that has begun this one is cancelled: then this one is, too."""
+        other = self._begun_by and client.read_flow_run(self._begun_by).state
+        if not other or not (other.is_cancelling() or other.is_cancelled()):
+            return ""
+        why = f"the run that has begun it, {self._begun_by}, was cancelled"
+        client.set_flow_run_state(run.id, Cancelled(message=why))
+        return why
 
 
 @contextmanager
-def while_running(stop: Event) -> Iterator[OwnState]:
+def while_running(stop: Event, begun_by: UUID | None = None) -> Iterator[OwnState]:
     """Set `stop` when the current flow run is not to go on; at the end, leave it at that.
 
     Outside of a flow run there is nothing to look at.
 
     Args:
         stop: What those who work for the run look at.
+        begun_by: The run that has begun this one and waits for it: once that one is cancelled, this
+            one is, too.
 
     Raises:
         Abort: The run's state says that it is over; nothing is written to it any more.
     """
-    own = OwnState(stop)
+    own = OwnState(stop, begun_by)
     # In a copy of the context: a thread without one would start a server of its own.
     thread = Thread(target=copy_context().run, args=(own._watch,), daemon=True)
     if flow_run.id:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import runpy
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 from uuid import UUID
@@ -13,10 +14,11 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
-from prefect.states import Cancelled, Cancelling, Crashed
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
 from ferry.schema import TableName
 from flows.backfill_tables import backfill
+from flows.carry_windows import carry_windows
 from flows.sync_all import sync_all
 from tasks.runs import own_state
 from tests.flows.pipeline import forks
@@ -100,6 +102,31 @@ def test_a_backfill_whose_worker_is_gone_stops_when_it_is_over(
     assert 3 < landed(shop) < DAYS - 200
     assert api.flow_run(run_id).state_type is end
     assert eventually(lambda: any("this run stops" in line for line in api.log(run_id)))
+
+
+def test_a_group_ends_when_its_backfill_is_cancelled_of_which_no_process_is_left(
+    shop: Any, orphan: Any, api: Api
+) -> None:
+    """As of one that was evicted: it waits for its next attempt, and its groups go on."""
+    carry_windows.to_deployment("orphan").apply()
+    waits = api.client.create_flow_run(backfill, state=AwaitingRetry())
+    days = [str((FIRST + timedelta(days=n)).replace(tzinfo=UTC)) for n in range(DAYS + 1)]
+    run_id, process = orphan(
+        "carry-windows/orphan",
+        table="nps",
+        windows=list(pairwise(days)),
+        zone="UTC",
+        backfill_run_id=str(waits.id),
+        scheduled_start=str(datetime.now(UTC)),
+    )
+    assert eventually(lambda: process.exitcode is not None or landed(shop) > 3, 60)
+    api.client.set_flow_run_state(waits.id, Cancelled())
+    process.join(SOON_SECONDS)
+    assert process.exitcode is not None
+    assert 3 < landed(shop) < DAYS - 200
+    ended = api.flow_run(run_id).state
+    assert ended and ended.type is StateType.CANCELLED
+    assert ended.message == f"the run that has begun it, {waits.id}, was cancelled"
 
 
 def test_catching_up_stops_when_it_is_over(shop: Any, orphan: Any, api: Api) -> None:

@@ -30,6 +30,7 @@ from prefect.states import (
 from flows.pipeline import spread_windows
 from flows.pipeline.spread_windows import Group, Spread
 from tasks.runs import own_state
+from tasks.runs.own_state import OwnState
 from tests.harness.api import Api
 
 
@@ -82,18 +83,33 @@ def test_an_old_process_cancels_what_it_began_only_if_the_run_does_not_go_on_els
 
 
 @pytest.mark.parametrize(
-    ("state", "cancelled"),
-    [(AwaitingRetry(), False), (Pending(), False), (Running(), True)],
-    ids=["to be begun again", "taken again", "not to be begun again"],
+    ("state", "looked", "cancelled"),
+    [
+        (AwaitingRetry(), False, False),
+        (Pending(), False, False),
+        (Running(), True, False),
+        (None, True, True),
+    ],
+    ids=["put off", "taken again", "begun again", "left as it was"],
 )
 def test_a_process_that_is_evicted_leaves_what_it_began_to_the_attempt_that_is_to_come(
-    api: Api, monkeypatch: pytest.MonkeyPatch, state: State[Any], cancelled: bool
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    state: State[Any] | None,
+    looked: bool,
+    cancelled: bool,
 ) -> None:
-    """`prefect flow-run execute`, told to end, puts the run off before it ends the process."""
+    """`prefect flow-run execute`, told to end, puts the run off before it ends the process.
+
+    Or leaves it as it was, Running, to be begun again by whoever keeps its container up.
+    """
     begun: list[FlowRun] = []
 
-    def evicted(*_: Any) -> None:
-        api.client.set_flow_run_state(UUID(str(flow_run.id)), state, force=True)
+    def evicted(spread: Spread, waiting: Any, batches: Any, own: OwnState, report: Any) -> None:
+        if looked:  # as it does every few seconds
+            assert not own._look(api.client)
+        if state:
+            api.client.set_flow_run_state(UUID(str(flow_run.id)), state, force=True)
         raise TerminationSignal(signal.SIGTERM)
 
     monkeypatch.setattr(Spread, "_feed", evicted)

@@ -347,7 +347,7 @@ def test_a_table_without_a_key_has_no_windows_whoever_asks(people: Any) -> None:
             table="people",
             windows=windows,
             zone="UTC",
-            backfill_run_id="r",
+            backfill_run_id="8f9d0b0e-6f0f-4c51-8f5d-0a6f5b1d2c3e",
             scheduled_start="2023-02-01T00:00:00+00:00",
         )
     assert people.target("people") == before
