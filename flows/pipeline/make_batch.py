@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -18,16 +19,23 @@ from blocks.warehouse import Warehouse
 from blocks.work_folder import work_folder
 from ferry.batch import Batch
 from ferry.day_ranges import check_start_date
-from ferry.errors import FerryError, RequestError, StoppedError
+from ferry.errors import FerryError, RequestError, StoppedError, is_retriable
 from ferry.plan import choose_window
 from ferry.specs.tables import Mode, TableSpec
 from ferry.windows import check_begun
-from tasks.step import Retries, retried
+from tasks.step import LOOK_SECONDS, Retries, retried
 
 if TYPE_CHECKING:
     from ferry.summaries.specs import SummarySpec
 
 L = TypeVar("L")
+
+REFUSED_SECONDS = 300.0
+"""So long blocks that were not given are not asked for anew.
+
+Each of many tables would wait for them; one that is caught up an hour later finds a server that is
+back.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,31 @@ def load_route(spec: TableSpec) -> Route:
     return Routes().of(spec)
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Why blocks could not be loaded, for those that ask for the same."""
+
+    error: FerryError
+    retries: int
+    until: float
+
+    def stands_for(self, spec: Retries) -> bool:
+        """Whether the table would hear the same; of what may pass, only for a while."""
+        lately = time.monotonic() < self.until and spec.retries <= self.retries
+        return lately or not is_retriable(self.error)
+
+
 class _Shared(Generic[L]):
     """What the tables or summaries of one run share, by the names of its blocks.
 
-    Each is loaded once. Where it cannot be, that stands for all that ask for the same: each would
-    wait anew for a server that gives nothing.
+    Each is loaded once. Where it cannot be, that stands for some minutes for all that ask for the
+    same no more often: each would wait anew for a server that gives nothing.
     """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, ...], L | FerryError] = {}
-        self._lock = threading.Lock()
+        self._found: dict[tuple[str, ...], L] = {}
+        self._refused: dict[tuple[str, ...], _Refused] = {}
+        self._locks: dict[tuple[str, ...], threading.Lock] = {}
 
     def _of(
         self,
@@ -71,24 +94,38 @@ class _Shared(Generic[L]):
             if stop and stop.is_set():
                 raise StoppedError("stopped while its blocks were waited for")
 
-        with self._lock:
-            if names not in self._found:
-                try:
-                    self._found[names] = retried(load, spec, go_on)(*names)
-                except FerryError as error:
-                    self._found[names] = error
-            found = self._found[names]
-        if isinstance(found, FerryError):
-            # Each table says of its own that it happened there.
-            raise copy(found) from found.__cause__
-        return found
+        if names in self._found:
+            return self._found[names]
+        lock = self._locks.setdefault(names, threading.Lock())
+        while not lock.acquire(timeout=LOOK_SECONDS):  # another table waits for them
+            go_on()
+        try:
+            return self._loaded(retried(load, spec, go_on), names, spec)
+        finally:
+            lock.release()
+
+    def _loaded(self, load: Callable[..., L], names: tuple[str, ...], spec: Retries) -> L:
+        """The one that was found meanwhile, or is now."""
+        if names in self._found:
+            return self._found[names]
+        refused = self._refused.get(names)
+        if refused is None or not refused.stands_for(spec):
+            try:
+                return self._found.setdefault(names, load(*names))
+            except StoppedError:
+                raise
+            except FerryError as error:
+                until = time.monotonic() + REFUSED_SECONDS
+                refused = self._refused[names] = _Refused(error, spec.retries, until)
+        # Each table says of its own that it happened there.
+        raise copy(refused.error) from refused.error.__cause__
 
 
 class Routes(_Shared[Route]):
     """Routes that the tables of one run share: each is loaded once."""
 
     def of(self, spec: TableSpec, stop: threading.Event | None = None) -> Route:
-        """The table's, asked for once more as often as the first spec says that needs it.
+        """The table's, asked for once more as often as the spec says of retries.
 
         Args:
             spec: The table's spec.
@@ -96,8 +133,8 @@ class Routes(_Shared[Route]):
 
         Raises:
             ConfigurationError: A block is missing, or Prefect's server is of another version.
-            AccessError, ConnectionLostError: Prefect's server does not give them, or has not when
-                the run asked for them before.
+            AccessError, ConnectionLostError: Prefect's server does not give them, or has not
+                when the run asked for them as often some minutes before.
             StoppedError: `stop` was set meanwhile.
         """
         names = (spec.source, spec.stage, spec.warehouse)
@@ -106,10 +143,7 @@ class Routes(_Shared[Route]):
     @property
     def warehouses(self) -> list[Warehouse]:
         """Those of the routes that were loaded, each once."""
-        with self._lock:
-            found = self._found.items()
-            routes = {names[2]: each for names, each in found if isinstance(each, Route)}
-        return [route.warehouse for route in routes.values()]
+        return list({names[2]: route.warehouse for names, route in [*self._found.items()]}.values())
 
 
 class Warehouses(_Shared[Warehouse]):

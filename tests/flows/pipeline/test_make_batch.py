@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Event
+import time
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from prefect.logging import disable_run_logger
 from ferry.errors import AccessError, ConnectionLostError, FerryError, StoppedError
 from ferry.specs.tables import TableSpec
 from flows.pipeline import make_batch
+from tests.harness.api import eventually
 
 SPEC = TableSpec(name="orders", source="shop", mode="full", retries=2, retry_delay_seconds=0)
 
@@ -68,6 +70,72 @@ def test_blocks_that_are_not_given_are_waited_for_once_in_a_run(
             routes.of(SPEC.model_copy(update={"source": "another"}))
     assert blocks.asked == 2 * (1 + SPEC.retries)
     assert routes.warehouses == []
+
+
+def test_a_table_that_is_to_be_tried_again_does_not_fail_by_one_that_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks, routes = Blocks(ConnectionLostError("away"), 2), make_batch.Routes()
+    monkeypatch.setattr(make_batch, "load_blocks", blocks)
+    never = SPEC.model_copy(update={"name": "visits", "retries": 0})
+    with disable_run_logger():
+        with pytest.raises(ConnectionLostError):
+            routes.of(never)
+        assert routes.of(SPEC).warehouse == SPEC.warehouse
+        assert routes.of(never).warehouse == SPEC.warehouse
+    assert blocks.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"), [(ConnectionLostError("away"), 2), (AccessError("refused"), 1)]
+)
+def test_blocks_are_asked_for_anew_some_minutes_after_what_passes(
+    monkeypatch: pytest.MonkeyPatch, error: FerryError, asked: int
+) -> None:
+    """As by a table that is caught up when all the others are carried."""
+    blocks, routes = Blocks(error, 100), make_batch.Routes()
+    monkeypatch.setattr(make_batch, "load_blocks", blocks)
+    monkeypatch.setattr(make_batch, "REFUSED_SECONDS", 0.3)
+    once = SPEC.model_copy(update={"retries": 0})
+    with disable_run_logger():
+        for pause in (0, 0, 0.4):
+            time.sleep(pause)
+            with pytest.raises(type(error)):
+                routes.of(once)
+    assert blocks.asked == asked
+
+
+def test_while_blocks_are_waited_for_others_go_on_and_a_run_that_is_stopped_waits_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One table waits for an hour; one has its blocks, one has others, one is stopped."""
+    away, stop, ended = Blocks(ConnectionLostError("away"), 100), Event(), list[FerryError]()
+    routes = make_batch.Routes()
+    slow = SPEC.model_copy(update={"source": "away", "retry_delay_seconds": 3_600})
+    monkeypatch.setattr(
+        make_batch, "load_blocks", lambda *names: away() if "away" in names else names
+    )
+
+    def wait() -> None:
+        with pytest.raises(StoppedError) as caught:
+            routes.of(slow, stop)
+        ended.append(caught.value)
+
+    waiting = [Thread(target=wait) for _ in range(2)]
+    with disable_run_logger():
+        routes.of(SPEC)
+        for thread in waiting:
+            thread.start()
+        try:
+            assert eventually(lambda: away.asked, 10)
+            assert routes.of(SPEC).source == SPEC.source
+            assert routes.of(SPEC.model_copy(update={"source": "another"})).source == "another"
+            assert routes.warehouses == [SPEC.warehouse]
+        finally:
+            stop.set()
+            for thread in waiting:
+                thread.join(10)
+    assert len(ended) == 2
 
 
 def test_a_warehouse_that_is_not_given_is_waited_for_once_in_a_run(
