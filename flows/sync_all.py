@@ -154,9 +154,7 @@ def sync_all(
     late = failures_of(outcomes)
     if failures or late:
         counts = [f"{len(failures)} of {len(due)} tables failed"] if failures else []
-        many = windows_of(late)
-        past = f"{many:,} past window(s)" if many else "past windows"
-        counts += [f"{past} could not be caught up"] if late else []
+        counts += [f"{_past(late)} could not be caught up"] if late else []
         behind = len(published.failures)
         counts += [f"{behind} summaries are not up to date"] if behind else []
         kinds = (failures.values(), published.failures.values())
@@ -171,6 +169,15 @@ def sync_all(
     ]
     parts += first_of((each.line for each in audited.values() if each.line), MAX_REASONS)
     return published.after("; ".join(parts), receipts)
+
+
+def _past(late: Sequence[Outcome]) -> str:
+    """How much could not be caught up; of a table that failed as a whole, no windows are known."""
+    many, tables = windows_of(late), sum(not each.windows for each in late)
+    whole = f"{tables:,} table" + ("" if tables == 1 else "s")
+    if not many:
+        return f"past windows of {whole}"
+    return f"{many:,} past window(s)" + (f", and those of {whole}," if tables else "")
 
 
 def due_tables(specs: dict[str, TableSpec], every: Every) -> list[TableSpec]:

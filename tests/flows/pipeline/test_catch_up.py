@@ -125,6 +125,24 @@ def test_a_past_day_that_fails_stops_no_other_is_named_and_caught_up_later(shop:
 
 
 @ONE_ROUTE
+def test_a_table_whose_past_days_all_cannot_be_planned_is_counted_beside_a_day_that_fails(
+    shop: Any,
+) -> None:
+    shop.sql("CREATE TABLE odd AS SELECT * FROM orders WHERE id < 3")
+    shop.sql("INSERT INTO odd VALUES (20, 20, NULL)")  # which no window would take
+    shop.write_specs(orders=CATCH_UP, odd=CATCH_UP)
+
+    def head() -> str:
+        return (run_at(sync_all, morning(5)).message or "").splitlines()[0]
+
+    one, of_table = "1 of 2 tables failed and ", "past windows of 1 table could not be caught up:"
+    assert head() == one + of_table
+    shop.sql("UPDATE orders SET code = NULL, modified = '2023-01-02 03:00:00' WHERE id = 4")
+    shop.warehouse.execute(f"DELETE FROM ferry.receipts WHERE table_name = '{shop.schema}.orders'")
+    assert head() == one + "1 past window(s), and those of 1 table, could not be caught up:"
+
+
+@ONE_ROUTE
 def test_a_retry_carries_a_day_once_more_that_has_failed_since_it_was_caught_up(
     shop: Any, api: Api
 ) -> None:
