@@ -147,8 +147,9 @@ def _without_the_claim(log: Log) -> Iterator[None]:
 
 def _dropped(run: FlowRun, state: State[Any]) -> str:
     return (
-        f"Prefect's server cancelled it as it was to begin: {state.message}. This attempt has "
-        f"carried nothing. This carries the same dates: prefect flow-run retry {run.id}"
+        "Prefect's server cancelled it as it was to begin: "
+        f"{(state.message or '').rstrip('.')}. This attempt has carried nothing. "
+        f"This carries the same dates: prefect flow-run retry {run.id}"
     )
 
 

@@ -108,6 +108,7 @@ def test_a_run_that_its_deployment_s_own_limit_drops_is_told_of(api: Api) -> Non
 
     found = [each.id for each in unreported_runs(api.client, [NAME], older_than_seconds=-5)]
     assert new.id in found
+    assert ": Deployment concurrency limit reached. This attempt" in notify._dropped(new, state)
 
 
 POLICY = "server/orchestration/core_policy.py"
