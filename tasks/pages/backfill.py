@@ -59,7 +59,7 @@ def show_carried(
 
     Args:
         lines: What was carried, a line for each table, and what else is to be told.
-        failures: The windows that did not arrive.
+        failures: The windows that did not arrive, or the table, where it failed though they did.
         unplanned: Tables whose planning failed, with the reason.
     """
     entries = [f"- {line}" for line in lines]
@@ -68,7 +68,10 @@ def show_carried(
     ]
     markdown = "\n".join(first_of(entries, MAX_ROWS, "- and {:,} more"))
     if failures:
-        rows = (f"| {each.table} | {each.window} | {short(each.reason)} |" for each in failures)
+        rows = (
+            f"| {each.table} | {each.window or 'the table'} | {short(each.reason)} |"
+            for each in failures
+        )
         markdown += "\n\n| table | window | why it failed |\n| --- | --- | --- |\n" + "\n".join(
             first_of(rows, MAX_ROWS, "| and {:,} more | | |")
         )

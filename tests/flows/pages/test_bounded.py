@@ -91,6 +91,15 @@ def test_a_backfill_of_which_all_windows_fail(
     assert rest.startswith("2000-01-01") and "it does not fit" in rest
 
 
+def test_a_table_that_fails_though_all_its_windows_have_landed_is_named_in_their_place(
+    pages: list[str],
+) -> None:
+    failed = Outcome("raw_data.t", None, reason="it is away", windows=0)
+    with disable_run_logger():
+        backfill_page.show_carried([], [failed], {})
+    assert pages[0].splitlines()[-1] == "| raw_data.t | the table | it is away |"
+
+
 def test_the_plan_of_a_backfill_of_many_windows_and_tables(pages: list[str]) -> None:
     windows = tuple(
         PlannedWindow(window(n), skipped="loaded" if n % 2 else "") for n in range(MANY // 10)
