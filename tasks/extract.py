@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -42,9 +41,6 @@ from tasks.places.readers import more_places, place_among_readers
 from tasks.plan_batch import describe_source
 from tasks.staged_pieces import StagedPieces, staged_pieces
 from tasks.step import STEP, explains, located, log_step
-
-QUICK_SECONDS = 1.0
-"""A read that found nothing in less has waited for no ALTER."""
 
 
 @task(name="extract", task_run_name="extract {batch}", **STEP)
@@ -123,20 +119,19 @@ def _unaltered(reading: Reading, look: Callable[[], None]) -> Iterator[pa.Record
     """The batches, if they are of the table that was looked at before they were asked for.
 
     Looked at again as soon as all connections read, since from then on an ALTER waits for them; and
-    of nothing at all only where that took its time, so that an empty window costs no look.
+    where nothing was found, which may be so of another table alone.
 
     Args:
         reading: What is read.
         look: Raises where the table is another one.
     """
-    began, looked, empty = time.monotonic(), False, True
+    looked = False
     for batch in reading.batches:
-        empty = False
         if reading.begun and not looked:
             look()
             looked = True
         yield batch
-    if not looked and not (empty and time.monotonic() - began < QUICK_SECONDS):
+    if not looked:
         look()
 
 

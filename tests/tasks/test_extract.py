@@ -12,9 +12,8 @@ from tasks import extract
 BATCH = pa.record_batch({"id": [1]})
 
 
-def looks(monkeypatch: pytest.MonkeyPatch, *begun: bool, quick_seconds: float = 60.0) -> list[int]:
+def looks(*begun: bool) -> list[int]:
     """After how many batches it looks, where all have begun, or have not, with each of them."""
-    monkeypatch.setattr(extract, "QUICK_SECONDS", quick_seconds)
     reading, given = Reading(iter(())), 0
 
     def batches() -> object:
@@ -29,15 +28,14 @@ def looks(monkeypatch: pytest.MonkeyPatch, *begun: bool, quick_seconds: float = 
     return looked
 
 
-def test_it_looks_once_as_soon_as_all_connections_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert looks(monkeypatch, True, True, True) == [1]
-    assert looks(monkeypatch, False, False, True, True) == [3]
-    assert looks(monkeypatch, False, False) == [2]
+def test_it_looks_once_as_soon_as_all_connections_read() -> None:
+    assert looks(True, True, True) == [1]
+    assert looks(False, False, True, True) == [3]
+    assert looks(False, False) == [2]
 
 
-def test_of_nothing_it_looks_only_where_that_took_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert looks(monkeypatch) == []
-    assert looks(monkeypatch, quick_seconds=0.0) == [0]
+def test_it_looks_where_there_is_nothing_to_read() -> None:
+    assert looks() == [0]
 
 
 def test_rows_of_another_table_are_not_handed_on() -> None:

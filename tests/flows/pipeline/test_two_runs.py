@@ -168,6 +168,19 @@ def test_a_table_that_is_altered_behind_the_look_at_it_is_planned_again(
     assert caplog.text.count("is read again") == 1
 
 
+@pytest.mark.parametrize("route", [MYSQL], indirect=True)
+def test_a_window_in_which_an_altered_table_has_nothing_is_planned_again(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the bounds of the cursor's old type it has no row, and landed as loaded without any."""
+    shop.write_specs(orders={**SPEC, "zone": "Asia/Seoul"})
+    shop.sql("UPDATE orders SET note = 'new', modified = '2023-01-01 20:00:00'")
+    timestamp = "ALTER TABLE orders MODIFY modified TIMESTAMP NULL"  # 5:00 of the next day in Seoul
+    behind_the_look(monkeypatch, lambda: shop.sql(timestamp))
+    with pytest.raises(SchemaError, match="modified is timestamptz in the source"):
+        sync_table(table="orders", **SECOND)
+
+
 def behind_the_look(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
     """It happens once, between extract's look at the source's table and its SELECT."""
     watch, left = extract.watch_cursor, [then]
