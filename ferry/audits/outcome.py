@@ -112,7 +112,8 @@ class AuditedBucket:
     def loses_all(self) -> bool:
         """Whether all rows that the target has are gone at the source, or older there.
 
-        Where the source shows none but older versions, it may be one that was restored.
+        Where the source shows none but older versions, it may be one that was restored. Rows that
+        were too many to be looked at count as those that were: perhaps the source has some of them.
         """
         others = [row for row in self.rows if row.how is not Difference.EXTRA]
         if not self.rows or (others and self.source.rows):

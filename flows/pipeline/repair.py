@@ -190,12 +190,15 @@ def _not_emptied(spec: TableSpec, audit: Audit, kept: Sequence[AuditedBucket]) -
     nobody would carry them again.
     """
     rows = sum(bucket.target.rows for bucket in kept)
+    # The source has some of a day of which too much differs to be looked at row by row.
+    partly = any(bucket.unclassified and bucket.source.rows for bucket in kept)
+    nothing = "none of the rows that were looked at" if partly else "nothing"
     labels = ", ".join(first_of([bucket.label for bucket in kept], MAX_DAYS))
     again = command_line(spec, replace(audit, buckets=tuple(kept)))
     return RequestError(
         "days of the target would lose all their rows unasked, or get older versions, and are left",
         expected="some rows of each day at the source, or `max_delete_percent` of 100",
-        found=f"nothing at the source of {labels}, of which the target has {rows:,} rows",
+        found=f"{nothing} at the source of {labels}, of which the target has {rows:,} rows",
         todo="Look whether the source is what it should be: its replica may lag, a partition be "
         "about to be filled again. If these rows are deleted for good: "
         f"{again} --param max_delete_percent=100",

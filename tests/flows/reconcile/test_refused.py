@@ -313,3 +313,18 @@ def test_all_tables_leaves_out_none_that_was_there(shop: Any) -> None:
     state = run()
     assert state.type is StateType.FAILED
     assert "there is no such table in the warehouse" in str(state.message)
+
+
+@ONE_ROUTE
+def test_a_day_is_not_said_to_be_gone_of_which_only_a_part_was_looked_at(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the source has a row of it, among those that were too many to look at."""
+    for name in ("LEAF_ROWS", "MOST_ROWS", "_ROWS_OF_A_PART"):
+        monkeypatch.setattr(compare, name, 1)
+    in_target(shop, "UPDATE {} SET note = 'other' WHERE id = 2")
+    for more in range(20, 26):
+        in_target(shop, f"INSERT INTO {{0}} SELECT {more}, note, modified FROM {{0}} WHERE id = 2")
+    shop.write_specs(orders={**SPEC, "hard_deletes": "delete", "max_delete_percent": 99})
+    found = "found none of the rows that were looked at at the source of 2023-01-02"
+    refused(shop, found, **DAYS)
