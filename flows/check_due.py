@@ -158,7 +158,7 @@ class _Check:
                     self._log.info("%s is not judged just now: %s", spec.target, error)
                     return
         except Exception as error:  # noqa: BLE001  # whatever it is, the others are judged
-            answers = _answers(spec.warehouse)
+            answers = self._answers(spec.warehouse)
             self._cannot_ask(str(spec.target) if answers else spec.warehouse, error)
             return
         self._answered |= {spec.warehouse, str(spec.target)}
@@ -172,6 +172,16 @@ class _Check:
         if name not in self._warehouses:
             self._warehouses[name] = _impatient(load_warehouse(name))
         return self._warehouses[name]
+
+    def _answers(self, name: str) -> bool:
+        """Whether the warehouse can be asked for receipts: then it is one table that cannot."""
+        try:
+            self._warehouse(name).fetch(any_row(RECEIPTS))
+        except SchemaError:  # nothing has landed yet
+            return True
+        except Exception:  # noqa: BLE001  # whatever it is, it is told of what failed first
+            return False
+        return True
 
     def _asked_twice(self, spec: TableSpec) -> History:
         """What the receipts say; a connection that was just lost is no reason for a message.
@@ -236,17 +246,6 @@ def _impatient(warehouse: Warehouse) -> Warehouse:
     if TIME_LIMIT not in type(warehouse).model_fields:
         return warehouse
     return warehouse.model_copy(update={TIME_LIMIT: LOCK_SECONDS})
-
-
-def _answers(warehouse: str) -> bool:
-    """Whether the warehouse can be asked for receipts: then it is one table that cannot."""
-    try:
-        _impatient(load_warehouse(warehouse)).fetch(any_row(RECEIPTS))
-    except SchemaError:  # nothing has landed yet
-        return True
-    except Exception:  # noqa: BLE001  # whatever it is, it is told of what failed first
-        return False
-    return True
 
 
 def _unjudged(what: str) -> str:
