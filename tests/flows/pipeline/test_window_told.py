@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect import Flow
 
+from ferry.errors import RequestError
 from ferry.lookback import own_window
 from ferry.plan import choose_window
 from ferry.runs.window import window_text
@@ -32,10 +33,14 @@ CHOSEN = [(flow, given) for flow, given, _ in TOLD if flow in FLOWS]
 
 
 def chosen(flow: str, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The windows that a run of the flow chooses, as people say them; it carries none of them."""
-    found: set[str] = set()
+    """The windows that a run of the flow chooses, as people say them; it carries none of them.
+
+    That is all by which it fails, each of its tables by it.
+    """
+    found, tables = set[str](), list[str]()
 
     def choose(spec: TableSpec, **asked: Any) -> Any:
+        tables.append(spec.name)
         mode, window = choose_window(spec, **asked)
         if flow == "update-symbols":
             assert window
@@ -44,11 +49,13 @@ def chosen(flow: str, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) ->
             found.add(str(own_window(spec, window, asked["scheduled_start"])))
         elif flow == "sync-table":
             found.add(mode)
-        raise RuntimeError("nothing is carried")
+        raise RequestError("nothing is carried")
 
     monkeypatch.setattr(make_batch, "choose_window", choose)
     monkeypatch.setattr(modules[FLOWS[flow].fn.__module__], "load_table_specs", specs)
-    assert run_at(FLOWS[flow], START, **given).is_failed()
+    state = run_at(FLOWS[flow], START, **given)
+    assert state.is_failed()
+    assert (state.message or "").count("nothing is carried") == len(tables) > 0
     return found
 
 
@@ -65,4 +72,5 @@ def test_the_window_that_is_told_is_the_one_that_the_flow_carries(
     if len(carried) == 1:
         assert {told} == carried
     else:
+        assert len(carried) > 1 or (given["tables"], carried) == (["orders"], set())
         assert told == (" to ".join(HOUR.values()) if "window_start" in given else None)
