@@ -23,7 +23,12 @@ from tests.harness.embedded import (
     mark_embedded,
     refuse_outside,
 )
-from tests.harness.shared import forget_settings, keep_files_in_memory, trust_one_authority
+from tests.harness.shared import (
+    forget_settings,
+    keep_files_in_memory,
+    look_at_no_home,
+    trust_one_authority,
+)
 
 if TYPE_CHECKING:  # unit tests of ferry/ need nothing but Python
     from pymysql import Connection
@@ -46,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     choose_examples(config)
     forget_settings(os.environ)
     keep_files_in_memory()
+    look_at_no_home()
     trust_one_authority()
 
 

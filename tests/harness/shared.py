@@ -24,7 +24,7 @@ _IN_MEMORY = Path("/dev/shm")  # Linux's folder for it
 _NEEDED_BYTES = 8 << 30
 """What the servers and tests of a run put there, 3 GB, with plenty left for everything else."""
 
-_FORGOTTEN = ("FERRY_", "PREFECT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_FORGOTTEN = ("FERRY_", "PREFECT_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "AWS_", "PG")
 _NOT_FORGOTTEN = {*ELSEWHERE, "PREFECT_SERVER_ANALYTICS_ENABLED"}
 
 WITHOUT_SERVICES = {
@@ -41,9 +41,10 @@ WITHOUT_SERVICES = {
 
 
 def forget_settings(environment: MutableMapping[str, str]) -> None:
-    """Take out what this machine is set up for: a Prefect server, table specs, webhooks, a proxy.
+    """Take out what this machine is set up for: a server of Prefect's, table specs, a proxy, keys.
 
-    The first process of a run does it for all.
+    The first process of a run does it for all. Prefect still reads `.env` and `prefect.toml` of the
+    folder that the tests run in, and libpq its files at home.
     """
     if "PYTEST_XDIST_WORKER" in environment:
         return
@@ -61,6 +62,24 @@ def keep_files_in_memory() -> None:
     if "TMPDIR" in os.environ or not _has_room():
         return
     os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
+
+
+def look_at_no_home() -> None:
+    """Let Prefect, and AWS's clients, look for their files in places that are the run's.
+
+    Else they find a person's profiles and keys, and leave results there. It comes before Prefect is
+    imported; the first process of a run does it for all.
+    """
+    if "PREFECT_HOME" in os.environ:
+        return
+    folder = tempfile.mkdtemp(prefix="ferry-home-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    nothing = f"{folder}/nothing"
+    os.environ |= {
+        "PREFECT_HOME": folder,
+        "AWS_CONFIG_FILE": nothing,
+        "AWS_SHARED_CREDENTIALS_FILE": nothing,
+    }
 
 
 def trust_one_authority() -> None:
