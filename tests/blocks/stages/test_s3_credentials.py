@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
@@ -24,13 +23,6 @@ from deployments.local.servers import S3
 from ferry.batch import PartFile, StagedFile
 from ferry.errors import AccessError, ConnectionLostError, FerryError, is_retriable
 from tests.blocks.stages.s3_server import BY_SSO, WITH_TOKEN, answers, refusal, refuse, server
-
-
-@pytest.fixture
-def part(tmp_path: Path) -> PartFile:
-    path = tmp_path / "part-00000.csv.zst"
-    path.write_bytes(b"0123456789")
-    return PartFile(path, 10, 10, hashlib.sha256(b"0123456789").hexdigest())
 
 
 def own_role(s3: S3, bucket: str, config: Any = None) -> S3Stage:
@@ -56,7 +48,7 @@ def test_one_answer_missed_by_the_metadata_service_costs_one_attempt(
     with pytest.raises(ConnectionLostError, match=r"did not answer.*has no role") as caught:
         stage.put(part, "k")
     assert is_retriable(caught.value)
-    assert stage.put(part, "k").size_bytes == 10
+    assert stage.put(part, "k").size_bytes == part.size_bytes
 
 
 @pytest.mark.parametrize("provider", ["iam-role", "container-role", "custom-process"])
