@@ -72,7 +72,7 @@ def test_it_knows_no_server_and_no_setting_but_its_own(tmp_path: Path) -> None:
     assert ferry_s == "FERRY_DATA FERRY_TABLES"
 
 
-def test_it_writes_nowhere_but_in_its_folder(tmp_path: Path) -> None:
+def test_part_files_and_what_matplotlib_keeps_are_in_its_folder(tmp_path: Path) -> None:
     done = run_in_a_checkout(
         tmp_path,
         "import deployments.demo; import matplotlib; from blocks.work_folder import work_folder\n"

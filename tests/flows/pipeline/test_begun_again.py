@@ -128,7 +128,7 @@ def test_a_process_that_is_evicted_leaves_what_it_began_to_the_attempt_that_is_t
 
 
 @pytest.mark.parametrize("left", [Cancelling(), Cancelled(), Completed()], ids=lambda s: s.name)
-def test_a_run_that_is_being_cancelled_is_left_behind_and_its_windows_are_carried(
+def test_in_place_of_a_run_that_is_over_or_being_cancelled_the_next_one_is_begun(
     monkeypatch: pytest.MonkeyPatch, left: State[Any]
 ) -> None:
     """An earlier attempt cancelled it: it would carry none of what it has not carried yet."""
