@@ -8,8 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from prefect.client.schemas.objects import State
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 
 from ferry.errors import UnknownError
 from flows.backfill_tables import backfill
@@ -135,6 +140,11 @@ def test_its_text_is_in_no_state_log_artifact_or_failure_and_its_class_is(
 
 def ended(run: Callable[[], Any]) -> State[Any]:
     """The state in which the run ended, whether it raised or not."""
+    # Others wait for their time; it is taken for the one at which they started.
+    over = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.COMPLETED, StateType.FAILED])
+    )
+    since = FlowRunFilterStartTime(after_=datetime.now(UTC))
     try:
         run()
     except Exception as error:  # noqa: BLE001
@@ -142,7 +152,9 @@ def ended(run: Callable[[], Any]) -> State[Any]:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        (found,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        (found,) = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(start_time=since, state=over)
+        )
     assert found.state
     return found.state
 
