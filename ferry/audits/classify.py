@@ -34,14 +34,21 @@ def refuse_repeated(source: Sequence[Row], target: Sequence[Row], table: str) ->
     """
     twice = [_repeated(rows) for rows in (source, target)]
     if any(twice):
+        # A full copy carries all rows that the source has, those of one key, too.
+        advice = (
+            "Name in `key` of the table's spec all columns that tell the source's rows apart, as "
+            "of its whole primary key. A full copy would carry them all."
+            if twice[0]
+            else "Name the whole primary key in the table's spec; or take the doubled rows out of "
+            "the target: a full copy does, and takes out what the source has no more, too."
+        )
         raise DataError(
             "the key is not unique",
             table=table,
             expected="each key once on each side",
             found=f"{twice[0]:,} keys more than once at the source, {twice[1]:,} in the target, "
             f"among {max(len(source), len(target)):,} rows that differ or stand beside such",
-            todo="Name the whole primary key in the table's spec; or take the doubled rows out of "
-            "the target: a full copy does.",
+            todo=advice,
         )
 
 

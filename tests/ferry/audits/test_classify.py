@@ -141,7 +141,16 @@ def test_a_key_that_is_not_unique_is_refused_with_both_sides_and_without_the_key
     told = "0 keys more than once at the source, 1 in the target, among 3 rows"
     assert told in str(caught.value)
     assert "secret" not in str(caught.value)
+    assert "out of the target: a full copy does" in str(caught.value)
     refuse_repeated([row("a"), row("b")], [row("a")], "raw_data.t")
+
+
+@pytest.mark.parametrize("target", [[row("a")], [row("a"), row("a", 2)]])
+def test_of_a_key_doubled_at_the_source_no_full_copy_is_offered(target: list[Row]) -> None:
+    with pytest.raises(DataError, match="1 keys more than once at the source") as caught:
+        refuse_repeated([row("a"), row("a", 2)], target, "raw_data.t")
+    assert "Name in `key` of the table's spec" in str(caught.value)
+    assert "a full copy does" not in str(caught.value)
 
 
 def test_rows_without_a_full_key_are_refused_on_either_side() -> None:
