@@ -58,11 +58,11 @@ def would_empty(table: TableName, key: Sequence[str], held: Sequence[str]) -> Sc
 
     Args:
         table: The target.
-        key: Its key, as the spec names it.
+        key: Its key, as the spec names it; without one, whole rows tell which a value was of.
         held: These columns.
     """
     kept = table_sql(TableName(table.schema, f"{table.name}_kept"))
-    copied = column_list([*(name.lower() for name in key), *held])
+    copied = column_list([*(name.lower() for name in key), *held]) if key else "*"
     copy = " ".join(("CREATE TABLE", kept, "AS SELECT", copied, "FROM", table_sql(table)))
     drops = " ".join(f"ALTER TABLE {table_sql(table)} DROP COLUMN {quoted(n)};" for n in held)
     return SchemaError(

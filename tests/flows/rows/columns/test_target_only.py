@@ -83,9 +83,15 @@ def test_a_value_that_came_while_it_was_read_is_not_lost(shop: Any) -> None:
 def test_a_watermark_without_a_key_that_reads_all_does_not_empty_it_either(shop: Any) -> None:
     shop.warehouse.execute("DELETE FROM ferry.receipts WHERE table_name LIKE '%.orders'")
     shop.write_specs(orders={**KEYLESS, "target_only": ["note"]})
-    with pytest.raises(SchemaError, match=r"`target_only`: note.*Copy them"):
+    with pytest.raises(SchemaError, match=r"`target_only`: note.*Copy them") as caught:
         sync_table(table="orders")
     assert notes(shop) == ["a", "b"]
+
+    # Without a key, each value is kept with the row that it is of.
+    for statement in str(caught.value).split(": ")[-2:]:
+        shop.warehouse.execute(statement[: statement.index(";")])
+    kept = shop.warehouse.fetch(f'SELECT id, note FROM "{shop.schema}"."orders_kept" ORDER BY id')
+    assert kept == [(1, "a"), (2, "b")]
 
 
 @pytest.mark.parametrize("mode", ["window", "full"])
