@@ -145,12 +145,13 @@ def _how(table: TableDays, stretches: Sequence[Stretch]) -> str:
 
     Of a table that is carried by the hour, the hours: a day of which one is missing has others that
     are loaded. A backfill takes no more than so many; of more, it carries the whole days, and so it
-    does of a watermark, whose cursor may be a date.
+    does of a watermark, whose cursor may be a date. One without a key takes up all that is missing
+    by itself, and a full copy would take out what the source has no more.
     """
     spec = table.spec
     if not spec.key:
-        command = _command("sync-table", table=asked_as(spec), mode="full")
-        return f"Without a key it can only be reloaded as a whole:\n\n{command}"
+        command = _command("sync-table", table=asked_as(spec))
+        return f"Without a key no day is carried by itself; a run carries them all:\n\n{command}"
     dates = {
         "table": asked_as(spec),
         "start_date": str(stretches[0].first),

@@ -235,6 +235,26 @@ def test_a_watermark_over_ids_that_became_one_over_a_time_has_days(shop: Any) ->
 
 
 @EMBEDDED
+def test_what_a_watermark_without_a_key_lacks_its_next_run_carries_beside_purged_rows(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = datetime.now(UTC)
+    shop.sql("DELETE FROM orders WHERE id > 2")
+    shop.write_specs(orders={"mode": "watermark", "cursor": "modified", "key": []})
+    with monkeypatch.context() as patch:
+        real = type(shop.source).now
+        patch.setattr(type(shop.source), "now", lambda self: real(self) - timedelta(days=2))
+        sync_table(table="orders")
+    shop.sql("DELETE FROM orders WHERE id = 1")  # as a source that keeps a while of its rows
+    shop.sql(f"INSERT INTO orders VALUES (9, 'c9', 'n', '{today - timedelta(days=1):%F %T}')")
+    pages = str(pages_of(run(table="orders")))
+    assert "missing** of" in pages and "mode=full" not in pages
+    sync_table(table="orders")
+    assert shop.target("orders", "id") == [(1,), (2,), (9,)]
+    assert "Nothing is missing" in str(pages_of(run(table="orders")))
+
+
+@EMBEDDED
 def test_a_day_that_was_backfilled_does_not_hide_that_a_watermark_over_dates_failed(
     shop: Any,
 ) -> None:
