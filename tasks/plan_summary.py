@@ -91,7 +91,7 @@ def plan_summary(
         flow_run_id: Prefect's id of the run.
         accepted: Labels of checks that may fail this once.
         by_person: Whether somebody asks who may have what they ask for, and no more, built of
-            whatever is there.
+            whatever is there; with a check that is let pass, they may not.
 
     Raises:
         CheckFailedError: A table that it reads has lost its rows, and they are not carried again:
@@ -135,8 +135,9 @@ def plan_summary(
         accepted=tuple(accepted),
         known=_ids(unread),
         replaced=replaced,
-        # What a person asks for; not what has to be built beyond that.
-        of_what_is_left=by_person and asked is not None and spans == (asked,),
+        # What a person asks for; not what has to be built beyond that, nor where they answer for a
+        # check alone.
+        of_what_is_left=by_person and asked is not None and spans == (asked,) and not accepted,
     )
     _refuse_lost_inputs(build, tables, warehouse)
     return build

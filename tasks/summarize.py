@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
@@ -43,6 +45,9 @@ from tasks.own_tables import make, make_schema
 from tasks.staging_tables import drop_quietly, emptied_is_told, new_staging_table
 from tasks.step import STEP, error_context, explains, repeat_on_conflict
 from tasks.target.lock import lock_target
+
+MAX_COMMANDS = 3
+"""Of so many stretches of days a message has the commands."""
 
 
 @task(name="build", task_run_name="build {build}", **STEP)
@@ -169,9 +174,31 @@ def _log_results(build: Build, results: list[CheckResult]) -> None:
             + "; ".join(result.label for result in failed),
             expected="; ".join(result.expected for result in failed),
             found="; ".join(result.found for result in failed),
-            todo="What is published stays as it was. Correct the data, or the check; "
-            "docs/summaries.md tells how to let it pass this once.",
+            todo="What is published stays as it was. Correct the data, or the check."
+            + _how_let_pass(build, [result.label for result in failed]),
         )
+
+
+def _how_let_pass(build: Build, labels: list[str]) -> str:
+    """The commands that let these checks pass once, for what was built, and for no other day.
+
+    Empty where one of them is made without being written, and is never let pass.
+    """
+    written = {each.label for each in (*build.spec.input_check, *build.spec.output_check)}
+    if not written.issuperset(labels):
+        return ""
+    command = f"prefect deployment run 'build-summary/on-demand' --param summary={build.spec.name}"
+    accept = f" --param {shlex.quote(f'accept={json.dumps(labels, ensure_ascii=False)}')}"
+    spans = [] if build.whole else build.spans
+    dates = [
+        f" --param start_date={span.start.date()} --param end_date={span.end.date()}"
+        for span in spans[:MAX_COMMANDS]
+    ]
+    commands = "; ".join(f"{command}{each}{accept}" for each in dates or [""])
+    more = len(spans) - len(dates)
+    return f" If the data is right, and only unusual, let it pass this once: {commands}" + (
+        f"; and so of {more:,} more stretches of days" if more > 0 else ""
+    )
 
 
 @task(name="publish", task_run_name="publish {built.build}", **STEP)

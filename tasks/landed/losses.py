@@ -64,7 +64,8 @@ def refuse_lost_inputs(
             found=f"{_said(gone)} not carried again",
             todo="Carry it again: its days, by a backfill with reprocess=missing, or all of it in "
             "mode full. If it is to have fewer rows from now on, build all of this summary by hand "
-            "(build-summary, without dates); what is published stays as it is until then.",
+            "(build-summary, without dates and without `accept`: a check that this fails wants "
+            "`severity: warn` meanwhile); what is published stays as it is until then.",
         )
 
 
