@@ -27,6 +27,14 @@ def asked_as(spec: TableSpec) -> str:
     return shlex.quote(str(spec.target) if spec.name in _TAKEN else spec.name)
 
 
+def full_copy(spec: TableSpec) -> str:
+    """The command that copies all of the table, and what that takes away, for a message's end."""
+    return (
+        f"prefect deployment run 'sync-table/on-demand' --param table={asked_as(spec)} "
+        "--param mode=full. It also takes out of the target what the source has no more."
+    )
+
+
 def are_all(tables: str | Sequence[str]) -> bool:
     """Whether these names ask for every table."""
     return ALL in _names(tables)

@@ -21,7 +21,7 @@ from ferry.day_ranges import DayRange, split_days
 from ferry.errors import RequestError
 from ferry.reasons import reason_of
 from ferry.receipts.receipt import Receipt
-from ferry.specs.chosen import asked_as
+from ferry.specs.chosen import full_copy
 from ferry.specs.tables import TableSpec
 from ferry.windows import Window
 from flows.pipeline.carry_batch import carry
@@ -303,9 +303,7 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
         raise RequestError(
             "rows that differ are in no window that could be carried again",
             table=audit.table,
-            todo="Carry the whole table: prefect deployment run 'sync-table/on-demand' --param "
-            f"table={asked_as(spec)} --param mode=full. It also takes out of the target what the "
-            "source has no more.",
+            todo=f"Carry the whole table: {full_copy(spec)}",
         )
     check_table(spec)
     days = {day_of(row.at, spec, zone) for row in rows}
@@ -313,8 +311,8 @@ def _windows(spec: TableSpec, audit: Audit, zone: str) -> list[Window] | None:
         raise RequestError(
             "a row that differs has a date that stands for none, and is in no window",
             table=audit.table,
-            todo="Repair the days beside it, with start_date and end_date; the row itself is "
-            "carried by mode=full.",
+            todo="Repair the days beside it, with start_date and end_date. For the row itself, "
+            f"carry the whole table: {full_copy(spec)}",
         )
     found = {
         window.start: window

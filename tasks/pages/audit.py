@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from ferry.audits.outcome import DIFFERENCES, Audit, AuditedBucket, Difference
 from ferry.bounded import MAX_ROWS, first_of, in_groups
 from ferry.day_ranges import DayRange
-from ferry.specs.chosen import asked_as
+from ferry.specs.chosen import asked_as, full_copy
 from ferry.specs.tables import TableSpec
 from tasks.pages.artifacts import cosmetic
 from tasks.pages.cells import escaped, short
@@ -80,7 +80,7 @@ def advice(spec: TableSpec, audit: Audit) -> str:
     rows = audit.different_rows(*DIFFERENCES)
     by_time = spec.cursor_unit or all(row.at is None or isinstance(row.at, date) for row in rows)
     if not (full or by_time or only_extra):
-        return "Its rows are in no window: `sync-table` with mode=full carries all of them again."
+        return f"Its rows are in no window. Carry the whole table: {full_copy(spec)}"
     return f"To repair: {command_line(spec, audit)}"
 
 

@@ -65,12 +65,15 @@ def test_a_watermark_over_ids_is_compared_as_a_whole_and_not_repaired_unasked(sh
     shop.sql("INSERT INTO orders VALUES (?, 'new', NULL, 1, 1, 'N', NULL)", [(LAST,)])
     shop.sql("DELETE FROM orders WHERE id = 11")
     expected = "all compared, 9 rows, differs: 1 changed, 1 deleted at the source, 1 pending"
-    assert told(run()) == expected
+    looked = run()
+    assert told(looked) == expected
     assert told(run(last_days=7)) == expected
     assert "takes no days" in str(run(**DAYS).message)
     state = run(repair="carry")
     assert state.type is StateType.FAILED
-    assert "in no window" in str(state.message) and "mode=full" in str(state.message)
+    for said in (looked.message, state.message):
+        assert "in no window" in str(said) and "--param table=orders --param mode=full" in str(said)
+        assert "takes out of the target what the source has no more" in str(said)
     assert len(shop.target("orders")) == 9
 
 
