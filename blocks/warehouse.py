@@ -55,10 +55,15 @@ class Warehouse(NamedBlock, ABC):
         """Whether texts that differ in their case alone are equal, as the database is set up."""
         return bool(self.fetch("SELECT CASE WHEN 'a' = 'A' THEN 1 ELSE 0 END")[0][0])
 
-    def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:  # noqa: ARG002
+    def bound_views(
+        self,
+        table: TableName,  # noqa: ARG002
+        column: str | None = None,  # noqa: ARG002
+    ) -> tuple[View, ...]:
         """The views that a column's type cannot be changed under, in the order to drop them.
 
-        Empty where views are looked up anew whenever they are read.
+        Of no column, all that are bound to the table. Empty where views are looked up anew whenever
+        they are read.
         """
         return ()
 

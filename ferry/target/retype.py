@@ -64,6 +64,7 @@ class HeldColumns:
         lengths: Columns that cannot be made longer in place, each with all that keeps it from it.
         freed_by: The statements, without an end, that free a column, where there are such.
         copied_whole: Whether a table that is so declared has all that the table has.
+        views: All views that are bound to the table, in the order to drop them.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class HeldColumns:
     lengths: Mapping[str, Sequence[LengthHold]] = field(default_factory=dict)
     freed_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
     copied_whole: bool = True
+    views: Sequence[View] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ NOT_COPIED = (
     "That copies no partitions, indexes and triggers: to keep these, put the statements that make "
     "them after CREATE TABLE, and PARTITION BY at its end."
 )
+MADE_AGAIN = "Then make the views again, with what was granted on them."
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Refusal:
                 "what this has taken away; below another table, once that has the same type, too."
             )
         elif replaced:
-            todo = (
-                "Put the table aside and run it again in mode full, which makes it anew: "
-                f"ALTER TABLE {table_sql(table)} RENAME TO {before};"
+            todo = "Put the table aside: " + self._without_views(
+                f"ALTER TABLE {table_sql(table)} RENAME TO {before}; Run it again in mode full, "
+                "which makes it anew. Then grant again what was granted on it."
             )
         else:
             todo = (
@@ -159,7 +160,12 @@ class Refusal:
     def _copied(self, changes: Sequence[Retype]) -> str:
         table, native, held = self.existing, self.native_type, self.held
         script = _script(copy_anew(table, changes, native, self.capabilities, held.declared))
-        return script if held.copied_whole else f"{script} {NOT_COPIED}"
+        return self._without_views(script if held.copied_whole else f"{script} {NOT_COPIED}")
+
+    def _without_views(self, todo: str) -> str:
+        """What is done to the table itself, between dropping the views over it and their return."""
+        views = self.held.views
+        return f"{_dropped(views)} {todo} {MADE_AGAIN}" if views else todo
 
 
 def refuse_bound(
@@ -187,7 +193,6 @@ def refuse_bound(
         f"{column} under {', '.join(str(view.name) for view in reversed(each))}"
         for column, each in bound.items()
     )
-    shown = " ".join(view.definition_query for view in all_views)
     unbound = (
         f" A view that ends with {capabilities.unbound_view} is not bound to its columns."
         if capabilities.unbound_view
@@ -197,10 +202,14 @@ def refuse_bound(
     raise SchemaError(
         f"columns have to change that views are bound to: {lines}",
         table=str(target),
-        todo=f"Keep the views' text ({shown}), drop them: "
-        f"{' '.join(view.drop for view in all_views)} Run the table again{runs} Then make the "
-        "views again, with what was granted on them." + unbound,
+        todo=f"{_dropped(all_views)} Run the table again{runs} {MADE_AGAIN}{unbound}",
     )
+
+
+def _dropped(views: Sequence[View]) -> str:
+    """How to drop views, in this order, that are to be made again."""
+    shown = " ".join(view.definition_query for view in views)
+    return f"Keep the views' text ({shown}), drop them: {' '.join(view.drop for view in views)}"
 
 
 def _listed(changes: Sequence[Retype]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from prefect.logging import get_run_logger
 
@@ -32,9 +33,12 @@ def plan_columns(
     Raises:
         SchemaError: Columns that a person has to decide on, or that views or keys hold.
     """
-    changes = _changes(
-        batch, existing, columns, warehouse, lambda: warehouse.held_columns(batch.target)
-    )
+
+    def held() -> HeldColumns:
+        views = warehouse.bound_views(batch.target)
+        return replace(warehouse.held_columns(batch.target), views=views)
+
+    changes = _changes(batch, existing, columns, warehouse, held)
     names = [each.name for each in changes.widen]
     names += [each.there.name for each in (*changes.retype, *changes.remake)]
     views = {name: warehouse.bound_views(batch.target, name) for name in names}

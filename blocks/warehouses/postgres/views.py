@@ -32,16 +32,18 @@ _OF_COLUMN = _VIEWS + f" AND a.attname = {PARAM}"
 Fetch = Callable[[Statement], list[tuple[Any, ...]]]
 
 
-def bound_views(fetch: Fetch, table: TableName, column: str) -> tuple[View, ...]:
+def bound_views(fetch: Fetch, table: TableName, column: str | None) -> tuple[View, ...]:
     """The views over a column, and the views over these, in the order in which to drop them.
 
     Args:
         fetch: Returns a query's rows.
         table: The table.
-        column: Its column.
+        column: Its column; None for the views over any of it.
     """
     found: list[View] = []
-    waiting = _views(fetch(Statement(_OF_COLUMN, (table.name, table.schema, column))))
+    names = (table.name, table.schema)
+    of_column = Statement(_OF_COLUMN, (*names, column))
+    waiting = _views(fetch(Statement(_VIEWS, names) if column is None else of_column))
     while waiting:
         view = waiting.pop(0)
         if view in found:

@@ -172,7 +172,7 @@ class PostgresWarehouse(PostgresSession, StandardCatalog):
         key = tuple(by_number[number] for number in rows[0][4] or ())
         return TableSchema(table, columns, key)
 
-    def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
+    def bound_views(self, table: TableName, column: str | None = None) -> tuple[View, ...]:
         """The views over a column, and over these, in the order in which to drop them."""
         return bound_views(self.fetch, table, column)
 

@@ -208,7 +208,7 @@ class RedshiftWarehouse(PostgresSession, StandardCatalog):
             f"{name} TO {quoted(self.user)};",
         )
 
-    def bound_views(self, table: TableName, column: str) -> tuple[View, ...]:
+    def bound_views(self, table: TableName, column: str | None = None) -> tuple[View, ...]:
         """The views over a column, and over these, in the order in which to drop them.
 
         Late-binding views are not bound to it.

@@ -119,10 +119,31 @@ def test_one_of_a_type_that_a_person_has_to_decide_on_is_freed_in_the_script(
 
 def test_a_full_copy_is_refused_as_well(grown: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hold(grown, "the partition key")
+    view = f'VIEW "{grown.schema}"."report" AS SELECT count(*) AS rows FROM "{grown.schema}"."g"'
+    grown.warehouse.execute(f"CREATE {view}")
     said = refused(grown, monkeypatch, mode="full")
+    assert "Then make the views again" in said and "grant again" in said
+    # A view would stay on the table that is put aside.
+    (drop,) = re.findall(r"DROP VIEW [^;]*;", said)
     (aside,) = re.findall(r"ALTER TABLE \S+ RENAME TO [^;]*;", said)
-    grown.warehouse.execute(aside)
+    assert said.index(drop) < said.index(aside)
+    for statement in (drop, aside):
+        grown.warehouse.execute(statement)
     sync_table(table="g", mode="full")
+    assert grown.target("g", "id, n") == [(1, 7), (2, BIG)]
+
+
+def test_a_copy_of_a_table_under_views_drops_them_first(
+    grown: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(grown, "the partition key")
+    names = {"s": f'"{grown.schema}"'}
+    for view in ("below AS SELECT id FROM {s}.g", "above AS SELECT count(*) FROM {s}.below"):
+        grown.warehouse.execute(("CREATE VIEW {s}." + view).format(**names))
+    said = refused(grown, monkeypatch, **DAY)
+    for statement in re.findall(r"DROP VIEW [^;]*;|BEGIN; .* COMMIT;", said):
+        grown.warehouse.execute(statement)
+    sync_table(table="g", **DAY)
     assert grown.target("g", "id, n") == [(1, 7), (2, BIG)]
 
 
