@@ -65,6 +65,8 @@ class HeldColumns:
         freed_by: The statements, without an end, that free a column, where there are such.
         copied_whole: Whether a table that is so declared has all that the table has.
         views: All views that are bound to the table, in the order to drop them.
+        shown_by: What shows the definitions of all that the statements of `freed_by` take away, and
+            of what a copy leaves behind.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class HeldColumns:
     freed_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
     copied_whole: bool = True
     views: Sequence[View] = ()
+    shown_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,12 @@ from ferry.statements import NativeType, quoted, table_sql
 from ferry.target.retype import HeldColumns, Retype, View, change_type, copy_anew
 
 NOT_COPIED = (
-    "That copies no partitions, indexes and triggers: to keep these, put the statements that make "
-    "them after CREATE TABLE, and PARTITION BY at its end."
+    "That copies no partitions, indexes, triggers, policies, publications and grants: to keep "
+    "these, put the statements that make them after CREATE TABLE, and PARTITION BY at its end."
+)
+FREED_AGAIN = (
+    "Then make again what this has taken away; below another table, once that has the same type, "
+    "too."
 )
 MADE_AGAIN = "Then make the views again, with what was granted on them."
 
@@ -41,6 +45,8 @@ class Refusal:
         held = [change for change in unfit if change.there.name in self.held.columns]
         free = self._freeing(held)
         lines = self._copied(unfit) if held and not free else self._changed(unfit, free)
+        if free:
+            lines = f"{self._definitions()} {lines} {FREED_AGAIN}"
         return SchemaError(
             "the target's columns do not fit: " + _listed(unfit),
             table=str(self.target),
@@ -60,8 +66,8 @@ class Refusal:
         table, before = self.target, quoted(f"{self.target.name}_before")
         if free := self._freeing(stuck):
             todo = (
-                f"Run: {' '.join(f'{each};' for each in free)} Run the table again, then make anew "
-                "what this has taken away; below another table, once that has the same type, too."
+                f"{self._definitions()} Run: {' '.join(f'{each};' for each in free)} Run the table "
+                f"again. {FREED_AGAIN}"
             )
         elif replaced:
             todo = "Put the table aside: " + self._without_views(
@@ -160,7 +166,13 @@ class Refusal:
     def _copied(self, changes: Sequence[Retype]) -> str:
         table, native, held = self.existing, self.native_type, self.held
         script = _script(copy_anew(table, changes, native, self.capabilities, held.declared))
-        return self._without_views(script if held.copied_whole else f"{script} {NOT_COPIED}")
+        if not held.copied_whole:
+            script = f"{self._definitions()} {script} {NOT_COPIED}"
+        return self._without_views(script)
+
+    def _definitions(self) -> str:
+        """That what is going to be taken away has to be known first."""
+        return f"Keep the definitions of what this takes away first ({self.held.shown_by})."
 
     def _without_views(self, todo: str) -> str:
         """What is done to the table itself, between dropping the views over it and their return."""

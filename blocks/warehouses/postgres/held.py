@@ -79,6 +79,11 @@ FROM used AS u WHERE u.by = CAST('pg_catalog.pg_proc' AS regclass)
 ORDER BY 1, 2
 """  # noqa: S608
 
+_SHOWN_BY = (
+    "pg_get_triggerdef, pg_policies, pg_publication_tables, pg_get_functiondef; or of all, "
+    "with what was granted, pg_dump --schema-only"
+)
+
 
 def held_columns(
     fetch: Callable[[Statement], list[tuple[Any, ...]]], table: TableName
@@ -92,4 +97,5 @@ def held_columns(
         {name: ", of ".join(each) for name, each in held.items()},
         freed_by={name: each for name, each in freed.items() if all(each)},
         copied_whole=False,
+        shown_by=_SHOWN_BY,
     )

@@ -97,6 +97,8 @@ def test_a_column_that_something_holds_is_refused_with_the_statements_that_free_
 
     said = refused(grown, monkeypatch, **DAY)
     scripts = re.findall(r"BEGIN; .* COMMIT;|Run: (.*?;) Run the table", said)
+    afterwards = said.split("pg_dump --schema-only")[1]
+    assert ("Then make again" if scripts[0] else "to keep these, put") in afterwards
     (free,) = scripts if scripts[0] else re.findall(r"BEGIN; .* COMMIT;", said)
     grown.warehouse.execute(free)
     sync_table(table="g", **DAY)
@@ -111,6 +113,7 @@ def test_one_of_a_type_that_a_person_has_to_decide_on_is_freed_in_the_script(
     grown.sql("ALTER TABLE g MODIFY n VARCHAR(20)")
     said = refused(grown, monkeypatch, **DAY)
     assert ("That copies no partitions" in said) is (told == "the partition key")
+    assert said.index("pg_dump --schema-only") < said.index("BEGIN; ")
     (script,) = re.findall(r"BEGIN; .* COMMIT;", said)
     grown.warehouse.execute(script)
     sync_table(table="g", **DAY)
