@@ -204,6 +204,19 @@ def highest_up_to(table: TableName, column: str, bound: object) -> Statement:
     )
 
 
+def copy_aside(table: TableName, key: Sequence[str], columns: Sequence[str]) -> str:
+    """CREATE TABLE of these columns' values, with the key that tells which row each is of.
+
+    Args:
+        table: The table that has them.
+        key: Its key; without one, whole rows are copied.
+        columns: The columns.
+    """
+    kept = table_sql(TableName(table.schema, f"{table.name}_kept"))
+    copied = column_list([*(name.lower() for name in key), *columns]) if key else "*"
+    return f"CREATE TABLE {kept} AS SELECT {copied} FROM {table_sql(table)};"
+
+
 def any_row(table: TableName, *, with_value_in: str = "") -> str:
     """One row if the table has any, or any with a value in that column; else none."""
     condition = f" WHERE {quoted(with_value_in)} IS NOT NULL" if with_value_in else ""

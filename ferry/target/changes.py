@@ -40,6 +40,7 @@ def plan_target(
     target_only: Sequence[str] = (),
     exclude: Sequence[str] = (),
     *,
+    key: Sequence[str] = (),
     native_type: NativeType = str,
     held: Callable[[], HeldColumns] = HeldColumns,
     replaced: bool = False,
@@ -58,7 +59,8 @@ def plan_target(
         capabilities: What the warehouse can do.
         target_only: Columns of the target that the spec knows to be missing in the source.
         exclude: Columns of the source that the spec leaves out.
-        native_type: How the warehouse declares a type, for the statements in a message.
+        key: The table's key, as the spec names it, for the statements in a message.
+        native_type: How the warehouse declares a type, for the same.
         held: Asks the warehouse which columns' types cannot be changed; only if some have to be.
         replaced: Whether the batch is to replace every row of the target.
 
@@ -87,9 +89,9 @@ def plan_target(
     gone = [column.name for column in existing.columns if column.name.lower() not in known]
     left_out = {name.lower() for name in exclude}
     if lost := [name for name in gone if name.lower() not in left_out]:
-        raise refusal.lost(lost, add)
+        raise refusal.lost(lost, add, key, replaced=replaced)
     if gone:
-        raise refusal.excluded(gone)
+        raise refusal.excluded(gone, key, replaced=replaced)
     return TargetChanges(
         add=tuple(add),
         widen=tuple(change.wanted for change in widen),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ferry.capabilities import Capabilities
 from ferry.errors import SchemaError
 from ferry.schema import Column, TableName, TableSchema, fits
-from ferry.statements import NativeType, quoted, table_sql
+from ferry.statements import NativeType, copy_aside, quoted, table_sql
 from ferry.target.retype import HeldColumns, Retype, View, change_type, copy_anew
 
 NOT_COPIED = (
@@ -111,8 +111,17 @@ class Refusal:
             todo=f"{' '.join(todo)} Then run the table again.",
         )
 
-    def lost(self, gone: Sequence[str], gained: Sequence[Column]) -> SchemaError:
-        """The error for columns that the source has not, or has no longer."""
+    def lost(
+        self, gone: Sequence[str], gained: Sequence[Column], key: Sequence[str], *, replaced: bool
+    ) -> SchemaError:
+        """The error for columns that the source has not, or has no longer.
+
+        Args:
+            gone: These columns.
+            gained: The columns that the target is to gain.
+            key: The table's key.
+            replaced: Whether the batch was to replace every row.
+        """
         table, drops = table_sql(self.target), self._drops(gone)
         there = {name: self.existing.column(name) for name in gone}
         renames = " ".join(
@@ -128,19 +137,41 @@ class Refusal:
             "column without that right is as if it were not there. "
             f"If they were dropped in the source, drop them: {drops} "
             + (f"If one was renamed, rename it: {renames} " if renames else "")
-            + "If they are to stay, name them in `target_only` in the table's spec: rows that "
-            "change will have NULL there.",
+            + (
+                self._kept_beside(gone, key)
+                if replaced
+                else "If they are to stay, name them in `target_only` in the table's spec: rows "
+                "that change will have NULL there."
+            ),
         )
 
-    def excluded(self, names: Sequence[str]) -> SchemaError:
-        """The error for columns that the spec excludes, and whose values would get old there."""
+    def excluded(self, names: Sequence[str], key: Sequence[str], *, replaced: bool) -> SchemaError:
+        """The error for columns that the spec excludes, and whose values would get old there.
+
+        Args:
+            names: These columns.
+            key: The table's key.
+            replaced: Whether the batch was to replace every row.
+        """
         return SchemaError(
             f"the target has columns that the spec excludes: {', '.join(names)}",
             table=str(self.target),
             todo="To carry them, take them out of `exclude` in the table's spec. If they are not "
-            f"to be carried any more, drop them in the target: {self._drops(names)} If their "
-            "values are to stay there, name them in `target_only`, too: rows that change will have "
-            "NULL there.",
+            f"to be carried any more, drop them in the target: {self._drops(names)} "
+            + (
+                self._kept_beside(names, key)
+                if replaced
+                else "If their values are to stay there, name them in `target_only`, too: rows "
+                "that change will have NULL there."
+            ),
+        )
+
+    def _kept_beside(self, names: Sequence[str], key: Sequence[str]) -> str:
+        """How to keep values that a batch which replaces every row would empty."""
+        return (
+            "If their values are to be kept, copy them first to a table of their own, as every row "
+            f"is replaced: {copy_aside(self.target, key, names)} A column that the warehouse "
+            "itself fills can be named in `target_only`."
         )
 
     def _drops(self, names: Sequence[str]) -> str:

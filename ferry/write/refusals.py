@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ferry.errors import DataError, SchemaError, StaleReadError
 from ferry.schema import TableName
-from ferry.statements import column_list, quoted, table_sql
+from ferry.statements import copy_aside, quoted, table_sql
 
 
 def refuse_emptying(rows: int, before: int, *, allowed: bool, some_deleted: bool) -> None:
@@ -53,17 +53,17 @@ def refuse_shrinking(rows: int, before: int, limit: int | None) -> None:
         )
 
 
-def would_empty(table: TableName, key: Sequence[str], held: Sequence[str]) -> SchemaError:
+def would_empty(
+    table: TableName, key: Sequence[str], held: Sequence[str], *, windows: bool
+) -> SchemaError:
     """Of what replaces every row, where columns hold values that the source has not.
 
     Args:
         table: The target.
-        key: Its key, as the spec names it; without one, whole rows tell which a value was of.
+        key: Its key, as the spec names it.
         held: These columns.
+        windows: Whether windows of it can be carried.
     """
-    kept = table_sql(TableName(table.schema, f"{table.name}_kept"))
-    copied = column_list([*(name.lower() for name in key), *held]) if key else "*"
-    copy = " ".join(("CREATE TABLE", kept, "AS SELECT", copied, "FROM", table_sql(table)))
     drops = " ".join(f"ALTER TABLE {table_sql(table)} DROP COLUMN {quoted(n)};" for n in held)
     return SchemaError(
         f"it replaces every row, and would empty columns of `target_only`: {', '.join(held)}",
@@ -72,11 +72,11 @@ def would_empty(table: TableName, key: Sequence[str], held: Sequence[str]) -> Sc
         found="values that are nowhere else",
         todo=(
             "Carry windows instead, which leave them in rows that do not change; or copy them"
-            if key
+            if windows
             else "Copy them"
         )
-        + f" to a table of their own: {copy}; drop them here: {drops} And take them out of "
-        "`target_only`.",
+        + f" to a table of their own: {copy_aside(table, key, held)} Drop them here: {drops} And "
+        "take them out of `target_only`.",
     )
 
 

@@ -61,6 +61,7 @@ def _changes(
         warehouse.capabilities,
         batch.spec.target_only,
         batch.spec.exclude,
+        key=batch.spec.key,
         native_type=warehouse.native_type,
         held=held,
         replaced=batch.mode == "full",

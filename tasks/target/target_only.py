@@ -48,4 +48,6 @@ def refuse_emptying_columns(
         and warehouse.fetch(sql.any_row(batch.target, with_value_in=column.name))
     ]
     if held:
-        raise would_empty(batch.target, batch.spec.key, held)
+        spec = batch.spec
+        windows = bool(spec.key) and spec.mode != "full"
+        raise would_empty(batch.target, spec.key, held, windows=windows)

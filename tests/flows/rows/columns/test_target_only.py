@@ -56,6 +56,34 @@ def test_a_full_copy_does_not_empty_the_only_copy_of_a_column(shop: Any) -> None
     assert sync_table(table="orders", mode="full").rows_inserted == 2
 
 
+@pytest.mark.parametrize("left_out", [{}, {"exclude": ["note"]}], ids=["lost", "excluded"])
+@pytest.mark.parametrize("key", [["id"], []], ids=["key", "no key"])
+def test_of_a_table_in_mode_full_the_values_are_kept_beside_and_no_ring_is_advised(
+    shop: Any, left_out: dict[str, Any], key: list[str]
+) -> None:
+    full = {"mode": "full", "key": key, **left_out}
+    if left_out:
+        shop.sql("ALTER TABLE orders ADD COLUMN note VARCHAR(9)")
+    shop.write_specs(orders=full)
+    with pytest.raises(SchemaError) as caught:
+        sync_table(table="orders")
+    told = str(caught.value)
+    assert "rows that change will have NULL" not in told
+    if not left_out:
+        shop.write_specs(orders={**full, "target_only": ["note"]})
+        with pytest.raises(SchemaError, match="would empty columns") as emptied:
+            sync_table(table="orders")
+        assert "Carry windows" not in str(emptied.value)
+        shop.write_specs(orders=full)
+
+    for begins in ("CREATE TABLE", "ALTER TABLE"):  # "copy them first"
+        (statement,) = re.findall(rf"{begins} [^;]*;", told)
+        shop.warehouse.execute(statement)
+    kept = shop.warehouse.fetch(f'SELECT id, note FROM "{shop.schema}"."orders_kept" ORDER BY id')
+    assert kept == [(1, "a"), (2, "b")]
+    assert sync_table(table="orders").rows_inserted == 2
+
+
 def test_a_column_that_the_warehouse_fills_is_no_only_copy(shop: Any) -> None:
     target = f'"{shop.schema}"."orders"'
     shop.warehouse.execute(f"ALTER TABLE {target} DROP COLUMN note")
