@@ -250,7 +250,8 @@ def _marks(spec: TableSpec, existing: TableSchema) -> Deletion:
             f"the target has no column {spec.deleted_column!r} in which to mark rows as deleted",
             table=str(spec.target),
             expected="`deleted_column` of the table's spec, as `hard_deletes: mark` needs it",
-            todo="Add the column, name another one, or choose `hard_deletes: delete`.",
+            todo="Add the column to the target, and name it in `target_only` of the table's spec; "
+            "name another one; or choose `hard_deletes: delete`.",
         )
     return deletion(column, spec.deleted_values, spec.target)
 

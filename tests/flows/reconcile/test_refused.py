@@ -73,6 +73,18 @@ def test_a_table_without_a_key(shop: Any) -> None:
 
 
 @ONE_ROUTE
+def test_a_column_for_marks_that_is_not_there_and_is_added_as_the_message_says(shop: Any) -> None:
+    spec = {**SPEC, "hard_deletes": "mark"}
+    shop.write_specs(orders=spec)
+    told = "Add the column to the target, and name it in `target_only`"
+    refused(shop, "no column 'deleted' in which to mark", told)
+    in_target(shop, "ALTER TABLE {} ADD COLUMN deleted BOOLEAN")
+    shop.write_specs(orders={**spec, "target_only": ["deleted"]})
+    assert run(table="orders").type is StateType.COMPLETED
+    assert sync_table(table="orders", run_date=date(2023, 1, 1)).rows_unchanged == 1
+
+
+@ONE_ROUTE
 def test_a_key_that_is_not_unique_on_one_side(shop: Any) -> None:
     in_target(shop, "INSERT INTO {} SELECT * FROM {0} WHERE id = 2".replace("{}", "{0}"))
     refused(shop, "the key is not unique", "0 keys more than once at the source, 1 in the target")
