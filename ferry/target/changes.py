@@ -41,6 +41,7 @@ def plan_target(
     exclude: Sequence[str] = (),
     *,
     key: Sequence[str] = (),
+    full_copy: str = "",
     native_type: NativeType = str,
     held: Callable[[], HeldColumns] = HeldColumns,
     replaced: bool = False,
@@ -60,6 +61,7 @@ def plan_target(
         target_only: Columns of the target that the spec knows to be missing in the source.
         exclude: Columns of the source that the spec leaves out.
         key: The table's key, as the spec names it, for the statements in a message.
+        full_copy: The command that copies all of the table, for the same.
         native_type: How the warehouse declares a type, for the same.
         held: Asks the warehouse which columns' types cannot be changed; only if some have to be.
         replaced: Whether the batch is to replace every row of the target.
@@ -80,7 +82,7 @@ def plan_target(
     holding = held() if changes else HeldColumns()
     refusal = Refusal(target, existing, native_type, capabilities, holding)
     if unfit and not replaced:
-        raise refusal.undecided(unfit)
+        raise refusal.undecided(unfit, full_copy)
     if stuck := [each for each in (*retype, *unfit) if each.there.name in holding.columns]:
         raise refusal.refused(stuck, replaced=replaced)
     if too_short := [each for each in widen if holding.lengths.get(each.there.name)]:

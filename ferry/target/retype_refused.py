@@ -40,8 +40,13 @@ class Refusal:
     capabilities: Capabilities
     held: HeldColumns
 
-    def undecided(self, unfit: Sequence[Retype]) -> SchemaError:
-        """The error for types that no value-keeping change makes fit."""
+    def undecided(self, unfit: Sequence[Retype], full_copy: str) -> SchemaError:
+        """The error for types that no value-keeping change makes fit.
+
+        Args:
+            unfit: The columns.
+            full_copy: The command that copies all of the table; refused where a column is held.
+        """
         held = [change for change in unfit if change.there.name in self.held.columns]
         free = self._freeing(held)
         lines = self._copied(unfit) if held and not free else self._changed(unfit, free)
@@ -50,9 +55,14 @@ class Refusal:
         return SchemaError(
             "the target's columns do not fit: " + _listed(unfit),
             table=str(self.target),
-            todo="Start the run with mode=full, which replaces every row and the columns with "
-            "them; or change the target's columns, if their values may be converted: "
-            f"{lines} Or `exclude` the columns in the table's spec.",
+            todo=(
+                "Change the target's columns"
+                if held
+                else "Carry the whole table, which replaces every row, and the columns with them: "
+                f"{full_copy} Or change the target's columns"
+            )
+            + f", if their values may be converted: {lines} Or `exclude` the columns in the "
+            "table's spec.",
         )
 
     def refused(self, stuck: Sequence[Retype], *, replaced: bool) -> SchemaError:

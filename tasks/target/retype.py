@@ -12,6 +12,7 @@ from ferry import statements as sql
 from ferry.batch import Batch
 from ferry.errors import FerryError
 from ferry.schema import Column, TableSchema, fits
+from ferry.specs.chosen import full_copy
 from ferry.statements import Transaction
 from ferry.target.changes import TargetChanges, plan_target
 from ferry.target.retype import HeldColumns, change_type, make_anew
@@ -62,6 +63,7 @@ def _changes(
         batch.spec.target_only,
         batch.spec.exclude,
         key=batch.spec.key,
+        full_copy=full_copy(batch.spec),
         native_type=warehouse.native_type,
         held=held,
         replaced=batch.mode == "full",

@@ -112,6 +112,7 @@ def test_one_of_a_type_that_a_person_has_to_decide_on_is_freed_in_the_script(
     hold(grown, told)
     grown.sql("ALTER TABLE g MODIFY n VARCHAR(20)")
     said = refused(grown, monkeypatch, **DAY)
+    assert "mode=full" not in said  # which is refused for the same hold
     assert ("That copies no partitions" in said) is (told == "the partition key")
     assert said.index("pg_dump --schema-only") < said.index("BEGIN; ")
     (script,) = re.findall(r"BEGIN; .* COMMIT;", said)
