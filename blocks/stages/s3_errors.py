@@ -211,8 +211,8 @@ def _refused(error: aws.ClientError, where: str, bucket: str, *, renewed: bool) 
     if renewed and _kind(error) == _EXPIRED and not by_sso:
         return ConnectionLostError(
             f"{where}: the keys that this machine has for AWS have expired ({code})",
-            todo="They are looked up anew when it is tried again; if it stays so, look at what"
-            " renews them.",
+            todo="If it stays so: look at what renews them; then retry the run, which looks them up"
+            " anew.",
         )
     if renewed and _kind(error) == _UNKNOWN:
         return AccessError(
@@ -255,9 +255,9 @@ def _no_credentials(error: Exception, where: str, *, renewed: bool) -> FerryErro
         return ConnectionLostError(
             f"{where}: {giver} gave no credentials for AWS",
             found=provider,
-            todo="It is asked again. If it stays so, try it by hand, on the machine and as the user"
-            " that runs Ferry: the metadata service, the profile's credential_process, or whatever"
-            " else it names.",
+            todo="If it stays so: try it by hand, on the machine and as the user that runs Ferry,"
+            " the metadata service, the profile's credential_process, or whatever else it names;"
+            " then retry the run.",
         )
     return AccessError(
         f"{where}: there are no credentials for AWS, or only a part of them",

@@ -99,38 +99,38 @@ _BUSY = {
 }  # fmt: skip
 _STOPPED = (
     "is busy, or stopped the statement: a lock, a limit, or somebody's KILL",
-    "; if it stays so, look for long transactions and time limits.",
+    "look for long transactions and time limits",
 )
 _ENDED = {
     code: (
         f"ended the statement: it ran for longer than `{limit}` allows",
-        ". Ferry lifts this limit in its own sessions, so that a proxy, or a rule that rewrites "
-        "statements, has set it again: have it lifted there for Ferry's user; or read less at a "
-        "time, in windows, by an index on the cursor column.",
+        "have this limit, which Ferry lifts in its own sessions, lifted for Ferry's user by the "
+        "proxy, or the rule that rewrites statements, that has set it again; or read less at a "
+        "time, in windows, by an index on the cursor column",
     )
     for code, limit in ((3024, "max_execution_time"), (1969, "max_statement_time"))
 }
 _LACKS = {
-    1021: ("has no room left on its disk", ". Make room there."),
+    1021: ("has no room left on its disk", "make room there"),
     1038: (
         "has too little memory to sort the rows",
-        ". Raise its `sort_buffer_size`, or put an index on the cursor column.",
+        "raise its `sort_buffer_size`, or put an index on the cursor column",
     ),
     1047: (  # https://galeracluster.com/library/documentation/: a node without its cluster
         "takes no statements now, as a node does that is not in its cluster",
-        ". See that the node is in it (`wsrep_ready`), or read from another one.",
+        "see that the node is in it (`wsrep_ready`), or read from another one",
     ),
-    3032: ("is in offline mode", ". Have it taken out of it: `offline_mode`."),
+    3032: ("is in offline mode", "have it taken out of it, `offline_mode`"),
 }
 _LACKS |= dict.fromkeys(
-    (1037, 1041, 1135), ("is out of memory", ". Give it more, or let less run there.")
+    (1037, 1041, 1135), ("is out of memory", "give it more, or let less run there")
 )
 _LACKS |= dict.fromkeys(
     (1040, 1203, 1226),
     (
         "has no connection or query left, for all or for Ferry's user",
-        ". Raise `max_connections`, or the user's limits (`MAX_…`, `max_user_connections`); or let "
-        "fewer read at once: FERRY_READERS, when the blocks are registered.",
+        "raise `max_connections`, or the user's limits (`MAX_…`, `max_user_connections`); or let "
+        "fewer read at once: FERRY_READERS, when the blocks are registered",
     ),
 )
 _OF_PROXIES = range(9000, 10000)  # https://proxysql.com/documentation/: 9001, no backend in time
@@ -183,8 +183,8 @@ def mysql_error(error: pymysql.MySQLError, address: str) -> FerryError:
         return ConnectionLostError(
             f"the connection to {address} failed or was cut while TLS began",
             found=cause.reason,
-            todo="It is tried again; if it stays so, check host, port and firewall, and what the "
-            "server's log says of TLS.",
+            todo="If it stays so: check host, port and firewall, and what the server's log says of "
+            "TLS; then retry the run.",
         )
     if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
         return AccessError(
@@ -261,7 +261,11 @@ def error_of_code(code: int, address: str) -> FerryError:
         )
     if code in _BUSY:
         problem, todo = (_ENDED | _LACKS).get(code, _STOPPED)
-        return BusyError(f"{address} {problem}", found=number, todo=f"It is tried again{todo}")
+        return BusyError(
+            f"{address} {problem}",
+            found=number,
+            todo=f"If it stays so: {todo}; then retry the run.",
+        )
     if code in _SCHEMA:
         return SchemaError(
             f"{address} does not have the table or a column any more, or its view is broken",
@@ -278,7 +282,7 @@ def error_of_code(code: int, address: str) -> FerryError:
         return ConnectionLostError(
             f"the connection to {address} failed or was cut",
             found=number,
-            todo="It is tried again; if it stays so, check host, port, firewall and the server.",
+            todo="If it stays so: check host, port, firewall and the server; then retry the run.",
         )
     return ConfigurationError(
         f"{address} refused the statement",
@@ -300,8 +304,8 @@ def no_answer_in_time(
     """
     return ConnectionLostError(
         f"no {awaited} came from {address} for {seconds:g} seconds",
-        todo=f"It is tried again. If the statement needs longer before {before}, put an index on "
-        "the cursor column or raise `read_timeout_seconds`.",
+        todo=f"If it stays so, as where the statement needs longer before {before}: put an index "
+        "on the cursor column or raise `read_timeout_seconds`; then retry the run.",
     )
 
 
@@ -315,8 +319,8 @@ def tell_lock(error: FerryError, states: Collection[str]) -> None:
     if state := next(filter(_LOCKED.fullmatch, states), None):
         error.found = state
         error.todo = (
-            "It is tried again. An ALTER TABLE, a FLUSH, a backup or a long transaction holds the "
-            "table, or waits for it: see SHOW PROCESSLIST, and let it end."
+            "An ALTER TABLE, a FLUSH, a backup or a long transaction holds the table, or waits for "
+            "it. If it stays so: see SHOW PROCESSLIST, and let it end; then retry the run."
         )
 
 

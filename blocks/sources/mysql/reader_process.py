@@ -68,8 +68,8 @@ def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
             "this machine cannot start the process that reads",
             step="extract",
             found=error.strerror or type(error).__name__,
-            todo="It is tried again; if it stays so, check this machine's memory, and how many "
-            "processes and open files the worker may have.",
+            todo="If it stays so: check this machine's memory, and how many processes and open "
+            "files the worker may have; then retry the run.",
         ) from error
 
 
@@ -192,7 +192,7 @@ class MySQLReader:
             f"the process that reads from {self.address} ended before its result did",
             step="extract",
             found=f"exit code {exit_code}",
-            todo="It is tried again; if it stays so, check this machine's memory.",
+            todo="If it stays so: check this machine's memory; then retry the run.",
         )
 
     def _cause(self, exit_code: int, failure: bytes) -> ReaderStoppedError:

@@ -15,8 +15,11 @@ from ferry.errors import (
     SchemaError,
 )
 
-_AGAIN = "It is tried again."
-_LOCKED = (BusyError, "is locked by another program", _AGAIN)
+_LOCKED = (
+    BusyError,
+    "is locked by another program",
+    "If it stays so: end that program's transaction, or read a copy; then retry the run.",
+)
 _CLOSED = (
     AccessError,
     "cannot be opened",
@@ -54,7 +57,11 @@ _TOLD: dict[int, tuple[type[FerryError], str, str]] = {
         "Put a copy of it back. `PRAGMA integrity_check` tells what is damaged, `sqlite3 FILE "
         ".recover` writes out what can still be read.",
     ),
-    sqlite3.SQLITE_IOERR: (ConnectionLostError, "could not be read", _AGAIN),
+    sqlite3.SQLITE_IOERR: (
+        ConnectionLostError,
+        "could not be read",
+        "If it stays so: check the disk, or the network that it is reached by; then retry the run.",
+    ),
 }
 """By SQLite's codes; an extended one comes before the one that it extends."""
 

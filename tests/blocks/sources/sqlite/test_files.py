@@ -21,7 +21,7 @@ def test_a_locked_file_is_retriable(shop: SQLiteShop) -> None:
     shop.fill("INTEGER", 1)
     shop.connection.execute("BEGIN EXCLUSIVE")
 
-    with pytest.raises(BusyError, match="locked"):
+    with pytest.raises(BusyError, match=r"locked.*end that program's transaction.*retry the run"):
         shop.source.describe(ONE)
     shop.connection.execute("ROLLBACK")
 
