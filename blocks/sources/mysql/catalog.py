@@ -12,7 +12,7 @@ from typing import Any
 import pymysql
 from pymysql.cursors import Cursor
 
-from blocks.sources.mysql.errors import no_right_to_read, number_of
+from blocks.sources.mysql.errors import MAKE_VIEW_ANEW, no_right_to_read, number_of
 from blocks.sources.mysql.types import CatalogColumn, quote
 from blocks.sources.names import no_such_column, no_such_table
 from ferry.errors import SchemaError, StaleReadError
@@ -197,8 +197,7 @@ def _refuse_broken_view(cursor: Cursor, quoted: str, table: TableName) -> None:
                 f"the view {quoted} is broken",
                 table=str(table),
                 found=f"error {number}",
-                todo="Look at SHOW WARNINGS after a SELECT of it: a table or a column under it is "
-                "gone, or its definer is, or may not read it. Have the view made anew.",
+                todo=MAKE_VIEW_ANEW,
             ) from error
         if number not in _NO_RIGHT:
             raise

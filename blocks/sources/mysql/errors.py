@@ -134,7 +134,15 @@ _LACKS |= dict.fromkeys(
     ),
 )
 _OF_PROXIES = range(9000, 10000)  # https://proxysql.com/documentation/: 9001, no backend in time
-_SCHEMA = {1051, 1054, 1103, 1146, 1356}
+MAKE_VIEW_ANEW = (
+    "Look at SHOW WARNINGS after a SELECT of it: a table or a column under it is gone, or its "
+    "definer is, or may not read it. Have the view made anew."
+)
+_SCHEMA = dict.fromkeys(
+    (1051, 1054, 1103, 1146),
+    ("does not have the table or a column any more", "Run again: the catalog is read anew."),
+)
+_SCHEMA[1356] = ("has a view in the table's place that is broken", MAKE_VIEW_ANEW)
 
 _CHECK_ALL = (
     "Check user, password and database in the source block, TLS, and that the user may connect "
@@ -267,11 +275,8 @@ def error_of_code(code: int, address: str) -> FerryError:
             todo=f"If it stays so: {todo}; then retry the run.",
         )
     if code in _SCHEMA:
-        return SchemaError(
-            f"{address} does not have the table or a column any more, or its view is broken",
-            found=number,
-            todo="Run again: the catalog is read anew.",
-        )
+        problem, todo = _SCHEMA[code]
+        return SchemaError(f"{address} {problem}", found=number, todo=todo)
     if code == 9006:
         return ConfigurationError(
             f"the proxy at {address} keeps the session to the hostgroup where it began",

@@ -229,3 +229,23 @@ print(rows, (after - before) // 1024, child // 1024)
     assert rows == 400_000
     assert grown_mb < 150  # the rows are 80 MB; all of them, held, would be more
     assert child_mb < 250
+
+
+def test_a_view_whose_definer_may_not_read_any_more_is_to_be_made_anew(shop: MySQLShop) -> None:
+    """Its columns are in the catalog still, so that only the read is refused: always again."""
+    database, definer = shop.database, f"'definer_{os.getpid()}'@'%'"
+    shop.run("CREATE TABLE `under` (id INT PRIMARY KEY)")
+    with shop.as_root() as cursor:
+        cursor.execute(f"CREATE USER {definer}")
+        cursor.execute(f"GRANT SELECT, CREATE VIEW ON `{database}`.* TO {definer}")
+        cursor.execute(
+            f"CREATE DEFINER={definer} VIEW `{database}`.`over` AS "
+            f"SELECT id FROM `{database}`.`under`"
+        )
+        cursor.execute(f"REVOKE SELECT ON `{database}`.* FROM {definer}")
+    schema = shop.source.describe(TableName("", "over"))
+
+    with pytest.raises(SchemaError, match=r"broken; found error 1356\..*definer.*made anew"):
+        list(shop.source.read(ExtractQuery(schema)))
+    with shop.as_root() as cursor:
+        cursor.execute(f"DROP USER {definer}")
