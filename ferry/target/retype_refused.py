@@ -62,7 +62,7 @@ class Refusal:
                 f"{full_copy} Or change the target's columns"
             )
             + f", if their values may be converted: {lines} Or `exclude` the columns in the "
-            "table's spec.",
+            "table's spec, and drop them in the target or name them in `target_only`.",
         )
 
     def refused(self, stuck: Sequence[Retype], *, replaced: bool) -> SchemaError:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from blocks.sources.mysql.types import quote
 from ferry.errors import DataError
 from ferry.schema import Column, Kind, TableName
+from ferry.target.value_advice import EXCLUDE
 
 MASK_BITS = 30
 """How many columns one number of a result tells of."""
@@ -89,8 +90,8 @@ def refuse_lost(
             expected="characters that can be converted to utf8mb4",
             found=", ".join(f"{count} rows in {name!r}" for name, count in counts.items())
             + f", within the first {rows}",
-            todo="Correct them in the source, `exclude` the column in the table's spec, or, to "
-            "have ? there, read a view with CONVERT(… USING utf8mb4).",
+            todo=f"Correct them in the source, {EXCLUDE}, or, to have ? there, read a view with "
+            "CONVERT(… USING utf8mb4).",
         )
 
 
@@ -129,6 +130,6 @@ def invalid_text(counts: Sequence[tuple[Column, int]], table: TableName, source:
         step="extract",
         found=", ".join(f"{count} rows in {each.name!r}" for each, count in counts),
         todo=f"Look for it with SELECT * FROM {source} WHERE {_is_invalid(column)}; correct it, "  # noqa: S608
-        "`exclude` the column in the table's spec, or read a view with "
+        f"{EXCLUDE}, or read a view with "
         f"CONVERT(CONVERT({name} USING utf16) USING utf8mb4), which has ? there.",
     )

@@ -14,6 +14,7 @@ from ferry.errors import (
     FerryError,
     SchemaError,
 )
+from ferry.target.value_advice import EXCLUDE
 
 _LOCKED = (
     BusyError,
@@ -83,7 +84,7 @@ def ferry_error(error: sqlite3.Error, path: str) -> FerryError:
             f"{path} holds text that is not UTF-8",
             step="extract",
             found=f"some in column {undecoded[1]!r}",
-            todo="Correct it, declare that column as BLOB, or `exclude` it in the table's spec.",
+            todo=f"Correct it, declare that column as BLOB, or {EXCLUDE}.",
         )
     gone = re.match(r"no such column: (.*)", str(error))
     problem = f"has no column {gone[1]!r}, which was there" if gone else "refused the statement"

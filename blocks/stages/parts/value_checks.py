@@ -17,7 +17,14 @@ from ferry.batch import WINDOW_NUMBER, StageFormat
 from ferry.capabilities import Capabilities
 from ferry.errors import DataError
 from ferry.schema import Column, Kind
-from ferry.target.value_advice import CORRECT_LONG_JSON, NO_SUCH_TEXT, TOO_LONG, json_as_text
+from ferry.target.value_advice import (
+    BECOMES_TEXT,
+    CORRECT_LONG_JSON,
+    EXCLUDE,
+    NO_SUCH_TEXT,
+    TOO_LONG,
+    json_as_text,
+)
 
 Check = Callable[[pa.Array], "tuple[int, DataError] | None"]
 
@@ -73,7 +80,7 @@ def _checks(column: Column, capabilities: Capabilities, format: StageFormat) -> 
     if kind is Kind.TEXT and not capabilities.nul_in_text:
         checks.append(_nul)
     if kind is Kind.BINARY and format is StageFormat.CSV and not capabilities.empty_binary_in_csv:
-        checks.append(_empty(column, capabilities))
+        checks.append(_empty(capabilities))
     limits = {Kind.TEXT: capabilities.max_text_bytes, Kind.BINARY: capabilities.max_binary_bytes}
     limit = limits.get(kind)
     if limit is not None and (column.type.max_bytes or limit) >= limit:
@@ -112,9 +119,13 @@ def _nul(values: pa.Array) -> tuple[int, DataError] | None:
     )
 
 
-def _empty(column: Column, capabilities: Capabilities) -> Check:
+def _empty(capabilities: Capabilities) -> Check:
     unread = " and ".join(sorted(capabilities.not_in_parquet))
-    beside = f", with `as_text` for columns of {unread}, which keep it at CSV," if unread else ""
+    beside = (
+        f", with `as_text` for each column of {unread}, which keeps it at CSV ({BECOMES_TEXT}),"
+        if unread
+        else ""
+    )
 
     def check(values: pa.Array) -> tuple[int, DataError] | None:
         row = _first(pc.equal(pc.binary_length(values), 0))
@@ -122,7 +133,7 @@ def _empty(column: Column, capabilities: Capabilities) -> Check:
             return None
         return row, DataError(
             "a binary value is empty, which the warehouse would load from CSV as NULL",
-            todo=f"Set `stage_format: parquet` for the table{beside} or `exclude` {column.name!r}.",
+            todo=f"Set `stage_format: parquet` for the table{beside} or {EXCLUDE}.",
         )
 
     return check

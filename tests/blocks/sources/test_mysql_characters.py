@@ -68,7 +68,7 @@ def test_a_character_without_unicode_is_refused_by_column_and_question_marks_pas
         read(source)
     message = str(caught.value)
     told = [f"2 rows in '{name}'" for name in types]
-    for part in ("words", *told, "within the first 6", "`exclude`", "USING utf8mb4)"):
+    for part in ("words", *told, "within the first 6", "`target_only`", "USING utf8mb4)"):
         assert part in message
     assert len(read(source, cursor="id", end=5)) == 4  # other windows are not affected
 
@@ -116,7 +116,7 @@ def test_text_that_is_no_unicode_is_told_by_column_with_a_way_to_find_and_to_car
         "words",
         "2 rows in 't'",
         "1 rows in 'u'",
-        "`exclude`",
+        "`target_only`",
         "CONVERT(CONVERT(`t` USING",
     ):
         assert part in message

@@ -66,7 +66,8 @@ def test_it_is_told_by_column_file_and_row(
         written([GOOD, NONE, GOOD, GOOD, bad, bad], tmp_path, NARROW)
     assert problem in str(caught.value)
     assert f"column {name}, file part-00000.csv.zst, row 5" in str(caught.value)
-    assert "`exclude`" in (caught.value.todo or "")
+    assert "`exclude` the column" in (caught.value.todo or "")
+    assert "`target_only`" in (caught.value.todo or "")  # else the next run is refused
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,6 +79,7 @@ def test_json_is_advised_to_go_as_text_where_it_is_not_too_long_for_that(
     with pytest.raises(DataError, match="a key occurs twice") as caught:
         written([GOOD, bad], tmp_path, replace(NARROW, max_text_bytes=longest))
     assert ("`as_text: [doc]`" in str(caught.value)) is advised
+    assert ("the next run says how it becomes text" in str(caught.value)) is advised
     assert "`exclude` the column" in str(caught.value)
 
 
@@ -88,7 +90,7 @@ def test_what_fits_passes(tmp_path: Path):
 
 
 def test_an_empty_binary_value_is_told_with_what_keeps_its_table_at_csv(tmp_path: Path):
-    with pytest.raises(DataError, match="`as_text` for columns of json and time, which keep it"):
+    with pytest.raises(DataError, match=r"`as_text` for each .* json and time, .*becomes text"):
         written([(1, "", b"", "{}")], tmp_path, RedshiftWarehouse.capabilities)
 
 

@@ -307,3 +307,20 @@ def test_a_backfill_is_refused_once_for_what_its_spec_says_of_all_windows(journe
     journey.write_specs(t={"mode": "window", "key": ["id"], "cursor": "day", "as_text": ["nope"]})
     with pytest.raises(SchemaError, match=r"no column 'nope'"):
         backfill(table="t", start_date=date(2023, 1, 1), end_date=date(2023, 1, 4))
+
+
+@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
+def test_what_is_said_of_a_column_to_exclude_is_all_that_the_next_run_needs(journey: Any):
+    journey.sql("CREATE TABLE notes (id INTEGER PRIMARY KEY, a TEXT)")
+    journey.sql("INSERT INTO notes VALUES (1, 'x')")
+    spec = {"mode": "full", "key": ["id"]}
+    journey.write_specs(notes=spec)
+    sync_table(table="notes")
+    journey.sql("INSERT INTO notes VALUES (2, CAST(X'FF' AS TEXT))")
+    with pytest.raises(DataError, match=r"`exclude` the column .*drop it there .*`target_only`"):
+        sync_table(table="notes")
+
+    journey.write_specs(notes={**spec, "exclude": ["a"]})
+    journey.warehouse.execute(f'ALTER TABLE "{journey.schema}"."notes" DROP COLUMN "a"')
+    sync_table(table="notes")
+    assert journey.target("notes") == [(1,), (2,)]
