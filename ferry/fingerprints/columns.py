@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from ferry.errors import SchemaError
 from ferry.schema import Column, Kind, TableName, TableSchema
+from ferry.target.value_advice import EXCLUDE
+from ferry.target.value_types import text_of
 from ferry.windows import same_clock
 
 _LONGEST_WHOLE = 1024
@@ -143,12 +145,18 @@ def _how(source: Column, target: Column, table: TableName, *, in_utc: bool) -> C
         return _HOW.get(ours, ComparedBy.EXACTLY)
     if in_utc and {ours, theirs} == {"time", "moment"}:
         return ComparedBy.EXACTLY
+    as_text = theirs == "text" and text_of(source.type) is not None
+    way_out = (
+        f"say `as_text: [{source.name}]` in the table's spec"
+        if as_text
+        else "read a view that has it as the target's type"
+    )
     raise SchemaError(
         f"column {source.name!r} cannot be compared: it has another kind of type on each side",
         table=str(table),
         expected=f"{source.type} ({source.native})" if source.native else str(source.type),
         found=target.native or str(target.type),
-        todo="Carry the column as what it is, leave it out with `exclude`, or make it `as_text`.",
+        todo=f"Give the target's column the source's type, {way_out}, or {EXCLUDE}.",
     )
 
 

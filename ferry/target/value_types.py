@@ -33,12 +33,19 @@ def carried_as_text(schema: TableSchema, names: Sequence[str]) -> TableSchema:
     return replace(schema, columns=columns)
 
 
-def _text_type(column: Column, table: TableName) -> DataType:
-    if column.type.kind in (Kind.JSON, Kind.TEXT, Kind.TIME):
-        return DataType(Kind.TEXT, max_bytes=column.type.max_bytes)
-    precision = column.type.precision or 0
-    if column.type.kind is Kind.DECIMAL and precision > ARROW_DECIMAL_DIGITS:
+def text_of(data_type: DataType) -> DataType | None:
+    """The type of text in which `as_text` carries such values; None if it does not take them."""
+    if data_type.kind in (Kind.JSON, Kind.TEXT, Kind.TIME):
+        return DataType(Kind.TEXT, max_bytes=data_type.max_bytes)
+    precision = data_type.precision or 0
+    if data_type.kind is Kind.DECIMAL and precision > ARROW_DECIMAL_DIGITS:
         return DataType(Kind.TEXT, max_bytes=precision + len("-0."))
+    return None
+
+
+def _text_type(column: Column, table: TableName) -> DataType:
+    if text := text_of(column.type):
+        return text
     raise SchemaError(
         f"column {column.name!r} does not become text",
         table=str(table),
