@@ -63,7 +63,8 @@ def plan_target(
         key: The table's key, as the spec names it, for the statements in a message.
         full_copy: The command that copies all of the table, for the same.
         native_type: How the warehouse declares a type, for the same.
-        held: Asks the warehouse which columns' types cannot be changed; only if some have to be.
+        held: Asks the warehouse which columns' types cannot be changed; only if some have to be, or
+            columns are to be dropped or renamed.
         replaced: Whether the batch is to replace every row of the target.
 
     Raises:
@@ -79,7 +80,9 @@ def plan_target(
     widen = [c for c in changes if c.grows and capabilities.widens_text and _is_text(c)]
     unfit = [c for c in changes if not c.grows]
     retype = [c for c in changes if c not in widen and c not in unfit]
-    holding = held() if changes else HeldColumns()
+    known = {column.name for column in columns} | {name.lower() for name in target_only}
+    gone = [column.name for column in existing.columns if column.name.lower() not in known]
+    holding = held() if changes or gone else HeldColumns()
     refusal = Refusal(target, existing, native_type, capabilities, holding)
     if unfit and not replaced:
         raise refusal.undecided(unfit, full_copy)
@@ -87,8 +90,6 @@ def plan_target(
         raise refusal.refused(stuck, replaced=replaced)
     if too_short := [each for each in widen if holding.lengths.get(each.there.name)]:
         raise refusal.not_lengthened(too_short)
-    known = {column.name for column in columns} | {name.lower() for name in target_only}
-    gone = [column.name for column in existing.columns if column.name.lower() not in known]
     left_out = {name.lower() for name in exclude}
     if lost := [name for name in gone if name.lower() not in left_out]:
         raise refusal.lost(lost, add, key, replaced=replaced)

@@ -67,6 +67,8 @@ class HeldColumns:
         views: All views that are bound to the table, in the order to drop them.
         shown_by: What shows the definitions of all that the statements of `freed_by` take away, and
             of what a copy leaves behind.
+        dropped_first: The statements, without an end, before which the warehouse drops and renames
+            no column of the table, and not the table.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class HeldColumns:
     copied_whole: bool = True
     views: Sequence[View] = ()
     shown_by: str = ""
+    dropped_first: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

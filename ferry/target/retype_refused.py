@@ -12,8 +12,9 @@ from ferry.statements import NativeType, copy_aside, quoted, table_sql
 from ferry.target.retype import HeldColumns, Retype, View, change_type, copy_anew
 
 NOT_COPIED = (
-    "That copies no partitions, indexes, triggers, policies, publications and grants: to keep "
-    "these, put the statements that make them after CREATE TABLE, and PARTITION BY at its end."
+    "That copies no partitions, indexes, triggers, policies, publications and grants, no defaults, "
+    "and of the constraints only the primary key and NOT NULL: to keep these, put them into CREATE "
+    "TABLE, or the statements that make them after it, and PARTITION BY at its end."
 )
 FREED_AGAIN = (
     "Then make again what this has taken away; below another table, once that has the same type, "
@@ -81,8 +82,8 @@ class Refusal:
             )
         elif replaced:
             todo = "Put the table aside: " + self._without_views(
-                f"ALTER TABLE {table_sql(table)} RENAME TO {before}; Run it again in mode full, "
-                "which makes it anew. Then grant again what was granted on it."
+                f"{self._first()}ALTER TABLE {table_sql(table)} RENAME TO {before}; Run it again "
+                "in mode full, which makes it anew. Then grant again what was granted on it."
             )
         else:
             todo = (
@@ -146,7 +147,7 @@ class Refusal:
             todo="See first that the source's user may still SELECT them (MySQL: SHOW GRANTS): a "
             "column without that right is as if it were not there. "
             f"If they were dropped in the source, drop them: {drops} "
-            + (f"If one was renamed, rename it: {renames} " if renames else "")
+            + (f"If one was renamed, rename it: {self._first()}{renames} " if renames else "")
             + (
                 self._kept_beside(gone, key)
                 if replaced
@@ -186,7 +187,11 @@ class Refusal:
 
     def _drops(self, names: Sequence[str]) -> str:
         table = table_sql(self.target)
-        return " ".join(f"ALTER TABLE {table} DROP COLUMN {quoted(name)};" for name in names)
+        drops = (f"ALTER TABLE {table} DROP COLUMN {quoted(name)};" for name in names)
+        return self._first() + " ".join(drops)
+
+    def _first(self) -> str:
+        return "".join(f"{each}; " for each in self.held.dropped_first)
 
     def _freeing(self, held: Sequence[Retype]) -> list[str]:
         """The statements that free these columns; none if one of them has no such statements."""

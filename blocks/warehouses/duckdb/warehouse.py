@@ -55,10 +55,10 @@ _CONSTRAINED = _DESCRIBE_KEY.replace(
     "SELECT constraint_column_names", "SELECT DISTINCT unnest(constraint_column_names)"
 ).replace("constraint_type = 'PRIMARY KEY'", "constraint_type <> 'NOT NULL'")
 _INDEXED = f"""
-SELECT 1 FROM duckdb_indexes()
+SELECT schema_name, index_name FROM duckdb_indexes()
 WHERE database_name = current_database() AND lower(table_name) = lower({PARAM})
   AND lower(schema_name) = lower(COALESCE(NULLIF({PARAM}, ''), current_schema()))
-LIMIT 1
+ORDER BY index_name
 """  # noqa: S608
 # Nothing is guessed: https://duckdb.org/docs/stable/data/csv/overview#parameters
 # `allow_quoted_nulls` off: a quoted value is a value, even if it looks like the marker.
@@ -196,15 +196,20 @@ class DuckDBWarehouse(StandardCatalog):
     def held_columns(self, table: TableName) -> HeldColumns:
         """Columns of keys, other constraints and indexes: DuckDB alters the type of none of them.
 
-        Views are looked up anew whenever they are read; none is bound to a column.
+        As long as a table has an index, DuckDB alters nothing of it, and only adds columns. Views
+        are looked up anew whenever they are read; none is bound to a column.
         """
         names = (table.name, table.schema)
         constrained = self.fetch(Statement(_CONSTRAINED, names))
         held = {name: "a key or constraint" for (name,) in constrained}
-        if self.fetch(Statement(_INDEXED, names)):
-            columns = self.fetch(Statement(_DESCRIBE, names))
-            held |= {name: "a table with an index" for name, *_ in columns}
-        return HeldColumns(held)
+        drops = [
+            f"DROP INDEX {table_sql(TableName(*index))}"
+            for index in self.fetch(Statement(_INDEXED, names))
+        ]
+        columns = self.fetch(Statement(_DESCRIBE, names)) if drops else []
+        freed_by = {name: drops for name, *_ in columns if name not in held}
+        held |= dict.fromkeys(freed_by, "a table with an index")
+        return HeldColumns(held, freed_by=freed_by, copied_whole=False, dropped_first=drops)
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged files into an existing, empty table; returns the rows loaded.
