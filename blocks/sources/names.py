@@ -12,11 +12,19 @@ from ferry.schema import TableName, named_columns
 def carried(names: Collection[str], exclude: Collection[str], table: TableName) -> set[str]:
     """The columns less those that are excluded, upper and lower case being one.
 
+    Of columns that only case tells apart, such as `Ä` and `ä` of SQLite, one that is spelled
+    exactly is left out alone.
+
     Raises:
         SchemaError: An excluded column is not there, or none is left. No retry helps.
     """
     excluded = named_columns(exclude, names, table, "exclude")
-    kept = {name for name in names if name.lower() not in excluded}
+    exact = {name.lower() for name in names if name in exclude}
+    kept = {
+        name
+        for name in names
+        if name not in exclude and (name.lower() not in excluded or name.lower() in exact)
+    }
     if not kept:
         raise SchemaError("no column is left to carry", table=str(table))
     return kept

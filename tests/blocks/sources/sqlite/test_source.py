@@ -220,6 +220,16 @@ def test_an_unknown_or_missing_type_is_refused_by_name(shop: SQLiteShop, declara
     assert shop.source.describe(ONE, exclude=["c"]).column_names == ("id",)
 
 
+def test_of_two_columns_that_fold_to_one_name_exclude_leaves_one_out(shop: SQLiteShop) -> None:
+    shop.connection.execute("CREATE TABLE one (id INTEGER PRIMARY KEY, `Ä` TEXT, `ä` TEXT)")
+    shop.connection.execute("INSERT INTO one VALUES (1, 'upper', 'lower')")
+    described = shop.source.describe(ONE, exclude=["Ä", "ID"])
+    assert described.column_names == ("ä",)
+    (batch,) = shop.source.read(ExtractQuery(described))
+    assert batch.to_pylist() == [{"ä": "lower"}]
+    assert shop.source.describe(ONE, exclude=["Ä", "ä"]).column_names == ("id",)
+
+
 def test_times_in_any_spelling_fall_into_the_right_window(shop: SQLiteShop) -> None:
     shop.fill(
         "DATETIME",
