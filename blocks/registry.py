@@ -131,8 +131,10 @@ def _only(role: str, kinds: Sequence[type[B]], name: str, stored: Iterable[Block
     raise ConfigurationError(
         f"there is no {role} block named {name!r}",
         expected=f"a block {' or '.join(f'{slug}/{name}' for slug in by_slug)}",
-        todo="Make shop, lake, warehouse and prices by `python -m deployments.register --profile "
-        "aws`, any other in Prefect's UI, or by a script of yours (docs/own-database.md).",
+        todo="Make shop, lake and warehouse by `python -m deployments.register --profile aws` (and "
+        "prices, with FERRY_PRICES_URL and FERRY_PRICES_SYMBOLS set; or take the tables that name "
+        "it out of the specs), any other in Prefect's UI, or by a script of yours "
+        "(docs/own-database.md).",
     )
 
 

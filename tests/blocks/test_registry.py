@@ -80,6 +80,7 @@ def test_a_block_of_another_role_is_none_of_that_name(name: str, folder_stage: F
     assert "--profile aws" in str(caught.value)
     for made in (register.SOURCE, register.STAGE, register.WAREHOUSE, register.PRICES):
         assert re.search(rf"\b{made}\b", str(caught.value.todo))
+    assert "prices, with FERRY_PRICES_URL and FERRY_PRICES_SYMBOLS set" in str(caught.value)
 
 
 @contextmanager
