@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
+from ferry.specs.values import MOST_SETTLE_SECONDS
+
 if TYPE_CHECKING:
     from ferry.specs.tables import TableSpec
 
@@ -57,7 +59,8 @@ def in_vain(spec: TableSpec, own: Collection[str]) -> Iterator[tuple[str, str, s
     later = spec.lag > spec.settle_seconds and not (spec.lookback or spec.audit_days)
     if spec.mode == "window" and "lag" in own and later:
         why = "is for watermarks; for what commits late, a window has `settle` and `lookback`"
-        yield "lag", why, "Set one of these, or leave `lag` out."
+        enough = f", or a `settle` of at least {spec.lag}" * (spec.lag <= MOST_SETTLE_SECONDS)
+        yield "lag", why, f"Set `lookback`{enough}, or leave `lag` out."
 
 
 def _excluded_and_needed(spec: TableSpec) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from ferry.specs.source_names import parse_source_name
 from ferry.specs.values import (
     DEFAULT_RETRIES,
     DEFAULT_RETRY_DELAY_SECONDS,
+    MOST_SETTLE_SECONDS,
     ColumnsOnce,
     Identifier,
     Marking,
@@ -129,7 +130,7 @@ class TableSpec(BaseModel):
     settle: int | None = Field(
         default=None,
         ge=0,
-        le=86_400,
+        le=MOST_SETTLE_SECONDS,
         description="window: a window is complete so many seconds after its end, by the source's "
         "clock, for transactions that commit late; by default 300 for `every: hour`, else 0.",
     )

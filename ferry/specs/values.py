@@ -15,6 +15,9 @@ from ferry.windows import zone_info
 MOST_RANGES = 16
 """No table is read by more connections at once."""
 
+MOST_SETTLE_SECONDS = 86_400
+"""No window waits longer for what commits late."""
+
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_$]*")
 
 

@@ -274,7 +274,12 @@ WINDOW, WATERMARK = "mode: window, key: [id]", "mode: watermark"
     [
         (f"{WATERMARK}, settle: 600", "settle: is for windows; .* by `lag`. Set `lag`"),
         (f"{WINDOW}, lag: 600", "lag: is for watermarks; .* `settle` and `lookback`"),
-        (f"{WINDOW}, lag: 600, every: hour", "lag: is for watermarks"),
+        (
+            f"{WINDOW}, lag: 600, every: hour",
+            "lag: .* Set `lookback`, or a `settle` of at least 600",
+        ),
+        (f"{WINDOW}, lag: 600, settle: 300", "lag: .* `settle` of at least 600, or leave"),
+        (f"{WINDOW}, lag: 86401", "lag: .* Set `lookback`, or leave `lag` out"),
     ],
 )
 def test_what_is_for_late_rows_of_another_mode_is_refused(fields: str, told: str) -> None:
