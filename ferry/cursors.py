@@ -28,16 +28,16 @@ def choose_cursor(spec: TableSpec, columns: tuple[Column, ...], mode: Mode) -> C
     if spec.cursor or mode == "full":
         return found
     if candidates := _in_question(spec, columns, mode):
-        names = [column.name for column in candidates]
+        if found and found not in candidates:
+            candidates = [*candidates, found]
         raise SchemaError(
             "more than one column may tell when a row changed, and the spec names no cursor"
-            if len(candidates) > 1 or found
+            if len(candidates) > 1
             else "a column may tell when a row changed, and the spec names no cursor",
             table=str(spec.target),
             expected="`cursor` in the table's spec",
-            found=", ".join([*names, *([found.name] if found and found not in candidates else [])]),
-            todo=f"Say which it is, such as `cursor: {names[0]}`: a change is seen only if it "
-            "changes the cursor.",
+            found=", ".join(column.name for column in candidates),
+            todo=_say_which(spec, candidates, mode),
         )
     return found
 
@@ -103,6 +103,20 @@ def _in_question(spec: TableSpec, columns: tuple[Column, ...], mode: Mode) -> li
     if known:
         return known + like if len(known) + len(like) > 1 else []
     return like + perhaps
+
+
+def _say_which(spec: TableSpec, candidates: list[Column], mode: Mode) -> str:
+    """What to do: an example that can be the cursor, and what the others would need for it."""
+    kinds = _usable_kinds(spec, mode)
+    usable = [column.name for column in candidates if column.type.kind in kinds]
+    others = {column.type.kind for column in candidates} - {*kinds, *TIMES}
+    example = f", such as `cursor: {usable[0]}`" if usable else ""
+    todo = f"Say which it is{example}: a change is seen only if it changes the cursor."
+    if others.intersection(_NUMBERS):
+        todo += " A number needs a `cursor_unit`, too."
+    if others.difference(_NUMBERS):
+        todo += " One of another type cannot be it: carry a view that makes a time of it."
+    return todo
 
 
 def _usable_kinds(spec: TableSpec, mode: Mode) -> tuple[Kind, ...]:

@@ -51,6 +51,23 @@ def test_else_it_is_created_at_in_any_spelling_and_else_none():
         )
 
 
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ((Column("modified", TEXT), CREATED), r"`cursor: created_at`: .*another type cannot"),
+        ((Column("modified", TEXT),), "which it is: .*another type cannot be it"),
+        (
+            (Column("mtime", INT), CREATED),
+            r"`cursor: created_at`: .* needs a `cursor_unit`, too\.$",
+        ),
+        ((Column("modified", TIME), Column("updated", DAY)), r"`cursor: modified`: [^.]*\.$"),
+    ],
+)
+def test_what_is_advised_for_a_cursor_can_be_one(columns: tuple[Column, ...], told: str) -> None:
+    with pytest.raises(SchemaError, match=told):
+        chosen(*columns)
+
+
 @pytest.mark.parametrize("mode", ["window", "watermark"])
 @pytest.mark.parametrize(
     "columns",
