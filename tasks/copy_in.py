@@ -42,6 +42,10 @@ from tasks.step import STEP, explains, located, log_step
 
 Rows = Sequence[Sequence[Any]]
 
+_LOOK_AT_FILES = (
+    "look at the staged files with `keep_staged_days`, and `insert_rows: 0`, as few rows go without"
+)
+
 
 @task(name="copy", task_run_name="copy {batch}", **STEP)
 @explains
@@ -220,8 +224,8 @@ def _compare_values(
         "the values in the staging table are not those that were read",
         expected="the same values in each column",
         found="others in " + ", ".join(differing),
-        todo="Run it again; the target is untouched. If it persists, look at the staged files "
-        "with `keep_staged_days`, and at what the warehouse makes of that column's type.",
+        todo=f"Run it again; the target is untouched. If it persists, {_LOOK_AT_FILES}, and at "
+        "what the warehouse makes of that column's type.",
     )
 
 
@@ -242,6 +246,5 @@ def _compare_row_counts(staged: Staged, rows: int) -> None:
             "rows in the staging table are not the rows staged",
             expected=staged.rows,
             found=rows,
-            todo="Run it again; the target is untouched. If it persists, look at the staged files "
-            "with `keep_staged_days`.",
+            todo=f"Run it again; the target is untouched. If it persists, {_LOOK_AT_FILES}.",
         )
