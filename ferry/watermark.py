@@ -175,7 +175,8 @@ def refuse_jump(rows: int, cursor: str) -> DataError:
         f"{JUMP:,}, at once",
         found=f"{rows:,} row(s) beyond such a gap",
         todo="Correct these rows in the source. If its numbers do jump so, say `cursor_jumps: "
-        "allow` in the table's spec: rows that come below them later are then not seen.",
+        "allow` in the table's spec until one run has landed: rows that come below them later are "
+        "not seen, and while it stands no other jump is refused.",
     )
 
 

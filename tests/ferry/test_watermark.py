@@ -213,7 +213,7 @@ def test_however_it_is_cut_into_batches_and_ordered_the_same_is_seen(
 def test_a_refused_jump_says_how_to_allow_it_and_no_value():
     text = str(refuse_jump(1, "id"))
     assert "found 1 row(s) beyond such a gap" in text
-    assert "cursor_jumps: allow" in text
+    assert "cursor_jumps: allow` in the table's spec until one run has landed" in text
 
 
 def test_many_new_numbers_without_a_gap_are_no_jump():
