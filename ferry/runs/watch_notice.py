@@ -73,7 +73,7 @@ def nobody_watches_notice(pool: str) -> Notice:
     return Notice(
         f"Ferry: nobody watches the runs: no worker is alive for the pool {plain(pool)}",
         "Until one is back, nobody tells of what stands still: look at the other workers, too.\n"
-        f"{_start(pool)}\n"
+        f"{_start(pool)} --limit 2\n"
         f"What to look at: {RUNBOOK}, Nothing runs",
     )
 

@@ -205,9 +205,10 @@ class TestLateRuns:
 
 
 def test_whoever_starts_a_worker_is_told_of_the_environment_that_it_needs() -> None:
-    for notice in (no_worker_notice("some-pool"), nobody_watches_notice("some-pool")):
+    runs, watch = no_worker_notice("some-pool"), nobody_watches_notice("some-pool")
+    for notice, limit in ((runs, ""), (watch, " --limit 2")):
         (line,) = [line for line in notice.body.splitlines() if line.startswith("Start one")]
-        assert line.endswith("prefect worker start --pool some-pool")
+        assert line.endswith(f"prefect worker start --pool some-pool{limit}")
         for name in ("FERRY_TABLES", "FERRY_SUMMARIES", "FERRY_NOTIFY"):
             assert name in line
 
