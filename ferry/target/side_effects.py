@@ -20,8 +20,8 @@ def refuse_side_effects(table: TableName, found: Sequence[str]) -> None:
             table=str(table),
             expected="a table of which DELETE takes rows out, and INSERT puts in what it is given",
             found="; ".join(found),
-            todo="Drop it; or make a foreign key NO ACTION DEFERRABLE INITIALLY DEFERRED, a "
-            "trigger an AFTER one or, if it fills a column, that column's DEFAULT, let "
-            "Ferry's user own the table or bypass its policies, "
-            "and name the table under a view in the spec.",
+            todo="Drop what was found, not the table; or make a foreign key NO ACTION DEFERRABLE "
+            "INITIALLY DEFERRED, a trigger an AFTER one or, if it fills a column, that column's "
+            "DEFAULT, let Ferry's user own the table or bypass its policies, and name the table "
+            "under a view in the spec.",
         )
