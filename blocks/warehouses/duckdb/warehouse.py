@@ -209,7 +209,13 @@ class DuckDBWarehouse(StandardCatalog):
         columns = self.fetch(Statement(_DESCRIBE, names)) if drops else []
         freed_by = {name: drops for name, *_ in columns if name not in held}
         held |= dict.fromkeys(freed_by, "a table with an index")
-        return HeldColumns(held, freed_by=freed_by, copied_whole=False, dropped_first=drops)
+        return HeldColumns(
+            held,
+            freed_by=freed_by,
+            copied_whole=False,
+            shown_by="FROM duckdb_indexes(); FROM duckdb_constraints();",
+            dropped_first=drops,
+        )
 
     def copy_in(self, staging_table: TableName, staged: Staged, stage: Stage) -> int:
         """Load the staged files into an existing, empty table; returns the rows loaded.
