@@ -88,3 +88,16 @@ def test_of_a_summary_that_is_built_whole_the_command_has_no_dates(survey: Any) 
     survey.answer(3, [9])
     failed = sync_table(table="nps", mode="full", return_state=True)
     assert """summary=nps_summary --param 'accept=["bounds nps"]'""" in failed.message
+
+
+def test_stretches_of_days_are_let_pass_each_by_itself(survey: Any) -> None:
+    for day in (3, 4, 5):
+        survey.answer(day, [9])
+    sync_table(table="nps", mode="full")
+    survey.edit("nps_summary", "summary.yaml", "    max: 100\n", "    max: 60\n")
+    later = {3: "2023-01-03 23:00:00", 5: "2023-01-05 23:00:00"}
+    for day, moment in later.items():
+        survey.journey.sql("UPDATE nps SET created_at = ? WHERE id = ?", [(moment, day - 2)])
+        failed = sync_table(table="nps", run_date=date(2023, 1, day), return_state=True)
+    spans = re.findall(r"start_date=(\S+) --param end_date=(\S+)", failed.message)
+    assert spans == [("2023-01-03", "2023-01-04"), ("2023-01-05", "2023-01-06")]
