@@ -131,7 +131,7 @@ def test_what_carries_by_a_schedule_can_be_started_by_hand_beside_it(prefect_yam
     assert by_schedule - {d["entrypoint"] for d in by_hand} == watch
     for each in by_hand:
         if each["entrypoint"] in ("flows.sync_all.sync_all", "flows.update_symbols.update_symbols"):
-            assert "concurrency_limit" not in each and "parameters" not in each
+            assert "concurrency_limit" not in each and "every" not in each.get("parameters", {})
 
 
 def test_the_runbook_names_the_deployments_of_which_one_run_is_active_at_a_time(

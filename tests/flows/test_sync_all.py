@@ -14,7 +14,7 @@ from ferry.errors import ConnectionLostError
 from flows.pipeline import carry_batch, make_batch
 from flows.sync_all import sync_all
 from tests.harness.api import Api, eventually
-from tests.harness.plain_runs import pages_of
+from tests.harness.plain_runs import deployed, pages_of
 
 pytestmark = pytest.mark.usefixtures("plain_runs")  # but for those that ask for `api`
 
@@ -132,6 +132,16 @@ def test_only_tables_that_are_due_this_often_are_carried(shop: Any) -> None:
     assert run(every="day", run_date=DAY).type is StateType.COMPLETED
     assert set(carried(shop)) == set(TABLES)
     assert len(shop.receipts("nps")) == 1
+
+
+@ONE_ROUTE
+def test_by_hand_all_tables_are_carried_however_often_they_are_due(shop: Any) -> None:
+    """A lost day is carried again by `sync-all/on-demand` and its date alone."""
+    hourly, never = {**WINDOW, "every": "hour"}, {**WINDOW, "every": "never"}
+    shop.write_specs(orders=WINDOW, nps=hourly, visits=never)
+    state = run(**deployed(sync_all, "on-demand"), run_date=DAY)
+    assert state.type is StateType.COMPLETED
+    assert carried(shop) == {"orders": ["2023-01-02"], "nps": ["2023-01-02"]}
 
 
 @ONE_ROUTE

@@ -17,10 +17,12 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+import yaml
 from prefect import Flow, Task
 from prefect._internal.pydantic.validated_func import ValidatedFunction
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -89,6 +91,20 @@ def run_at(flow: Flow[..., Any], start: datetime, **parameters: Any) -> State[An
             _starting_at.reset(token)
     state: State[Any] = ended
     return state
+
+
+def deployed(flow: Flow[..., Any], name: str) -> dict[str, Any]:
+    """The parameters of a deployment of the flow, as `prefect.yaml` has them."""
+    function = flow.fn
+    entrypoint = f"{function.__module__}.{function.__name__}"
+    deployments = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())
+    (found,) = [
+        each
+        for each in deployments["deployments"]
+        if (each["entrypoint"], each["name"]) == (entrypoint, name)
+    ]
+    parameters: dict[str, Any] = found.get("parameters", {})
+    return parameters
 
 
 def pages_of(state: State[Any]) -> dict[str, str]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from prefect.client.schemas.objects import StateType
-from prefect.flows import Flow
 
 from ferry.coverage.standings import Status
 from ferry.statements import PARAM, Statement
@@ -20,7 +17,7 @@ from flows.reconcile_tables import reconcile
 from flows.show_coverage import show_coverage
 from flows.sync_all import sync_all
 from flows.sync_table import sync_table
-from tests.harness.plain_runs import run_at
+from tests.harness.plain_runs import deployed, run_at
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -28,20 +25,6 @@ SEOUL, NEW_YORK = "Asia/Seoul", "America/New_York"
 ONE_ROUTE = pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
 DAY = date(2024, 1, 5)
 SPEC = {"mode": "window", "key": ["id"], "cursor": "modified"}
-
-
-def deployed(flow: Flow[..., Any], name: str) -> dict[str, Any]:
-    """The parameters of a deployment of the flow, as `prefect.yaml` has them."""
-    function = flow.fn
-    entrypoint = f"{function.__module__}.{function.__name__}"
-    deployments = yaml.safe_load((Path(__file__).parents[3] / "prefect.yaml").read_text())
-    (found,) = [
-        each
-        for each in deployments["deployments"]
-        if (each["entrypoint"], each["name"]) == (entrypoint, name)
-    ]
-    parameters: dict[str, Any] = found.get("parameters", {})
-    return parameters
 
 
 @pytest.fixture
