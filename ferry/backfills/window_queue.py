@@ -40,7 +40,10 @@ rows takes 19.6 s with 4, and took 20.2 with 10 (docs/performance.md).
 """
 
 DOUBT = 10
-"""What was read corrects the guesses as if this part of `batch_rows` had been guessed rightly."""
+"""What was read corrects the guesses as if this part of `batch_rows` had been guessed rightly.
+
+And until rows are found, to no less than this part of them.
+"""
 
 
 class WindowQueue:
@@ -60,13 +63,15 @@ class WindowQueue:
         self._most = 0
         self._windows = self._rows = 0
         self._guessed = self._found = 0
+        self._last = 0, 0
+        self._ahead = sum(each.estimated_rows or 0 for each in batches)
 
     def take(self) -> Batch | None:
         """The next batch; None if none is left."""
         with self._lock:
             if not self._left:
                 return None
-            taken = [self._left.popleft()]
+            taken = [self._next()]
             room = taken[0].spec.batch_rows
             if self._apart or not room:
                 return taken[0]
@@ -77,7 +82,7 @@ class WindowQueue:
                 expected += self._expected(self._left[0])
                 if expected > room or (len(taken) >= share and expected > room / SMALLEST):
                     break
-                taken.append(self._left.popleft())
+                taken.append(self._next())
             return Batch.together(sorted(taken, key=_start))
 
     def read(self, batch: Batch, rows: int) -> None:
@@ -90,6 +95,7 @@ class WindowQueue:
             if batch.estimated_rows is not None:
                 self._guessed += batch.estimated_rows
                 self._found += rows
+                self._last = rows, batch.estimated_rows
 
     def keep_apart(self) -> None:
         """Let every window travel by itself from here on."""
@@ -112,6 +118,11 @@ class WindowQueue:
         parts = [Batch.together(each[a:b]) for a, b in pairwise(cuts) if a < b]
         return parts[::-1] if self._newest_first else parts
 
+    def _next(self) -> Batch:
+        batch = self._left.popleft()
+        self._ahead -= batch.estimated_rows or 0
+        return batch
+
     def _limit(self) -> int:
         guessed = bool(self._left) and self._left[0].estimated_rows is not None
         first, most = (FIRST_WINDOWS, MOST_WINDOWS) if guessed else (1, MOST_UNGUESSED)
@@ -121,12 +132,21 @@ class WindowQueue:
         """About how many rows a window has: as guessed, and corrected by what was read.
 
         The correction counts for as much as it is told by: a few days without rows say little of
-        years to come.
+        years to come. It is that of all batches or of the last one, whichever expects more, since
+        rows grow denser over the years; and no less than what was guessed and not found demands.
         """
         if batch.estimated_rows is None:
             return self._rows / self._windows if self._windows else 0.0
-        doubt = batch.spec.batch_rows / DOUBT
-        corrected = batch.estimated_rows * (self._found + doubt) / (self._guessed + doubt)
+        room = batch.spec.batch_rows
+        doubt = room / DOUBT
+        mean, last = (
+            (found + doubt) / (guessed + doubt)
+            for found, guessed in ((self._found, self._guessed), self._last)
+        )
+        # What was guessed and not found may be in what is left; the less so, the more was found.
+        missing = max(0, self._guessed - self._found) / max(1, self._ahead)
+        least = min(1.0, (1 + missing) / DOUBT) * room / (room + self._found)
+        corrected = batch.estimated_rows * max(mean, last, least)
         if self._guessed < self._found / DOUBT:  # it guesses none where there are
             return max(corrected, self._rows / self._windows)
         return corrected

@@ -246,7 +246,8 @@ class TableSpec(BaseModel):
         default=2_000_000,
         ge=0,
         description="Neighbouring windows of a backfill travel together, in one read, one COPY and "
-        "one transaction, up to about this many rows; 0: each window by itself.",
+        "one transaction, up to about this many rows, by the source's guess and what was read so "
+        "far; 0: each window by itself.",
     )
     read_ranges: ReadRanges = Field(
         default=1,

@@ -85,6 +85,25 @@ def test_years_without_rows_are_few_batches() -> None:
         assert max(sizes) <= MOST_WINDOWS
 
 
+def test_rows_that_were_guessed_evenly_and_are_all_late_make_no_batch_of_all() -> None:
+    """As of MySQL without an index on the cursor: what was not found may all be in what is left."""
+    spec = SPEC.model_copy(update={"batch_rows": 2_000_000})
+    decade = DayRange(date(2014, 1, 1), date(2024, 1, 1), "UTC")
+    last = {each.label for each in batches(1)}
+    queue, rows, late = (
+        WindowQueue(batches(27_400, decade, spec=spec), 1),
+        list[int](),
+        274_000,
+    )
+    while batch := queue.take():
+        rows.append(sum(late for each in batch.each if each.label in last))
+        queue.read(batch, rows[-1])
+    assert sum(rows) == 365 * late
+    assert max(rows) < 12 * spec.batch_rows
+    assert len(rows) < 60
+    assert len(taken(WindowQueue(batches(27_400, decade, spec=spec), 1), 0)) == 18  # none at all
+
+
 def test_what_is_left_is_shared_among_the_threads() -> None:
     few = DayRange(date(2023, 1, 1), date(2023, 1, 9), "UTC")
     assert taken(WindowQueue(batches(100, few), 4), 100) == [2, 2, 2, 2]
