@@ -231,7 +231,7 @@ class _Check:
 
 
 def _arrival(deadline: Deadline, history: History) -> Arrival:
-    return arrival(deadline, history.receipts, history.coverage, history.cursor)
+    return arrival(deadline, history.receipts, history.failures, history.cursor)
 
 
 def _noted(value: str | None) -> DeadlineState | None:

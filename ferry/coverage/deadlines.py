@@ -1,7 +1,8 @@
 """Deadlines: whether a table is loaded by the time that its spec says, `due: "09:30"`.
 
 It is judged from receipts and from nothing else, so that it catches whatever went wrong: a run that
-failed, one that was never made, a worker that takes none.
+failed, one that was never made, a worker that takes none. A day that is there stays so when a later
+run of it fails, which has a message of its own; of one that is not, the failure is the reason.
 
 At 09:30 in the table's zone, a table in mode `window` has to have loaded the whole day before,
 every hour of it where it is carried hourly; one in mode `full` or `watermark` has to have a receipt
@@ -17,8 +18,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from ferry.coverage.standings import Coverage, Status
+from ferry.coverage.standings import Status, coverage_of
 from ferry.coverage.whole import whole_loads
+from ferry.receipts.failures import Failure
 from ferry.receipts.receipt import VOID, TimeOfReceipt
 from ferry.specs.due_time import due_moment
 from ferry.specs.tables import TableSpec
@@ -131,7 +133,7 @@ def deadlines_to_judge(
 def arrival(
     deadline: Deadline,
     receipts: Sequence[TimeOfReceipt],
-    coverage: Coverage,
+    failures: Sequence[Failure] = (),
     cursor: str | None = None,
 ) -> Arrival:
     """Whether what the deadline asks for is there by now.
@@ -139,14 +141,16 @@ def arrival(
     Args:
         deadline: The table and its day.
         receipts: All receipts of the table.
-        coverage: What they, and the failures, tell of its windows.
+        failures: What did not arrive: it tells why, and takes back nothing that did.
         cursor: The cursor that the table has now, if that is known.
     """
     spec = deadline.spec
     last = max((each.finished_at for each in receipts if each.status != VOID), default=None)
     if spec.mode == "window":
-        standing = coverage.of(day_window(deadline.business_day, spec.zone))
-        return Arrival(standing.status is Status.LOADED, last, standing.reason)
+        day = day_window(deadline.business_day, spec.zone)
+        if coverage_of(receipts, (), cursor, spec).of(day).status is Status.LOADED:
+            return Arrival(True, last)
+        return Arrival(False, last, coverage_of(receipts, failures, cursor, spec).of(day).reason)
     midnight = local_midnight(deadline.day, spec.zone)
     read_since = midnight - BEGUN_BEFORE
     loads = whole_loads(receipts, spec, cursor)

@@ -109,6 +109,17 @@ def test_a_table_that_is_there_in_time_is_not_told_and_not_asked_for_again(
     assert slack_server.messages == []
 
 
+def test_a_rerun_that_fails_does_not_make_a_table_late_that_is_there(
+    shop: Any, slack_server: Slack
+) -> None:
+    shop.write_specs(orders=SPEC)
+    sync_table(table="orders", run_date=yesterday().date())
+    shop.sql("DROP TABLE orders")
+    assert sync_table(table="orders", run_date=yesterday().date(), return_state=True).is_failed()
+    assert "orders is there" in (check().message or "")
+    assert not [each for each in subjects(slack_server) if "is not loaded" in each]
+
+
 def test_a_table_without_a_deadline_is_none_of_its_business(shop: Any, slack_server: Slack) -> None:
     shop.write_specs(orders={"mode": "full"})
     assert [str(check().state_details.flow_run_id)] == [str(run) for run in LOOKS]

@@ -19,7 +19,6 @@ from ferry.coverage.deadlines import (
     last_deadline,
     next_state,
 )
-from ferry.coverage.standings import coverage_of
 from ferry.receipts.failures import Failure
 from ferry.receipts.read_as import read_as
 from ferry.receipts.receipt import Receipt, void_receipt
@@ -112,8 +111,7 @@ class TestWhen:
 
 class TestArrival:
     def arrived(self, table: TableSpec, *receipts: Receipt, failures: tuple = ()) -> Arrival:
-        coverage = coverage_of(receipts, failures)
-        return arrival(deadline(table), receipts, coverage)
+        return arrival(deadline(table), receipts, failures)
 
     def test_a_window_s_day_before_has_to_be_loaded(self) -> None:
         day = day_window(date(2026, 11, 25), BERLIN)
@@ -158,7 +156,7 @@ class TestArrival:
         ahead = replace(receipt(None, utc("2026-11-29T05:00"), mode), read_at=read)
         after_it = replace(ahead, finished_at=utc("2026-11-29T05:01"))  # as of a worker that is not
         found = [
-            arrival(deadline(table, f"2026-11-{day}"), [ahead, after_it], coverage_of([], [])).there
+            arrival(deadline(table, f"2026-11-{day}"), [ahead, after_it]).there
             for day in (26, 27, 28, 29)
         ]
         assert found == [True, False, False, False]
@@ -196,7 +194,7 @@ class TestArrival:
     ) -> None:
         landed = replace(receipt(None, utc("2026-11-26T05:00"), "watermark"), cursor_name=name)
         due = deadline(spec(mode="watermark"))
-        assert arrival(due, [landed], coverage_of([], []), "modified").there is there
+        assert arrival(due, [landed], cursor="modified").there is there
 
     def test_a_copy_is_there_whatever_has_landed_since(self) -> None:
         copy = receipt(None, utc("2026-11-26T05:00"), "full")
@@ -224,6 +222,9 @@ class TestArrival:
         )  # fmt: skip
         late = self.arrived(spec(), failures=(failed,))
         assert not late.there and "the server refuses" in late.reason
+
+        landed = receipt(day, utc("2026-11-26T07:00"))  # and was run once more at eight
+        assert self.arrived(spec(), landed, failures=(failed,)) == Arrival(True, landed.finished_at)
 
 
 class TestTelling:
