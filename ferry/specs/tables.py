@@ -204,7 +204,7 @@ class TableSpec(BaseModel):
         ge=0,
         le=100,
         description="Refuse what would shrink the target by more than this, a full copy or a "
-        "watermark without a key; by default no such limit.",
+        "watermark without a key; by default no such limit. A copy of no rows is `allow_empty`'s.",
     )
     exclude: tuple[str, ...] = Field(default=(), description="Columns that are not carried.")
     as_text: tuple[str, ...] = Field(

@@ -13,7 +13,7 @@ def refuse_emptying(rows: int, before: int, *, allowed: bool, some_deleted: bool
     """Refuse a full copy of nothing: a source between TRUNCATE and reload looks like that.
 
     Args:
-        rows: The target's rows after it.
+        rows: The target's rows after it; none is `refuse_emptying`'s to judge.
         before: The target's rows before.
         allowed: Whether the spec allows it.
         some_deleted: Whether rows that are marked as deleted are left out.
