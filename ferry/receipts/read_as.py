@@ -110,9 +110,9 @@ def as_it_is_now(receipt: Receipt, spec: TableSpec, cursor: str) -> bool:
     return not (otherwise or by_another_cursor(receipt.cursor_name, cursor.lower()))
 
 
-def replaced_others(recorded: str | None, spec: TableSpec) -> bool:
-    """Whether what was read so may have replaced rows of other windows, as the spec is now."""
-    return bool(read_otherwise(recorded, spec, *_OF_ROWS))
+def replaced_others(recorded: str | None, spec: TableSpec) -> str:
+    """Why what was read so may have replaced rows of other windows; empty if it has not."""
+    return read_otherwise(recorded, spec, *_OF_ROWS)
 
 
 def refuse_rows_of_others(

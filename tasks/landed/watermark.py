@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prefect.logging import get_run_logger
+
 from blocks.warehouse import Warehouse
 from ferry import statements as sql
 from ferry.batch import Batch, CursorValue
@@ -19,6 +21,8 @@ def watermark(
     batch: Batch, schema: TableSchema, existing: TableSchema | None, warehouse: Warehouse
 ) -> Watermark | None:
     """From where on the batch is read; None to read all: nothing is known to have been read.
+
+    Where something was, and is not gone by, the log says why.
 
     Args:
         batch: The batch, in any mode; only one of mode watermark has a watermark.
@@ -44,15 +48,21 @@ def watermark(
         if each.status == LOADED and each.mode != "window" and each.cursor in (None, name)
     ]
     last = max(whole, key=lambda each: each.read_at, default=None)
-    if last is None or read_otherwise(last.read_as, batch.spec, cursor=name):
+    if last is None:
         return None
     read = min(last.read_at, last.landed_at)  # what landed meanwhile is not in it
-    since = (each for each in landed if each.landed_at > read)
+    since = [each for each in landed if each.landed_at > read]
     by_ids = counts_no_time(batch.spec, cursor)
-    if any(
-        replaced_others(each.read_as, batch.spec) or (by_ids and _leaves_ids_out(each, name))
-        for each in since
-    ):
+    otherwise = [read_otherwise(last.read_as, batch.spec, cursor=name)]
+    otherwise += [replaced_others(each.read_as, batch.spec) for each in since]
+    if by_ids and any(_leaves_ids_out(each, name) for each in since):
+        otherwise.append(
+            f"windows or another cursor have carried rows since, and {name} counts ids"
+        )
+    if why := next(filter(None, otherwise), ""):
+        get_run_logger().warning(
+            "%s: all of it is read, not only what is new: %s", batch.target, why
+        )
         return None
     until = last.read_at
     if by_ids:

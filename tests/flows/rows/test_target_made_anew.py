@@ -327,7 +327,9 @@ def test_a_watermark_without_a_key_is_not_begun_by_a_cursor_that_the_target_has_
     assert sync_table(table="people").changed == 0
 
 
-def test_a_watermark_goes_by_what_was_read_last(people: Any) -> None:
+def test_a_watermark_goes_by_what_was_read_last(
+    people: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     spec = {"mode": "watermark", "key": ["id"]}
     people.write_specs(people=spec)
     sync_table(table="people")
@@ -335,7 +337,10 @@ def test_a_watermark_goes_by_what_was_read_last(people: Any) -> None:
     sync_table(table="people")
     for corrected, read in ((spec, 1), ({**spec, "source_zone": "Asia/Seoul"}, 2), (spec, 2)):
         people.write_specs(people=corrected)
+        caplog.clear()
         assert sync_table(table="people").rows_extracted == read
+        assert ("all of it is read, not only what is new" in caplog.text) is (read == 2)
+    assert "it was carried with source_zone Asia/Seoul, and source_zone is now UTC" in caplog.text
 
 
 def test_a_table_without_a_key_has_no_windows_whoever_asks(people: Any) -> None:
