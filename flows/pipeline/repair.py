@@ -251,7 +251,8 @@ def _carry(
 ) -> list[Outcome]:
     """Carry again what has rows that are missing or changed."""
     if to_carry is None:
-        return [Outcome(audit.table, None, carry(_full_copy(spec, route), route))]
+        with tidied(spec, route.stage, route.warehouse):
+            return [Outcome(audit.table, None, carry(_full_copy(spec, route), route))]
     if not to_carry:
         return []
     batches = [

@@ -54,6 +54,16 @@ def test_the_retry_of_a_repair_reads_the_pieces_that_are_missing(
     assert len(copies(shop)) == 2
 
 
+def test_a_repair_by_a_full_copy_tidies_what_killed_runs_left(shop: Any) -> None:
+    shop.warehouse.execute(
+        'CREATE TABLE "ferry"."stg_20230105_0b9d0b9d0b9d_0b9d0b_orders" (id INT)'
+    )
+    assert shop.leftovers()
+    state: Any = reconcile(table="orders", repair="carry", return_state=True)
+    assert state.is_completed(), state.message
+    assert shop.leftovers() == set()
+
+
 def test_the_retry_of_a_repair_that_has_landed_copies_what_differs_by_then(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
