@@ -63,7 +63,7 @@ def soak(folder: Path, slack: object, seed: int, seconds: float, *, keep: bool) 
         checks = check_all(servers, writer, slack.messages, claims)  # type: ignore[attr-defined]
         told = page(seed, time.monotonic() - begun, servers, writer, runs, faults, checks)
         sys.stdout.write(told + "\n")
-        return 0 if all(each.holds for each in checks) else 1
+        return 1 if any(each.holds is False for each in checks) else 0
     finally:
         if not keep:
             servers.end()

@@ -32,7 +32,7 @@ def page(
     ((receipts, rows),) = servers.ask_warehouse(
         "SELECT COUNT(*), SUM(rows_extracted) FROM ferry.receipts"
     )
-    broken = [each for each in checks if not each.holds]
+    held = [each.holds for each in checks if each.holds is not None]
     return "\n".join(
         [
             "",
@@ -49,8 +49,8 @@ def page(
             "",
             *map(str, checks),
             "",
-            f"{len(broken)} of {len(checks)} checks are broken"
-            if broken
-            else f"all {len(checks)} checks hold",
+            f"all {len(held)} checks hold"
+            if all(held)
+            else f"{held.count(False)} of {len(held)} checks are broken",
         ]
     )

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """Whether it holds, and what was found."""
+    """Whether it holds, and what was found; None for what is counted, and is neither."""
 
     name: str
-    holds: bool
+    holds: bool | None
     told: str
 
     def __str__(self) -> str:
-        return f"{'ok' if self.holds else 'BROKEN':<7}{self.name}: {self.told}"
+        mark = "count" if self.holds is None else "ok" if self.holds else "BROKEN"
+        return f"{mark:<7}{self.name}: {self.told}"
 
 
 def first(found: Sequence[object], most: int = 6) -> str:
