@@ -94,6 +94,14 @@ def test_append_counts_what_changed_within_the_lag(engine: Engine):
     assert gone == Written(inserted=1, deleted=4, unchanged=1)
 
 
+def test_append_counts_a_row_that_was_only_read_again_as_unchanged(engine: Engine):
+    columns = tuple(replace(each, read_time=each.name == "gone") for each in COLUMNS)
+    engine.put(TARGET, [(1, 0, 6, "same", 1), (2, 0, 6, "old", 1)])
+    engine.put(STAGING, batch := [(1, 0, 6, "same", 2), (2, 0, 6, "new", 2)])
+    landed = replace_from(engine, load(batch, key=(), columns=columns), 6, CAPABILITIES)
+    assert landed == Written(inserted=1, deleted=1, unchanged=1)
+
+
 def test_append_of_all_there_is_keeps_what_the_source_has_forgotten(engine: Engine):
     forgotten, kept = [(1, 0, 1, "a", None), (2, 0, 2, "b", None)], (3, 0, 5, "c", None)
     engine.put(TARGET, [*forgotten, kept])

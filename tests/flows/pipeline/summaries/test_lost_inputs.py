@@ -11,7 +11,7 @@ from ferry.statements import PARAM, Statement
 from flows.backfill_tables import backfill
 from flows.build_summary import build_summary
 from flows.sync_table import sync_table
-from tests.harness.survey import SPEC
+from tests.harness.survey import NPS, SPEC
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -49,6 +49,28 @@ def test_what_is_built_of_all_days_is_not_built_of_the_one_that_is_back(lost: An
     backfill(**DAYS, reprocess="missing")
     assert days(lost) == [3, 4, 5, 6]
     assert lost.labels() == ["all", "all"]
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("lost", ["whole"], indirect=True)
+def test_a_table_that_has_lost_nothing_hides_no_other_that_has(lost: Any) -> None:
+    schema = lost.journey.schema
+    lost.journey.sql(NPS.replace("nps", "answers"))
+    lost.journey.sql("INSERT INTO answers SELECT * FROM nps")
+    lost.journey.write_specs(nps=SPEC, answers=SPEC)
+    backfill(**{**DAYS, "table": "answers"})
+    reads = f"reads:\n  {schema}.answers: {{column: created_at}}\n"
+    lost.edit("nps_summary", "summary.yaml", "reads:\n", reads)
+    lost.edit(
+        "nps_summary",
+        "query.sql",
+        "GROUP BY 1",
+        f"""
+        AND EXISTS (SELECT 1 FROM {schema}.answers) GROUP BY 1""",
+    )
+    state = sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+    assert f"has lost its rows: {schema}.nps" in str(state.message)
+    assert days(lost) == [3, 4, 5, 6]
 
 
 @ONE_ROUTE
