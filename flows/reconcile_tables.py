@@ -81,7 +81,8 @@ def reconcile(
         last_days: In place of dates: so many days up to the day before the scheduled start.
         repair: none: only say what differs. carry: carry windows again that have rows which are
             missing or changed. all: also what the table's `hard_deletes` says of rows that the
-            source has no more. Of `all`, tables of `every: never` are compared alone.
+            source has no more. With both, a table in mode full that differs is copied whole, which
+            takes such rows out. Of `all`, tables of `every: never` are compared alone.
         max_delete_percent: Mark or delete at most so many percent of the target's rows; by default
             as the table's spec says.
         zone: Zone in which days are counted; by default each table's own.

@@ -163,7 +163,8 @@ class TableSpec(BaseModel):
     hard_deletes: Literal["report", "mark", "delete"] = Field(
         default="report",
         description="What `reconcile` with repair=all does with rows of the target that the source "
-        "has no more: only report them, mark them in `deleted_column`, or delete them.",
+        "has no more: only report them, mark them in `deleted_column`, or delete them. In mode "
+        "full any repair copies the whole table, which takes them out.",
     )
     max_delete_percent: int = Field(
         default=5,
