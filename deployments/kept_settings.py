@@ -97,7 +97,7 @@ def kept(file: Settings, there: Settings, last: Mapping[str, str] | None) -> Set
         file: What the file says now.
         there: What is set now.
         last: The digests of what it said at the last deploy; None if nobody knows. Then pauses
-            stay, and schedules that the file does not know.
+            stay, and schedules, job variables and parts of their `env` that the file has not.
     """
     stay: Settings = {}
     there = _but_for_what_is_filled_in(there, file, last)
