@@ -40,6 +40,7 @@ def carry_windows(
     max_concurrency: int = 2,
     planned_spec: dict[str, Any] | None = None,
     again: int = 0,
+    rows: list[int | None] | None = None,
 ) -> Any:
     """Carry a group of a backfill's windows. The flow `backfill` starts it; you need not.
 
@@ -57,6 +58,8 @@ def carry_windows(
             otherwise by now, nothing is carried.
         again: The backfill's attempt, where it has landed these windows in an earlier one and they
             are not loaded any more; else 0.
+        rows: About how many rows each of the windows has, by the backfill's plan; by default nobody
+            knows.
 
     Raises:
         RequestError: The table has no windows, a window is in the future, or the spec is another
@@ -74,7 +77,10 @@ def carry_windows(
         raise error.at(table=str(spec.target)) from None
     route = load_route(spec)
     once_more = dict.fromkeys(bounded, again)
-    batches = window_batches(spec, bounded, str(backfill_run_id), scheduled_start, again=once_more)
+    guessed = dict(zip(bounded, rows or (), strict=False))
+    batches = window_batches(
+        spec, bounded, str(backfill_run_id), scheduled_start, rows=guessed, again=once_more
+    )
     landed = with_retries(landed_of_run, spec)(
         str(backfill_run_id), spec.target, bounded, route.warehouse
     )

@@ -207,6 +207,7 @@ class Spread:
 
     def _run(self, group: Group) -> FlowRun:
         windows = [batch.window for batch in group.batches if batch.window]
+        rows = [batch.estimated_rows for batch in group.batches]
         again = group.batches[0].again
         planned = group.batches[0].spec.as_planned
         spec = hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()[:12]
@@ -221,6 +222,7 @@ class Spread:
                     "scheduled_start": group.batches[0].scheduled_start.isoformat(),
                     "max_concurrency": self._max_concurrency,
                     "planned_spec": planned,
+                    "rows": rows,
                     **({"again": again} if again else {}),
                 },
                 timeout=0,

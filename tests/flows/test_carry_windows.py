@@ -133,6 +133,35 @@ def test_what_is_to_land_once_more_is_in_a_group_and_a_run_of_its_own(
 SIX_DAYS = split_days(DayRange(date(2023, 7, 1), date(2023, 7, 7), "UTC"), "day")
 
 
+@ONE_ROUTE
+def test_a_group_travels_together_by_the_guesses_that_the_backfill_made(
+    shop: Any, groups_here: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, carry = list[int](), carry_many.carry_together
+
+    def counted(batch: Batch, *given: Any) -> Any:
+        together.append(len(batch.each))
+        return carry(batch, *given)
+
+    monkeypatch.setattr(carry_many, "carry_together", counted)
+    days = {"start_date": date(2023, 7, 1), "end_date": date(2023, 7, 7)}
+    state: Any = backfill(table="nps", **days, workers=2, return_state=True)
+
+    assert state.is_completed(), state.message
+    assert groups_here.handed == [4, 2]
+    assert together == [4, 2]
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("rows", [None, [1, None]])
+def test_windows_without_guesses_are_carried_all_the_same(shop: Any, rows: Any) -> None:
+    bounds = [(day.start, day.end) for day in SIX_DAYS]
+    assert carried(windows=bounds, rows=rows).is_completed()
+    assert sorted(each.window_label for each in shop.receipts("nps")) == [
+        day.label for day in SIX_DAYS
+    ]
+
+
 @pytest.fixture
 def refusing(shop: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A source that lets nobody in; the days that were tried, each a batch."""
