@@ -164,16 +164,16 @@ def test_keys_that_were_renewed_in_a_file_are_taken_up_at_once(
 ) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
         expired = expires and "Credential=OLD/" in request.headers["Authorization"]
-        (refuse(status, code) if expired else answers(b"0123456789"))(request)
+        (refuse(status, code) if expired else answers(content))(request)
 
-    expires: list[bool] = []
+    content, expires = part.path.read_bytes(), list[bool]()
     with server(answer) as (endpoint, _):
         stage = without_keys(endpoint)
         asked: list[Callable[[], object]] = [
             lambda: stage.put(part, "k"),
-            lambda: stage.write_record(b"0123456789", "k"),
+            lambda: stage.write_record(content, "k"),
             lambda: stage.read_record("k"),
-            lambda: stage.open(StagedFile("k", "", 10, 1)).read(),
+            lambda: stage.open(StagedFile("k", "", len(content), 1)).read(),
             lambda: stage.discard(["k"]),
         ]
         for ask in asked:
