@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -48,7 +49,7 @@ CARRY: dict[str, Any] = {
     "sync_all": lambda: sync_all(tables=["orders"], run_date=DAY),
     "backfill": lambda: backfill(table="orders", start_date=DAY, end_date=date(2023, 1, 2)),
     "carry_windows": lambda: carry_windows(
-        "orders", [WINDOW], "UTC", "a-run", datetime(2023, 1, 2, tzinfo=UTC)
+        "orders", [WINDOW], "UTC", uuid4(), datetime(2023, 1, 2, tzinfo=UTC)
     ),
 }
 EACH_WAY_OR_ROUTE = pytest.mark.parametrize(
