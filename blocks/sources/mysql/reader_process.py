@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,8 @@ class UnreadableError(ReaderStoppedError):
 def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
     """A new process, which trusts the authorities in `ca_path` and no others.
 
+    It ends with this one, or once nobody holds it any more.
+
     ConnectorX would read the authorities of the machine besides, for each connection anew, which
     takes four times as long as all the rest of a small read.
 
@@ -55,14 +58,22 @@ def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
     if ca_path:
         env["SSL_CERT_FILE"], env["SSL_CERT_DIR"] = ca_path, os.devnull
     try:
-        return subprocess.Popen(
-            # -I: neither the current folder nor PYTHON* variables decide what is imported.
-            [sys.executable, "-I", str(_PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-        )
+        theirs, ours = os.pipe()
+        try:
+            process = subprocess.Popen(
+                # -I: neither the current folder nor PYTHON* variables decide what is imported.
+                [sys.executable, "-I", str(_PROGRAM), str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=env,
+                pass_fds=(theirs,),
+            )
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
     except OSError as error:
         raise BusyError(
             "this machine cannot start the process that reads",
@@ -71,6 +82,8 @@ def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
             todo="If it stays so: check this machine's memory, and how many processes and open "
             "files the worker may have; then retry the run.",
         ) from error
+    weakref.finalize(process, os.close, ours)
+    return process
 
 
 def _is_good(process: subprocess.Popen[bytes], _idle_seconds: float) -> bool:

@@ -8,11 +8,11 @@ It is a process of its own (`MySQLReader` in `reader_process.py` starts it), bec
 - reports a lost connection by a panic, which prints the text of the error, sometimes with a value
   of a row in it, to standard error.
 
-Input: lines, each a JSON object, see `_read`; at the end of the input it ends, also while it reads:
-whoever asked is gone then. Output: for each an
-Arrow IPC stream and then `DONE`. On an error, exit code 1 and on standard error one JSON object
-with the error's `kind`, the server's `code` and the `plugin` of a login that is not known, never
-its text: it ends with its first error.
+Argument: a pipe, into which nobody writes; its other end closes with whoever asks, and then this
+process ends. Input: lines, each a JSON object, see `_read`. Output: for each an Arrow IPC stream
+and then `DONE`. On an error, exit code 1 and on standard error one JSON object with the error's
+`kind`, the server's `code` and the `plugin` of a login that is not known, never its text: it ends
+with its first error.
 
 Nothing of Ferry is imported, so that it starts in a fifth of a second.
 """
@@ -44,8 +44,9 @@ def main() -> int:
     errors = os.fdopen(os.dup(2), "w")
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # a path object adds only start time
         os.dup2(nowhere.fileno(), 2)  # panics print here
-    for clock in (signal.SIGALRM, signal.SIGIO):
-        signal.signal(clock, signal.SIG_DFL)  # perhaps inherited as ignored
+    for ending in (signal.SIGALRM, signal.SIGIO):
+        signal.signal(ending, signal.SIG_DFL)  # perhaps inherited as ignored
+    _end_with(int(sys.argv[1]))
     try:
         while line := sys.stdin.buffer.readline():
             _read(json.loads(line))
@@ -65,7 +66,6 @@ def _read(request: dict[str, Any]) -> None:
     When no batch arrives for `read_timeout_seconds`, SIGALRM ends this process, whatever it is
     waiting for. While the reader of its output takes its time, the clock stands.
     """
-    _end_with_the_input()
     timeout_seconds = float(request["read_timeout_seconds"])
     signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
     connectorx, pa = _libraries()
@@ -92,26 +92,21 @@ def _read(request: dict[str, Any]) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     _write(writer, fetched)
     writer.close()
-    _end_with_the_input(at_once=False)
     sys.stdout.buffer.write(DONE)
     sys.stdout.flush()
 
 
-def _end_with_the_input(*, at_once: bool = True) -> None:
-    """Let the end of the input end this process by SIGIO, whatever it is waiting for.
+def _end_with(pipe: int) -> None:
+    """Let the other end of the pipe end this process by SIGIO, whatever it is waiting for.
 
-    The input is a pipe, whose other end closes with the process that holds it, also by SIGKILL. A
-    new line would be a SIGIO, too: none comes before `DONE`.
-
-    Args:
-        at_once: False to meet that end when the next line is read.
+    That one closes with the process that holds it, also by SIGKILL. The input would not do: who
+    writes a line to it may send the signal of that line after it was read.
     """
-    flags = fcntl.fcntl(0, fcntl.F_GETFL)
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC if at_once else flags & ~os.O_ASYNC)
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
     ended = select.poll()
-    ended.register(0, 0)
-    if at_once and ended.poll(0):  # before it could be told
+    ended.register(pipe, 0)
+    if ended.poll(0):  # before it could be told
         os._exit(1)
 
 

@@ -23,6 +23,7 @@ from blocks.sources.mysql.reader_process import MySQLReader
 from ferry.batch import ExtractQuery
 from ferry.errors import BusyError, SchemaError
 from ferry.schema import TableName
+from tests.harness.api import eventually
 from tests.harness.mysql_shop import only_on, read_in_part
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ time.sleep(60)
             parent.stdin.write(json.dumps({**fields, "password": many.server.password}))
             parent.stdin.close()
             reader = Path("/proc") / parent.stdout.readline().strip()
-            assert b"mysql/reader" in (reader / "cmdline").read_bytes()
+            assert eventually(lambda: b"mysql/reader" in (reader / "cmdline").read_bytes())
             if at_work:
                 _wait_for(many, statement)
             else:
