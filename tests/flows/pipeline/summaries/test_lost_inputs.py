@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
 
+from ferry.errors import CheckFailedError
 from ferry.statements import PARAM, Statement
+from ferry.summaries.partitions import Span
 from flows.backfill_tables import backfill
 from flows.build_summary import build_summary
+from flows.pipeline.summaries.specs import load_summaries
+from flows.pipeline.table_specs import load_table_specs
 from flows.sync_table import sync_table
+from tasks.landed.losses import refuse_lost_inputs
 from tests.harness.survey import NPS, SPEC
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -216,6 +221,21 @@ def test_a_full_copy_is_taken_in_whatever_it_has(lost: Any) -> None:
     lost.journey.sql("DELETE FROM nps WHERE created_at > '2023-01-04'")
     sync_table(table="nps", mode="full")
     assert days(lost) == [3]
+
+
+@ONE_ROUTE
+@pytest.mark.parametrize("lost", ["by days"], indirect=True)
+def test_by_another_column_than_its_windows_nothing_tells_which_day_is_back(lost: Any) -> None:
+    """`reads` names `created_at`; the table is carried by `modified`."""
+    lost.journey.sql("ALTER TABLE nps ADD COLUMN modified DATETIME")
+    lost.journey.sql("UPDATE nps SET modified = created_at")
+    lost.journey.write_specs(nps={**SPEC, "cursor": "modified"})
+    sync_table(table="nps", run_date=date(2023, 1, 6), return_state=True)
+    tables, summaries = load_table_specs(), load_summaries()
+    (spec,) = [each for each in summaries.values() if each.name == "nps_summary"]
+    day = Span(datetime(2023, 1, 6), datetime(2023, 1, 7))
+    with pytest.raises(CheckFailedError, match="has lost its rows"):
+        refuse_lost_inputs(spec, [day], tables, lost.journey.warehouse)
 
 
 @ONE_ROUTE
