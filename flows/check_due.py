@@ -150,7 +150,7 @@ class _Check:
             if any(_arrival(each, history).there for each in deadlines):
                 try:
                     warehouse = self._warehouse(spec.warehouse)
-                    history = look_for_rows(history, spec.target, warehouse)
+                    history = look_for_rows(history, spec, warehouse)
                 except BusyError as error:  # as while a batch lands: the next looks ask again
                     last = max(each.finished_at for each in history.receipts)
                     if datetime.now(UTC) - max(last, deadlines[-1].due_at) > LOCKED_FOR:

@@ -81,26 +81,26 @@ def read_history(spec: TableSpec, warehouse: Warehouse, *, look_at_target: bool 
     return History([*found, *gone], read_failures(table, warehouse), cursor, spec, kind)
 
 
-def look_for_rows(history: History, table: TableName, warehouse: Warehouse) -> History:
+def look_for_rows(history: History, spec: TableSpec, warehouse: Warehouse) -> History:
     """The history of receipts alone, and whether their rows are still there.
 
-    A cursor that the spec does not name is the one by which the last window was read: the catalog
-    is asked only where there seems to be no target. On Redshift it waits for whoever holds a table
+    A cursor that the spec does not name is the one of the last run in its mode: the catalog is
+    asked only where there seems to be no target. On Redshift it waits for whoever holds a table
     under a late-binding view.
 
     Args:
         history: What was read without a look at the target.
-        table: The target.
+        spec: The table's spec.
         warehouse: Where.
 
     Raises:
         ConnectionLostError, BusyError: The warehouse cannot be asked; a retry may help.
     """
-    by_cursor = (each for each in history.receipts if each.mode == "window" and each.cursor_name)
+    by_cursor = (each for each in history.receipts if each.mode == spec.mode and each.cursor_name)
     last = max(by_cursor, key=lambda each: each.finished_at, default=None)
     return replace(
         history,
-        receipts=[*history.receipts, *_gone(table, history.receipts, warehouse)],
+        receipts=[*history.receipts, *_gone(spec.target, history.receipts, warehouse)],
         cursor=history.cursor or (last.cursor_name if last else None),
     )
 
