@@ -63,19 +63,6 @@ def check_ends(start: date | None, end: date | None, table: str | None = None) -
         )
 
 
-def days_up_to(number: int, end: date, zone: str, first: date | None) -> DayRange:
-    """So many days up to `end`, which is in none: from the table's own first day on.
-
-    Args:
-        number: How many they are at most.
-        end: The day after the last one, which is among them whatever `first` says.
-        zone: The zone in which they are counted.
-        first: The `start_date` of the table's spec; None where it says none.
-    """
-    start, last = end - timedelta(days=number), end - timedelta(days=1)
-    return DayRange(max(start, min(first, last)) if first else start, end, zone)
-
-
 def check_start_date(what: str, day: date, first: date | None, table: str) -> None:
     """Refuse days that a person asks for and that are before the table's own first one.
 

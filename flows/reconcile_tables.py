@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ferry.audits.outcome import Audit
 from ferry.bounded import MAX_REASONS, first_of, on_one_line
-from ferry.day_ranges import DayRange, check_first_day, check_start_date, days_up_to
+from ferry.day_ranges import DayRange, check_first_day
 from ferry.errors import RequestError
 from ferry.reasons import reason_of
 from ferry.specs.chosen import ALL, are_all, chosen_specs, may_write, some_names
@@ -173,8 +173,7 @@ def _days(
     """The days that were asked for; None for everything.
 
     Raises:
-        RequestError: Dates and `last_days`, only one of the dates, no day of them is over, or
-            they begin before the table's `start_date`.
+        RequestError: Dates and `last_days`, only one of the dates, or no day of them is over.
     """
     if last_days is not None and (start or end):
         raise RequestError(
@@ -192,12 +191,11 @@ def _days(
     if last_days is not None:
         if spec.mode == "full":
             return None  # it is as it was when it was copied last, whatever the day
-        end = business_date(scheduled_start(), own) + timedelta(days=1)
-        return days_up_to(last_days, end, own, spec.start_date)
+        last = business_date(scheduled_start(), own) + timedelta(days=1)
+        return DayRange(last - timedelta(days=last_days), last, own)
     if start is None or end is None:
         return None
     days = DayRange(start, end, own)
-    check_start_date("range", start, spec.start_date, str(spec.target))
     check_first_day(days, scheduled_start(), str(spec.target))
     return days
 

@@ -110,8 +110,8 @@ class TableSpec(BaseModel):
     )
     start_date: WrittenDay | None = Field(
         default=None,
-        description="The first day that the source has: no backfill and no run with dates begins "
-        "earlier, and the coverage begins here.",
+        description="The first day that the source has: no backfill and no run that carries dates "
+        "begins earlier, and the coverage begins here. `reconcile` compares earlier days, too.",
     )
     catch_up: bool = Field(
         default=False,

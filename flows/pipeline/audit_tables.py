@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from ferry.audits.outcome import Audit
 from ferry.batch import Batch
 from ferry.bounded import on_one_line
-from ferry.day_ranges import days_up_to
+from ferry.day_ranges import DayRange
 from ferry.lookback import own_window
 from ferry.reasons import reason_of
 from ferry.windows import zone_info
@@ -72,7 +72,7 @@ def _submit(batch: Batch, route: Route) -> PrefectFuture[Audit | None]:
     end = last + timedelta(days=1)
     return with_retries(compare_table, spec).submit(
         spec,
-        days_up_to(spec.audit_days, end, spec.zone, spec.start_date),
+        DayRange(end - timedelta(days=spec.audit_days), end, spec.zone),
         route.source,
         route.warehouse,
         zone=spec.zone,

@@ -16,7 +16,6 @@ from ferry.day_ranges import (
     check_ends,
     check_first_day,
     check_start_date,
-    days_up_to,
     split_days,
 )
 from ferry.errors import RequestError
@@ -117,12 +116,6 @@ def test_the_table_s_first_day_can_be_asked_for() -> None:
     check_start_date("range", first, None, "raw_data.t")
     with pytest.raises(RequestError):
         check_start_date("range", first - timedelta(days=1), first, "raw_data.t")
-
-
-def test_the_last_days_begin_with_the_table_s_first_one() -> None:
-    end = date(2023, 7, 8)
-    for first, start in ((None, 1), (date(2023, 6, 1), 1), (date(2023, 7, 5), 5), (end, 7)):
-        assert days_up_to(7, end, "UTC", first) == DayRange(date(2023, 7, start), end, "UTC")
 
 
 def test_a_range_whose_first_day_is_not_over_is_refused() -> None:

@@ -169,15 +169,6 @@ def test_days_that_have_not_begun_are_no_equal_ones(shop: Any, zone: str) -> Non
     assert "2 days compared" in str(run(table="orders", zone=zone, **days).message)
 
 
-@pytest.mark.parametrize("route", ["sqlite-folder-duckdb"], indirect=True)
-def test_days_before_the_table_s_first_one(shop: Any) -> None:
-    """Where the source has some, they would be told as missing, and a repair carry them."""
-    first = datetime.now(UTC).date() - timedelta(days=3)
-    shop.write_specs(orders={**SPEC, "start_date": first})
-    refused(shop, "the range begins before the table does", repair="all", **DAYS)
-    assert "3 days compared" in str(run(table="orders", last_days=35).message)
-
-
 @ONE_ROUTE
 def test_days_of_a_table_that_has_none(journey: Any) -> None:
     journey.sql("CREATE TABLE regions (id INT NOT NULL PRIMARY KEY, name VARCHAR(9))")
