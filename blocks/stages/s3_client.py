@@ -56,10 +56,12 @@ def with_new_keys(ask: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S
 def keys_are_renewed(credentials: AwsCredentials) -> bool:
     """Whether other keys may be there later: of a file, a program or a role.
 
-    Those of the block, and of the environment, this process has for as long as it lives.
+    Those of the block, and of the environment, this process has for as long as it lives; a role
+    that is assumed by the environment's gives others.
     """
     of_environment = os.environ.get("AWS_ACCESS_KEY_ID") and not credentials.profile_name
-    return not (credentials.aws_access_key_id or of_environment)
+    lasting = of_environment and not credentials.assume_role_arn
+    return not (credentials.aws_access_key_id or lasting)
 
 
 @lru_cache(maxsize=8)

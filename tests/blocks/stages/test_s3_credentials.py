@@ -17,7 +17,7 @@ from botocore.stub import Stubber
 from prefect_aws import AwsCredentials
 
 from blocks.stages import S3Stage
-from blocks.stages.s3_client import new_client
+from blocks.stages.s3_client import keys_are_renewed, new_client
 from blocks.stages.s3_errors import explain
 from deployments.local.servers import S3
 from ferry.batch import PartFile, StagedFile
@@ -211,6 +211,14 @@ def test_keys_that_nobody_knows_are_not_waited_for(
     assert type(caught.value) is kind
     if kind is AccessError:
         assert ("the server does not know" in str(caught.value)) is renewed
+
+
+@pytest.mark.parametrize(("role", "renewed"), [(None, False), ("arn:aws:iam::1:role/r", True)])
+def test_a_role_that_the_environment_s_keys_assume_gives_others(
+    monkeypatch: pytest.MonkeyPatch, role: str | None, renewed: bool
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    assert keys_are_renewed(AwsCredentials(assume_role_arn=role)) is renewed
 
 
 @pytest.mark.parametrize("profile", ["default", "p"])
