@@ -336,7 +336,7 @@ def _instead(
     loads = whole_loads(receipts, spec, cursor)
     failed = last_whole_failure(failures, spec)
     if loads.last is None:
-        status, line = Status.MISSING, f"{what}: never loaded"
+        status, line = Status.MISSING, f"{what}: never loaded as a whole"
     else:
         line = f"{what}: last loaded {_moment(loads.last.finished_at)}"
         status = Status.LOADED if loads.counting else Status.MISSING

@@ -132,7 +132,7 @@ def test_every_table_is_told_each_as_its_mode_can_be_told(shop: Any) -> None:
     assert told["visits"].startswith("that range is before its first day, 20")  # read today
     assert told["prices"].startswith("full: last loaded 20")
     assert told["clicks"].startswith("watermark without a time: last loaded 20")
-    assert told["never"] == "full: never loaded"
+    assert told["never"] == "full: never loaded as a whole"
     found = pages_of(state)
     overview = found.pop("selected-coverage")
     assert set(found) == {f"selected-coverage-{name}" for name in told}
@@ -180,7 +180,7 @@ def test_of_more_tables_than_are_named_those_that_failed_as_a_whole_are(
     assert state.message is not None
     total, first, _, *_ = state.message.split("; ")
     assert total.endswith(" tables have days that are missing or failed, and 1 without days is")
-    assert first == "prices: full: never loaded"
+    assert first == "prices: full: never loaded as a whole"
     assert "prices" in pages_of(state)["coverage"].splitlines()[2]
 
 
@@ -267,7 +267,7 @@ def test_a_day_that_was_backfilled_does_not_hide_that_a_watermark_over_dates_fai
     backfill(table="visits", start_date=date(2020, 1, 1), end_date=date(2020, 1, 2))
     assert shop.target("visits", "id") == [(1,)]
     told = str(run(table="visits").message)
-    assert told.startswith("visits: watermark without a time: never loaded; failed 20")
+    assert told.startswith("visits: watermark without a time: never loaded as a whole; failed 20")
     sync_table(table="visits")
     told = str(run(table="visits").message)
     assert told.startswith("visits: watermark without a time: last loaded 20")

@@ -119,14 +119,16 @@ def test_a_window_neither_loads_a_table_without_days_nor_hides_that_its_own_run_
     watermark, failed = spec(mode="watermark"), failed_run("watermark", NOW)
     told = tell(watermark, *loaded(day), failed=(failed,), **dates)
     assert told.whole is Status.FAILED
-    assert told.instead.startswith("watermark without a time: never loaded; failed 2023-03-04")
+    assert told.instead.startswith(
+        "watermark without a time: never loaded as a whole; failed 2023-03-04"
+    )
     carried = receipt(None, NOW - timedelta(hours=1), "watermark")
     told = tell(watermark, carried, failed=(failure(day),), **dates)
     assert told.instead == "watermark without a time: last loaded 2023-03-04 07:00 UTC"
     full = spec(mode="full")
     for never in (*loaded(day), carried, replace(receipt(None, mode="full"), status="partial")):
         told = tell(full, never, failed=(failure(day),))
-        assert (told.whole, told.instead) == (Status.MISSING, "full: never loaded")
+        assert (told.whole, told.instead) == (Status.MISSING, "full: never loaded as a whole")
 
 
 def test_a_table_without_days_is_not_loaded_by_what_was_read_otherwise_than_it_says_now() -> None:
