@@ -71,8 +71,9 @@ def sync_one(batch: Batch, routes: Routes, *, stop: Event, settle: bool) -> Rece
 
 def _run_name() -> str:
     given = flow_run.parameters
+    which = "tables" if given.get("tables") == ["all"] else given["every"]
     when = given.get("run_date") or given.get("window_start")
-    return f"sync all {given['every']}" + (f" {when}" if when else "")
+    return f"sync all {which}" + (f" {when}" if when else "")
 
 
 @flow(
@@ -101,7 +102,7 @@ def sync_all(
     all the others are done, and names each one with its reason.
 
     Args:
-        every: Which tables are due: those whose spec says `day`, or `hour`.
+        every: Which tables are due where none are named: those whose spec says `day`, or `hour`.
         tables: Only these tables, due or not; `all` is every one but those of `every: never`.
         run_date: Carry this whole day.
         window_start: Carry from this moment on, together with `window_end`. Without an offset it
