@@ -84,12 +84,12 @@ def test_a_block_of_another_role_is_none_of_that_name(name: str, folder_stage: F
 
 
 @contextmanager
-def prefect_at(url: str) -> Iterator[None]:
-    """Another server, which Prefect's client asks once and gives half a second."""
+def prefect_at(url: str, seconds: float = 60) -> Iterator[None]:
+    """Another server, which Prefect's client asks once and gives so many seconds."""
     with temporary_settings(
         {
             PREFECT_API_URL: f"{url}/api",
-            PREFECT_API_REQUEST_TIMEOUT: 0.5,
+            PREFECT_API_REQUEST_TIMEOUT: seconds,
             PREFECT_CLIENT_MAX_RETRIES: 0,
         }
     ):
@@ -155,7 +155,7 @@ def test_a_prefect_server_that_does_not_answer_is_worth_a_retry(silent: bool, fo
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1] if silent else free_port()
         with (
-            prefect_at(f"http://127.0.0.1:{port}"),
+            prefect_at(f"http://127.0.0.1:{port}", seconds=0.5),
             pytest.raises(ConnectionLostError, match=f"Prefect's server.*found {found}"),
         ):
             load_warehouse("warehouse")

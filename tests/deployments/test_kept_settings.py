@@ -9,6 +9,7 @@ from prefect.types import check_variable_value
 
 from deployments.kept_settings import (
     ABSENT,
+    TEMPLATE,
     digests,
     file_settings,
     fitting,
@@ -188,7 +189,9 @@ def test_what_people_have_set_is_named_when_the_file_leaves_it_to_be_filled_in()
 
 def test_an_earlier_version_did_not_remember_what_was_filled_in() -> None:
     said = file_settings(of_pool(image="{{ image }}"))
-    last = {name: each.removeprefix("{{") for name, each in digests(said).items()}
+    now = digests(said)
+    last = {name: each.removeprefix(TEMPLATE) for name, each in now.items()}
+    assert last != now
     filled = file_settings(of_pool(image="ferry:v1"))
     assert kept(said, filled, last) == {}
     assert overruled(said, filled, last, {}) == ()

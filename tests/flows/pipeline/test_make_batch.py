@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,11 +96,11 @@ def test_blocks_are_asked_for_anew_some_minutes_after_what_passes(
     """As by a table that is caught up when all the others are carried."""
     blocks, routes = Blocks(error, 100), make_batch.Routes()
     monkeypatch.setattr(make_batch, "load_blocks", blocks)
-    monkeypatch.setattr(make_batch, "REFUSED_SECONDS", 0.3)
     once = SPEC.model_copy(update={"retries": 0})
     with disable_run_logger():
-        for pause in (0, 0, 0.4):
-            time.sleep(pause)
+        for now in (0.0, make_batch.REFUSED_SECONDS - 1, make_batch.REFUSED_SECONDS + 1):
+            clock = SimpleNamespace(monotonic=partial(float, now))
+            monkeypatch.setattr(make_batch, "time", clock)
             with pytest.raises(type(error)):
                 routes.of(once)
     assert blocks.asked == asked

@@ -276,7 +276,7 @@ def test_beside_json_and_times_it_arrives_when_these_go_as_text(journey: Any) ->
     journey.sql("INSERT INTO photos VALUES (?, ?, ?, ?)", rows)
     spec = {"mode": "full", "key": ["id"], "insert_rows": 0, "stage_format": "parquet"}
     journey.write_specs(photos=spec)
-    with pytest.raises(DataError, match="with `as_text` for columns of json and time"):
+    with pytest.raises(DataError, match="with `as_text` for each column of json and time"):
         sync_table(table="photos")
     journey.write_specs(photos={**spec, "as_text": ["at", "about"]})
     sync_table(table="photos")
