@@ -132,8 +132,9 @@ def unjudged_notice(deployment: str, runs: Sequence[SeenRun]) -> Notice:
         f"Its run {plain(first.name)}{others}: nothing was heard since {_utc(first.heard_at)}. "
         f"{rare} It is not ended: look whether it still lives, and cancel it if it does not, as it "
         "stays Running and may hold the place of the next ones.\n"
-        "Silent runs are ended by the watch if they say so every 30 s: give the deployment the "
-        "environment variable PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 in its job variables.\n"
+        "The watch ends what has died if it was to say every 30 s that it lives: give the "
+        "deployment the environment variable PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 in its job "
+        "variables.\n"
         f"What to look at: {RUNBOOK}, A worker was killed",
     )
 

@@ -46,7 +46,7 @@ class UnreadableError(ReaderStoppedError):
 def _start(ca_path: str | None) -> subprocess.Popen[bytes]:
     """A new process, which trusts the authorities in `ca_path` and no others.
 
-    It ends with this one, or once nobody holds it any more.
+    It ends with this one, also where this one is killed.
 
     ConnectorX would read the authorities of the machine besides, for each connection anew, which
     takes four times as long as all the rest of a small read.

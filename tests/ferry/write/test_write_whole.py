@@ -143,7 +143,7 @@ def test_append_shrinks_the_target_by_no_more_than_the_spec_says(engine: Engine)
     ("not_grouped", "counts"),
     [((), Written(unchanged=1)), ((Kind.JSON,), Written(inserted=1, deleted=1))],
 )
-def test_append_of_values_that_cannot_be_grouped_counts_all_as_replaced(
+def test_append_counts_all_as_replaced_only_where_the_warehouse_cannot_group_values(
     engine: Engine, not_grouped: tuple[Kind, ...], counts: Written
 ):
     document = replace(COLUMNS[3], type=DataType(Kind.JSON))
