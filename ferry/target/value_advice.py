@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 EXCLUDE = (
-    "`exclude` the column in the table's spec (and, where the target has it, drop it there or, but "
-    "in mode full, name it in `target_only`)"
+    "`exclude` the column in the table's spec (and, where the target has it, drop it there or, "
+    "except in mode full, name it in `target_only`)"
 )
 """With what the next run is refused without: values that nobody carries would get old there."""
 
