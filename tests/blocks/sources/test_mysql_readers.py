@@ -156,10 +156,7 @@ def _wait_for(shop: MySQLShop, statement: str) -> None:
         "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
         "WHERE INFO LIKE %s AND ID <> CONNECTION_ID()"
     )
-    deadline = time.monotonic() + 10
-    while not shop.run(asked, [f"%{statement}%"])[0][0]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert eventually(lambda: shop.run(asked, [f"%{statement}%"])[0][0])
 
 
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN])
